@@ -1,0 +1,2 @@
+//! The binary `prelim`.
+fn main() {}

@@ -1,0 +1,1 @@
+//! prelim-imaging

@@ -1,0 +1,138 @@
+//! A part of a study that one worker reads in one go.
+
+use serde::{Deserialize, Serialize};
+
+use crate::finding::Finding;
+use crate::ids::{Digest, FencingToken, JobId, Uid};
+use crate::image::{ImageKind, Plane};
+use crate::report::ModelProvenance;
+use crate::study::{Priority, Unread};
+
+/// What is to be done. It names no patient.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JobSpec {
+    /// Which job.
+    pub id: JobId,
+    /// What kind of work it is.
+    pub kind: JobKind,
+    /// The images, in reading order (views of an X-ray study; slices from the feet to the head).
+    pub images: Vec<ImageRef>,
+    /// Body part in DICOM's word (CHEST, HEAD, …), where known.
+    pub body_part: Option<String>,
+    /// How soon it is wanted.
+    pub priority: Priority,
+}
+
+/// The kinds of job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobKind {
+    /// Read images of one kind and say what is found.
+    Read(ImageKind),
+    /// Join the findings of all read jobs of the study into a draft. Done by a coordinator.
+    Merge,
+}
+
+/// One frame that a job reads.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ImageRef {
+    /// The instance.
+    pub instance: Uid,
+    /// The series of the instance.
+    pub series: Uid,
+    /// The frame, from 1.
+    pub frame: u32,
+    /// SHA-256 of the instance's bytes, by which they are fetched and checked.
+    pub digest: Digest,
+    /// Length of the instance's bytes.
+    pub size_bytes: u64,
+    /// Whether findings are wanted in this image, or it is shown to help.
+    pub role: ImageRole,
+    /// Where the frame lies in the patient, where known.
+    pub plane: Option<Plane>,
+    /// Row and column spacing in mm, where known.
+    pub pixel_spacing_mm: Option<(f64, f64)>,
+    /// What it shows, in a few words for the prompt: "PA", "lateral", "slice 12 of 40".
+    pub label: String,
+}
+
+/// What an image is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ImageRole {
+    /// To be read.
+    Read,
+    /// Shown beside the others (another view, an overlapping slice, a prior).
+    Context,
+}
+
+/// Where a job stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobState {
+    /// Waits for a worker, at once or from a time on.
+    Ready,
+    /// A worker holds it.
+    Leased,
+    /// Its outcome is stored.
+    Done,
+    /// Given up after the last attempt, or at once for a reason that no retry mends.
+    Dead,
+    /// Its study was cancelled.
+    Cancelled,
+}
+
+/// The right to work on a job for a while.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Lease {
+    /// What to do.
+    pub job: JobSpec,
+    /// The token that every renewal and commit carries.
+    pub token: FencingToken,
+    /// Which attempt this is, from 1.
+    pub attempt: u32,
+    /// How long the lease lasts from now, in ms, unless renewed.
+    pub ttl_ms: u64,
+}
+
+/// What came of a read job.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JobOutcome {
+    /// What was found, in the order in which the model said it.
+    pub findings: Vec<Finding>,
+    /// Frames of this job that were read.
+    pub frames_read: u32,
+    /// Images of this job that were not read, with reasons.
+    pub unread: Vec<Unread>,
+    /// The model reached its token budget and its answer was closed by the grammar.
+    pub truncated: bool,
+    /// What qualifies the reading, in sentences (out of the model's scope, no spacing, …).
+    pub limitations: Vec<String>,
+    /// Which model, prompt and preprocessing made it.
+    pub model: ModelProvenance,
+    /// What it cost.
+    pub cost: JobCost,
+}
+
+/// What a job cost, for progress and benchmarks. It has no part in the draft.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct JobCost {
+    /// Tokens read: text and image tokens of all prompts.
+    pub prompt_tokens: u64,
+    /// Tokens generated, forced ones included.
+    pub generated_tokens: u64,
+    /// Of them, tokens that the grammar forced and the model did not choose.
+    pub forced_tokens: u64,
+    /// Time to fetch the bytes, in ms.
+    pub fetch_ms: f64,
+    /// Time to decode the pixels, in ms.
+    pub decode_ms: f64,
+    /// Time to window, resize and normalise, in ms.
+    pub preprocess_ms: f64,
+    /// Time in the vision tower and projector, in ms.
+    pub vision_ms: f64,
+    /// Time to read the prompts, in ms.
+    pub prefill_ms: f64,
+    /// Time to generate, in ms.
+    pub generate_ms: f64,
+}

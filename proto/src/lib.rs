@@ -1,0 +1,26 @@
+//! The words that every part of prelim shares: ids, studies, jobs, findings and reports.
+//!
+//! # Layout
+//! - [`ids`]: checked identifiers (DICOM UIDs, job ids, digests, fencing tokens)
+//! - [`study`]: a study as received: series, instances, state, what was not read and why
+//! - [`image`]: the attributes of an image that decide how it is read (geometry, photometry, view)
+//! - [`job`]: a part of a study that one worker reads in one go, and what came of it
+//! - [`finding`]: one observation: code, side, site, size, confidence and where it was seen
+//! - [`vocabulary`]: the coded concepts that findings are made of
+//! - [`report`]: a draft report with its provenance
+//!
+//! **Invariant**: nothing here does IO, reads a clock or draws a random number.
+//! **Invariant**: no type here is named after a transport or a store.
+//! **Invariant**: a value of a domain type is valid; checks happen in `TryFrom` and constructors.
+
+pub mod finding;
+pub mod ids;
+pub mod image;
+pub mod job;
+pub mod report;
+pub mod study;
+pub mod vocabulary;
+
+/// The sentence that every draft, page and object carries.
+pub const UNSIGNED_DRAFT_STATEMENT: &str = "Unsigned draft made by software that is not a medical device. \
+     It has not been reviewed by a radiologist and must not be used for diagnosis or treatment.";

@@ -1,0 +1,81 @@
+//! A report, as drafted by prelim and later signed by a radiologist.
+
+use serde::{Deserialize, Serialize};
+
+use crate::finding::Finding;
+use crate::ids::{Digest, Uid};
+use crate::image::ImageKind;
+use crate::study::Unread;
+
+/// How soon the findings want a person's eye.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Urgency {
+    /// In its turn.
+    Routine,
+    /// The same day.
+    Urgent,
+    /// At once.
+    Critical,
+}
+
+/// Which model, prompt and preprocessing made a reading. Part of the draft: equal inputs and equal provenance give equal drafts.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ModelProvenance {
+    /// The model's name.
+    pub name: String,
+    /// SHA-256 over the digests of its files, in order of name.
+    pub digest: Digest,
+    /// Version of the prompt and the output grammar.
+    pub prompt_version: String,
+    /// Version of the preprocessing.
+    pub preprocess_version: String,
+    /// The kind of arithmetic: "cpu f32", "cpu bf16", …
+    pub arithmetic: String,
+    /// prelim's own version.
+    pub software_version: String,
+    /// The weights are a demonstration trained on phantoms and must be labelled so.
+    pub demonstration: bool,
+}
+
+/// A sentence of the report, with the findings (by index) that it speaks of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sentence {
+    /// The words.
+    pub text: String,
+    /// Indices into [`Report::findings`].
+    pub findings: Vec<u32>,
+}
+
+/// A draft report of one study.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// Study Instance UID.
+    pub study: Uid,
+    /// Version of the report, from 1.
+    pub version: u32,
+    /// What was read, and how.
+    pub kinds: Vec<ImageKind>,
+    /// How the images were made, in sentences.
+    pub technique: Vec<String>,
+    /// What it was compared with, in sentences.
+    pub comparison: Vec<String>,
+    /// The findings, in the vocabulary's order, then by side.
+    pub findings: Vec<Finding>,
+    /// The findings in words.
+    pub findings_text: Vec<Sentence>,
+    /// The impression in words; names no finding that is not in the list.
+    pub impression: Vec<Sentence>,
+    /// How soon a person should look.
+    pub urgency: Urgency,
+    /// What was not read, with reasons.
+    pub unread: Vec<Unread>,
+    /// Something that should have been read was not.
+    pub partial: bool,
+    /// What qualifies the draft, in sentences.
+    pub limitations: Vec<String>,
+    /// The models that made it.
+    pub models: Vec<ModelProvenance>,
+    /// [`crate::UNSIGNED_DRAFT_STATEMENT`].
+    pub statement: String,
+}

@@ -1,0 +1,202 @@
+//! A study as received, and where it stands.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{Digest, Uid};
+use crate::image::{ImageAttributes, ImageKind};
+
+/// Where a study stands. The path is receiving → complete → queued → reading → drafted → signed | amended | rejected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StudyState {
+    /// Instances are still arriving.
+    Receiving,
+    /// Everything expected has arrived; not yet partitioned.
+    Complete,
+    /// Its jobs wait for a worker.
+    Queued,
+    /// A worker holds, or has done, at least one of its jobs.
+    Reading,
+    /// An unsigned draft exists.
+    Drafted,
+    /// A radiologist signed the report.
+    Signed,
+    /// A signed report was amended.
+    Amended,
+    /// A radiologist rejected the draft.
+    Rejected,
+    /// No draft could be made; the reason is with the study.
+    Failed,
+    /// Someone cancelled it; the reason is with the study.
+    Cancelled,
+}
+
+impl StudyState {
+    /// Whether no work of prelim's own is left to do on the study.
+    pub fn is_settled(self) -> bool {
+        !matches!(self, Self::Receiving | Self::Complete | Self::Queued | Self::Reading)
+    }
+
+    /// The state as a lower-case word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Receiving => "receiving",
+            Self::Complete => "complete",
+            Self::Queued => "queued",
+            Self::Reading => "reading",
+            Self::Drafted => "drafted",
+            Self::Signed => "signed",
+            Self::Amended => "amended",
+            Self::Rejected => "rejected",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// How soon a study is wanted. A larger value is read sooner.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Priority {
+    /// In its turn.
+    #[default]
+    Routine,
+    /// Before routine work.
+    Urgent,
+    /// Before everything.
+    Stat,
+}
+
+/// What is known of the patient and the request. Held in study records only: never in jobs, keys, logs or metrics.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StudyAttributes {
+    /// Patient ID (0010,0020).
+    pub patient_id: String,
+    /// Patient's Name (0010,0010), as decoded text.
+    pub patient_name: String,
+    /// Patient's Birth Date (0010,0030), YYYYMMDD.
+    pub patient_birth_date: String,
+    /// Patient's Sex (0010,0040).
+    pub patient_sex: String,
+    /// Accession Number (0008,0050).
+    pub accession_number: String,
+    /// Study ID (0020,0010).
+    pub study_id: String,
+    /// Study Date (0008,0020), YYYYMMDD.
+    pub study_date: String,
+    /// Study Time (0008,0030), HHMMSS[.FFFFFF].
+    pub study_time: String,
+    /// Study Description (0008,1030).
+    pub description: String,
+    /// Referring Physician's Name (0008,0090).
+    pub referring_physician: String,
+    /// Institution Name (0008,0080).
+    pub institution: String,
+}
+
+/// One instance (one DICOM object) of a study.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Instance {
+    /// SOP Instance UID (0008,0018).
+    pub uid: Uid,
+    /// SOP Class UID (0008,0016).
+    pub sop_class: Uid,
+    /// Transfer syntax in which the bytes are held.
+    pub transfer_syntax: Uid,
+    /// SHA-256 of the bytes as received.
+    pub digest: Digest,
+    /// Length of the bytes.
+    pub size_bytes: u64,
+    /// Instance Number (0020,0013).
+    pub number: Option<i32>,
+    /// The name that the sender gave the file, for messages to the sender; never a full path.
+    pub source_name: Option<String>,
+    /// What the image is, or nothing where the object is no image.
+    pub image: Option<ImageAttributes>,
+}
+
+/// One series of a study.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Series {
+    /// Series Instance UID (0020,000E).
+    pub uid: Uid,
+    /// Modality (0008,0060).
+    pub modality: String,
+    /// Series Description (0008,103E).
+    pub description: String,
+    /// Series Number (0020,0011).
+    pub number: Option<i32>,
+    /// The instances, in order of UID.
+    pub instances: Vec<Instance>,
+}
+
+impl Series {
+    /// What the series holds, as far as prelim reads it.
+    pub fn kind(&self) -> Option<ImageKind> {
+        match self.modality.as_str() {
+            "CR" | "DX" | "RF" | "XA" | "RG" => Some(ImageKind::Xray),
+            "CT" => Some(ImageKind::Ct),
+            _ => None,
+        }
+    }
+}
+
+/// Something that was received and not read, with the reason. Nothing is dropped in silence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unread {
+    /// The instance.
+    pub instance: Uid,
+    /// The frame, from 1, where only one frame is meant.
+    pub frame: Option<u32>,
+    /// The kind of reason, for programs.
+    pub reason: UnreadReason,
+    /// What was found, for people.
+    pub detail: String,
+}
+
+/// Why something was not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UnreadReason {
+    /// A modality or SOP class that prelim does not read.
+    NotReadable,
+    /// A localizer, dose sheet, derived copy or second reconstruction: not needed.
+    NotNeeded,
+    /// A transfer syntax without a decoder.
+    TransferSyntax,
+    /// The pixels did not decode, or do not agree with the header.
+    Corrupt,
+    /// Past a named limit.
+    TooLarge,
+    /// The job that should have read it was given up.
+    JobDead,
+}
+
+/// A study: everything with one Study Instance UID.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Study {
+    /// Study Instance UID (0020,000D).
+    pub uid: Uid,
+    /// Where it stands.
+    pub state: StudyState,
+    /// Why it stands there, for failed and cancelled studies.
+    pub state_reason: Option<String>,
+    /// How soon it is wanted.
+    pub priority: Priority,
+    /// When the first instance was accepted, in ms since the Unix epoch.
+    pub received_at_ms: i64,
+    /// When the record last changed, in ms since the Unix epoch.
+    pub updated_at_ms: i64,
+    /// Patient and request.
+    pub attributes: StudyAttributes,
+    /// The series, in order of UID.
+    pub series: Vec<Series>,
+    /// What will not be, or was not, read.
+    pub unread: Vec<Unread>,
+    /// How the study was partitioned, in sentences.
+    pub partition_notes: Vec<String>,
+    /// Jobs in all, without the merge.
+    pub jobs_total: u32,
+    /// Jobs done or dead.
+    pub jobs_finished: u32,
+}
