@@ -8,17 +8,20 @@
 //! - [`finding`]: one observation: code, side, site, size, confidence and where it was seen
 //! - [`vocabulary`]: the coded concepts that findings are made of
 //! - [`report`]: a draft report with its provenance
+//! - [`v1`]: the generated messages and services of `prelim.v1`; [`convert`] takes them to domain types and back
 //!
 //! **Invariant**: nothing here does IO, reads a clock or draws a random number.
 //! **Invariant**: no type here is named after a transport or a store.
 //! **Invariant**: a value of a domain type is valid; checks happen in `TryFrom` and constructors.
 
+pub mod convert;
 pub mod finding;
 pub mod ids;
 pub mod image;
 pub mod job;
 pub mod report;
 pub mod study;
+pub mod v1;
 pub mod vocabulary;
 
 /// The sentence that every draft, page and object carries.
