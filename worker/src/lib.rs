@@ -1,1 +1,10 @@
-//! prelim-worker
+//! One job in, findings out.
+//!
+//! # Layout
+//! - [`profile`]: the reading profile: what a model wants to be asked, and what it may answer
+//!
+//! **Invariant**: nothing here knows the coordinator; the two meet over gRPC only.
+//! **Invariant**: `engine` and `model` know no DICOM, no jobs and no gRPC.
+//! **Invariant**: no patient attribute reaches a worker; jobs name images by digest.
+
+pub mod profile;
