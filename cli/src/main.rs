@@ -1,2 +1,48 @@
-//! The binary `prelim`.
-fn main() {}
+//! The binary `prelim`: every role, and the client commands.
+//!
+//! # Layout
+//! - [`commands`]: one file a command, each a clap struct with its `run`
+//! - [`client`]: connecting to a coordinator, and its errors in plain words
+//! - [`stack`]: a coordinator and a worker in this process, for `up`, `demo`, `eval` and `bench`
+//! - [`progress`], [`table`]: what people see on a terminal
+//! - [`phantom`]: studies made by formulae, with their truth
+//! - [`score`]: drafts against truth
+//!
+//! **Invariant**: only this crate prints, and only `main` decides the exit code.
+//! **Invariant**: stdout is for data, stderr for logs, progress and errors.
+
+mod client;
+mod commands;
+mod progress;
+mod score;
+mod table;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let arguments = commands::Arguments::parse();
+    init_tracing(arguments.log_json);
+    match arguments.command.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report_error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Logs go to stderr; `PRELIM_LOG` filters them (`info`, `prelim_worker=debug`, …).
+fn init_tracing(json: bool) {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("PRELIM_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if json { builder.json().init() } else { builder.compact().init() }
+}
+
+/// One line on stderr: what was found, and what led to it.
+#[allow(clippy::print_stderr, reason = "the one place that tells the user of an error")]
+fn report_error(error: &anyhow::Error) {
+    eprintln!("prelim: {error:#}");
+}

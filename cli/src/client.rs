@@ -1,0 +1,51 @@
+//! Connecting to a coordinator, and its errors in plain words.
+
+use anyhow::Context as _;
+use clap::Args;
+use prelim_proto::v1::study_service_client::StudyServiceClient;
+use tonic::Status;
+use tonic::transport::{Channel, Endpoint};
+use tonic_types::StatusExt as _;
+
+/// Responses larger than this are refused: a study of 100,000 instances fits.
+const MAX_RESPONSE_BYTES: usize = 256 << 20;
+
+/// Where the coordinator is.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Connection {
+    /// Address of the coordinator's gRPC port.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7070", env = "PRELIM_GRPC")]
+    pub(crate) grpc: String,
+}
+
+impl Connection {
+    /// A client of the study service.
+    pub(crate) async fn studies(&self) -> anyhow::Result<StudyServiceClient<Channel>> {
+        let uri = if self.grpc.contains("://") { self.grpc.clone() } else { format!("http://{}", self.grpc) };
+        let endpoint = Endpoint::from_shared(uri)
+            .with_context(|| format!("{:?} is no address; use HOST:PORT, for example 127.0.0.1:7070", self.grpc))?;
+        let channel = endpoint.connect().await.map_err(|_| {
+            anyhow::anyhow!(
+                "no coordinator answers at {}: start one with `prelim up`, or name another with --grpc",
+                self.grpc
+            )
+        })?;
+        Ok(StudyServiceClient::new(channel).max_decoding_message_size(MAX_RESPONSE_BYTES))
+    }
+}
+
+/// The coordinator's answer as one sentence, with the details that it sent.
+pub(crate) fn plain(status: Status) -> anyhow::Error {
+    let mut text = status.message().to_owned();
+    if text.is_empty() {
+        text = status.code().to_string();
+    }
+    let details = status.get_error_details();
+    if let Some(help) = details.help() {
+        for link in &help.links {
+            text.push_str("; ");
+            text.push_str(&link.description);
+        }
+    }
+    anyhow::anyhow!(text)
+}

@@ -1,0 +1,57 @@
+//! The commands.
+
+mod report;
+mod studies;
+mod submit;
+mod watch;
+
+use clap::{Parser, Subcommand};
+
+/// Draft radiology reports from DICOM studies with a vision language model.
+///
+/// Every draft is unsigned, made by software that is not a medical device, and must be reviewed by a radiologist.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true, after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    /// Write logs as JSON lines.
+    #[arg(long, global = true, env = "PRELIM_LOG_JSON")]
+    pub(crate) log_json: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXAMPLES: &str = "Examples:
+  prelim demo                          everything on this machine, with phantom studies
+  prelim up                            a coordinator and a worker in one process
+  prelim submit --wait ~/dicom         send a folder and wait for the drafts
+  prelim report 1.2.840.1 --format html -o draft.html";
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Send DICOM files to a coordinator.
+    Submit(submit::Submit),
+    /// Follow studies until their drafts are made.
+    Watch(watch::Watch),
+    /// List the studies that a coordinator holds.
+    Studies(studies::Studies),
+    /// Fetch the draft report of a study.
+    Report(report::Report),
+}
+
+impl Command {
+    /// Does it.
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        match self {
+            Self::Submit(command) => block_on(command.run()),
+            Self::Watch(command) => block_on(command.run()),
+            Self::Studies(command) => block_on(command.run()),
+            Self::Report(command) => block_on(command.run()),
+        }
+    }
+}
+
+/// Runs `work` on a runtime of its own.
+fn block_on(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    tokio::runtime::Runtime::new()?.block_on(work)
+}

@@ -1,0 +1,276 @@
+//! `prelim submit`: send DICOM files.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::{Args, ValueEnum};
+use prelim_proto::v1::submit_studies_request::Part;
+use prelim_proto::v1::{
+    Disposition, ObjectEnd, ObjectOutcome, ObjectStart, Priority, SubmitHeader, SubmitStudiesRequest,
+    SubmitStudiesResponse, WatchStudiesRequest,
+};
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+use tokio::io::AsyncReadExt as _;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+use crate::client::{Connection, plain};
+use crate::commands::studies::study_json;
+use crate::progress::Bars;
+use crate::table;
+
+/// Bytes in one message.
+const CHUNK_BYTES: usize = 1 << 20;
+/// Files in one submission; more are an error, so that a wrong folder is noticed.
+const MAX_FILES: usize = 200_000;
+
+/// Send DICOM files to a coordinator.
+///
+/// Every file of the folders is sent; files that are no DICOM are refused one by one, with what was found.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  prelim submit --wait ~/studies/chest\n  prelim submit --priority stat --json study1 study2"
+)]
+pub(crate) struct Submit {
+    /// Folders, taken with everything in them, or files.
+    #[arg(value_name = "DIR", required = true)]
+    paths: Vec<PathBuf>,
+    #[command(flatten)]
+    connection: Connection,
+    /// Wait until every study has its draft, or failed.
+    #[arg(long)]
+    wait: bool,
+    /// How soon the drafts are wanted.
+    #[arg(long, value_enum, default_value_t = Urgency::Routine)]
+    priority: Urgency,
+    /// For programs: one JSON object at the end.
+    #[arg(long)]
+    json: bool,
+}
+
+/// How soon the drafts are wanted.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Urgency {
+    /// In their turn.
+    Routine,
+    /// Before routine work.
+    Urgent,
+    /// Before everything.
+    Stat,
+}
+
+impl Submit {
+    pub(crate) async fn run(self) -> anyhow::Result<()> {
+        let (files, unreadable) = files_below(&self.paths)?;
+        let priority = match self.priority {
+            Urgency::Routine => Priority::Routine,
+            Urgency::Urgent => Priority::Urgent,
+            Urgency::Stat => Priority::Stat,
+        };
+        let mut response = upload(&self.connection, files, priority).await?;
+        response.objects.extend(unreadable);
+        let studies =
+            if self.wait { wait(&self.connection, &response.study_uids, !self.json).await? } else { Vec::new() };
+        if self.json {
+            let objects: Vec<_> = response.objects.iter().map(outcome_json).collect();
+            let studies: Vec<_> = studies.iter().map(study_json).collect();
+            let all = json!({"objects": objects, "study_uids": response.study_uids, "studies": studies});
+            table::say(serde_json::to_string_pretty(&all)?)?;
+        } else {
+            tell(&response, &studies)?;
+        }
+        let accepted = response.objects.iter().any(|object| object.disposition() != Disposition::Refused);
+        anyhow::ensure!(accepted, "none of {} files was accepted", response.objects.len());
+        Ok(())
+    }
+}
+
+/// The files below `paths`, in order of path, and an outcome for each that cannot be read.
+pub(crate) fn files_below(paths: &[PathBuf]) -> anyhow::Result<(Vec<PathBuf>, Vec<ObjectOutcome>)> {
+    let mut files = Vec::new();
+    let mut unreadable = Vec::new();
+    let mut folders = Vec::new();
+    for path in paths {
+        let kind = std::fs::metadata(path).with_context(|| format!("{} cannot be read", path.display()))?;
+        if kind.is_dir() { folders.push(path.clone()) } else { files.push(path.clone()) }
+    }
+    while let Some(folder) = folders.pop() {
+        let entries =
+            std::fs::read_dir(&folder).with_context(|| format!("folder {} cannot be read", folder.display()))?;
+        for entry in entries {
+            let path = entry.with_context(|| format!("folder {} cannot be read", folder.display()))?.path();
+            match std::fs::metadata(&path) {
+                Ok(kind) if kind.is_dir() => folders.push(path),
+                Ok(kind) if kind.is_file() => files.push(path),
+                Ok(_) => unreadable.push(refused(&path, "neither a file nor a folder")),
+                Err(error) => unreadable.push(refused(&path, &format!("cannot be read: {error}"))),
+            }
+            anyhow::ensure!(files.len() <= MAX_FILES, "more than {MAX_FILES} files; send smaller folders");
+        }
+    }
+    anyhow::ensure!(!files.is_empty() || !unreadable.is_empty(), "no files in {}", paths[0].display());
+    files.sort();
+    Ok((files, unreadable))
+}
+
+/// Sends the files, one after the other, in one stream.
+pub(crate) async fn upload(
+    connection: &Connection,
+    files: Vec<PathBuf>,
+    priority: Priority,
+) -> anyhow::Result<SubmitStudiesResponse> {
+    let mut client = connection.studies().await?;
+    let (parts, stream) = mpsc::channel(4);
+    let request_id = request_id(&files);
+    let sender = tokio::spawn(async move {
+        let header = SubmitHeader { request_id, priority: priority as i32 };
+        let mut unreadable = Vec::new();
+        if send(&parts, Part::Header(header)).await.is_err() {
+            return unreadable;
+        }
+        for path in files {
+            match send_file(&parts, &path).await {
+                Ok(()) => {}
+                Err(SendError::Hangup) => break,
+                Err(SendError::Unreadable(error)) => {
+                    unreadable.push(refused(&path, &format!("cannot be read: {error}")));
+                }
+            }
+        }
+        unreadable
+    });
+    let mut response = client.submit_studies(ReceiverStream::new(stream)).await.map_err(plain)?.into_inner();
+    response.objects.extend(sender.await?);
+    Ok(response)
+}
+
+/// A name for this upload: the same files sent again at the same time carry the same one.
+fn request_id(files: &[PathBuf]) -> String {
+    let mut hasher = Sha256::new();
+    hasher.update(std::process::id().to_le_bytes());
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    hasher.update(now.as_nanos().to_le_bytes());
+    for file in files {
+        hasher.update(file.as_os_str().as_encoded_bytes());
+    }
+    hasher.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Why a file was not sent to its end.
+enum SendError {
+    /// The coordinator no longer listens; its answer says why.
+    Hangup,
+    /// The file could not be read.
+    Unreadable(std::io::Error),
+}
+
+async fn send(parts: &mpsc::Sender<SubmitStudiesRequest>, part: Part) -> Result<(), SendError> {
+    parts.send(SubmitStudiesRequest { part: Some(part) }).await.map_err(|_| SendError::Hangup)
+}
+
+/// Sends one file. It is opened and its first chunk read before anything is sent, so that most unreadable files send nothing.
+async fn send_file(parts: &mpsc::Sender<SubmitStudiesRequest>, path: &Path) -> Result<(), SendError> {
+    let mut file = tokio::fs::File::open(path).await.map_err(SendError::Unreadable)?;
+    let size_bytes = file.metadata().await.map_err(SendError::Unreadable)?.len();
+    let mut chunk = read_chunk(&mut file).await.map_err(SendError::Unreadable)?;
+    send(parts, Part::Start(ObjectStart { name: name_of(path), size_bytes })).await?;
+    let mut hasher = Sha256::new();
+    while !chunk.is_empty() {
+        hasher.update(&chunk);
+        send(parts, Part::Chunk(chunk)).await?;
+        // A read error in mid-file ends the object short of its length: the coordinator refuses it by name.
+        chunk = read_chunk(&mut file).await.unwrap_or_default();
+    }
+    let digest = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    send(parts, Part::End(ObjectEnd { digest })).await
+}
+
+/// The next bytes, a whole chunk unless the file ends.
+async fn read_chunk(file: &mut tokio::fs::File) -> std::io::Result<Vec<u8>> {
+    let mut chunk = Vec::with_capacity(CHUNK_BYTES);
+    file.take(CHUNK_BYTES as u64).read_to_end(&mut chunk).await?;
+    Ok(chunk)
+}
+
+/// The name under which a file is sent: without its folder, and short enough.
+fn name_of(path: &Path) -> String {
+    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+    name.chars().take(200).collect()
+}
+
+/// An outcome for a file that was never sent.
+fn refused(path: &Path, reason: &str) -> ObjectOutcome {
+    ObjectOutcome {
+        name: name_of(path),
+        disposition: Disposition::Refused as i32,
+        reason: reason.to_owned(),
+        ..ObjectOutcome::default()
+    }
+}
+
+/// Follows the studies until each is settled, and returns them in the order given.
+pub(crate) async fn wait(
+    connection: &Connection,
+    study_uids: &[String],
+    show: bool,
+) -> anyhow::Result<Vec<prelim_proto::v1::Study>> {
+    if study_uids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut client = connection.studies().await?;
+    let request = WatchStudiesRequest { study_uids: study_uids.to_vec() };
+    let mut changes = client.watch_studies(request).await.map_err(plain)?.into_inner();
+    let bars = show.then(Bars::new);
+    let mut newest = std::collections::BTreeMap::new();
+    while let Some(change) = changes.message().await.map_err(plain)? {
+        if let (Some(bars), Some(progress)) = (&bars, &change.progress) {
+            bars.update(progress);
+        }
+        if let Some(study) = change.study {
+            newest.insert(study.uid.clone(), study);
+        }
+    }
+    if let Some(bars) = bars {
+        bars.finish();
+    }
+    Ok(study_uids.iter().filter_map(|uid| newest.remove(uid)).collect())
+}
+
+/// An outcome for programs.
+fn outcome_json(outcome: &ObjectOutcome) -> serde_json::Value {
+    json!({
+        "name": outcome.name,
+        "disposition": outcome.disposition().as_str_name().trim_start_matches("DISPOSITION_").to_lowercase(),
+        "reason": outcome.reason,
+        "study_uid": outcome.study_uid,
+        "instance_uid": outcome.instance_uid,
+    })
+}
+
+/// What became of the files, for people.
+fn tell(response: &SubmitStudiesResponse, studies: &[prelim_proto::v1::Study]) -> anyhow::Result<()> {
+    let count = |wanted| response.objects.iter().filter(|object| object.disposition() == wanted).count();
+    table::say(format!(
+        "{} files: {} accepted, {} held already, {} refused; {} studies",
+        response.objects.len(),
+        count(Disposition::Accepted),
+        count(Disposition::Duplicate),
+        count(Disposition::Refused),
+        response.study_uids.len(),
+    ))?;
+    for object in response.objects.iter().filter(|object| object.disposition() == Disposition::Refused) {
+        table::say(format!("  refused {}: {}", object.name, object.reason))?;
+    }
+    if studies.is_empty() {
+        for uid in &response.study_uids {
+            table::say(format!("  study {uid}"))?;
+        }
+        return Ok(());
+    }
+    let mut rows = table::new(&["Study", "Modality", "Jobs", "State"]);
+    for study in studies {
+        rows.add_row([study.uid.clone(), study.modalities.join(" "), table::jobs(study), table::state(study)]);
+    }
+    table::say(rows)
+}

@@ -1,0 +1,48 @@
+//! `prelim watch`: follow studies.
+
+use clap::Args;
+use prelim_proto::v1::WatchStudiesRequest;
+
+use crate::client::{Connection, plain};
+use crate::commands::studies::study_json;
+use crate::progress::Bars;
+use crate::table;
+
+/// Follow studies until their drafts are made.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  prelim watch                 everything, until interrupted\n  prelim watch 1.2.840.1       one study, until it is drafted"
+)]
+pub(crate) struct Watch {
+    /// Study Instance UIDs; every study where none is named.
+    #[arg(value_name = "STUDY")]
+    studies: Vec<String>,
+    #[command(flatten)]
+    connection: Connection,
+    /// For programs: one JSON object a line for each change.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Watch {
+    pub(crate) async fn run(self) -> anyhow::Result<()> {
+        let mut client = self.connection.studies().await?;
+        let request = WatchStudiesRequest { study_uids: self.studies };
+        let mut changes = client.watch_studies(request).await.map_err(plain)?.into_inner();
+        let bars = (!self.json).then(Bars::new);
+        while let Some(change) = changes.message().await.map_err(plain)? {
+            if let (Some(bars), Some(progress)) = (&bars, &change.progress) {
+                bars.update(progress);
+            }
+            let Some(study) = change.study else { continue };
+            match &bars {
+                Some(bars) => bars.line(&format!("{}  {}", study.uid, table::state(&study))),
+                None => table::say(study_json(&study))?,
+            }
+        }
+        if let Some(bars) = bars {
+            bars.finish();
+        }
+        Ok(())
+    }
+}
