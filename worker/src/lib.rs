@@ -1,10 +1,12 @@
 //! One job in, findings out.
 //!
 //! # Layout
+//! - [`preprocess`]: pictures of bytes to the numbers a vision tower takes
 //! - [`profile`]: the reading profile: what a model wants to be asked, and what it may answer
 //!
 //! **Invariant**: nothing here knows the coordinator; the two meet over gRPC only.
 //! **Invariant**: `engine` and `model` know no DICOM, no jobs and no gRPC.
 //! **Invariant**: no patient attribute reaches a worker; jobs name images by digest.
 
+pub mod preprocess;
 pub mod profile;
