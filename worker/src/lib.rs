@@ -1,6 +1,7 @@
 //! One job in, findings out.
 //!
 //! # Layout
+//! - [`demo_model`]: the demonstration model, carried inside the binary
 //! - [`preprocess`]: pictures of bytes to the numbers a vision tower takes
 //! - [`profile`]: the reading profile: what a model wants to be asked, and what it may answer
 //!
@@ -8,5 +9,6 @@
 //! **Invariant**: `engine` and `model` know no DICOM, no jobs and no gRPC.
 //! **Invariant**: no patient attribute reaches a worker; jobs name images by digest.
 
+pub mod demo_model;
 pub mod preprocess;
 pub mod profile;

@@ -124,7 +124,9 @@ impl Preprocess {
             // The newest layout nests the settings; a processor file without them leaves them to the older file.
             match json.get("image_processor") {
                 Some(nested) => return Self::from_json(nested),
-                None if json.get("size").is_some() || json.get("image_mean").is_some() => return Self::from_json(&json),
+                None if json.get("size").is_some() || json.get("image_mean").is_some() => {
+                    return Self::from_json(&json);
+                }
                 None => {}
             }
         }
@@ -138,7 +140,11 @@ impl Preprocess {
     pub fn from_json(json: &Value) -> Result<Self, PreprocessError> {
         let flag = |key: &str| json.get(key).and_then(Value::as_bool);
         if flag("do_pan_and_scan") == Some(true) {
-            return Err(setting("do_pan_and_scan", &Value::Bool(true), "only whole pictures are read: set it to false"));
+            return Err(setting(
+                "do_pan_and_scan",
+                &Value::Bool(true),
+                "only whole pictures are read: set it to false",
+            ));
         }
         if flag("do_center_crop") == Some(true) {
             return Err(setting("do_center_crop", &Value::Bool(true), "pictures are never cropped: set it to false"));

@@ -56,7 +56,8 @@ fn a_grey_picture_becomes_three_equal_channels() {
 #[test]
 fn a_picture_of_the_right_size_keeps_its_bytes() {
     for filter in ["bilinear", "bicubic"] {
-        let preprocess = Preprocess::from_json(&json!({"size": {"height": 5, "width": 7}, "resample": filter})).unwrap();
+        let preprocess =
+            Preprocess::from_json(&json!({"size": {"height": 5, "width": 7}, "resample": filter})).unwrap();
         let bytes: Vec<u8> = (0..35).map(|v| v * 7).collect();
         let picture = Picture { bytes: &bytes, height: 5, width: 7, channels: 1 };
         assert_eq!(preprocess.resized(&picture)[..35], bytes[..]);
@@ -89,7 +90,10 @@ fn settings_default_to_what_the_named_processor_does() {
     let filter = |json| Preprocess::from_json(&json).unwrap().filter;
     assert_eq!(filter(json!({"size": 8, "image_processor_type": "SiglipImageProcessor"})), Some(Filter::Bicubic));
     assert_eq!(filter(json!({"size": 8, "image_processor_type": "Gemma3ImageProcessor"})), Some(Filter::Bilinear));
-    assert_eq!(filter(json!({"size": 8, "image_processor_type": "Gemma3ImageProcessorFast", "resample": 3})), Some(Filter::Bicubic));
+    assert_eq!(
+        filter(json!({"size": 8, "image_processor_type": "Gemma3ImageProcessorFast", "resample": 3})),
+        Some(Filter::Bicubic)
+    );
 }
 
 #[test]

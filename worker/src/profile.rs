@@ -170,29 +170,17 @@ impl ReadingProfile {
         let path = folder.join(PROFILE_FILE);
         match fs::read_to_string(&path) {
             Ok(text) => Self::parse(&text, &path),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                Self::parse(BUILT_IN, Path::new("(built in)"))
-            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::parse(BUILT_IN, Path::new("(built in)")),
             Err(source) => Err(ProfileError::Unreadable { path, source }),
         }
     }
 
     /// Reads and validates a profile; `path` is for messages.
     pub fn parse(text: &str, path: &Path) -> Result<Self, ProfileError> {
-        let profile: Self =
-            serde_json::from_str(text).map_err(|error| ProfileError::Malformed {
-                path: path.to_owned(),
-                detail: error.to_string(),
-            })?;
+        let profile: Self = serde_json::from_str(text)
+            .map_err(|error| ProfileError::Malformed { path: path.to_owned(), detail: error.to_string() })?;
         let problems = check::problems(&profile);
-        if problems.is_empty() {
-            Ok(profile)
-        } else {
-            Err(ProfileError::Invalid {
-                path: path.to_owned(),
-                problems,
-            })
-        }
+        if problems.is_empty() { Ok(profile) } else { Err(ProfileError::Invalid { path: path.to_owned(), problems }) }
     }
 
     /// What the model wants for `kind`; nothing where it does not read such images.
@@ -206,11 +194,7 @@ impl ReadingProfile {
     /// Whether the model was made for `body_part`; unknown parts get the benefit of the doubt.
     pub fn covers(&self, body_part: Option<&str>) -> bool {
         body_part.is_none_or(|part| {
-            self.body_parts.is_empty()
-                || self
-                    .body_parts
-                    .iter()
-                    .any(|known| known.eq_ignore_ascii_case(part))
+            self.body_parts.is_empty() || self.body_parts.iter().any(|known| known.eq_ignore_ascii_case(part))
         })
     }
 }

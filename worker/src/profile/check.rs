@@ -12,10 +12,7 @@ const MAX_FINDINGS: usize = 100;
 pub(super) fn problems(profile: &ReadingProfile) -> Vec<String> {
     let mut found = Vec::new();
     if profile.schema != PROFILE_SCHEMA {
-        found.push(format!(
-            "schema is {}, this version reads {PROFILE_SCHEMA}",
-            profile.schema
-        ));
+        found.push(format!("schema is {}, this version reads {PROFILE_SCHEMA}", profile.schema));
     }
     if profile.prompt_version.is_empty() {
         found.push("prompt_version is empty".to_owned());
@@ -25,27 +22,13 @@ pub(super) fn problems(profile: &ReadingProfile) -> Vec<String> {
     }
     for (name, kind) in [("xray", &profile.kinds.xray), ("ct", &profile.kinds.ct)] {
         if let Some(kind) = kind {
-            found.extend(
-                kind_problems(kind)
-                    .into_iter()
-                    .map(|problem| format!("{name}: {problem}")),
-            );
+            found.extend(kind_problems(kind).into_iter().map(|problem| format!("{name}: {problem}")));
         }
     }
-    if profile
-        .kinds
-        .ct
-        .as_ref()
-        .is_some_and(|ct| ct.windows_hu.is_none())
-    {
+    if profile.kinds.ct.as_ref().is_some_and(|ct| ct.windows_hu.is_none()) {
         found.push("ct: windows_hu is missing".to_owned());
     }
-    if profile
-        .kinds
-        .xray
-        .as_ref()
-        .is_some_and(|xray| xray.windows_hu.is_some())
-    {
+    if profile.kinds.xray.as_ref().is_some_and(|xray| xray.windows_hu.is_some()) {
         found.push("xray: windows_hu is for CT only".to_owned());
     }
     found
@@ -59,69 +42,33 @@ fn kind_problems(kind: &KindProfile) -> Vec<String> {
         }
     };
     need(!kind.prompt.trim().is_empty(), "prompt is empty");
-    need(
-        kind.prompt.matches("{images}").count() <= 1,
-        "prompt has {images} more than once",
-    );
-    need(
-        (1..=MAX_IMAGES).contains(&kind.images_per_prompt),
-        "images_per_prompt is not 1 to 64",
-    );
-    need(
-        (1..=MAX_NEW_TOKENS).contains(&kind.max_new_tokens),
-        "max_new_tokens is not 1 to 8192",
-    );
-    need(
-        (1..=MAX_FINDINGS).contains(&kind.max_findings),
-        "max_findings is not 1 to 100",
-    );
+    need(kind.prompt.matches("{images}").count() <= 1, "prompt has {images} more than once");
+    need((1..=MAX_IMAGES).contains(&kind.images_per_prompt), "images_per_prompt is not 1 to 64");
+    need((1..=MAX_NEW_TOKENS).contains(&kind.max_new_tokens), "max_new_tokens is not 1 to 8192");
+    need((1..=MAX_FINDINGS).contains(&kind.max_findings), "max_findings is not 1 to 100");
     need(!kind.findings.is_empty(), "findings is empty");
     need(no_repeats(&kind.findings), "findings repeats a code");
     need(no_repeats(&kind.sides), "sides repeats a side");
     need(no_repeats(&kind.zones), "zones repeats a zone");
-    need(
-        no_repeats(&kind.severities),
-        "severities repeats a severity",
-    );
+    need(no_repeats(&kind.severities), "severities repeats a severity");
     if let Some(format) = kind.bounds {
-        need(
-            format.step > 0 && format.step <= format.maximum,
-            "box step is not between 1 and its maximum",
-        );
-        need(
-            format.maximum <= format.scale,
-            "box maximum is above its scale",
-        );
+        need(format.step > 0 && format.step <= format.maximum, "box step is not between 1 and its maximum");
+        need(format.maximum <= format.scale, "box maximum is above its scale");
         need(format.scale <= 1_000_000, "box scale is above 1000000");
     }
     if let Some(windows) = kind.windows_hu {
         let good = |[low, high]: [f32; 2]| low.is_finite() && high.is_finite() && low < high;
-        need(
-            windows.into_iter().all(good),
-            "windows_hu has a window that does not rise",
-        );
+        need(windows.into_iter().all(good), "windows_hu has a window that does not rise");
     }
     let unit = |value: f32| (0.0..=1.0).contains(&value);
-    need(
-        unit(kind.uncertain_below),
-        "uncertain_below is not a probability",
-    );
+    need(unit(kind.uncertain_below), "uncertain_below is not a probability");
     need(unit(kind.report_from), "report_from is not a probability");
-    need(
-        kind.calibration.iter().flatten().all(|value| unit(*value)),
-        "calibration has a value outside 0 to 1",
-    );
-    let rises = kind
-        .calibration
-        .windows(2)
-        .all(|pair| pair[0][0] < pair[1][0] && pair[0][1] <= pair[1][1]);
+    need(kind.calibration.iter().flatten().all(|value| unit(*value)), "calibration has a value outside 0 to 1");
+    let rises = kind.calibration.windows(2).all(|pair| pair[0][0] < pair[1][0] && pair[0][1] <= pair[1][1]);
     need(rises, "calibration does not rise");
     found
 }
 
 fn no_repeats<T: PartialEq>(values: &[T]) -> bool {
-    values
-        .iter()
-        .enumerate()
-        .all(|(at, value)| !values[..at].contains(value))
+    values.iter().enumerate().all(|(at, value)| !values[..at].contains(value))
 }

@@ -14,10 +14,7 @@ impl KindProfile {
         let mut finding = Map::new();
         finding.insert("finding".into(), one_of(&self.findings));
         if images > 1 {
-            finding.insert(
-                "image".into(),
-                json!({ "type": "integer", "minimum": 1, "maximum": images }),
-            );
+            finding.insert("image".into(), json!({ "type": "integer", "minimum": 1, "maximum": images }));
         }
         insert_choice(&mut finding, "side", &self.sides);
         insert_choice(&mut finding, "zone", &self.zones);
@@ -25,26 +22,15 @@ impl KindProfile {
         if let Some(format) = self.bounds {
             finding.insert("box".into(), box_schema(format));
         }
-        let required: &[&str] = if images > 1 {
-            &["finding", "image"]
-        } else {
-            &["finding"]
-        };
+        let required: &[&str] = if images > 1 { &["finding", "image"] } else { &["finding"] };
         let item = object(finding, required);
         let mut answer = Map::new();
-        answer.insert(
-            "findings".into(),
-            json!({ "type": "array", "items": item, "maxItems": self.max_findings }),
-        );
+        answer.insert("findings".into(), json!({ "type": "array", "items": item, "maxItems": self.max_findings }));
         if self.impression_chars > 0 {
-            answer.insert(
-                "impression".into(),
-                json!({ "type": "string", "maxLength": self.impression_chars }),
-            );
+            answer.insert("impression".into(), json!({ "type": "string", "maxLength": self.impression_chars }));
         }
         let mut schema = object(answer, &["findings"]);
-        schema["x-guidance"] =
-            json!({ "whitespace_flexible": false, "item_separator": ",", "key_separator": ":" });
+        schema["x-guidance"] = json!({ "whitespace_flexible": false, "item_separator": ",", "key_separator": ":" });
         schema
     }
 }

@@ -14,10 +14,7 @@ fn a_folder_without_a_profile_is_read_with_the_built_in_one() {
     let profile = ReadingProfile::load(folder.path()).unwrap();
     assert_eq!(profile.prompt_version, "medgemma-1");
     assert!(!profile.demonstration);
-    assert_eq!(
-        profile.kind(ImageKind::Ct).unwrap().windows_hu.unwrap()[2],
-        [0.0, 80.0]
-    );
+    assert_eq!(profile.kind(ImageKind::Ct).unwrap().windows_hu.unwrap()[2], [0.0, 80.0]);
     assert!(profile.covers(Some("HEAD")));
 }
 
@@ -27,9 +24,7 @@ fn a_profile_names_every_problem_at_once() {
         r#"{ "prompt": " ", "images_per_prompt": 0, "max_new_tokens": 10, "findings": ["mass", "mass"],
             "box": { "scale": 100, "step": 10, "maximum": 990 }, "calibration": [[0.5, 0.4], [0.5, 0.6]] }"#,
     );
-    let ProfileError::Invalid { problems, .. } = parse(&text).unwrap_err() else {
-        panic!("another error")
-    };
+    let ProfileError::Invalid { problems, .. } = parse(&text).unwrap_err() else { panic!("another error") };
     assert_eq!(
         problems,
         [
@@ -44,15 +39,8 @@ fn a_profile_names_every_problem_at_once() {
 
 #[test]
 fn a_finding_outside_the_vocabulary_is_refused() {
-    let text = tiny(
-        r#"{ "prompt": "?", "images_per_prompt": 1, "max_new_tokens": 9, "findings": ["covid"] }"#,
-    );
-    assert!(
-        parse(&text)
-            .unwrap_err()
-            .to_string()
-            .contains("unknown variant `covid`")
-    );
+    let text = tiny(r#"{ "prompt": "?", "images_per_prompt": 1, "max_new_tokens": 9, "findings": ["covid"] }"#);
+    assert!(parse(&text).unwrap_err().to_string().contains("unknown variant `covid`"));
 }
 
 #[test]
@@ -63,18 +51,8 @@ fn calibration_is_piecewise_linear_and_flat_outside() {
     );
     let profile = parse(&text).unwrap();
     let kind = profile.kind(ImageKind::Xray).unwrap();
-    for (probability, confidence) in [
-        (0.0, 0.1),
-        (0.2, 0.1),
-        (0.4, 0.3),
-        (0.6, 0.5),
-        (0.8, 0.7),
-        (1.0, 0.9),
-    ] {
-        assert!(
-            (kind.calibrate(probability) - confidence).abs() < 1e-6,
-            "{probability}"
-        );
+    for (probability, confidence) in [(0.0, 0.1), (0.2, 0.1), (0.4, 0.3), (0.6, 0.5), (0.8, 0.7), (1.0, 0.9)] {
+        assert!((kind.calibrate(probability) - confidence).abs() < 1e-6, "{probability}");
     }
 }
 
@@ -85,14 +63,6 @@ fn the_schema_asks_for_an_image_number_only_where_there_are_several() {
     let item = |images| kind.answer_schema(images)["properties"]["findings"]["items"].clone();
     assert_eq!(item(1)["required"], serde_json::json!(["finding"]));
     assert_eq!(item(3)["properties"]["image"]["maximum"], 3);
-    let keys: Vec<_> = item(2)["properties"]
-        .as_object()
-        .unwrap()
-        .keys()
-        .cloned()
-        .collect();
-    assert_eq!(
-        keys,
-        ["finding", "image", "side", "zone", "severity", "box"]
-    );
+    let keys: Vec<_> = item(2)["properties"].as_object().unwrap().keys().cloned().collect();
+    assert_eq!(keys, ["finding", "image", "side", "zone", "severity", "box"]);
 }

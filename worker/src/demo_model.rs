@@ -1,0 +1,86 @@
+//! The demonstration model, carried inside the binary.
+//!
+//! It is unpacked into a cache folder on first use, and its files are compared with those carried on every use: a
+//! folder that someone else left there, or half wrote, is written anew.
+
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+
+macro_rules! files {
+    ($($name:literal),* $(,)?) => {
+        &[$(($name, include_bytes!(concat!("../demo-model/checkpoint/", $name)).as_slice())),*]
+    };
+}
+
+/// The files of the checkpoint, by name.
+const FILES: &[(&str, &[u8])] = files![
+    "chat_template.jinja",
+    "config.json",
+    "generation_config.json",
+    "model.safetensors",
+    "prelim.json",
+    "preprocessor_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+];
+
+/// Unpacks the demonstration model below `cache` where it is not there already, and returns its folder.
+///
+/// Safe to call from several processes at once: files are moved into place whole.
+pub fn unpack(cache: &Path) -> io::Result<PathBuf> {
+    let folder = cache.join(format!("demo-model-{}", short_digest()));
+    std::fs::create_dir_all(&folder)?;
+    for (name, bytes) in FILES {
+        let path = folder.join(name);
+        if std::fs::read(&path).is_ok_and(|found| found == *bytes) {
+            continue;
+        }
+        let temporary = folder.join(format!(".{name}.{}", std::process::id()));
+        let mut file = std::fs::File::create(&temporary)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&temporary, &path)?;
+    }
+    Ok(folder)
+}
+
+/// The folder for files that can be made again: `$XDG_CACHE_HOME/prelim`, `~/.cache/prelim`, or one in the system's
+/// folder for temporary files.
+pub fn default_cache() -> PathBuf {
+    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    absolute("XDG_CACHE_HOME")
+        .or_else(|| absolute("HOME").map(|home| home.join(".cache")))
+        .unwrap_or_else(std::env::temp_dir)
+        .join("prelim")
+}
+
+/// The first digits of a digest over names and contents, so that versions do not share a folder.
+fn short_digest() -> String {
+    let mut hasher = Sha256::new();
+    for (name, bytes) in FILES {
+        hasher.update((name.len() as u64).to_le_bytes());
+        hasher.update(name);
+        hasher.update((bytes.len() as u64).to_le_bytes());
+        hasher.update(bytes);
+    }
+    hasher.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spoilt_copy_is_written_anew() {
+        let cache = tempfile::tempdir().unwrap();
+        let folder = unpack(cache.path()).unwrap();
+        let config = folder.join("config.json");
+        std::fs::write(&config, "spoilt").unwrap();
+        assert_eq!(unpack(cache.path()).unwrap(), folder);
+        let carried = FILES.iter().find(|(name, _)| *name == "config.json").unwrap().1;
+        assert_eq!(std::fs::read(&config).unwrap(), carried);
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), FILES.len(), "nothing else is left behind");
+    }
+}
