@@ -1,1 +1,24 @@
-//! prelim-kernels
+//! Arithmetic for the model: one [`Backend`] trait of fused, named operations, and the backends behind it.
+//!
+//! # Layout
+//! - [`backend`]: the trait; [`args`]: the named arguments of its operations
+//! - [`weights`]: how weights are handed over, as they lie in a checkpoint
+//! - [`host`]: buffers and batch plans of backends that compute on the host
+//!
+//! # Invariants
+//! - Every activation is f32, on every backend; weights are f32 or bf16. The residual stream of Gemma 3 overflows f16.
+//! - A row of a result depends on that row's own input alone: not on the rows beside it, not on how a prompt was cut
+//!   into chunks, not on the number of threads. So a draft does not depend on what else was in the batch.
+//! - Nothing here knows DICOM, jobs, gRPC, tokio or the layout of a checkpoint.
+
+pub mod args;
+pub mod backend;
+pub mod host;
+pub mod weights;
+
+pub use args::{
+    AddRmsNorm, Attend, AttendPatches, AveragePool, CacheShape, Embed, Geglu, LayerNorm, Linear, PatchEmbed,
+    PlaceRows, RmsNorm, Rows, Span, StoreKeysValues, Then,
+};
+pub use backend::{Backend, DeviceError};
+pub use weights::{Dtype, Storage, WeightView};

@@ -1,0 +1,108 @@
+//! The boundary between the model and the arithmetic.
+
+use crate::args::{
+    AddRmsNorm, Attend, AttendPatches, AveragePool, CacheShape, Embed, Geglu, LayerNorm, Linear, PatchEmbed,
+    PlaceRows, RmsNorm, Span, StoreKeysValues,
+};
+use crate::weights::{Storage, WeightView};
+
+/// Why a device cannot hold or do what it was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum DeviceError {
+    /// There is no room for a weight, a cache or a buffer.
+    #[error("out of device memory: {wanted_bytes} bytes wanted for {what}")]
+    OutOfMemory {
+        /// What the memory was for.
+        what: &'static str,
+        /// How much was asked for.
+        wanted_bytes: u64,
+    },
+}
+
+/// A device that can run the model.
+///
+/// Loading (`matrix`, `gated`, `upload`, `cache`) can run out of memory and says so. The operations of a forward pass
+/// cannot fail on valid arguments; wrong shapes are mistakes of the caller and panic, and so does a device that is lost
+/// in mid-pass, since nothing on it can be trusted afterwards.
+///
+/// Operations may run later than the call returns, in order; [`Backend::download`] waits for them.
+pub trait Backend: Send + Sync + Sized + 'static {
+    /// A dense f32 array on the device.
+    type Buffer: Send + Sync;
+    /// A weight of [`Backend::linear`], in the layout that the backend likes.
+    type Matrix: Send + Sync;
+    /// The two weights of [`Backend::geglu`].
+    type Gated: Send + Sync;
+    /// Keys and values of all layers, in blocks of tokens.
+    type Cache: Send;
+    /// What a batch looks like: spans, positions, block tables.
+    type Plan: Send + Sync;
+
+    /// A name for logs and `prelim doctor`: "cpu (avx512, 2 threads)".
+    fn name(&self) -> String;
+
+    /// Runs a forward pass. A backend with its own threads moves there once, so that operations start without delay.
+    fn enter<R: Send>(&self, pass: impl FnOnce() -> R + Send) -> R {
+        pass()
+    }
+
+    /// A buffer for `len` values. What it holds is not specified.
+    fn buffer(&self, len: usize) -> Self::Buffer;
+
+    /// Copies values to the device.
+    fn upload(&self, values: &[f32]) -> Result<Self::Buffer, DeviceError>;
+
+    /// Waits, then copies the first `len` values of a buffer back.
+    fn download(&self, buffer: &Self::Buffer, len: usize) -> Vec<f32>;
+
+    /// A weight `[rows, columns]` of `x · Wᵀ`, made of parts that are stacked by rows (queries, keys, values).
+    fn matrix(&self, parts: &[WeightView<'_>], storage: Storage) -> Result<Self::Matrix, DeviceError>;
+
+    /// The gate and up weights of a gated feed-forward layer, both `[rows, columns]`.
+    fn gated(&self, gate: WeightView<'_>, up: WeightView<'_>, storage: Storage) -> Result<Self::Gated, DeviceError>;
+
+    /// A paged cache.
+    fn cache(&self, shape: CacheShape) -> Result<Self::Cache, DeviceError>;
+
+    /// Takes the layout of a batch to the device, once for all layers.
+    fn plan(&self, spans: &[Span<'_>], block_tokens: usize) -> Self::Plan;
+
+    /// Cosines and sines of the rotary embedding: `[tokens, 2, frequencies]`, from the angle `position · frequency` in f32.
+    fn rope_angles(&self, plan: &Self::Plan, frequencies: &[f32]) -> Self::Buffer;
+
+    /// Rows of the embedding table, scaled.
+    fn embed(&self, args: Embed<'_, Self>);
+
+    /// Puts the features of an image in the place of its soft tokens.
+    fn place_rows(&self, args: PlaceRows<'_, Self>);
+
+    /// `x / rms(x) · (1 + w)`.
+    fn rms_norm(&self, args: RmsNorm<'_, Self>);
+
+    /// `residual += rms_norm(branch)`, and the norm that the next branch starts with.
+    fn add_rms_norm(&self, args: AddRmsNorm<'_, Self>);
+
+    /// `(x − mean) / σ · w + b`.
+    fn layer_norm(&self, args: LayerNorm<'_, Self>);
+
+    /// `x · Wᵀ`, with bias, activation or addition in the epilogue.
+    fn linear(&self, args: Linear<'_, Self>);
+
+    /// `gelu(x · Gᵀ) · (x · Uᵀ)`.
+    fn geglu(&self, args: Geglu<'_, Self>);
+
+    /// Norms and rotates queries and keys, and writes keys and values to the cache.
+    fn store_keys_values(&self, args: StoreKeysValues<'_, Self>);
+
+    /// Attention of new tokens over the cache: prefill and decode alike.
+    fn attend(&self, args: Attend<'_, Self>);
+
+    /// Attention of patches among themselves, both ways.
+    fn attend_patches(&self, args: AttendPatches<'_, Self>);
+
+    /// Pictures to patch embeddings with positions.
+    fn patch_embed(&self, args: PatchEmbed<'_, Self>);
+
+    /// Means of square neighbourhoods of patches.
+    fn average_pool(&self, args: AveragePool<'_, Self>);
+}

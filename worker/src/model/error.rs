@@ -1,0 +1,106 @@
+//! Why a model folder cannot be used. Each sentence names the file and what to do.
+
+use std::path::PathBuf;
+
+use prelim_kernels::DeviceError;
+
+/// Why a model folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    /// There is no such folder, or it holds no `config.json`.
+    #[error("no model in {}: config.json is not there; give a folder with a Hugging Face checkpoint", folder.display())]
+    NoModel {
+        /// The folder that was given.
+        folder: PathBuf,
+    },
+    /// The checkpoint is of another family.
+    #[error(
+        "{} is for {found}, which prelim does not read; it reads Gemma3ForConditionalGeneration (MedGemma 4B, 27B and 1.5)",
+        file.display()
+    )]
+    Architecture {
+        /// `config.json`.
+        file: PathBuf,
+        /// Its `architectures`.
+        found: String,
+    },
+    /// A setting is missing or one that the model code does not support.
+    #[error("{}: {what}; the file should be the one that was published with the weights", file.display())]
+    Config {
+        /// The settings file.
+        file: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// The weights are not there, or some of them.
+    #[error("{} is missing; fetch the checkpoint again, with all of its .safetensors files", file.display())]
+    MissingShard {
+        /// The file that the index names.
+        file: PathBuf,
+    },
+    /// A weight file is cut off or not what it claims to be.
+    #[error("{} is not a whole safetensors file ({what}); fetch it again", file.display())]
+    DamagedShard {
+        /// The weight file.
+        file: PathBuf,
+        /// What the reader said.
+        what: String,
+    },
+    /// No file has this tensor.
+    #[error("{} has no tensor {name}; the weights and config.json are not of one model", file.display())]
+    MissingTensor {
+        /// Where the tensor was looked for: the weights, or their index.
+        file: PathBuf,
+        /// The key, as this model code spells it.
+        name: String,
+    },
+    /// The numbers are of a kind that cannot be read.
+    #[error("tensor {name} in {} is {found}; prelim reads F32, BF16 and F16, so fetch the unquantized checkpoint", file.display())]
+    Dtype {
+        /// The weight file.
+        file: PathBuf,
+        /// The key.
+        name: String,
+        /// The kind found.
+        found: String,
+    },
+    /// The shape is not the one that the settings imply.
+    #[error("tensor {name} in {} is {found:?}, and config.json implies {expected:?}; the two are not of one model", file.display())]
+    Shape {
+        /// The weight file.
+        file: PathBuf,
+        /// The key.
+        name: String,
+        /// The shape found.
+        found: Vec<usize>,
+        /// The shape wanted.
+        expected: Vec<usize>,
+    },
+    /// The tokenizer or the chat template cannot be used.
+    #[error("{}: {what}; fetch the file again from where the weights came", file.display())]
+    Tokenizer {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// A prompt and its images do not fit together.
+    #[error("the prompt has room for {places} images, and {images} were given")]
+    ImageCount {
+        /// `<start_of_image>` in the prompt.
+        places: usize,
+        /// Images given.
+        images: usize,
+    },
+    /// A file cannot be read.
+    #[error("{}: {source}", file.display())]
+    Read {
+        /// The file.
+        file: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The model does not fit on the device.
+    #[error("{0}; use a smaller model or a device with more memory")]
+    Device(#[from] DeviceError),
+}

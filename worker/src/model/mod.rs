@@ -1,0 +1,178 @@
+//! The model: tensors only. It reads Hugging Face checkpoints as they are and computes what `transformers` computes.
+//!
+//! # Layout
+//! - [`config`]: `config.json`, in every spelling; [`weights`]: sharded safetensors
+//! - [`siglip`]: pictures to soft tokens; [`gemma3`]: tokens to logits
+//! - [`batch`]: what goes into a forward pass and what comes out
+//!
+//! # Invariants
+//! - Nothing here knows DICOM, jobs, requests, time or randomness.
+//! - A model does not change after it was loaded; caches are apart from it.
+
+pub mod batch;
+pub mod config;
+pub mod error;
+mod gemma3;
+mod siglip;
+pub mod weights;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use prelim_kernels::{Backend, CacheShape, Storage};
+
+pub use batch::{Batch, Chunk, ImageFeatures, KvCache, Logits, Observer, PlacedImage, Want};
+pub use config::ModelConfig;
+pub use error::ModelError;
+
+use gemma3::Decoder;
+use siglip::Tower;
+use weights::Weights;
+
+/// How weights are kept in memory. Arithmetic is in f32 either way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WeightType {
+    /// As the checkpoint has them: bf16 stays bf16, and anything else becomes f32. Nothing is lost.
+    #[default]
+    AsStored,
+    /// f32, always.
+    F32,
+    /// bf16, rounded to nearest where the checkpoint has more.
+    Bf16,
+}
+
+/// A vision language model, loaded. It does not change: share it by reference or `Arc`.
+pub struct Model<B: Backend> {
+    config: ModelConfig,
+    backend: B,
+    tower: Tower<B>,
+    decoder: Decoder<B>,
+}
+
+impl<B: Backend> Model<B> {
+    /// Reads a Hugging Face checkpoint folder onto a device.
+    pub fn load(folder: &Path, backend: B, weights: WeightType) -> Result<Self, ModelError> {
+        let config = ModelConfig::read(folder)?;
+        let stored = Weights::open(folder)?;
+        Self::from_weights(config, &stored, backend, weights)
+    }
+
+    /// Builds a model from an opened checkpoint and its settings.
+    pub fn from_weights(
+        config: ModelConfig,
+        stored: &Weights,
+        backend: B,
+        weights: WeightType,
+    ) -> Result<Self, ModelError> {
+        let storage = match weights {
+            WeightType::F32 => Storage::F32,
+            WeightType::Bf16 => Storage::Bf16,
+            WeightType::AsStored if stored.is_bf16() => Storage::Bf16,
+            WeightType::AsStored => Storage::F32,
+        };
+        let tower = Tower::load(&backend, stored, &config, storage)?;
+        let decoder = Decoder::load(&backend, stored, &config.text, storage)?;
+        Ok(Self { config, backend, tower, decoder })
+    }
+
+    /// What the model is.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// The device it is on.
+    pub fn backend(&self) -> &B {
+        &self.backend
+    }
+
+    /// Pictures `[images, channels, size, size]`, normalised as the processor says, to one set of features each.
+    ///
+    /// # Panics
+    /// When `pixel_values` is of another length.
+    pub fn encode_images(&self, pixel_values: &[f32], images: usize) -> Vec<ImageFeatures<B>> {
+        self.encode_images_observed(pixel_values, images, None)
+    }
+
+    /// [`Model::encode_images`], with a look at what is in between.
+    pub fn encode_images_observed(
+        &self,
+        pixel_values: &[f32],
+        images: usize,
+        observer: Option<&mut dyn Observer>,
+    ) -> Vec<ImageFeatures<B>> {
+        let vision = &self.config.vision;
+        let wanted = images * vision.channels * vision.image_size * vision.image_size;
+        assert_eq!(pixel_values.len(), wanted, "{images} pictures of {} px", vision.image_size);
+        let features = self
+            .backend
+            .enter(|| self.tower.encode(&self.backend, &self.config, pixel_values, images, Watch(observer)));
+        let tokens = self.config.tokens_per_image;
+        features.into_iter().map(|buffer| ImageFeatures { buffer: Arc::new(buffer), tokens }).collect()
+    }
+
+    /// A cache of `blocks` blocks of `block_tokens` tokens, a multiple of 16.
+    pub fn new_kv_cache(&self, blocks: usize, block_tokens: usize) -> Result<KvCache<B>, ModelError> {
+        let text = &self.config.text;
+        let shape = CacheShape {
+            layers: text.layers.len(),
+            blocks,
+            block_tokens,
+            kv_heads: text.kv_heads,
+            head_dim: text.head_dim,
+        };
+        Ok(KvCache { cache: self.backend.cache(shape)?, shape })
+    }
+
+    /// Bytes that one block of a cache takes, for sizing it.
+    pub fn kv_block_bytes(&self, block_tokens: usize) -> usize {
+        let text = &self.config.text;
+        text.layers.len() * block_tokens * text.kv_heads * text.head_dim * 2 * size_of::<f32>()
+    }
+
+    /// Computes the new tokens of a batch into the cache, and the logits that it asks for.
+    ///
+    /// # Panics
+    /// When a chunk is empty, cuts an image, has a soft token outside an image, a token outside the vocabulary, or a
+    /// block table that is too short.
+    pub fn forward(&self, kv: &mut KvCache<B>, batch: &Batch<'_, B>) -> Logits {
+        self.forward_observed(kv, batch, None)
+    }
+
+    /// [`Model::forward`], with a look at what is in between.
+    pub fn forward_observed(
+        &self,
+        kv: &mut KvCache<B>,
+        batch: &Batch<'_, B>,
+        observer: Option<&mut dyn Observer>,
+    ) -> Logits {
+        self.backend.enter(|| self.decoder.forward(&self.backend, &self.config, kv, batch, Watch(observer)))
+    }
+}
+
+/// An observer that may be absent; then nothing is copied and no name is made.
+struct Watch<'a>(Option<&'a mut dyn Observer>);
+
+impl Watch<'_> {
+    fn is_on(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Shows the first `rows` rows of a buffer.
+    fn show<B: Backend>(
+        &mut self,
+        backend: &B,
+        name: impl FnOnce() -> String,
+        (rows, width): (usize, usize),
+        buffer: &B::Buffer,
+    ) {
+        if let Some(observer) = &mut self.0 {
+            observer.tensor(&name(), width, backend.download(buffer, rows * width));
+        }
+    }
+
+    fn show_values(&mut self, name: &str, width: usize, values: impl FnOnce() -> Vec<f32>) {
+        if let Some(observer) = &mut self.0 {
+            observer.tensor(name, width, values());
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! Reads tensors out of (sharded) safetensors files, mapped into memory.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use memmap2::Mmap;
+use prelim_kernels::{Dtype, WeightView};
+use safetensors::SafeTensors;
+use safetensors::tensor::Metadata;
+use serde::Deserialize;
+
+use super::error::ModelError;
+
+/// All tensors of a checkpoint, by key. Keys are spelled as [`canonical`] spells them.
+pub struct Weights {
+    shards: Vec<Shard>,
+    tensors: HashMap<String, (usize, Placed)>,
+    /// What errors about missing tensors name.
+    root: PathBuf,
+}
+
+struct Shard {
+    file: PathBuf,
+    map: Mmap,
+}
+
+struct Placed {
+    stored_name: String,
+    dtype: safetensors::Dtype,
+    shape: Vec<usize>,
+    /// In the file.
+    bytes: std::ops::Range<usize>,
+}
+
+/// A tensor and where it came from, for errors.
+pub struct Tensor<'a> {
+    weights: &'a Weights,
+    shard: usize,
+    placed: &'a Placed,
+}
+
+#[derive(Deserialize)]
+struct Index {
+    weight_map: BTreeMap<String, String>,
+}
+
+impl Weights {
+    /// Opens every shard, and checks that all that the index names is there.
+    pub fn open(folder: &Path) -> Result<Self, ModelError> {
+        let index = folder.join("model.safetensors.index.json");
+        let (root, names, expected) = if index.is_file() {
+            let text = fs::read_to_string(&index).map_err(|source| ModelError::Read { file: index.clone(), source })?;
+            let parsed: Index = serde_json::from_str(&text)
+                .map_err(|error| ModelError::Config { file: index.clone(), what: error.to_string() })?;
+            let mut names: Vec<String> = parsed.weight_map.values().cloned().collect();
+            names.sort_unstable();
+            names.dedup();
+            (index, names, parsed.weight_map)
+        } else {
+            let single = "model.safetensors".to_owned();
+            (folder.join(&single), vec![single], BTreeMap::new())
+        };
+        let mut weights = Self { shards: Vec::new(), tensors: HashMap::new(), root };
+        for name in &names {
+            // A name with a separator would leave the folder.
+            let file = match Path::new(name).file_name() {
+                Some(bare) if bare == name.as_str() => folder.join(bare),
+                _ => return Err(ModelError::Config { file: weights.root, what: format!("{name} is not a file name") }),
+            };
+            weights.add_shard(file)?;
+        }
+        if let Some((key, _)) = expected.iter().find(|(key, _)| !weights.tensors.contains_key(&canonical(key))) {
+            return Err(ModelError::MissingTensor { file: weights.root, name: key.clone() });
+        }
+        Ok(weights)
+    }
+
+    fn add_shard(&mut self, file: PathBuf) -> Result<(), ModelError> {
+        let opened = File::open(&file).map_err(|source| match source.kind() {
+            std::io::ErrorKind::NotFound => ModelError::MissingShard { file: file.clone() },
+            _ => ModelError::Read { file: file.clone(), source },
+        })?;
+        // SAFETY: the map is only read. A checkpoint that someone rewrites while it is loaded gives wrong numbers or a
+        // bus error, which no reader of mapped files can exclude; files are replaced by renaming, not by rewriting.
+        let map = unsafe { Mmap::map(&opened) }.map_err(|source| ModelError::Read { file: file.clone(), source })?;
+        let damaged = |what: String| ModelError::DamagedShard { file: file.clone(), what };
+        let (header, metadata): (usize, Metadata) =
+            SafeTensors::read_metadata(&map).map_err(|error| damaged(error.to_string()))?;
+        let data = header + 8;
+        let shard = self.shards.len();
+        for (name, info) in metadata.tensors() {
+            let bytes = data + info.data_offsets.0..data + info.data_offsets.1;
+            if bytes.end > map.len() {
+                return Err(damaged(format!("it ends before {name} does")));
+            }
+            let placed = Placed { stored_name: name.clone(), dtype: info.dtype, shape: info.shape.clone(), bytes };
+            self.tensors.insert(canonical(&name), (shard, placed));
+        }
+        self.shards.push(Shard { file, map });
+        Ok(())
+    }
+
+    /// The tensor with this key.
+    pub fn tensor(&self, name: &str) -> Result<Tensor<'_>, ModelError> {
+        match self.tensors.get(name) {
+            Some((shard, placed)) => Ok(Tensor { weights: self, shard: *shard, placed }),
+            None => Err(ModelError::MissingTensor { file: self.root.clone(), name: name.to_owned() }),
+        }
+    }
+
+    /// A matrix of exactly this shape; trailing axes are folded into columns.
+    pub fn matrix(&self, name: &str, shape: &[usize]) -> Result<WeightView<'_>, ModelError> {
+        self.tensor(name)?.view(shape)
+    }
+
+    /// A vector of exactly this length.
+    pub fn vector(&self, name: &str, len: usize) -> Result<Vec<f32>, ModelError> {
+        Ok(self.tensor(name)?.view(&[len])?.to_f32())
+    }
+
+    /// Whether most of the checkpoint is stored in two bytes as bf16, so that keeping it so loses nothing.
+    pub fn is_bf16(&self) -> bool {
+        let size = |wanted: bool| -> usize {
+            let chosen = self.tensors.values().filter(|(_, p)| (p.dtype == safetensors::Dtype::BF16) == wanted);
+            chosen.map(|(_, placed)| placed.bytes.len()).sum()
+        };
+        size(true) > size(false)
+    }
+}
+
+impl<'a> Tensor<'a> {
+    fn view(&self, shape: &[usize]) -> Result<WeightView<'a>, ModelError> {
+        let shard = &self.weights.shards[self.shard];
+        let name = self.placed.stored_name.clone();
+        if self.placed.shape != shape {
+            let (found, expected) = (self.placed.shape.clone(), shape.to_vec());
+            return Err(ModelError::Shape { file: shard.file.clone(), name, found, expected });
+        }
+        let dtype = match self.placed.dtype {
+            safetensors::Dtype::F32 => Dtype::F32,
+            safetensors::Dtype::BF16 => Dtype::Bf16,
+            safetensors::Dtype::F16 => Dtype::F16,
+            other => {
+                return Err(ModelError::Dtype { file: shard.file.clone(), name, found: format!("{other:?}") });
+            }
+        };
+        let (rows, columns) = match shape {
+            [len] => (1, *len),
+            [rows, rest @ ..] => (*rows, rest.iter().product()),
+            [] => (1, 1),
+        };
+        Ok(WeightView::new(&shard.map[self.placed.bytes.clone()], dtype, rows, columns))
+    }
+}
+
+/// One spelling for the keys of all published files: `vision_tower.…`, `multi_modal_projector.…`, `language_model.…`.
+///
+/// Files come as `model.language_model.layers…` (new), `language_model.model.layers…` (old), with and without
+/// `vision_model.` inside the tower.
+fn canonical(stored: &str) -> String {
+    let name = stored.strip_prefix("model.").unwrap_or(stored);
+    let name = match name.strip_prefix("language_model.") {
+        Some(rest) => format!("language_model.{}", rest.strip_prefix("model.").unwrap_or(rest)),
+        None => name.to_owned(),
+    };
+    name.replace("vision_tower.vision_model.", "vision_tower.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::canonical;
+
+    #[test]
+    fn every_published_spelling_of_a_key_is_one_key() {
+        let table = [
+            ("language_model.model.embed_tokens.weight", "language_model.embed_tokens.weight"),
+            ("model.language_model.embed_tokens.weight", "language_model.embed_tokens.weight"),
+            ("language_model.model.layers.3.mlp.up_proj.weight", "language_model.layers.3.mlp.up_proj.weight"),
+            ("vision_tower.vision_model.post_layernorm.bias", "vision_tower.post_layernorm.bias"),
+            ("model.vision_tower.vision_model.post_layernorm.bias", "vision_tower.post_layernorm.bias"),
+            ("vision_tower.post_layernorm.bias", "vision_tower.post_layernorm.bias"),
+            ("model.multi_modal_projector.mm_soft_emb_norm.weight", "multi_modal_projector.mm_soft_emb_norm.weight"),
+        ];
+        for (stored, wanted) in table {
+            assert_eq!(canonical(stored), wanted);
+        }
+    }
+}
