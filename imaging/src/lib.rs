@@ -1,1 +1,3 @@
 //! prelim-imaging
+
+pub mod codec;
