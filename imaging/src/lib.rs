@@ -1,3 +1,33 @@
-//! prelim-imaging
+//! DICOM in, pictures out.
+//!
+//! # Layout
+//! - [`scan`]: the one reader of received bytes: every element found, or what is wrong and where
+//! - [`dataset`], [`charset`]: the elements, and typed reading of their values
+//! - [`syntax`]: transfer syntaxes
+//! - [`header`]: bytes to domain types: study, series, instance, image attributes, planes
+//! - [`pixels`]: the Image Pixel module, checked
+//! - [`decode`]: one frame to stored values ([`frame`])
+//! - [`codec`]: decoders of our own: JPEG-LS, 8 and 12-bit JPEG, RLE
+//! - [`photometry`], [`lut`]: stored values to modality values (HU) and to shades
+//! - [`render`]: the pictures that models and readers see
+//! - [`limits`]: the caps on what one object may make us hold
+//!
+//! **Invariant**: bytes from outside are read by [`scan`] alone; nothing recurses over them, and no length of theirs
+//! is believed before it is compared with the bytes left.
+//! **Invariant**: nothing here knows studies in time, jobs, tokio or gRPC.
 
+pub mod charset;
 pub mod codec;
+pub mod dataset;
+pub mod decode;
+pub mod frame;
+pub mod header;
+pub mod limits;
+pub mod lut;
+pub mod photometry;
+pub mod pixels;
+pub mod render;
+pub mod scan;
+pub mod syntax;
+
+pub use limits::Limits;
