@@ -1,1 +1,158 @@
-//! tests
+//! Support for end-to-end checks: `prelim` as processes, as a user runs it.
+//!
+//! **Invariant**: a check starts what it needs and ends it; ports are free ones, folders are temporary.
+
+use std::ffi::OsStr;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
+
+use serde_json::Value;
+
+/// The root of the repository.
+pub fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the repository")
+}
+
+/// The binary, built from the same profile as the running test.
+///
+/// # Panics
+/// Where it was not built: `cargo build --release` comes before the tests.
+pub fn binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        let test = std::env::current_exe().expect("a running test has a path");
+        let profile = test.ancestors().nth(2).expect("tests lie in PROFILE/deps");
+        let binary = profile.join("prelim");
+        assert!(binary.is_file(), "{} is not there: run `cargo build --release` first", binary.display());
+        binary
+    })
+}
+
+/// Runs `prelim` with `arguments` to its end.
+pub fn prelim<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Output {
+    Command::new(binary()).args(arguments).stdin(Stdio::null()).output().expect("prelim starts")
+}
+
+/// Runs `prelim` and returns its stdout as JSON.
+///
+/// # Panics
+/// Where it ends with an error, or prints no JSON.
+pub fn prelim_json<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Value {
+    let output = prelim(arguments);
+    assert!(output.status.success(), "{}", words(&output));
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", words(&output)))
+}
+
+/// What a process said, for a failing assertion.
+pub fn words(output: &Output) -> String {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    format!("{}\nstdout: {}\nstderr: {}", output.status, text(&output.stdout), text(&output.stderr))
+}
+
+/// A serving process (`up`, `coordinator`, `worker`), killed when dropped.
+pub struct Process {
+    child: Child,
+    /// The address that it serves, from its first line.
+    pub grpc: String,
+}
+
+impl Process {
+    /// Starts `prelim ROLE …` and waits for the line by which it says that it is ready.
+    ///
+    /// # Panics
+    /// Where it ends before that.
+    pub fn start<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Self {
+        let mut child = Command::new(binary())
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("prelim starts");
+        let mut line = String::new();
+        let stdout = child.stdout.take().expect("stdout is piped");
+        BufReader::new(stdout).read_line(&mut line).expect("stdout can be read");
+        let ready: Value = serde_json::from_str(&line).unwrap_or_else(|_| {
+            let _ = child.kill();
+            panic!("not ready: {line:?}")
+        });
+        Self { child, grpc: ready["grpc"].as_str().unwrap_or_default().to_owned() }
+    }
+
+    /// A coordinator and a worker in one process, on a free port.
+    pub fn up(data: &Path) -> Self {
+        Self::start([
+            "up".as_ref(),
+            "--json".as_ref(),
+            "--grpc".as_ref(),
+            "127.0.0.1:0".as_ref(),
+            "--data".as_ref(),
+            data.as_os_str(),
+        ])
+    }
+
+    /// Ends it at once, as a power cut would.
+    pub fn kill(mut self) {
+        self.child.kill().expect("the process is ours");
+        self.child.wait().expect("the process is ours");
+    }
+
+    /// Whether it still runs.
+    pub fn is_alive(&mut self) -> bool {
+        self.child.try_wait().expect("the process is ours").is_none()
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Already ended is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Draws phantom studies below `folder`.
+pub fn phantoms(folder: &Path, count: u32, seed: u64, modality: Option<&str>) {
+    let mut arguments = vec![
+        "phantom".to_owned(),
+        "--out".to_owned(),
+        folder.display().to_string(),
+        "--count".to_owned(),
+        count.to_string(),
+        "--seed".to_owned(),
+        seed.to_string(),
+    ];
+    if let Some(modality) = modality {
+        arguments.extend(["--modality".to_owned(), modality.to_owned()]);
+    }
+    let output = prelim(&arguments);
+    assert!(output.status.success(), "{}", words(&output));
+}
+
+/// Submits `folder` and waits for the drafts.
+pub fn submit(grpc: &str, folder: &Path) -> Value {
+    prelim_json([
+        "submit".as_ref(),
+        "--grpc".as_ref(),
+        grpc.as_ref(),
+        "--wait".as_ref(),
+        "--json".as_ref(),
+        folder.as_os_str(),
+    ])
+}
+
+/// The draft of a study in one form.
+///
+/// # Panics
+/// Where there is none.
+pub fn draft(grpc: &str, study: &str, format: &str) -> Vec<u8> {
+    let output = prelim(["report", "--grpc", grpc, study, "--format", format]);
+    assert!(output.status.success(), "{}", words(&output));
+    output.stdout
+}

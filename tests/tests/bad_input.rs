@@ -1,0 +1,106 @@
+//! Bad input gets one clear sentence, an exit code that is not 0, and leaves nothing half-written.
+
+use std::fs;
+use std::path::Path;
+use std::process::Output;
+
+use prelim_tests::{Process, phantoms, prelim, repository, submit, words};
+
+/// Asserts that the command failed with one sentence on stderr that holds every one of `hints`.
+fn check_refused(output: &Output, hints: &[&str]) {
+    assert!(!output.status.success(), "{}", words(output));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let sentences: Vec<&str> = stderr.lines().filter(|line| line.starts_with("prelim: ")).collect();
+    assert_eq!(sentences.len(), 1, "{}", words(output));
+    for hint in hints {
+        assert!(sentences[0].contains(hint), "no {hint:?} in: {}", sentences[0]);
+    }
+    assert!(!stderr.contains("panicked"), "{stderr}");
+}
+
+fn up(data: &Path, extra: &[&str]) -> Output {
+    let mut arguments = vec!["up", "--grpc", "127.0.0.1:0", "--data", data.to_str().unwrap()];
+    arguments.extend(extra);
+    prelim(arguments)
+}
+
+#[test]
+fn files_that_are_no_dicom_are_named_and_do_not_stop_the_others() {
+    let work = tempfile::tempdir().unwrap();
+    let folder = work.path().join("mixed");
+    phantoms(&folder, 1, 3, Some("dx"));
+    fs::write(folder.join("notes.txt"), "not an image").unwrap();
+    fs::write(folder.join("empty.dcm"), "").unwrap();
+    let process = Process::up(&work.path().join("data"));
+    let outcome = submit(&process.grpc, &folder);
+    let refused: Vec<(&str, &str)> = outcome["objects"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|object| object["disposition"] == "refused")
+        .map(|object| (object["name"].as_str().unwrap(), object["reason"].as_str().unwrap()))
+        .collect();
+    // truth.json is refused too: everything in the folder is sent.
+    assert_eq!(refused.len(), 3, "{outcome}");
+    assert!(refused.iter().all(|(_, reason)| !reason.is_empty()), "{outcome}");
+    assert_eq!(outcome["studies"][0]["state"], "drafted");
+}
+
+#[test]
+fn a_folder_that_is_not_there_is_named() {
+    check_refused(&prelim(["submit", "no/such/folder"]), &["no/such/folder"]);
+}
+
+#[test]
+fn a_coordinator_that_is_not_there_is_named_with_what_to_do() {
+    let folder = repository().join("proto");
+    let output = prelim(["submit", "--grpc", "127.0.0.1:1", folder.to_str().unwrap()]);
+    check_refused(&output, &["127.0.0.1:1", "prelim up"]);
+}
+
+#[test]
+fn a_port_in_use_is_named() {
+    let work = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let data = work.path().join("data");
+    let output = prelim(["up", "--grpc", &address, "--data", data.to_str().unwrap()]);
+    check_refused(&output, &[&address, "--grpc"]);
+}
+
+#[test]
+fn a_second_coordinator_on_one_data_folder_is_refused() {
+    let work = tempfile::tempdir().unwrap();
+    let data = work.path().join("data");
+    let _first = Process::up(&data);
+    check_refused(&up(&data, &[]), &[data.to_str().unwrap()]);
+}
+
+#[test]
+fn a_model_folder_that_is_not_whole_is_named() {
+    let work = tempfile::tempdir().unwrap();
+    let golden = repository().join("tests/data/parity/tiny-gemma3");
+    let model = work.path().join("model");
+    let copy_without = |left_out: &str| {
+        let _ = fs::remove_dir_all(&model);
+        fs::create_dir(&model).unwrap();
+        for entry in fs::read_dir(&golden).unwrap() {
+            let entry = entry.unwrap();
+            if entry.file_name() != left_out {
+                fs::copy(entry.path(), model.join(entry.file_name())).unwrap();
+            }
+        }
+    };
+    let data = work.path().join("data");
+    let model_path = model.to_str().unwrap().to_owned();
+    for missing in ["model-00003-of-00010.safetensors", "config.json", "tokenizer.json"] {
+        copy_without(missing);
+        check_refused(&up(&data, &["--model", &model_path]), &[missing]);
+    }
+    copy_without("");
+    let config = fs::read_to_string(model.join("config.json")).unwrap();
+    fs::write(model.join("config.json"), config.replace("Gemma3ForConditionalGeneration", "LlamaForCausalLM")).unwrap();
+    check_refused(&up(&data, &["--model", &model_path]), &["LlamaForCausalLM"]);
+    check_refused(&up(&data, &["--model", "no/such/model"]), &["no/such/model"]);
+    assert!(!data.exists(), "nothing is written for a model that does not load");
+}
