@@ -2,6 +2,7 @@
 //!
 //! # Layout
 //! - [`demo_model`]: the demonstration model, carried inside the binary
+//! - [`engine`]: requests in time: batches, cache, grammar, sampling
 //! - [`model`]: tensors only: a checkpoint, pictures and tokens to logits
 //! - [`preprocess`]: pictures of bytes to the numbers a vision tower takes
 //! - [`profile`]: the reading profile: what a model wants to be asked, and what it may answer
@@ -11,6 +12,7 @@
 //! **Invariant**: no patient attribute reaches a worker; jobs name images by digest.
 
 pub mod demo_model;
+pub mod engine;
 pub mod model;
 pub mod preprocess;
 pub mod profile;

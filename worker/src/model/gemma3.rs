@@ -3,8 +3,8 @@
 use half::bf16;
 use prelim_kernels::host::HostPlan;
 use prelim_kernels::{
-    AddRmsNorm, Attend, Backend, Dtype, Embed, Geglu, Linear, PlaceRows, RmsNorm, Rows, Span, Storage,
-    StoreKeysValues, Then, WeightView,
+    AddRmsNorm, Attend, Backend, Dtype, Embed, Geglu, Linear, PlaceRows, RmsNorm, Rows, Span, Storage, StoreKeysValues,
+    Then, WeightView,
 };
 
 use super::Watch;
@@ -246,14 +246,7 @@ impl<B: Backend> Layer<B> {
         watch.show(backend, || format!("layer{index}_out"), (rows, text.hidden), &s.residual);
     }
 
-    fn attend(
-        &self,
-        pass: &Pass<'_, B>,
-        layer: usize,
-        kv: &mut KvCache<B>,
-        s: &mut Scratch<B>,
-        watch: &mut Watch<'_>,
-    ) {
+    fn attend(&self, pass: &Pass<'_, B>, layer: usize, kv: &mut KvCache<B>, s: &mut Scratch<B>, watch: &mut Watch<'_>) {
         let (backend, text) = (pass.backend, pass.text);
         let (window, angles) = match text.layers[layer] {
             Attention::Sliding => (Some(text.window), &pass.angles_local),

@@ -131,7 +131,9 @@ impl<B: Backend> Tower<B> {
         // An observer wants whole tensors, not parts of them.
         let at_once = if watch.is_on() { images.max(1) } else { IMAGES_AT_ONCE };
         let groups = pixel_values.chunks(picture.max(1) * at_once);
-        groups.flat_map(|pixels| self.encode_some(backend, config, pixels, pixels.len() / picture, &mut watch)).collect()
+        groups
+            .flat_map(|pixels| self.encode_some(backend, config, pixels, pixels.len() / picture, &mut watch))
+            .collect()
     }
 
     fn encode_some(

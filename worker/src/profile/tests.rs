@@ -66,3 +66,12 @@ fn the_schema_asks_for_an_image_number_only_where_there_are_several() {
     let keys: Vec<_> = item(2)["properties"].as_object().unwrap().keys().cloned().collect();
     assert_eq!(keys, ["finding", "image", "side", "zone", "severity", "box"]);
 }
+
+#[test]
+fn the_demonstration_model_brings_its_own_profile() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("demo-model/checkpoint");
+    let profile = ReadingProfile::load(&folder).unwrap();
+    assert!(profile.demonstration);
+    assert!(profile.covers(Some("CHEST")) && !profile.covers(Some("HEAD")));
+    assert_eq!(profile.kind(ImageKind::Ct).unwrap().images_per_prompt, 1);
+}

@@ -260,7 +260,8 @@ impl RawText {
         if let Some((_, what)) = refused.into_iter().find(|(found, _)| *found) {
             return Err(format!("text_config has {what}, which prelim does not compute"));
         }
-        let sizes = [self.hidden_size, self.intermediate_size, self.num_hidden_layers, self.vocab_size, self.sliding_window];
+        let sizes =
+            [self.hidden_size, self.intermediate_size, self.num_hidden_layers, self.vocab_size, self.sliding_window];
         if sizes.contains(&0) || self.head_dim == 0 || !self.head_dim.is_multiple_of(2) {
             return Err("text_config has a size of 0 or an odd head_dim".to_owned());
         }
@@ -309,7 +310,8 @@ impl RawVision {
         if self.num_attention_heads == 0 || !self.hidden_size.is_multiple_of(self.num_attention_heads) {
             return Err(format!("vision_config cannot divide {} by its heads", self.hidden_size));
         }
-        if self.patch_size == 0 || self.image_size < self.patch_size || !self.image_size.is_multiple_of(self.patch_size) {
+        if self.patch_size == 0 || self.image_size < self.patch_size || !self.image_size.is_multiple_of(self.patch_size)
+        {
             return Err(format!("a picture of {} px has no whole patches of {}", self.image_size, self.patch_size));
         }
         Ok(VisionConfig {

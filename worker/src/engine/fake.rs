@@ -1,0 +1,88 @@
+//! A model for tests whose scores are a digest of what it finds in its cache: a wrong block, a lost token, a picture cut
+//! or put in the wrong place changes them.
+
+use std::ops::Range;
+
+use super::language_model::{Capacity, Chunk, LanguageModel};
+
+/// Decides scores from everything before: `(history, vocabulary) -> scores`.
+type Score = fn(u64, usize) -> Vec<f32>;
+
+pub(super) struct FakeModel {
+    capacity: Capacity,
+    cache: Vec<Option<u64>>,
+    score: Score,
+    /// Pictures encoded, and tokens of each pass.
+    pub(super) encoded: std::sync::Arc<std::sync::atomic::AtomicUsize>,
+    pub(super) fails_after: Option<usize>,
+}
+
+impl FakeModel {
+    pub(super) fn new(capacity: Capacity, score: Score) -> Self {
+        let cache = vec![None; capacity.blocks * capacity.block_tokens];
+        Self { capacity, cache, score, encoded: std::sync::Arc::default(), fails_after: None }
+    }
+
+    fn slot(&self, blocks: &[u32], position: usize) -> usize {
+        blocks[position / self.capacity.block_tokens] as usize * self.capacity.block_tokens
+            + position % self.capacity.block_tokens
+    }
+}
+
+/// Any scores, different for every history.
+pub(super) fn noise(history: u64, vocabulary: usize) -> Vec<f32> {
+    (0..vocabulary as u64).map(|token| (mix(history ^ mix(token)) >> 40) as f32 / (1 << 22) as f32).collect()
+}
+
+pub(super) fn mix(value: u64) -> u64 {
+    let mut z = value.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB) ^ (z >> 31)
+}
+
+impl LanguageModel for FakeModel {
+    type Image = u64;
+    type Error = &'static str;
+
+    fn capacity(&self) -> Capacity {
+        self.capacity
+    }
+
+    fn encode(&mut self, pictures: &[&[f32]]) -> Result<Vec<u64>, Self::Error> {
+        self.encoded.fetch_add(pictures.len(), std::sync::atomic::Ordering::Relaxed);
+        Ok(pictures.iter().map(|pixels| pixels.iter().fold(1, |all, p| mix(all ^ u64::from(p.to_bits())))).collect())
+    }
+
+    fn forward(&mut self, chunks: &[Chunk<'_, u64>]) -> Result<Vec<Vec<f32>>, Self::Error> {
+        if let Some(left) = &mut self.fails_after {
+            *left = left.checked_sub(1).ok_or("device is lost")?;
+        }
+        let mut rows = Vec::new();
+        for chunk in chunks {
+            let end = chunk.start + chunk.tokens.len();
+            for (offset, token) in chunk.tokens.iter().enumerate() {
+                let position = chunk.start + offset;
+                let within = |(span, image): &(Range<usize>, &u64)| span.contains(&position).then_some(**image);
+                let image = chunk.images.iter().find_map(within).unwrap_or(0);
+                assert!(
+                    chunk.images.iter().all(|(span, _)| chunk.start <= span.start && span.end <= end),
+                    "cut picture"
+                );
+                assert_eq!(*token == SOFT, image != 0, "soft tokens and pictures disagree at {position}");
+                let slot = self.slot(chunk.blocks, position);
+                self.cache[slot] = Some(mix(u64::from(*token) ^ image));
+            }
+            if chunk.wants_scores {
+                let history = (0..end).fold(7, |all, position| {
+                    let found = self.cache[self.slot(chunk.blocks, position)].expect("position was never computed");
+                    mix(all ^ mix(found ^ position as u64))
+                });
+                rows.push((self.score)(history, self.capacity.vocabulary));
+            }
+        }
+        Ok(rows)
+    }
+}
+
+/// The soft token of the demonstration tokenizer, which the tests use.
+pub(super) const SOFT: u32 = 8;

@@ -1,0 +1,57 @@
+//! What the engine needs of a model. The engine owns time (who is computed when); the model owns tensors.
+
+use std::ops::Range;
+
+use super::tokenizer::TokenId;
+
+/// What a model can hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capacity {
+    /// Width of the logits.
+    pub vocabulary: usize,
+    /// Positions that a sequence may have.
+    pub positions: usize,
+    /// Cache blocks that can be handed out, `0..blocks`.
+    pub blocks: usize,
+    /// Tokens in a block.
+    pub block_tokens: usize,
+    /// Soft tokens that a picture takes.
+    pub image_tokens: usize,
+    /// Values of a picture: channels · side · side.
+    pub picture_values: usize,
+}
+
+/// New tokens of one sequence, to be computed in one pass with those of others.
+#[derive(Debug)]
+pub struct Chunk<'a, I> {
+    /// Position of the first new token; all before it are in the cache.
+    pub start: usize,
+    /// The new tokens.
+    pub tokens: &'a [TokenId],
+    /// Pictures among the new tokens, whole, at their positions in the sequence.
+    pub images: Vec<(Range<usize>, &'a I)>,
+    /// Cache blocks of the sequence: entry `p / block_tokens` holds position `p`.
+    pub blocks: &'a [u32],
+    /// Whether the scores after the last new token are wanted.
+    pub wants_scores: bool,
+}
+
+/// A model with its cache.
+///
+/// A sequence's scores must not depend on the other chunks of a pass, nor on how it was cut into chunks: the engine's
+/// promise that equal requests get equal answers rests on it.
+pub trait LanguageModel: Send + 'static {
+    /// An encoded picture.
+    type Image: Clone + Send;
+    /// Why a pass was not made.
+    type Error: std::fmt::Display;
+
+    /// What it can hold.
+    fn capacity(&self) -> Capacity;
+
+    /// Encodes pictures, each `[channels, side, side]`, in one go.
+    fn encode(&mut self, pictures: &[&[f32]]) -> Result<Vec<Self::Image>, Self::Error>;
+
+    /// One pass. The result has a row of scores for each chunk that wants them, in order.
+    fn forward(&mut self, chunks: &[Chunk<'_, Self::Image>]) -> Result<Vec<Vec<f32>>, Self::Error>;
+}
