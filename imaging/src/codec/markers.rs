@@ -14,6 +14,8 @@ pub(crate) const DRI: u8 = 0xdd;
 pub(crate) const RST0: u8 = 0xd0;
 /// Application segment 8: HP's colour transform in JPEG-LS, SPIFF headers.
 pub(crate) const APP8: u8 = 0xe8;
+/// Application segment 14: Adobe's colour transform flag in JPEG.
+pub(crate) const APP14: u8 = 0xee;
 
 /// One marker and, where it has one, its segment.
 #[derive(Debug, Clone, Copy)]

@@ -2,6 +2,8 @@
 //!
 //! # Layout
 //! - [`jpegls`]: JPEG-LS, lossless and near-lossless (ISO/IEC 14495-1): `.80`, `.81`
+//! - [`jpeg`]: Huffman-coded DCT JPEG, 8 and 12 bit, sequential and progressive (ITU-T T.81):
+//!   `.50`, `.51`, `.53`, `.55`
 //! - [`rle`]: DICOM RLE (PS3.5 annex G)
 //! - [`colour`]: YCbCr to RGB, apart from decoding
 //! - [`peek`]: what a codestream says of its size, before anything is decoded
@@ -16,6 +18,7 @@
 
 pub mod colour;
 mod error;
+pub mod jpeg;
 pub mod jpegls;
 mod limits;
 mod markers;
