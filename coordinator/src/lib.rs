@@ -1,1 +1,12 @@
-//! prelim-coordinator
+//! Everything between the PACS and the queue, and back.
+//!
+//! # Layout
+//! - [`queue`]: the rules of the queue: order, retries, limits (pure)
+//! - [`store`]: where studies, jobs, leases and drafts are recorded
+//! - [`clock`]: time, as an argument
+//!
+//! **Invariant**: the coordinator knows no model and no pixels beyond key images; workers are spoken to by gRPC only.
+
+pub mod clock;
+pub mod queue;
+pub mod store;

@@ -1,0 +1,408 @@
+//! One case a guarantee.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use prelim_proto::ids::{FencingToken, JobId, Uid};
+use prelim_proto::job::{JobKind, JobState, Lease};
+use prelim_proto::study::{Priority, StudyState};
+
+use super::Harness;
+use super::fixture::{CT, XRAY, add, complete, digest, draft, instance, outcome, plan, study, wanted};
+use crate::queue::Verdict;
+use crate::store::record::{Added, Done, JobRecord, Merged, Reconciled, StudyCursor, StudyQuery, StudyRecord};
+use crate::store::StoreError;
+
+type Case<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
+
+/// Runs every case, each on a store of its own.
+pub(super) async fn run_all<H: Harness>(factory: &impl AsyncFn() -> H) {
+    let cases: [for<'a> fn(&'a mut H) -> Case<'a>; 14] = [
+        |h| Box::pin(the_same_instance_twice_is_the_same_instance(h)),
+        |h| Box::pin(limits_refuse_and_change_nothing(h)),
+        |h| Box::pin(a_repeated_request_changes_nothing(h)),
+        |h| Box::pin(a_quiet_study_completes_and_a_busy_one_does_not(h)),
+        |h| Box::pin(a_plan_is_taken_once_and_only_for_its_generation(h)),
+        |h| Box::pin(jobs_are_leased_by_rank_and_kind(h)),
+        |h| Box::pin(only_the_holder_of_the_newest_lease_may_commit(h)),
+        |h| Box::pin(a_commit_may_be_repeated(h)),
+        |h| Box::pin(a_failed_job_waits_and_then_dies(h)),
+        |h| Box::pin(the_last_job_enqueues_one_merge(h)),
+        |h| Box::pin(a_dead_letter_can_be_requeued(h)),
+        |h| Box::pin(cancelling_takes_the_leases(h)),
+        |h| Box::pin(a_late_instance_leads_to_a_second_draft(h)),
+        |h| Box::pin(studies_are_listed_newest_first(h)),
+    ];
+    for case in cases {
+        case(&mut factory().await).await;
+    }
+}
+
+/// A planned study with jobs of these kinds.
+async fn planned(h: &impl Harness, n: u8, kinds: &[JobKind], priority: Priority) -> Uid {
+    let (store, uid) = (h.store(), study(n));
+    let added = store.add_instances(add(&uid, vec![instance(&uid, 1, 1)])).await.unwrap();
+    assert_eq!(added, [Added::Accepted]);
+    assert_eq!(store.complete_studies(complete(&uid, None)).await, Ok(Done::Now));
+    assert_eq!(store.plan_study(&uid, plan(&uid, 1, 0, kinds, priority)).await, Ok(Done::Now));
+    uid
+}
+
+async fn take(h: &impl Harness, kinds: &[JobKind]) -> Option<Lease> {
+    h.store().lease(wanted("w", kinds, 1_000)).await.unwrap()
+}
+
+async fn job(h: &impl Harness, id: &JobId) -> JobRecord {
+    h.store().job(id).await.unwrap().unwrap()
+}
+
+async fn record(h: &impl Harness, uid: &Uid) -> StudyRecord {
+    h.store().study(uid).await.unwrap().unwrap()
+}
+
+fn lost<T>(lease: &Lease) -> Result<T, StoreError> {
+    Err(StoreError::LeaseLost { job: lease.job.id.clone(), token: lease.token })
+}
+
+async fn the_same_instance_twice_is_the_same_instance(h: &mut impl Harness) {
+    let (store, uid) = (h.store(), study(1));
+    let batch = vec![instance(&uid, 1, 1), instance(&uid, 1, 1), instance(&uid, 1, 2), instance(&uid, 2, 1)];
+    let conflict = Added::Conflict { held: digest(1) };
+    assert_eq!(
+        store.add_instances(add(&uid, batch.clone())).await.unwrap(),
+        [Added::Accepted, Added::Duplicate, conflict.clone(), Added::Accepted]
+    );
+    h.reopen().await;
+    let again = h.store().add_instances(add(&uid, batch)).await.unwrap();
+    assert_eq!(again, [Added::Duplicate, Added::Duplicate, conflict, Added::Duplicate]);
+    assert_eq!(record(h, &uid).await.instances, 2);
+    assert_eq!(h.store().instances(&uid).await.unwrap(), [instance(&uid, 1, 1), instance(&uid, 2, 1)]);
+}
+
+async fn limits_refuse_and_change_nothing(h: &mut impl Harness) {
+    let store = h.store();
+    let mut first = add(&study(1), vec![instance(&study(1), 1, 1)]);
+    first.limits.max_open_studies = 1;
+    first.limits.max_instances_per_study = 1;
+    store.add_instances(first.clone()).await.unwrap();
+    let second = crate::store::record::AddInstances { study: study(2), ..first.clone() };
+    assert_eq!(store.add_instances(second).await, Err(StoreError::TooManyStudies { limit: 1 }));
+    first.instances = vec![instance(&study(1), 2, 1)];
+    assert_eq!(
+        store.add_instances(first).await,
+        Err(StoreError::TooManyInstances { study: study(1), limit: 1 })
+    );
+    assert_eq!(store.study(&study(2)).await, Ok(None));
+    assert_eq!(record(h, &study(1)).await.instances, 1);
+}
+
+async fn a_repeated_request_changes_nothing(h: &mut impl Harness) {
+    let (store, uid) = (h.store(), study(1));
+    assert_eq!(store.complete_studies(complete(&uid, Some("r"))).await, Err(StoreError::NoStudy(uid.clone())));
+    store.add_instances(add(&uid, vec![instance(&uid, 1, 1)])).await.unwrap();
+    assert_eq!(store.complete_studies(complete(&uid, Some("r"))).await, Ok(Done::Now));
+    assert_eq!(store.cancel_study(&uid, "not wanted").await, Ok(Done::Now));
+    h.reopen().await;
+    assert_eq!(h.store().complete_studies(complete(&uid, Some("r"))).await, Ok(Done::Before));
+    assert_eq!(record(h, &uid).await.state, StudyState::Cancelled);
+    assert_eq!(
+        h.store().complete_studies(complete(&study(2), Some("r"))).await,
+        Err(StoreError::RequestReused("r".into()))
+    );
+    // Another request opens the cancelled study again.
+    assert_eq!(h.store().complete_studies(complete(&uid, Some("s"))).await, Ok(Done::Now));
+    assert_eq!(record(h, &uid).await.state, StudyState::Complete);
+    h.advance(10);
+    assert_eq!(h.store().forget_requests(5).await, Ok(2));
+    assert_eq!(h.store().complete_studies(complete(&uid, Some("r"))).await, Ok(Done::Before));
+}
+
+async fn a_quiet_study_completes_and_a_busy_one_does_not(h: &mut impl Harness) {
+    let (store, uid) = (h.store(), study(1));
+    store.add_instances(add(&uid, vec![instance(&uid, 1, 1)])).await.unwrap();
+    h.advance(80);
+    store.add_instances(add(&uid, vec![instance(&uid, 2, 1)])).await.unwrap();
+    h.advance(80);
+    assert_eq!(store.complete_quiet(&uid, 100).await, Ok(Done::Before));
+    h.advance(20);
+    assert_eq!(store.complete_quiet(&uid, 100).await, Ok(Done::Now));
+    assert_eq!(store.complete_quiet(&uid, 100).await, Ok(Done::Before));
+    assert_eq!(record(h, &uid).await.state, StudyState::Complete);
+}
+
+async fn a_plan_is_taken_once_and_only_for_its_generation(h: &mut impl Harness) {
+    let (store, uid) = (h.store(), study(1));
+    let good = plan(&uid, 1, 0, &[XRAY], Priority::Routine);
+    store.add_instances(add(&uid, vec![instance(&uid, 1, 1)])).await.unwrap();
+    let early = store.plan_study(&uid, good.clone()).await;
+    assert_eq!(early, Err(StoreError::WrongState { study: uid.clone(), state: StudyState::Receiving }));
+    store.complete_studies(complete(&uid, None)).await.unwrap();
+    let old = plan(&uid, 0, 0, &[XRAY], Priority::Routine);
+    assert_eq!(store.plan_study(&uid, old).await, Err(StoreError::Outdated(uid.clone())));
+    let misnumbered = plan(&uid, 1, 3, &[XRAY], Priority::Routine);
+    assert!(matches!(store.plan_study(&uid, misnumbered).await, Err(StoreError::Misfit(_))));
+    assert_eq!(store.plan_study(&uid, good.clone()).await, Ok(Done::Now));
+    assert_eq!(store.plan_study(&uid, good).await, Ok(Done::Before));
+    h.reopen().await;
+    let jobs = h.store().jobs(&uid).await.unwrap();
+    assert_eq!(jobs.len(), 1);
+    assert_eq!(record(h, &uid).await.state, StudyState::Queued);
+    assert_eq!(record(h, &uid).await.unread.len(), 1);
+
+    // A study with nothing to read fails with the reason.
+    let other = study(2);
+    store_empty(h, &other).await;
+    let failed = record(h, &other).await;
+    assert_eq!((failed.state, failed.state_reason.as_deref()), (StudyState::Failed, Some("nothing to read")));
+}
+
+async fn store_empty(h: &impl Harness, uid: &Uid) {
+    let store = h.store();
+    store.add_instances(add(uid, vec![instance(uid, 1, 1)])).await.unwrap();
+    store.complete_studies(complete(uid, None)).await.unwrap();
+    store.plan_study(uid, plan(uid, 1, 0, &[], Priority::Routine)).await.unwrap();
+}
+
+async fn jobs_are_leased_by_rank_and_kind(h: &mut impl Harness) {
+    let routine = planned(h, 1, &[XRAY, XRAY], Priority::Routine).await;
+    h.advance(1_000);
+    let ct = planned(h, 2, &[CT], Priority::Routine).await;
+    h.advance(1_000);
+    let stat = planned(h, 3, &[XRAY], Priority::Stat).await;
+    let order: [(&[JobKind], Option<(&Uid, u32)>); 7] = [
+        (&[JobKind::Merge], None),
+        (&[XRAY], Some((&stat, 0))),
+        (&[CT], Some((&ct, 0))),
+        (&[CT], None),
+        (&[XRAY, CT], Some((&routine, 0))),
+        (&[CT, XRAY], Some((&routine, 1))),
+        (&[CT, XRAY, JobKind::Merge], None),
+    ];
+    let mut last = FencingToken(0);
+    for (kinds, want) in order {
+        let got = take(h, kinds).await;
+        assert_eq!(got.as_ref().map(|lease| (lease.job.id.study(), lease.job.id.number())), want);
+        if let Some(lease) = got {
+            assert!(lease.token > last, "tokens grow");
+            last = lease.token;
+        }
+    }
+    assert_eq!(record(h, &ct).await.state, StudyState::Reading);
+    let depth = h.store().depth().await.unwrap();
+    assert_eq!((depth.ready, depth.leased, depth.open_studies), (0, 4, 3));
+}
+
+async fn only_the_holder_of_the_newest_lease_may_commit(h: &mut impl Harness) {
+    let uid = planned(h, 1, &[XRAY], Priority::Routine).await;
+    let first = take(h, &[XRAY]).await.unwrap();
+    let (id, store) = (first.job.id.clone(), h.store());
+    h.advance(999);
+    assert_eq!(store.expired(10).await.unwrap(), []);
+    assert_eq!(store.expire(&id, first.token, Verdict::Dead).await, Ok(Done::Before));
+    assert_eq!(store.renew(&id, first.token, 1_000).await, Ok(()));
+    h.advance(1_000);
+    assert_eq!(store.expired(10).await.unwrap().len(), 1);
+    assert_eq!(store.expire(&id, first.token, Verdict::RetryIn(0)).await, Ok(Done::Now));
+    assert_eq!(store.expire(&id, first.token, Verdict::RetryIn(0)).await, Ok(Done::Before));
+    assert_eq!(store.renew(&id, first.token, 1_000).await, lost(&first));
+
+    let second = take(h, &[XRAY]).await.unwrap();
+    assert_eq!((second.attempt, second.job.id == id, second.token > first.token), (2, true, true));
+    h.reopen().await;
+    let store = h.store();
+    assert_eq!(store.complete_job(&id, first.token, outcome(1)).await, lost(&first));
+    assert_eq!(store.fail_job(&id, first.token, "late", Verdict::Dead).await, lost(&first));
+    assert_eq!(store.release(&id, first.token).await, lost(&first));
+    assert_eq!(store.complete_job(&id, second.token, outcome(2)).await, Ok(Done::Now));
+    assert_eq!(store.complete_job(&id, first.token, outcome(1)).await, lost(&first));
+    let jobs = store.jobs(&uid).await.unwrap();
+    assert_eq!(jobs[0].2, Some(outcome(2)));
+    // A lease that ran out but was not taken back is still good for a commit.
+    let merge = take(h, &[JobKind::Merge]).await.unwrap();
+    h.advance(5_000);
+    assert_eq!(store.commit_merge(&merge.job.id, merge.token, draft(1)).await, Ok(Done::Now));
+}
+
+async fn a_commit_may_be_repeated(h: &mut impl Harness) {
+    let uid = planned(h, 1, &[XRAY, XRAY, XRAY], Priority::Routine).await;
+    let store = h.store();
+    let done = take(h, &[XRAY]).await.unwrap();
+    for want in [Done::Now, Done::Before, Done::Before] {
+        assert_eq!(store.complete_job(&done.job.id, done.token, outcome(1)).await, Ok(want));
+    }
+    let failed = take(h, &[XRAY]).await.unwrap();
+    for _ in 0..3 {
+        assert_eq!(store.fail_job(&failed.job.id, failed.token, "no", Verdict::RetryIn(10)).await, Ok(true));
+    }
+    assert_eq!(job(h, &failed.job.id).await.failures.len(), 1);
+    let released = take(h, &[XRAY]).await.unwrap();
+    for want in [Done::Now, Done::Before] {
+        assert_eq!(store.release(&released.job.id, released.token).await, Ok(want));
+    }
+    assert_eq!(job(h, &released.job.id).await.attempts, 0);
+    assert_eq!(record(h, &uid).await.jobs_finished, 1);
+    let wrong = store.commit_merge(&done.job.id, done.token, draft(1)).await;
+    assert!(matches!(wrong, Ok(Done::Before) | Err(_)), "a read job has no draft");
+    assert_eq!(record(h, &uid).await.draft_version, 0);
+}
+
+async fn a_failed_job_waits_and_then_dies(h: &mut impl Harness) {
+    let uid = planned(h, 1, &[XRAY], Priority::Routine).await;
+    let store = h.store();
+    let lease = take(h, &[XRAY]).await.unwrap();
+    assert_eq!(store.fail_job(&lease.job.id, lease.token, "busy", Verdict::RetryIn(500)).await, Ok(true));
+    h.advance(499);
+    assert_eq!(take(h, &[XRAY]).await, None);
+    assert_eq!(store.depth().await.unwrap().delayed, 1);
+    h.advance(1);
+    let lease = take(h, &[XRAY]).await.unwrap();
+    assert_eq!(store.fail_job(&lease.job.id, lease.token, "corrupt", Verdict::Dead).await, Ok(false));
+    let dead = store.dead_jobs(None, 10).await.unwrap();
+    let reasons: Vec<_> = dead[0].failures.iter().map(|failure| (failure.attempt, failure.reason.as_str())).collect();
+    assert_eq!(reasons, [(1, "busy"), (2, "corrupt")]);
+    // A dead job counts as finished: the study is merged without it.
+    assert_eq!(record(h, &uid).await.jobs_finished, 1);
+    assert!(take(h, &[JobKind::Merge]).await.is_some());
+}
+
+async fn the_last_job_enqueues_one_merge(h: &mut impl Harness) {
+    let uid = planned(h, 1, &[XRAY, XRAY], Priority::Routine).await;
+    let store = h.store();
+    let (first, second) = (take(h, &[XRAY]).await.unwrap(), take(h, &[XRAY]).await.unwrap());
+    store.complete_job(&first.job.id, first.token, outcome(1)).await.unwrap();
+    assert_eq!(record(h, &uid).await.merge, None);
+    assert_eq!(take(h, &[JobKind::Merge]).await, None);
+    for _ in 0..2 {
+        store.complete_job(&second.job.id, second.token, outcome(2)).await.unwrap();
+    }
+    assert_eq!(store.depth().await.unwrap().ready_merges, 1);
+    let merge = take(h, &[JobKind::Merge]).await.unwrap();
+    assert_eq!(take(h, &[JobKind::Merge]).await, None);
+    let direct = store.complete_job(&merge.job.id, merge.token, outcome(3)).await;
+    assert!(matches!(direct, Err(StoreError::Misfit(_))));
+    let skipped = store.commit_merge(&merge.job.id, merge.token, draft(2)).await;
+    assert_eq!(skipped, Err(StoreError::Outdated(uid.clone())));
+    h.reopen().await;
+    for want in [Done::Now, Done::Before] {
+        assert_eq!(h.store().commit_merge(&merge.job.id, merge.token, draft(1)).await, Ok(want));
+    }
+    let drafted = record(h, &uid).await;
+    assert_eq!((drafted.state, drafted.draft_version), (StudyState::Drafted, 1));
+    assert_eq!(drafted.tokens.generated, 3);
+    assert_eq!(h.store().draft(&uid, None).await.unwrap().unwrap().digest, digest(1));
+    assert_eq!(h.store().reconcile().await, Ok(Reconciled::default()));
+}
+
+async fn a_dead_letter_can_be_requeued(h: &mut impl Harness) {
+    let uid = planned(h, 1, &[XRAY, XRAY], Priority::Routine).await;
+    let store = h.store();
+    let (first, second) = (take(h, &[XRAY]).await.unwrap(), take(h, &[XRAY]).await.unwrap());
+    store.complete_job(&first.job.id, first.token, outcome(1)).await.unwrap();
+    assert_eq!(store.requeue_job(&second.job.id).await, Ok(Done::Before));
+    store.fail_job(&second.job.id, second.token, "no", Verdict::Dead).await.unwrap();
+    let stale = take(h, &[JobKind::Merge]).await.unwrap();
+    for want in [Done::Now, Done::Before] {
+        assert_eq!(store.requeue_job(&second.job.id).await, Ok(want));
+    }
+    // The merge that did not know the job is withdrawn.
+    let refused = store.commit_merge(&stale.job.id, stale.token, draft(1)).await;
+    assert_eq!(refused, Err(StoreError::Cancelled(stale.job.id.clone())));
+    let again = take(h, &[XRAY]).await.unwrap();
+    assert_eq!((&again.job.id, again.attempt), (&second.job.id, 1));
+    store.complete_job(&again.job.id, again.token, outcome(2)).await.unwrap();
+    let merge = take(h, &[JobKind::Merge]).await.unwrap();
+    assert_ne!(merge.job.id, stale.job.id);
+    assert_eq!(store.commit_merge(&merge.job.id, merge.token, draft(1)).await, Ok(Done::Now));
+
+    // A merge that dies fails the study, and can be requeued as well.
+    let other = planned(h, 2, &[XRAY], Priority::Routine).await;
+    let read = take(h, &[XRAY]).await.unwrap();
+    store.complete_job(&read.job.id, read.token, outcome(3)).await.unwrap();
+    let merge = take(h, &[JobKind::Merge]).await.unwrap();
+    store.fail_job(&merge.job.id, merge.token, "no space", Verdict::Dead).await.unwrap();
+    assert_eq!(record(h, &other).await.state, StudyState::Failed);
+    assert_eq!(store.requeue_job(&merge.job.id).await, Ok(Done::Now));
+    let merge = take(h, &[JobKind::Merge]).await.unwrap();
+    let nothing = Merged::Nothing { reason: "nothing read".into(), unread: Vec::new() };
+    assert_eq!(store.commit_merge(&merge.job.id, merge.token, nothing).await, Ok(Done::Now));
+    assert_eq!(record(h, &other).await.state_reason.as_deref(), Some("nothing read"));
+    assert_eq!(record(h, &uid).await.state, StudyState::Drafted);
+}
+
+async fn cancelling_takes_the_leases(h: &mut impl Harness) {
+    let uid = planned(h, 1, &[XRAY, XRAY], Priority::Routine).await;
+    let store = h.store();
+    let lease = take(h, &[XRAY]).await.unwrap();
+    for want in [Done::Now, Done::Before] {
+        assert_eq!(store.cancel_study(&uid, "wrong patient").await, Ok(want));
+    }
+    let cancelled = StoreError::Cancelled(lease.job.id.clone());
+    assert_eq!(store.renew(&lease.job.id, lease.token, 9).await, Err(cancelled.clone()));
+    assert_eq!(store.complete_job(&lease.job.id, lease.token, outcome(1)).await, Err(cancelled));
+    assert_eq!(take(h, &[XRAY, CT, JobKind::Merge]).await, None);
+    let states: Vec<_> = store.jobs(&uid).await.unwrap().iter().map(|(job, _, _)| job.state).collect();
+    assert_eq!(states, [JobState::Cancelled, JobState::Cancelled]);
+    // The rest of its upload does not wake it.
+    store.add_instances(add(&uid, vec![instance(&uid, 5, 1)])).await.unwrap();
+    assert_eq!(record(h, &uid).await.state, StudyState::Cancelled);
+    assert_eq!(store.depth().await.unwrap().open_studies, 0);
+}
+
+async fn a_late_instance_leads_to_a_second_draft(h: &mut impl Harness) {
+    let uid = planned(h, 1, &[XRAY], Priority::Routine).await;
+    let store = h.store();
+    let read = take(h, &[XRAY]).await.unwrap();
+    store.complete_job(&read.job.id, read.token, outcome(1)).await.unwrap();
+    let merge = take(h, &[JobKind::Merge]).await.unwrap();
+    store.commit_merge(&merge.job.id, merge.token, draft(1)).await.unwrap();
+    let refused = store.cancel_study(&uid, "too late").await;
+    assert_eq!(refused, Err(StoreError::WrongState { study: uid.clone(), state: StudyState::Drafted }));
+
+    store.add_instances(add(&uid, vec![instance(&uid, 2, 1)])).await.unwrap();
+    let opened = record(h, &uid).await;
+    assert_eq!((opened.state, opened.generation, opened.jobs_total), (StudyState::Receiving, 2, 0));
+    assert_eq!(store.jobs(&uid).await.unwrap(), []);
+    store.complete_studies(complete(&uid, None)).await.unwrap();
+    let second = plan(&uid, 2, opened.next_job, &[XRAY], Priority::Routine);
+    assert_eq!(store.plan_study(&uid, second).await, Ok(Done::Now));
+    let read = take(h, &[XRAY]).await.unwrap();
+    // And one more in the middle of the reading: that lease is lost.
+    store.add_instances(add(&uid, vec![instance(&uid, 3, 1)])).await.unwrap();
+    assert_eq!(store.complete_job(&read.job.id, read.token, outcome(2)).await, lost(&read));
+    store.complete_studies(complete(&uid, None)).await.unwrap();
+    let third = plan(&uid, 3, record(h, &uid).await.next_job, &[XRAY], Priority::Routine);
+    assert_eq!(store.plan_study(&uid, third).await, Ok(Done::Now));
+    let read = take(h, &[XRAY]).await.unwrap();
+    store.complete_job(&read.job.id, read.token, outcome(3)).await.unwrap();
+    let merge = take(h, &[JobKind::Merge]).await.unwrap();
+    assert_eq!(store.commit_merge(&merge.job.id, merge.token, draft(2)).await, Ok(Done::Now));
+    assert_eq!(store.draft(&uid, None).await.unwrap().unwrap().version, 2);
+    assert_eq!(store.draft(&uid, Some(1)).await.unwrap().unwrap().digest, digest(1));
+}
+
+async fn studies_are_listed_newest_first(h: &mut impl Harness) {
+    for n in 1..=5 {
+        let uid = study(n);
+        h.store().add_instances(add(&uid, vec![instance(&uid, 1, 1)])).await.unwrap();
+        if n != 3 {
+            h.advance(10);
+        }
+    }
+    h.store().complete_studies(complete(&study(2), None)).await.unwrap();
+    h.store().cancel_study(&study(4), "no").await.unwrap();
+    let list = async |query: StudyQuery| -> Vec<Uid> {
+        h.store().studies(query).await.unwrap().into_iter().map(|study| study.uid).collect()
+    };
+    let all = StudyQuery { limit: 10, ..StudyQuery::default() };
+    // Studies 3 and 4 came at the same time.
+    assert_eq!(list(all.clone()).await, [5, 3, 4, 2, 1].map(study));
+    let third = h.store().studies(all.clone()).await.unwrap().remove(1);
+    let after = Some(StudyCursor { received_at_ms: third.received_at_ms, uid: third.uid });
+    assert_eq!(list(StudyQuery { after, limit: 2, ..all.clone() }).await, [4, 2].map(study));
+    let states = vec![StudyState::Receiving, StudyState::Cancelled, StudyState::Receiving];
+    assert_eq!(list(StudyQuery { states, ..all.clone() }).await, [5, 3, 4, 1].map(study));
+    let patient_id = Some("P1.2.4".to_owned());
+    assert_eq!(list(StudyQuery { patient_id, ..all.clone() }).await, [study(4)]);
+    let accession_number = Some("A".to_owned());
+    assert_eq!(list(StudyQuery { accession_number, ..all }).await, []);
+}

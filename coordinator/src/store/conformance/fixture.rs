@@ -1,0 +1,138 @@
+//! Small studies, jobs and outcomes to test stores with.
+
+use prelim_proto::finding::{Finding, Presence};
+use prelim_proto::ids::{Digest, JobId, Uid};
+use prelim_proto::image::ImageKind;
+use prelim_proto::job::{ImageRef, ImageRole, JobCost, JobKind, JobOutcome, JobSpec};
+use prelim_proto::report::ModelProvenance;
+use prelim_proto::study::{Instance, Priority, StudyAttributes, Unread, UnreadReason};
+use prelim_proto::vocabulary::FindingCode;
+
+use crate::queue::{IntakeLimits, head_start_ms};
+use crate::store::record::{AddInstances, CompleteStudies, InstanceRecord, LeaseRequest, Merged, Plan};
+
+pub(crate) const XRAY: JobKind = JobKind::Read(ImageKind::Xray);
+pub(crate) const CT: JobKind = JobKind::Read(ImageKind::Ct);
+
+pub(crate) fn uid(text: &str) -> Uid {
+    Uid::parse(text).unwrap()
+}
+
+/// Study number `n`.
+pub(crate) fn study(n: u8) -> Uid {
+    uid(&format!("1.2.{n}"))
+}
+
+pub(crate) fn digest(n: u8) -> Digest {
+    Digest::from_bytes(&[n; 32])
+}
+
+/// Instance `n` of a study, with contents `contents`.
+pub(crate) fn instance(of: &Uid, n: u8, contents: u8) -> InstanceRecord {
+    InstanceRecord {
+        series: uid(&format!("{of}.1")),
+        modality: "DX".into(),
+        description: String::new(),
+        number: None,
+        instance: Instance {
+            uid: uid(&format!("{of}.1.{n}")),
+            sop_class: uid("1.2.840.10008.5.1.4.1.1.1.1"),
+            transfer_syntax: uid("1.2.840.10008.1.2.1"),
+            digest: digest(contents),
+            size_bytes: 100,
+            number: Some(n.into()),
+            source_name: None,
+            image: None,
+        },
+    }
+}
+
+pub(crate) fn add(of: &Uid, instances: Vec<InstanceRecord>) -> AddInstances {
+    AddInstances {
+        study: of.clone(),
+        attributes: StudyAttributes { patient_id: format!("P{of}"), ..StudyAttributes::default() },
+        priority: Priority::Routine,
+        instances,
+        limits: IntakeLimits { max_open_studies: 100, max_instances_per_study: 50 },
+    }
+}
+
+pub(crate) fn complete(of: &Uid, request_id: Option<&str>) -> CompleteStudies {
+    CompleteStudies { request_id: request_id.map(str::to_owned), studies: vec![of.clone()] }
+}
+
+/// A plan of read jobs of the given kinds, numbered from `first`.
+pub(crate) fn plan(of: &Uid, generation: u32, first: u32, kinds: &[JobKind], priority: Priority) -> Plan {
+    let job = |(kind, number): (&JobKind, u32)| JobSpec {
+        id: JobId::new(of.clone(), number),
+        kind: *kind,
+        images: vec![image(of)],
+        body_part: Some("CHEST".into()),
+        priority,
+    };
+    Plan {
+        generation,
+        jobs: kinds.iter().zip(first..).map(job).collect(),
+        head_start_ms: head_start_ms(priority),
+        unread: vec![Unread {
+            instance: uid(&format!("{of}.1.9")),
+            frame: None,
+            reason: UnreadReason::NotNeeded,
+            detail: "localizer".into(),
+        }],
+        notes: vec!["one series".into()],
+        failure: "nothing to read".into(),
+    }
+}
+
+fn image(of: &Uid) -> ImageRef {
+    ImageRef {
+        instance: uid(&format!("{of}.1.1")),
+        series: uid(&format!("{of}.1")),
+        frame: 1,
+        digest: digest(1),
+        size_bytes: 100,
+        role: ImageRole::Read,
+        plane: None,
+        pixel_spacing_mm: Some((0.5, 0.5)),
+        label: "PA".into(),
+    }
+}
+
+pub(crate) fn wanted(worker: &str, kinds: &[JobKind], ttl_ms: u64) -> LeaseRequest {
+    LeaseRequest { worker: worker.into(), kinds: kinds.to_vec(), ttl_ms }
+}
+
+/// An outcome that says which attempt it is from.
+pub(crate) fn outcome(mark: u64) -> JobOutcome {
+    JobOutcome {
+        findings: vec![Finding {
+            code: FindingCode::Pneumothorax,
+            presence: Presence::Present,
+            laterality: None,
+            zone: None,
+            severity: None,
+            size_mm: Some(12.5),
+            confidence: 0.75,
+            evidence: Vec::new(),
+        }],
+        frames_read: 1,
+        unread: Vec::new(),
+        truncated: false,
+        limitations: vec![format!("attempt {mark}")],
+        model: ModelProvenance {
+            name: "test".into(),
+            digest: digest(9),
+            prompt_version: "1".into(),
+            preprocess_version: "1".into(),
+            arithmetic: "cpu f32".into(),
+            software_version: "0".into(),
+            demonstration: true,
+        },
+        cost: JobCost { prompt_tokens: 100, generated_tokens: mark, ..JobCost::default() },
+    }
+}
+
+pub(crate) fn draft(version: u32) -> Merged {
+    Merged::Draft { version, digest: digest(version as u8), size_bytes: 10, unread: Vec::new() }
+}

@@ -1,0 +1,297 @@
+//! Random operations on a store and on the state machine side by side: every answer, and all that can be seen
+//! afterwards, must be the same.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use prelim_proto::ids::{FencingToken, JobId};
+use prelim_proto::job::{JobKind, JobState};
+use prelim_proto::study::{Priority, StudyState};
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+
+use super::Harness;
+use super::fixture::{CT, XRAY, add, complete, draft, instance, outcome, plan, study, wanted};
+use crate::clock::{Clock as _, ManualClock};
+use crate::queue::Verdict;
+use crate::store::JobStore;
+use crate::store::memory::{Maps, MemoryStore};
+use crate::store::record::{CompleteStudies, Merged, StudyQuery};
+use crate::store::records::Reads as _;
+
+/// Studies in play.
+const STUDIES: u8 = 2;
+/// Operations in a sequence, at most.
+const STEPS: usize = 60;
+
+/// One operation. Leases are named by their number in the order in which they were given, so that old tokens come up again and again.
+#[derive(Debug, Clone)]
+pub(crate) enum Op {
+    Add { study: u8, instance: u8, contents: u8 },
+    Complete { study: u8, request: Option<u8> },
+    Quiet { study: u8 },
+    Plan { study: u8, jobs: u8, stale: bool, stat: bool },
+    Lease { kinds: u8, ttl_ms: u64 },
+    Renew { lease: usize },
+    Release { lease: usize },
+    Finish { lease: usize },
+    Fail { lease: usize, verdict: Verdict },
+    Expire { lease: usize, verdict: Verdict },
+    Merge { lease: usize, draft: bool },
+    Cancel { study: u8 },
+    Requeue { study: u8, job: u32 },
+    Advance { by_ms: u32 },
+    Reopen,
+    Reconcile,
+    Forget,
+}
+
+fn verdict() -> impl Strategy<Value = Verdict> {
+    prop_oneof![Just(Verdict::Dead), Just(Verdict::RetryIn(0)), (1_u64..30).prop_map(Verdict::RetryIn)]
+}
+
+/// Operations, the useful ones more often.
+pub(crate) fn op() -> impl Strategy<Value = Op> {
+    let study = || 0..STUDIES;
+    // Mostly the newest leases.
+    let lease = || prop_oneof![4 => 0_usize..3, 1 => 0_usize..12];
+    prop_oneof![
+        4 => (study(), 0_u8..3, 0_u8..8).prop_map(|(study, instance, contents)| {
+            Op::Add { study, instance, contents: u8::from(contents == 0) }
+        }),
+        5 => (study(), prop::option::of(0_u8..4)).prop_map(|(study, request)| Op::Complete { study, request }),
+        1 => study().prop_map(|study| Op::Quiet { study }),
+        6 => (study(), 0_u8..4, prop::bool::weighted(0.1), any::<bool>())
+            .prop_map(|(study, jobs, stale, stat)| Op::Plan { study, jobs, stale, stat }),
+        10 => (1_u8..8, 1_u64..40).prop_map(|(kinds, ttl_ms)| Op::Lease { kinds, ttl_ms }),
+        1 => lease().prop_map(|lease| Op::Renew { lease }),
+        1 => lease().prop_map(|lease| Op::Release { lease }),
+        8 => lease().prop_map(|lease| Op::Finish { lease }),
+        3 => (lease(), verdict()).prop_map(|(lease, verdict)| Op::Fail { lease, verdict }),
+        3 => (lease(), verdict()).prop_map(|(lease, verdict)| Op::Expire { lease, verdict }),
+        6 => (lease(), prop::bool::weighted(0.8)).prop_map(|(lease, draft)| Op::Merge { lease, draft }),
+        1 => study().prop_map(|study| Op::Cancel { study }),
+        2 => (study(), 0_u32..5).prop_map(|(study, job)| Op::Requeue { study, job }),
+        4 => (1_u32..30).prop_map(|by_ms| Op::Advance { by_ms }),
+        1 => Just(Op::Reopen),
+        1 => Just(Op::Reconcile),
+        1 => Just(Op::Forget),
+    ]
+}
+
+/// The machine on maps, with the leases that it gave.
+pub(crate) struct Model {
+    pub(crate) store: MemoryStore,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) leases: Vec<(JobId, FencingToken)>,
+}
+
+impl Model {
+    /// An empty model whose clock stands at `now_ms`.
+    pub(crate) fn new(now_ms: i64) -> Self {
+        let clock = Arc::new(ManualClock::at(now_ms));
+        Self { store: MemoryStore::new(clock.clone()), clock, leases: Vec::new() }
+    }
+
+    /// The model as it is now, apart from this one.
+    pub(crate) fn fork(&self) -> Self {
+        let clock = Arc::new(ManualClock::at(self.clock.now_ms()));
+        let store = MemoryStore::with(self.store.maps(), clock.clone());
+        Self { store, clock, leases: self.leases.clone() }
+    }
+
+    /// A lease, counted from the newest; one that never was where there is none.
+    fn lease(&self, back: usize) -> (JobId, FencingToken) {
+        let newest_first = self.leases.iter().rev();
+        newest_first.cycle().nth(back).cloned().unwrap_or_else(|| (JobId::new(study(0), 0), FencingToken(77)))
+    }
+}
+
+fn text(answer: impl Debug) -> String {
+    format!("{answer:?}")
+}
+
+/// Carries out one operation that concerns the store alone; the answer as text. The model says what the arguments stand for.
+pub(crate) async fn apply(store: &dyn JobStore, op: &Op, model: &Maps, lease: (JobId, FencingToken)) -> String {
+    let (job, token) = lease;
+    match op {
+        Op::Add { study: n, instance: i, contents } => {
+            let uid = study(*n);
+            let mut add = add(&uid, vec![instance(&uid, *i, *contents), instance(&uid, 0, 0)]);
+            add.limits.max_open_studies = 2;
+            text(store.add_instances(add).await)
+        }
+        Op::Complete { study: n, request } => {
+            let request = request.map(|r| format!("r{r}"));
+            text(store.complete_studies(CompleteStudies { request_id: request, ..complete(&study(*n), None) }).await)
+        }
+        Op::Quiet { study: n } => text(store.complete_quiet(&study(*n), 20).await),
+        Op::Plan { study: n, jobs, stale, stat } => {
+            let uid = study(*n);
+            let known = model.study(&uid).unwrap();
+            let (generation, first) = known.map_or((1, 0), |known| (known.generation, known.next_job));
+            let kinds = &[XRAY, CT, XRAY][..usize::from(*jobs)];
+            let priority = if *stat { Priority::Stat } else { Priority::Routine };
+            text(store.plan_study(&uid, plan(&uid, generation - u32::from(*stale), first, kinds, priority)).await)
+        }
+        Op::Lease { kinds, ttl_ms } => {
+            let wants: Vec<_> = [XRAY, CT, JobKind::Merge]
+                .into_iter()
+                .zip([1, 2, 4])
+                .filter_map(|(kind, bit)| (kinds & bit != 0).then_some(kind))
+                .collect();
+            text(store.lease(wanted("w", &wants, *ttl_ms)).await)
+        }
+        Op::Renew { .. } => text(store.renew(&job, token, 25).await),
+        Op::Release { .. } => text(store.release(&job, token).await),
+        Op::Finish { .. } => text(store.complete_job(&job, token, outcome(token.0)).await),
+        Op::Fail { verdict, .. } => text(store.fail_job(&job, token, "went wrong", *verdict).await),
+        Op::Expire { verdict, .. } => text(store.expire(&job, token, *verdict).await),
+        Op::Merge { draft: whole, .. } => {
+            let version = model.study(job.study()).unwrap().map_or(1, |study| study.draft_version + 1);
+            let nothing = || Merged::Nothing { reason: "nothing".into(), unread: Vec::new() };
+            text(store.commit_merge(&job, token, if *whole { draft(version) } else { nothing() }).await)
+        }
+        Op::Cancel { study: n } => text(store.cancel_study(&study(*n), "stopped").await),
+        Op::Requeue { study: n, job } => text(store.requeue_job(&JobId::new(study(*n), *job)).await),
+        Op::Reconcile => text(store.reconcile().await),
+        Op::Forget => text(store.forget_requests(40).await),
+        Op::Advance { .. } | Op::Reopen => String::new(),
+    }
+}
+
+/// Which of the model's leases an operation names.
+pub(crate) fn named(op: &Op, model: &Model) -> (JobId, FencingToken) {
+    match op {
+        Op::Renew { lease } | Op::Release { lease } | Op::Finish { lease } => model.lease(*lease),
+        Op::Fail { lease, .. } | Op::Expire { lease, .. } | Op::Merge { lease, .. } => model.lease(*lease),
+        _ => model.lease(0),
+    }
+}
+
+/// Carries out one operation on the model, remembers a lease that it gave, and checks what must always hold.
+pub(crate) async fn apply_to_model(op: &Op, model: &mut Model) -> String {
+    let before = model.store.maps();
+    let answer = apply(&model.store, op, &before, named(op, model)).await;
+    let maps = model.store.maps();
+    for uid in (0..STUDIES).map(study) {
+        for job in maps.jobs(&uid).unwrap() {
+            let lease = (job.id.clone(), job.token);
+            if job.state == JobState::Leased && !model.leases.contains(&lease) {
+                model.leases.push(lease);
+            }
+        }
+    }
+    check(&maps);
+    answer
+}
+
+/// What holds in every state of the machine.
+pub(crate) fn check(maps: &Maps) {
+    for uid in (0..STUDIES).map(study) {
+        let Some(study) = maps.study(&uid).unwrap() else { continue };
+        let jobs = maps.jobs(&uid).unwrap();
+        let reads: Vec<_> = jobs.iter().filter(|job| job.kind != JobKind::Merge).collect();
+        let merges = jobs.iter().filter(|job| job.kind == JobKind::Merge && job.state != JobState::Cancelled);
+        let finished = reads.iter().filter(|job| matches!(job.state, JobState::Done | JobState::Dead)).count() as u32;
+        assert_eq!(reads.len() as u32, study.jobs_total, "the study knows its jobs");
+        if study.state != StudyState::Cancelled {
+            assert_eq!(finished, study.jobs_finished, "the study counts its finished jobs");
+            // Done merges may be left from before a requeue.
+            let current = merges.filter(|job| Some(&job.id) == study.merge.as_ref() || job.state != JobState::Done);
+            let due = u32::from(study.jobs_total > 0 && finished == study.jobs_total);
+            assert_eq!(current.count() as u32, due, "one merge when every job is finished, none before");
+        }
+        assert_eq!(study.state == StudyState::Drafted, study.draft_version > 0 && is_merged(&study, maps));
+        for job in &jobs {
+            assert_eq!(job.state == JobState::Leased, job.expires_at_ms != 0, "leased while there is an expiry");
+            assert_eq!(job.state == JobState::Done, maps.outcome(&job.id).unwrap().is_some() || merged(job));
+            let over = matches!(study.state, StudyState::Receiving | StudyState::Complete);
+            assert!(!over, "an open study has no jobs");
+            assert!(maps.spec(&job.id).unwrap().is_some());
+        }
+    }
+}
+
+fn merged(job: &crate::store::record::JobRecord) -> bool {
+    job.kind == JobKind::Merge && job.state == JobState::Done
+}
+
+/// Whether the study's merge is done and came to a draft.
+fn is_merged(study: &crate::store::record::StudyRecord, maps: &Maps) -> bool {
+    let merge = study.merge.as_ref().and_then(|id| maps.job(id).unwrap());
+    merge.is_some_and(|job| job.state == JobState::Done) && study.state != StudyState::Failed
+        && study.state != StudyState::Cancelled
+}
+
+/// All that can be seen of a store, as text.
+pub(crate) async fn view(store: &dyn JobStore) -> String {
+    let all = StudyQuery { limit: usize::MAX, ..StudyQuery::default() };
+    let open = StudyQuery { states: vec![StudyState::Receiving, StudyState::Reading], ..all.clone() };
+    let mut seen = format!("{:?}\n{:?}\n", store.studies(all).await, store.studies(open).await);
+    for uid in (0..STUDIES).map(study) {
+        seen += &format!("{:?}\n{:?}\n", store.jobs(&uid).await, store.instances(&uid).await);
+        seen += &format!("{:?}\n", store.draft(&uid, None).await);
+    }
+    seen += &format!("{:?}\n{:?}\n", store.dead_jobs(None, usize::MAX).await, store.expired(usize::MAX).await);
+    seen + &format!("{:?}", store.depth().await)
+}
+
+/// Runs one sequence on a fresh store; what differed, if something did.
+async fn run(harness: &mut impl Harness, ops: &[Op]) -> Result<(), String> {
+    let mut model = Model::new(harness.now_ms());
+    for (step, op) in ops.iter().enumerate() {
+        match op {
+            Op::Advance { by_ms } => {
+                harness.advance(*by_ms);
+                model.clock.advance(*by_ms);
+            }
+            Op::Reopen => harness.reopen().await,
+            _ => {}
+        }
+        let store = harness.store();
+        let got = apply(&*store, op, &model.store.maps(), named(op, &model)).await;
+        let want = apply_to_model(op, &mut model).await;
+        if got != want {
+            return Err(format!("step {step} {op:?} answers\n  {got}\ninstead of\n  {want}"));
+        }
+        let (got, want) = (view(&*store).await, view(&model.store).await);
+        if got != want {
+            return Err(format!("after step {step} {op:?} one sees\n  {got}\ninstead of\n  {want}"));
+        }
+    }
+    Ok(())
+}
+
+/// Sequences of operations from a fixed seed, or from `PRELIM_MODEL_SEED`.
+pub(crate) fn runner() -> TestRunner {
+    let mut seed = [0; 32];
+    let text = std::env::var("PRELIM_MODEL_SEED").unwrap_or_default();
+    for (byte, from) in seed.iter_mut().zip(text.bytes()) {
+        *byte = from;
+    }
+    TestRunner::new_with_rng(Config::default(), TestRng::from_seed(RngAlgorithm::ChaCha, &seed))
+}
+
+/// Tries `cases` random sequences; shrinks and shows the first that differs.
+pub(crate) async fn explore_at_random<H: Harness>(factory: &impl AsyncFn() -> H, cases: u32) {
+    let mut runner = runner();
+    let sequences = prop::collection::vec(op(), 1..STEPS);
+    for case in 0..cases {
+        let mut tree = sequences.new_tree(&mut runner).unwrap();
+        let Err(mut why) = run(&mut factory().await, &tree.current()).await else { continue };
+        let mut smallest = tree.current();
+        let mut more = tree.simplify();
+        while more {
+            match run(&mut factory().await, &tree.current()).await {
+                Err(error) => {
+                    (why, smallest) = (error, tree.current());
+                    more = tree.simplify();
+                }
+                Ok(()) => more = tree.complicate(),
+            }
+        }
+        panic!("case {case}: {smallest:#?}\n{why}");
+    }
+}

@@ -1,0 +1,128 @@
+//! Keys of the embedded store: bytes whose order is the order of what they name.
+
+use prelim_proto::ids::{JobId, Uid};
+use prelim_proto::image::ImageKind;
+use prelim_proto::job::JobKind;
+use prelim_proto::study::StudyState;
+
+use crate::store::record::StudyCursor;
+
+/// An integer as eight bytes that sort as it does.
+fn number(value: i64) -> [u8; 8] {
+    ((value as u64) ^ (1 << 63)).to_be_bytes()
+}
+
+/// A text and the end of it. UIDs, ids and DICOM attributes hold no zero byte; one that does ends there.
+fn text(value: &str) -> impl Iterator<Item = u8> + '_ {
+    value.bytes().take_while(|byte| *byte != 0).chain([0])
+}
+
+pub(super) fn study(uid: &Uid) -> Vec<u8> {
+    text(uid.as_str()).collect()
+}
+
+pub(super) fn instance(study: &Uid, instance: &Uid) -> Vec<u8> {
+    text(study.as_str()).chain(text(instance.as_str())).collect()
+}
+
+pub(super) fn job(id: &JobId) -> Vec<u8> {
+    text(id.study().as_str()).chain(id.number().to_be_bytes()).collect()
+}
+
+pub(super) fn draft(study: &Uid, version: u32) -> Vec<u8> {
+    text(study.as_str()).chain(version.to_be_bytes()).collect()
+}
+
+/// What [`job`] wrote.
+pub(super) fn read_job(key: &[u8]) -> Option<JobId> {
+    let (study, number) = key.split_last_chunk::<4>()?;
+    let study = std::str::from_utf8(study.strip_suffix(&[0])?).ok()?;
+    Some(JobId::new(Uid::parse(study).ok()?, u32::from_be_bytes(*number)))
+}
+
+/// The byte that all waiting jobs of a kind begin with.
+pub(super) fn kind(kind: JobKind) -> u8 {
+    match kind {
+        JobKind::Read(ImageKind::Xray) => 1,
+        JobKind::Read(ImageKind::Ct) => 2,
+        JobKind::Merge => 3,
+    }
+}
+
+pub(super) fn ready(of: JobKind, rank: i64, id: &JobId) -> Vec<u8> {
+    [kind(of)].into_iter().chain(number(rank)).chain(job(id)).collect()
+}
+
+/// What [`ready`] wrote.
+pub(super) fn read_ready(key: &[u8]) -> Option<(i64, JobId)> {
+    read_timed(key.get(1..)?)
+}
+
+/// A time and a job.
+pub(super) fn timed(at_ms: i64, id: &JobId) -> Vec<u8> {
+    number(at_ms).into_iter().chain(job(id)).collect()
+}
+
+/// What [`timed`] wrote.
+pub(super) fn read_timed(key: &[u8]) -> Option<(i64, JobId)> {
+    let (at, id) = key.split_first_chunk::<8>()?;
+    Some(((u64::from_be_bytes(*at) ^ (1 << 63)) as i64, read_job(id)?))
+}
+
+/// The indexes of studies. Each lists studies newest first under one value.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Listing<'a> {
+    All,
+    State(StudyState),
+    Patient(&'a str),
+    Accession(&'a str),
+    Date(&'a str),
+}
+
+impl Listing<'_> {
+    /// What all entries of this listing begin with.
+    pub(super) fn prefix(&self) -> Vec<u8> {
+        let (tag, value) = match self {
+            Self::All => (b'*', ""),
+            Self::State(state) => (b's', state.as_str()),
+            Self::Patient(id) => (b'p', *id),
+            Self::Accession(number) => (b'a', *number),
+            Self::Date(date) => (b'd', *date),
+        };
+        [tag].into_iter().chain(text(value)).collect()
+    }
+
+    /// The entry of a study.
+    pub(super) fn entry(&self, cursor: &StudyCursor) -> Vec<u8> {
+        let mut key = self.prefix();
+        key.extend(number(!cursor.received_at_ms));
+        key.extend(cursor.uid.as_str().bytes());
+        key
+    }
+
+    /// The study of an entry of this listing.
+    pub(super) fn read(&self, key: &[u8]) -> Option<Uid> {
+        let uid = key.get(self.prefix().len() + 8..)?;
+        Uid::parse(std::str::from_utf8(uid).ok()?).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_sort_as_what_they_name_and_read_back() {
+        let id = |study: &str, number| JobId::new(Uid::parse(study).unwrap(), number);
+        let mut ids = vec![id("1.2", 300), id("1.2", 7), id("1.2.3", 0), id("1.20", 0), id("1.10", 2)];
+        let mut entries: Vec<_> = [-5, 0, i64::MAX, i64::MIN, 77].into_iter().zip(ids.clone()).collect();
+        ids.sort_by_key(job);
+        assert!(ids.is_sorted());
+        entries.sort_by_key(|(at, id)| timed(*at, id));
+        assert!(entries.is_sorted());
+        for (at, id) in entries {
+            assert_eq!(read_timed(&timed(at, &id)), Some((at, id.clone())));
+            assert_eq!(read_ready(&ready(JobKind::Merge, at, &id)), Some((at, id)));
+        }
+    }
+}

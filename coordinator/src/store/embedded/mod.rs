@@ -1,0 +1,134 @@
+//! The default store: one redb file in the data folder. Each operation is one transaction, synced before it is answered.
+//!
+//! Records are JSON, so that a file can be looked into. Queue entries and listings are tables of keys that follow from
+//! the records and change in the same transaction.
+
+mod keys;
+mod read;
+mod tables;
+#[cfg(test)]
+mod tests;
+mod write;
+
+use std::fmt::Display;
+use std::path::Path;
+use std::sync::Arc;
+
+use prelim_proto::study::StudyState;
+use redb::{Database, DatabaseError, ReadTransaction, ReadableDatabase, StorageError, WriteTransaction};
+
+use super::StoreError;
+use super::records::Result;
+use super::transact::Backend;
+use crate::clock::Clock;
+use tables::Source as _;
+
+/// The file's name in the data folder.
+pub const FILE_NAME: &str = "prelim.redb";
+/// Memory for pages of the file. Records are small; the pictures are elsewhere.
+const CACHE_BYTES: usize = 64 << 20;
+
+/// States of studies that are not settled.
+const OPEN_STATES: [StudyState; 4] =
+    [StudyState::Receiving, StudyState::Complete, StudyState::Queued, StudyState::Reading];
+
+/// A transaction of redb, seen as records.
+pub(crate) struct Transaction<S>(S);
+
+/// The store in a redb file. It may be open in one process at a time.
+pub struct EmbeddedStore {
+    database: Arc<Database>,
+    clock: Arc<dyn Clock>,
+}
+
+impl EmbeddedStore {
+    /// Opens, or begins, the store in `folder`, which must exist. [`StoreError::InUse`] where another process has it open.
+    pub fn open(folder: &Path, clock: Arc<dyn Clock>) -> Result<Self> {
+        let file = folder.join(FILE_NAME);
+        let database = Database::builder().set_cache_size(CACHE_BYTES).create(file).map_err(|error| match error {
+            DatabaseError::DatabaseAlreadyOpen => StoreError::InUse(folder.display().to_string()),
+            error => storage(redb::Error::from(error)),
+        })?;
+        Self::with(database, clock)
+    }
+
+    /// The store in an open database.
+    fn with(database: Database, clock: Arc<dyn Clock>) -> Result<Self> {
+        let txn = database.begin_write().map_err(storage)?;
+        for table in tables::ALL {
+            txn.table(table)?;
+        }
+        write::check_format(&txn)?;
+        txn.commit().map_err(storage)?;
+        Ok(Self { database: Arc::new(database), clock })
+    }
+}
+
+impl Backend for EmbeddedStore {
+    type Write = Transaction<WriteTransaction>;
+    type Read = Transaction<ReadTransaction>;
+
+    async fn write<T: Send + 'static>(
+        &self,
+        operation: impl FnOnce(&mut Self::Write, i64) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let (database, clock) = (self.database.clone(), self.clock.clone());
+        off_thread(move || {
+            let mut txn = Transaction(database.begin_write().map_err(storage)?);
+            let value = operation(&mut txn, clock.now_ms())?;
+            txn.0.commit().map_err(storage)?;
+            Ok(value)
+        })
+        .await
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Self::Read, i64) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let (database, clock) = (self.database.clone(), self.clock.clone());
+        off_thread(move || query(&Transaction(database.begin_read().map_err(storage)?), clock.now_ms())).await
+    }
+}
+
+/// Runs work that blocks on the disk away from the tasks that must not wait. A transaction runs to its end, also when nobody waits for it any more.
+async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(StoreError::Storage(error.to_string())))
+}
+
+/// What redb, or the disk under it, says went wrong.
+fn storage(error: impl Into<Fault>) -> StoreError {
+    match error.into() {
+        Fault::Redb(redb::Error::Io(error)) if error.kind() == std::io::ErrorKind::StorageFull => StoreError::Full,
+        Fault::Redb(error) => StoreError::Storage(error.to_string()),
+        Fault::Record(error) => StoreError::Storage(format!("unreadable record: {error}")),
+    }
+}
+
+/// The file contradicts itself.
+fn corrupt(what: impl Display) -> StoreError {
+    StoreError::Storage(format!("inconsistent {what}"))
+}
+
+/// Errors from below.
+enum Fault {
+    Redb(redb::Error),
+    Record(serde_json::Error),
+}
+
+impl From<serde_json::Error> for Fault {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Record(error)
+    }
+}
+
+macro_rules! faults {
+    ($($error:ty),*) => { $(
+        impl From<$error> for Fault {
+            fn from(error: $error) -> Self {
+                Self::Redb(error.into())
+            }
+        }
+    )* };
+}
+faults!(redb::Error, StorageError, redb::TableError, redb::TransactionError, redb::CommitError);

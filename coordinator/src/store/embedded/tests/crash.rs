@@ -1,0 +1,167 @@
+//! The machine dies at any point: under the store lies a disk that loses power after so many writes, keeping an
+//! arbitrary part of what was not synced.
+
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use redb::StorageBackend;
+
+use super::*;
+use crate::store::conformance::model::{Model, Op, apply, apply_to_model, named, op, runner, view};
+
+/// Sequences with crashes tried, unless `PRELIM_MODEL_CASES` says otherwise.
+const CASES: u32 = 48;
+
+/// What is on the platter, and what is still in the drive's memory.
+#[derive(Debug, Default)]
+struct Disk {
+    synced: Vec<u8>,
+    current: Vec<u8>,
+    pending: Vec<(u64, Vec<u8>)>,
+    /// Writes and syncs until the power fails; none while it does not.
+    fuse: Option<u32>,
+    dead: bool,
+}
+
+impl Disk {
+    /// Burns a step of the fuse.
+    fn step(&mut self) -> io::Result<()> {
+        match &mut self.fuse {
+            Some(0) => self.dead = true,
+            Some(left) => *left -= 1,
+            None => {}
+        }
+        if self.dead { Err(io::Error::other("power failed")) } else { Ok(()) }
+    }
+
+    /// The power is back: of the writes that were not synced, those stand whose bit in `kept` is set.
+    fn restart(&mut self, kept: u64) {
+        let length = self.current.len();
+        self.current = std::mem::take(&mut self.synced);
+        self.current.resize(length.max(self.current.len()), 0);
+        for (number, (offset, data)) in std::mem::take(&mut self.pending).into_iter().enumerate() {
+            if kept >> (number % 64) & 1 == 1 {
+                self.current[offset as usize..][..data.len()].copy_from_slice(&data);
+            }
+        }
+        self.synced = self.current.clone();
+        self.fuse = None;
+        self.dead = false;
+    }
+}
+
+/// The disk as redb sees it.
+#[derive(Debug, Clone, Default)]
+struct Drive(Arc<Mutex<Disk>>);
+
+impl StorageBackend for Drive {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.lock().unwrap().current.len() as u64)
+    }
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let disk = self.0.lock().unwrap();
+        if disk.dead {
+            return Err(io::Error::other("power failed"));
+        }
+        out.copy_from_slice(&disk.current[offset as usize..][..out.len()]);
+        Ok(())
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        let mut disk = self.0.lock().unwrap();
+        disk.step()?;
+        disk.current.resize(len as usize, 0);
+        Ok(())
+    }
+    fn sync_data(&self) -> io::Result<()> {
+        let mut disk = self.0.lock().unwrap();
+        disk.step()?;
+        disk.synced = disk.current.clone();
+        disk.pending.clear();
+        Ok(())
+    }
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let mut disk = self.0.lock().unwrap();
+        disk.step()?;
+        disk.current[offset as usize..][..data.len()].copy_from_slice(data);
+        disk.pending.push((offset, data.to_vec()));
+        Ok(())
+    }
+}
+
+fn open(drive: &Drive, clock: &Arc<ManualClock>) -> EmbeddedStore {
+    // A small cache makes redb write early, so that there is more to lose.
+    let database = Database::builder().set_cache_size(1 << 16).create_with_backend(drive.clone()).unwrap();
+    EmbeddedStore::with(database, clock.clone()).unwrap()
+}
+
+/// An operation, and when the power fails in it, and what is kept then.
+type Step = (Op, Option<(u32, u64)>);
+
+fn step() -> impl Strategy<Value = Step> {
+    let crash = prop::option::weighted(0.25, (0_u32..8, any::<u64>()));
+    (op(), crash)
+}
+
+/// Runs a sequence. What was answered must be there after a crash; the operation that was under way may have happened or not, but not by half.
+async fn run(steps: &[Step]) -> std::result::Result<u32, String> {
+    let drive = Drive::default();
+    let mut model = Model::new(1_000_000);
+    let clock = Arc::new(ManualClock::at(1_000_000));
+    let mut store = open(&drive, &clock);
+    let mut crashes = 0;
+    for (number, (op, crash)) in steps.iter().enumerate() {
+        if let Op::Advance { by_ms } = op {
+            clock.advance(*by_ms);
+            model.clock.advance(*by_ms);
+        }
+        drive.0.lock().unwrap().fuse = crash.map(|(fuse, _)| fuse);
+        let got = apply(&store, op, &model.store.maps(), named(op, &model)).await;
+        let died = drive.0.lock().unwrap().dead || matches!(op, Op::Reopen);
+        drive.0.lock().unwrap().fuse = None;
+        if !died {
+            let want = apply_to_model(op, &mut model).await;
+            if got != want {
+                return Err(format!("step {number} {op:?} answers\n  {got}\ninstead of\n  {want}"));
+            }
+            continue;
+        }
+        crashes += 1;
+        // Nothing is written on the way down: the power is off.
+        drive.0.lock().unwrap().dead = true;
+        drop(store);
+        drive.0.lock().unwrap().restart(crash.map_or(u64::MAX, |(_, kept)| kept));
+        store = open(&drive, &clock);
+        let seen = view(&store).await;
+        let mut after = model.fork();
+        let answer = apply_to_model(op, &mut after).await;
+        if seen == view(&after.store).await {
+            model = after;
+        } else if got == answer {
+            return Err(format!("step {number} {op:?} was acknowledged with {got} and is gone"));
+        } else if seen != view(&model.store).await {
+            return Err(format!("after a crash in step {number} {op:?} one sees neither before nor after:\n  {seen}"));
+        }
+        if store.reconcile().await != Ok(Reconciled::default()) {
+            return Err(format!("after a crash in step {number} {op:?} the indexes do not agree with the records"));
+        }
+    }
+    Ok(crashes)
+}
+
+#[tokio::test]
+async fn a_crash_at_any_point_loses_nothing_that_was_answered() {
+    let mut runner = runner();
+    let sequences = prop::collection::vec(step(), 1..40);
+    let cases = std::env::var("PRELIM_MODEL_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(CASES);
+    let mut crashes = 0;
+    for case in 0..cases {
+        let tree = sequences.new_tree(&mut runner).unwrap();
+        match run(&tree.current()).await {
+            Ok(died) => crashes += died,
+            Err(why) => panic!("case {case}: {why}"),
+        }
+    }
+    assert!(crashes > cases, "the sequences crash often enough to mean something: {crashes} crashes in {cases}");
+}

@@ -1,0 +1,188 @@
+//! Writing records in a redb transaction, with the indexes that follow from them.
+
+use prelim_proto::ids::{FencingToken, JobId, Uid};
+use prelim_proto::job::{JobOutcome, JobSpec, JobState};
+use redb::WriteTransaction;
+
+use super::keys::{self, Listing};
+use super::read::cursor;
+use super::tables::{self, Definition};
+use super::{Transaction, corrupt};
+use crate::store::record::{
+    DraftRecord, InstanceRecord, JobRecord, Reconciled, RequestRecord, StudyRecord,
+};
+use crate::store::records::{Reads, Records, Result};
+
+/// The counter of fencing tokens.
+const NEXT_TOKEN: &[u8] = b"last_token";
+
+/// The entries of a study in the study index.
+fn study_entries(study: &StudyRecord) -> [Vec<u8>; 5] {
+    let attributes = &study.attributes;
+    [
+        Listing::All,
+        Listing::State(study.state),
+        Listing::Patient(&attributes.patient_id),
+        Listing::Accession(&attributes.accession_number),
+        Listing::Date(&attributes.study_date),
+    ]
+    .map(|listing| listing.entry(&cursor(study)))
+}
+
+/// The one queue entry of a job, by its state; none for a job that is done or cancelled.
+fn job_entry(job: &JobRecord) -> Option<(Definition, Vec<u8>)> {
+    match job.state {
+        JobState::Ready if job.not_before_ms != 0 => {
+            Some((tables::DELAYED, keys::timed(job.not_before_ms, &job.id)))
+        }
+        JobState::Ready => Some((tables::READY, keys::ready(job.kind, job.rank, &job.id))),
+        JobState::Leased => Some((tables::LEASES, keys::timed(job.expires_at_ms, &job.id))),
+        JobState::Dead => Some((tables::DEAD, keys::job(&job.id))),
+        JobState::Done | JobState::Cancelled => None,
+    }
+}
+
+impl Records for Transaction<WriteTransaction> {
+    fn put_study(&mut self, study: &StudyRecord) -> Result<()> {
+        let before = self.study(&study.uid)?.map(|before| study_entries(&before)).unwrap_or_default();
+        let after = study_entries(study);
+        for entry in before.iter().filter(|entry| !entry.is_empty() && !after.contains(entry)) {
+            tables::remove(&self.0, tables::STUDY_INDEX, entry)?;
+        }
+        for entry in after.iter().filter(|entry| !before.contains(entry)) {
+            tables::mark(&self.0, tables::STUDY_INDEX, entry)?;
+        }
+        tables::put(&self.0, tables::STUDIES, &keys::study(&study.uid), study)
+    }
+
+    fn put_instance(&mut self, study: &Uid, instance: &InstanceRecord) -> Result<()> {
+        tables::put(&self.0, tables::INSTANCES, &keys::instance(study, &instance.instance.uid), instance)
+    }
+
+    fn put_spec(&mut self, spec: &JobSpec) -> Result<()> {
+        tables::put(&self.0, tables::SPECS, &keys::job(&spec.id), spec)
+    }
+
+    fn put_job(&mut self, job: &JobRecord) -> Result<()> {
+        if let Some((table, key)) = self.job(&job.id)?.as_ref().and_then(job_entry) {
+            tables::remove(&self.0, table, &key)?;
+        }
+        if let Some((table, key)) = job_entry(job) {
+            tables::mark(&self.0, table, &key)?;
+        }
+        tables::put(&self.0, tables::JOBS, &keys::job(&job.id), job)
+    }
+
+    fn remove_job(&mut self, id: &JobId) -> Result<()> {
+        if let Some((table, key)) = self.job(id)?.as_ref().and_then(job_entry) {
+            tables::remove(&self.0, table, &key)?;
+        }
+        for table in [tables::JOBS, tables::SPECS, tables::OUTCOMES] {
+            tables::remove(&self.0, table, &keys::job(id))?;
+        }
+        Ok(())
+    }
+
+    fn put_outcome(&mut self, id: &JobId, outcome: &JobOutcome) -> Result<()> {
+        tables::put(&self.0, tables::OUTCOMES, &keys::job(id), outcome)
+    }
+
+    fn put_draft(&mut self, study: &Uid, draft: &DraftRecord) -> Result<()> {
+        tables::put(&self.0, tables::DRAFTS, &keys::draft(study, draft.version), draft)
+    }
+
+    fn put_request(&mut self, id: &str, request: &RequestRecord) -> Result<()> {
+        tables::put(&self.0, tables::REQUESTS, id.as_bytes(), request)
+    }
+
+    fn forget_requests(&mut self, at_ms: i64) -> Result<u64> {
+        let mut old = Vec::new();
+        tables::scan(&self.0, tables::REQUESTS, &[], None, |key, value| {
+            let request: RequestRecord = serde_json::from_slice(value).map_err(super::storage)?;
+            if request.at_ms < at_ms {
+                old.push(key.to_vec());
+            }
+            Ok(true)
+        })?;
+        for key in &old {
+            tables::remove(&self.0, tables::REQUESTS, key)?;
+        }
+        Ok(old.len() as u64)
+    }
+
+    fn next_token(&mut self) -> Result<FencingToken> {
+        let last: Option<u64> = tables::get(&self.0, tables::META, NEXT_TOKEN)?;
+        let next = last.unwrap_or(0) + 1;
+        tables::put(&self.0, tables::META, NEXT_TOKEN, &next)?;
+        Ok(FencingToken(next))
+    }
+
+    fn mend_indexes(&mut self) -> Result<Reconciled> {
+        let mut mended = Reconciled::default();
+        // One way: entries whose job does not ask for them.
+        for table in [tables::READY, tables::DELAYED, tables::LEASES, tables::DEAD] {
+            for key in stray_entries(self, table)? {
+                tables::remove(&self.0, table, &key)?;
+                match same(table, tables::LEASES) {
+                    true => mended.stray_leases += 1,
+                    false => mended.stray_entries += 1,
+                }
+            }
+        }
+        // The other way: jobs without the entry that they ask for.
+        for job in tables::all::<JobRecord>(&self.0, tables::JOBS, &[])? {
+            let Some((table, key)) = job_entry(&job) else { continue };
+            if tables::has(&self.0, table, &key)? {
+                continue;
+            }
+            tables::mark(&self.0, table, &key)?;
+            match job.state {
+                JobState::Leased => {
+                    mended.lost_leases += 1;
+                    // Nobody could renew it: let it run out at once.
+                    self.put_job(&JobRecord { expires_at_ms: 0, ..job })?;
+                }
+                _ => mended.lost_jobs += 1,
+            }
+        }
+        Ok(mended)
+    }
+}
+
+fn same(a: Definition, b: Definition) -> bool {
+    use redb::TableHandle as _;
+    a.name() == b.name()
+}
+
+/// Keys of a queue index that no job accounts for.
+fn stray_entries(txn: &Transaction<WriteTransaction>, table: Definition) -> Result<Vec<Vec<u8>>> {
+    let mut stray = Vec::new();
+    tables::scan(&txn.0, table, &[], None, |key, _| {
+        let id = match table {
+            _ if same(table, tables::READY) => keys::read_ready(key).map(|(_, id)| id),
+            _ if same(table, tables::DEAD) => keys::read_job(key),
+            _ => keys::read_timed(key).map(|(_, id)| id),
+        };
+        let job = match id {
+            Some(id) => txn.job(&id)?,
+            None => None,
+        };
+        let entry = job.as_ref().and_then(job_entry);
+        if !entry.is_some_and(|(of, wanted)| same(of, table) && wanted == key) {
+            stray.push(key.to_vec());
+        }
+        Ok(true)
+    })?;
+    Ok(stray)
+}
+
+/// Fails where the file was written by a version that this one does not know; marks a new file.
+pub(super) fn check_format(txn: &WriteTransaction) -> Result<()> {
+    const FORMAT: &[u8] = b"format";
+    const VERSION: u32 = 1;
+    match tables::get::<u32>(txn, tables::META, FORMAT)? {
+        None => tables::put(txn, tables::META, FORMAT, &VERSION),
+        Some(VERSION) => Ok(()),
+        Some(_) => Err(corrupt("format version: written by another version of prelim")),
+    }
+}

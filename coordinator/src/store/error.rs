@@ -1,0 +1,73 @@
+//! What can go wrong in a store.
+
+use prelim_proto::ids::{FencingToken, JobId, Uid};
+use prelim_proto::study::StudyState;
+
+/// An operation that a store refused, or could not carry out. In both cases nothing changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// The caller named a study that is not held.
+    #[error("no study {0}")]
+    NoStudy(Uid),
+    /// The caller named a job that is not held.
+    #[error("no job {0}")]
+    NoJob(JobId),
+    /// The token is not that of the job's present lease: someone else has the job, or it is finished.
+    #[error("lease {} of job {job} is no longer held", .token.0)]
+    LeaseLost {
+        /// The job.
+        job: JobId,
+        /// The token that was shown.
+        token: FencingToken,
+    },
+    /// The study of the job was cancelled.
+    #[error("job {0} was cancelled with its study")]
+    Cancelled(JobId),
+    /// The operation does not fit where the study stands.
+    #[error("study {study} is {}", .state.as_str())]
+    WrongState {
+        /// The study.
+        study: Uid,
+        /// Where it stands.
+        state: StudyState,
+    },
+    /// The plan or draft was made from an older state of the study: look at it again.
+    #[error("study {0} has changed meanwhile")]
+    Outdated(Uid),
+    /// The plan or commit contradicts itself. A mistake of ours.
+    #[error("operation does not fit job or study {0}")]
+    Misfit(String),
+    /// The request id stands for something else.
+    #[error("request id {0:?} was used for other studies")]
+    RequestReused(String),
+    /// Too much is waiting.
+    #[error("{limit} studies are open, which is the limit")]
+    TooManyStudies {
+        /// The limit.
+        limit: u64,
+    },
+    /// The study would get too large.
+    #[error("study {study} would have more than {limit} instances")]
+    TooManyInstances {
+        /// The study.
+        study: Uid,
+        /// The limit.
+        limit: u32,
+    },
+    /// Another coordinator has the data folder open.
+    #[error("data folder {0} is in use by another coordinator; stop that one or choose another folder")]
+    InUse(String),
+    /// No space is left.
+    #[error("no space left for the store; free some space, nothing was lost")]
+    Full,
+    /// The store itself failed.
+    #[error("store: {0}")]
+    Storage(String),
+}
+
+impl StoreError {
+    /// Whether the same operation may succeed later.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Storage(_) | Self::Full | Self::TooManyStudies { .. } | Self::Outdated(_))
+    }
+}

@@ -1,0 +1,143 @@
+//! Instances arrive; a study becomes complete.
+
+use prelim_proto::ids::Uid;
+use prelim_proto::study::{StudyAttributes, StudyState};
+
+use super::{StoreError, reopen, study};
+use crate::store::record::{AddInstances, Added, CompleteStudies, Done, RequestRecord, StudyRecord, Tokens};
+use crate::store::records::{Records, Result};
+
+/// [`crate::store::JobStore::add_instances`].
+pub(crate) fn add_instances(records: &mut impl Records, now_ms: i64, add: &AddInstances) -> Result<Vec<Added>> {
+    let known = records.study(&add.study)?;
+    let mut added: Vec<Added> = Vec::with_capacity(add.instances.len());
+    for (index, new) in add.instances.iter().enumerate() {
+        let uid = &new.instance.uid;
+        let held = match records.instance(&add.study, uid)? {
+            Some(record) => Some(record.instance.digest),
+            None => {
+                let earlier = add.instances[..index].iter().find(|record| record.instance.uid == *uid);
+                earlier.map(|record| record.instance.digest.clone())
+            }
+        };
+        added.push(match held {
+            None => Added::Accepted,
+            Some(digest) if digest == new.instance.digest => Added::Duplicate,
+            Some(held) => Added::Conflict { held },
+        });
+    }
+    let accepted = added.iter().filter(|what| **what == Added::Accepted).count() as u32;
+    if accepted == 0 {
+        return Ok(added);
+    }
+
+    if known.is_none() && records.depth()?.open_studies >= add.limits.max_open_studies {
+        return Err(StoreError::TooManyStudies { limit: add.limits.max_open_studies });
+    }
+    let mut study = known.unwrap_or_else(|| new_study(add, now_ms));
+    if study.instances.saturating_add(accepted) > add.limits.max_instances_per_study {
+        return Err(StoreError::TooManyInstances { study: study.uid, limit: add.limits.max_instances_per_study });
+    }
+
+    for (new, what) in add.instances.iter().zip(&added) {
+        if *what == Added::Accepted {
+            records.put_instance(&add.study, new)?;
+        }
+    }
+    // A cancelled study stays so when the rest of its upload comes in; only a new request opens it.
+    if !matches!(study.state, StudyState::Receiving | StudyState::Cancelled) {
+        reopen(records, &mut study, StudyState::Receiving)?;
+    }
+    fill_empty(&mut study.attributes, &add.attributes);
+    study.priority = study.priority.max(add.priority);
+    study.instances += accepted;
+    study.last_instance_at_ms = now_ms;
+    study.updated_at_ms = now_ms;
+    records.put_study(&study)?;
+    Ok(added)
+}
+
+fn new_study(add: &AddInstances, now_ms: i64) -> StudyRecord {
+    StudyRecord {
+        uid: add.study.clone(),
+        state: StudyState::Receiving,
+        state_reason: None,
+        priority: add.priority,
+        received_at_ms: now_ms,
+        last_instance_at_ms: now_ms,
+        updated_at_ms: now_ms,
+        attributes: StudyAttributes::default(),
+        instances: 0,
+        generation: 1,
+        next_job: 0,
+        jobs_total: 0,
+        jobs_finished: 0,
+        rank: 0,
+        merge: None,
+        draft_version: 0,
+        unread: Vec::new(),
+        partition_notes: Vec::new(),
+        tokens: Tokens::default(),
+    }
+}
+
+/// Fills the empty fields of `held` from `new`: real senders leave attributes out of some objects of a study.
+fn fill_empty(held: &mut StudyAttributes, new: &StudyAttributes) {
+    let fields: [(&mut String, &String); 11] = [
+        (&mut held.patient_id, &new.patient_id),
+        (&mut held.patient_name, &new.patient_name),
+        (&mut held.patient_birth_date, &new.patient_birth_date),
+        (&mut held.patient_sex, &new.patient_sex),
+        (&mut held.accession_number, &new.accession_number),
+        (&mut held.study_id, &new.study_id),
+        (&mut held.study_date, &new.study_date),
+        (&mut held.study_time, &new.study_time),
+        (&mut held.description, &new.description),
+        (&mut held.referring_physician, &new.referring_physician),
+        (&mut held.institution, &new.institution),
+    ];
+    for (held, new) in fields {
+        if held.is_empty() {
+            held.clone_from(new);
+        }
+    }
+}
+
+/// [`crate::store::JobStore::complete_studies`].
+pub(crate) fn complete_studies(records: &mut impl Records, now_ms: i64, request: &CompleteStudies) -> Result<Done> {
+    if let Some(id) = &request.request_id
+        && let Some(before) = records.request(id)?
+    {
+        let same = before.studies == request.studies;
+        return if same { Ok(Done::Before) } else { Err(StoreError::RequestReused(id.clone())) };
+    }
+    let studies: Vec<StudyRecord> = request.studies.iter().map(|uid| study(records, uid)).collect::<Result<_>>()?;
+    let mut done = Done::Before;
+    for mut study in studies {
+        match study.state {
+            StudyState::Receiving => study.state = StudyState::Complete,
+            StudyState::Failed | StudyState::Cancelled => reopen(records, &mut study, StudyState::Complete)?,
+            _ => continue,
+        }
+        study.updated_at_ms = now_ms;
+        records.put_study(&study)?;
+        done = Done::Now;
+    }
+    if let Some(id) = &request.request_id {
+        records.put_request(id, &RequestRecord { studies: request.studies.clone(), at_ms: now_ms })?;
+    }
+    Ok(done)
+}
+
+/// [`crate::store::JobStore::complete_quiet`].
+pub(crate) fn complete_quiet(records: &mut impl Records, now_ms: i64, uid: &Uid, quiet_ms: u64) -> Result<Done> {
+    let mut study = study(records, uid)?;
+    let quiet_since = study.last_instance_at_ms.saturating_add(i64::try_from(quiet_ms).unwrap_or(i64::MAX));
+    if study.state != StudyState::Receiving || quiet_since > now_ms {
+        return Ok(Done::Before);
+    }
+    study.state = StudyState::Complete;
+    study.updated_at_ms = now_ms;
+    records.put_study(&study)?;
+    Ok(Done::Now)
+}

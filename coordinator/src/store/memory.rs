@@ -1,0 +1,274 @@
+//! Records in plain maps, searched from end to end: slow and plainly right. Tests compare other stores with it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use prelim_proto::ids::{FencingToken, JobId, Uid};
+use prelim_proto::job::{JobKind, JobOutcome, JobSpec, JobState};
+
+use super::record::{
+    DraftRecord, InstanceRecord, JobRecord, QueueDepth, Reconciled, RequestRecord, StudyQuery, StudyRecord,
+};
+use super::records::{Reads, Records, Result};
+use super::transact::Backend;
+use crate::clock::Clock;
+
+/// Everything there is.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Maps {
+    studies: BTreeMap<Uid, StudyRecord>,
+    instances: BTreeMap<(Uid, Uid), InstanceRecord>,
+    jobs: BTreeMap<JobId, JobRecord>,
+    specs: BTreeMap<JobId, JobSpec>,
+    outcomes: BTreeMap<JobId, JobOutcome>,
+    drafts: BTreeMap<(Uid, u32), DraftRecord>,
+    requests: BTreeMap<String, RequestRecord>,
+    token: u64,
+}
+
+impl Maps {
+    /// Ids of jobs for which `key` gives a time up to `now_ms`, in order of time and id.
+    fn timed(&self, now_ms: i64, limit: usize, key: impl Fn(&JobRecord) -> Option<i64>) -> Vec<JobId> {
+        let times = self.jobs.values().filter_map(|job| Some((key(job)?, job.id.clone())));
+        let mut due: Vec<_> = times.filter(|(at_ms, _)| *at_ms <= now_ms).collect();
+        due.sort();
+        due.into_iter().map(|(_, id)| id).take(limit).collect()
+    }
+
+    fn waiting(&self) -> impl Iterator<Item = &JobRecord> {
+        self.jobs.values().filter(|job| job.state == JobState::Ready)
+    }
+}
+
+impl Reads for Maps {
+    fn study(&self, uid: &Uid) -> Result<Option<StudyRecord>> {
+        Ok(self.studies.get(uid).cloned())
+    }
+
+    fn studies(&self, query: &StudyQuery) -> Result<Vec<StudyRecord>> {
+        let is = |wanted: &Option<String>, held: &str| wanted.as_deref().is_none_or(|wanted| wanted == held);
+        let wanted = |study: &&StudyRecord| {
+            (query.states.is_empty() || query.states.contains(&study.state))
+                && is(&query.patient_id, &study.attributes.patient_id)
+                && is(&query.accession_number, &study.attributes.accession_number)
+                && is(&query.study_date, &study.attributes.study_date)
+                && query.after.as_ref().is_none_or(|after| {
+                    (-study.received_at_ms, &study.uid) > (-after.received_at_ms, &after.uid)
+                })
+        };
+        let mut studies: Vec<_> = self.studies.values().filter(wanted).cloned().collect();
+        studies.sort_by(|a, b| (-a.received_at_ms, &a.uid).cmp(&(-b.received_at_ms, &b.uid)));
+        studies.truncate(query.limit);
+        Ok(studies)
+    }
+
+    fn instance(&self, study: &Uid, instance: &Uid) -> Result<Option<InstanceRecord>> {
+        Ok(self.instances.get(&(study.clone(), instance.clone())).cloned())
+    }
+
+    fn instances(&self, study: &Uid) -> Result<Vec<InstanceRecord>> {
+        Ok(self.instances.iter().filter(|((of, _), _)| of == study).map(|(_, record)| record.clone()).collect())
+    }
+
+    fn job(&self, id: &JobId) -> Result<Option<JobRecord>> {
+        Ok(self.jobs.get(id).cloned())
+    }
+
+    fn spec(&self, id: &JobId) -> Result<Option<JobSpec>> {
+        Ok(self.specs.get(id).cloned())
+    }
+
+    fn jobs(&self, study: &Uid) -> Result<Vec<JobRecord>> {
+        Ok(self.jobs.values().filter(|job| job.id.study() == study).cloned().collect())
+    }
+
+    fn outcome(&self, id: &JobId) -> Result<Option<JobOutcome>> {
+        Ok(self.outcomes.get(id).cloned())
+    }
+
+    fn draft(&self, study: &Uid, version: u32) -> Result<Option<DraftRecord>> {
+        Ok(self.drafts.get(&(study.clone(), version)).cloned())
+    }
+
+    fn request(&self, id: &str) -> Result<Option<RequestRecord>> {
+        Ok(self.requests.get(id).cloned())
+    }
+
+    fn first_ready(&self, kind: JobKind) -> Result<Option<(i64, JobId)>> {
+        let ready = self.waiting().filter(|job| job.kind == kind && job.not_before_ms == 0);
+        Ok(ready.map(|job| (job.rank, job.id.clone())).min())
+    }
+
+    fn due(&self, now_ms: i64, limit: usize) -> Result<Vec<JobId>> {
+        let delayed = |job: &JobRecord| {
+            (job.state == JobState::Ready && job.not_before_ms != 0).then_some(job.not_before_ms)
+        };
+        Ok(self.timed(now_ms, limit, delayed))
+    }
+
+    fn expired(&self, now_ms: i64, limit: usize) -> Result<Vec<JobId>> {
+        Ok(self.timed(now_ms, limit, |job| (job.state == JobState::Leased).then_some(job.expires_at_ms)))
+    }
+
+    fn dead(&self, after: Option<&JobId>, limit: usize) -> Result<Vec<JobId>> {
+        let dead = self.jobs.values().filter(|job| job.state == JobState::Dead).map(|job| job.id.clone());
+        Ok(dead.filter(|id| after.is_none_or(|after| id > after)).take(limit).collect())
+    }
+
+    fn depth(&self) -> Result<QueueDepth> {
+        let in_state = |state| self.jobs.values().filter(|job| job.state == state).count() as u64;
+        let ready_merges = self.waiting().filter(|job| job.kind == JobKind::Merge).count() as u64;
+        Ok(QueueDepth {
+            ready: in_state(JobState::Ready) - ready_merges,
+            ready_merges,
+            delayed: self.waiting().filter(|job| job.not_before_ms != 0).count() as u64,
+            leased: in_state(JobState::Leased),
+            dead: in_state(JobState::Dead),
+            open_studies: self.studies.values().filter(|study| !study.state.is_settled()).count() as u64,
+        })
+    }
+}
+
+impl Records for Maps {
+    fn put_study(&mut self, study: &StudyRecord) -> Result<()> {
+        self.studies.insert(study.uid.clone(), study.clone());
+        Ok(())
+    }
+
+    fn put_instance(&mut self, study: &Uid, instance: &InstanceRecord) -> Result<()> {
+        self.instances.insert((study.clone(), instance.instance.uid.clone()), instance.clone());
+        Ok(())
+    }
+
+    fn put_spec(&mut self, spec: &JobSpec) -> Result<()> {
+        self.specs.insert(spec.id.clone(), spec.clone());
+        Ok(())
+    }
+
+    fn put_job(&mut self, job: &JobRecord) -> Result<()> {
+        self.jobs.insert(job.id.clone(), job.clone());
+        Ok(())
+    }
+
+    fn remove_job(&mut self, id: &JobId) -> Result<()> {
+        self.jobs.remove(id);
+        self.specs.remove(id);
+        self.outcomes.remove(id);
+        Ok(())
+    }
+
+    fn put_outcome(&mut self, id: &JobId, outcome: &JobOutcome) -> Result<()> {
+        self.outcomes.insert(id.clone(), outcome.clone());
+        Ok(())
+    }
+
+    fn put_draft(&mut self, study: &Uid, draft: &DraftRecord) -> Result<()> {
+        self.drafts.insert((study.clone(), draft.version), draft.clone());
+        Ok(())
+    }
+
+    fn put_request(&mut self, id: &str, request: &RequestRecord) -> Result<()> {
+        self.requests.insert(id.to_owned(), request.clone());
+        Ok(())
+    }
+
+    fn forget_requests(&mut self, at_ms: i64) -> Result<u64> {
+        let before = self.requests.len();
+        self.requests.retain(|_, request| request.at_ms >= at_ms);
+        Ok((before - self.requests.len()) as u64)
+    }
+
+    fn next_token(&mut self) -> Result<FencingToken> {
+        self.token += 1;
+        Ok(FencingToken(self.token))
+    }
+
+    fn mend_indexes(&mut self) -> Result<Reconciled> {
+        Ok(Reconciled::default())
+    }
+}
+
+/// A store that forgets everything when it is dropped.
+pub(crate) struct MemoryStore {
+    maps: Mutex<Maps>,
+    clock: Arc<dyn Clock>,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+        Self::with(Maps::default(), clock)
+    }
+
+    /// A store that holds `maps`.
+    pub(crate) fn with(maps: Maps, clock: Arc<dyn Clock>) -> Self {
+        Self { maps: Mutex::new(maps), clock }
+    }
+
+    /// Everything in it.
+    pub(crate) fn maps(&self) -> Maps {
+        self.maps.lock().unwrap().clone()
+    }
+}
+
+impl Backend for MemoryStore {
+    type Write = Maps;
+    type Read = Maps;
+
+    async fn write<T: Send + 'static>(
+        &self,
+        operation: impl FnOnce(&mut Maps, i64) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let mut held = self.maps.lock().unwrap();
+        // A copy is the transaction: it takes the place of the original only where all went well.
+        let mut maps = held.clone();
+        let value = operation(&mut maps, self.clock.now_ms())?;
+        *held = maps;
+        Ok(value)
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Maps, i64) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        query(&self.maps.lock().unwrap(), self.clock.now_ms())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::clock::ManualClock;
+    use crate::store::JobStore;
+    use crate::store::conformance::{Harness, conformance};
+
+    struct InMemory {
+        store: Arc<MemoryStore>,
+        clock: Arc<ManualClock>,
+    }
+
+    #[async_trait]
+    impl Harness for InMemory {
+        fn store(&self) -> Arc<dyn JobStore> {
+            self.store.clone()
+        }
+        fn advance(&self, by_ms: u32) {
+            self.clock.advance(by_ms);
+        }
+        fn now_ms(&self) -> i64 {
+            self.clock.now_ms()
+        }
+        async fn reopen(&mut self) {}
+    }
+
+    #[tokio::test]
+    async fn the_state_machine_on_maps_conforms() {
+        conformance(async || {
+            let clock = Arc::new(ManualClock::at(1_000_000));
+            InMemory { store: Arc::new(MemoryStore::new(clock.clone())), clock }
+        })
+        .await;
+    }
+}

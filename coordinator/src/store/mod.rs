@@ -1,0 +1,144 @@
+//! Where studies, jobs, leases, outcomes and drafts are recorded.
+//!
+//! # Layout
+//! - [`JobStore`]: the operations and what they guarantee
+//! - [`record`]: what is held, and what operations take and give; [`StoreError`] is in `error`
+//! - `machine`: the state machine, which is the specification; `records` is what it asks of a transaction
+//! - [`embedded`]: the default, a redb file in the data folder
+//! - `memory` and `conformance` (tests only): the machine on plain maps, and the suite that every store must pass
+//!
+//! **Invariant**: rules (order, backoff, limits) arrive as arguments; a store moves records and decides nothing.
+//! **Invariant**: patient attributes are in study records only: never in a job, a key or an error.
+//! **Invariant**: no pixels and no report texts are here; bytes lie in [`crate::bytes`], by digest.
+
+#[cfg(test)]
+pub(crate) mod conformance;
+pub mod embedded;
+mod error;
+mod machine;
+#[cfg(test)]
+pub(crate) mod memory;
+pub mod record;
+mod records;
+mod transact;
+
+pub use error::StoreError;
+
+use async_trait::async_trait;
+use prelim_proto::ids::{FencingToken, JobId, Uid};
+use prelim_proto::job::{JobOutcome, JobSpec, Lease};
+
+use crate::queue::Verdict;
+use record::{
+    AddInstances, Added, CompleteStudies, Done, DraftRecord, ExpiredLease, InstanceRecord, JobRecord, LeaseRequest, Merged,
+    Plan, QueueDepth, Reconciled, StudyQuery, StudyRecord,
+};
+
+/// The record of studies and the queue of jobs.
+///
+/// Every operation that writes is
+/// - **atomic**: it happens whole or not at all, also when the process or the machine dies in the middle of it;
+/// - **durable**: when it has answered, it survives a crash;
+/// - **serialisable**: operations behave as if they came one after another, from however many coordinators;
+/// - **safe to repeat** after a lost answer, as each one's text says.
+///
+/// Time is the store's: leases end and retries begin by one clock, whoever asks. No operation blocks on another's work,
+/// and none waits for something to happen: waiting is the service's part.
+///
+/// An error means that nothing changed, except [`StoreError::Storage`], after which the operation may or may not have
+/// happened: repeat it.
+#[async_trait]
+pub trait JobStore: Send + Sync + 'static {
+    /// Adds instances to a study, which begins with its first one. Idempotent: an instance held already, with the same
+    /// digest, is a duplicate. One with another digest is a conflict, and the first is kept. If anything is accepted, a study that was past
+    /// receiving is received again (its jobs are dropped, their leases lost, its drafts kept), but a cancelled one stays so.
+    /// One answer an instance, in order. Nothing is added past a limit.
+    async fn add_instances(&self, add: AddInstances) -> Result<Vec<Added>, StoreError>;
+
+    /// Declares studies complete: those that are received become complete; failed and cancelled ones are opened again and become complete;
+    /// the others stay. Idempotent by request id, if there is one: a repeated request changes nothing, also when the study was
+    /// cancelled in between. Refused with [`StoreError::RequestReused`] where the id named other studies.
+    async fn complete_studies(&self, request: CompleteStudies) -> Result<Done, StoreError>;
+
+    /// Declares a study complete if it is being received and no instance came for `quiet_ms`. Idempotent.
+    async fn complete_quiet(&self, study: &Uid, quiet_ms: u64) -> Result<Done, StoreError>;
+
+    /// Gives a complete study its jobs, all of them ready, or fails it where there are none. Idempotent: a study of that generation that has its
+    /// jobs is left alone. [`StoreError::Outdated`] when the study was opened again after the plan was made.
+    async fn plan_study(&self, study: &Uid, plan: Plan) -> Result<Done, StoreError>;
+
+    /// Leases the waiting job of the kinds asked for that is first by rank, then by id, among those whose time has come.
+    /// Its token is larger than every one given before. A repeated call leases another job: the first lease runs out.
+    async fn lease(&self, request: LeaseRequest) -> Result<Option<Lease>, StoreError>;
+
+    /// Lets a lease last `ttl_ms` from now. Fenced: [`StoreError::LeaseLost`], or [`StoreError::Cancelled`]. Idempotent. A lease that
+    /// ran out and was not taken back yet lives on.
+    async fn renew(&self, job: &JobId, token: FencingToken, ttl_ms: u64) -> Result<(), StoreError>;
+
+    /// Gives a job back unfinished; the attempt does not count. Fenced. Idempotent by token.
+    async fn release(&self, job: &JobId, token: FencingToken) -> Result<Done, StoreError>;
+
+    /// Stores the outcome of a read job. Fenced. Idempotent by token: the first outcome stays. The last job of the study
+    /// to be done or dead enqueues exactly one merge job, in the same step.
+    async fn complete_job(&self, job: &JobId, token: FencingToken, outcome: JobOutcome) -> Result<Done, StoreError>;
+
+    /// Ends an attempt without an outcome: the job waits again, or is dead, as the verdict says. Fenced. Idempotent by
+    /// token: the first verdict stays. Whether the job will be tried again. A dead read job counts as finished; a dead merge fails the study.
+    async fn fail_job(
+        &self,
+        job: &JobId,
+        token: FencingToken,
+        reason: &str,
+        verdict: Verdict,
+    ) -> Result<bool, StoreError>;
+
+    /// Leases that have run out, the oldest first.
+    async fn expired(&self, limit: usize) -> Result<Vec<ExpiredLease>, StoreError>;
+
+    /// Takes a lease back that has run out, with the effect of [`JobStore::fail_job`]. Nothing happens where it was renewed,
+    /// ended or taken back meanwhile. Idempotent.
+    async fn expire(&self, job: &JobId, token: FencingToken, verdict: Verdict) -> Result<Done, StoreError>;
+
+    /// Ends a merge job with a draft, which becomes the study's newest, or with the reason why there is none. Fenced.
+    /// Idempotent by token.
+    async fn commit_merge(&self, job: &JobId, token: FencingToken, merged: Merged) -> Result<Done, StoreError>;
+
+    /// Cancels a study that is not settled, with its jobs; their leases are lost. Idempotent.
+    async fn cancel_study(&self, study: &Uid, reason: &str) -> Result<Done, StoreError>;
+
+    /// Makes a dead job ready again with all its attempts. A dead read job withdraws its study's merge: the study is read again and merged again.
+    /// Idempotent: a job that is not dead any more is left alone.
+    async fn requeue_job(&self, job: &JobId) -> Result<Done, StoreError>;
+
+    /// Compares jobs, leases and queue entries both ways and mends what does not agree: a leased job without a lease gets one that has
+    /// run out, a lease without a leased job goes, a waiting job is in the queue once, a study whose jobs are finished has its merge.
+    /// For the start, and now and then. Idempotent.
+    async fn reconcile(&self) -> Result<Reconciled, StoreError>;
+
+    /// Forgets request ids older than `age_ms`; how many. Idempotent.
+    async fn forget_requests(&self, age_ms: u64) -> Result<u64, StoreError>;
+
+    /// One study.
+    async fn study(&self, uid: &Uid) -> Result<Option<StudyRecord>, StoreError>;
+
+    /// Studies, newest first, then by UID.
+    async fn studies(&self, query: StudyQuery) -> Result<Vec<StudyRecord>, StoreError>;
+
+    /// The instances of a study, in order of UID.
+    async fn instances(&self, study: &Uid) -> Result<Vec<InstanceRecord>, StoreError>;
+
+    /// One job.
+    async fn job(&self, id: &JobId) -> Result<Option<JobRecord>, StoreError>;
+
+    /// The jobs of a study's present generation, in order, each with what it is to do and what came of it. One consistent view.
+    async fn jobs(&self, study: &Uid) -> Result<Vec<(JobRecord, JobSpec, Option<JobOutcome>)>, StoreError>;
+
+    /// Dead letters in order of id, after `after`.
+    async fn dead_jobs(&self, after: Option<&JobId>, limit: usize) -> Result<Vec<JobRecord>, StoreError>;
+
+    /// A version of a study's draft; the newest where `version` is none.
+    async fn draft(&self, study: &Uid, version: Option<u32>) -> Result<Option<DraftRecord>, StoreError>;
+
+    /// How much waits, runs and was given up.
+    async fn depth(&self) -> Result<QueueDepth, StoreError>;
+}

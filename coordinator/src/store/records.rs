@@ -1,0 +1,74 @@
+//! Records as the state machine sees them: what a transaction can read and write.
+//!
+//! A backend keeps whatever indexes it needs to answer these; the machine never mentions one.
+
+use prelim_proto::ids::{FencingToken, JobId, Uid};
+use prelim_proto::job::{JobKind, JobOutcome, JobSpec};
+
+use super::StoreError;
+use super::record::{
+    DraftRecord, InstanceRecord, JobRecord, QueueDepth, Reconciled, RequestRecord, StudyQuery, StudyRecord,
+};
+
+/// The result of every access.
+pub(crate) type Result<T> = std::result::Result<T, StoreError>;
+
+/// Reading.
+pub(crate) trait Reads {
+    /// One study.
+    fn study(&self, uid: &Uid) -> Result<Option<StudyRecord>>;
+    /// Studies, newest first, then by UID.
+    fn studies(&self, query: &StudyQuery) -> Result<Vec<StudyRecord>>;
+    /// One instance of a study.
+    fn instance(&self, study: &Uid, instance: &Uid) -> Result<Option<InstanceRecord>>;
+    /// The instances of a study, in order of UID.
+    fn instances(&self, study: &Uid) -> Result<Vec<InstanceRecord>>;
+    /// One job.
+    fn job(&self, id: &JobId) -> Result<Option<JobRecord>>;
+    /// What a job is to do.
+    fn spec(&self, id: &JobId) -> Result<Option<JobSpec>>;
+    /// The jobs of a study, in order of number.
+    fn jobs(&self, study: &Uid) -> Result<Vec<JobRecord>>;
+    /// What came of a read job.
+    fn outcome(&self, id: &JobId) -> Result<Option<JobOutcome>>;
+    /// A version of a study's draft.
+    fn draft(&self, study: &Uid, version: u32) -> Result<Option<DraftRecord>>;
+    /// What a request id stands for.
+    fn request(&self, id: &str) -> Result<Option<RequestRecord>>;
+    /// The first waiting job of a kind, by rank and id, among those without a time to wait for.
+    fn first_ready(&self, kind: JobKind) -> Result<Option<(i64, JobId)>>;
+    /// Waiting jobs whose time has come, at most `limit`, in order of time and id.
+    fn due(&self, now_ms: i64, limit: usize) -> Result<Vec<JobId>>;
+    /// Leases that ran out at or before `now_ms`, at most `limit`, in order of time and id.
+    fn expired(&self, now_ms: i64, limit: usize) -> Result<Vec<JobId>>;
+    /// Dead letters, in order of id, at most `limit`, after `after`.
+    fn dead(&self, after: Option<&JobId>, limit: usize) -> Result<Vec<JobId>>;
+    /// How much there is.
+    fn depth(&self) -> Result<QueueDepth>;
+}
+
+/// Reading and writing.
+pub(crate) trait Records: Reads {
+    /// Stores a study, in place of an older record of it.
+    fn put_study(&mut self, study: &StudyRecord) -> Result<()>;
+    /// Stores an instance.
+    fn put_instance(&mut self, study: &Uid, instance: &InstanceRecord) -> Result<()>;
+    /// Stores what a job is to do. It does not change afterwards.
+    fn put_spec(&mut self, spec: &JobSpec) -> Result<()>;
+    /// Stores a job, in place of an older record of it.
+    fn put_job(&mut self, job: &JobRecord) -> Result<()>;
+    /// Removes a job with its spec and outcome.
+    fn remove_job(&mut self, id: &JobId) -> Result<()>;
+    /// Stores what came of a read job.
+    fn put_outcome(&mut self, id: &JobId, outcome: &JobOutcome) -> Result<()>;
+    /// Stores a draft.
+    fn put_draft(&mut self, study: &Uid, draft: &DraftRecord) -> Result<()>;
+    /// Remembers a request.
+    fn put_request(&mut self, id: &str, request: &RequestRecord) -> Result<()>;
+    /// Forgets requests made before `at_ms`; how many.
+    fn forget_requests(&mut self, at_ms: i64) -> Result<u64>;
+    /// A token larger than every one before.
+    fn next_token(&mut self) -> Result<FencingToken>;
+    /// Compares every index with the records, both ways, and mends it.
+    fn mend_indexes(&mut self) -> Result<Reconciled>;
+}

@@ -1,0 +1,195 @@
+//! [`JobStore`] for every backend that can run the state machine inside a transaction of its own.
+
+use std::future::Future;
+
+use async_trait::async_trait;
+use prelim_proto::ids::{FencingToken, JobId, Uid};
+use prelim_proto::job::{JobOutcome, JobSpec, Lease};
+
+use super::record::{
+    AddInstances, Added, CompleteStudies, Done, DraftRecord, ExpiredLease, InstanceRecord, JobRecord, LeaseRequest,
+    Merged, Plan, QueueDepth, Reconciled, StudyQuery, StudyRecord,
+};
+use super::records::{Reads, Records, Result};
+use super::{JobStore, StoreError, machine};
+use crate::queue::Verdict;
+
+/// Transactions over records, and a clock.
+pub(crate) trait Backend: Send + Sync + 'static {
+    /// A transaction that writes.
+    type Write: Records;
+    /// A consistent view.
+    type Read: Reads;
+
+    /// Runs `operation` in a transaction: committed durably where it returns a value, dropped where it returns an error. The number is
+    /// the time in ms.
+    fn write<T: Send + 'static>(
+        &self,
+        operation: impl FnOnce(&mut Self::Write, i64) -> Result<T> + Send + 'static,
+    ) -> impl Future<Output = Result<T>> + Send;
+
+    /// Runs `query` on a consistent view.
+    fn read<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Self::Read, i64) -> Result<T> + Send + 'static,
+    ) -> impl Future<Output = Result<T>> + Send;
+}
+
+#[async_trait]
+impl<B: Backend> JobStore for B {
+    async fn add_instances(&self, add: AddInstances) -> Result<Vec<Added>> {
+        self.write(move |records, now_ms| machine::add_instances(records, now_ms, &add)).await
+    }
+
+    async fn complete_studies(&self, request: CompleteStudies) -> Result<Done> {
+        self.write(move |records, now_ms| machine::complete_studies(records, now_ms, &request)).await
+    }
+
+    async fn complete_quiet(&self, study: &Uid, quiet_ms: u64) -> Result<Done> {
+        let study = study.clone();
+        self.write(move |records, now_ms| machine::complete_quiet(records, now_ms, &study, quiet_ms)).await
+    }
+
+    async fn plan_study(&self, study: &Uid, plan: Plan) -> Result<Done> {
+        let study = study.clone();
+        self.write(move |records, now_ms| machine::plan_study(records, now_ms, &study, &plan)).await
+    }
+
+    async fn lease(&self, request: LeaseRequest) -> Result<Option<Lease>> {
+        // Most calls of an idle worker find nothing: a look costs no write.
+        let wanted = request.kinds.clone();
+        let any = move |records: &B::Read, now_ms| -> Result<bool> {
+            if !records.due(now_ms, 1)?.is_empty() {
+                return Ok(true);
+            }
+            Ok(wanted.iter().any(|kind| !matches!(records.first_ready(*kind), Ok(None))))
+        };
+        if !self.read(any).await? {
+            return Ok(None);
+        }
+        self.write(move |records, now_ms| machine::lease(records, now_ms, &request)).await
+    }
+
+    async fn renew(&self, job: &JobId, token: FencingToken, ttl_ms: u64) -> Result<()> {
+        let job = job.clone();
+        self.write(move |records, now_ms| machine::renew(records, now_ms, &job, token, ttl_ms)).await
+    }
+
+    async fn release(&self, job: &JobId, token: FencingToken) -> Result<Done> {
+        let job = job.clone();
+        self.write(move |records, now_ms| machine::release(records, now_ms, &job, token)).await
+    }
+
+    async fn complete_job(&self, job: &JobId, token: FencingToken, outcome: JobOutcome) -> Result<Done> {
+        let job = job.clone();
+        self.write(move |records, now_ms| machine::complete_job(records, now_ms, &job, token, &outcome)).await
+    }
+
+    async fn fail_job(&self, job: &JobId, token: FencingToken, reason: &str, verdict: Verdict) -> Result<bool> {
+        let (job, reason) = (job.clone(), reason.to_owned());
+        self.write(move |records, now_ms| machine::fail_job(records, now_ms, &job, token, &reason, verdict)).await
+    }
+
+    async fn expired(&self, limit: usize) -> Result<Vec<ExpiredLease>> {
+        self.read(move |records, now_ms| {
+            let mut leases = Vec::new();
+            for id in records.expired(now_ms, limit)? {
+                let job = records.job(&id)?.ok_or_else(|| StoreError::NoJob(id.clone()))?;
+                leases.push(ExpiredLease { job: id, token: job.token, attempt: job.attempts });
+            }
+            Ok(leases)
+        })
+        .await
+    }
+
+    async fn expire(&self, job: &JobId, token: FencingToken, verdict: Verdict) -> Result<Done> {
+        let job = job.clone();
+        self.write(move |records, now_ms| machine::expire(records, now_ms, &job, token, verdict)).await
+    }
+
+    async fn commit_merge(&self, job: &JobId, token: FencingToken, merged: Merged) -> Result<Done> {
+        let job = job.clone();
+        self.write(move |records, now_ms| machine::commit_merge(records, now_ms, &job, token, &merged)).await
+    }
+
+    async fn cancel_study(&self, study: &Uid, reason: &str) -> Result<Done> {
+        let (study, reason) = (study.clone(), reason.to_owned());
+        self.write(move |records, now_ms| machine::cancel_study(records, now_ms, &study, &reason)).await
+    }
+
+    async fn requeue_job(&self, job: &JobId) -> Result<Done> {
+        let job = job.clone();
+        self.write(move |records, now_ms| machine::requeue_job(records, now_ms, &job)).await
+    }
+
+    async fn reconcile(&self) -> Result<Reconciled> {
+        self.write(|records, now_ms| {
+            let mut mended = records.mend_indexes()?;
+            mended.missing_merges = machine::mend_studies(records, now_ms)?;
+            Ok(mended)
+        })
+        .await
+    }
+
+    async fn forget_requests(&self, age_ms: u64) -> Result<u64> {
+        let age_ms = i64::try_from(age_ms).unwrap_or(i64::MAX);
+        self.write(move |records, now_ms| records.forget_requests(now_ms.saturating_sub(age_ms))).await
+    }
+
+    async fn study(&self, uid: &Uid) -> Result<Option<StudyRecord>> {
+        let uid = uid.clone();
+        self.read(move |records, _| records.study(&uid)).await
+    }
+
+    async fn studies(&self, query: StudyQuery) -> Result<Vec<StudyRecord>> {
+        self.read(move |records, _| records.studies(&query)).await
+    }
+
+    async fn instances(&self, study: &Uid) -> Result<Vec<InstanceRecord>> {
+        let study = study.clone();
+        self.read(move |records, _| records.instances(&study)).await
+    }
+
+    async fn job(&self, id: &JobId) -> Result<Option<JobRecord>> {
+        let id = id.clone();
+        self.read(move |records, _| records.job(&id)).await
+    }
+
+    async fn jobs(&self, study: &Uid) -> Result<Vec<(JobRecord, JobSpec, Option<JobOutcome>)>> {
+        let study = study.clone();
+        self.read(move |records, _| {
+            let whole = |job: JobRecord| {
+                let spec = records.spec(&job.id)?.ok_or_else(|| StoreError::NoJob(job.id.clone()))?;
+                let outcome = records.outcome(&job.id)?;
+                Ok((job, spec, outcome))
+            };
+            records.jobs(&study)?.into_iter().map(whole).collect()
+        })
+        .await
+    }
+
+    async fn dead_jobs(&self, after: Option<&JobId>, limit: usize) -> Result<Vec<JobRecord>> {
+        let after = after.cloned();
+        self.read(move |records, _| {
+            let letter = |id: JobId| records.job(&id)?.ok_or(StoreError::NoJob(id));
+            records.dead(after.as_ref(), limit)?.into_iter().map(letter).collect()
+        })
+        .await
+    }
+
+    async fn draft(&self, study: &Uid, version: Option<u32>) -> Result<Option<DraftRecord>> {
+        let study = study.clone();
+        self.read(move |records, _| {
+            let newest = || Ok(records.study(&study)?.map(|study| study.draft_version));
+            match version.map_or_else(newest, |version| Ok(Some(version)))? {
+                Some(version) => records.draft(&study, version),
+                None => Ok(None),
+            }
+        })
+        .await
+    }
+
+    async fn depth(&self) -> Result<QueueDepth> {
+        self.read(|records, _| records.depth()).await
+    }
+}
