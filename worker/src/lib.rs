@@ -5,6 +5,8 @@
 //! - [`engine`]: requests in time: batches, cache, grammar, sampling
 //! - [`model`]: tensors only: a checkpoint, pictures and tokens to logits
 //! - [`preprocess`]: pictures of bytes to the numbers a vision tower takes
+//! - [`findings`]: an answer to findings, with confidence
+//! - [`prompt`]: the profile's words and the pictures to tokens
 //! - [`profile`]: the reading profile: what a model wants to be asked, and what it may answer
 //!
 //! **Invariant**: nothing here knows the coordinator; the two meet over gRPC only.
@@ -13,6 +15,8 @@
 
 pub mod demo_model;
 pub mod engine;
+pub mod findings;
 pub mod model;
 pub mod preprocess;
 pub mod profile;
+pub mod prompt;

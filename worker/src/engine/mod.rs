@@ -11,12 +11,13 @@
 //! - `sampler`: from scores to a token and its probability
 //! - `sequence`: one request on its way
 //! - [`tokenizer`]: text to tokens and back
-//! - [`language_model`]: what is needed of a model
+//! - [`language_model`]: what is needed of a model; [`device`]: a loaded one
 //!
 //! **Invariant**: nothing here knows DICOM, findings, jobs or gRPC.
 //! **Invariant**: equal requests get equal answers, whatever else runs, is preempted or is found in a cache.
 //! **Invariant**: an answer under a grammar parses, also when its budget ended; then it says so.
 
+pub mod device;
 pub mod handle;
 pub mod language_model;
 pub mod request;

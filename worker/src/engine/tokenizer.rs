@@ -67,9 +67,9 @@ impl Tokenizer {
         if bytes.first() == Some(&TokTrie::SPECIAL_TOKEN_MARKER) { &[] } else { bytes }
     }
 
-    /// The number of a token written out in full, special ones included.
-    pub fn id_of(&self, token: &str) -> Option<TokenId> {
-        self.text.token_to_id(token)
+    /// A token written out in full, special ones included.
+    pub fn word_of(&self, token: TokenId) -> Option<String> {
+        self.text.id_to_token(token)
     }
 
     /// Whether `token` ends an answer.

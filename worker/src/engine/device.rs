@@ -1,0 +1,65 @@
+//! A loaded model with its cache, as the engine wants it.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use prelim_kernels::Backend;
+
+use super::language_model::{Capacity, Chunk, LanguageModel};
+use crate::model::{self, ImageFeatures, KvCache, Model, ModelError, PlacedImage, Want};
+
+/// Tokens in a cache block: small enough that short sequences waste little, and what paged attention likes.
+pub const BLOCK_TOKENS: usize = 16;
+
+/// A model on a device, and the cache for its sequences.
+pub struct OnDevice<B: Backend> {
+    model: Arc<Model<B>>,
+    cache: KvCache<B>,
+}
+
+impl<B: Backend> OnDevice<B> {
+    /// Makes a cache for `tokens` tokens beside the model.
+    pub fn new(model: Arc<Model<B>>, tokens: usize) -> Result<Self, ModelError> {
+        let cache = model.new_kv_cache(tokens.div_ceil(BLOCK_TOKENS), BLOCK_TOKENS)?;
+        Ok(Self { model, cache })
+    }
+}
+
+impl<B: Backend> LanguageModel for OnDevice<B> {
+    type Image = ImageFeatures<B>;
+    type Error = Infallible;
+
+    fn capacity(&self) -> Capacity {
+        let config = self.model.config();
+        let vision = &config.vision;
+        Capacity {
+            vocabulary: config.text.vocabulary,
+            positions: config.text.max_positions,
+            blocks: self.cache.blocks(),
+            block_tokens: self.cache.block_tokens(),
+            image_tokens: config.tokens_per_image,
+            picture_values: vision.channels * vision.image_size * vision.image_size,
+        }
+    }
+
+    fn encode(&mut self, pictures: &[&[f32]]) -> Result<Vec<ImageFeatures<B>>, Infallible> {
+        Ok(self.model.encode_images(&pictures.concat(), pictures.len()))
+    }
+
+    fn forward(&mut self, chunks: &[Chunk<'_, ImageFeatures<B>>]) -> Result<Vec<Vec<f32>>, Infallible> {
+        let batch = model::Batch { chunks: chunks.iter().map(to_model).collect() };
+        let logits = self.model.forward(&mut self.cache, &batch);
+        Ok((0..logits.rows()).map(|row| logits.row(row).to_vec()).collect())
+    }
+}
+
+fn to_model<'a, B: Backend>(chunk: &'a Chunk<'_, ImageFeatures<B>>) -> model::Chunk<'a, B> {
+    let images = chunk.images.iter();
+    model::Chunk {
+        start: chunk.start,
+        tokens: chunk.tokens,
+        images: images.map(|(span, image)| PlacedImage { at: span.start, features: (*image).clone() }).collect(),
+        blocks: chunk.blocks,
+        logits: if chunk.wants_scores { Want::Last } else { Want::None },
+    }
+}

@@ -1,0 +1,212 @@
+//! The prompt: the profile's words and the pictures, through the model's own chat template, to tokens.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::Serde;
+use minijinja::{Environment, ErrorKind, context};
+use serde_json::{Value, json};
+
+use crate::engine::request::{Picture, Prompt, PromptImage};
+use crate::engine::tokenizer::{TokenId, Tokenizer, TokenizerError};
+use crate::model::ModelConfig;
+use crate::profile::KindProfile;
+
+/// Longest label of an image that goes into a prompt, in characters.
+const MAX_LABEL: usize = 64;
+
+/// A prompt that cannot be written.
+#[derive(Debug, thiserror::Error)]
+pub enum PromptError {
+    /// A file of the model folder.
+    #[error("{path} is not readable: {source}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file of the model folder says something that is not understood.
+    #[error("{path} is not usable: {detail}")]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// There is no chat template in the folder.
+    #[error("{0} has no chat template (chat_template.jinja, or chat_template in tokenizer_config.json)")]
+    NoTemplate(PathBuf),
+    /// The template refuses the messages.
+    #[error("chat template does not render: {0}")]
+    Template(String),
+    /// The text holds another number of pictures than there are.
+    #[error("prompt text has {places} places for pictures, there are {pictures}")]
+    Pictures {
+        /// Places in the text.
+        places: usize,
+        /// Pictures given.
+        pictures: usize,
+    },
+    /// The tokenizer.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
+}
+
+/// A picture and what it shows.
+#[derive(Debug, Clone)]
+pub struct Shown {
+    /// The picture.
+    pub picture: Arc<Picture>,
+    /// What it shows, in a few words: "PA", "slice 12 of 40".
+    pub label: String,
+}
+
+/// Writes prompts for one model.
+pub struct PromptWriter {
+    template: String,
+    bos: String,
+    tokenizer: Tokenizer,
+    image: ImageWords,
+}
+
+/// How a picture is written.
+struct ImageWords {
+    /// The token that stands for a picture in templated text, and that opens one.
+    start: String,
+    /// The whole of it: opening, soft tokens, closing.
+    full: String,
+    soft: TokenId,
+    tokens: usize,
+}
+
+impl PromptWriter {
+    /// Reads the chat template of the model in `folder`.
+    pub fn open(folder: &Path, config: &ModelConfig, tokenizer: Tokenizer) -> Result<Self, PromptError> {
+        let settings = read_settings(&folder.join("tokenizer_config.json"))?;
+        let template = read_template(folder, &settings)?;
+        let word = |id: TokenId| {
+            tokenizer.word_of(id).ok_or_else(|| PromptError::Malformed {
+                path: folder.join("tokenizer.json"),
+                detail: format!("token {id}, which config.json names, is not in it"),
+            })
+        };
+        let (start, soft, end) = (word(config.start_of_image)?, word(config.image_token)?, word(config.end_of_image)?);
+        // As Gemma 3's processor writes it: the line breaks are part of a picture.
+        let full = format!("\n\n{start}{}{end}\n\n", soft.repeat(config.tokens_per_image));
+        let image = ImageWords { start, full, soft: config.image_token, tokens: config.tokens_per_image };
+        let bos = word_of_setting(&settings["bos_token"]);
+        Ok(Self { template, bos, tokenizer, image })
+    }
+
+    /// The prompt that asks what `kind` wants to be asked about the pictures.
+    pub fn write(&self, kind: &KindProfile, shown: &[Shown]) -> Result<Prompt, PromptError> {
+        let text = self.render(&messages(kind, shown))?;
+        let pictures: Vec<_> = shown.iter().map(|shown| Arc::clone(&shown.picture)).collect();
+        self.tokenize(&text, &pictures)
+    }
+
+    /// Puts messages, as `transformers` takes them, through the chat template, up to where the model's turn begins.
+    pub fn render(&self, messages: &Value) -> Result<String, PromptError> {
+        let mut environment = Environment::new();
+        // What `transformers` sets; templates are written for it.
+        let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
+        environment.set_syntax(syntax.map_err(|error| PromptError::Template(error.to_string()))?);
+        environment.add_function("raise_exception", |message: String| -> Result<String, minijinja::Error> {
+            Err(minijinja::Error::new(ErrorKind::InvalidOperation, message))
+        });
+        environment
+            .render_str(
+                &self.template,
+                context! { messages => Serde(messages), bos_token => self.bos.as_str(), add_generation_prompt => true },
+            )
+            .map_err(|error| PromptError::Template(error.to_string()))
+    }
+
+    /// Tokens of templated text, in which `<start_of_image>` (by the model's own name) stands for each picture.
+    pub fn tokenize(&self, text: &str, pictures: &[Arc<Picture>]) -> Result<Prompt, PromptError> {
+        let places = text.matches(&self.image.start).count();
+        if places != pictures.len() {
+            return Err(PromptError::Pictures { places, pictures: pictures.len() });
+        }
+        let tokens = self.tokenizer.encode(&text.replace(&self.image.start, &self.image.full))?;
+        let mut images = Vec::with_capacity(pictures.len());
+        let mut at = 0;
+        for picture in pictures {
+            let soft = tokens[at..].iter().position(|token| *token == self.image.soft);
+            let start = at + soft.ok_or(PromptError::Pictures { places: images.len(), pictures: pictures.len() })?;
+            at = start + self.image.tokens;
+            images.push(PromptImage { span: start..at, picture: Arc::clone(picture) });
+        }
+        Ok(Prompt { tokens, images })
+    }
+}
+
+/// The conversation that the profile wants: an optional system turn, and one of text and pictures.
+fn messages(kind: &KindProfile, shown: &[Shown]) -> Value {
+    let text = |text: &str| json!({ "type": "text", "text": text });
+    let prompt = kind.prompt.replace("{count}", &shown.len().to_string());
+    let (before, after) = prompt.split_once("{images}").unwrap_or(("", &prompt));
+    let mut content = Vec::new();
+    if !before.is_empty() {
+        content.push(text(before));
+    }
+    for (number, shown) in (1..).zip(shown) {
+        if let Some(caption) = &kind.image_caption {
+            let caption = caption.replace("{number}", &number.to_string()).replace("{label}", &plain(&shown.label));
+            content.push(text(&caption));
+        }
+        content.push(json!({ "type": "image" }));
+    }
+    if !after.is_empty() {
+        content.push(text(after));
+    }
+    let mut messages = Vec::new();
+    if let Some(system) = &kind.system {
+        messages.push(json!({ "role": "system", "content": [text(system)] }));
+    }
+    messages.push(json!({ "role": "user", "content": content }));
+    Value::Array(messages)
+}
+
+/// A label with nothing in it that a tokenizer or a model could take for a turn or a token: labels come from headers,
+/// which come from outside.
+fn plain(label: &str) -> String {
+    let harmless = |c: char| if c.is_alphanumeric() || " .,-+/".contains(c) { c } else { ' ' };
+    label.chars().take(MAX_LABEL).map(harmless).collect()
+}
+
+fn read_settings(path: &Path) -> Result<Value, PromptError> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Value::Null),
+        Err(source) => return Err(PromptError::Unreadable { path: path.to_owned(), source }),
+    };
+    serde_json::from_str(&text)
+        .map_err(|error| PromptError::Malformed { path: path.to_owned(), detail: error.to_string() })
+}
+
+/// The template: a file of its own in newer folders, a setting of the tokenizer in older ones.
+fn read_template(folder: &Path, settings: &Value) -> Result<String, PromptError> {
+    let path = folder.join("chat_template.jinja");
+    match fs::read_to_string(&path) {
+        Ok(text) => return Ok(text),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(source) => return Err(PromptError::Unreadable { path, source }),
+    }
+    let json = read_settings(&folder.join("chat_template.json"))?;
+    let found = [&settings["chat_template"], &json["chat_template"]].into_iter().find_map(Value::as_str);
+    found.map(str::to_owned).ok_or_else(|| PromptError::NoTemplate(folder.to_owned()))
+}
+
+/// A special token in a tokenizer's settings: the word itself, or an object that holds it.
+fn word_of_setting(setting: &Value) -> String {
+    setting.as_str().or_else(|| setting["content"].as_str()).unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+#[path = "prompt_tests.rs"]
+mod tests;
