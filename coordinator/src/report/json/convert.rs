@@ -1,0 +1,200 @@
+//! Between the domain's report and the published document.
+
+use prelim_proto::finding::{Evidence, Finding, ImageBox};
+use prelim_proto::report::{ModelProvenance, Report, Sentence};
+use prelim_proto::study::{Study, Unread};
+
+use super::document::{
+    Body, Bounds, Code, CodedFinding, Document, NotRead, Patient, Provenance, Seen, Statement, Status,
+    StudyIdentification,
+};
+use super::{CONFIDENCE_DECIMALS, FRACTION_DECIMALS, LENGTH_DECIMALS, SCHEMA_ID, rounded};
+use crate::report::{ReportError, present};
+
+impl Document {
+    /// The document of `report`, a draft of `study`.
+    pub fn of(report: &Report, study: &Study) -> Self {
+        Self {
+            schema: SCHEMA_ID.to_owned(),
+            status: Status::UnsignedDraft,
+            demonstration: present::is_demonstration(report),
+            statement: report.statement.clone(),
+            study: identification(study),
+            report: body(report),
+            provenance: report.models.iter().map(provenance).collect(),
+        }
+    }
+
+    /// The draft that the document holds, with its numbers as rounded. Fails where a sentence points past the findings.
+    pub fn to_report(&self) -> Result<Report, ReportError> {
+        let body = &self.report;
+        let findings = body.findings.len();
+        for statement in body.findings_text.iter().chain(&body.impression) {
+            if let Some(&index) = statement.findings.iter().find(|&&index| index as usize >= findings) {
+                return Err(ReportError::FindingOutOfRange { index, findings });
+            }
+        }
+        Ok(Report {
+            study: self.study.uid.clone(),
+            version: body.version,
+            kinds: body.kinds.clone(),
+            technique: body.technique.clone(),
+            comparison: body.comparison.clone(),
+            findings: body.findings.iter().map(finding_back).collect(),
+            findings_text: body.findings_text.iter().map(sentence_back).collect(),
+            impression: body.impression.iter().map(sentence_back).collect(),
+            urgency: body.urgency,
+            unread: body.unread.iter().map(unread_back).collect(),
+            partial: body.partial,
+            limitations: body.limitations.clone(),
+            models: self.provenance.iter().map(provenance_back).collect(),
+            statement: self.statement.clone(),
+        })
+    }
+}
+
+fn identification(study: &Study) -> StudyIdentification {
+    let known = &study.attributes;
+    StudyIdentification {
+        uid: study.uid.clone(),
+        accession_number: known.accession_number.clone(),
+        study_id: known.study_id.clone(),
+        date: known.study_date.clone(),
+        time: known.study_time.clone(),
+        description: known.description.clone(),
+        referring_physician: known.referring_physician.clone(),
+        institution: known.institution.clone(),
+        patient: Patient {
+            id: known.patient_id.clone(),
+            name: known.patient_name.clone(),
+            birth_date: known.patient_birth_date.clone(),
+            sex: known.patient_sex.clone(),
+        },
+    }
+}
+
+fn body(report: &Report) -> Body {
+    Body {
+        version: report.version,
+        urgency: report.urgency,
+        partial: report.partial,
+        kinds: report.kinds.clone(),
+        technique: report.technique.clone(),
+        comparison: report.comparison.clone(),
+        findings: report.findings.iter().map(coded).collect(),
+        findings_text: report.findings_text.iter().map(statement).collect(),
+        impression: report.impression.iter().map(statement).collect(),
+        unread: report.unread.iter().map(not_read).collect(),
+        limitations: report.limitations.clone(),
+    }
+}
+
+fn coded(finding: &Finding) -> CodedFinding {
+    let concept = finding.code.concept();
+    CodedFinding {
+        key: finding.code,
+        name: finding.code.name().to_owned(),
+        concept: Code {
+            value: concept.value.to_owned(),
+            scheme: concept.scheme.to_owned(),
+            meaning: concept.meaning.to_owned(),
+        },
+        presence: finding.presence,
+        laterality: finding.laterality,
+        zone: finding.zone,
+        severity: finding.severity,
+        size_mm: finding.size_mm.map(|size| rounded(size, LENGTH_DECIMALS)),
+        confidence: rounded(finding.confidence, CONFIDENCE_DECIMALS),
+        evidence: finding.evidence.iter().map(seen).collect(),
+    }
+}
+
+fn finding_back(coded: &CodedFinding) -> Finding {
+    Finding {
+        code: coded.key,
+        presence: coded.presence,
+        laterality: coded.laterality,
+        zone: coded.zone,
+        severity: coded.severity,
+        size_mm: coded.size_mm.map(|size| size as f32),
+        confidence: coded.confidence as f32,
+        evidence: coded.evidence.iter().map(evidence_back).collect(),
+    }
+}
+
+fn seen(evidence: &Evidence) -> Seen {
+    let bounds = |b: ImageBox| Bounds {
+        top: rounded(b.top, FRACTION_DECIMALS),
+        left: rounded(b.left, FRACTION_DECIMALS),
+        bottom: rounded(b.bottom, FRACTION_DECIMALS),
+        right: rounded(b.right, FRACTION_DECIMALS),
+    };
+    Seen {
+        instance: evidence.instance.clone(),
+        series: evidence.series.clone(),
+        frame: evidence.frame,
+        confidence: rounded(evidence.confidence, CONFIDENCE_DECIMALS),
+        bounds: evidence.bounds.map(bounds),
+    }
+}
+
+fn evidence_back(seen: &Seen) -> Evidence {
+    let bounds = |b: Bounds| ImageBox::new(b.top as f32, b.left as f32, b.bottom as f32, b.right as f32);
+    Evidence {
+        instance: seen.instance.clone(),
+        series: seen.series.clone(),
+        frame: seen.frame,
+        bounds: seen.bounds.and_then(bounds),
+        confidence: seen.confidence as f32,
+    }
+}
+
+fn statement(sentence: &Sentence) -> Statement {
+    Statement { text: sentence.text.clone(), findings: sentence.findings.clone() }
+}
+
+fn sentence_back(statement: &Statement) -> Sentence {
+    Sentence { text: statement.text.clone(), findings: statement.findings.clone() }
+}
+
+fn not_read(unread: &Unread) -> NotRead {
+    NotRead {
+        instance: unread.instance.clone(),
+        frame: unread.frame,
+        reason: unread.reason,
+        detail: unread.detail.clone(),
+    }
+}
+
+fn unread_back(not_read: &NotRead) -> Unread {
+    Unread {
+        instance: not_read.instance.clone(),
+        frame: not_read.frame,
+        reason: not_read.reason,
+        detail: not_read.detail.clone(),
+    }
+}
+
+fn provenance(model: &ModelProvenance) -> Provenance {
+    Provenance {
+        model: model.name.clone(),
+        model_digest: model.digest.clone(),
+        prompt_version: model.prompt_version.clone(),
+        preprocess_version: model.preprocess_version.clone(),
+        arithmetic: model.arithmetic.clone(),
+        software_version: model.software_version.clone(),
+        demonstration: model.demonstration,
+    }
+}
+
+fn provenance_back(provenance: &Provenance) -> ModelProvenance {
+    ModelProvenance {
+        name: provenance.model.clone(),
+        digest: provenance.model_digest.clone(),
+        prompt_version: provenance.prompt_version.clone(),
+        preprocess_version: provenance.preprocess_version.clone(),
+        arithmetic: provenance.arithmetic.clone(),
+        software_version: provenance.software_version.clone(),
+        demonstration: provenance.demonstration,
+    }
+}

@@ -1,0 +1,237 @@
+//! The shape of the published document.
+
+use prelim_proto::finding::{Laterality, Presence, Severity, Zone};
+use prelim_proto::ids::{Digest, Uid};
+use prelim_proto::image::ImageKind;
+use prelim_proto::report::Urgency;
+use prelim_proto::study::UnreadReason;
+use prelim_proto::vocabulary::FindingCode;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::words;
+
+/// A draft report of one study.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Document {
+    /// Which schema the document follows: "urn:prelim:report:1".
+    pub schema: String,
+    /// Where the report stands.
+    pub status: Status,
+    /// Made by a demonstration model, which is not for clinical use.
+    pub demonstration: bool,
+    /// That this is an unsigned draft by software that is not a medical device.
+    pub statement: String,
+    /// Which study of which patient.
+    pub study: StudyIdentification,
+    /// What the draft says.
+    pub report: Body,
+    /// The models that made it. Equal images and equal provenance give equal documents.
+    pub provenance: Vec<Provenance>,
+}
+
+/// Where a report stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// No radiologist has signed it.
+    UnsignedDraft,
+}
+
+/// The study and the patient, from the headers of the images; empty where the headers are silent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct StudyIdentification {
+    /// Study Instance UID (0020,000D).
+    #[schemars(schema_with = "words::uid")]
+    pub uid: Uid,
+    /// Accession Number (0008,0050).
+    pub accession_number: String,
+    /// Study ID (0020,0010).
+    pub study_id: String,
+    /// Study Date (0008,0020), YYYYMMDD.
+    pub date: String,
+    /// Study Time (0008,0030), HHMMSS[.FFFFFF].
+    pub time: String,
+    /// Study Description (0008,1030).
+    pub description: String,
+    /// Referring Physician's Name (0008,0090).
+    pub referring_physician: String,
+    /// Institution Name (0008,0080).
+    pub institution: String,
+    /// The patient.
+    pub patient: Patient,
+}
+
+/// The patient, from the headers of the images.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Patient {
+    /// Patient ID (0010,0020).
+    pub id: String,
+    /// Patient's Name (0010,0010), with DICOM's separators.
+    pub name: String,
+    /// Patient's Birth Date (0010,0030), YYYYMMDD.
+    pub birth_date: String,
+    /// Patient's Sex (0010,0040).
+    pub sex: String,
+}
+
+/// What the draft says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Body {
+    /// Version of the report, from 1.
+    #[schemars(range(min = 1))]
+    pub version: u32,
+    /// How soon a person should look.
+    #[schemars(schema_with = "words::urgency")]
+    pub urgency: Urgency,
+    /// Something that should have been read was not; see `unread`.
+    pub partial: bool,
+    /// The kinds of image that were read.
+    #[schemars(schema_with = "words::image_kinds")]
+    pub kinds: Vec<ImageKind>,
+    /// How the images were made, in sentences.
+    pub technique: Vec<String>,
+    /// What they were compared with, in sentences.
+    pub comparison: Vec<String>,
+    /// The findings, coded. An empty list says that none of the model's findings was seen, not that the study is normal.
+    pub findings: Vec<CodedFinding>,
+    /// The findings in words.
+    pub findings_text: Vec<Statement>,
+    /// The impression in words. It names no finding that is not in `findings`.
+    pub impression: Vec<Statement>,
+    /// What was received and not read, with reasons.
+    pub unread: Vec<NotRead>,
+    /// What qualifies the draft, in sentences.
+    pub limitations: Vec<String>,
+}
+
+/// One observation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct CodedFinding {
+    /// The word for programs.
+    #[schemars(schema_with = "words::finding_key")]
+    pub key: FindingCode,
+    /// The word for people.
+    pub name: String,
+    /// The coded concept.
+    pub concept: Code,
+    /// Whether it is there.
+    #[schemars(schema_with = "words::presence")]
+    pub presence: Presence,
+    /// The patient's side.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "words::laterality")]
+    pub laterality: Option<Laterality>,
+    /// The part of the lung or chest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "words::zone")]
+    pub zone: Option<Zone>,
+    /// How much of it there is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "words::severity")]
+    pub severity: Option<Severity>,
+    /// Largest extent in mm, where it was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0), with = "f64")]
+    pub size_mm: Option<f64>,
+    /// How likely the finding is there by the model's own estimate. It is not a probability of disease.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub confidence: f64,
+    /// Where it was seen; the first is the best to look at.
+    pub evidence: Vec<Seen>,
+}
+
+/// A coded concept (PS3.3 section 8.8).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Code {
+    /// Code Value (0008,0100).
+    pub value: String,
+    /// Coding Scheme Designator (0008,0102).
+    pub scheme: String,
+    /// Code Meaning (0008,0104).
+    pub meaning: String,
+}
+
+/// Where a finding was seen.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Seen {
+    /// SOP Instance UID.
+    #[schemars(schema_with = "words::uid")]
+    pub instance: Uid,
+    /// Series Instance UID.
+    #[schemars(schema_with = "words::uid")]
+    pub series: Uid,
+    /// The frame, from 1.
+    #[schemars(range(min = 1))]
+    pub frame: u32,
+    /// How sure the model was on this frame.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub confidence: f64,
+    /// Where on the frame, where the model said.
+    #[serde(default, rename = "box", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Bounds")]
+    pub bounds: Option<Bounds>,
+}
+
+/// A rectangle in fractions of the height and width of the frame as stored, from its upper left corner.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Bounds {
+    /// Upper edge.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub top: f64,
+    /// Left edge.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub left: f64,
+    /// Lower edge.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub bottom: f64,
+    /// Right edge.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub right: f64,
+}
+
+/// A sentence, with the findings that it speaks of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Statement {
+    /// The words.
+    pub text: String,
+    /// Indices into `findings`, from 0.
+    pub findings: Vec<u32>,
+}
+
+/// Something that was received and not read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NotRead {
+    /// SOP Instance UID.
+    #[schemars(schema_with = "words::uid")]
+    pub instance: Uid,
+    /// The frame, from 1, where only one frame is meant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1), with = "u32")]
+    pub frame: Option<u32>,
+    /// The kind of reason, for programs.
+    #[schemars(schema_with = "words::unread_reason")]
+    pub reason: UnreadReason,
+    /// What was found, for people.
+    pub detail: String,
+}
+
+/// Which model, prompt and preprocessing made a reading.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Provenance {
+    /// The model's name.
+    pub model: String,
+    /// SHA-256 over the digests of the model's files, in order of name.
+    #[schemars(schema_with = "words::digest")]
+    pub model_digest: Digest,
+    /// Version of the prompt and the output grammar.
+    pub prompt_version: String,
+    /// Version of the preprocessing.
+    pub preprocess_version: String,
+    /// The kind of arithmetic.
+    pub arithmetic: String,
+    /// Version of prelim.
+    pub software_version: String,
+    /// The weights are a demonstration.
+    pub demonstration: bool,
+}

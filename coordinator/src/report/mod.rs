@@ -1,0 +1,222 @@
+//! Report writers: one draft, several forms.
+//!
+//! # Layout
+//! - [`json`]: the published document for programs, with its JSON Schema; can be read back
+//! - [`html`]: one self-contained page for people, with the key images and the boxes drawn
+//! - [`text`]: plain text for terminals and HL7 messages
+//! - [`sr`]: a DICOM Comprehensive 3D SR after TID 1500, with image coordinates
+//! - `present`: the words that all of them share (names, dates, sides, confidence)
+//! - `lookup`: finding instances in the study record
+//!
+//! **Invariant**: a writer is a pure function: no IO, no clock, no randomness. Equal inputs give equal bytes.
+//! **Invariant**: every form carries the report's statement that it is an unsigned draft, and says so where the model is a
+//! demonstration.
+//! **Invariant**: writers add no clinical content. What is said was decided by the merge.
+
+pub mod html;
+pub mod json;
+mod lookup;
+mod present;
+pub mod sr;
+pub mod text;
+
+use std::fmt;
+use std::str::FromStr;
+
+use prelim_proto::finding::Presence;
+use prelim_proto::ids::Uid;
+use prelim_proto::report::Report;
+use prelim_proto::study::Study;
+
+/// Key images on one page. A page with more is slow to open and no longer an overview; the rest is in the list of evidence.
+pub const KEY_IMAGES_MAX: usize = 12;
+
+/// Everything that a writer reads.
+#[derive(Debug, Clone, Copy)]
+pub struct ReportInputs<'a> {
+    /// The draft.
+    pub report: &'a Report,
+    /// The study that was read; every instance of the report's evidence is in it.
+    pub study: &'a Study,
+    /// Pictures for the forms that show them, best chosen by [`wanted_key_images`]. Others ignore them.
+    pub key_images: &'a [KeyImage],
+}
+
+/// One frame as a picture, without anything drawn on it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyImage {
+    /// The instance.
+    pub instance: Uid,
+    /// The frame, from 1.
+    pub frame: u32,
+    /// The picture, PNG. It shows the whole frame, so that fractions of the frame are fractions of the picture.
+    pub png: Vec<u8>,
+    /// Width of the picture in pixels.
+    pub width: u32,
+    /// Height of the picture in pixels.
+    pub height: u32,
+}
+
+/// The forms of a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// [`json`].
+    Json,
+    /// [`html`].
+    Html,
+    /// [`text`].
+    Text,
+    /// [`sr`].
+    Sr,
+}
+
+impl Format {
+    /// Every form.
+    pub const ALL: [Self; 4] = [Self::Json, Self::Html, Self::Text, Self::Sr];
+
+    /// The word by which users ask for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Html => "html",
+            Self::Text => "text",
+            Self::Sr => "sr",
+        }
+    }
+
+    /// Media type (RFC 6838).
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Html => "text/html; charset=utf-8",
+            Self::Text => "text/plain; charset=utf-8",
+            Self::Sr => "application/dicom",
+        }
+    }
+
+    /// File name extension, without the dot.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Html => "html",
+            Self::Text => "txt",
+            Self::Sr => "dcm",
+        }
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Format {
+    type Err = ReportError;
+
+    fn from_str(text: &str) -> Result<Self, ReportError> {
+        Self::ALL
+            .into_iter()
+            .find(|format| format.as_str() == text)
+            .ok_or_else(|| ReportError::UnknownFormat(text.chars().take(40).collect()))
+    }
+}
+
+/// Why a report was not written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    /// The caller asked for a form that does not exist.
+    #[error("unknown report format {0:?}: json, html, text or sr")]
+    UnknownFormat(String),
+    /// The report and the study do not belong together.
+    #[error("report of study {report} beside the record of study {study}")]
+    OtherStudy {
+        /// The study that the report names.
+        report: Uid,
+        /// The study that was given.
+        study: Uid,
+    },
+    /// The report names an instance that the study does not hold as an image.
+    #[error("evidence in instance {instance}, which is no image of study {study}")]
+    EvidenceNotInStudy {
+        /// The instance that the evidence names.
+        instance: Uid,
+        /// The study.
+        study: Uid,
+    },
+    /// A sentence or the reader's document points past the list of findings.
+    #[error("reference to finding {index} of {findings}")]
+    FindingOutOfRange {
+        /// The index, from 0.
+        index: u32,
+        /// How many findings there are.
+        findings: usize,
+    },
+    /// The document to read back is not JSON of the right shape.
+    #[error("report document that does not parse")]
+    Document(#[from] serde_json::Error),
+    /// The document to read back follows another schema.
+    #[error("report document of schema {found:?}; this version reads {}", json::SCHEMA_ID)]
+    UnknownSchema {
+        /// The schema that the document names.
+        found: String,
+    },
+    /// The DICOM data set could not be encoded.
+    #[error("DICOM encoding of the structured report")]
+    Dicom(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Writes the report in one form.
+///
+/// Pure: the same inputs give the same bytes. Fails where the report and the study do not belong together.
+pub fn write(format: Format, inputs: &ReportInputs<'_>) -> Result<Vec<u8>, ReportError> {
+    check(inputs)?;
+    match format {
+        Format::Json => json::write(inputs),
+        Format::Html => Ok(html::write(inputs).into_bytes()),
+        Format::Text => Ok(text::write(inputs).into_bytes()),
+        Format::Sr => sr::write(inputs),
+    }
+}
+
+/// The frames to draw for this report, at most [`KEY_IMAGES_MAX`]: each finding's best evidence first, then their second
+/// best, and so on, without repeats. Absent findings have nothing to show.
+pub fn wanted_key_images(report: &Report) -> Vec<(Uid, u32)> {
+    let shown: Vec<_> = report.findings.iter().filter(|finding| finding.presence != Presence::Absent).collect();
+    let deepest = shown.iter().map(|finding| finding.evidence.len()).max().unwrap_or(0);
+    let mut wanted: Vec<(Uid, u32)> = Vec::new();
+    for rank in 0..deepest {
+        for evidence in shown.iter().filter_map(|finding| finding.evidence.get(rank)) {
+            let frame = (evidence.instance.clone(), evidence.frame);
+            if !wanted.contains(&frame) {
+                wanted.push(frame);
+            }
+            if wanted.len() == KEY_IMAGES_MAX {
+                return wanted;
+            }
+        }
+    }
+    wanted
+}
+
+/// What every writer relies on: one study, evidence inside it, sentences that point at findings.
+fn check(inputs: &ReportInputs<'_>) -> Result<(), ReportError> {
+    let ReportInputs { report, study, .. } = inputs;
+    if report.study != study.uid {
+        return Err(ReportError::OtherStudy { report: report.study.clone(), study: study.uid.clone() });
+    }
+    let images = lookup::Images::of(study);
+    for evidence in report.findings.iter().flat_map(|finding| &finding.evidence) {
+        if images.get(&evidence.instance).is_none() {
+            let instance = evidence.instance.clone();
+            return Err(ReportError::EvidenceNotInStudy { instance, study: study.uid.clone() });
+        }
+    }
+    let sentences = report.findings_text.iter().chain(&report.impression);
+    for index in sentences.flat_map(|sentence| sentence.findings.iter().copied()) {
+        if index as usize >= report.findings.len() {
+            return Err(ReportError::FindingOutOfRange { index, findings: report.findings.len() });
+        }
+    }
+    Ok(())
+}

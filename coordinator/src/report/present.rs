@@ -1,0 +1,262 @@
+//! The words that all forms share: names, dates, sides, confidence.
+
+use prelim_proto::finding::{Finding, Laterality, Presence, Severity, Zone};
+use prelim_proto::image::ImageKind;
+use prelim_proto::report::{Report, Urgency};
+use prelim_proto::study::UnreadReason;
+
+use super::lookup::Image;
+
+/// The two words that no form may lack.
+pub(super) const BANNER: &str = "UNSIGNED DRAFT — not a medical device";
+/// What is added where the weights are a demonstration.
+pub(super) const DEMONSTRATION: &str = "DEMONSTRATION MODEL — trained on generated phantoms, not for clinical use";
+/// What a confidence is, beside every number.
+pub(super) const CONFIDENCE_NOTE: &str =
+    "Confidence is the model's own estimate that the finding is there. It is not a probability of disease.";
+
+/// Whether any model behind the report is a demonstration.
+pub(super) fn is_demonstration(report: &Report) -> bool {
+    report.models.iter().any(|model| model.demonstration)
+}
+
+/// `text` on one line, without control characters and without the marks that turn the direction of writing: a header value
+/// must not be able to move a terminal's cursor or to show its neighbours in another order.
+pub(super) fn clean(text: &str) -> String {
+    let plain: String = text
+        .chars()
+        .filter(
+            |c| !matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{feff}'),
+        )
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
+    plain.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// A Person Name (PS3.5 section 6.2.1) for people: "Family, Given Middle", with the ideographic and phonetic groups behind
+/// slashes.
+pub(super) fn person_name(value: &str) -> String {
+    let group = |text: &str| {
+        let parts: Vec<String> = text.split('^').map(clean).collect();
+        let part = |i: usize| parts.get(i).map_or("", String::as_str);
+        let given =
+            [part(3), part(1), part(2), part(4)].into_iter().filter(|p| !p.is_empty()).collect::<Vec<_>>().join(" ");
+        match (part(0), given.as_str()) {
+            (family, "") => family.to_owned(),
+            ("", given) => given.to_owned(),
+            (family, given) => format!("{family}, {given}"),
+        }
+    };
+    value.split('=').map(group).filter(|name| !name.is_empty()).collect::<Vec<_>>().join(" / ")
+}
+
+/// A DICOM date as YYYY-MM-DD; as it came where it is no date.
+pub(super) fn date(value: &str) -> String {
+    match valid_date(value) {
+        Some(da) => format!("{}-{}-{}", &da[..4], &da[4..6], &da[6..]),
+        None => clean(value),
+    }
+}
+
+/// The value as a DICOM DA (PS3.5 section 6.2), where it is one; the older form with dots is taken too.
+pub(super) fn valid_date(value: &str) -> Option<String> {
+    let digits: String = value.trim().chars().filter(|&c| c != '.').collect();
+    if digits.len() != 8 || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let month: u32 = digits[4..6].parse().ok()?;
+    let day: u32 = digits[6..].parse().ok()?;
+    ((1..=12).contains(&month) && (1..=31).contains(&day)).then_some(digits)
+}
+
+/// The value as a DICOM TM to the second, where it is one. Missing minutes and seconds are zero.
+pub(super) fn valid_time(value: &str) -> Option<String> {
+    let digits: String = value.trim().split('.').next()?.chars().filter(|&c| c != ':').collect();
+    if !matches!(digits.len(), 2 | 4 | 6) || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let full = format!("{digits:0<6}");
+    let within = |range: std::ops::Range<usize>, limit: u32| full[range].parse::<u32>().is_ok_and(|n| n < limit);
+    (within(0..2, 24) && within(2..4, 60) && within(4..6, 60)).then_some(full)
+}
+
+/// A DICOM time as HH:MM; empty where it is no time.
+pub(super) fn time(value: &str) -> String {
+    valid_time(value).map(|tm| format!("{}:{}", &tm[..2], &tm[2..4])).unwrap_or_default()
+}
+
+/// Full years from birth to the study, where both dates are known and in order.
+pub(super) fn age_years(birth: &str, study: &str) -> Option<u32> {
+    let number = |value: &str| valid_date(value)?.parse::<u32>().ok();
+    let (birth, study) = (number(birth)?, number(study)?);
+    (study >= birth).then(|| (study - birth) / 10_000).filter(|years| *years <= 130)
+}
+
+/// A confidence in per cent. It never says 0 % or 100 %: no model is that sure.
+pub(super) fn percent(confidence: f32) -> String {
+    let value = (f64::from(confidence) * 100.0).round();
+    match value {
+        v if !v.is_finite() => "unknown".to_owned(),
+        v if v >= 100.0 => "> 99 %".to_owned(),
+        v if v < 1.0 => "< 1 %".to_owned(),
+        v => format!("{v:.0} %"),
+    }
+}
+
+/// A length, to the millimetre.
+pub(super) fn millimetres(size: f32) -> String {
+    format!("{size:.0} mm")
+}
+
+/// The finding in a few words: "left pleural effusion", "possible right lung nodule", "no pneumothorax".
+pub(super) fn finding_title(finding: &Finding) -> String {
+    let mut words = Vec::new();
+    match finding.presence {
+        Presence::Present => {}
+        Presence::Absent => words.push("no"),
+        Presence::Uncertain => words.push("possible"),
+    }
+    words.extend(finding.laterality.map(laterality));
+    words.push(finding.code.name());
+    words.join(" ")
+}
+
+/// [`finding_title`] with a capital letter.
+pub(super) fn finding_heading(finding: &Finding) -> String {
+    let title = finding_title(finding);
+    let mut chars = title.chars();
+    chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
+}
+
+/// Site, severity and size, those that are known, in that order.
+pub(super) fn finding_details(finding: &Finding) -> Vec<String> {
+    let zone = finding.zone.map(|z| zone(z).to_owned());
+    let severity = finding.severity.map(|s| severity(s).to_owned());
+    [zone, severity, finding.size_mm.map(millimetres)].into_iter().flatten().collect()
+}
+
+/// The side.
+pub(super) fn laterality(side: Laterality) -> &'static str {
+    match side {
+        Laterality::Left => "left",
+        Laterality::Right => "right",
+        Laterality::Bilateral => "bilateral",
+    }
+}
+
+/// The part of the chest.
+pub(super) fn zone(zone: Zone) -> &'static str {
+    match zone {
+        Zone::Upper => "upper zone",
+        Zone::Mid => "mid zone",
+        Zone::Lower => "lower zone",
+        Zone::Anterior => "anterior",
+        Zone::Posterior => "posterior",
+    }
+}
+
+/// The amount.
+pub(super) fn severity(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Small => "small",
+        Severity::Mild => "mild",
+        Severity::Moderate => "moderate",
+        Severity::Large => "large",
+        Severity::Severe => "severe",
+    }
+}
+
+/// How soon a person should look.
+pub(super) fn urgency(urgency: Urgency) -> &'static str {
+    match urgency {
+        Urgency::Routine => "Routine",
+        Urgency::Urgent => "Urgent",
+        Urgency::Critical => "Critical",
+    }
+}
+
+/// The kind of study.
+pub(super) fn kind(kind: ImageKind) -> &'static str {
+    match kind {
+        ImageKind::Xray => "X-ray",
+        ImageKind::Ct => "CT",
+    }
+}
+
+/// Why something was not read.
+pub(super) fn unread_reason(reason: UnreadReason) -> &'static str {
+    match reason {
+        UnreadReason::NotReadable => "kind of object that is not read",
+        UnreadReason::NotNeeded => "not needed for the reading",
+        UnreadReason::TransferSyntax => "encoding without a decoder",
+        UnreadReason::Corrupt => "damaged or inconsistent",
+        UnreadReason::TooLarge => "past a size limit",
+        UnreadReason::JobDead => "reading was given up",
+    }
+}
+
+/// The image for people, as they find it in a viewer: "PA view", "series 2, image 34", "…, frame 5".
+pub(super) fn image_label(image: &Image<'_>, frame: u32) -> String {
+    let mut parts = Vec::new();
+    if let Some(view) = image.attributes.view_position.as_deref().map(clean).filter(|view| !view.is_empty()) {
+        parts.push(format!("{view} view"));
+    }
+    if let (Some(series), true) = (image.series.number, parts.is_empty()) {
+        parts.push(format!("series {series}"));
+    }
+    match (image.instance.number, parts.is_empty()) {
+        (Some(number), _) if image.attributes.view_position.is_none() => parts.push(format!("image {number}")),
+        (_, true) => parts.push(format!("{} image", clean(&image.series.modality))),
+        _ => {}
+    }
+    if image.attributes.frames > 1 {
+        parts.push(format!("frame {frame}"));
+    }
+    parts.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn person_names_are_written_for_people() {
+        for (value, expected) in [
+            ("Müller^Jörg^^Dr.", "Müller, Dr. Jörg"),
+            ("Yamada^Tarou=山田^太郎=やまだ^たろう", "Yamada, Tarou / 山田, 太郎 / やまだ, たろう"),
+            ("^Only", "Only"),
+            ("PHANTOM", "PHANTOM"),
+            ("a\u{1b}[2Jb^\u{202e}c", "a [2Jb, c"),
+            ("", ""),
+        ] {
+            assert_eq!(person_name(value), expected, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn dates_and_times_are_checked() {
+        assert_eq!(date("20261123"), "2026-11-23");
+        assert_eq!(date("2026.11.23"), "2026-11-23");
+        assert_eq!(date("unknown"), "unknown");
+        assert_eq!(valid_date("20261323"), None);
+        assert_eq!(time("135907.25"), "13:59");
+        assert_eq!(valid_time("13"), Some("130000".to_owned()));
+        assert_eq!(valid_time("256000"), None);
+        assert_eq!(age_years("19580312", "20261123"), Some(68));
+        assert_eq!(age_years("20261123", "19580312"), None);
+    }
+
+    #[test]
+    fn confidence_never_claims_certainty() {
+        for (confidence, expected) in [
+            (0.0, "< 1 %"),
+            (0.004, "< 1 %"),
+            (0.5, "50 %"),
+            (0.994, "99 %"),
+            (0.9999, "> 99 %"),
+            (f32::NAN, "unknown"),
+        ] {
+            assert_eq!(percent(confidence), expected, "{confidence}");
+        }
+    }
+}

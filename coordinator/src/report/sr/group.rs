@@ -1,0 +1,89 @@
+//! One finding as measurement groups.
+//!
+//! TID 1410 holds one region on one image, TID 1411 the outlines of one thing on the slices of a volume, TID 1501 no region.
+//! Two views of a chest are no volume: an X-ray finding seen in both is two groups of TID 1410 with one Tracking Unique
+//! Identifier, which is what the standard has that identifier for. Only the first of them carries the measurements.
+
+use prelim_proto::finding::{Evidence, Finding, ImageBox};
+use prelim_proto::image::ImageKind;
+
+use super::DataSet;
+use super::concepts as c;
+use super::item::{self, ImageReference, Relationship};
+use crate::report::lookup::{Image, Images};
+use crate::report::present;
+
+/// The measurement groups of a finding, at least one.
+pub(super) fn of(finding: &Finding, tracking_uid: &str, images: &Images<'_>) -> Vec<DataSet> {
+    let seen = || finding.evidence.iter().filter_map(|e| images.get(&e.instance).map(|image| (e, image)));
+    let regions: Vec<(DataSet, f32)> =
+        seen().filter_map(|(e, image)| e.bounds.map(|bounds| (region(e, bounds, &image), e.confidence))).collect();
+    let sources: Vec<DataSet> = seen()
+        .filter(|(e, _)| e.bounds.is_none())
+        .map(|(e, image)| item::image(Relationship::Contains, c::SOURCE_OF_MEASUREMENT, reference(e, &image)))
+        .collect();
+    let volume = seen().all(|(_, image)| image.series.kind() == Some(ImageKind::Ct));
+
+    let group = |template: &str, measured: Vec<DataSet>, regions: Vec<DataSet>| {
+        let children = [named(finding, tracking_uid), measured, regions].concat();
+        item::container(c::MEASUREMENT_GROUP, Some(template), children)
+    };
+    let whole = || [measured(finding), sources.clone()].concat();
+    match regions.len() {
+        0 => vec![group("1501", whole(), Vec::new())],
+        n if n > 1 && volume => vec![group("1411", whole(), regions.into_iter().map(|(region, _)| region).collect())],
+        _ => regions
+            .into_iter()
+            .enumerate()
+            .map(|(i, (region, confidence))| {
+                group("1410", if i == 0 { whole() } else { vec![certainty(confidence)] }, vec![region])
+            })
+            .collect(),
+    }
+}
+
+/// What every group of the finding says: which thing it is, and where in the body.
+fn named(finding: &Finding, tracking_uid: &str) -> Vec<DataSet> {
+    let side = finding.laterality.map(|s| item::code(Relationship::HasConceptMod, c::LATERALITY, c::laterality(s)));
+    let zone = finding.zone.map(|z| item::code(Relationship::HasConceptMod, c::TOPOGRAPHICAL_MODIFIER, c::zone(z)));
+    let site = item::code(Relationship::HasConceptMod, c::FINDING_SITE, c::site(finding.code));
+    vec![
+        item::text(Relationship::HasObsContext, c::TRACKING_IDENTIFIER, &present::finding_title(finding)),
+        item::uid_reference(Relationship::HasObsContext, c::TRACKING_UNIQUE_IDENTIFIER, tracking_uid),
+        item::code(Relationship::Contains, c::FINDING, finding.code.concept()),
+        item::with_children(site, [side, zone].into_iter().flatten().collect()),
+        item::code(Relationship::Contains, c::PRESENCE_OF_PROPERTY, c::presence(finding.presence)),
+    ]
+}
+
+/// What is said once of the finding: how sure, how much, how large.
+fn measured(finding: &Finding) -> Vec<DataSet> {
+    let severity = finding.severity.map(|s| item::code(Relationship::Contains, c::SEVERITY, c::severity(s)));
+    let size = finding.size_mm.map(|mm| item::number(Relationship::Contains, c::LONG_AXIS, mm, c::MILLIMETER));
+    [Some(certainty(finding.confidence)), severity, size].into_iter().flatten().collect()
+}
+
+fn certainty(confidence: f32) -> DataSet {
+    let percent = if confidence.is_finite() { (confidence * 100.0).clamp(0.0, 100.0) } else { 0.0 };
+    item::number(Relationship::Contains, c::CERTAINTY_OF_FINDING, percent, c::PERCENT)
+}
+
+/// The box as a closed polyline in pixels of the frame as stored.
+fn region(evidence: &Evidence, bounds: ImageBox, image: &Image<'_>) -> DataSet {
+    let (rows, columns) = (image.attributes.rows as f32, image.attributes.columns as f32);
+    // To a hundredth of a pixel: what is past it is the noise of 32-bit fractions.
+    let pixels = |fraction: f32, extent: f32| (fraction * extent * 100.0).round() / 100.0;
+    let (top, bottom) = (pixels(bounds.top, rows), pixels(bounds.bottom, rows));
+    let (left, right) = (pixels(bounds.left, columns), pixels(bounds.right, columns));
+    let corners = [(left, top), (right, top), (right, bottom), (left, bottom), (left, top)];
+    let source = item::image(Relationship::SelectedFrom, c::SOURCE, reference(evidence, image));
+    item::polyline(c::IMAGE_REGION, &corners, source)
+}
+
+fn reference<'a>(evidence: &Evidence, image: &Image<'a>) -> ImageReference<'a> {
+    ImageReference {
+        class: &image.instance.sop_class,
+        instance: &image.instance.uid,
+        frame: (image.attributes.frames > 1).then_some(evidence.frame),
+    }
+}

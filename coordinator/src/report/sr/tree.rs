@@ -1,0 +1,140 @@
+//! The content tree from its root down to the list of findings (TID 1500).
+
+use dicom_core::VR;
+use dicom_dictionary_std::tags;
+use prelim_proto::image::ImageKind;
+use prelim_proto::report::{ModelProvenance, Report};
+use prelim_proto::study::Study;
+use prelim_proto::vocabulary::Concept;
+
+use super::concepts as c;
+use super::item::{self, Element, Relationship};
+use super::uid::Names;
+use super::{DataSet, group};
+use crate::report::lookup::{Images, images_read};
+use crate::report::{ReportInputs, present};
+
+/// The elements of the tree's root.
+///
+/// Two containers are TID 1500's (the measurements, where there are findings, and the evaluations, always). The sections with
+/// sentences come after them: the template is extensible, and readers that look for measurements skip what they do not know.
+pub(super) fn of(inputs: &ReportInputs<'_>, names: &Names) -> Vec<Element> {
+    let report = inputs.report;
+    let mut children = vec![item::code(Relationship::HasConceptMod, c::LANGUAGE, c::ENGLISH)];
+    children.extend(observer(report, names));
+    children.extend(procedures(inputs.study, report));
+    children.push(comment(&report.statement));
+    if present::is_demonstration(report) {
+        children.push(comment(present::DEMONSTRATION));
+    }
+    children.extend(measurements(inputs, names));
+    children.push(evaluations(report));
+    children.extend(sections(report));
+    children.extend(remarks(report));
+
+    let mut root = item::container_elements(Some("1500"), children);
+    root.push(item::text_element(tags::VALUE_TYPE, VR::CS, "CONTAINER"));
+    root.push(item::code_sequence(tags::CONCEPT_NAME_CODE_SEQUENCE, c::IMAGING_MEASUREMENT_REPORT));
+    root
+}
+
+/// The program as the observer (TID 1002 and TID 1004): no person has seen the draft.
+fn observer(report: &Report, names: &Names) -> Vec<DataSet> {
+    let models: Vec<&str> = report.models.iter().map(|model| model.name.as_str()).collect();
+    let text = |name, value: &str| item::text(Relationship::HasObsContext, name, value);
+    let mut items = vec![
+        item::code(Relationship::HasObsContext, c::OBSERVER_TYPE, c::DEVICE),
+        item::uid_reference(Relationship::HasObsContext, c::DEVICE_OBSERVER_UID, &names.device),
+        text(c::DEVICE_OBSERVER_NAME, "prelim"),
+        text(c::DEVICE_OBSERVER_MANUFACTURER, "prelim"),
+    ];
+    if !models.is_empty() {
+        items.push(text(c::DEVICE_OBSERVER_MODEL_NAME, &models.join(", ")));
+    }
+    items
+}
+
+fn procedures(study: &Study, report: &Report) -> Vec<DataSet> {
+    let read = images_read(study, report);
+    let chest = |kind: ImageKind| {
+        let mut parts =
+            read.iter().filter(|image| image.series.kind() == Some(kind)).map(|i| i.attributes.body_part.as_deref());
+        parts.any(|part| matches!(part, Some("CHEST" | "THORAX")))
+    };
+    report
+        .kinds
+        .iter()
+        .map(|&kind| item::code(Relationship::HasConceptMod, c::PROCEDURE_REPORTED, c::procedure(kind, chest(kind))))
+        .collect()
+}
+
+fn measurements(inputs: &ReportInputs<'_>, names: &Names) -> Option<DataSet> {
+    let images = Images::of(inputs.study);
+    let findings = inputs.report.findings.iter().zip(&names.tracking);
+    let groups: Vec<DataSet> = findings.flat_map(|(finding, uid)| group::of(finding, uid, &images)).collect();
+    if groups.is_empty() {
+        return None;
+    }
+    let children = [algorithms(inputs.report), groups].concat();
+    Some(item::container(c::IMAGING_MEASUREMENTS, None, children))
+}
+
+fn evaluations(report: &Report) -> DataSet {
+    let mut children = algorithms(report);
+    children.push(item::code(Relationship::Contains, c::FINDINGS_SUMMARY, c::findings_summary(report)));
+    children.push(item::code(Relationship::Contains, c::PRIORITY, c::priority(report.urgency)));
+    item::container(c::QUALITATIVE_EVALUATIONS, None, children)
+}
+
+/// The models, with everything that a draft depends on (TID 4019).
+fn algorithms(report: &Report) -> Vec<DataSet> {
+    let text = |name, value: &str| item::text(Relationship::HasConceptMod, name, value);
+    let algorithm = |model: &ModelProvenance| {
+        [
+            text(c::ALGORITHM_NAME, &model.name),
+            text(c::ALGORITHM_VERSION, &format!("prelim {}", model.software_version)),
+            text(c::ALGORITHM_PARAMETERS, &format!("weights sha256 {}", model.digest)),
+            text(c::ALGORITHM_PARAMETERS, &format!("prompt {}", model.prompt_version)),
+            text(c::ALGORITHM_PARAMETERS, &format!("preprocessing {}", model.preprocess_version)),
+            text(c::ALGORITHM_PARAMETERS, &format!("arithmetic {}", model.arithmetic)),
+        ]
+    };
+    report.models.iter().flat_map(algorithm).collect()
+}
+
+/// The sentences, in the sections of a radiology report (CID 7001).
+fn sections(report: &Report) -> Vec<DataSet> {
+    let findings: Vec<&str> = report.findings_text.iter().map(|sentence| sentence.text.as_str()).collect();
+    let impression: Vec<&str> = report.impression.iter().map(|sentence| sentence.text.as_str()).collect();
+    let technique: Vec<&str> = report.technique.iter().map(String::as_str).collect();
+    let comparison: Vec<&str> = report.comparison.iter().map(String::as_str).collect();
+    let sections: [(Concept, Concept, Vec<&str>); 4] = [
+        (c::CURRENT_PROCEDURE_DESCRIPTIONS, c::PROCEDURE_DESCRIPTION, technique),
+        (c::PREVIOUS_FINDINGS, c::PREVIOUS_FINDING, comparison),
+        (c::FINDINGS, c::FINDING, findings),
+        (c::IMPRESSIONS, c::IMPRESSION, impression),
+    ];
+    let text = |name: Concept, lines: Vec<&str>| -> Vec<DataSet> {
+        lines.into_iter().map(|line| item::text(Relationship::Contains, name, line)).collect()
+    };
+    sections
+        .into_iter()
+        .filter(|(_, _, lines)| !lines.is_empty())
+        .map(|(heading, name, lines)| item::container(heading, None, text(name, lines)))
+        .collect()
+}
+
+/// What qualifies the draft, and what was not read.
+fn remarks(report: &Report) -> Vec<DataSet> {
+    let limitations = report.limitations.iter().map(|limitation| comment(&format!("Limitation: {limitation}")));
+    let unread = report.unread.iter().map(|unread| {
+        let frame = unread.frame.map(|frame| format!(", frame {frame}")).unwrap_or_default();
+        let reason = present::unread_reason(unread.reason);
+        comment(&format!("Not read: {}{frame}: {reason}: {}", unread.instance, unread.detail))
+    });
+    limitations.chain(unread).collect()
+}
+
+fn comment(text: &str) -> DataSet {
+    item::text(Relationship::Contains, c::COMMENT, text)
+}
