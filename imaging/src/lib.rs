@@ -8,8 +8,11 @@
 //! - [`pixels`]: the Image Pixel module, checked
 //! - [`decode`]: one frame to stored values ([`frame`])
 //! - [`codec`]: decoders of our own: JPEG-LS, 8 and 12-bit JPEG, RLE
+//! - [`sandbox`]: the same in a child process, where hostile bytes can do no harm
 //! - [`photometry`], [`lut`]: stored values to modality values (HU) and to shades
 //! - [`render`]: the pictures that models and readers see
+//! - [`keyimage`]: the same as PNG, for a page
+//! - [`geometry`]: where slices lie, their order, and what is odd about it
 //! - [`limits`]: the caps on what one object may make us hold
 //!
 //! **Invariant**: bytes from outside are read by [`scan`] alone; nothing recurses over them, and no length of theirs
@@ -21,12 +24,15 @@ pub mod codec;
 pub mod dataset;
 pub mod decode;
 pub mod frame;
+pub mod geometry;
 pub mod header;
+pub mod keyimage;
 pub mod limits;
 pub mod lut;
 pub mod photometry;
 pub mod pixels;
 pub mod render;
+pub mod sandbox;
 pub mod scan;
 pub mod syntax;
 

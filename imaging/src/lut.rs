@@ -1,5 +1,6 @@
 //! Look-up tables (PS3.3 sections C.11.1 and C.11.2).
 
+use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 
 use crate::dataset::Attributes;
@@ -21,16 +22,21 @@ impl Lut {
     /// The first mapped value is signed where the values that are looked up are. A table whose data is shorter than
     /// its descriptor says is taken as long as it is.
     pub fn read(item: &Attributes<'_>, is_signed: bool) -> Option<Self> {
-        let [count, first, bits] = *item.words(tags::LUT_DESCRIPTOR).first_chunk::<3>()?;
+        Self::from_tags(item, tags::LUT_DESCRIPTOR, tags::LUT_DATA, is_signed)
+    }
+
+    /// Reads a table whose descriptor and data have other tags.
+    pub(crate) fn from_tags(from: &Attributes<'_>, descriptor: Tag, data: Tag, is_signed: bool) -> Option<Self> {
+        let [count, first, bits] = *from.words(descriptor).first_chunk::<3>()?;
         let first = if is_signed { i32::from(first as i16) } else { i32::from(first) };
         let count = if count == 0 { 65_536 } else { usize::from(count) };
         let bits = u32::from(bits).clamp(8, 16);
-        let data = item.bytes(tags::LUT_DATA)?;
-        let entries: Vec<u16> = if bits == 8 && data.len() < 2 * count && data.len() >= count {
+        let bytes = from.bytes(data)?;
+        let entries: Vec<u16> = if bits == 8 && bytes.len() < 2 * count && bytes.len() >= count {
             // Entries of 8 bits packed two to a word.
-            data.iter().take(count).map(|&byte| u16::from(byte)).collect()
+            bytes.iter().take(count).map(|&byte| u16::from(byte)).collect()
         } else {
-            item.words(tags::LUT_DATA).into_iter().take(count).collect()
+            from.words(data).into_iter().take(count).collect()
         };
         let largest = entries.iter().copied().max()?;
         // Entries larger than the descriptor allows are met: then the entries are right.

@@ -15,6 +15,7 @@ use std::ops::Range;
 use dicom_dictionary_std::tags;
 
 pub use error::ScanError;
+pub(crate) use inflate::inflate;
 
 use crate::dataset::{Attributes, Dataset, Value};
 use crate::limits::Limits;
@@ -44,7 +45,7 @@ pub fn scan<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Scanned<'a>, ScanErr
     }
     let meta = meta::read(bytes)?;
     let (bytes, start) = if meta.syntax.is_deflated() {
-        (Cow::Owned(inflate::inflate(&bytes[meta.dataset_offset..], limits.max_inflated_bytes)?), 0)
+        (Cow::Owned(inflate(&bytes[meta.dataset_offset..], limits.max_inflated_bytes)?), 0)
     } else {
         (Cow::Borrowed(bytes), meta.dataset_offset)
     };

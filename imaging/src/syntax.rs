@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// Implicit VR Little Endian, the default of the network.
 pub const IMPLICIT_LITTLE: &str = "1.2.840.10008.1.2";
 /// Explicit VR Little Endian.
@@ -28,7 +30,7 @@ impl Encoding {
 }
 
 /// How pixels are compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Compression {
     /// Not at all.
     Native,

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::DecodeError;
 use super::colour;
+use crate::codec::{CodecFrame, Colour};
 use crate::frame::{Frame, Pixels};
 use crate::pixels::{Photometric, PixelDescription, sample_value};
 
@@ -60,18 +61,26 @@ fn from_samples(raw: Vec<u32>, description: &PixelDescription) -> Result<Frame, 
                 raw.into_iter().map(|raw| i32::try_from(description.value(raw)).ok()).collect();
             Pixels::Grey(values.ok_or(DecodeError::SampleTooLarge)?)
         }
-        Photometric::YbrFull422 => {
-            let bytes = colour::to_bytes(&raw, description.bits_stored);
-            Pixels::Rgb(colour::rgb_from_ybr(colour::expand_422(&bytes, description.columns as usize)))
-        }
-        photometric => {
-            let bytes = colour::to_bytes(&raw, description.bits_stored);
-            let bytes = if description.is_planar { colour::interleave(&bytes) } else { bytes };
-            let is_ybr = photometric != Photometric::Rgb;
-            Pixels::Rgb(if is_ybr { colour::rgb_from_ybr(bytes) } else { bytes })
-        }
+        _ => Pixels::Rgb(colour::rgb(colour_samples(&raw, description), description)),
     };
     Ok(Frame { rows, columns, pixels })
+}
+
+/// The samples of colour pixels side by side. More than 16 bits are reduced to 16.
+fn colour_samples(raw: &[u32], description: &PixelDescription) -> CodecFrame {
+    let bits = description.bits_stored.min(16);
+    let value =
+        |raw: u32| (sample_value(raw, description.bits_stored, false) >> (description.bits_stored - bits)) as u16;
+    let stored: Vec<u16> = raw.iter().map(|&raw| value(raw)).collect();
+    let samples = if description.photometric == Photometric::YbrFull422 {
+        colour::expand_422(&stored, description.columns as usize)
+    } else if description.is_planar {
+        colour::interleave(&stored)
+    } else {
+        stored
+    };
+    let (width, height) = (description.columns, description.rows);
+    CodecFrame { width, height, components: 3, bits: bits as u8, colour: Colour::Unstated, samples }
 }
 
 /// The samples of `width` bytes in a range of `bytes`; nothing where it reaches past their end.
