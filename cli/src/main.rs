@@ -13,6 +13,7 @@
 
 mod client;
 mod commands;
+mod phantom;
 mod progress;
 mod score;
 mod table;

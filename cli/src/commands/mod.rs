@@ -3,6 +3,7 @@
 mod report;
 mod studies;
 mod submit;
+mod training_pixels;
 mod watch;
 
 use clap::{Parser, Subcommand};
@@ -37,6 +38,9 @@ pub(crate) enum Command {
     Studies(studies::Studies),
     /// Fetch the draft report of a study.
     Report(report::Report),
+    /// Turn studies with truth into what a training run reads.
+    #[command(hide = true)]
+    TrainingPixels(training_pixels::TrainingPixels),
 }
 
 impl Command {
@@ -47,6 +51,7 @@ impl Command {
             Self::Watch(command) => block_on(command.run()),
             Self::Studies(command) => block_on(command.run()),
             Self::Report(command) => block_on(command.run()),
+            Self::TrainingPixels(command) => command.run(),
         }
     }
 }

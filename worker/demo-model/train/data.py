@@ -1,0 +1,114 @@
+"""Phantoms drawn by `prelim training-pixels`, kept as arrays: pictures, labels and coarse masks.
+
+usage: python data.py PRELIM_BINARY SCRATCH_FOLDER     (about 20 CPU minutes; run again to go on where it stopped)
+"""
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import torch
+from safetensors import safe_open
+
+CLASSES = ["pleural_effusion", "pneumothorax", "consolidation", "nodule", "mass", "cardiomegaly",
+           "interstitial_edema", "pacemaker", "endotracheal_tube"]
+INDEX = {name: at for at, name in enumerate(CLASSES)}
+SEEDS = {"train": 101, "val": 202, "test": 303}
+# (split, modality, studies, studies in a chunk)
+PLAN = [("val", "dx", 500, 500), ("val", "ct", 50, 50), ("test", "dx", 600, 600), ("test", "ct", 60, 60)]
+PLAN += [("train", "dx", 18000, 750), ("train", "ct", 1200, 50)]
+SLICES = 12
+CHECKPOINT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "checkpoint")
+
+
+def chunks(split=None):
+    """Names of the files of the plan, in the order in which they are drawn: radiographs and CT in turn."""
+    rows = []
+    for name, modality, studies, size in PLAN:
+        if split in (None, name):
+            for chunk, first in enumerate(range(0, studies, size)):
+                turn = ["val", "train", "test"].index(name)
+                rows.append((turn, chunk, modality, first, min(size, studies - first), name))
+    rows.sort()
+    return [(f"{name}-{modality}-{first:06}", name, modality, first, count) for _, _, modality, first, count, name in rows]
+
+
+def draw(binary, folder):
+    data = os.path.join(folder, "data")
+    os.makedirs(data, exist_ok=True)
+    for stem, split, modality, first, count in chunks():
+        out = os.path.join(data, stem + ".safetensors")
+        if os.path.exists(out):
+            continue
+        studies = os.path.join(folder, "studies-" + stem)
+        subprocess.run([binary, "training-pixels", "--model", CHECKPOINT, "--draw", str(SEEDS[split]), "--first", str(first),
+                        "--count", str(count), "--modality", modality, "--slices", str(SLICES), "-o", out, studies], check=True)
+        print(stem, flush=True)
+
+
+def quantize(value):
+    """A fraction in steps of ten thousandths of the picture, as the model writes it: 0 to 990."""
+    return int(min(99, max(0, round(value * 100)))) * 10
+
+
+def target(findings):
+    """The answer that the model learns: compact JSON, keys and findings in a fixed order."""
+    out = []
+    for finding in sorted(findings, key=lambda f: INDEX[f["finding"]]):
+        entry = {"finding": finding["finding"]}
+        for key in ("side", "zone", "severity"):
+            if finding.get(key):
+                entry[key] = finding[key]
+        entry["box"] = [quantize(edge) for edge in finding["box"]]
+        out.append(entry)
+    return json.dumps({"findings": out}, separators=(",", ":"))
+
+
+class Split:
+    """All pictures of a split that are drawn so far, in memory."""
+
+    def __init__(self, folder, split, kinds=("dx", "ct")):
+        self.folder, self.split, self.kinds = folder, split, kinds
+        self.pictures, self.rows, self.seen = [], [], set()
+        self.refresh()
+
+    def refresh(self):
+        """Takes in what was drawn since."""
+        for stem, _, modality, _, _ in chunks(self.split):
+            path = os.path.join(self.folder, "data", stem)
+            if modality not in self.kinds or stem in self.seen or not os.path.exists(path + ".safetensors"):
+                continue
+            self.seen.add(stem)
+            with safe_open(path + ".safetensors", "pt") as file:
+                pixels = file.get_tensor("pixels")
+            # A radiograph's three channels are one: keep one.
+            self.pictures += list(pixels[:, :1].clone() if modality == "dx" else pixels)
+            for line in open(path + ".jsonl"):
+                row = json.loads(line)
+                row["target"] = target(row["findings"])
+                row["masks"] = {INDEX[f["finding"]]: f.pop("mask") for f in row["findings"]}
+                self.rows.append(row)
+        assert len(self.pictures) == len(self.rows)
+
+    def __len__(self):
+        return len(self.rows)
+
+    def batch(self, indices, grid):
+        """Pixel values [n, 3, s, s], masks [n, 9, grid, grid] and boxes [n, 9, 4] of some pictures."""
+        values = torch.stack([self.pictures[i].expand(3, -1, -1) for i in indices]).float().sub_(127.5).div_(127.5)
+        masks = np.zeros((len(indices), len(CLASSES), 24, 24), np.float32)
+        boxes = torch.zeros(len(indices), len(CLASSES), 4)
+        for k, i in enumerate(indices):
+            for at, digits in self.rows[i]["masks"].items():
+                digits = np.frombuffer(digits.encode(), np.uint8)
+                masks[k, at] = np.where(digits >= 97, digits - 87, digits - 48).reshape(24, 24) / 15
+            for finding in self.rows[i]["findings"]:
+                boxes[k, INDEX[finding["finding"]]] = torch.tensor(finding["box"])
+        step = 24 // grid
+        masks = torch.from_numpy(masks).unflatten(2, (grid, step)).unflatten(4, (grid, step)).mean((3, 5))
+        return values, masks, boxes
+
+
+if __name__ == "__main__":
+    draw(sys.argv[1], sys.argv[2])
