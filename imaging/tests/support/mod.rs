@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
@@ -38,33 +39,32 @@ fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// The committed samples; all samples where the collection lies beside the repository. By name.
+/// The committed samples, and where the whole collection lies beside the repository, all others of it. By name.
 pub(crate) fn samples() -> Vec<Sample> {
+    let mut samples = BTreeMap::new();
     let committed = repository().join("tests/data/dicom");
     let collection = repository().join("../shared/data/dicom");
-    let root = if collection.is_dir() { collection } else { committed };
-    let mut samples = Vec::new();
-    for folder in fs::read_dir(&root).unwrap_or_else(|error| panic!("{}: {error}", root.display())) {
-        let folder = folder.unwrap();
-        if !folder.file_type().unwrap().is_dir() {
-            continue;
-        }
-        for file in fs::read_dir(folder.path()).unwrap() {
-            let path = file.unwrap().path();
-            if path.extension().is_some_and(|extension| extension == "dcm") {
-                let name = format!("{}/{}", folder.file_name().display(), path.file_name().unwrap().display());
-                samples.push(Sample { name, path });
+    for root in [collection, committed].into_iter().filter(|root| root.is_dir()) {
+        for folder in entries(&root).into_iter().filter(|folder| folder.is_dir()) {
+            for path in entries(&folder).into_iter().filter(|path| path.extension().is_some_and(|end| end == "dcm")) {
+                let part = |path: &Path| path.file_name().unwrap().display().to_string();
+                let name = format!("{}/{}", part(&folder), part(&path));
+                samples.insert(name.clone(), Sample { name, path });
             }
         }
     }
-    samples.sort_by(|a, b| a.name.cmp(&b.name));
-    assert!(!samples.is_empty(), "no samples in {}", root.display());
-    samples
+    assert!(samples.len() >= 80, "only {} samples found", samples.len());
+    samples.into_values().collect()
+}
+
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    let read = fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    read.map(|entry| entry.unwrap().path()).collect()
 }
 
 /// The sample with the given name.
-pub(crate) fn sample(name: &str) -> Option<Sample> {
-    samples().into_iter().find(|sample| sample.name == name)
+pub(crate) fn sample(name: &str) -> Sample {
+    samples().into_iter().find(|sample| sample.name == name).unwrap_or_else(|| panic!("no sample {name}"))
 }
 
 /// What other decoders read.
