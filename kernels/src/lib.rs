@@ -4,6 +4,7 @@
 //! - [`backend`]: the trait; [`args`]: the named arguments of its operations
 //! - [`weights`]: how weights are handed over, as they lie in a checkpoint
 //! - [`host`]: buffers and batch plans of backends that compute on the host
+//! - [`reference`](mod@reference): naive loops, the truth that the others are held to
 //!
 //! # Invariants
 //! - Every activation is f32, on every backend; weights are f32 or bf16. The residual stream of Gemma 3 overflows f16.
@@ -14,6 +15,7 @@
 pub mod args;
 pub mod backend;
 pub mod host;
+pub mod reference;
 pub mod weights;
 
 pub use args::{
@@ -21,4 +23,5 @@ pub use args::{
     PlaceRows, RmsNorm, Rows, Span, StoreKeysValues, Then,
 };
 pub use backend::{Backend, DeviceError};
+pub use reference::Reference;
 pub use weights::{Dtype, Storage, WeightView};

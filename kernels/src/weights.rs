@@ -32,6 +32,16 @@ pub enum Storage {
     Bf16,
 }
 
+impl Storage {
+    /// A number as it comes back from storage.
+    pub fn rounded(self, value: f32) -> f32 {
+        match self {
+            Storage::F32 => value,
+            Storage::Bf16 => bf16::from_f32(value).to_f32(),
+        }
+    }
+}
+
 /// A matrix inside a checkpoint file: `[rows, columns]`, row-major, of any alignment.
 #[derive(Debug, Clone, Copy)]
 pub struct WeightView<'a> {

@@ -1,0 +1,201 @@
+//! The truth: every operation as its formula reads, one value at a time.
+//!
+//! Sums run in f64 and are rounded once, so that the truth favours no order of summation. It is far too slow to serve a
+//! model; other backends are held to it, operation by operation, and it runs the small checkpoints of the parity tests.
+
+mod attention;
+mod norm;
+mod vision;
+
+use crate::args::{
+    AddRmsNorm, Attend, AttendPatches, AveragePool, CacheShape, Embed, Geglu, LayerNorm, Linear, PatchEmbed,
+    PlaceRows, RmsNorm, Span, StoreKeysValues, Then,
+};
+use crate::backend::{Backend, DeviceError};
+use crate::host::HostPlan;
+use crate::weights::{Storage, WeightView};
+
+/// The naive backend.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Reference;
+
+/// A matrix `[rows, columns]`, row-major.
+#[derive(Debug, Clone)]
+pub struct Dense {
+    values: Vec<f32>,
+    columns: usize,
+}
+
+impl Dense {
+    fn stack(parts: &[WeightView<'_>], storage: Storage) -> Self {
+        let columns = parts[0].columns;
+        assert!(parts.iter().all(|part| part.columns == columns), "stacked weights differ in columns");
+        let values = parts.iter().flat_map(WeightView::to_f32).map(|value| storage.rounded(value)).collect();
+        Self { values, columns }
+    }
+
+    fn rows(&self) -> usize {
+        self.values.len() / self.columns
+    }
+
+    fn row(&self, row: usize) -> &[f32] {
+        &self.values[row * self.columns..(row + 1) * self.columns]
+    }
+
+    /// `x · Wᵀ` for one row `x`.
+    fn times(&self, x: &[f32]) -> impl Iterator<Item = f32> {
+        (0..self.rows()).map(move |row| dot(x, self.row(row)))
+    }
+}
+
+/// Keys and values: `[layers, blocks, block_tokens, kv_heads, head_dim]` each.
+#[derive(Debug, Clone)]
+pub struct ReferenceCache {
+    shape: CacheShape,
+    keys: Vec<f32>,
+    values: Vec<f32>,
+}
+
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>() as f32
+}
+
+/// GELU in its tanh form: `x/2 · (1 + tanh(√(2/π) · (x + 0.044715 x³)))`.
+fn gelu(x: f32) -> f32 {
+    let x = f64::from(x);
+    let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x * x * x);
+    (0.5 * x * (1.0 + inner.tanh())) as f32
+}
+
+impl Backend for Reference {
+    type Buffer = Vec<f32>;
+    type Matrix = Dense;
+    type Gated = (Dense, Dense);
+    type Cache = ReferenceCache;
+    type Plan = HostPlan;
+
+    fn name(&self) -> String {
+        "reference".to_owned()
+    }
+
+    fn buffer(&self, len: usize) -> Vec<f32> {
+        // Whoever reads what was never written shall see it.
+        vec![f32::NAN; len]
+    }
+
+    fn upload(&self, values: &[f32]) -> Result<Vec<f32>, DeviceError> {
+        Ok(values.to_vec())
+    }
+
+    fn download(&self, buffer: &Vec<f32>, len: usize) -> Vec<f32> {
+        buffer[..len].to_vec()
+    }
+
+    fn matrix(&self, parts: &[WeightView<'_>], storage: Storage) -> Result<Dense, DeviceError> {
+        Ok(Dense::stack(parts, storage))
+    }
+
+    fn gated(
+        &self,
+        gate: WeightView<'_>,
+        up: WeightView<'_>,
+        storage: Storage,
+    ) -> Result<(Dense, Dense), DeviceError> {
+        Ok((Dense::stack(&[gate], storage), Dense::stack(&[up], storage)))
+    }
+
+    fn cache(&self, shape: CacheShape) -> Result<ReferenceCache, DeviceError> {
+        let len = shape.layers * shape.blocks * shape.block_tokens * shape.kv_heads * shape.head_dim;
+        Ok(ReferenceCache { shape, keys: vec![f32::NAN; len], values: vec![f32::NAN; len] })
+    }
+
+    fn plan(&self, spans: &[Span<'_>], block_tokens: usize) -> HostPlan {
+        HostPlan::new(spans, block_tokens)
+    }
+
+    fn rope_angles(&self, plan: &HostPlan, frequencies: &[f32]) -> Vec<f32> {
+        let angles = |position: usize| frequencies.iter().map(move |frequency| position as f32 * frequency);
+        let cosines_sines = |position: usize| {
+            let cosines = angles(position).map(|angle| f64::from(angle).cos() as f32);
+            cosines.chain(angles(position).map(|angle| f64::from(angle).sin() as f32))
+        };
+        plan.positions().flat_map(cosines_sines).collect()
+    }
+
+    fn embed(&self, args: Embed<'_, Self>) {
+        let width = args.table.columns;
+        for (row, id) in args.ids.iter().enumerate() {
+            for (out, value) in args.out[row * width..].iter_mut().zip(args.table.row(*id as usize)) {
+                *out = value * args.scale;
+            }
+        }
+    }
+
+    fn place_rows(&self, args: PlaceRows<'_, Self>) {
+        let len = args.rows * args.width;
+        args.out[args.at * args.width..][..len].copy_from_slice(&args.from[..len]);
+    }
+
+    fn rms_norm(&self, args: RmsNorm<'_, Self>) {
+        for row in 0..args.rows.count() {
+            let x = &args.x[args.rows.source(row) * args.width..][..args.width];
+            norm::rms(x, args.weight, args.eps, &mut args.out[row * args.width..][..args.width]);
+        }
+    }
+
+    fn add_rms_norm(&self, args: AddRmsNorm<'_, Self>) {
+        norm::add_rms(args);
+    }
+
+    fn layer_norm(&self, args: LayerNorm<'_, Self>) {
+        norm::layer(args);
+    }
+
+    fn linear(&self, args: Linear<'_, Self>) {
+        let (inputs, outputs) = (args.weight.columns, args.weight.rows());
+        for row in 0..args.rows {
+            let x = &args.x[row * inputs..][..inputs];
+            let out = &mut args.out[row * outputs..][..outputs];
+            for (index, product) in args.weight.times(x).enumerate() {
+                let value = product + args.bias.map_or(0.0, |bias| bias[index]);
+                match args.then {
+                    Then::Store => out[index] = value,
+                    Then::Gelu => out[index] = gelu(value),
+                    Then::Add => out[index] += value,
+                }
+            }
+        }
+    }
+
+    fn geglu(&self, args: Geglu<'_, Self>) {
+        let (gate, up) = args.weight;
+        let (inputs, outputs) = (gate.columns, gate.rows());
+        for row in 0..args.rows {
+            let x = &args.x[row * inputs..][..inputs];
+            let out = &mut args.out[row * outputs..][..outputs];
+            for (out, (gate, up)) in out.iter_mut().zip(gate.times(x).zip(up.times(x))) {
+                *out = gelu(gate) * up;
+            }
+        }
+    }
+
+    fn store_keys_values(&self, args: StoreKeysValues<'_, Self>) {
+        attention::store(args);
+    }
+
+    fn attend(&self, args: Attend<'_, Self>) {
+        attention::attend(args);
+    }
+
+    fn attend_patches(&self, args: AttendPatches<'_, Self>) {
+        vision::attend(args);
+    }
+
+    fn patch_embed(&self, args: PatchEmbed<'_, Self>) {
+        vision::patch_embed(args);
+    }
+
+    fn average_pool(&self, args: AveragePool<'_, Self>) {
+        vision::average_pool(args);
+    }
+}

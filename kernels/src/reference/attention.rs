@@ -1,0 +1,84 @@
+//! The decoder's attention over a paged cache.
+
+use super::{Reference, ReferenceCache, dot, norm};
+use crate::args::{Attend, StoreKeysValues};
+
+impl ReferenceCache {
+    /// Where the head of a token begins.
+    fn at(&self, layer: usize, (block, place): (usize, usize), head: usize) -> usize {
+        let shape = &self.shape;
+        let token = (layer * shape.blocks + block) * shape.block_tokens + place;
+        (token * shape.kv_heads + head) * shape.head_dim
+    }
+}
+
+/// Rotates the two halves of a head against each other: `[cos … | sin …]` are the angles of its pairs.
+fn rotate(head: &mut [f32], angles: &[f32]) {
+    let half = head.len() / 2;
+    for pair in 0..half {
+        let (a, b) = (f64::from(head[pair]), f64::from(head[pair + half]));
+        let (cos, sin) = (f64::from(angles[pair]), f64::from(angles[pair + half]));
+        head[pair] = (a * cos - b * sin) as f32;
+        head[pair + half] = (b * cos + a * sin) as f32;
+    }
+}
+
+pub(super) fn store(args: StoreKeysValues<'_, Reference>) {
+    let shape = args.cache.shape;
+    let (heads, width) = (args.heads, shape.head_dim);
+    let all_heads = heads + 2 * shape.kv_heads;
+    for span in &args.plan.spans {
+        for index in 0..span.tokens {
+            let row = span.row + index;
+            let slot = span.slot(span.start + index, args.plan.block_tokens);
+            let angles = &args.angles[row * width..][..width];
+            let head = |index: usize| &args.qkv[(row * all_heads + index) * width..][..width];
+            for q in 0..heads {
+                let out = &mut args.q[(row * heads + q) * width..][..width];
+                norm::rms(head(q), args.q_norm, args.eps, out);
+                rotate(out, angles);
+            }
+            for kv in 0..shape.kv_heads {
+                let at = args.cache.at(args.layer, slot, kv);
+                let key = &mut args.cache.keys[at..at + width];
+                norm::rms(head(heads + kv), args.k_norm, args.eps, key);
+                rotate(key, angles);
+                args.cache.values[at..at + width].copy_from_slice(head(heads + shape.kv_heads + kv));
+            }
+        }
+    }
+}
+
+pub(super) fn attend(args: Attend<'_, Reference>) {
+    let shape = args.cache.shape;
+    let (heads, width) = (args.heads, shape.head_dim);
+    let group = heads / shape.kv_heads;
+    for span in &args.plan.spans {
+        for index in 0..span.tokens {
+            let visible = span.visible(index, args.window);
+            for head in 0..heads {
+                let at = ((span.row + index) * heads + head) * width;
+                let place = |position: usize| {
+                    args.cache.at(args.layer, span.slot(position, args.plan.block_tokens), head / group)
+                };
+                let key = |position: usize| &args.cache.keys[place(position)..][..width];
+                let value = |position: usize| &args.cache.values[place(position)..][..width];
+                let scores: Vec<f32> =
+                    visible.clone().map(|position| dot(&args.q[at..at + width], key(position)) * args.scale).collect();
+                let weights = softmax(&scores);
+                for lane in 0..width {
+                    let terms = visible.clone().zip(&weights);
+                    let sum: f64 = terms.map(|(position, weight)| weight * f64::from(value(position)[lane])).sum();
+                    args.out[at + lane] = sum as f32;
+                }
+            }
+        }
+    }
+}
+
+pub(super) fn softmax(scores: &[f32]) -> Vec<f64> {
+    let largest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let exponentials: Vec<f64> = scores.iter().map(|score| (f64::from(*score) - f64::from(largest)).exp()).collect();
+    let sum: f64 = exponentials.iter().sum();
+    exponentials.into_iter().map(|value| value / sum).collect()
+}

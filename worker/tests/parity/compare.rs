@@ -1,0 +1,71 @@
+//! Compares what a model shows with a golden.
+
+use prelim_kernels::Backend;
+use prelim_worker::model::Model;
+
+use crate::golden::{Golden, Session};
+
+/// Tensors that a golden has besides those that the model shows.
+const NOT_SHOWN: &[&str] = &["attention_mask", "token_type_ids", "input_ids", "pixel_values", "greedy_tokens", "greedy_logits"];
+
+/// How far a tensor may be off.
+#[derive(Clone, Copy)]
+pub struct Tolerances {
+    /// Of logits, absolute.
+    pub logits: f32,
+    /// Of intermediates, in parts of the largest value of the tensor where that is more than 1.
+    pub intermediates: f32,
+}
+
+/// How far one tensor is off.
+pub struct Deviation {
+    pub name: String,
+    pub error: f32,
+    pub tolerance: f32,
+}
+
+impl Deviation {
+    /// NaN is not within any tolerance.
+    #[allow(clippy::neg_cmp_op_on_partial_ord, reason = "`error > tolerance` lets NaN pass")]
+    pub fn fails(&self) -> bool {
+        !(self.error <= self.tolerance)
+    }
+}
+
+/// Every tensor of the golden against the model's, greedy tokens last.
+pub fn compare<B: Backend>(model: &Model<B>, golden: &Golden, tolerances: Tolerances) -> Vec<Deviation> {
+    let mut session = Session::read(model, golden);
+    let (tokens, greedy_logits) = session.greedy(golden.tokens.len(), golden.greedy.len());
+    let mut deviations = Vec::new();
+    for (name, wanted) in golden.tensors.iter().filter(|(name, _)| !NOT_SHOWN.contains(&name.as_str())) {
+        let seen = session.seen.get(name).unwrap_or_else(|| panic!("{name} is not shown"));
+        let seen = if name.ends_with("q_norm_out") { heads_first(model, seen) } else { seen.clone() };
+        deviations.push(deviation(name, &seen, wanted, tolerances));
+    }
+    deviations.push(deviation("greedy_logits", &greedy_logits, &golden.tensors["greedy_logits"], tolerances));
+    let differing = tokens.iter().zip(&golden.greedy).filter(|(a, b)| a != b).count();
+    deviations.push(Deviation { name: "greedy_tokens".to_owned(), error: differing as f32, tolerance: 0.0 });
+    deviations
+}
+
+fn deviation(name: &str, seen: &[f32], wanted: &[f32], tolerances: Tolerances) -> Deviation {
+    assert_eq!(seen.len(), wanted.len(), "length of {name}");
+    let largest = wanted.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
+    let difference = seen.iter().zip(wanted).map(|(a, b)| (a - b).abs());
+    // `f32::max` drops NaN.
+    let error = difference.fold(0.0f32, |worst, d| if d.is_nan() || worst.is_nan() { f32::NAN } else { worst.max(d) });
+    let (error, tolerance) = match name {
+        _ if name.starts_with("mask_") => (error, 0.0),
+        _ if name.ends_with("logits") => (error, tolerances.logits),
+        _ => (error / largest.max(1.0), tolerances.intermediates),
+    };
+    Deviation { name: name.to_owned(), error, tolerance }
+}
+
+/// `[tokens, heads, head_dim]` to the golden's `[heads, tokens, head_dim]`.
+fn heads_first<B: Backend>(model: &Model<B>, values: &[f32]) -> Vec<f32> {
+    let text = &model.config().text;
+    let tokens = values.len() / (text.heads * text.head_dim);
+    let head = |token: usize, head: usize| &values[(token * text.heads + head) * text.head_dim..][..text.head_dim];
+    (0..text.heads).flat_map(|h| (0..tokens).flat_map(move |token| head(token, h).to_vec())).collect()
+}

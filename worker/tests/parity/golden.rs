@@ -1,0 +1,134 @@
+//! The goldens that `transformers` made, and what a model of ours makes of the same inputs.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+
+use prelim_kernels::Backend;
+use prelim_worker::model::{Batch, Chunk, KvCache, Model, Observer, PlacedImage, Want};
+use safetensors::{Dtype, SafeTensors};
+
+/// Tensors by name, as f32.
+pub type Tensors = BTreeMap<String, Vec<f32>>;
+
+/// A case of the fixture.
+pub struct Golden {
+    pub tokens: Vec<u32>,
+    pub greedy: Vec<u32>,
+    pub tensors: Tensors,
+}
+
+pub fn fixture() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/parity/tiny-gemma3"))
+}
+
+impl Golden {
+    pub fn read(case: &str) -> Self {
+        let bytes = fs::read(fixture().join(format!("golden_{case}.safetensors"))).expect("the golden is committed");
+        let file = SafeTensors::deserialize(&bytes).expect("a safetensors file");
+        let tensors: Tensors = file
+            .tensors()
+            .into_iter()
+            .map(|(name, view)| {
+                let data = view.data();
+                let values = match view.dtype() {
+                    Dtype::F32 => data.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect(),
+                    Dtype::I64 => data.chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().unwrap()) as f32).collect(),
+                    Dtype::U8 => data.iter().map(|b| f32::from(*b)).collect(),
+                    other => panic!("{name} is {other:?}"),
+                };
+                (name, values)
+            })
+            .collect();
+        let ids = |name: &str| tensors[name].iter().map(|id| *id as u32).collect();
+        Self { tokens: ids("input_ids"), greedy: ids("greedy_tokens"), tensors }
+    }
+}
+
+/// Everything that a pass shows.
+#[derive(Default)]
+struct Collector(Tensors);
+
+impl Observer for Collector {
+    fn tensor(&mut self, name: &str, _width: usize, values: Vec<f32>) {
+        self.0.insert(name.to_owned(), values);
+    }
+}
+
+const BLOCK_TOKENS: usize = 16;
+
+/// A prompt in a model's cache.
+pub struct Session<'a, B: Backend> {
+    model: &'a Model<B>,
+    kv: KvCache<B>,
+    blocks: Vec<u32>,
+    /// What the passes so far showed, logits included.
+    pub seen: Tensors,
+}
+
+impl<'a, B: Backend> Session<'a, B> {
+    /// Encodes the images and reads the whole prompt at once.
+    pub fn read(model: &'a Model<B>, golden: &Golden) -> Self {
+        let mut collector = Collector::default();
+        let images = match golden.tensors.get("pixel_values") {
+            Some(pixels) => {
+                let size = model.config().vision.image_size;
+                model.encode_images_observed(pixels, pixels.len() / (3 * size * size), Some(&mut collector))
+            }
+            None => Vec::new(),
+        };
+        let starts = image_starts(&golden.tokens, model.config().image_token);
+        assert_eq!(starts.len(), images.len());
+        let placed = starts.into_iter().zip(images).map(|(at, features)| PlacedImage { at, features }).collect();
+        let positions = golden.tokens.len() + golden.greedy.len();
+        let blocks = positions.div_ceil(BLOCK_TOKENS);
+        let kv = model.new_kv_cache(blocks + 3, BLOCK_TOKENS).expect("room for a small cache");
+        // Blocks out of order and not from zero, as an engine would hand them out.
+        let blocks: Vec<u32> = (0..blocks as u32).rev().map(|block| block + 2).collect();
+        let mut session = Self { model, kv, blocks, seen: Tensors::new() };
+        let logits = session.pass(0, &golden.tokens, placed, Want::All, Some(&mut collector));
+        session.seen = collector.0;
+        session.seen.insert("logits".to_owned(), logits);
+        session
+    }
+
+    /// Greedy tokens after the prompt, one pass each, and the logits that chose them.
+    pub fn greedy(&mut self, prompt: usize, steps: usize) -> (Vec<u32>, Vec<f32>) {
+        let vocabulary = self.model.config().text.vocabulary;
+        let mut row = self.seen["logits"][(prompt - 1) * vocabulary..].to_vec();
+        let (mut tokens, mut logits) = (Vec::new(), Vec::new());
+        for step in 0..steps {
+            tokens.push(argmax(&row));
+            logits.extend_from_slice(&row);
+            if step + 1 < steps {
+                let last = [*tokens.last().unwrap()];
+                row = self.pass(prompt + step, &last, Vec::new(), Want::Last, None);
+            }
+        }
+        (tokens, logits)
+    }
+
+    fn pass(
+        &mut self,
+        start: usize,
+        tokens: &[u32],
+        images: Vec<PlacedImage<B>>,
+        logits: Want,
+        observer: Option<&mut dyn Observer>,
+    ) -> Vec<f32> {
+        let chunk = Chunk { start, tokens, images, blocks: &self.blocks, logits };
+        let logits = self.model.forward_observed(&mut self.kv, &Batch { chunks: vec![chunk] }, observer);
+        (0..logits.rows()).flat_map(|row| logits.row(row).to_vec()).collect()
+    }
+}
+
+/// Where runs of soft tokens begin.
+pub fn image_starts(tokens: &[u32], image_token: u32) -> Vec<usize> {
+    let soft = |index: usize| tokens[index] == image_token;
+    (0..tokens.len()).filter(|index| soft(*index) && (*index == 0 || !soft(index - 1))).collect()
+}
+
+pub fn argmax(row: &[f32]) -> u32 {
+    let best = row.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).expect("a row");
+    best.0 as u32
+}
