@@ -17,6 +17,14 @@ pub enum DeviceError {
         /// How much was asked for.
         wanted_bytes: u64,
     },
+    /// The system gives no threads.
+    #[error("cannot start {threads} threads: {what}")]
+    Threads {
+        /// How many were asked for.
+        threads: usize,
+        /// What the system said.
+        what: String,
+    },
 }
 
 /// A device that can run the model.

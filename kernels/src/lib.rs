@@ -5,6 +5,7 @@
 //! - [`weights`]: how weights are handed over, as they lie in a checkpoint
 //! - [`host`]: buffers and batch plans of backends that compute on the host
 //! - [`reference`](mod@reference): naive loops, the truth that the others are held to
+//! - [`cpu`]: the default: packed weights, AVX-512, AVX2 or plain lanes, threads
 //!
 //! # Invariants
 //! - Every activation is f32, on every backend; weights are f32 or bf16. The residual stream of Gemma 3 overflows f16.
@@ -14,6 +15,7 @@
 
 pub mod args;
 pub mod backend;
+pub mod cpu;
 pub mod host;
 pub mod reference;
 pub mod weights;
@@ -23,5 +25,6 @@ pub use args::{
     PlaceRows, RmsNorm, Rows, Span, StoreKeysValues, Then,
 };
 pub use backend::{Backend, DeviceError};
+pub use cpu::Cpu;
 pub use reference::Reference;
 pub use weights::{Dtype, Storage, WeightView};

@@ -66,7 +66,7 @@ impl<'a> WeightView<'a> {
     }
 
     /// The numbers of one row.
-    pub fn row(&self, row: usize) -> impl Iterator<Item = f32> + 'a {
+    pub fn row(&self, row: usize) -> impl Iterator<Item = f32> + use<'a> {
         let stride = self.columns * self.dtype.size();
         let dtype = self.dtype;
         self.bytes[row * stride..(row + 1) * stride].chunks_exact(dtype.size()).map(move |b| match dtype {

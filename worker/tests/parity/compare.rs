@@ -10,30 +10,30 @@ const NOT_SHOWN: &[&str] = &["attention_mask", "token_type_ids", "input_ids", "p
 
 /// How far a tensor may be off.
 #[derive(Clone, Copy)]
-pub struct Tolerances {
+pub(crate) struct Tolerances {
     /// Of logits, absolute.
-    pub logits: f32,
+    pub(crate) logits: f32,
     /// Of intermediates, in parts of the largest value of the tensor where that is more than 1.
-    pub intermediates: f32,
+    pub(crate) intermediates: f32,
 }
 
 /// How far one tensor is off.
-pub struct Deviation {
-    pub name: String,
-    pub error: f32,
-    pub tolerance: f32,
+pub(crate) struct Deviation {
+    pub(crate) name: String,
+    pub(crate) error: f32,
+    pub(crate) tolerance: f32,
 }
 
 impl Deviation {
     /// NaN is not within any tolerance.
     #[allow(clippy::neg_cmp_op_on_partial_ord, reason = "`error > tolerance` lets NaN pass")]
-    pub fn fails(&self) -> bool {
+    pub(crate) fn fails(&self) -> bool {
         !(self.error <= self.tolerance)
     }
 }
 
 /// Every tensor of the golden against the model's, greedy tokens last.
-pub fn compare<B: Backend>(model: &Model<B>, golden: &Golden, tolerances: Tolerances) -> Vec<Deviation> {
+pub(crate) fn compare<B: Backend>(model: &Model<B>, golden: &Golden, tolerances: Tolerances) -> Vec<Deviation> {
     let mut session = Session::read(model, golden);
     let (tokens, greedy_logits) = session.greedy(golden.tokens.len(), golden.greedy.len());
     let mut deviations = Vec::new();

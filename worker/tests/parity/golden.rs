@@ -9,21 +9,21 @@ use prelim_worker::model::{Batch, Chunk, KvCache, Model, Observer, PlacedImage, 
 use safetensors::{Dtype, SafeTensors};
 
 /// Tensors by name, as f32.
-pub type Tensors = BTreeMap<String, Vec<f32>>;
+pub(crate) type Tensors = BTreeMap<String, Vec<f32>>;
 
 /// A case of the fixture.
-pub struct Golden {
-    pub tokens: Vec<u32>,
-    pub greedy: Vec<u32>,
-    pub tensors: Tensors,
+pub(crate) struct Golden {
+    pub(crate) tokens: Vec<u32>,
+    pub(crate) greedy: Vec<u32>,
+    pub(crate) tensors: Tensors,
 }
 
-pub fn fixture() -> PathBuf {
+pub(crate) fn fixture() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/parity/tiny-gemma3"))
 }
 
 impl Golden {
-    pub fn read(case: &str) -> Self {
+    pub(crate) fn read(case: &str) -> Self {
         let bytes = fs::read(fixture().join(format!("golden_{case}.safetensors"))).expect("the golden is committed");
         let file = SafeTensors::deserialize(&bytes).expect("a safetensors file");
         let tensors: Tensors = file
@@ -58,17 +58,17 @@ impl Observer for Collector {
 const BLOCK_TOKENS: usize = 16;
 
 /// A prompt in a model's cache.
-pub struct Session<'a, B: Backend> {
+pub(crate) struct Session<'a, B: Backend> {
     model: &'a Model<B>,
     kv: KvCache<B>,
     blocks: Vec<u32>,
     /// What the passes so far showed, logits included.
-    pub seen: Tensors,
+    pub(crate) seen: Tensors,
 }
 
 impl<'a, B: Backend> Session<'a, B> {
     /// Encodes the images and reads the whole prompt at once.
-    pub fn read(model: &'a Model<B>, golden: &Golden) -> Self {
+    pub(crate) fn read(model: &'a Model<B>, golden: &Golden) -> Self {
         let mut collector = Collector::default();
         let images = match golden.tensors.get("pixel_values") {
             Some(pixels) => {
@@ -93,7 +93,7 @@ impl<'a, B: Backend> Session<'a, B> {
     }
 
     /// Greedy tokens after the prompt, one pass each, and the logits that chose them.
-    pub fn greedy(&mut self, prompt: usize, steps: usize) -> (Vec<u32>, Vec<f32>) {
+    pub(crate) fn greedy(&mut self, prompt: usize, steps: usize) -> (Vec<u32>, Vec<f32>) {
         let vocabulary = self.model.config().text.vocabulary;
         let mut row = self.seen["logits"][(prompt - 1) * vocabulary..].to_vec();
         let (mut tokens, mut logits) = (Vec::new(), Vec::new());
@@ -123,12 +123,12 @@ impl<'a, B: Backend> Session<'a, B> {
 }
 
 /// Where runs of soft tokens begin.
-pub fn image_starts(tokens: &[u32], image_token: u32) -> Vec<usize> {
+pub(crate) fn image_starts(tokens: &[u32], image_token: u32) -> Vec<usize> {
     let soft = |index: usize| tokens[index] == image_token;
     (0..tokens.len()).filter(|index| soft(*index) && (*index == 0 || !soft(index - 1))).collect()
 }
 
-pub fn argmax(row: &[f32]) -> u32 {
+pub(crate) fn argmax(row: &[f32]) -> u32 {
     let best = row.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).expect("a row");
     best.0 as u32
 }

@@ -8,7 +8,7 @@ mod golden;
 
 use compare::{Tolerances, compare};
 use golden::{Golden, fixture};
-use prelim_kernels::{Backend, Reference};
+use prelim_kernels::{Backend, Cpu, Reference};
 use prelim_worker::model::{Model, WeightType};
 
 const F32: Tolerances = Tolerances { logits: 1e-4, intermediates: 1e-5 };
@@ -38,4 +38,9 @@ fn check<B: Backend>(backend: B, weights: WeightType, cases: &[&str], tolerances
 #[test]
 fn the_reference_equals_every_f32_golden() {
     check(Reference, WeightType::F32, &F32_CASES, F32);
+}
+
+#[test]
+fn the_processor_equals_every_f32_golden() {
+    check(Cpu::with_threads(2).expect("threads"), WeightType::AsStored, &F32_CASES, F32);
 }

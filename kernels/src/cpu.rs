@@ -1,0 +1,218 @@
+//! The default backend: this machine's processor.
+//!
+//! # Layout
+//! - [`lanes`]: sixteen f32 at a time, on AVX-512, AVX2 or plain loops
+//! - [`tile`]: a few rows times a panel of columns, which products and attention are made of
+//! - [`packed`], [`product`]: weights in panels, and products with their epilogues
+//! - [`norm`], [`math`], [`softmax`]: norms, exponentials and activations, weights of attention
+//! - [`paged`]: the decoder's cache and attention; [`patches`], [`vision`]: the vision tower's own operations
+//! - [`work`]: tasks and threads
+//!
+//! Every sum runs in one order that depends on its own terms only, so results are the same bits for every batch, number
+//! of threads and instruction set.
+
+mod lanes;
+mod math;
+mod norm;
+mod packed;
+mod paged;
+mod patches;
+mod product;
+mod softmax;
+mod tile;
+mod vision;
+mod work;
+
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use crate::args::{
+    AddRmsNorm, Attend, AttendPatches, AveragePool, CacheShape, Embed, Geglu, LayerNorm, Linear, PatchEmbed,
+    PlaceRows, RmsNorm, Rows, Span, StoreKeysValues,
+};
+use crate::backend::{Backend, DeviceError};
+use crate::host::HostPlan;
+use crate::weights::{Storage, WeightView};
+
+pub use lanes::InstructionSet;
+pub use packed::{Packed, PackedGated};
+pub use paged::PagedCache;
+
+use norm::{Kind, Norm};
+use product::{Epilogue, Product};
+use work::Work;
+
+/// The processor, with threads of its own.
+#[derive(Debug)]
+pub struct Cpu {
+    set: InstructionSet,
+    threads: usize,
+    /// None where there is one thread, which is the caller's.
+    pool: Option<ThreadPool>,
+}
+
+impl Cpu {
+    /// As many threads as the machine has cores, and its best instructions.
+    pub fn new() -> Result<Self, DeviceError> {
+        Self::with_threads(std::thread::available_parallelism().map_or(1, usize::from))
+    }
+
+    /// So many threads, at least one.
+    pub fn with_threads(threads: usize) -> Result<Self, DeviceError> {
+        let best = InstructionSet::available().first().copied().unwrap_or(InstructionSet::Portable);
+        Self::build(threads.max(1), best)
+    }
+
+    /// Other instructions than the best, to compare them. None where this processor lacks them.
+    pub fn with_instructions(threads: usize, set: InstructionSet) -> Option<Result<Self, DeviceError>> {
+        InstructionSet::available().contains(&set).then(|| Self::build(threads.max(1), set))
+    }
+
+    fn build(threads: usize, set: InstructionSet) -> Result<Self, DeviceError> {
+        let pool = match threads {
+            1 => None,
+            _ => {
+                let named = ThreadPoolBuilder::new().num_threads(threads).thread_name(|i| format!("prelim-cpu-{i}"));
+                Some(named.build().map_err(|error| DeviceError::Threads { threads, what: error.to_string() })?)
+            }
+        };
+        Ok(Self { set, threads, pool })
+    }
+
+    fn work(&self) -> Work {
+        // Outside the pool, tasks would land in rayon's own: one thread then, and the same bits.
+        match &self.pool {
+            Some(pool) if pool.current_thread_index().is_some() => Work { threads: self.threads },
+            _ => Work { threads: 1 },
+        }
+    }
+}
+
+impl Backend for Cpu {
+    type Buffer = Vec<f32>;
+    type Matrix = Packed;
+    type Gated = PackedGated;
+    type Cache = PagedCache;
+    type Plan = HostPlan;
+
+    fn name(&self) -> String {
+        let threads = if self.threads == 1 { "thread" } else { "threads" };
+        format!("cpu ({}, {} {threads})", self.set.name(), self.threads)
+    }
+
+    fn enter<R: Send>(&self, pass: impl FnOnce() -> R + Send) -> R {
+        match &self.pool {
+            Some(pool) => pool.install(pass),
+            None => pass(),
+        }
+    }
+
+    fn buffer(&self, len: usize) -> Vec<f32> {
+        vec![0.0; len]
+    }
+
+    fn upload(&self, values: &[f32]) -> Result<Vec<f32>, DeviceError> {
+        Ok(values.to_vec())
+    }
+
+    fn download(&self, buffer: &Vec<f32>, len: usize) -> Vec<f32> {
+        buffer[..len].to_vec()
+    }
+
+    fn matrix(&self, parts: &[WeightView<'_>], storage: Storage) -> Result<Packed, DeviceError> {
+        Ok(Packed::stack(parts, storage))
+    }
+
+    fn gated(
+        &self,
+        gate: WeightView<'_>,
+        up: WeightView<'_>,
+        storage: Storage,
+    ) -> Result<PackedGated, DeviceError> {
+        Ok(PackedGated::interleave(gate, up, storage))
+    }
+
+    fn cache(&self, shape: CacheShape) -> Result<PagedCache, DeviceError> {
+        PagedCache::new(shape)
+    }
+
+    fn plan(&self, spans: &[Span<'_>], block_tokens: usize) -> HostPlan {
+        HostPlan::new(spans, block_tokens)
+    }
+
+    fn rope_angles(&self, plan: &HostPlan, frequencies: &[f32]) -> Vec<f32> {
+        let pairs = frequencies.len();
+        let mut angles = vec![0.0; plan.tokens * 2 * pairs];
+        for (row, position) in angles.chunks_exact_mut((2 * pairs).max(1)).zip(plan.positions()) {
+            let (cosines, sines) = row.split_at_mut(pairs);
+            for ((cos, sin), frequency) in cosines.iter_mut().zip(sines).zip(frequencies) {
+                let (s, c) = f64::from(position as f32 * frequency).sin_cos();
+                (*cos, *sin) = (c as f32, s as f32);
+            }
+        }
+        angles
+    }
+
+    fn embed(&self, args: Embed<'_, Self>) {
+        let width = args.table.columns;
+        for (row, id) in args.ids.iter().enumerate() {
+            args.table.copy_row(*id as usize, args.scale, &mut args.out[row * width..][..width]);
+        }
+    }
+
+    fn place_rows(&self, args: PlaceRows<'_, Self>) {
+        let len = args.rows * args.width;
+        args.out[args.at * args.width..][..len].copy_from_slice(&args.from[..len]);
+    }
+
+    fn rms_norm(&self, args: RmsNorm<'_, Self>) {
+        let RmsNorm { x, rows, weight, width, eps, out } = args;
+        Norm { x, rows, width, eps, kind: Kind::Rms { weight }, out }.run(self.set, self.work());
+    }
+
+    fn add_rms_norm(&self, args: AddRmsNorm<'_, Self>) {
+        let AddRmsNorm { branch, post, residual, next, rows, width, eps } = args;
+        let rows = Rows::First(rows);
+        let add = Norm { x: branch, rows, width, eps, kind: Kind::AddRms { weight: post }, out: residual };
+        add.run(self.set, self.work());
+        if let Some((weight, out)) = next {
+            let norm = Norm { x: residual, rows, width, eps, kind: Kind::Rms { weight }, out };
+            norm.run(self.set, self.work());
+        }
+    }
+
+    fn layer_norm(&self, args: LayerNorm<'_, Self>) {
+        let LayerNorm { x, weight, bias, rows, width, eps, out } = args;
+        let norm = Norm { x, rows: Rows::First(rows), width, eps, kind: Kind::Layer { weight, bias }, out };
+        norm.run(self.set, self.work());
+    }
+
+    fn linear(&self, args: Linear<'_, Self>) {
+        let Linear { x, rows, weight, bias, then, out } = args;
+        let epilogue = Epilogue::Each { bias: bias.map(Vec::as_slice), then };
+        Product { x, rows, weight, epilogue, out }.run(self.set, self.work());
+    }
+
+    fn geglu(&self, args: Geglu<'_, Self>) {
+        Product::gated(args.x, args.rows, args.weight, args.out).run(self.set, self.work());
+    }
+
+    fn store_keys_values(&self, args: StoreKeysValues<'_, Self>) {
+        paged::store(self.set, args);
+    }
+
+    fn attend(&self, args: Attend<'_, Self>) {
+        paged::attend(self.set, self.work(), args);
+    }
+
+    fn attend_patches(&self, args: AttendPatches<'_, Self>) {
+        patches::attend(self.set, self.work(), args);
+    }
+
+    fn patch_embed(&self, args: PatchEmbed<'_, Self>) {
+        vision::patch_embed(self.set, self.work(), args);
+    }
+
+    fn average_pool(&self, args: AveragePool<'_, Self>) {
+        vision::average_pool(args);
+    }
+}

@@ -1,0 +1,160 @@
+//! Sixteen f32 at a time, on every processor.
+//!
+//! Whatever the instruction set, a vector has sixteen lanes, a fused multiply-add rounds once, and a sum over lanes runs in
+//! one order. So AVX-512, AVX2 and NEON (through the portable lanes) give the same bits.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod portable;
+
+/// Lanes of a vector.
+pub(super) const LANES: usize = 16;
+
+/// The instruction sets that kernels are compiled for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InstructionSet {
+    /// AVX-512 F, BW, DQ and VL.
+    Avx512,
+    /// AVX2 and FMA.
+    Avx2,
+    /// What the compiler makes of plain loops: NEON on Arm.
+    Portable,
+}
+
+impl InstructionSet {
+    /// All that this processor can run, best first.
+    pub fn available() -> Vec<Self> {
+        let mut sets = Vec::new();
+        #[cfg(target_arch = "x86_64")]
+        {
+            let wide = [
+                is_x86_feature_detected!("avx512f"),
+                is_x86_feature_detected!("avx512bw"),
+                is_x86_feature_detected!("avx512dq"),
+                is_x86_feature_detected!("avx512vl"),
+            ];
+            let narrow = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+            if narrow && wide.iter().all(|feature| *feature) {
+                sets.push(Self::Avx512);
+            }
+            if narrow {
+                sets.push(Self::Avx2);
+            }
+        }
+        sets.push(Self::Portable);
+        sets
+    }
+
+    /// For logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Avx512 => "avx512",
+            Self::Avx2 => "avx2",
+            Self::Portable => "portable",
+        }
+    }
+}
+
+/// A computation written once for all lanes. `run` and all that it calls must be `#[inline(always)]`, so that it is
+/// compiled inside a function that has the instructions enabled.
+pub(super) trait Kernel {
+    fn run<L: Lanes>(self);
+}
+
+/// Runs a kernel with an instruction set that this processor has: the set comes from [`InstructionSet::available`].
+pub(super) fn dispatch(set: InstructionSet, kernel: impl Kernel) {
+    match set {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the set was detected on this processor.
+        InstructionSet::Avx512 => unsafe { avx512::run(kernel) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the set was detected on this processor.
+        InstructionSet::Avx2 => unsafe { avx2::run(kernel) },
+        #[cfg(not(target_arch = "x86_64"))]
+        InstructionSet::Avx512 | InstructionSet::Avx2 => unreachable!("not detected on this processor"),
+        InstructionSet::Portable => kernel.run::<portable::Portable>(),
+    }
+}
+
+/// Vectors of sixteen f32.
+///
+/// # Safety
+/// Every function may be called only where the processor has the instructions, which being inside [`dispatch`] ensures.
+/// Pointers must be good for sixteen values; no alignment is asked for.
+pub(super) trait Lanes: Copy + 'static {
+    /// A vector.
+    type V: Copy;
+
+    /// Vectors that a product computes side by side; what the registers hold.
+    const SIDE_BY_SIDE: usize;
+
+    unsafe fn splat(x: f32) -> Self::V;
+    unsafe fn load(from: *const f32) -> Self::V;
+    unsafe fn load_bf16(from: *const u16) -> Self::V;
+    unsafe fn store(to: *mut f32, x: Self::V);
+    unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn sub(a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn mul(a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn div(a: Self::V, b: Self::V) -> Self::V;
+    /// `a · b + c`, rounded once.
+    unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// `a > b ? a : b` in each lane: NaN in `b` stays.
+    unsafe fn max(a: Self::V, b: Self::V) -> Self::V;
+    /// `a < b ? a : b` in each lane: NaN in `b` stays.
+    unsafe fn min(a: Self::V, b: Self::V) -> Self::V;
+    /// `a < b ? yes : no` in each lane.
+    unsafe fn if_less(a: Self::V, b: Self::V, yes: Self::V, no: Self::V) -> Self::V;
+    /// The nearest whole number, ties to even.
+    unsafe fn round(x: Self::V) -> Self::V;
+    /// 2 to the power of a whole number from -126 to 127.
+    unsafe fn power_of_two(x: Self::V) -> Self::V;
+}
+
+/// The sum over lanes, in a fixed order.
+#[inline(always)]
+pub(super) unsafe fn sum<L: Lanes>(x: L::V) -> f32 {
+    let mut lanes = [0.0f32; LANES];
+    // SAFETY: the array has sixteen values.
+    unsafe { L::store(lanes.as_mut_ptr(), x) };
+    let mut width = LANES / 2;
+    while width > 0 {
+        for lane in 0..width {
+            lanes[lane] += lanes[lane + width];
+        }
+        width /= 2;
+    }
+    lanes[0]
+}
+
+/// The largest lane.
+#[inline(always)]
+pub(super) unsafe fn largest<L: Lanes>(x: L::V) -> f32 {
+    let mut lanes = [0.0f32; LANES];
+    // SAFETY: the array has sixteen values.
+    unsafe { L::store(lanes.as_mut_ptr(), x) };
+    lanes.into_iter().fold(f32::NEG_INFINITY, |a, b| if a > b { a } else { b })
+}
+
+/// The last values of a row that is no multiple of sixteen long, and `fill` in the other lanes.
+#[inline(always)]
+pub(super) unsafe fn load_part<L: Lanes>(from: *const f32, count: usize, fill: f32) -> L::V {
+    let mut lanes = [fill; LANES];
+    // SAFETY: the caller has `count` values, fewer than sixteen.
+    unsafe {
+        std::ptr::copy_nonoverlapping(from, lanes.as_mut_ptr(), count);
+        L::load(lanes.as_ptr())
+    }
+}
+
+/// Stores the first lanes only.
+#[inline(always)]
+pub(super) unsafe fn store_part<L: Lanes>(to: *mut f32, count: usize, x: L::V) {
+    let mut lanes = [0.0f32; LANES];
+    // SAFETY: the caller has room for `count` values, fewer than sixteen.
+    unsafe {
+        L::store(lanes.as_mut_ptr(), x);
+        std::ptr::copy_nonoverlapping(lanes.as_ptr(), to, count);
+    }
+}

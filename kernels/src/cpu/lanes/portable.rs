@@ -1,0 +1,100 @@
+//! Plain loops, which compilers turn into NEON and the like.
+
+use half::bf16;
+
+use super::{LANES, Lanes};
+
+/// Lanes without intrinsics.
+#[derive(Clone, Copy)]
+pub(super) struct Portable;
+
+type Values = [f32; LANES];
+
+#[inline(always)]
+fn each(function: impl Fn(usize) -> f32) -> Values {
+    let mut values = [0.0; LANES];
+    for (lane, value) in values.iter_mut().enumerate() {
+        *value = function(lane);
+    }
+    values
+}
+
+impl Lanes for Portable {
+    type V = Values;
+
+    const SIDE_BY_SIDE: usize = 1;
+
+    #[inline(always)]
+    unsafe fn splat(x: f32) -> Values {
+        [x; LANES]
+    }
+
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Values {
+        // SAFETY: the caller has sixteen values.
+        unsafe { from.cast::<Values>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    unsafe fn load_bf16(from: *const u16) -> Values {
+        // SAFETY: the caller has sixteen values.
+        let bits = unsafe { from.cast::<[u16; LANES]>().read_unaligned() };
+        each(|lane| bf16::from_bits(bits[lane]).to_f32())
+    }
+
+    #[inline(always)]
+    unsafe fn store(to: *mut f32, x: Values) {
+        // SAFETY: the caller has room for sixteen values.
+        unsafe { to.cast::<Values>().write_unaligned(x) }
+    }
+
+    #[inline(always)]
+    unsafe fn add(a: Values, b: Values) -> Values {
+        each(|lane| a[lane] + b[lane])
+    }
+
+    #[inline(always)]
+    unsafe fn sub(a: Values, b: Values) -> Values {
+        each(|lane| a[lane] - b[lane])
+    }
+
+    #[inline(always)]
+    unsafe fn mul(a: Values, b: Values) -> Values {
+        each(|lane| a[lane] * b[lane])
+    }
+
+    #[inline(always)]
+    unsafe fn div(a: Values, b: Values) -> Values {
+        each(|lane| a[lane] / b[lane])
+    }
+
+    #[inline(always)]
+    unsafe fn fma(a: Values, b: Values, c: Values) -> Values {
+        each(|lane| a[lane].mul_add(b[lane], c[lane]))
+    }
+
+    #[inline(always)]
+    unsafe fn max(a: Values, b: Values) -> Values {
+        each(|lane| if a[lane] > b[lane] { a[lane] } else { b[lane] })
+    }
+
+    #[inline(always)]
+    unsafe fn min(a: Values, b: Values) -> Values {
+        each(|lane| if a[lane] < b[lane] { a[lane] } else { b[lane] })
+    }
+
+    #[inline(always)]
+    unsafe fn if_less(a: Values, b: Values, yes: Values, no: Values) -> Values {
+        each(|lane| if a[lane] < b[lane] { yes[lane] } else { no[lane] })
+    }
+
+    #[inline(always)]
+    unsafe fn round(x: Values) -> Values {
+        each(|lane| x[lane].round_ties_even())
+    }
+
+    #[inline(always)]
+    unsafe fn power_of_two(x: Values) -> Values {
+        each(|lane| f32::from_bits(((x[lane] as i32).wrapping_add(127) as u32) << 23))
+    }
+}

@@ -1,0 +1,43 @@
+//! Exponentials and activations on lanes.
+
+use super::lanes::Lanes;
+
+/// `exp(x)` within two units in the last place; 0 below -87.3, finite above 88.
+///
+/// `x = n·ln 2 + r` with |r| ≤ ln 2 / 2; e^r by its Taylor series to r⁷, whose rest is below 2⁻²⁷; ln 2 in two parts after
+/// Cody and Waite.
+#[inline(always)]
+pub(super) unsafe fn exp<L: Lanes>(x: L::V) -> L::V {
+    const SMALLEST: f32 = -87.3;
+    const LARGEST: f32 = 88.0;
+    const LN_2_HIGH: f32 = 0.693_359_4;
+    const LN_2_LOW: f32 = -2.121_944_4e-4;
+    const SERIES: [f32; 7] = [1.0 / 5040.0, 1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0];
+    // SAFETY: the contract of lanes is the caller's.
+    unsafe {
+        let bounded = L::min(L::splat(LARGEST), L::max(L::splat(SMALLEST), x));
+        let n = L::round(L::mul(bounded, L::splat(std::f32::consts::LOG2_E)));
+        let r = L::fma(n, L::splat(-LN_2_HIGH), bounded);
+        let r = L::fma(n, L::splat(-LN_2_LOW), r);
+        let mut series = L::splat(SERIES[0]);
+        for term in &SERIES[1..] {
+            series = L::fma(series, r, L::splat(*term));
+        }
+        let value = L::mul(L::fma(series, r, L::splat(1.0)), L::power_of_two(n));
+        L::if_less(x, L::splat(SMALLEST), L::splat(0.0), value)
+    }
+}
+
+/// GELU in its tanh form. With `u = √(2/π) · (x + 0.044715 x³)`, `(1 + tanh u) / 2 = 1 / (1 + e^(-2u))`.
+#[inline(always)]
+pub(super) unsafe fn gelu<L: Lanes>(x: L::V) -> L::V {
+    const MINUS_TWICE_ROOT: f32 = -1.595_769_1;
+    const CUBIC: f32 = 0.044_715;
+    // SAFETY: the contract of lanes is the caller's.
+    unsafe {
+        let square = L::mul(x, x);
+        let inner = L::mul(x, L::fma(square, L::splat(CUBIC), L::splat(1.0)));
+        let exponential = exp::<L>(L::mul(inner, L::splat(MINUS_TWICE_ROOT)));
+        L::div(x, L::add(L::splat(1.0), exponential))
+    }
+}

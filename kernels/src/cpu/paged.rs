@@ -1,0 +1,273 @@
+//! The decoder's cache, and attention over it: prefill and decode are one code, so that how a prompt was cut into chunks
+//! does not show in the result.
+
+use std::ops::Range;
+
+use crate::args::{Attend, CacheShape, StoreKeysValues};
+use crate::backend::DeviceError;
+use crate::host::{HostPlan, HostSpan};
+
+use super::Cpu;
+use super::lanes::{InstructionSet, Kernel, LANES, Lanes, dispatch};
+use super::norm::{Kind, norm_row};
+use super::patches::add_values;
+use super::softmax::weigh;
+use super::tile::{Left, PANEL, ROWS, Right, product};
+use super::work::{Shared, Work};
+
+/// Query heads of tokens that share a pass over keys and values.
+const ROWS_AT_ONCE: usize = 4 * ROWS;
+
+/// Keys and values, laid out as panels that products read as they are.
+#[derive(Debug)]
+pub struct PagedCache {
+    pub(super) shape: CacheShape,
+    /// `[layers, blocks, kv_heads, head_dim, block_tokens]`
+    keys: Vec<f32>,
+    /// `[layers, blocks, kv_heads, block_tokens, padded head_dim]`
+    values: Vec<f32>,
+    value_dim: usize,
+}
+
+impl PagedCache {
+    pub(super) fn new(shape: CacheShape) -> Result<Self, DeviceError> {
+        let tokens = shape.block_tokens;
+        assert!(tokens > 0 && tokens.is_multiple_of(LANES), "a block has {tokens} tokens, not a multiple of {LANES}");
+        let value_dim = shape.head_dim.next_multiple_of(LANES);
+        let heads = shape.layers * shape.blocks * shape.kv_heads;
+        let keys = zeros(heads * shape.head_dim * tokens)?;
+        let values = zeros(heads * value_dim * tokens)?;
+        Ok(Self { shape, keys, values, value_dim })
+    }
+
+    fn index(&self, layer: usize, block: usize, head: usize) -> usize {
+        (layer * self.shape.blocks + block) * self.shape.kv_heads + head
+    }
+
+    fn keys(&self, layer: usize, block: usize, head: usize) -> &[f32] {
+        let len = self.shape.head_dim * self.shape.block_tokens;
+        &self.keys[self.index(layer, block, head) * len..][..len]
+    }
+
+    fn values(&self, layer: usize, block: usize, head: usize) -> &[f32] {
+        let len = self.value_dim * self.shape.block_tokens;
+        &self.values[self.index(layer, block, head) * len..][..len]
+    }
+
+    /// Writes key and value of a head of one token.
+    fn put(&mut self, (layer, block, head): (usize, usize, usize), place: usize, key: &[f32], value: &[f32]) {
+        let (index, tokens) = (self.index(layer, block, head), self.shape.block_tokens);
+        let first = index * self.shape.head_dim * tokens + place;
+        for (to, key) in self.keys[first..].iter_mut().step_by(tokens).zip(key) {
+            *to = *key;
+        }
+        let first = (index * tokens + place) * self.value_dim;
+        self.values[first..first + value.len()].copy_from_slice(value);
+    }
+}
+
+/// Zeros and not just any memory: what a mask hides is multiplied with zero, which NaN would survive.
+fn zeros(len: usize) -> Result<Vec<f32>, DeviceError> {
+    let mut values = Vec::new();
+    let wanted_bytes = (len * size_of::<f32>()) as u64;
+    values
+        .try_reserve_exact(len)
+        .map_err(|_| DeviceError::OutOfMemory { what: "the cache of keys and values", wanted_bytes })?;
+    values.resize(len, 0.0);
+    Ok(values)
+}
+
+/// Norms and rotates queries and keys, and writes the cache.
+pub(super) fn store(set: InstructionSet, args: StoreKeysValues<'_, Cpu>) {
+    dispatch(set, Store(args));
+}
+
+struct Store<'a>(StoreKeysValues<'a, Cpu>);
+
+impl Kernel for Store<'_> {
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        let args = self.0;
+        let shape = args.cache.shape;
+        let (heads, width) = (args.heads, shape.head_dim);
+        let all_heads = heads + 2 * shape.kv_heads;
+        let mut key = vec![0.0; width];
+        for span in &args.plan.spans {
+            for index in 0..span.tokens {
+                let row = span.row + index;
+                let (block, place) = span.slot(span.start + index, args.plan.block_tokens);
+                let angles = &args.angles[row * width..][..width];
+                let head = |index: usize| &args.qkv[(row * all_heads + index) * width..][..width];
+                for q in 0..heads {
+                    let out = &mut args.q[(row * heads + q) * width..][..width];
+                    norm_rotate::<L>(head(q), args.q_norm, args.eps, angles, out);
+                }
+                for kv in 0..shape.kv_heads {
+                    norm_rotate::<L>(head(heads + kv), args.k_norm, args.eps, angles, &mut key);
+                    let value = head(heads + shape.kv_heads + kv);
+                    args.cache.put((args.layer, block, kv), place, &key, value);
+                }
+            }
+        }
+    }
+}
+
+/// The halves of a head are rotated against each other: `angles` are cosines, then sines.
+#[inline(always)]
+fn norm_rotate<L: Lanes>(head: &[f32], weight: &[f32], eps: f32, angles: &[f32], out: &mut [f32]) {
+    // SAFETY: `out` is as long as the head.
+    unsafe { norm_row::<L>(head, Kind::Rms { weight }, eps, out.as_mut_ptr()) };
+    let (cosines, sines) = angles.split_at(angles.len() / 2);
+    let (first, second) = out.split_at_mut(cosines.len());
+    for (((a, b), cos), sin) in first.iter_mut().zip(second).zip(cosines).zip(sines) {
+        (*a, *b) = (*a * cos - *b * sin, *b * cos + *a * sin);
+    }
+}
+
+/// Attention of the new tokens.
+pub(super) fn attend(set: InstructionSet, work: Work, args: Attend<'_, Cpu>) {
+    let shape = args.cache.shape;
+    assert_eq!(args.plan.block_tokens, shape.block_tokens, "block size of plan and cache");
+    assert!(args.heads.is_multiple_of(shape.kv_heads), "query heads share key and value heads");
+    let values = args.plan.tokens * args.heads * shape.head_dim;
+    assert!(args.q.len() >= values && args.out.len() >= values, "queries and result of attention");
+    let group = args.heads / shape.kv_heads;
+    // Whole tokens: all query heads that read one key head.
+    let tokens_at_once = (ROWS_AT_ONCE / group).max(1);
+    let mut tasks = Vec::new();
+    let mut multiply_adds = 0;
+    for span in &args.plan.spans {
+        for first in (0..span.tokens).step_by(tokens_at_once) {
+            let tokens = first..(first + tokens_at_once).min(span.tokens);
+            let seen = seen(span, tokens.clone(), args.window);
+            multiply_adds += 2 * tokens.len() * args.heads * seen.len() * shape.head_dim;
+            tasks.extend((0..shape.kv_heads).map(|head| (span, tokens.clone(), seen.clone(), head)));
+        }
+    }
+    let work = if work.tasks(multiply_adds) == 1 { Work { threads: 1 } } else { work };
+    let out = Shared::new(args.out);
+    work.run_with(tasks.len(), Vec::new, |scratch, task| {
+        let (span, tokens, seen, kv_head) = tasks[task].clone();
+        let queries = Queries {
+            q: args.q,
+            plan: args.plan,
+            cache: args.cache,
+            layer: args.layer,
+            window: args.window,
+            scale: args.scale,
+            heads: (args.heads, group, kv_head),
+            span,
+            tokens,
+            seen,
+            scratch,
+            out: out.pointer(),
+        };
+        dispatch(set, queries);
+    });
+}
+
+/// The positions that any of these tokens sees.
+fn seen(span: &HostSpan, tokens: Range<usize>, window: Option<usize>) -> Range<usize> {
+    let first = span.visible(tokens.start, window).start;
+    let end = tokens.map(|token| span.visible(token, window).end).max().unwrap_or(first);
+    first..end
+}
+
+/// Some tokens of a sequence with the query heads that read one key head.
+struct Queries<'a> {
+    q: &'a [f32],
+    plan: &'a HostPlan,
+    cache: &'a PagedCache,
+    layer: usize,
+    window: Option<usize>,
+    scale: f32,
+    /// All query heads, those of a key head, and which key head.
+    heads: (usize, usize, usize),
+    span: &'a HostSpan,
+    tokens: Range<usize>,
+    seen: Range<usize>,
+    scratch: &'a mut Vec<f32>,
+    out: *mut f32,
+}
+
+impl Kernel for Queries<'_> {
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        let (heads, group, kv_head) = self.heads;
+        let (block_tokens, head_dim) = (self.plan.block_tokens, self.cache.shape.head_dim);
+        let value_dim = self.cache.value_dim;
+        let blocks = self.seen.start / block_tokens..self.seen.end.div_ceil(block_tokens);
+        let origin = blocks.start * block_tokens;
+        // One vector more than needed, so that rows do not fall on the same cache sets.
+        let stride = blocks.len() * block_tokens + LANES;
+        let rows = self.tokens.len() * group;
+        self.scratch.clear();
+        self.scratch.resize(rows * (head_dim + stride + value_dim + 1), 0.0);
+        let (queries, rest) = self.scratch.split_at_mut(rows * head_dim);
+        let (scores, rest) = rest.split_at_mut(rows * stride);
+        let (sums, totals) = rest.split_at_mut(rows * value_dim);
+        // Query heads of a token follow each other, and those of the next token begin `heads` later.
+        for (row, to) in queries.chunks_exact_mut(head_dim).enumerate() {
+            let token = self.span.row + self.tokens.start + row / group;
+            let from = (token * heads + kv_head * group + row % group) * head_dim;
+            to.copy_from_slice(&self.q[from..from + head_dim]);
+        }
+        for (index, block) in self.span.blocks[blocks.clone()].iter().enumerate() {
+            let keys = self.cache.keys(self.layer, *block as usize, kv_head);
+            let to = &mut scores[index * block_tokens..];
+            score::<L>((rows, stride), queries, (head_dim, block_tokens), keys, to);
+        }
+        for (row, total) in totals.iter_mut().enumerate() {
+            let visible = self.span.visible(self.tokens.start + row / group, self.window);
+            let visible = visible.start - origin..visible.end - origin;
+            let scores = &mut scores[row * stride..][..stride - LANES];
+            // SAFETY: rows of scores are whole blocks.
+            *total = unsafe { weigh::<L>(scores, visible, self.scale) };
+        }
+        for (index, block) in self.span.blocks[blocks].iter().enumerate() {
+            let values = self.cache.values(self.layer, *block as usize, kv_head);
+            for row in (0..rows).step_by(ROWS) {
+                let count = (rows - row).min(ROWS);
+                let first = scores[row * stride + index * block_tokens..].as_ptr();
+                let sums = &mut sums[row * value_dim..];
+                // SAFETY: there are weights and values for each token of the block, and sums for each row.
+                unsafe { add_values::<L>((count, value_dim, block_tokens), Left { first, stride }, values, sums) };
+            }
+        }
+        for (row, total) in totals.iter().enumerate() {
+            let token = self.span.row + self.tokens.start + row / group;
+            let at = (token * heads + kv_head * group + row % group) * head_dim;
+            // SAFETY: `out` has this head, and no other task has it.
+            let out = unsafe { std::slice::from_raw_parts_mut(self.out.add(at), head_dim) };
+            for (out, sum) in out.iter_mut().zip(&sums[row * value_dim..]) {
+                *out = sum / total;
+            }
+        }
+    }
+}
+
+/// Scores of a block of keys for all rows.
+#[inline(always)]
+fn score<L: Lanes>(
+    (rows, stride): (usize, usize),
+    queries: &[f32],
+    (head_dim, block_tokens): (usize, usize),
+    keys: &[f32],
+    scores: &mut [f32],
+) {
+    for first in (0..block_tokens).step_by(PANEL) {
+        let vectors = (block_tokens - first).min(PANEL) / LANES;
+        let right = Right { first: keys[first..].as_ptr(), stride: block_tokens };
+        for row in (0..rows).step_by(ROWS) {
+            let count = (rows - row).min(ROWS);
+            let left = Left { first: queries[row * head_dim..].as_ptr(), stride: head_dim };
+            // SAFETY: queries and keys have `head_dim` values.
+            unsafe {
+                product::<L, f32>((count, vectors, head_dim), left, right, |r, vector, sum| {
+                    let at = (row + r) * stride + first + vector * LANES;
+                    L::store(scores[at..at + LANES].as_mut_ptr(), sum);
+                });
+            }
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! Matrix products with their epilogues.
+
+use crate::args::Then;
+
+use super::lanes::{InstructionSet, Kernel, LANES, Lanes, dispatch, load_part, store_part};
+use super::math::gelu;
+use super::packed::{Numbers, Packed, PackedGated};
+use super::tile::{Left, PANEL, ROWS, Right, Stored, VECTORS, product};
+use super::work::{Shared, Work};
+
+/// Rows that a task multiplies with a panel while the panel is in the second-level cache.
+const ROWS_AT_ONCE: usize = 96;
+
+/// `out = x · Wᵀ` and then.
+pub(super) struct Product<'a> {
+    pub(super) x: &'a [f32],
+    pub(super) rows: usize,
+    pub(super) weight: &'a Packed,
+    pub(super) epilogue: Epilogue<'a>,
+    pub(super) out: &'a mut [f32],
+}
+
+/// What becomes of sums.
+#[derive(Clone, Copy)]
+pub(super) enum Epilogue<'a> {
+    /// `out[row, column]`, after the bias.
+    Each { bias: Option<&'a [f32]>, then: Then },
+    /// The first half of each panel is the gate, the second is multiplied with it.
+    Gated { outputs: usize },
+}
+
+impl<'a> Product<'a> {
+    pub(super) fn gated(x: &'a [f32], rows: usize, weight: &'a PackedGated, out: &'a mut [f32]) -> Self {
+        Self { x, rows, weight: &weight.both, epilogue: Epilogue::Gated { outputs: weight.outputs }, out }
+    }
+
+    /// Splits the product into tasks. Each value is computed whole by one task, in one order, so that neither the number of
+    /// tasks nor of threads shows in it.
+    pub(super) fn run(self, set: InstructionSet, work: Work) {
+        let (inputs, panels) = (self.weight.columns, self.weight.panels());
+        assert!(self.x.len() >= self.rows * inputs, "left factor of a product");
+        let outputs = self.epilogue.outputs(self.weight);
+        assert!(self.out.len() >= self.rows * outputs, "result of a product");
+        let row_blocks = self.rows.div_ceil(ROWS_AT_ONCE);
+        // A panel is the least that a task takes: about as many tasks as keep the threads busy to the end.
+        let split = work.tasks(self.rows * inputs * panels * PANEL).div_ceil(row_blocks.max(1)).clamp(1, panels);
+        let out = Shared::new(self.out);
+        let (x, rows, weight, epilogue) = (self.x, self.rows, self.weight, self.epilogue);
+        work.run(row_blocks * split, |task| {
+            // Neighbouring tasks share rows, and so the cache of a thread.
+            let (block, part) = (task / split, task % split);
+            let first = block * ROWS_AT_ONCE;
+            dispatch(
+                set,
+                Part {
+                    x,
+                    rows: first..(first + ROWS_AT_ONCE).min(rows),
+                    panels: part * panels / split..(part + 1) * panels / split,
+                    weight,
+                    epilogue,
+                    outputs,
+                    out: out.pointer(),
+                },
+            );
+        });
+    }
+}
+
+impl Epilogue<'_> {
+    fn outputs(&self, weight: &Packed) -> usize {
+        match self {
+            Epilogue::Each { .. } => weight.rows,
+            Epilogue::Gated { outputs } => *outputs,
+        }
+    }
+}
+
+/// A block of rows with some of the panels.
+struct Part<'a> {
+    x: &'a [f32],
+    rows: std::ops::Range<usize>,
+    panels: std::ops::Range<usize>,
+    weight: &'a Packed,
+    epilogue: Epilogue<'a>,
+    outputs: usize,
+    out: *mut f32,
+}
+
+impl Kernel for Part<'_> {
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        match &self.weight.numbers {
+            Numbers::F32(numbers) => self.over::<L, f32>(numbers),
+            Numbers::Bf16(numbers) => self.over::<L, u16>(numbers),
+        }
+    }
+}
+
+impl Part<'_> {
+    #[inline(always)]
+    fn over<L: Lanes, S: Stored>(&self, numbers: &[S]) {
+        let inputs = self.weight.columns;
+        for panel in self.panels.clone() {
+            let numbers = &numbers[panel * PANEL * inputs..(panel + 1) * PANEL * inputs];
+            let right = Right { first: numbers.as_ptr(), stride: PANEL };
+            let mut row = self.rows.start;
+            while row < self.rows.end {
+                let count = (self.rows.end - row).min(ROWS);
+                let left = Left { first: self.x[row * inputs..].as_ptr(), stride: inputs };
+                // SAFETY: `x` has `count` rows of `inputs` values from `row` on (checked when the product began), and the
+                // panel was sliced to its length. `out` has `outputs` values for each row, and no other task has these
+                // rows and panels.
+                unsafe {
+                    match self.epilogue {
+                        Epilogue::Each { bias, then } => {
+                            product::<L, S>((count, VECTORS, inputs), left, right, |r, vector, sum| {
+                                let column = panel * PANEL + vector * LANES;
+                                finish::<L>((row + r, column, self.outputs), sum, bias, then, self.out);
+                            });
+                        }
+                        Epilogue::Gated { .. } => self.gated::<L, S>((row, count), panel, left, right),
+                    }
+                }
+                row += count;
+            }
+        }
+    }
+
+    /// # Safety
+    /// As [`product`]; `out` has these rows.
+    #[inline(always)]
+    unsafe fn gated<L: Lanes, S: Stored>(
+        &self,
+        (row, count): (usize, usize),
+        panel: usize,
+        left: Left,
+        right: Right<S>,
+    ) {
+        const HALF: usize = VECTORS / 2;
+        let mut sums = [[0.0f32; PANEL]; ROWS];
+        // SAFETY: the caller's contract; `sums` has room for a tile.
+        unsafe {
+            product::<L, S>((count, VECTORS, self.weight.columns), left, right, |r, vector, sum| {
+                L::store(sums[r].as_mut_ptr().add(vector * LANES), sum);
+            });
+            for (r, sums) in sums[..count].iter().enumerate() {
+                for vector in 0..HALF {
+                    let gate = L::load(sums.as_ptr().add(vector * LANES));
+                    let up = L::load(sums.as_ptr().add((vector + HALF) * LANES));
+                    let column = panel * PANEL / 2 + vector * LANES;
+                    let value = L::mul(gelu::<L>(gate), up);
+                    finish::<L>((row + r, column, self.outputs), value, None, Then::Store, self.out);
+                }
+            }
+        }
+    }
+}
+
+/// Bias, activation, and the write to `out[row, column..]`, of which only columns below `outputs` exist.
+///
+/// # Safety
+/// `out` has the row, and the calling task has it to itself.
+#[inline(always)]
+unsafe fn finish<L: Lanes>(
+    (row, column, outputs): (usize, usize, usize),
+    sum: L::V,
+    bias: Option<&[f32]>,
+    then: Then,
+    out: *mut f32,
+) {
+    if column >= outputs {
+        return;
+    }
+    let count = (outputs - column).min(LANES);
+    // SAFETY: the first `count` columns from `column` on exist in the row and in the bias.
+    unsafe {
+        let to = out.add(row * outputs + column);
+        let read = |from: *const f32| if count == LANES { L::load(from) } else { load_part::<L>(from, count, 0.0) };
+        let value = match bias {
+            Some(bias) => L::add(sum, read(bias[column..column + count].as_ptr())),
+            None => sum,
+        };
+        let value = match then {
+            Then::Store => value,
+            Then::Gelu => gelu::<L>(value),
+            Then::Add => L::add(read(to), value),
+        };
+        if count == LANES { L::store(to, value) } else { store_part::<L>(to, count, value) }
+    }
+}

@@ -1,0 +1,133 @@
+//! The decoder's attention, on any backend: sequences that were cut into chunks and batched in many ways.
+
+use prelim_kernels::{Attend, Backend, CacheShape, Span, StoreKeysValues};
+
+use crate::cases::Numbers;
+
+/// Heads, and what a token sees.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Heads {
+    pub(crate) heads: usize,
+    pub(crate) kv_heads: usize,
+    pub(crate) head_dim: usize,
+    pub(crate) window: Option<usize>,
+    pub(crate) block_tokens: usize,
+}
+
+/// A sequence: its number (which decides its values), length, and images.
+#[derive(Debug, Clone)]
+pub(crate) struct Sequence {
+    pub(crate) number: u64,
+    pub(crate) tokens: usize,
+    pub(crate) images: Vec<std::ops::Range<usize>>,
+}
+
+/// Which new tokens of each sequence are computed in one pass: `(sequence, from, to)`.
+pub(crate) type Pass = Vec<(usize, usize, usize)>;
+
+/// Runs passes over one layer, and returns the result for each sequence, `[tokens, heads, head_dim]`.
+pub(crate) fn run<B: Backend>(backend: &B, shape: Heads, sequences: &[Sequence], passes: &[Pass]) -> Vec<Vec<f32>> {
+    let layer = 1;
+    let table_len = sequences.iter().map(|s| s.tokens.div_ceil(shape.block_tokens)).max().unwrap_or(0);
+    let cache_shape = CacheShape {
+        layers: 2,
+        blocks: table_len * sequences.len(),
+        block_tokens: shape.block_tokens,
+        kv_heads: shape.kv_heads,
+        head_dim: shape.head_dim,
+    };
+    let mut cache = backend.cache(cache_shape).unwrap();
+    // Blocks of different sequences lie mixed, in falling order.
+    let tables: Vec<Vec<u32>> = (0..sequences.len())
+        .map(|s| (0..table_len).rev().map(|block| (block * sequences.len() + s) as u32).collect())
+        .collect();
+    let width = shape.heads * shape.head_dim;
+    let mut results: Vec<Vec<f32>> = sequences.iter().map(|s| vec![f32::NAN; s.tokens * width]).collect();
+    let mut norms = Numbers::new(99);
+    let q_norm = backend.upload(&norms.vector(shape.head_dim, 0.5)).unwrap();
+    let k_norm = backend.upload(&norms.vector(shape.head_dim, 0.5)).unwrap();
+    let frequencies: Vec<f32> =
+        (0..shape.head_dim).step_by(2).map(|i| 1e4f32.powf(-(i as f32) / shape.head_dim as f32)).collect();
+    for pass in passes {
+        let spans: Vec<Span<'_>> = pass
+            .iter()
+            .map(|(s, from, to)| Span {
+                start: *from,
+                tokens: to - from,
+                blocks: &tables[*s],
+                images: sequences[*s].images.iter().filter(|i| *from <= i.start && i.end <= *to).cloned().collect(),
+            })
+            .collect();
+        let rows: usize = spans.iter().map(|span| span.tokens).sum();
+        let all_width = width + 2 * shape.kv_heads * shape.head_dim;
+        let qkv: Vec<f32> = pass
+            .iter()
+            .flat_map(|(s, from, to)| (*from..*to).map(|token| (sequences[*s].number, token)))
+            .flat_map(|(number, token)| Numbers::new(number << 32 | token as u64).vector(all_width, 2.0))
+            .collect();
+        let qkv = backend.upload(&qkv).unwrap();
+        let (mut q, mut out) = (backend.buffer(rows * width), backend.buffer(rows * width));
+        let plan = backend.plan(&spans, shape.block_tokens);
+        let angles = backend.rope_angles(&plan, &frequencies);
+        backend.enter(|| {
+            backend.store_keys_values(StoreKeysValues {
+                qkv: &qkv,
+                heads: shape.heads,
+                q_norm: &q_norm,
+                k_norm: &k_norm,
+                eps: 1e-6,
+                angles: &angles,
+                plan: &plan,
+                cache: &mut cache,
+                layer,
+                q: &mut q,
+            });
+            backend.attend(Attend {
+                q: &q,
+                heads: shape.heads,
+                scale: (shape.head_dim as f32).powf(-0.5),
+                window: shape.window,
+                plan: &plan,
+                cache: &cache,
+                layer,
+                out: &mut out,
+            });
+        });
+        let out = backend.download(&out, rows * width);
+        let mut row = 0;
+        for (s, from, to) in pass {
+            results[*s][from * width..to * width].copy_from_slice(&out[row * width..(row + to - from) * width]);
+            row += to - from;
+        }
+    }
+    results
+}
+
+/// Sequence by sequence, whole.
+pub(crate) fn whole(sequences: &[Sequence]) -> Vec<Pass> {
+    sequences.iter().enumerate().map(|(s, sequence)| vec![(s, 0, sequence.tokens)]).collect()
+}
+
+/// All sequences side by side, `step` tokens at a time, images never cut.
+pub(crate) fn side_by_side(sequences: &[Sequence], step: usize) -> Vec<Pass> {
+    let mut done = vec![0; sequences.len()];
+    let mut passes = Vec::new();
+    loop {
+        let mut pass = Pass::new();
+        for (s, sequence) in sequences.iter().enumerate() {
+            let from = done[s];
+            let mut to = (from + step).min(sequence.tokens);
+            if let Some(cut) = sequence.images.iter().find(|image| image.start < to && to < image.end) {
+                to = cut.end;
+            }
+            if from < to {
+                pass.push((s, from, to));
+                done[s] = to;
+            }
+        }
+        if pass.is_empty() {
+            return passes;
+        }
+        passes.push(pass);
+    }
+}

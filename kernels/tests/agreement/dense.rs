@@ -1,0 +1,144 @@
+//! Products, norms, embeddings and the vision tower's own operations, on any backend.
+
+use prelim_kernels::{
+    AddRmsNorm, AttendPatches, AveragePool, Backend, Embed, Geglu, LayerNorm, Linear, PatchEmbed, PlaceRows, RmsNorm,
+    Rows, Storage, Then,
+};
+
+use crate::cases::{Numbers, Weight};
+
+/// `[rows, inputs] · [outputs, inputs]ᵀ`
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shape {
+    pub(crate) rows: usize,
+    pub(crate) inputs: usize,
+    pub(crate) outputs: usize,
+}
+
+pub(crate) fn linear<B: Backend>(backend: &B, shape: Shape, storage: Storage, then: Then, biased: bool) -> Vec<f32> {
+    let mut numbers = Numbers::new(1);
+    let weight = Weight::new(&mut numbers, shape.outputs, shape.inputs);
+    let bias = backend.upload(&numbers.vector(shape.outputs, 1.0)).unwrap();
+    let x = backend.upload(&numbers.vector(shape.rows * shape.inputs, 1.0)).unwrap();
+    let mut out = backend.upload(&numbers.vector(shape.rows * shape.outputs, 1.0)).unwrap();
+    let weight = backend.matrix(&[weight.view()], storage).unwrap();
+    let bias = biased.then_some(&bias);
+    backend.enter(|| {
+        backend.linear(Linear { x: &x, rows: shape.rows, weight: &weight, bias, then, out: &mut out });
+    });
+    backend.download(&out, shape.rows * shape.outputs)
+}
+
+/// Three weights stacked, as queries, keys and values are.
+pub(crate) fn stacked<B: Backend>(backend: &B, shape: Shape, storage: Storage) -> Vec<f32> {
+    let mut numbers = Numbers::new(2);
+    let weights = [shape.outputs, shape.outputs / 2 + 1, 3].map(|rows| Weight::new(&mut numbers, rows, shape.inputs));
+    let outputs = shape.outputs + shape.outputs / 2 + 4;
+    let x = backend.upload(&numbers.vector(shape.rows * shape.inputs, 1.0)).unwrap();
+    let mut out = backend.buffer(shape.rows * outputs);
+    let views: Vec<_> = weights.iter().map(Weight::view).collect();
+    let weight = backend.matrix(&views, storage).unwrap();
+    let then = Then::Store;
+    backend.linear(Linear { x: &x, rows: shape.rows, weight: &weight, bias: None, then, out: &mut out });
+    backend.download(&out, shape.rows * outputs)
+}
+
+pub(crate) fn geglu<B: Backend>(backend: &B, shape: Shape, storage: Storage) -> Vec<f32> {
+    let mut numbers = Numbers::new(3);
+    let gate = Weight::new(&mut numbers, shape.outputs, shape.inputs);
+    let up = Weight::new(&mut numbers, shape.outputs, shape.inputs);
+    // Wide enough for the flat ends of GELU.
+    let x = backend.upload(&numbers.vector(shape.rows * shape.inputs, 6.0)).unwrap();
+    let mut out = backend.buffer(shape.rows * shape.outputs);
+    let weight = backend.gated(gate.view(), up.view(), storage).unwrap();
+    backend.enter(|| backend.geglu(Geglu { x: &x, rows: shape.rows, weight: &weight, out: &mut out }));
+    backend.download(&out, shape.rows * shape.outputs)
+}
+
+/// RMS norm of some rows, add and norm, layer norm: one after the other.
+pub(crate) fn norms<B: Backend>(backend: &B, rows: usize, width: usize, scale: f32) -> Vec<f32> {
+    let mut numbers = Numbers::new(4);
+    let mut vector = |len: usize, scale: f32| backend.upload(&numbers.vector(len, scale)).unwrap();
+    let (x, branch) = (vector(rows * width, scale), vector(rows * width, 1.0));
+    let (weight, bias) = (vector(width, 0.5), vector(width, 0.5));
+    let mut residual = vector(rows * width, scale);
+    let (mut some, mut next, mut last) =
+        (backend.buffer(rows * width), backend.buffer(rows * width), backend.buffer(rows * width));
+    let order: Vec<u32> = (0..rows as u32).rev().collect();
+    let eps = 1e-6;
+    backend.enter(|| {
+        let rows_at = Rows::At(&order);
+        backend.rms_norm(RmsNorm { x: &x, rows: rows_at, weight: &weight, width, eps, out: &mut some });
+        backend.add_rms_norm(AddRmsNorm {
+            branch: &branch,
+            post: &bias,
+            residual: &mut residual,
+            next: Some((&weight, &mut next)),
+            rows,
+            width,
+            eps,
+        });
+        backend.layer_norm(LayerNorm { x: &x, weight: &weight, bias: &bias, rows, width, eps, out: &mut last });
+    });
+    [some, residual, next, last].iter().flat_map(|buffer| backend.download(buffer, rows * width)).collect()
+}
+
+/// Embedding rows with an image in between.
+pub(crate) fn embed<B: Backend>(backend: &B, width: usize, storage: Storage) -> Vec<f32> {
+    let mut numbers = Numbers::new(5);
+    let table = Weight::new(&mut numbers, 150, width);
+    let table = backend.matrix(&[table.view()], storage).unwrap();
+    let image = backend.upload(&numbers.vector(2 * width, 1.0)).unwrap();
+    let ids = [0, 149, 64, 63, 7];
+    let mut out = backend.buffer(ids.len() * width);
+    backend.embed(Embed { table: &table, ids: &ids, scale: 8.5, out: &mut out });
+    backend.place_rows(PlaceRows { from: &image, rows: 2, width, at: 1, out: &mut out });
+    backend.download(&out, ids.len() * width)
+}
+
+/// A picture of so many patches, and a head.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Picture {
+    pub(crate) images: usize,
+    pub(crate) grid: usize,
+    pub(crate) patch: usize,
+    pub(crate) heads: usize,
+    pub(crate) head_dim: usize,
+}
+
+/// Patch embedding, attention of patches and pooling: one after the other.
+pub(crate) fn vision<B: Backend>(backend: &B, picture: Picture, storage: Storage) -> Vec<f32> {
+    let Picture { images, grid, patch, heads, head_dim } = picture;
+    let (width, side, patches) = (heads * head_dim, grid * patch, grid * grid);
+    let mut numbers = Numbers::new(6);
+    let weight = Weight::new(&mut numbers, width, 3 * patch * patch);
+    let weight = backend.matrix(&[weight.view()], storage).unwrap();
+    let mut vector = |len: usize, scale: f32| backend.upload(&numbers.vector(len, scale)).unwrap();
+    let (pixels, bias) = (vector(images * 3 * side * side, 1.0), vector(width, 1.0));
+    let positions = vector(patches * width, 1.0);
+    let qkv = vector(images * patches * 3 * width, 2.0);
+    let rows = images * patches;
+    let (mut embedded, mut attended) = (backend.buffer(rows * width), backend.buffer(rows * width));
+    let pooled_rows = images * (grid / 2) * (grid / 2);
+    let mut pooled = backend.buffer(pooled_rows * width);
+    backend.enter(|| {
+        backend.patch_embed(PatchEmbed {
+            pixels: &pixels,
+            images,
+            channels: 3,
+            side,
+            patch,
+            weight: &weight,
+            bias: &bias,
+            positions: &positions,
+            out: &mut embedded,
+        });
+        let scale = (head_dim as f32).powf(-0.5);
+        backend.attend_patches(AttendPatches { qkv: &qkv, images, patches, heads, head_dim, scale, out: &mut attended });
+        backend.average_pool(AveragePool { x: &attended, images, side: grid, kernel: 2, width, out: &mut pooled });
+    });
+    let mut all = backend.download(&embedded, rows * width);
+    all.extend(backend.download(&attended, rows * width));
+    all.extend(backend.download(&pooled, pooled_rows * width));
+    all
+}

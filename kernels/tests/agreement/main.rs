@@ -1,0 +1,187 @@
+//! Every operation of the CPU backend against the naive reference, over shapes with ragged ends; and the promise that a
+//! row's bits depend on that row alone.
+//!
+//! Tolerances are parts of the largest value: sums run in f32 here and in f64 there.
+
+mod cases;
+mod decoder;
+mod dense;
+
+use cases::{check, check_bits};
+use decoder::{Heads, Sequence};
+use dense::{Picture, Shape};
+use prelim_kernels::cpu::InstructionSet;
+use prelim_kernels::{Backend, Cpu, Reference, Storage, Then};
+
+const PRODUCT: f32 = 2e-6;
+const NORM: f32 = 1e-6;
+const ATTENTION: f32 = 2e-6;
+const EXACT: f32 = 0.0;
+
+const SHAPES: [Shape; 11] = [
+    Shape { rows: 1, inputs: 1, outputs: 1 },
+    Shape { rows: 1, inputs: 256, outputs: 704 },
+    Shape { rows: 2, inputs: 48, outputs: 144 },
+    Shape { rows: 5, inputs: 255, outputs: 63 },
+    Shape { rows: 6, inputs: 257, outputs: 65 },
+    Shape { rows: 7, inputs: 31, outputs: 17 },
+    Shape { rows: 13, inputs: 513, outputs: 128 },
+    Shape { rows: 97, inputs: 64, outputs: 200 },
+    Shape { rows: 193, inputs: 192, outputs: 576 },
+    Shape { rows: 1, inputs: 2560, outputs: 1000 },
+    Shape { rows: 300, inputs: 768, outputs: 96 },
+];
+
+const STORAGES: [Storage; 2] = [Storage::F32, Storage::Bf16];
+
+/// The processor with one and three threads, with every instruction set that it has.
+fn processors() -> Vec<Cpu> {
+    let sets = InstructionSet::available();
+    let each = sets.into_iter().flat_map(|set| [1, 3].map(|threads| Cpu::with_instructions(threads, set)));
+    each.flatten().map(|cpu| cpu.expect("threads")).collect()
+}
+
+fn everywhere(what: &str, tolerance: f32, wanted: &[f32], run: impl Fn(&Cpu) -> Vec<f32>) {
+    let mut first: Option<Vec<f32>> = None;
+    for cpu in processors() {
+        let found = run(&cpu);
+        check(&format!("{what} on {}", cpu.name()), &found, wanted, tolerance);
+        match &first {
+            Some(first) => check_bits(&format!("{what} on {}", cpu.name()), &found, first),
+            None => first = Some(found),
+        }
+    }
+}
+
+#[test]
+fn linear_agrees_with_every_epilogue() {
+    for shape in SHAPES {
+        for storage in STORAGES {
+            for then in [Then::Store, Then::Gelu, Then::Add] {
+                for biased in [false, true] {
+                    let wanted = dense::linear(&Reference, shape, storage, then, biased);
+                    let what = format!("linear {shape:?} {storage:?} {then:?}");
+                    everywhere(&what, PRODUCT, &wanted, |cpu| dense::linear(cpu, shape, storage, then, biased));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn stacked_weights_agree() {
+    for shape in SHAPES {
+        for storage in STORAGES {
+            let wanted = dense::stacked(&Reference, shape, storage);
+            everywhere(&format!("stacked {shape:?}"), PRODUCT, &wanted, |cpu| dense::stacked(cpu, shape, storage));
+        }
+    }
+}
+
+#[test]
+fn geglu_agrees() {
+    for shape in SHAPES {
+        for storage in STORAGES {
+            let wanted = dense::geglu(&Reference, shape, storage);
+            everywhere(&format!("geglu {shape:?}"), PRODUCT, &wanted, |cpu| dense::geglu(cpu, shape, storage));
+        }
+    }
+}
+
+#[test]
+fn norms_agree_beyond_the_range_of_f16() {
+    for (rows, width) in [(1, 1), (3, 24), (7, 256), (33, 1152), (2, 2560), (64, 192)] {
+        // 3e5 is past 65,504: Gemma 3's residual stream goes there.
+        for scale in [1e-3, 1.0, 3e5] {
+            let wanted = dense::norms(&Reference, rows, width, scale);
+            let what = format!("norms {rows} x {width}, values to {scale:e}");
+            everywhere(&what, NORM, &wanted, |cpu| dense::norms(cpu, rows, width, scale));
+        }
+    }
+}
+
+#[test]
+fn embeddings_agree() {
+    for storage in STORAGES {
+        let wanted = dense::embed(&Reference, 40, storage);
+        everywhere("embed", EXACT, &wanted, |cpu| dense::embed(cpu, 40, storage));
+    }
+}
+
+#[test]
+fn the_vision_operations_agree() {
+    let pictures = [
+        Picture { images: 1, grid: 2, patch: 3, heads: 1, head_dim: 8 },
+        Picture { images: 2, grid: 8, patch: 14, heads: 4, head_dim: 12 },
+        Picture { images: 3, grid: 12, patch: 16, heads: 3, head_dim: 64 },
+        Picture { images: 1, grid: 18, patch: 5, heads: 2, head_dim: 72 },
+    ];
+    for picture in pictures {
+        for storage in STORAGES {
+            let wanted = dense::vision(&Reference, picture, storage);
+            everywhere(&format!("vision {picture:?}"), ATTENTION, &wanted, |cpu| dense::vision(cpu, picture, storage));
+        }
+    }
+}
+
+fn attention_shapes() -> Vec<Heads> {
+    let shape = |heads, kv_heads, head_dim, window, block_tokens| Heads { heads, kv_heads, head_dim, window, block_tokens };
+    vec![
+        shape(1, 1, 8, None, 16),
+        shape(4, 2, 24, Some(24), 16),
+        shape(4, 1, 64, Some(1), 32),
+        shape(4, 1, 64, None, 32),
+        shape(8, 4, 80, Some(40), 48),
+        shape(3, 3, 72, None, 64),
+        shape(32, 1, 16, Some(33), 16),
+        shape(8, 4, 256, Some(64), 128),
+    ]
+}
+
+#[allow(clippy::single_range_in_vec_init, reason = "one image is a list of one range")]
+fn sequences() -> Vec<Sequence> {
+    vec![
+        Sequence { number: 1, tokens: 71, images: vec![3..19, 40..56] },
+        Sequence { number: 2, tokens: 1, images: vec![] },
+        Sequence { number: 3, tokens: 130, images: vec![0..36] },
+        Sequence { number: 4, tokens: 33, images: vec![] },
+    ]
+}
+
+#[test]
+fn attention_over_the_cache_agrees() {
+    let sequences = sequences();
+    for shape in attention_shapes() {
+        for passes in [decoder::whole(&sequences), decoder::side_by_side(&sequences, 29)] {
+            let wanted = decoder::run(&Reference, shape, &sequences, &passes).concat();
+            let what = format!("attention {shape:?}");
+            everywhere(&what, ATTENTION, &wanted, |cpu| decoder::run(cpu, shape, &sequences, &passes).concat());
+        }
+    }
+}
+
+#[test]
+fn attention_has_the_same_bits_however_prompts_are_cut_and_batched() {
+    let sequences = sequences();
+    let cpu = Cpu::with_threads(2).expect("threads");
+    for shape in attention_shapes() {
+        let wanted = decoder::run(&cpu, shape, &sequences, &decoder::whole(&sequences));
+        for step in [1, 7, 16, 50] {
+            let found = decoder::run(&cpu, shape, &sequences, &decoder::side_by_side(&sequences, step));
+            check_bits(&format!("{shape:?}, {step} tokens at a time"), &found.concat(), &wanted.concat());
+        }
+    }
+}
+
+#[test]
+fn a_product_has_the_same_bits_for_every_number_of_rows() {
+    let cpu = Cpu::with_threads(2).expect("threads");
+    let shape = |rows| Shape { rows, inputs: 700, outputs: 130 };
+    for storage in STORAGES {
+        let of = |rows| dense::geglu(&cpu, shape(rows), storage);
+        let wanted = of(200);
+        for rows in [1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 13, 64, 97] {
+            check_bits(&format!("the first of {rows} rows"), &of(rows), &wanted[..rows * 130]);
+        }
+    }
+}
