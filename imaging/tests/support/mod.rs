@@ -111,3 +111,10 @@ pub(crate) fn report(title: &str, lines: &[String]) {
     use std::io::Write;
     let _ = writeln!(std::io::stderr(), "{title}:\n  {}", lines.join("\n  "));
 }
+
+/// The lines of a golden file, by their cells.
+pub(crate) fn golden(name: &str) -> Vec<Vec<String>> {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(name)).unwrap();
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    lines.map(|line| line.split('\t').map(str::to_owned).collect()).collect()
+}
