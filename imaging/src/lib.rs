@@ -17,7 +17,12 @@
 //!
 //! **Invariant**: bytes from outside are read by [`scan`] alone; nothing recurses over them, and no length of theirs
 //! is believed before it is compared with the bytes left.
+//! **Invariant**: a compressed frame from outside meets a decoder only in [`sandbox`], or in-process where the caller
+//! says so, and never before its own size agrees with the header.
+//! **Invariant**: what is not read is an error that names what was found; nothing is replaced by a guess in silence.
 //! **Invariant**: nothing here knows studies in time, jobs, tokio or gRPC.
+//! Deliberately absent: writing DICOM (the report writers do that), and a general object model: [`scan`] finds what
+//! an object holds, and each module reads what it needs.
 
 pub mod charset;
 pub mod codec;

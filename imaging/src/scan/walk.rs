@@ -1,5 +1,8 @@
 //! The walk over the elements of a data set (PS3.5 section 7), with an explicit stack.
 
+#[cfg(test)]
+mod tests;
+
 use std::ops::Range;
 
 use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry};
@@ -146,7 +149,7 @@ impl Walker<'_> {
         }
         let end = self.end_of(header.tag, header.offset, header.length, top.limit)?;
         if header.vr == VR::SQ {
-            let encoding = if header.unknown { Encoding::IMPLICIT } else { top.encoding };
+            let encoding = if header.unknown { self.unknown_encoding() } else { top.encoding };
             let content = Content::Sequence { tag: header.tag, items: Vec::new() };
             return Ok(Step::Enter(Box::new(Open { end: Some(end), limit: end, encoding, content })));
         }
@@ -167,7 +170,7 @@ impl Walker<'_> {
             }
             // PS3.5 section 6.2.2 note 4: what is unknown and of undefined length is a sequence in implicit VR.
             vr if vr == VR::SQ || header.unknown || top.encoding.implicit => {
-                let encoding = if header.unknown { Encoding::IMPLICIT } else { top.encoding };
+                let encoding = if header.unknown { self.unknown_encoding() } else { top.encoding };
                 let content = Content::Sequence { tag: header.tag, items: Vec::new() };
                 Ok(Step::Enter(Box::new(Open { end: None, limit: top.limit, encoding, content })))
             }
@@ -258,6 +261,15 @@ impl Walker<'_> {
             Some(vr) => vr,
         };
         Ok(ElementHeader { tag, vr, unknown, length, offset })
+    }
+
+    /// How a sequence of unknown representation, which starts here, is written: in implicit VR by the standard, and in
+    /// explicit VR by some who knew it and did not say so.
+    fn unknown_encoding(&self) -> Encoding {
+        // After the header of the first item and the tag of its first element.
+        let letters = self.bytes.get(self.offset + 12..).and_then(|bytes| bytes.first_chunk::<2>());
+        let is_explicit = letters.is_some_and(|letters| VR::from_binary(*letters).is_some());
+        if is_explicit { Encoding::EXPLICIT } else { Encoding::IMPLICIT }
     }
 
     fn take<const N: usize>(&mut self, limit: usize, inside: impl Fn() -> String) -> Result<[u8; N], ScanError> {
