@@ -23,13 +23,16 @@ pub mod text;
 use std::fmt;
 use std::str::FromStr;
 
-use prelim_proto::finding::Presence;
+use prelim_proto::finding::{Finding, Presence};
 use prelim_proto::ids::Uid;
 use prelim_proto::report::Report;
 use prelim_proto::study::Study;
 
 /// Key images on one page. A page with more is slow to open and no longer an overview; the rest is in the list of evidence.
 pub const KEY_IMAGES_MAX: usize = 12;
+
+/// Key images for one finding. Neighbouring slices of a CT show the same thing over and over.
+pub const KEY_IMAGES_PER_FINDING_MAX: usize = 3;
 
 /// Everything that a writer reads.
 #[derive(Debug, Clone, Copy)]
@@ -179,24 +182,33 @@ pub fn write(format: Format, inputs: &ReportInputs<'_>) -> Result<Vec<u8>, Repor
     }
 }
 
-/// The frames to draw for this report, at most [`KEY_IMAGES_MAX`]: each finding's best evidence first, then their second
-/// best, and so on, without repeats. Absent findings have nothing to show.
+/// The frames to draw for this report, at most [`KEY_IMAGES_MAX`] and without repeats: each finding's best evidence first, then
+/// their second best, and so on to [`KEY_IMAGES_PER_FINDING_MAX`]. Absent findings have nothing to show.
 pub fn wanted_key_images(report: &Report) -> Vec<(Uid, u32)> {
-    let shown: Vec<_> = report.findings.iter().filter(|finding| finding.presence != Presence::Absent).collect();
-    let deepest = shown.iter().map(|finding| finding.evidence.len()).max().unwrap_or(0);
+    let shown: Vec<Vec<(Uid, u32)>> =
+        report.findings.iter().filter(|finding| finding.presence != Presence::Absent).map(frames).collect();
     let mut wanted: Vec<(Uid, u32)> = Vec::new();
-    for rank in 0..deepest {
-        for evidence in shown.iter().filter_map(|finding| finding.evidence.get(rank)) {
-            let frame = (evidence.instance.clone(), evidence.frame);
-            if !wanted.contains(&frame) {
-                wanted.push(frame);
-            }
-            if wanted.len() == KEY_IMAGES_MAX {
-                return wanted;
+    for rank in 0..KEY_IMAGES_PER_FINDING_MAX {
+        for frame in shown.iter().filter_map(|frames| frames.get(rank)) {
+            if !wanted.contains(frame) {
+                wanted.push(frame.clone());
             }
         }
     }
+    wanted.truncate(KEY_IMAGES_MAX);
     wanted
+}
+
+/// The frames that show the finding, best first, each once.
+fn frames(finding: &Finding) -> Vec<(Uid, u32)> {
+    let mut frames: Vec<(Uid, u32)> = Vec::new();
+    for evidence in &finding.evidence {
+        let frame = (evidence.instance.clone(), evidence.frame);
+        if !frames.contains(&frame) {
+            frames.push(frame);
+        }
+    }
+    frames
 }
 
 /// What every writer relies on: one study, evidence inside it, sentences that point at findings.

@@ -5,7 +5,7 @@ use prelim_proto::finding::Finding;
 use prelim_proto::report::{Report, Sentence};
 
 use super::lookup::Images;
-use super::{ReportInputs, present};
+use super::{ReportInputs, frames, present};
 
 /// Characters in a line, as terminals and most RIS viewers show them without wrapping.
 const LINE_CHARS: usize = 80;
@@ -110,11 +110,8 @@ fn findings(page: &mut Page, inputs: &ReportInputs<'_>) {
 /// The images that show the finding, best first; a few are named and the rest counted.
 fn seen_on(finding: &Finding, images: &Images<'_>) -> Option<String> {
     const NAMED: usize = 4;
-    let labels: Vec<String> = finding
-        .evidence
-        .iter()
-        .filter_map(|evidence| images.get(&evidence.instance).map(|image| present::image_label(&image, evidence.frame)))
-        .collect();
+    let label = |(instance, frame)| images.get(&instance).map(|image| present::image_label(&image, frame));
+    let labels: Vec<String> = frames(finding).into_iter().filter_map(label).collect();
     let named = labels.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join("; ");
     match labels.len() {
         0 => None,

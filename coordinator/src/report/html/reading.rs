@@ -5,7 +5,7 @@ use prelim_proto::finding::{Finding, Presence};
 use super::markup::Page;
 use super::{finding_mark, mark_class, shows};
 use crate::report::lookup::Images;
-use crate::report::{ReportInputs, present};
+use crate::report::{KeyImage, ReportInputs, frames, present};
 
 /// The impression, each sentence with the numbers of its findings.
 pub(super) fn impression(page: &mut Page, inputs: &ReportInputs<'_>) {
@@ -77,33 +77,23 @@ fn details(page: &mut Page, finding: &Finding) {
 
 /// Links to the key images that show the finding, and how many more images do.
 fn evidence(page: &mut Page, inputs: &ReportInputs<'_>, finding: &Finding, images: &Images<'_>) {
-    if finding.evidence.is_empty() {
-        return;
-    }
+    let frames = frames(finding);
+    let Some((best, best_frame)) = frames.first() else { return };
     page.raw("<p class=\"evidence\">Seen on ");
-    let mut linked = 0;
-    for (number, image) in inputs.key_images.iter().enumerate() {
-        let on_image = finding.evidence.iter().filter(|evidence| shows(image, evidence)).count();
-        if on_image > 0 {
-            page.raw(if linked == 0 { "" } else { ", " });
-            page.raw("<a href=\"#image-").value(number + 1).raw("\">image ").value(number + 1).raw("</a>");
-            linked += on_image;
-        }
+    let is_shown = |image: &KeyImage| finding.evidence.iter().any(|evidence| shows(image, evidence));
+    let mut named = 0;
+    for (number, _) in inputs.key_images.iter().enumerate().filter(|(_, image)| is_shown(image)) {
+        page.raw(if named == 0 { "" } else { ", " });
+        page.raw("<a href=\"#image-").value(number + 1).raw("\">image ").value(number + 1).raw("</a>");
+        named += 1;
     }
-    let others = finding.evidence.len() - linked;
-    match (linked, others) {
-        (0, _) => {
-            let best = &finding.evidence[0];
-            let label = images.get(&best.instance).map(|image| present::image_label(&image, best.frame));
-            page.text(&label.unwrap_or_else(|| best.instance.to_string()));
-            if others > 1 {
-                page.raw(" and ").value(others - 1).raw(" more");
-            }
-        }
-        (_, 0) => {}
-        (_, others) => {
-            page.raw(" and ").value(others).raw(" more, not shown");
-        }
+    if named == 0 {
+        let label = images.get(best).map(|image| present::image_label(&image, *best_frame));
+        page.text(&label.unwrap_or_else(|| best.to_string()));
+        named = 1;
+    }
+    if frames.len() > named {
+        page.raw(" and ").value(frames.len() - named).raw(" more, not shown");
     }
     page.raw("</p>");
 }
