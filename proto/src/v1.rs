@@ -1,6 +1,12 @@
 //! The generated messages and services of `prelim.v1`. Their documentation is in `prelim/v1/*.proto`.
 
-#![allow(missing_docs, clippy::all, unreachable_pub, reason = "generated code")]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    clippy::allow_attributes_without_reason,
+    reason = "generated code"
+)]
 
 tonic::include_proto!("prelim.v1");
 

@@ -1,6 +1,14 @@
 //! Support for end-to-end checks: `prelim` as processes, as a user runs it.
 //!
+//! # Layout
+//! - here: the binary, a serving process, phantoms, submitting and fetching
+//! - [`workspace`]: the repository's files and crates, as the gate reads them
+//! - [`source`]: Rust source without its comments and strings
+//!
 //! **Invariant**: a check starts what it needs and ends it; ports are free ones, folders are temporary.
+
+pub mod source;
+pub mod workspace;
 
 use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader};

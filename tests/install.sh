@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# Installs what the tests talk to: DICOM tools from Debian, pydicom and highdicom into a virtual environment, buf from npm.
+# Everything but the Debian packages goes below target/. Says nothing where all of it is there already.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+say() { echo "install: $*" >&2; }
+
+# Each of these is a Debian package and a command by which it is known to be there.
+missing=()
+while read -r package command; do
+  command -v "$command" >/dev/null || missing+=("$package")
+done <<'END'
+dcmtk dsrdump
+dicom3tools dciodvfy
+npm npm
+END
+python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+
+if [ ${#missing[@]} -gt 0 ]; then
+  if ! command -v apt-get >/dev/null; then
+    say "not a Debian system: install ${missing[*]} (or what they are called here) and run this again"
+    exit 1
+  fi
+  root=()
+  [ "$(id -u)" = 0 ] || root=(sudo)
+  say "Debian packages: ${missing[*]}"
+  install=("${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}")
+  log=$(mktemp)
+  # A package list that was never fetched, or a mirror that hiccups, is worth one second try.
+  if ! { "${install[@]}" || { "${root[@]}" apt-get update -qq && "${install[@]}"; }; } >"$log" 2>&1; then
+    cat "$log" >&2
+    exit 1
+  fi
+  rm -f "$log"
+fi
+
+python=target/python/bin/python
+if ! "$python" -c 'import highdicom, pydicom' 2>/dev/null || ! cmp -s tests/requirements.txt target/python/requirements.txt; then
+  say "Python packages, into target/python"
+  python3 -m venv target/python
+  "$python" -m pip install --quiet --disable-pip-version-check --requirement tests/requirements.txt
+  cp tests/requirements.txt target/python/requirements.txt
+fi
+
+buf_version=1.75.0
+if [ "$(target/node/node_modules/.bin/buf --version 2>/dev/null)" != "$buf_version" ]; then
+  say "buf, into target/node"
+  mkdir -p target/node
+  npm install --prefix target/node --silent --no-audit --no-fund --no-save "@bufbuild/buf@$buf_version"
+fi
