@@ -5,8 +5,8 @@
     codec_goldens.py           writes codec_goldens.tsv with decoders that are not ours
 
 Needs numpy, pydicom, pyjpegls (CharLS), pillow and imagecodecs (libjpeg-turbo), and DCMTK
-(dcmdjpls, dcmdjpeg, dcmdrle, dcmcjpls). Files of the corpus beside the repository are added where
-it is there. A digest is SHA-256 over the samples as little-endian 16-bit numbers, those of a pixel
+(dcmdjpls, dcmdjpeg, dcmdrle, dcmcjpls). DICOM files come from tests/data/dicom and from the collection beside
+the repository, where that is there. A digest is SHA-256 over the samples as little-endian 16-bit numbers, those of a pixel
 side by side, without a colour transform.
 """
 
@@ -26,7 +26,8 @@ from PIL import Image
 from pydicom.encaps import generate_frames
 
 HERE = Path(__file__).resolve().parent
-CORPUS = HERE.parents[3] / "shared" / "data" / "dicom"
+# The samples of the repository, and the larger collection beside it that they are taken from.
+SAMPLES = [HERE.parents[2] / "tests" / "data" / "dicom", HERE.parents[3] / "shared" / "data" / "dicom"]
 DCMTK = {"jpegls": ["dcmdjpls"], "jpeg": ["dcmdjpeg", "+cn"], "rle": ["dcmdrle"]}
 CODECS = {"80": "jpegls", "81": "jpegls", "50": "jpeg", "51": "jpeg", "53": "jpeg", "55": "jpeg"}
 
@@ -189,13 +190,14 @@ def goldens():
     rows = []
     for path in sorted((HERE / "codec").iterdir()):
         codec = "jpegls" if path.suffix == ".jls" else "jpeg"
-        rows.append(row(f"data/codec/{path.name}", codec, *samples_of_codestream(path)))
-    for root, prefix in ((HERE / "dicom", "data/dicom"), (CORPUS, "corpus")):
+        rows.append(row(f"codec/{path.name}", codec, *samples_of_codestream(path)))
+    found = {}
+    for root in SAMPLES:
         for path, codec, ds in dicom_files(root):
-            if root == CORPUS and (HERE / "dicom" / path.name).exists():
-                continue
-            pixels = samples_of_dicom(path, codec)
-            rows.append(row(f"{prefix}/{path.relative_to(root)}", codec, pixels, coded_bits(path, ds)))
+            name = f"dicom/{path.relative_to(root)}"
+            if name not in found:
+                found[name] = row(name, codec, samples_of_dicom(path, codec), coded_bits(path, ds))
+    rows += [found[name] for name in sorted(found)]
     header = ["file", "codec", "width", "height", "components", "bits", "sha256"]
     lines = ["\t".join(map(str, fields)) for fields in [header, *rows]]
     (HERE / "codec_goldens.tsv").write_text("\n".join(lines) + "\n")

@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn signed_numbers_have_their_sign_in_the_first_bit() {
-        let data = [0b000_111_01, 0b1_0000000];
+        let data = [0b0001_1101, 0b1000_0000];
         let mut bits = BitReader::new(&data, 0);
         assert_eq!(signed(&mut bits, 3), Ok(-7));
         assert_eq!(signed(&mut bits, 3), Ok(7));
