@@ -1,14 +1,33 @@
 //! Everything between the PACS and the queue, and back.
 //!
 //! # Layout
-//! - [`queue`]: the rules of the queue: order, retries, limits (pure)
-//! - [`store`]: where studies, jobs, leases and drafts are recorded
-//! - [`report`]: drafts as JSON, HTML, text and DICOM SR (pure)
+//! - [`serve()`]: a running coordinator, from its [`CoordinatorConfig`]
+//! - [`grpc`]: `prelim.v1` over gRPC; [`service`]: what is done, whoever asks
+//! - [`intake`]: objects in, studies whole; [`partition`]: studies to jobs (pure)
+//! - [`queue`]: order, retries, limits (pure); [`dispatch`]: jobs to workers and back
+//! - [`merge`]: findings to a draft (pure); [`drafting`]: drafts made and fetched; `pictures`: their key images
+//! - [`report`]: a draft as JSON, HTML, text and DICOM SR (pure)
+//! - [`store`]: where studies, jobs, leases and drafts are recorded; [`bytes`]: objects and reports, by digest
 //! - [`clock`]: time, as an argument
 //!
-//! **Invariant**: the coordinator knows no model and no pixels beyond key images; workers are spoken to by gRPC only.
+//! **Invariant**: the coordinator knows no model; the only pixels it touches are those of key images.
+//! **Invariant**: workers are spoken to by gRPC only.
 
+pub mod bytes;
 pub mod clock;
+pub mod config;
+pub mod dispatch;
+pub mod drafting;
+pub mod grpc;
+pub mod intake;
+pub mod merge;
+pub mod partition;
+mod pictures;
 pub mod queue;
 pub mod report;
+mod serve;
+pub mod service;
 pub mod store;
+
+pub use config::CoordinatorConfig;
+pub use serve::{Listeners, Opened, ServeError, open, serve};

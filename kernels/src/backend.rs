@@ -1,8 +1,8 @@
 //! The boundary between the model and the arithmetic.
 
 use crate::args::{
-    AddRmsNorm, Attend, AttendPatches, AveragePool, CacheShape, Embed, Geglu, LayerNorm, Linear, PatchEmbed,
-    PlaceRows, RmsNorm, Span, StoreKeysValues,
+    AddRmsNorm, Attend, AttendPatches, AveragePool, CacheShape, Embed, Geglu, LayerNorm, Linear, PatchEmbed, PlaceRows,
+    RmsNorm, Span, StoreKeysValues,
 };
 use crate::weights::{Storage, WeightView};
 

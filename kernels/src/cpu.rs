@@ -26,8 +26,8 @@ mod work;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::args::{
-    AddRmsNorm, Attend, AttendPatches, AveragePool, CacheShape, Embed, Geglu, LayerNorm, Linear, PatchEmbed,
-    PlaceRows, RmsNorm, Rows, Span, StoreKeysValues,
+    AddRmsNorm, Attend, AttendPatches, AveragePool, CacheShape, Embed, Geglu, LayerNorm, Linear, PatchEmbed, PlaceRows,
+    RmsNorm, Rows, Span, StoreKeysValues,
 };
 use crate::backend::{Backend, DeviceError};
 use crate::host::HostPlan;
@@ -122,12 +122,7 @@ impl Backend for Cpu {
         Ok(Packed::stack(parts, storage))
     }
 
-    fn gated(
-        &self,
-        gate: WeightView<'_>,
-        up: WeightView<'_>,
-        storage: Storage,
-    ) -> Result<PackedGated, DeviceError> {
+    fn gated(&self, gate: WeightView<'_>, up: WeightView<'_>, storage: Storage) -> Result<PackedGated, DeviceError> {
         Ok(PackedGated::interleave(gate, up, storage))
     }
 

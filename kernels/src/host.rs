@@ -47,13 +47,8 @@ impl HostPlan {
                     assert!(span.start <= image.start && image.end <= end, "image {image:?} is cut by a chunk");
                     image_end[image.start - span.start..image.end - span.start].fill(image.end);
                 }
-                let laid = HostSpan {
-                    row,
-                    start: span.start,
-                    tokens: span.tokens,
-                    blocks: span.blocks.to_vec(),
-                    image_end,
-                };
+                let laid =
+                    HostSpan { row, start: span.start, tokens: span.tokens, blocks: span.blocks.to_vec(), image_end };
                 row += span.tokens;
                 laid
             })

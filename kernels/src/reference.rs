@@ -8,8 +8,8 @@ mod norm;
 mod vision;
 
 use crate::args::{
-    AddRmsNorm, Attend, AttendPatches, AveragePool, CacheShape, Embed, Geglu, LayerNorm, Linear, PatchEmbed,
-    PlaceRows, RmsNorm, Span, StoreKeysValues, Then,
+    AddRmsNorm, Attend, AttendPatches, AveragePool, CacheShape, Embed, Geglu, LayerNorm, Linear, PatchEmbed, PlaceRows,
+    RmsNorm, Span, StoreKeysValues, Then,
 };
 use crate::backend::{Backend, DeviceError};
 use crate::host::HostPlan;
@@ -95,12 +95,7 @@ impl Backend for Reference {
         Ok(Dense::stack(parts, storage))
     }
 
-    fn gated(
-        &self,
-        gate: WeightView<'_>,
-        up: WeightView<'_>,
-        storage: Storage,
-    ) -> Result<(Dense, Dense), DeviceError> {
+    fn gated(&self, gate: WeightView<'_>, up: WeightView<'_>, storage: Storage) -> Result<(Dense, Dense), DeviceError> {
         Ok((Dense::stack(&[gate], storage), Dense::stack(&[up], storage)))
     }
 

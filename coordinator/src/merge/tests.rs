@@ -1,72 +1,99 @@
-//! Merges of small, known readings.
+//! Tables of readings and the drafts that they come to.
 
-use prelim_proto::finding::{Evidence, ImageBox, Laterality};
+use prelim_proto::finding::{Evidence, ImageBox, Laterality, Severity};
 use prelim_proto::ids::{Digest, JobId, Uid};
-use prelim_proto::image::Plane;
+use prelim_proto::image::{ImageAttributes, Plane};
 use prelim_proto::job::{ImageRef, ImageRole, JobCost};
-use prelim_proto::study::{Priority, StudyAttributes, StudyState};
+use prelim_proto::report::Urgency;
+use prelim_proto::study::{Instance, Priority, Series, StudyAttributes, StudyState, UnreadReason};
+use prelim_proto::vocabulary::FindingCode::{self, *};
 
 use super::*;
+
+const SLICES: u32 = 12;
 
 fn uid(text: &str) -> Uid {
     Uid::parse(text).unwrap()
 }
 
+fn instance(name: &str) -> Instance {
+    Instance {
+        uid: uid(name),
+        sop_class: uid("1.2.840.10008.5.1.4.1.1.2"),
+        transfer_syntax: uid("1.2.840.10008.1.2.1"),
+        digest: Digest::from_bytes(&[1; 32]),
+        size_bytes: 1,
+        number: None,
+        source_name: None,
+        image: Some(ImageAttributes { rows: 500, columns: 500, frames: 1, ..ImageAttributes::default() }),
+    }
+}
+
+/// A study of two views (series 1) and two CT stacks (series 2 and 3) of the same slices.
 fn study() -> Study {
+    let series = |number: u32, modality: &str, instances: u32| Series {
+        uid: uid(&format!("1.{number}")),
+        modality: modality.into(),
+        description: String::new(),
+        number: Some(number as i32),
+        instances: (1..=instances).map(|n| instance(&format!("1.{number}.{n}"))).collect(),
+    };
     Study {
-        uid: uid("1.2"),
+        uid: uid("1"),
         state: StudyState::Reading,
         state_reason: None,
         priority: Priority::Routine,
         received_at_ms: 0,
         updated_at_ms: 0,
         attributes: StudyAttributes::default(),
-        series: Vec::new(),
+        series: vec![series(1, "DX", 2), series(2, "CT", SLICES), series(3, "CT", SLICES)],
         unread: Vec::new(),
         partition_notes: Vec::new(),
-        jobs_total: 1,
-        jobs_finished: 1,
+        jobs_total: 2,
+        jobs_finished: 2,
     }
 }
 
-/// A CT job over slices `first..last`, 5 mm apart.
-fn slab(number: u32, first: u32, last: u32) -> JobSpec {
-    let image = |slice: u32| ImageRef {
-        instance: uid(&format!("1.2.3.{slice}")),
-        series: uid("1.2.3"),
+/// Job `number`: the images of a series from `first` to `last`, CT slices `spacing_mm` apart.
+fn job(number: u32, series: u32, first: u32, last: u32, spacing_mm: f64) -> JobSpec {
+    let kind = if series == 1 { ImageKind::Xray } else { ImageKind::Ct };
+    let image = |n: u32| ImageRef {
+        instance: uid(&format!("1.{series}.{n}")),
+        series: uid(&format!("1.{series}")),
         frame: 1,
-        digest: Digest::from_bytes(&[0; 32]),
+        digest: Digest::from_bytes(&[1; 32]),
         size_bytes: 1,
         role: ImageRole::Read,
-        plane: Some(Plane {
-            position_mm: [0.0, 0.0, f64::from(slice) * 5.0],
+        plane: (kind == ImageKind::Ct).then(|| Plane {
+            position_mm: [0.0, 0.0, f64::from(n) * spacing_mm],
             row: [1.0, 0.0, 0.0],
             column: [0.0, 1.0, 0.0],
         }),
-        pixel_spacing_mm: Some((1.0, 1.0)),
-        label: String::new(),
+        pixel_spacing_mm: Some((0.8, 0.8)),
+        label: if n == 1 { "PA".into() } else { "lateral".into() },
     };
     JobSpec {
-        id: JobId::new(uid("1.2"), number),
-        kind: JobKind::Read(ImageKind::Ct),
-        images: (first..last).map(image).collect(),
+        id: JobId::new(uid("1"), number),
+        kind: JobKind::Read(kind),
+        images: (first..=last).map(image).collect(),
         body_part: Some("CHEST".into()),
         priority: Priority::Routine,
     }
 }
 
-fn seen(code: FindingCode, side: Laterality, slice: u32, left: f32, confidence: f32) -> Finding {
+/// A finding on image `image` of series `series`, its box a tenth of the image wide with its left edge at `left`.
+fn seen(code: FindingCode, side: Option<Laterality>, series: u32, image: u32, left: f32, confidence: f32) -> Finding {
     Finding {
         code,
         presence: Presence::Present,
-        laterality: Some(side),
+        laterality: side,
         zone: None,
         severity: None,
-        size_mm: Some(20.0),
+        size_mm: None,
         confidence,
         evidence: vec![Evidence {
-            instance: uid(&format!("1.2.3.{slice}")),
-            series: uid("1.2.3"),
+            instance: uid(&format!("1.{series}.{image}")),
+            series: uid(&format!("1.{series}")),
             frame: 1,
             bounds: ImageBox::new(0.4, left, 0.5, left + 0.1),
             confidence,
@@ -77,13 +104,13 @@ fn seen(code: FindingCode, side: Laterality, slice: u32, left: f32, confidence: 
 fn outcome(findings: Vec<Finding>) -> JobOutcome {
     JobOutcome {
         findings,
-        frames_read: 10,
+        frames_read: 1,
         unread: Vec::new(),
         truncated: false,
         limitations: Vec::new(),
         model: ModelProvenance {
-            name: "test model".into(),
-            digest: Digest::from_bytes(&[1; 32]),
+            name: "demo".into(),
+            digest: Digest::from_bytes(&[2; 32]),
             prompt_version: "1".into(),
             preprocess_version: "1".into(),
             arithmetic: "cpu f32".into(),
@@ -94,104 +121,238 @@ fn outcome(findings: Vec<Finding>) -> JobOutcome {
     }
 }
 
-fn draft(readings: &[Reading<'_>]) -> Report {
-    match merge(&study(), readings, 1) {
-        Merge::Draft(report) => *report,
-        Merge::NothingRead(reason) => panic!("no draft: {reason}"),
+fn draft(readings: &[(JobSpec, Result<JobOutcome, &str>)]) -> Report {
+    let readings: Vec<_> =
+        readings.iter().map(|(spec, end)| Reading { spec, end: end.as_ref().map_err(|why| *why) }).collect();
+    let Merge::Draft(report) = merge(&study(), &readings, 1) else { panic!("no draft") };
+    let mut reversed = readings.clone();
+    reversed.reverse();
+    assert_eq!(merge(&study(), &reversed, 1), Merge::Draft(report.clone()), "the order of jobs makes no difference");
+    for sentence in report.findings_text.iter().chain(&report.impression) {
+        for (index, finding) in report.findings.iter().enumerate() {
+            let named = sentence.text.to_lowercase().contains(finding.code.name());
+            assert!(!named || sentence.findings.contains(&(index as u32)) || is_namesake(&report, sentence, finding));
+        }
+    }
+    *report
+}
+
+/// Whether a sentence is about another finding of the same code.
+fn is_namesake(report: &Report, sentence: &prelim_proto::report::Sentence, finding: &Finding) -> bool {
+    sentence.findings.iter().any(|other| report.findings[*other as usize].code == finding.code)
+}
+
+/// Findings of one CT stack 5 mm apart, read in two slabs.
+fn ct(findings: Vec<Finding>) -> Report {
+    let (low, high): (Vec<_>, Vec<_>) = findings.into_iter().partition(|finding| {
+        let name = finding.evidence[0].instance.as_str();
+        name.rsplit('.').next().unwrap().parse::<u32>().unwrap() <= 6
+    });
+    draft(&[(job(0, 2, 1, 6, 5.0), Ok(outcome(low))), (job(1, 2, 7, SLICES, 5.0), Ok(outcome(high)))])
+}
+
+fn listed(report: &Report) -> Vec<(FindingCode, Option<Laterality>, usize)> {
+    report.findings.iter().map(|finding| (finding.code, finding.laterality, finding.evidence.len())).collect()
+}
+
+const LEFT: Option<Laterality> = Some(Laterality::Left);
+const RIGHT: Option<Laterality> = Some(Laterality::Right);
+
+#[test]
+fn what_neighbouring_slices_show_is_one_finding_also_across_slabs() {
+    let report = ct(vec![
+        seen(Nodule, LEFT, 2, 5, 0.2, 0.6),
+        seen(Nodule, LEFT, 2, 6, 0.22, 0.9),
+        // One slice missed, and the slab's border in between.
+        seen(Nodule, LEFT, 2, 8, 0.25, 0.7),
+    ]);
+    assert_eq!(listed(&report), [(Nodule, LEFT, 3)]);
+    let found = &report.findings[0];
+    assert_eq!(found.evidence[0].instance, uid("1.2.6"), "the surest image first");
+    assert!(found.confidence > 0.9 && found.confidence < 0.97, "{}", found.confidence);
+    assert_eq!(report.findings_text[0].text, "Left lung nodule.");
+    assert_eq!(report.technique, ["CT of the chest, 12 slices."]);
+}
+
+#[test]
+fn things_in_two_places_are_two_findings_and_a_side_has_one_effusion() {
+    let mut findings = Vec::new();
+    for slice in [3, 4] {
+        findings.push(seen(Nodule, LEFT, 2, slice, 0.1, 0.8));
+        findings.push(seen(Nodule, LEFT, 2, slice, 0.4, 0.7));
+        findings.push(seen(PleuralEffusion, RIGHT, 2, slice, 0.8, 0.9));
+    }
+    findings.extend([9, 10].map(|slice| seen(Nodule, LEFT, 2, slice, 0.1, 0.6)));
+    findings.extend([9, 10].map(|slice| seen(PleuralEffusion, RIGHT, 2, slice, 0.6, 0.9)));
+    let report = ct(findings);
+    assert_eq!(listed(&report), [(PleuralEffusion, RIGHT, 4), (Nodule, LEFT, 2), (Nodule, LEFT, 2), (Nodule, LEFT, 2)]);
+    assert!(report.findings[1..].is_sorted_by(|a, b| a.confidence >= b.confidence));
+}
+
+#[test]
+fn a_slip_on_one_slice_is_left_out_and_counted() {
+    let alone = |confidence| vec![seen(Nodule, LEFT, 2, 4, 0.2, confidence)];
+    let report = ct(alone(0.8));
+    assert_eq!(listed(&report), []);
+    assert!(report.limitations.iter().any(|text| text.starts_with("One observation on a single slice")));
+    assert_eq!(report.impression[0].text, "No finding on the images that were read.");
+    // Very sure, or too thick for a neighbour, or the only slice there is.
+    assert_eq!(listed(&ct(alone(0.98))), [(Nodule, LEFT, 1)]);
+    for (last, spacing_mm) in [(SLICES, 10.0), (4, 5.0)] {
+        let first = if last == 4 { 4 } else { 1 };
+        let report = draft(&[(job(0, 2, first, last, spacing_mm), Ok(outcome(alone(0.8))))]);
+        assert_eq!(listed(&report), [(Nodule, LEFT, 1)], "{spacing_mm}");
+    }
+    // Two slices that are not neighbours do not support each other.
+    let apart = ct(vec![seen(Pneumothorax, LEFT, 2, 2, 0.2, 0.8), seen(Pneumothorax, LEFT, 2, 9, 0.2, 0.8)]);
+    assert_eq!(listed(&apart), []);
+}
+
+#[test]
+fn two_reconstructions_of_one_place_give_one_finding_and_no_support() {
+    let both = |slices: &[u32]| {
+        let stack =
+            |series: u32| outcome(slices.iter().map(|slice| seen(Nodule, LEFT, series, *slice, 0.2, 0.8)).collect());
+        draft(&[(job(0, 2, 1, SLICES, 5.0), Ok(stack(2))), (job(1, 3, 1, SLICES, 5.0), Ok(stack(3)))])
+    };
+    assert_eq!(listed(&both(&[4, 5])), [(Nodule, LEFT, 4)]);
+    assert_eq!(listed(&both(&[4])), []);
+}
+
+#[test]
+fn a_mass_whose_ends_look_like_nodules_is_one_mass() {
+    let sized = |code, slice, size_mm| Finding { size_mm: Some(size_mm), ..seen(code, LEFT, 2, slice, 0.2, 0.8) };
+    let report = ct(vec![sized(Nodule, 3, 20.0), sized(Nodule, 4, 28.0), sized(Mass, 5, 41.0), sized(Nodule, 6, 25.0)]);
+    assert_eq!(listed(&report), [(Mass, LEFT, 4)]);
+    assert_eq!(report.findings_text[0].text, "Left lung mass, 41 mm.");
+    // Near 30 mm the model's word counts more than the measure.
+    let report = ct(vec![sized(Nodule, 3, 26.0), sized(Nodule, 4, 31.0), sized(Mass, 5, 29.0)]);
+    assert_eq!(listed(&report), [(Nodule, LEFT, 3)]);
+}
+
+#[test]
+fn the_side_of_a_thing_in_one_place_is_that_of_most_weight() {
+    let report = ct(vec![
+        seen(Consolidation, LEFT, 2, 3, 0.2, 0.9),
+        seen(Consolidation, LEFT, 2, 4, 0.2, 0.9),
+        seen(Consolidation, RIGHT, 2, 5, 0.2, 0.5),
+    ]);
+    assert_eq!(listed(&report), [(Consolidation, LEFT, 3)]);
+}
+
+#[test]
+fn views_of_one_thing_are_joined_and_two_boxes_on_a_view_are_two_things() {
+    let views = |findings| draft(&[(job(0, 1, 1, 2, 0.0), Ok(outcome(findings)))]);
+    let report = views(vec![
+        seen(PleuralEffusion, LEFT, 1, 1, 0.7, 0.9),
+        seen(PleuralEffusion, None, 1, 2, 0.2, 0.6),
+        seen(Nodule, RIGHT, 1, 1, 0.1, 0.7),
+        seen(Nodule, RIGHT, 1, 1, 0.4, 0.6),
+        seen(Cardiomegaly, None, 1, 1, 0.4, 0.9),
+    ]);
+    assert_eq!(
+        listed(&report),
+        [(PleuralEffusion, LEFT, 2), (Nodule, RIGHT, 1), (Nodule, RIGHT, 1), (Cardiomegaly, None, 1)]
+    );
+    assert_eq!(report.technique, ["Radiography of the chest, 2 views (PA, lateral)."]);
+    assert_eq!(report.findings[3].confidence, 0.9, "one image alone keeps its confidence");
+    let both = views(vec![seen(PleuralEffusion, LEFT, 1, 1, 0.7, 0.9), seen(PleuralEffusion, RIGHT, 1, 1, 0.1, 0.9)]);
+    assert_eq!(listed(&both), [(PleuralEffusion, LEFT, 1), (PleuralEffusion, RIGHT, 1)]);
+}
+
+#[test]
+fn the_best_image_is_the_one_that_shows_most_among_the_sure_ones() {
+    let mut wide = seen(PleuralEffusion, LEFT, 2, 4, 0.2, 0.88);
+    wide.evidence[0].bounds = ImageBox::new(0.1, 0.1, 0.9, 0.5);
+    let mut unsure = seen(PleuralEffusion, LEFT, 2, 5, 0.2, 0.5);
+    unsure.evidence[0].bounds = ImageBox::new(0.0, 0.0, 1.0, 1.0);
+    let mut findings: Vec<_> = (6..=12).map(|slice| seen(PleuralEffusion, LEFT, 2, slice, 0.2, 0.8)).collect();
+    findings.extend([seen(PleuralEffusion, LEFT, 2, 3, 0.2, 0.9), wide, unsure]);
+    let report = ct(findings);
+    let images: Vec<_> = report.findings[0].evidence.iter().map(|e| e.instance.as_str()).collect();
+    assert_eq!((images.len(), &images[..2]), (combine::MAX_EVIDENCE, &["1.2.4", "1.2.3"][..]));
+}
+
+#[test]
+fn the_gravest_finding_sets_the_urgency_and_leads_the_impression() {
+    let with = |code, severity| Finding { severity, ..seen(code, LEFT, 1, 1, 0.2, 0.9) };
+    for (findings, urgency, first) in [
+        (vec![with(Nodule, None), with(Pacemaker, None)], Urgency::Routine, "Left lung nodule."),
+        (
+            vec![with(PleuralEffusion, Some(Severity::Small)), with(Pneumothorax, Some(Severity::Small))],
+            Urgency::Urgent,
+            "Small left pneumothorax. Urgent: to be seen the same day.",
+        ),
+        (
+            vec![with(Cardiomegaly, None), with(Pneumothorax, Some(Severity::Large))],
+            Urgency::Critical,
+            "Large left pneumothorax. Critical: to be seen at once.",
+        ),
+        (
+            vec![with(PleuralEffusion, Some(Severity::Large))],
+            Urgency::Urgent,
+            "Large left pleural effusion. Urgent: to be seen the same day.",
+        ),
+    ] {
+        let report = draft(&[(job(0, 1, 1, 1, 0.0), Ok(outcome(findings)))]);
+        assert_eq!((report.urgency, report.impression[0].text.as_str()), (urgency, first));
     }
 }
 
-use FindingCode::{Nodule, PleuralEffusion, Pneumothorax};
-use Laterality::{Left, Right};
-
 #[test]
-fn a_thing_on_neighbouring_slices_is_one_finding() {
-    let spec = slab(0, 0, 10);
-    let read = outcome(vec![seen(Nodule, Left, 4, 0.6, 0.8), seen(Nodule, Left, 5, 0.61, 0.9), seen(Nodule, Left, 6, 0.6, 0.7)]);
-    let report = draft(&[Reading { spec: &spec, end: Ok(&read) }]);
-    assert_eq!(report.findings.len(), 1);
-    assert_eq!(report.findings[0].evidence.len(), 3);
-    assert!((report.findings[0].confidence - (0.9 + 0.1 * 0.4)).abs() < 1e-6);
-    assert_eq!(report.impression[0].findings, [0]);
-}
-
-#[test]
-fn nodules_in_two_places_are_two_findings() {
-    let spec = slab(0, 0, 20);
-    let two = |slice, left| [seen(Nodule, Left, slice, left, 0.8), seen(Nodule, Left, slice + 1, left, 0.8)];
-    let read = outcome([two(2, 0.6), two(2, 0.8), two(12, 0.6)].concat());
-    let report = draft(&[Reading { spec: &spec, end: Ok(&read) }]);
-    assert_eq!(report.findings.len(), 3);
-}
-
-#[test]
-fn an_effusion_is_one_finding_a_side_wherever_it_is_seen() {
-    let spec = slab(0, 0, 20);
-    let at = |side, slice| seen(PleuralEffusion, side, slice, 0.5, 0.8);
-    let read = outcome(vec![at(Left, 2), at(Left, 3), at(Left, 9), at(Right, 5), at(Right, 6)]);
-    let report = draft(&[Reading { spec: &spec, end: Ok(&read) }]);
-    let sides: Vec<_> = report.findings.iter().map(|finding| finding.laterality).collect();
-    assert_eq!(sides, [Some(Left), Some(Right)]);
-}
-
-#[test]
-fn a_slip_on_a_single_slice_is_left_out() {
-    let spec = slab(0, 0, 10);
-    let slip = outcome(vec![seen(Nodule, Left, 4, 0.6, 0.99)]);
-    assert!(draft(&[Reading { spec: &spec, end: Ok(&slip) }]).findings.is_empty());
-    // Something smaller than the distance of two slices can be on one only.
-    let mut small = slip;
-    small.findings[0].size_mm = Some(4.0);
-    assert_eq!(draft(&[Reading { spec: &spec, end: Ok(&small) }]).findings.len(), 1);
-}
-
-#[test]
-fn a_thing_across_two_slabs_is_one_finding_in_whatever_order_the_jobs_end() {
-    let (first, second) = (slab(0, 0, 6), slab(1, 4, 10));
-    let one = outcome(vec![seen(Nodule, Left, 5, 0.6, 0.8)]);
-    let other = outcome(vec![seen(Nodule, Left, 6, 0.6, 0.9)]);
-    let readings = [Reading { spec: &first, end: Ok(&one) }, Reading { spec: &second, end: Ok(&other) }];
-    let report = draft(&readings);
-    assert_eq!(report.findings.len(), 1);
-    assert_eq!(draft(&[readings[1], readings[0]]), report);
+fn uncertain_and_absent_findings_are_said_as_such() {
+    let with = |code, presence| Finding { presence, ..seen(code, None, 1, 1, 0.2, 0.4) };
+    let report = draft(&[(
+        job(0, 1, 1, 1, 0.0),
+        Ok(outcome(vec![
+            with(Pneumothorax, Presence::Absent),
+            with(Fracture, Presence::Uncertain),
+            with(Nodule, Presence::Absent),
+            seen(Nodule, LEFT, 1, 1, 0.2, 0.9),
+        ])),
+    )]);
+    let texts: Vec<_> = report.findings_text.iter().map(|sentence| sentence.text.as_str()).collect();
+    assert_eq!(texts, ["Left lung nodule.", "Possible fracture.", "No pneumothorax."]);
+    assert_eq!((report.impression.len(), report.urgency), (2, Urgency::Routine));
 }
 
 #[test]
 fn a_dead_job_leaves_a_partial_draft_that_names_what_was_not_read() {
-    let (first, second) = (slab(0, 0, 2), slab(1, 2, 4));
-    let read = outcome(vec![]);
-    let report =
-        draft(&[Reading { spec: &first, end: Ok(&read) }, Reading { spec: &second, end: Err("the worker died 5 times") }]);
+    let report = draft(&[
+        (job(0, 2, 1, 6, 5.0), Ok(outcome(Vec::new()))),
+        (job(1, 2, 7, SLICES, 5.0), Err("the worker ran out of memory")),
+    ]);
     assert!(report.partial);
-    assert_eq!(report.unread.len(), 2);
-    assert!(report.unread[0].detail.contains("the worker died 5 times"));
-    assert!(report.limitations.iter().any(|text| text.starts_with("1 of 2 jobs were given up")));
+    assert_eq!(report.unread.len(), 6);
+    assert_eq!(report.unread[0].reason, UnreadReason::JobDead);
+    assert_eq!(report.unread[0].detail, "reading was given up: the worker ran out of memory");
+    assert!(
+        report
+            .limitations
+            .contains(&"The draft is partial: 6 images were not read, for the reasons listed.".to_owned())
+    );
+    assert_eq!(report.impression[0].text, "No finding on the part of the study that was read.");
 }
 
 #[test]
-fn no_image_read_is_no_draft() {
-    let spec = slab(0, 0, 1);
-    let reason = merge(&study(), &[Reading { spec: &spec, end: Err("decoder crashed") }], 1);
-    assert_eq!(reason, Merge::NothingRead("the job was given up: decoder crashed".into()));
+fn with_no_image_read_there_is_no_draft() {
+    let corrupt = Unread {
+        instance: uid("1.1.1"),
+        frame: None,
+        reason: UnreadReason::Corrupt,
+        detail: "pixel data ends early".into(),
+    };
+    let nothing = JobOutcome { frames_read: 0, unread: vec![corrupt.clone()], ..outcome(Vec::new()) };
+    let spec = job(0, 1, 1, 1, 0.0);
+    let got = merge(&study(), &[Reading { spec: &spec, end: Ok(&nothing) }], 1);
+    let reason = "no image of the study could be read: pixel data ends early".to_owned();
+    assert_eq!(got, Merge::NothingRead { reason, unread: vec![corrupt] });
 }
 
 #[test]
-fn a_demonstration_says_so_and_an_empty_list_is_not_called_normal() {
-    let spec = slab(0, 0, 10);
-    let read = outcome(vec![]);
-    let report = draft(&[Reading { spec: &spec, end: Ok(&read) }]);
+fn a_demonstration_says_so_first_and_provenance_is_listed_once() {
+    let report = ct(Vec::new());
     assert!(report.limitations[0].contains("demonstration"));
-    assert_eq!(report.impression[0].text, "No finding among those that the model can name.");
+    assert_eq!((report.models.len(), report.kinds.as_slice()), (1, &[ImageKind::Ct][..]));
     assert_eq!(report.statement, UNSIGNED_DRAFT_STATEMENT);
-}
-
-#[test]
-fn the_gravest_finding_sets_the_urgency() {
-    let spec = slab(0, 0, 10);
-    let mut findings = vec![seen(Pneumothorax, Left, 4, 0.6, 0.9), seen(Pneumothorax, Left, 5, 0.6, 0.9)];
-    let plain = outcome(findings.clone());
-    assert_eq!(draft(&[Reading { spec: &spec, end: Ok(&plain) }]).urgency, Urgency::Urgent);
-    findings[0].severity = Some(Severity::Large);
-    let large = outcome(findings);
-    assert_eq!(draft(&[Reading { spec: &spec, end: Ok(&large) }]).urgency, Urgency::Critical);
 }

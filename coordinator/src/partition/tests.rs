@@ -1,4 +1,4 @@
-//! Partitions of small, known studies.
+//! Tables of studies and what becomes of them.
 
 use prelim_proto::ids::{Digest, Uid};
 use prelim_proto::image::Plane;
@@ -10,12 +10,33 @@ fn uid(text: &str) -> Uid {
     Uid::parse(text).unwrap()
 }
 
+/// A series of `modality` with the given images.
+fn series(number: i32, modality: &str, description: &str, images: Vec<ImageAttributes>) -> Series {
+    let instance = |(index, image): (usize, ImageAttributes)| Instance {
+        uid: uid(&format!("1.2.{number}.{}", index + 1)),
+        sop_class: uid("1.2.840.10008.5.1.4.1.1.2"),
+        transfer_syntax: uid("1.2.840.10008.1.2.1"),
+        digest: Digest::from_bytes(&[number as u8; 32]),
+        size_bytes: 1,
+        number: Some(index as i32 + 1),
+        source_name: None,
+        image: Some(image),
+    };
+    Series {
+        uid: uid(&format!("1.2.{number}")),
+        modality: modality.into(),
+        description: description.into(),
+        number: Some(number),
+        instances: images.into_iter().enumerate().map(instance).collect(),
+    }
+}
+
 fn study(series: Vec<Series>) -> Study {
     Study {
         uid: uid("1.2"),
         state: StudyState::Complete,
         state_reason: None,
-        priority: Priority::Urgent,
+        priority: Priority::Routine,
         received_at_ms: 0,
         updated_at_ms: 0,
         attributes: StudyAttributes::default(),
@@ -27,157 +48,252 @@ fn study(series: Vec<Series>) -> Study {
     }
 }
 
-fn series(number: i32, modality: &str, images: Vec<Option<ImageAttributes>>) -> Series {
-    let instance = |(index, image)| Instance {
-        uid: uid(&format!("1.2.{number}.{index}")),
-        sop_class: uid("1.2.840.10008.5.1.4.1.1.2"),
-        transfer_syntax: uid("1.2.840.10008.1.2.1"),
-        digest: Digest::from_bytes(&[number as u8; 32]),
-        size_bytes: 1,
-        number: Some(index as i32),
-        source_name: None,
-        image,
-    };
-    Series {
-        uid: uid(&format!("1.2.{number}")),
-        modality: modality.into(),
-        description: String::new(),
-        number: Some(number),
-        instances: images.into_iter().enumerate().map(instance).collect(),
-    }
-}
-
-fn image(kind: &str) -> ImageAttributes {
+fn view(position: &str) -> ImageAttributes {
     ImageAttributes {
-        rows: 8,
-        columns: 8,
+        rows: 100,
+        columns: 100,
         frames: 1,
-        photometric: "MONOCHROME2".into(),
-        image_type: kind.split('\\').map(str::to_owned).collect(),
         body_part: Some("CHEST".into()),
+        view_position: (!position.is_empty()).then(|| position.into()),
         ..ImageAttributes::default()
     }
 }
 
-fn slice(z: f64) -> Option<ImageAttributes> {
-    let plane = Plane { position_mm: [0.0, 0.0, z], row: [1.0, 0.0, 0.0], column: [0.0, 1.0, 0.0] };
-    let frame_of_reference = Some("1.9".to_owned());
-    Some(ImageAttributes { planes: vec![plane], frame_of_reference, ..image("ORIGINAL\\PRIMARY\\AXIAL") })
-}
-
-fn view(position: &str) -> Option<ImageAttributes> {
-    Some(ImageAttributes { view_position: Some(position.into()), ..image("ORIGINAL\\PRIMARY") })
-}
-
-/// Every image is in a job to be read, or unread with a reason, and in one of them only.
-fn check_nothing_is_lost(study: &Study, partition: &Partition) {
-    for instance in study.series.iter().flat_map(|series| &series.instances) {
-        let read = partition
-            .jobs
-            .iter()
-            .flat_map(|job| &job.images)
-            .filter(|image| image.role == ImageRole::Read && image.instance == instance.uid)
-            .count();
-        let unread = partition.unread.iter().filter(|unread| unread.instance == instance.uid).count();
-        let frames = instance.image.as_ref().map_or(1, |image| image.frames.max(1) as usize);
-        assert!(read + unread >= 1 && read <= frames, "{}: read {read}, unread {unread}", instance.uid);
+/// An axial slice at `z` mm.
+fn slice(z: f64) -> ImageAttributes {
+    ImageAttributes {
+        body_part: Some("CHEST".into()),
+        image_type: ["ORIGINAL", "PRIMARY", "AXIAL"].map(String::from).to_vec(),
+        frame_of_reference: Some("1.9".into()),
+        planes: vec![Plane { position_mm: [0.0, 0.0, z], row: [1.0, 0.0, 0.0], column: [0.0, 1.0, 0.0] }],
+        pixel_spacing_mm: Some((0.7, 0.7)),
+        ..view("")
     }
 }
 
-fn parted(series: Vec<Series>) -> Partition {
-    let study = study(series);
-    let partition = partition(&study, &PartitionLimits::default());
-    check_nothing_is_lost(&study, &partition);
-    assert!(partition.jobs.iter().enumerate().all(|(i, job)| job.id.number() as usize == i));
-    partition
+fn stack(slices: u32, spacing_mm: f64, change: impl Fn(&mut ImageAttributes)) -> Vec<ImageAttributes> {
+    (0..slices)
+        .map(|n| {
+            let mut image = slice(f64::from(n) * spacing_mm);
+            change(&mut image);
+            image
+        })
+        .collect()
 }
 
-#[test]
-fn the_views_of_an_xray_study_are_one_job_frontal_first() {
-    let partition = parted(vec![series(1, "DX", vec![view("LL"), view("PA")])]);
-    assert_eq!(partition.jobs.len(), 1);
-    let labels: Vec<_> = partition.jobs[0].images.iter().map(|image| image.label.as_str()).collect();
-    assert_eq!(labels, ["PA", "lateral"]);
-    assert_eq!(partition.jobs[0].priority, Priority::Urgent);
-    assert_eq!(partition.jobs[0].body_part.as_deref(), Some("CHEST"));
-}
+const LIMITS: PartitionLimits =
+    PartitionLimits { max_views_per_job: 3, slab_slices: 4, slab_overlap_slices: 1, max_frames_per_study: 30 };
 
-#[test]
-fn too_many_views_are_a_job_each_with_context() {
-    let partition = parted(vec![series(1, "CR", (0..6).map(|_| view("PA")).collect())]);
-    assert_eq!(partition.jobs.len(), 6);
-    for job in &partition.jobs {
-        assert_eq!(job.images.len(), 4);
-        assert_eq!(job.images.iter().filter(|image| image.role == ImageRole::Read).count(), 1);
-    }
-}
-
-#[test]
-fn a_cine_is_read_at_three_stills() {
-    let cine = ImageAttributes { frames: 100, ..image("ORIGINAL\\PRIMARY") };
-    let partition = parted(vec![series(1, "XA", vec![Some(cine)])]);
-    let frames: Vec<_> = partition.jobs[0].images.iter().map(|image| image.frame).collect();
-    assert_eq!(frames, [1, 50, 100]);
-}
-
-#[test]
-fn slabs_are_even_overlap_and_follow_the_patient_not_the_numbers() {
-    // Numbered from the head down.
-    let partition = parted(vec![series(1, "CT", (0..33).map(|i| slice(-5.0 * f64::from(i))).collect())]);
-    assert_eq!(partition.jobs.len(), 3);
-    for (job, shown) in partition.jobs.iter().zip([12, 13, 12]) {
-        assert_eq!(job.images.len(), shown);
-        assert_eq!(job.images.iter().filter(|image| image.role == ImageRole::Read).count(), 11);
-        let z: Vec<f64> = job.images.iter().map(|image| image.plane.unwrap().position_mm[2]).collect();
-        assert!(z.is_sorted(), "{z:?}");
-    }
-    assert_eq!(partition.jobs[0].images[0].label, "slice 1 of 33");
-}
-
-#[test]
-fn localizers_dose_sheets_and_derived_copies_are_left_with_their_reason() {
-    let odd = ["ORIGINAL\\PRIMARY\\LOCALIZER", "DERIVED\\SECONDARY\\DOSE_INFO", "DERIVED\\SECONDARY\\AXIAL"];
-    let partition = parted(vec![series(1, "CT", odd.iter().map(|kind| Some(image(kind))).chain([slice(0.0)]).collect())]);
-    assert_eq!(partition.jobs.len(), 1);
-    let reasons: Vec<_> = partition.unread.iter().map(|unread| unread.detail.as_str()).collect();
-    assert_eq!(reasons, ["localizer", "dose sheet or screen save", "derived copy"]);
-}
-
-#[test]
-fn of_two_reconstructions_the_soft_one_is_read() {
-    let kernel = |name: &str, count: i32| {
-        let one = |i| slice(f64::from(i)).map(|s| ImageAttributes { convolution_kernel: Some(name.into()), ..s });
-        (0..count).map(one).collect()
+/// Each job as text: read images by the last parts of their UID, context images in brackets.
+fn jobs(result: &Partition) -> Vec<String> {
+    let image = |image: &ImageRef| {
+        let name = image.instance.as_str().trim_start_matches("1.2.");
+        let name = if image.frame > 1 { format!("{name}#{}", image.frame) } else { name.to_owned() };
+        if image.role == ImageRole::Read { name } else { format!("[{name}]") }
     };
-    let partition = parted(vec![series(1, "CT", kernel("LUNG", 9)), series(2, "CT", kernel("B30f", 5))]);
-    assert_eq!(partition.jobs.len(), 1);
-    assert_eq!(partition.jobs[0].images[0].series, uid("1.2.2"));
-    assert_eq!(partition.unread.len(), 9);
-    assert!(partition.notes[0].contains("another reconstruction"));
+    result.jobs.iter().map(|job| job.images.iter().map(image).collect::<Vec<_>>().join(" ")).collect()
+}
+
+fn unread(result: &Partition) -> Vec<(&str, UnreadReason)> {
+    result.unread.iter().map(|u| (u.instance.as_str().trim_start_matches("1.2."), u.reason)).collect()
+}
+
+/// Partitions a study, and checks that nothing was lost.
+fn cut(study: &Study) -> Partition {
+    let result = partition(study, 0, &LIMITS);
+    for instance in study.series.iter().flat_map(|series| &series.instances) {
+        let read = result.jobs.iter().flat_map(|job| &job.images).any(|image| image.instance == instance.uid);
+        let named = result.unread.iter().any(|unread| unread.instance == instance.uid);
+        assert!(read || named, "{} is neither read nor named", instance.uid);
+    }
+    for (job, number) in result.jobs.iter().zip(0..) {
+        assert_eq!(job.id, JobId::new(study.uid.clone(), number));
+    }
+    result
 }
 
 #[test]
-fn gaps_and_duplicates_are_named() {
-    let z = [0.0, 1.0, 2.0, 2.0, 9.0];
-    let partition = parted(vec![series(1, "CT", z.iter().map(|z| slice(*z)).collect())]);
-    assert_eq!(partition.unread[0].detail, "second slice at one place");
-    assert!(partition.notes.iter().any(|note| note.contains("slices are missing at 1 places, 7.0 mm")));
+fn views_go_together_frontal_first_and_by_body_part() {
+    let mut hand = view("LAT");
+    hand.body_part = Some("HAND".into());
+    let result = cut(&study(vec![series(1, "DX", "", vec![view("LL"), view("PA"), hand])]));
+    assert_eq!(jobs(&result), ["1.2 1.1", "1.3"]);
+    assert_eq!(result.jobs[0].images[1].label, "lateral");
+    assert_eq!(result.notes[0], "X-ray, chest: 2 views together (PA, lateral).");
 }
 
 #[test]
-fn other_modalities_and_objects_without_pixels_are_named() {
-    let partition = parted(vec![series(1, "MR", vec![Some(image("ORIGINAL"))]), series(2, "SR", vec![None])]);
-    assert!(partition.jobs.is_empty());
-    assert_eq!(partition.unread[0].detail, "modality MR is not read");
-    assert!(partition.unread[1].detail.starts_with("no image: SOP class"));
+fn too_many_views_are_read_one_by_one_with_others_beside() {
+    let result = cut(&study(vec![series(1, "CR", "", vec![view("PA"), view("AP"), view("LL"), view("")])]));
+    assert_eq!(jobs(&result), ["1.1 [1.2] [1.4]", "1.2 [1.1] [1.4]", "1.4 [1.1] [1.2]", "1.3 [1.1] [1.2]"]);
 }
 
 #[test]
-fn a_study_past_the_frame_limit_says_so() {
-    let study = study(vec![series(1, "CT", (0..5).map(|i| slice(f64::from(i))).collect())]);
-    let partition = partition(&study, &PartitionLimits { frames_per_study: 4, ..PartitionLimits::default() });
-    assert!(partition.jobs.is_empty());
-    assert_eq!(partition.unread.len(), 5);
-    assert!(partition.unread.iter().all(|unread| unread.reason == UnreadReason::TooLarge));
-    check_nothing_is_lost(&study, &partition);
+fn what_is_no_image_to_be_read_is_named_with_its_reason() {
+    let mut cine = view("");
+    cine.frames = 40;
+    let mut pair = view("");
+    pair.frames = 2;
+    let mut empty = view("");
+    empty.rows = 0;
+    let mut report = series(5, "SR", "", vec![view("")]);
+    report.instances[0].image = None;
+    let mut sheet = series(6, "CT", "", vec![slice(0.0)]);
+    sheet.instances[0].sop_class = uid("1.2.840.10008.5.1.4.1.1.7");
+    let mut state = series(7, "DX", "", vec![view("")]);
+    state.instances[0].image = None;
+    let result = cut(&study(vec![
+        series(1, "XA", "", vec![cine, pair]),
+        series(2, "CR", "", vec![empty]),
+        series(4, "MR", "", vec![view("")]),
+        report,
+        sheet,
+        state,
+    ]));
+    assert_eq!(jobs(&result), ["1.2 1.2#2"]);
+    assert_eq!(
+        unread(&result),
+        [
+            ("1.1", UnreadReason::NotReadable),
+            ("2.1", UnreadReason::Corrupt),
+            ("4.1", UnreadReason::NotReadable),
+            ("5.1", UnreadReason::NotReadable),
+            ("6.1", UnreadReason::NotNeeded),
+            ("7.1", UnreadReason::NotReadable),
+        ]
+    );
+    assert_eq!(result.unread[2].detail, "modality MR is not read");
+}
+
+#[test]
+fn a_study_with_nothing_to_read_says_why() {
+    let result = cut(&study(vec![series(1, "MR", "", vec![view(""), view("")])]));
+    assert_eq!(
+        (result.jobs.len(), result.failure.as_str()),
+        (0, "nothing in the study can be read: modality MR is not read")
+    );
+}
+
+#[test]
+fn raw_exposures_give_way_to_processed_ones() {
+    let mut both = series(1, "DX", "", vec![view("PA"), view("PA")]);
+    both.instances[0].sop_class = uid("1.2.840.10008.5.1.4.1.1.1.1.1");
+    assert_eq!(jobs(&cut(&study(vec![both.clone()]))), ["1.1 1.2"]);
+    both.instances[1].sop_class = uid("1.2.840.10008.5.1.4.1.1.1.1");
+    assert_eq!(jobs(&cut(&study(vec![both]))), ["1.2"]);
+}
+
+#[test]
+fn slices_are_ordered_by_place_and_cut_into_overlapping_slabs() {
+    let mut images = stack(10, 5.0, |_| ());
+    images.reverse();
+    let result = cut(&study(vec![series(3, "CT", "chest", images)]));
+    assert_eq!(jobs(&result), ["3.10 3.9 3.8 [3.7]", "[3.8] 3.7 3.6 3.5 [3.4]", "[3.5] 3.4 3.3 3.2 3.1"]);
+    assert_eq!(result.jobs[0].images[0].label, "slice 1 of 10");
+    assert_eq!(result.notes, ["CT series 3 (chest): 10 slices, 5.0 mm apart, in 3 slabs."]);
+}
+
+#[test]
+fn gaps_duplicates_tilt_and_slices_across_are_named() {
+    let mut images = [0.0, 5.0, 10.0, 25.0, 25.0, 30.0, 35.0].map(slice).to_vec();
+    images[6].planes[0].row = [0.0, 1.0, 0.0];
+    images[6].planes[0].column = [0.0, 0.0, 1.0];
+    let result = cut(&study(vec![series(1, "CT", "", images)]));
+    assert_eq!(unread(&result), [("1.5", UnreadReason::NotNeeded), ("1.7", UnreadReason::NotNeeded)]);
+    let notes = result.notes.join("\n");
+    assert!(notes.contains("1 slice left out: at the place of another"), "{notes}");
+    assert!(notes.contains("1 slice left out: not parallel"), "{notes}");
+    assert!(notes.contains("gap of 15.0 mm after slice 3"), "{notes}");
+
+    let tilted = stack(4, 5.0, |image| image.planes[0].position_mm[1] = image.planes[0].position_mm[2] * 0.3);
+    let notes = cut(&study(vec![series(1, "CT", "", tilted)])).notes.join("\n");
+    assert!(notes.contains("leans by 17 degrees (gantry tilt)"), "{notes}");
+}
+
+#[test]
+fn localizers_and_dose_sheets_are_not_needed() {
+    let mut images = stack(3, 5.0, |_| ());
+    images[0].image_type[2] = "LOCALIZER".into();
+    images[2].image_type = vec!["ORIGINAL".into(), "SECONDARY".into(), "DOSE_INFO".into()];
+    let result = cut(&study(vec![series(1, "CT", "", images)]));
+    assert_eq!((jobs(&result), unread(&result).len()), (vec!["1.2".to_owned()], 2));
+}
+
+#[test]
+fn of_one_acquisition_the_best_stack_for_each_purpose_is_read() {
+    let kernel = |name: &'static str| move |image: &mut ImageAttributes| image.convolution_kernel = Some(name.into());
+    let coronal = stack(3, 2.0, |image| {
+        let z = image.planes[0].position_mm[2];
+        image.planes[0] = Plane { position_mm: [0.0, z, 0.0], row: [1.0, 0.0, 0.0], column: [0.0, 0.0, -1.0] };
+    });
+    let derived = stack(3, 5.0, |image| image.image_type[0] = "DERIVED".into());
+    let phase = stack(3, 5.0, |image| image.acquisition_number = Some(2));
+    // Name, images, whether the first image is read.
+    for (name, other, read) in [
+        ("thicker", stack(3, 7.0, kernel("B30f")), false),
+        ("sharp", stack(3, 5.0, kernel("B70f")), true),
+        ("coronal", coronal, false),
+        ("derived", derived, false),
+        ("another phase", phase, true),
+        ("elsewhere", stack(3, 5.0, |image| image.planes[0].position_mm[2] += 500.0), true),
+        ("another frame of reference", stack(3, 5.0, |image| image.frame_of_reference = Some("1.8".into())), true),
+        ("too thin", stack(30, 0.5, kernel("B30f")), false),
+    ] {
+        let study = study(vec![series(1, "CT", "", stack(4, 5.0, kernel("B31f"))), series(2, "CT", "", other)]);
+        let result = cut(&study);
+        let of = |number: usize| &study.series[number].instances[0].uid;
+        let is_read = |uid: &Uid| result.jobs.iter().flat_map(|job| &job.images).any(|image| image.instance == *uid);
+        assert!(is_read(of(0)), "{name}: {:?}", result.notes);
+        assert_eq!(is_read(of(1)), read, "{name}: {:?}", result.notes);
+    }
+}
+
+#[test]
+fn derived_slices_alone_are_read_with_a_note() {
+    let result = cut(&study(vec![series(1, "CT", "", stack(3, 5.0, |image| image.image_type[0] = "DERIVED".into()))]));
+    assert_eq!(jobs(&result), ["1.1 1.2 1.3"]);
+    assert!(result.notes[0].contains("because no original ones came"), "{:?}", result.notes);
+}
+
+#[test]
+fn slices_without_positions_are_read_in_the_order_of_their_numbers() {
+    let result = cut(&study(vec![series(1, "CT", "", stack(3, 5.0, |image| image.planes.clear()))]));
+    assert_eq!(jobs(&result), ["1.1 1.2 1.3"]);
+    assert!(result.notes[0].contains("without a position"), "{:?}", result.notes);
+}
+
+#[test]
+fn a_multi_frame_stack_is_read_frame_by_frame_in_order_of_place() {
+    let mut enhanced = slice(0.0);
+    enhanced.frames = 3;
+    enhanced.planes = [10.0, 0.0, 5.0].map(|z| slice(z).planes[0]).to_vec();
+    assert_eq!(jobs(&cut(&study(vec![series(1, "CT", "", vec![enhanced])]))), ["1.1#2 1.1#3 1.1"]);
+}
+
+#[test]
+fn phases_in_one_series_are_told_apart_by_acquisition() {
+    let mut images = stack(3, 5.0, |image| image.acquisition_number = Some(1));
+    images.extend(stack(3, 5.0, |image| image.acquisition_number = Some(2)));
+    assert_eq!(jobs(&cut(&study(vec![series(1, "CT", "", images)]))), ["1.1 1.2 1.3", "1.4 1.5 1.6"]);
+}
+
+#[test]
+fn past_the_limit_of_frames_whole_jobs_are_left_out_by_name() {
+    let result = cut(&study(vec![series(1, "CT", "", stack(33, 1.0, |_| ()))]));
+    assert!(result.unread.iter().all(|unread| unread.reason == UnreadReason::TooLarge && unread.frame.is_some()));
+    let read = result.jobs.iter().flat_map(|job| &job.images).filter(|image| image.role == ImageRole::Read).count();
+    assert_eq!((read + result.unread.len(), read <= 30), (33, true));
+}
+
+#[test]
+fn the_order_of_arrival_makes_no_difference() {
+    let mut a = study(vec![
+        series(1, "CT", "", stack(6, 5.0, |_| ())),
+        series(2, "DX", "", vec![view("PA"), view("LL")]),
+        series(3, "CT", "", stack(6, 2.0, |_| ())),
+    ]);
+    let before = cut(&a);
+    a.series.reverse();
+    a.series.iter_mut().for_each(|series| series.instances.reverse());
+    assert_eq!(cut(&a), before);
 }

@@ -1,72 +1,79 @@
-//! X-ray views: together as far as the model can take them, else one job a view with the others as context.
+//! The views of an X-ray study.
 
-use prelim_proto::job::ImageRole;
+use prelim_proto::image::ImageKind;
+use prelim_proto::job::{ImageRef, ImageRole};
 use prelim_proto::study::UnreadReason;
 
-use super::{Group, Picture, Plan, body_part};
+use super::{Group, Image, Partition, PartitionLimits};
 
-/// Frames read of one multi-frame object (a cine of fluoroscopy): the first, middle and last.
-const STILLS: usize = 3;
+/// Frames up to which a multi-frame image is a set of stills; more are a cine run, which a reader watches and does not read frame by frame.
+const MAX_STILLS: u32 = 4;
 
-/// The groups of views that become jobs. Views come in order of view, then of UID: frontal before lateral.
-pub(super) fn jobs(plan: &mut Plan<'_>, mut pictures: Vec<Picture<'_>>) -> Vec<Group> {
-    pictures.sort_by_key(|picture| (rank(picture), picture.instance.uid.clone()));
-    let mut views: Vec<(Picture<'_>, u32)> = Vec::new();
-    for picture in pictures {
-        if picture.is_typed("LOCALIZER") {
-            plan.leave(picture.instance, UnreadReason::NotNeeded, "localizer".to_owned());
+/// The jobs of a study's X-ray images: the views of a body part together where they fit, else one job a view with
+/// others beside it.
+pub(super) fn groups(images: &[Image<'_>], limits: &PartitionLimits, result: &mut Partition) -> Vec<Group> {
+    let mut views: Vec<(Option<String>, u8, ImageRef)> = Vec::new();
+    for image in images {
+        let frames = image.attributes.frames;
+        if frames > MAX_STILLS {
+            let detail = format!("cine run of {frames} frames; only stills are read");
+            result.unread.push(image.unread(UnreadReason::NotReadable, detail));
             continue;
         }
-        let stills = stills(picture.image.frames.max(1));
-        if !plan.allow(stills.len()) {
-            plan.leave_past_limit(&picture);
-            continue;
+        let (rank, label) = view(image);
+        for frame in 1..=frames {
+            let label = if frames > 1 { format!("{label}, frame {frame} of {frames}") } else { label.clone() };
+            views.push((image.body_part(), rank, image.reference(frame, label)));
         }
-        if picture.image.frames as usize > stills.len() {
-            plan.note(format!("Of {} frames of one object, {} stills are read.", picture.image.frames, stills.len()));
+    }
+    // Frontal views first; the sort keeps the order of series and instance within a rank.
+    views.sort_by(|a, b| (&a.0, a.1).cmp(&(&b.0, b.1)));
+
+    let mut groups = Vec::new();
+    for part in views.chunk_by(|a, b| a.0 == b.0) {
+        let body_part = part[0].0.clone();
+        let refs: Vec<ImageRef> = part.iter().map(|(_, _, image)| image.clone()).collect();
+        let shown = refs.iter().map(|image| image.label.as_str()).collect::<Vec<_>>().join(", ");
+        let region = body_part.as_deref().unwrap_or("body part not stated").to_lowercase();
+        let kind = ImageKind::Xray;
+        if refs.len() <= limits.max_views_per_job {
+            let views = if refs.len() == 1 { "1 view".to_owned() } else { format!("{} views together", refs.len()) };
+            result.notes.push(format!("X-ray, {region}: {views} ({shown})."));
+            groups.push(Group { kind, images: refs, body_part });
+        } else {
+            result.notes.push(format!("X-ray, {region}: {} views, each read by itself ({shown}).", refs.len()));
+            for at in 0..refs.len() {
+                groups.push(Group { kind, images: one_of(&refs, at, limits), body_part: body_part.clone() });
+            }
         }
-        views.extend(stills.into_iter().map(|frame| (picture, frame)));
     }
-    if views.is_empty() {
-        return Vec::new();
-    }
-    let part = body_part(&views.iter().map(|(picture, _)| *picture).collect::<Vec<_>>());
-    let limit = plan.limits.views_per_job;
-    if views.len() <= limit {
-        let images = views.iter().map(|(view, frame)| view.reference(*frame, ImageRole::Read, label(view))).collect();
-        return vec![Group { images, body_part: part }];
-    }
-    plan.note(format!("{} views, more than the {limit} that one job takes: one job a view.", views.len()));
-    let job = |read: usize| {
-        // The view that is read comes first; the ones nearest in order are its context.
-        let others = (0..views.len()).filter(|other| *other != read).take(limit.saturating_sub(1));
-        let image = |index: usize, role| views[index].0.reference(views[index].1, role, label(&views[index].0));
-        let images = std::iter::once(image(read, ImageRole::Read)).chain(others.map(|other| image(other, ImageRole::Context)));
-        Group { images: images.collect(), body_part: part.clone() }
+    groups
+}
+
+/// View `at`, with as many others as context as a job may show.
+fn one_of(refs: &[ImageRef], at: usize, limits: &PartitionLimits) -> Vec<ImageRef> {
+    let context = |image: &ImageRef| ImageRef { role: ImageRole::Context, ..image.clone() };
+    let others = refs.iter().enumerate().filter(|(index, _)| *index != at).map(|(_, image)| context(image));
+    std::iter::once(refs[at].clone()).chain(others.take(limits.max_views_per_job.saturating_sub(1))).collect()
+}
+
+/// Place of a view among the others of its body part, and what to call it.
+fn view(image: &Image<'_>) -> (u8, String) {
+    let stated = image.attributes.view_position.as_deref().unwrap_or("").trim();
+    let upper = stated.to_uppercase();
+    let (rank, name) = match upper.as_str() {
+        "PA" | "POSTERO-ANTERIOR" => (0, "PA".to_owned()),
+        "AP" | "ANTERO-POSTERIOR" => (1, "AP".to_owned()),
+        "LL" | "RL" | "LAT" | "LATERAL" | "LEFT LATERAL" | "RIGHT LATERAL" | "MEDIO-LATERAL" | "LATERO-MEDIAL" => {
+            (3, "lateral".to_owned())
+        }
+        "" => (2, "view not stated".to_owned()),
+        _ => (2, stated.to_lowercase()),
     };
-    (0..views.len()).map(job).collect()
-}
-
-/// Frontal views first, then lateral ones, then those that do not say.
-fn rank(picture: &Picture<'_>) -> u8 {
-    match picture.image.view_position.as_deref() {
-        Some("PA") => 0,
-        Some("AP") => 1,
-        Some("LL" | "RL" | "LATERAL") => 2,
-        _ => 3,
-    }
-}
-
-/// What the view is, in a word.
-fn label(picture: &Picture<'_>) -> String {
-    match picture.image.view_position.as_deref() {
-        Some("LL" | "RL") => "lateral".to_owned(),
-        Some(view) => view.to_owned(),
-        None => String::new(),
-    }
-}
-
-/// The frames of an object that are read, from 1, ascending.
-fn stills(frames: u32) -> Vec<u32> {
-    if frames as usize <= STILLS { (1..=frames).collect() } else { vec![1, frames.div_ceil(2), frames] }
+    let side = match image.attributes.laterality.as_deref() {
+        Some("L") => "left ",
+        Some("R") => "right ",
+        _ => "",
+    };
+    (rank, format!("{side}{name}"))
 }

@@ -3,7 +3,7 @@
 use prelim_proto::ids::{FencingToken, JobId, Uid};
 use prelim_proto::study::StudyState;
 
-/// An operation that a store refused, or could not carry out. In both cases nothing changed.
+/// An operation that a store refused, or could not carry out. Nothing changed, unless the variant says otherwise.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// The caller named a study that is not held.
@@ -60,7 +60,10 @@ pub enum StoreError {
     /// No space is left.
     #[error("no space left for the store; free some space, nothing was lost")]
     Full,
-    /// The store itself failed.
+    /// The disk under the store failed. Whether the operation happened is not known: repeat it.
+    #[error("the disk under the store failed: {0}")]
+    Disk(String),
+    /// The store contradicts itself, or cannot be reached.
     #[error("store: {0}")]
     Storage(String),
 }
@@ -68,6 +71,6 @@ pub enum StoreError {
 impl StoreError {
     /// Whether the same operation may succeed later.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Storage(_) | Self::Full | Self::TooManyStudies { .. } | Self::Outdated(_))
+        matches!(self, Self::Storage(_) | Self::Disk(_) | Self::Full | Self::TooManyStudies { .. } | Self::Outdated(_))
     }
 }

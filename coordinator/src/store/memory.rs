@@ -52,9 +52,10 @@ impl Reads for Maps {
                 && is(&query.patient_id, &study.attributes.patient_id)
                 && is(&query.accession_number, &study.attributes.accession_number)
                 && is(&query.study_date, &study.attributes.study_date)
-                && query.after.as_ref().is_none_or(|after| {
-                    (-study.received_at_ms, &study.uid) > (-after.received_at_ms, &after.uid)
-                })
+                && query
+                    .after
+                    .as_ref()
+                    .is_none_or(|after| (-study.received_at_ms, &study.uid) > (-after.received_at_ms, &after.uid))
         };
         let mut studies: Vec<_> = self.studies.values().filter(wanted).cloned().collect();
         studies.sort_by(|a, b| (-a.received_at_ms, &a.uid).cmp(&(-b.received_at_ms, &b.uid)));
@@ -100,9 +101,8 @@ impl Reads for Maps {
     }
 
     fn due(&self, now_ms: i64, limit: usize) -> Result<Vec<JobId>> {
-        let delayed = |job: &JobRecord| {
-            (job.state == JobState::Ready && job.not_before_ms != 0).then_some(job.not_before_ms)
-        };
+        let delayed =
+            |job: &JobRecord| (job.state == JobState::Ready && job.not_before_ms != 0).then_some(job.not_before_ms);
         Ok(self.timed(now_ms, limit, delayed))
     }
 
@@ -227,10 +227,7 @@ impl Backend for MemoryStore {
         Ok(value)
     }
 
-    async fn read<T: Send + 'static>(
-        &self,
-        query: impl FnOnce(&Maps, i64) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
+    async fn read<T: Send + 'static>(&self, query: impl FnOnce(&Maps, i64) -> Result<T> + Send + 'static) -> Result<T> {
         query(&self.maps.lock().unwrap(), self.clock.now_ms())
     }
 }

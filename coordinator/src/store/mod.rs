@@ -30,8 +30,8 @@ use prelim_proto::job::{JobOutcome, JobSpec, Lease};
 
 use crate::queue::Verdict;
 use record::{
-    AddInstances, Added, CompleteStudies, Done, DraftRecord, ExpiredLease, InstanceRecord, JobRecord, LeaseRequest, Merged,
-    Plan, QueueDepth, Reconciled, StudyQuery, StudyRecord,
+    AddInstances, Added, CompleteStudies, Done, DraftRecord, ExpiredLease, InstanceRecord, JobRecord, LeaseRequest,
+    Merged, Plan, QueueDepth, Reconciled, StudyQuery, StudyRecord,
 };
 
 /// The record of studies and the queue of jobs.
@@ -45,8 +45,8 @@ use record::{
 /// Time is the store's: leases end and retries begin by one clock, whoever asks. No operation blocks on another's work,
 /// and none waits for something to happen: waiting is the service's part.
 ///
-/// An error means that nothing changed, except [`StoreError::Storage`], after which the operation may or may not have
-/// happened: repeat it.
+/// An error means that nothing changed, except [`StoreError::Storage`], [`StoreError::Disk`] and [`StoreError::Full`],
+/// after which the operation may or may not have happened: repeat it.
 #[async_trait]
 pub trait JobStore: Send + Sync + 'static {
     /// Adds instances to a study, which begins with its first one. Idempotent: an instance held already, with the same

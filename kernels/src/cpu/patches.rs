@@ -71,7 +71,16 @@ pub(super) fn attend(set: InstructionSet, work: Work, args: AttendPatches<'_, Cp
         let (pair, first) = (task / query_blocks, task % query_blocks * QUERIES_AT_ONCE);
         let queries = first..(first + QUERIES_AT_ONCE).min(patches);
         let rows = head_rows(qkv, sizes, pair);
-        let kernel = Queries { sizes, rows, pair, packed: &packed[pair], queries, scale: args.scale, scratch, out: out.pointer() };
+        let kernel = Queries {
+            sizes,
+            rows,
+            pair,
+            packed: &packed[pair],
+            queries,
+            scale: args.scale,
+            scratch,
+            out: out.pointer(),
+        };
         dispatch(set, kernel);
     });
 }

@@ -53,7 +53,7 @@ pub(crate) fn check(what: &str, found: &[f32], wanted: &[f32], tolerance: f32) {
     let largest = wanted.iter().fold(1.0f32, |largest, value| largest.max(value.abs()));
     for (index, (found, wanted)) in found.iter().zip(wanted).enumerate() {
         let error = (found - wanted).abs() / largest;
-        assert!(!(!(error <= tolerance)), "{what}: value {index} is {found}, should be {wanted} within {tolerance:e}");
+        assert!(error <= tolerance, "{what}: value {index} is {found}, should be {wanted} within {tolerance:e}");
     }
 }
 
@@ -61,6 +61,10 @@ pub(crate) fn check(what: &str, found: &[f32], wanted: &[f32], tolerance: f32) {
 pub(crate) fn check_bits(what: &str, found: &[f32], wanted: &[f32]) {
     assert_eq!(found.len(), wanted.len(), "{what}: length");
     for (index, (found, wanted)) in found.iter().zip(wanted).enumerate() {
-        assert_eq!(found.to_bits(), wanted.to_bits(), "{what}: value {index} is {found}, should be {wanted} to the bit");
+        assert_eq!(
+            found.to_bits(),
+            wanted.to_bits(),
+            "{what}: value {index} is {found}, should be {wanted} to the bit"
+        );
     }
 }

@@ -134,7 +134,15 @@ pub(crate) fn vision<B: Backend>(backend: &B, picture: Picture, storage: Storage
             out: &mut embedded,
         });
         let scale = (head_dim as f32).powf(-0.5);
-        backend.attend_patches(AttendPatches { qkv: &qkv, images, patches, heads, head_dim, scale, out: &mut attended });
+        backend.attend_patches(AttendPatches {
+            qkv: &qkv,
+            images,
+            patches,
+            heads,
+            head_dim,
+            scale,
+            out: &mut attended,
+        });
         backend.average_pool(AveragePool { x: &attended, images, side: grid, kernel: 2, width, out: &mut pooled });
     });
     let mut all = backend.download(&embedded, rows * width);

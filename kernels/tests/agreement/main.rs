@@ -125,7 +125,8 @@ fn the_vision_operations_agree() {
 }
 
 fn attention_shapes() -> Vec<Heads> {
-    let shape = |heads, kv_heads, head_dim, window, block_tokens| Heads { heads, kv_heads, head_dim, window, block_tokens };
+    let shape =
+        |heads, kv_heads, head_dim, window, block_tokens| Heads { heads, kv_heads, head_dim, window, block_tokens };
     vec![
         shape(1, 1, 8, None, 16),
         shape(4, 2, 24, Some(24), 16),

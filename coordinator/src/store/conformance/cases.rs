@@ -10,8 +10,8 @@ use prelim_proto::study::{Priority, StudyState};
 use super::Harness;
 use super::fixture::{CT, XRAY, add, complete, digest, draft, instance, outcome, plan, study, wanted};
 use crate::queue::Verdict;
-use crate::store::record::{Added, Done, JobRecord, Merged, Reconciled, StudyCursor, StudyQuery, StudyRecord};
 use crate::store::StoreError;
+use crate::store::record::{Added, Done, JobRecord, Merged, Reconciled, StudyCursor, StudyQuery, StudyRecord};
 
 type Case<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
 
@@ -88,10 +88,7 @@ async fn limits_refuse_and_change_nothing(h: &mut impl Harness) {
     let second = crate::store::record::AddInstances { study: study(2), ..first.clone() };
     assert_eq!(store.add_instances(second).await, Err(StoreError::TooManyStudies { limit: 1 }));
     first.instances = vec![instance(&study(1), 2, 1)];
-    assert_eq!(
-        store.add_instances(first).await,
-        Err(StoreError::TooManyInstances { study: study(1), limit: 1 })
-    );
+    assert_eq!(store.add_instances(first).await, Err(StoreError::TooManyInstances { study: study(1), limit: 1 }));
     assert_eq!(store.study(&study(2)).await, Ok(None));
     assert_eq!(record(h, &study(1)).await.instances, 1);
 }
@@ -169,7 +166,8 @@ async fn jobs_are_leased_by_rank_and_kind(h: &mut impl Harness) {
     let ct = planned(h, 2, &[CT], Priority::Routine).await;
     h.advance(1_000);
     let stat = planned(h, 3, &[XRAY], Priority::Stat).await;
-    let order: [(&[JobKind], Option<(&Uid, u32)>); 7] = [
+    type Asked<'a> = (&'a [JobKind], Option<(&'a Uid, u32)>);
+    let order: [Asked<'_>; 7] = [
         (&[JobKind::Merge], None),
         (&[XRAY], Some((&stat, 0))),
         (&[CT], Some((&ct, 0))),

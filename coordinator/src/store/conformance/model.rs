@@ -221,7 +221,8 @@ fn merged(job: &crate::store::record::JobRecord) -> bool {
 /// Whether the study's merge is done and came to a draft.
 fn is_merged(study: &crate::store::record::StudyRecord, maps: &Maps) -> bool {
     let merge = study.merge.as_ref().and_then(|id| maps.job(id).unwrap());
-    merge.is_some_and(|job| job.state == JobState::Done) && study.state != StudyState::Failed
+    merge.is_some_and(|job| job.state == JobState::Done)
+        && study.state != StudyState::Failed
         && study.state != StudyState::Cancelled
 }
 

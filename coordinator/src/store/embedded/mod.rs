@@ -12,7 +12,7 @@ mod write;
 
 use std::fmt::Display;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use prelim_proto::study::StudyState;
 use redb::{Database, DatabaseError, ReadTransaction, ReadableDatabase, StorageError, WriteTransaction};
@@ -35,32 +35,76 @@ const OPEN_STATES: [StudyState; 4] =
 /// A transaction of redb, seen as records.
 pub(crate) struct Transaction<S>(S);
 
+/// Opens the database file. Called again after the disk has failed: redb then refuses all work until it is reopened.
+type Opener = Box<dyn Fn() -> Result<Database> + Send + Sync>;
+
 /// The store in a redb file. It may be open in one process at a time.
 pub struct EmbeddedStore {
-    database: Arc<Database>,
+    slot: Arc<Slot>,
     clock: Arc<dyn Clock>,
+}
+
+/// The open database, or none between a failure of the disk and the next operation.
+struct Slot {
+    database: RwLock<Option<Database>>,
+    open: Opener,
 }
 
 impl EmbeddedStore {
     /// Opens, or begins, the store in `folder`, which must exist. [`StoreError::InUse`] where another process has it open.
     pub fn open(folder: &Path, clock: Arc<dyn Clock>) -> Result<Self> {
-        let file = folder.join(FILE_NAME);
-        let database = Database::builder().set_cache_size(CACHE_BYTES).create(file).map_err(|error| match error {
-            DatabaseError::DatabaseAlreadyOpen => StoreError::InUse(folder.display().to_string()),
-            error => storage(redb::Error::from(error)),
-        })?;
-        Self::with(database, clock)
+        let (file, name) = (folder.join(FILE_NAME), folder.display().to_string());
+        let open = move || {
+            Database::builder().set_cache_size(CACHE_BYTES).create(&file).map_err(|error| match error {
+                DatabaseError::DatabaseAlreadyOpen => StoreError::InUse(name.clone()),
+                error => storage(redb::Error::from(error)),
+            })
+        };
+        Self::with(Box::new(open), clock)
     }
 
-    /// The store in an open database.
-    fn with(database: Database, clock: Arc<dyn Clock>) -> Result<Self> {
+    /// The store in the database that `open` opens.
+    fn with(open: Opener, clock: Arc<dyn Clock>) -> Result<Self> {
+        let slot = Slot { database: RwLock::new(None), open };
+        slot.reopen()?;
+        Ok(Self { slot: Arc::new(slot), clock })
+    }
+}
+
+impl Slot {
+    /// Opens the database, if it is not open, and checks its tables.
+    fn reopen(&self) -> Result<()> {
+        let mut slot = self.database.write().unwrap_or_else(PoisonError::into_inner);
+        if slot.is_some() {
+            return Ok(());
+        }
+        let database = (self.open)()?;
         let txn = database.begin_write().map_err(storage)?;
         for table in tables::ALL {
             txn.table(table)?;
         }
         write::check_format(&txn)?;
         txn.commit().map_err(storage)?;
-        Ok(Self { database: Arc::new(database), clock })
+        *slot = Some(database);
+        Ok(())
+    }
+
+    /// Runs `work` on the open database. Where the disk fails, the database is closed, for the next call to open it.
+    fn run<T>(&self, work: impl FnOnce(&Database) -> Result<T>) -> Result<T> {
+        loop {
+            let slot = self.database.read().unwrap_or_else(PoisonError::into_inner);
+            let Some(database) = &*slot else {
+                drop(slot);
+                self.reopen()?;
+                continue;
+            };
+            let result = work(database);
+            drop(slot);
+            if matches!(result, Err(StoreError::Full | StoreError::Disk(_))) {
+                *self.database.write().unwrap_or_else(PoisonError::into_inner) = None;
+            }
+            return result;
+        }
     }
 }
 
@@ -72,12 +116,14 @@ impl Backend for EmbeddedStore {
         &self,
         operation: impl FnOnce(&mut Self::Write, i64) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let (database, clock) = (self.database.clone(), self.clock.clone());
+        let (slot, clock) = (self.slot.clone(), self.clock.clone());
         off_thread(move || {
-            let mut txn = Transaction(database.begin_write().map_err(storage)?);
-            let value = operation(&mut txn, clock.now_ms())?;
-            txn.0.commit().map_err(storage)?;
-            Ok(value)
+            slot.run(|database| {
+                let mut txn = Transaction(database.begin_write().map_err(storage)?);
+                let value = operation(&mut txn, clock.now_ms())?;
+                txn.0.commit().map_err(storage)?;
+                Ok(value)
+            })
         })
         .await
     }
@@ -86,12 +132,16 @@ impl Backend for EmbeddedStore {
         &self,
         query: impl FnOnce(&Self::Read, i64) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let (database, clock) = (self.database.clone(), self.clock.clone());
-        off_thread(move || query(&Transaction(database.begin_read().map_err(storage)?), clock.now_ms())).await
+        let (slot, clock) = (self.slot.clone(), self.clock.clone());
+        off_thread(move || {
+            slot.run(|database| query(&Transaction(database.begin_read().map_err(storage)?), clock.now_ms()))
+        })
+        .await
     }
 }
 
-/// Runs work that blocks on the disk away from the tasks that must not wait. A transaction runs to its end, also when nobody waits for it any more.
+/// Runs work that blocks on the disk away from the tasks that must not wait. A transaction runs to its end, also when
+/// nobody waits for it any more.
 async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(StoreError::Storage(error.to_string())))
 }
@@ -100,6 +150,7 @@ async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send +
 fn storage(error: impl Into<Fault>) -> StoreError {
     match error.into() {
         Fault::Redb(redb::Error::Io(error)) if error.kind() == std::io::ErrorKind::StorageFull => StoreError::Full,
+        Fault::Redb(error @ (redb::Error::Io(_) | redb::Error::PreviousIo)) => StoreError::Disk(error.to_string()),
         Fault::Redb(error) => StoreError::Storage(error.to_string()),
         Fault::Record(error) => StoreError::Storage(format!("unreadable record: {error}")),
     }

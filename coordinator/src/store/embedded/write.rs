@@ -8,9 +8,7 @@ use super::keys::{self, Listing};
 use super::read::cursor;
 use super::tables::{self, Definition};
 use super::{Transaction, corrupt};
-use crate::store::record::{
-    DraftRecord, InstanceRecord, JobRecord, Reconciled, RequestRecord, StudyRecord,
-};
+use crate::store::record::{DraftRecord, InstanceRecord, JobRecord, Reconciled, RequestRecord, StudyRecord};
 use crate::store::records::{Reads, Records, Result};
 
 /// The counter of fencing tokens.
@@ -32,9 +30,7 @@ fn study_entries(study: &StudyRecord) -> [Vec<u8>; 5] {
 /// The one queue entry of a job, by its state; none for a job that is done or cancelled.
 fn job_entry(job: &JobRecord) -> Option<(Definition, Vec<u8>)> {
     match job.state {
-        JobState::Ready if job.not_before_ms != 0 => {
-            Some((tables::DELAYED, keys::timed(job.not_before_ms, &job.id)))
-        }
+        JobState::Ready if job.not_before_ms != 0 => Some((tables::DELAYED, keys::timed(job.not_before_ms, &job.id))),
         JobState::Ready => Some((tables::READY, keys::ready(job.kind, job.rank, &job.id))),
         JobState::Leased => Some((tables::LEASES, keys::timed(job.expires_at_ms, &job.id))),
         JobState::Dead => Some((tables::DEAD, keys::job(&job.id))),

@@ -8,7 +8,7 @@ use super::lease::later;
 use super::plan::enqueue_merge;
 use super::{StoreError, held, settled, study};
 use crate::queue::Verdict;
-use crate::store::record::{DraftRecord, Done, Failure, JobRecord, MAX_FAILURES_KEPT, Merged, Settlement, StudyRecord};
+use crate::store::record::{Done, DraftRecord, Failure, JobRecord, MAX_FAILURES_KEPT, Merged, Settlement, StudyRecord};
 use crate::store::records::{Records, Result};
 
 /// [`crate::store::JobStore::complete_job`].

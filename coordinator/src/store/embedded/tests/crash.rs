@@ -23,6 +23,8 @@ struct Disk {
     /// Writes and syncs until the power fails; none while it does not.
     fuse: Option<u32>,
     dead: bool,
+    /// No space is left: writes fail, reads do not.
+    full: bool,
 }
 
 impl Disk {
@@ -33,7 +35,11 @@ impl Disk {
             Some(left) => *left -= 1,
             None => {}
         }
-        if self.dead { Err(io::Error::other("power failed")) } else { Ok(()) }
+        match (self.dead, self.full) {
+            (true, _) => Err(io::Error::other("power failed")),
+            (false, true) => Err(io::ErrorKind::StorageFull.into()),
+            (false, false) => Ok(()),
+        }
     }
 
     /// The power is back: of the writes that were not synced, those stand whose bit in `kept` is set.
@@ -91,9 +97,13 @@ impl StorageBackend for Drive {
 }
 
 fn open(drive: &Drive, clock: &Arc<ManualClock>) -> EmbeddedStore {
-    // A small cache makes redb write early, so that there is more to lose.
-    let database = Database::builder().set_cache_size(1 << 16).create_with_backend(drive.clone()).unwrap();
-    EmbeddedStore::with(database, clock.clone()).unwrap()
+    let drive = drive.clone();
+    let open = move || {
+        // A small cache makes redb write early, so that there is more to lose.
+        let database = Database::builder().set_cache_size(1 << 16).create_with_backend(drive.clone());
+        database.map_err(|error| storage(redb::Error::from(error)))
+    };
+    EmbeddedStore::with(Box::new(open), clock.clone()).unwrap()
 }
 
 /// An operation, and when the power fails in it, and what is kept then.
@@ -164,4 +174,20 @@ async fn a_crash_at_any_point_loses_nothing_that_was_answered() {
         }
     }
     assert!(crashes > cases, "the sequences crash often enough to mean something: {crashes} crashes in {cases}");
+}
+
+#[tokio::test]
+async fn a_full_disk_is_said_and_forgotten_when_there_is_space_again() {
+    let (drive, clock) = (Drive::default(), Arc::new(ManualClock::at(1_000_000)));
+    let store = open(&drive, &clock);
+    let new = |n: u8| add(&study(n), vec![instance(&study(n), 1, 1)]);
+    store.add_instances(new(1)).await.unwrap();
+    drive.0.lock().unwrap().full = true;
+    for _ in 0..2 {
+        assert_eq!(store.add_instances(new(2)).await, Err(StoreError::Full));
+    }
+    drive.0.lock().unwrap().full = false;
+    assert_eq!(store.add_instances(new(2)).await.map(|added| added.len()), Ok(1));
+    assert!(JobStore::study(&store, &study(1)).await.unwrap().is_some());
+    assert_eq!(store.reconcile().await, Ok(Reconciled::default()));
 }

@@ -1,0 +1,128 @@
+//! Merge jobs to drafts, and drafts to reports in the form asked for.
+
+use std::time::Duration;
+
+use prelim_proto::ids::{JobId, Uid};
+use prelim_proto::job::{JobKind, Lease};
+use prelim_proto::study::Study;
+
+use crate::merge::{Merge, Reading, merge};
+use crate::pictures;
+use crate::report::{self, Format, ReportInputs, json};
+use crate::service::{Coordinator, ServiceError};
+use crate::store::StoreError;
+use crate::store::record::{Failure, LeaseRequest, Merged};
+
+/// The name under which coordinators lease merge jobs.
+const MERGER: &str = "coordinator";
+/// How often the merge task looks for work without being woken.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+/// A report in one form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rendered {
+    /// Version of the draft.
+    pub version: u32,
+    /// Its bytes in that form.
+    pub content: Vec<u8>,
+}
+
+impl Coordinator {
+    /// Makes drafts until the coordinator stops.
+    pub(crate) async fn merge_until_stopped(&self) {
+        while !self.stopping.is_cancelled() {
+            match self.merge_next().await {
+                Ok(true) => continue,
+                Ok(false) => {}
+                Err(error) => tracing::error!(%error, "merge failed"),
+            }
+            tokio::select! {
+                _ = tokio::time::timeout(LOOK_AGAIN, self.merges.notified()) => {}
+                () = self.stopping.cancelled() => {}
+            }
+        }
+    }
+
+    /// Does one merge job; whether there was one.
+    async fn merge_next(&self) -> Result<bool, ServiceError> {
+        let request =
+            LeaseRequest { worker: MERGER.to_owned(), kinds: vec![JobKind::Merge], ttl_ms: self.config.lease_ttl_ms };
+        let Some(lease) = self.store.lease(request).await? else { return Ok(false) };
+        let job = lease.job.id.clone();
+        match self.draft(&lease).await {
+            Ok(()) => {}
+            // Late instances opened the study again, or it was cancelled: its merge is gone with its jobs.
+            Err(ServiceError::Store(
+                StoreError::Outdated(_) | StoreError::LeaseLost { .. } | StoreError::Cancelled(_),
+            )) => {}
+            Err(error) => {
+                let reason = error.to_string();
+                self.fail_job(&job, lease.token, &reason, true).await?;
+            }
+        }
+        self.changed(job.study());
+        Ok(true)
+    }
+
+    /// Merges a study's readings and commits the draft. The bytes are stored before the record points to them.
+    async fn draft(&self, lease: &Lease) -> Result<(), ServiceError> {
+        let uid = lease.job.id.study();
+        let version = self.record(uid).await?.draft_version + 1;
+        let study = self.study(uid).await?;
+        let merged = match self.merge(&study, version).await? {
+            Merge::Draft(report) => {
+                let inputs = ReportInputs { report: &report, study: &study, key_images: &[] };
+                let content = report::write(Format::Json, &inputs)?;
+                let digest = prelim_imaging::header::digest(&content);
+                let size_bytes = content.len() as u64;
+                self.bytes.put(&digest, content.into()).await?;
+                Merged::Draft { version, digest, size_bytes, unread: report.unread }
+            }
+            Merge::NothingRead { reason, unread } => Merged::Nothing { reason, unread },
+        };
+        self.store.commit_merge(&lease.job.id, lease.token, merged).await?;
+        Ok(())
+    }
+
+    async fn merge(&self, study: &Study, version: u32) -> Result<Merge, ServiceError> {
+        let jobs = self.store.jobs(&study.uid).await?;
+        const UNKNOWN: &str = "no reason was recorded";
+        let why = |failures: &[Failure]| failures.last().map_or(UNKNOWN.to_owned(), |failure| failure.reason.clone());
+        let reasons: Vec<String> = jobs.iter().map(|(record, _, _)| why(&record.failures)).collect();
+        let readings: Vec<Reading<'_>> = jobs
+            .iter()
+            .zip(&reasons)
+            .map(|((_, spec, outcome), reason)| Reading { spec, end: outcome.as_ref().ok_or(reason.as_str()) })
+            .collect();
+        Ok(merge(study, &readings, version))
+    }
+
+    /// The newest draft of a study in the form asked for.
+    pub async fn report(&self, uid: &Uid, format: Format) -> Result<Rendered, ServiceError> {
+        let study = self.study(uid).await?;
+        let Some(draft) = self.store.draft(uid, None).await? else {
+            let reason = study.state_reason;
+            return Err(ServiceError::NoDraft { study: uid.clone(), state: study.state, reason });
+        };
+        let content = self.bytes.get(&draft.digest).await?;
+        if format == Format::Json {
+            return Ok(Rendered { version: draft.version, content: content.to_vec() });
+        }
+        let report = json::parse(&content)?.to_report()?;
+        let key_images =
+            if format == Format::Html { pictures::key_images(self, &report, &study).await } else { vec![] };
+        let write =
+            move || report::write(format, &ReportInputs { report: &report, study: &study, key_images: &key_images });
+        // Writing a page with a dozen pictures takes longer than other tasks should wait.
+        let content = tokio::task::spawn_blocking(write).await.map_err(|_| ServiceError::Stopping)??;
+        Ok(Rendered { version: draft.version, content })
+    }
+
+    /// Makes a dead job ready again.
+    pub async fn requeue(&self, job: &JobId) -> Result<(), ServiceError> {
+        self.store.requeue_job(job).await?;
+        self.work.notify_waiters();
+        self.changed(job.study());
+        Ok(())
+    }
+}

@@ -1,0 +1,53 @@
+//! `prelim.v1` over gRPC.
+//!
+//! # Layout
+//! - `study_service`: what clients ask; `upload` and `watch` are its two streams
+//! - `worker_service`: what workers ask
+//! - `status`: the one place where an error becomes a status
+//!
+//! **Invariant**: nothing is decided here: messages are checked, handed to [`crate::service::Coordinator`], and answered.
+
+mod status;
+mod study_service;
+mod upload;
+mod watch;
+mod worker_service;
+
+use std::sync::Arc;
+
+use prelim_proto::v1::FILE_DESCRIPTOR_SET;
+use prelim_proto::v1::study_service_server::StudyServiceServer;
+use prelim_proto::v1::worker_service_server::WorkerServiceServer;
+use tonic::service::RoutesBuilder;
+
+use crate::service::Coordinator;
+
+/// Longest message taken. Uploads come in chunks of 1 MiB; the largest message is the outcome of a large slab.
+const MAX_MESSAGE_BYTES: usize = 8 << 20;
+/// Longest message sent. A study of 20,000 instances is about 10 MB.
+const MAX_RESPONSE_BYTES: usize = 256 << 20;
+
+/// All services: studies, workers, health, and reflection in both versions that clients speak.
+pub(crate) async fn services(coordinator: Arc<Coordinator>) -> Result<RoutesBuilder, tonic_reflection::server::Error> {
+    let studies = StudyServiceServer::new(study_service::Studies(coordinator.clone()))
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_RESPONSE_BYTES);
+    let workers =
+        WorkerServiceServer::new(worker_service::Workers(coordinator)).max_decoding_message_size(MAX_MESSAGE_BYTES);
+    let (reporter, health) = tonic_health::server::health_reporter();
+    reporter.set_serving::<StudyServiceServer<study_service::Studies>>().await;
+    reporter.set_serving::<WorkerServiceServer<worker_service::Workers>>().await;
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let mut routes = RoutesBuilder::default();
+    routes
+        .add_service(studies)
+        .add_service(workers)
+        .add_service(health)
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?);
+    Ok(routes)
+}

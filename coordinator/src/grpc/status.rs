@@ -1,0 +1,78 @@
+//! Errors to gRPC statuses, with details (AIP-193). The only file of this crate that makes a status.
+
+use std::time::Duration;
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+use crate::bytes::BytesError;
+use crate::service::ServiceError;
+use crate::store::StoreError;
+
+/// The domain of error reasons.
+const DOMAIN: &str = "prelim";
+/// When to try again after a limit was reached.
+const RETRY_AFTER: Duration = Duration::from_secs(10);
+
+/// The status for an error.
+pub(super) fn of(error: ServiceError) -> Status {
+    let message = error.to_string();
+    let (code, reason) = class(&error);
+    let mut details = ErrorDetails::new();
+    details.set_error_info(reason, DOMAIN, std::collections::HashMap::new());
+    match &error {
+        ServiceError::Invalid { field, problem } => {
+            details.add_bad_request_violation(*field, problem.clone());
+        }
+        ServiceError::Store(StoreError::NoStudy(uid)) => {
+            details.set_resource_info("study", uid.as_str(), "", "");
+        }
+        _ if matches!(code, Code::ResourceExhausted | Code::Unavailable) => {
+            details.set_retry_info(Some(RETRY_AFTER));
+        }
+        _ => {}
+    }
+    if code == Code::Internal {
+        tracing::error!(%error, "request failed");
+    }
+    Status::with_error_details(code, message, details)
+}
+
+/// Code and reason: who can do something about it.
+fn class(error: &ServiceError) -> (Code, &'static str) {
+    match error {
+        ServiceError::Invalid { .. } => (Code::InvalidArgument, "INVALID"),
+        ServiceError::NoDraft { .. } => (Code::FailedPrecondition, "NO_DRAFT"),
+        ServiceError::FoldersNotAllowed => (Code::PermissionDenied, "FOLDERS_NOT_ALLOWED"),
+        ServiceError::NoFolder(_) => (Code::NotFound, "NO_FOLDER"),
+        ServiceError::Stopping => (Code::Unavailable, "STOPPING"),
+        ServiceError::Store(error) => store(error),
+        ServiceError::Bytes(BytesError::Missing(_)) => (Code::NotFound, "NO_OBJECT"),
+        ServiceError::Bytes(BytesError::Full) => (Code::ResourceExhausted, "DISK_FULL"),
+        ServiceError::Bytes(BytesError::Damaged(_)) => (Code::DataLoss, "DAMAGED"),
+        ServiceError::Bytes(BytesError::Store(_)) | ServiceError::Report(_) => (Code::Internal, "INTERNAL"),
+    }
+}
+
+fn store(error: &StoreError) -> (Code, &'static str) {
+    match error {
+        StoreError::NoStudy(_) => (Code::NotFound, "NO_STUDY"),
+        StoreError::NoJob(_) => (Code::NotFound, "NO_JOB"),
+        StoreError::LeaseLost { .. } => (Code::FailedPrecondition, "LEASE_LOST"),
+        StoreError::Cancelled(_) => (Code::FailedPrecondition, "CANCELLED"),
+        StoreError::WrongState { .. } => (Code::FailedPrecondition, "WRONG_STATE"),
+        StoreError::Outdated(_) => (Code::Aborted, "OUTDATED"),
+        StoreError::RequestReused(_) => (Code::InvalidArgument, "REQUEST_REUSED"),
+        StoreError::TooManyStudies { .. } | StoreError::TooManyInstances { .. } => {
+            (Code::ResourceExhausted, "LIMIT_REACHED")
+        }
+        StoreError::Full => (Code::ResourceExhausted, "DISK_FULL"),
+        StoreError::Disk(_) => (Code::Unavailable, "DISK_FAILED"),
+        StoreError::InUse(_) | StoreError::Misfit(_) | StoreError::Storage(_) => (Code::Internal, "INTERNAL"),
+    }
+}
+
+/// The status for a field of a message that is wrong.
+pub(super) fn invalid(field: &'static str, problem: impl Into<String>) -> Status {
+    of(ServiceError::Invalid { field, problem: problem.into() })
+}

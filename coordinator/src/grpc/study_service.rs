@@ -1,0 +1,221 @@
+//! `StudyService`: what clients ask.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use prelim_proto::ids::Uid;
+use prelim_proto::study::{Priority, StudyState};
+use prelim_proto::v1;
+use prelim_proto::v1::study_service_server::StudyService;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{status, upload, watch};
+use crate::intake::{Object, Outcome};
+use crate::report::Format;
+use crate::service::{Coordinator, ServiceError};
+use crate::store::record::{StudyCursor, StudyQuery, StudyRecord, by_series};
+
+/// Studies a page where the client does not say.
+const DEFAULT_PAGE: u32 = 50;
+/// Studies a page at most.
+const MAX_PAGE: u32 = 500;
+/// Studies that one watch names at most.
+const MAX_WATCHED: usize = 10_000;
+/// Files of a folder that are read together.
+const FOLDER_BATCH: usize = 16;
+
+/// The service.
+pub(crate) struct Studies(pub(crate) Arc<Coordinator>);
+
+type Answer<T> = Result<Response<T>, Status>;
+
+#[tonic::async_trait]
+impl StudyService for Studies {
+    type WatchStudiesStream = ReceiverStream<Result<v1::WatchStudiesResponse, Status>>;
+
+    async fn submit_studies(
+        &self,
+        request: Request<Streaming<v1::SubmitStudiesRequest>>,
+    ) -> Answer<v1::SubmitStudiesResponse> {
+        let uploaded = upload::receive(&self.0, request.into_inner()).await?;
+        let study_uids = self.complete(uploaded.request_id, &uploaded.outcomes).await?;
+        let objects = uploaded.outcomes.into_iter().map(upload::message).collect();
+        Ok(Response::new(v1::SubmitStudiesResponse { objects, study_uids }))
+    }
+
+    async fn submit_folder(&self, request: Request<v1::SubmitFolderRequest>) -> Answer<v1::SubmitFolderResponse> {
+        let is_local = request.remote_addr().is_some_and(|peer: SocketAddr| peer.ip().is_loopback());
+        if !(self.0.config.allow_folders && is_local) {
+            return Err(status::of(ServiceError::FoldersNotAllowed));
+        }
+        let request = request.into_inner();
+        let priority = Priority::from_wire(request.priority).map_err(|error| status::of(error.into()))?;
+        let outcomes = self.read_folder(&request.path, priority).await.map_err(status::of)?;
+        let study_uids = self.complete(request.request_id, &outcomes).await?;
+        let objects = outcomes.into_iter().map(upload::message).collect();
+        Ok(Response::new(v1::SubmitFolderResponse { objects, study_uids }))
+    }
+
+    async fn get_study(&self, request: Request<v1::GetStudyRequest>) -> Answer<v1::GetStudyResponse> {
+        let uid = uid(&request.into_inner().study_uid)?;
+        let study = self.0.study(&uid).await.map_err(status::of)?;
+        Ok(Response::new(v1::GetStudyResponse { study: Some(study.into()) }))
+    }
+
+    async fn list_studies(&self, request: Request<v1::ListStudiesRequest>) -> Answer<v1::ListStudiesResponse> {
+        let request = request.into_inner();
+        let page = if request.page_size == 0 { DEFAULT_PAGE } else { request.page_size.min(MAX_PAGE) } as usize;
+        let states: Vec<StudyState> =
+            request.states().map(StudyState::try_from).collect::<Result<_, _>>().map_err(|e| status::of(e.into()))?;
+        let after = page_after(&request)?;
+        // One more than asked for tells whether there is another page.
+        let query = StudyQuery { states, after, limit: page + 1, ..StudyQuery::default() };
+        let mut records = self.0.studies(query).await.map_err(status::of)?;
+        let is_last = records.len() <= page;
+        records.truncate(page);
+        let next_page_token = match records.last() {
+            Some(last) if !is_last => page_token(&request.states, last),
+            _ => String::new(),
+        };
+        let mut studies = Vec::with_capacity(records.len());
+        for record in records {
+            studies.push(summary(&self.0, record).await.map_err(status::of)?);
+        }
+        Ok(Response::new(v1::ListStudiesResponse { studies, next_page_token }))
+    }
+
+    async fn watch_studies(&self, request: Request<v1::WatchStudiesRequest>) -> Answer<Self::WatchStudiesStream> {
+        let named = request.into_inner().study_uids;
+        if named.len() > MAX_WATCHED {
+            return Err(status::invalid("study_uids", format!("more than {MAX_WATCHED}")));
+        }
+        let studies = named.iter().map(|text| uid(text)).collect::<Result<Vec<_>, _>>()?;
+        Ok(Response::new(watch::watch(self.0.clone(), studies)))
+    }
+
+    async fn cancel_study(&self, request: Request<v1::CancelStudyRequest>) -> Answer<v1::CancelStudyResponse> {
+        let request = request.into_inner();
+        let uid = uid(&request.study_uid)?;
+        self.0.cancel(&uid, &request.reason).await.map_err(status::of)?;
+        let record = self.0.record(&uid).await.map_err(status::of)?;
+        let study = summary(&self.0, record).await.map_err(status::of)?;
+        Ok(Response::new(v1::CancelStudyResponse { study: Some(study) }))
+    }
+
+    async fn get_report(&self, request: Request<v1::GetReportRequest>) -> Answer<v1::GetReportResponse> {
+        let request = request.into_inner();
+        let uid = uid(&request.study_uid)?;
+        let (wire, format) = format(request.format)?;
+        let report = self.0.report(&uid, format).await.map_err(status::of)?;
+        let report = v1::RenderedReport {
+            study_uid: uid.into(),
+            version: report.version,
+            format: wire as i32,
+            media_type: format.media_type().to_owned(),
+            content: report.content,
+        };
+        Ok(Response::new(v1::GetReportResponse { report: Some(report) }))
+    }
+}
+
+impl Studies {
+    /// Completes the studies that the objects belong to, and names them.
+    async fn complete(&self, request_id: String, outcomes: &[Outcome]) -> Result<Vec<String>, Status> {
+        let mut studies: Vec<Uid> = outcomes
+            .iter()
+            .filter(|o| !o.is_refused())
+            .filter_map(|o| o.ids.as_ref().map(|ids| ids.0.clone()))
+            .collect();
+        studies.sort();
+        studies.dedup();
+        let request_id = Some(request_id).filter(|id| !id.is_empty());
+        self.0.complete(request_id, studies.clone()).await.map_err(status::of)?;
+        Ok(studies.into_iter().map(String::from).collect())
+    }
+
+    /// Takes in every file below a folder of this machine.
+    async fn read_folder(&self, path: &str, priority: Priority) -> Result<Vec<Outcome>, ServiceError> {
+        let root = PathBuf::from(path);
+        let missing = || ServiceError::NoFolder(path.to_owned());
+        let walk = root.clone();
+        let files = tokio::task::spawn_blocking(move || files_below(&walk)).await.map_err(|_| missing())?;
+        let files = files.map_err(|_| missing())?;
+        let mut outcomes = Vec::with_capacity(files.len());
+        for batch in files.chunks(FOLDER_BATCH) {
+            let mut objects = Vec::with_capacity(batch.len());
+            for file in batch {
+                let name = file.strip_prefix(&root).unwrap_or(file).to_string_lossy().into_owned();
+                let bytes = tokio::fs::read(file).await;
+                objects.push(Object { name, bytes: bytes.map(Into::into).map_err(|e| format!("cannot be read: {e}")) });
+            }
+            outcomes.extend(self.0.accept(objects, priority).await?);
+        }
+        Ok(outcomes)
+    }
+}
+
+/// The files below a folder, in order of path.
+fn files_below(root: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder)? {
+            let entry = entry?;
+            let kind = entry.file_type()?;
+            if kind.is_dir() {
+                folders.push(entry.path());
+            } else if kind.is_file() {
+                files.push(entry.path());
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// A study as lists and watches show it: with what its series are, but without the series.
+pub(super) async fn summary(coordinator: &Coordinator, record: StudyRecord) -> Result<v1::Study, ServiceError> {
+    let instances = coordinator.store.instances(&record.uid).await?;
+    let mut study = v1::Study::from(record.into_study(by_series(instances)));
+    study.series.clear();
+    Ok(study)
+}
+
+fn uid(text: &str) -> Result<Uid, Status> {
+    Uid::parse(text).map_err(|error| status::invalid("study_uid", error.to_string()))
+}
+
+fn format(wire: i32) -> Result<(v1::ReportFormat, Format), Status> {
+    match v1::ReportFormat::try_from(wire) {
+        Ok(v1::ReportFormat::Unspecified | v1::ReportFormat::Json) => Ok((v1::ReportFormat::Json, Format::Json)),
+        Ok(v1::ReportFormat::Html) => Ok((v1::ReportFormat::Html, Format::Html)),
+        Ok(v1::ReportFormat::DicomSr) => Ok((v1::ReportFormat::DicomSr, Format::Sr)),
+        Ok(v1::ReportFormat::Text) => Ok((v1::ReportFormat::Text, Format::Text)),
+        Err(_) => Err(status::invalid("format", format!("{wire} is no format"))),
+    }
+}
+
+/// A page token: the query's states, then the last study of the page before.
+fn page_token(states: &[i32], last: &StudyRecord) -> String {
+    let states: Vec<String> = states.iter().map(ToString::to_string).collect();
+    format!("{};{};{}", states.join(","), last.received_at_ms, last.uid)
+}
+
+/// Where the page of a request begins.
+fn page_after(request: &v1::ListStudiesRequest) -> Result<Option<StudyCursor>, Status> {
+    if request.page_token.is_empty() {
+        return Ok(None);
+    }
+    let foreign = || status::invalid("page_token", "not a token of this query; start again without one");
+    let mut parts = request.page_token.splitn(3, ';');
+    let (states, received, uid) = (parts.next(), parts.next(), parts.next());
+    let asked: Vec<String> = request.states.iter().map(ToString::to_string).collect();
+    if states != Some(asked.join(",").as_str()) {
+        return Err(foreign());
+    }
+    let received_at_ms = received.and_then(|text| text.parse().ok()).ok_or_else(foreign)?;
+    let uid = uid.and_then(|text| Uid::parse(text).ok()).ok_or_else(foreign)?;
+    Ok(Some(StudyCursor { received_at_ms, uid }))
+}

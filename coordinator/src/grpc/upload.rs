@@ -1,0 +1,165 @@
+//! The upload stream: messages to objects, objects to intake in batches.
+
+use prelim_imaging::Limits;
+use prelim_imaging::header;
+use prelim_proto::study::Priority;
+use prelim_proto::v1::submit_studies_request::Part;
+use prelim_proto::v1::{Disposition, ObjectEnd, ObjectOutcome, ObjectStart, SubmitHeader, SubmitStudiesRequest};
+use tonic::{Status, Streaming};
+
+use super::status;
+use crate::intake::{Object, Outcome, Verdict};
+use crate::service::Coordinator;
+
+/// Objects taken in together: their records share a transaction.
+const BATCH_OBJECTS: usize = 64;
+/// Bytes after which a batch is taken in, however few objects it holds.
+const BATCH_BYTES: usize = 64 << 20;
+/// Longest name of an object, in bytes.
+const MAX_NAME_BYTES: usize = 1_020;
+/// Longest request id, in characters.
+const MAX_REQUEST_ID: usize = 64;
+
+/// What an upload came to.
+pub(super) struct Uploaded {
+    pub(super) request_id: String,
+    pub(super) outcomes: Vec<Outcome>,
+}
+
+/// Reads the stream to its end and takes its objects in.
+pub(super) async fn receive(
+    coordinator: &Coordinator,
+    mut stream: Streaming<SubmitStudiesRequest>,
+) -> Result<Uploaded, Status> {
+    let Some(SubmitStudiesRequest { part: Some(Part::Header(header)) }) = stream.message().await? else {
+        return Err(status::invalid("part", "the first message is no header"));
+    };
+    let priority = check(&header)?;
+    let mut upload =
+        Upload { coordinator, priority, batch: Vec::new(), batch_bytes: 0, current: None, outcomes: Vec::new() };
+    while let Some(message) = stream.message().await? {
+        upload.take(message.part).await?;
+    }
+    upload.finish(header.request_id).await
+}
+
+fn check(header: &SubmitHeader) -> Result<Priority, Status> {
+    if header.request_id.chars().count() > MAX_REQUEST_ID {
+        return Err(status::invalid("request_id", format!("longer than {MAX_REQUEST_ID} characters")));
+    }
+    Priority::from_wire(header.priority).map_err(|error| status::of(error.into()))
+}
+
+/// An object of which more is to come.
+struct Current {
+    name: String,
+    bytes: Vec<u8>,
+    size_bytes: u64,
+    /// It is refused already; the rest of it is read and dropped.
+    refusal: Option<String>,
+}
+
+struct Upload<'a> {
+    coordinator: &'a Coordinator,
+    priority: Priority,
+    batch: Vec<Object>,
+    batch_bytes: usize,
+    current: Option<Current>,
+    outcomes: Vec<Outcome>,
+}
+
+impl Upload<'_> {
+    async fn take(&mut self, part: Option<Part>) -> Result<(), Status> {
+        match part {
+            Some(Part::Start(start)) => self.start(start),
+            Some(Part::Chunk(chunk)) => self.chunk(&chunk),
+            Some(Part::End(end)) => self.end(&end).await,
+            Some(Part::Header(_)) => Err(status::invalid("part", "a second header")),
+            None => Err(status::invalid("part", "an empty message")),
+        }
+    }
+
+    fn start(&mut self, start: ObjectStart) -> Result<(), Status> {
+        if self.current.is_some() {
+            return Err(status::invalid("part", "an object begins before the one before it ended"));
+        }
+        if start.name.len() > MAX_NAME_BYTES {
+            return Err(status::invalid("name", format!("longer than {MAX_NAME_BYTES} bytes")));
+        }
+        let size_bytes = start.size_bytes;
+        self.current = Some(Current { name: start.name, bytes: Vec::new(), size_bytes, refusal: None });
+        Ok(())
+    }
+
+    fn chunk(&mut self, chunk: &[u8]) -> Result<(), Status> {
+        let Some(current) = &mut self.current else {
+            return Err(status::invalid("part", "bytes before an object began"));
+        };
+        let limit = Limits::default().max_object_bytes;
+        if current.bytes.len() + chunk.len() > limit {
+            current.refusal = Some(format!("larger than {} MiB, the limit of one object", limit >> 20));
+            current.bytes = Vec::new();
+        }
+        if current.refusal.is_none() {
+            current.bytes.extend_from_slice(chunk);
+        }
+        Ok(())
+    }
+
+    async fn end(&mut self, end: &ObjectEnd) -> Result<(), Status> {
+        let Some(current) = self.current.take() else {
+            return Err(status::invalid("part", "an end without a beginning"));
+        };
+        self.batch_bytes += current.bytes.len();
+        self.batch.push(current.finish(&end.digest));
+        if self.batch.len() >= BATCH_OBJECTS || self.batch_bytes >= BATCH_BYTES {
+            self.flush().await?;
+        }
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<(), Status> {
+        let batch = std::mem::take(&mut self.batch);
+        self.batch_bytes = 0;
+        self.outcomes.extend(self.coordinator.accept(batch, self.priority).await.map_err(status::of)?);
+        Ok(())
+    }
+
+    async fn finish(mut self, request_id: String) -> Result<Uploaded, Status> {
+        if let Some(current) = self.current.take() {
+            let refusal = Err("the upload ended in the middle of it".to_owned());
+            self.batch.push(Object { name: current.name, bytes: refusal });
+        }
+        self.flush().await?;
+        Ok(Uploaded { request_id, outcomes: self.outcomes })
+    }
+}
+
+impl Current {
+    /// The object, checked against what the client says of it.
+    fn finish(self, digest: &str) -> Object {
+        let found = self.bytes.len() as u64;
+        let bytes = if let Some(refusal) = self.refusal {
+            Err(refusal)
+        } else if self.size_bytes != 0 && self.size_bytes != found {
+            Err(format!("{found} bytes came of {}", self.size_bytes))
+        } else if !digest.is_empty() && header::digest(&self.bytes).as_str() != digest {
+            Err("its bytes do not have the digest that the client gave".to_owned())
+        } else {
+            Ok(self.bytes.into())
+        };
+        Object { name: self.name, bytes }
+    }
+}
+
+/// An outcome as a message.
+pub(super) fn message(outcome: Outcome) -> ObjectOutcome {
+    let (disposition, reason) = match outcome.verdict {
+        Verdict::Accepted => (Disposition::Accepted, String::new()),
+        Verdict::Duplicate => (Disposition::Duplicate, String::new()),
+        Verdict::Refused(reason) => (Disposition::Refused, reason),
+    };
+    let (study_uid, instance_uid) =
+        outcome.ids.map_or_else(Default::default, |(study, instance)| (study.into(), instance.into()));
+    ObjectOutcome { name: outcome.name, disposition: disposition as i32, reason, study_uid, instance_uid }
+}

@@ -1,0 +1,126 @@
+//! `WorkerService`: what workers ask.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use prelim_proto::ids::{Digest, FencingToken, JobId};
+use prelim_proto::job::{JobKind, JobOutcome};
+use prelim_proto::v1;
+use prelim_proto::v1::worker_service_server::WorkerService;
+use tokio_stream::Iter;
+use tonic::{Request, Response, Status};
+
+use super::status;
+use crate::dispatch::Renewal;
+use crate::service::{Coordinator, ServiceError};
+
+/// Longest wait of a long poll.
+const MAX_WAIT: Duration = Duration::from_secs(60);
+/// Leases renewed in one call.
+const MAX_RENEWALS: usize = 1_024;
+/// Longest name of a worker, in characters.
+const MAX_WORKER_ID: usize = 64;
+/// Bytes of a failure's reason that are kept.
+const MAX_REASON_BYTES: usize = 2_000;
+/// Bytes in one message of an object.
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// The service.
+pub(crate) struct Workers(pub(crate) Arc<Coordinator>);
+
+type Answer<T> = Result<Response<T>, Status>;
+
+#[tonic::async_trait]
+impl WorkerService for Workers {
+    type ReadObjectStream = Iter<std::vec::IntoIter<Result<v1::ReadObjectResponse, Status>>>;
+
+    async fn lease(&self, request: Request<v1::LeaseRequest>) -> Answer<v1::LeaseResponse> {
+        let request = request.into_inner();
+        check_worker(&request.worker_id)?;
+        let kinds: Vec<JobKind> = request
+            .kinds()
+            .map(JobKind::try_from)
+            .collect::<Result<_, _>>()
+            .map_err(|error| status::of(error.into()))?;
+        if kinds.is_empty() || kinds.contains(&JobKind::Merge) {
+            return Err(status::invalid("kinds", "name the kinds of read job that the worker takes"));
+        }
+        let wait = Duration::from_millis(request.wait_ms);
+        if wait > MAX_WAIT {
+            return Err(status::invalid("wait_ms", format!("more than {}", MAX_WAIT.as_millis())));
+        }
+        let lease = self.0.lease(&request.worker_id, &kinds, wait).await.map_err(status::of)?;
+        Ok(Response::new(v1::LeaseResponse { lease: lease.map(Into::into) }))
+    }
+
+    async fn renew(&self, request: Request<v1::RenewRequest>) -> Answer<v1::RenewResponse> {
+        let request = request.into_inner();
+        check_worker(&request.worker_id)?;
+        if request.leases.len() > MAX_RENEWALS {
+            return Err(status::invalid("leases", format!("more than {MAX_RENEWALS}")));
+        }
+        let mut leases = Vec::with_capacity(request.leases.len());
+        for held in request.leases {
+            let (job, token) = lease(Some(held))?;
+            let renewal = self.0.renew(&job, token).await.map_err(status::of)?;
+            let (lease_status, ttl_ms) = match renewal {
+                Renewal::Renewed(ttl_ms) => (v1::LeaseStatus::Renewed, ttl_ms),
+                Renewal::Lost => (v1::LeaseStatus::Lost, 0),
+                Renewal::Cancelled => (v1::LeaseStatus::Cancelled, 0),
+            };
+            leases.push(v1::RenewedLease { job_id: job.to_string(), status: lease_status as i32, ttl_ms });
+        }
+        Ok(Response::new(v1::RenewResponse { leases }))
+    }
+
+    async fn complete(&self, request: Request<v1::CompleteRequest>) -> Answer<v1::CompleteResponse> {
+        let request = request.into_inner();
+        check_worker(&request.worker_id)?;
+        let (job, token) = lease(request.lease)?;
+        let outcome = request.outcome.ok_or_else(|| status::invalid("outcome", "missing"))?;
+        let outcome = JobOutcome::try_from(outcome).map_err(|error| status::of(error.into()))?;
+        self.0.complete_job(&job, token, outcome).await.map_err(status::of)?;
+        Ok(Response::new(v1::CompleteResponse {}))
+    }
+
+    async fn fail(&self, request: Request<v1::FailRequest>) -> Answer<v1::FailResponse> {
+        let request = request.into_inner();
+        check_worker(&request.worker_id)?;
+        let (job, token) = lease(request.lease)?;
+        let mut reason = request.reason;
+        reason.truncate(reason.floor_char_boundary(MAX_REASON_BYTES));
+        let will_retry = self.0.fail_job(&job, token, &reason, request.retryable).await.map_err(status::of)?;
+        Ok(Response::new(v1::FailResponse { will_retry }))
+    }
+
+    async fn release(&self, request: Request<v1::ReleaseRequest>) -> Answer<v1::ReleaseResponse> {
+        let request = request.into_inner();
+        check_worker(&request.worker_id)?;
+        let (job, token) = lease(request.lease)?;
+        self.0.release(&job, token).await.map_err(status::of)?;
+        Ok(Response::new(v1::ReleaseResponse {}))
+    }
+
+    async fn read_object(&self, request: Request<v1::ReadObjectRequest>) -> Answer<Self::ReadObjectStream> {
+        let digest = Digest::parse(&request.into_inner().digest)
+            .map_err(|error| status::invalid("digest", error.to_string()))?;
+        let bytes = self.0.bytes.get(&digest).await.map_err(|error| status::of(ServiceError::from(error)))?;
+        let chunks: Vec<_> =
+            bytes.chunks(CHUNK_BYTES).map(|chunk| Ok(v1::ReadObjectResponse { chunk: chunk.to_vec() })).collect();
+        Ok(Response::new(tokio_stream::iter(chunks)))
+    }
+}
+
+fn check_worker(id: &str) -> Result<(), Status> {
+    if id.is_empty() || id.chars().count() > MAX_WORKER_ID {
+        return Err(status::invalid("worker_id", format!("not between 1 and {MAX_WORKER_ID} characters")));
+    }
+    Ok(())
+}
+
+/// The job and token of a lease in a message.
+fn lease(held: Option<v1::HeldLease>) -> Result<(JobId, FencingToken), Status> {
+    let held = held.ok_or_else(|| status::invalid("lease", "missing"))?;
+    let job = JobId::parse(&held.job_id).map_err(|error| status::invalid("job_id", error.to_string()))?;
+    Ok((job, FencingToken(held.token)))
+}

@@ -1,0 +1,159 @@
+//! What a coordinator does, whoever asks: the use cases between the transports and the store.
+//!
+//! # Layout
+//! - [`Coordinator`]: the shared state, and studies for clients
+//! - [`crate::intake`]: objects in, studies complete, jobs planned
+//! - [`crate::dispatch`]: jobs to workers and back
+//! - [`crate::drafting`]: merge jobs to drafts, drafts to reports
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use prelim_imaging::sandbox::DecoderCommand;
+use prelim_proto::convert::ConvertError;
+use prelim_proto::ids::{IdError, Uid};
+use prelim_proto::study::{Study, StudyState};
+use tokio::sync::{Notify, broadcast};
+use tokio_util::sync::CancellationToken;
+
+use crate::bytes::{ByteStore, BytesError};
+use crate::config::CoordinatorConfig;
+use crate::report::ReportError;
+use crate::store::record::{StudyQuery, StudyRecord, by_series};
+use crate::store::{JobStore, StoreError};
+
+/// Changes that a watcher may be behind before it looks at all its studies again.
+const CHANGES_KEPT: usize = 1_024;
+/// Bytes of a cancellation's reason that are kept.
+const MAX_REASON_BYTES: usize = 500;
+
+/// Why something that was asked for was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// The caller's message or id is wrong.
+    #[error("{field}: {problem}")]
+    Invalid {
+        /// The field of the message.
+        field: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// There is no draft yet, or there will be none.
+    #[error("study {study} has no draft: it is {}{}", .state.as_str(), .reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default())]
+    NoDraft {
+        /// The study.
+        study: Uid,
+        /// Where it stands.
+        state: StudyState,
+        /// Why, where a reason is known.
+        reason: Option<String>,
+    },
+    /// Folders may not be submitted by name.
+    #[error("folders are not taken by name here; send the files, or start the coordinator with --allow-folders")]
+    FoldersNotAllowed,
+    /// No such folder.
+    #[error("folder {0:?} cannot be read on the coordinator's machine")]
+    NoFolder(String),
+    /// The coordinator is stopping.
+    #[error("the coordinator is stopping; try again")]
+    Stopping,
+    /// The store refused or failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The bytes could not be stored or found.
+    #[error(transparent)]
+    Bytes(#[from] BytesError),
+    /// A report could not be written.
+    #[error(transparent)]
+    Report(#[from] ReportError),
+}
+
+impl From<IdError> for ServiceError {
+    fn from(error: IdError) -> Self {
+        Self::Invalid { field: "id", problem: error.to_string() }
+    }
+}
+
+impl From<ConvertError> for ServiceError {
+    fn from(error: ConvertError) -> Self {
+        Self::Invalid { field: "message", problem: error.to_string() }
+    }
+}
+
+/// The shared state of a running coordinator.
+pub struct Coordinator {
+    pub(crate) config: CoordinatorConfig,
+    pub(crate) store: Arc<dyn JobStore>,
+    pub(crate) bytes: ByteStore,
+    /// The program that decodes key images.
+    pub(crate) decoder: DecoderCommand,
+    /// Set off when a job may be waiting for a worker.
+    pub(crate) work: Notify,
+    /// Set off when a merge may be waiting.
+    pub(crate) merges: Notify,
+    /// Studies that changed.
+    changes: broadcast::Sender<Uid>,
+    /// Cancelled when the coordinator stops: long polls and watches end.
+    pub(crate) stopping: CancellationToken,
+}
+
+impl Coordinator {
+    /// A coordinator on the given stores.
+    pub fn new(
+        config: CoordinatorConfig,
+        store: Arc<dyn JobStore>,
+        bytes: ByteStore,
+        decoder: DecoderCommand,
+        stopping: CancellationToken,
+    ) -> Self {
+        let (changes, _) = broadcast::channel(CHANGES_KEPT);
+        Self { config, store, bytes, decoder, work: Notify::new(), merges: Notify::new(), changes, stopping }
+    }
+
+    /// Tells watchers that a study changed.
+    pub(crate) fn changed(&self, study: &Uid) {
+        // Nobody watching is no error.
+        let _ = self.changes.send(study.clone());
+    }
+
+    /// Waits until some study changed, or a second passed: another coordinator on the same store may have changed one.
+    pub(crate) async fn next_change(&self, changes: &mut broadcast::Receiver<Uid>) {
+        let _ = tokio::time::timeout(Duration::from_secs(1), changes.recv()).await;
+        // Whatever came together is looked at together.
+        while changes.try_recv().is_ok() {}
+    }
+
+    /// A receiver of changes from now on.
+    pub(crate) fn subscribe(&self) -> broadcast::Receiver<Uid> {
+        self.changes.subscribe()
+    }
+
+    /// One study's record.
+    pub async fn record(&self, study: &Uid) -> Result<StudyRecord, ServiceError> {
+        self.store.study(study).await?.ok_or_else(|| StoreError::NoStudy(study.clone()).into())
+    }
+
+    /// One study, whole.
+    pub async fn study(&self, uid: &Uid) -> Result<Study, ServiceError> {
+        let record = self.record(uid).await?;
+        let instances = self.store.instances(uid).await?;
+        Ok(record.into_study(by_series(instances)))
+    }
+
+    /// Records of studies, newest first, each with its study as lists show it: with its series, without instances' planes.
+    pub async fn studies(&self, query: StudyQuery) -> Result<Vec<StudyRecord>, ServiceError> {
+        Ok(self.store.studies(query).await?)
+    }
+
+    /// Stops work on a study.
+    pub async fn cancel(&self, study: &Uid, reason: &str) -> Result<(), ServiceError> {
+        if reason.len() > MAX_REASON_BYTES {
+            let problem = format!("{} bytes, more than {MAX_REASON_BYTES}", reason.len());
+            return Err(ServiceError::Invalid { field: "reason", problem });
+        }
+        let reason = if reason.is_empty() { "cancelled by a user" } else { reason };
+        self.store.cancel_study(study, reason).await?;
+        self.changed(study);
+        Ok(())
+    }
+}

@@ -1,0 +1,231 @@
+//! A coordinator from the outside: studies in, jobs out and back, drafts fetched.
+
+mod support;
+
+use prelim_proto::v1::{self, Disposition, JobKind, ReportFormat, StudyState};
+use support::{Running, slice};
+use tonic::Code;
+use tonic_types::StatusExt as _;
+
+/// Leases the next CT job, waiting up to two seconds.
+async fn lease(running: &mut Running) -> v1::Lease {
+    let request = v1::LeaseRequest { worker_id: "w".into(), kinds: vec![JobKind::ReadCt as i32], wait_ms: 2_000 };
+    running.workers.lease(request).await.unwrap().into_inner().lease.expect("a job is waiting")
+}
+
+fn held(lease: &v1::Lease) -> Option<v1::HeldLease> {
+    Some(v1::HeldLease { job_id: lease.job.as_ref().unwrap().id.clone(), token: lease.token })
+}
+
+/// What a model might say of every slice of the job: a nodule on the left.
+fn outcome(lease: &v1::Lease) -> v1::JobOutcome {
+    let job = lease.job.as_ref().unwrap();
+    let finding = |image: &v1::ImageRef| v1::Finding {
+        code: "nodule".into(),
+        presence: v1::Presence::Present as i32,
+        laterality: v1::Laterality::Left as i32,
+        confidence: 0.75,
+        evidence: vec![v1::Evidence {
+            instance_uid: image.instance_uid.clone(),
+            series_uid: image.series_uid.clone(),
+            frame: image.frame,
+            bounds: Some(v1::ImageBox { top: 0.25, left: 0.5, bottom: 0.5, right: 0.75 }),
+            confidence: 0.75,
+        }],
+        ..v1::Finding::default()
+    };
+    v1::JobOutcome {
+        findings: job.images.iter().map(finding).collect(),
+        frames_read: job.images.len() as u32,
+        model: Some(v1::ModelProvenance {
+            name: "test".into(),
+            digest: "0".repeat(64),
+            ..v1::ModelProvenance::default()
+        }),
+        ..v1::JobOutcome::default()
+    }
+}
+
+async fn complete(running: &mut Running, lease: &v1::Lease) -> Result<(), tonic::Status> {
+    let request = v1::CompleteRequest { worker_id: "w".into(), lease: held(lease), outcome: Some(outcome(lease)) };
+    running.workers.complete(request).await.map(|_| ())
+}
+
+/// The last states of the studies named, once all are settled.
+async fn settled(running: &mut Running, studies: &[&str]) -> Vec<v1::Study> {
+    let study_uids = studies.iter().map(ToString::to_string).collect();
+    let mut changes = running.studies.watch_studies(v1::WatchStudiesRequest { study_uids }).await.unwrap().into_inner();
+    let mut newest = std::collections::BTreeMap::new();
+    while let Some(change) = changes.message().await.unwrap() {
+        newest.extend(change.study.map(|study| (study.uid.clone(), study)));
+    }
+    newest.into_values().collect()
+}
+
+async fn report(running: &mut Running, study: &str, format: ReportFormat) -> Result<Vec<u8>, tonic::Status> {
+    let request = v1::GetReportRequest { study_uid: study.into(), format: format as i32 };
+    Ok(running.studies.get_report(request).await?.into_inner().report.unwrap().content)
+}
+
+#[tokio::test]
+async fn a_study_becomes_a_draft_in_every_form() {
+    let data = tempfile::tempdir().unwrap();
+    let mut running = Running::start(data.path()).await;
+    let response = running.submit("a", (0..5).map(|i| ("slice", slice(7, i))).collect()).await;
+    assert_eq!(response.study_uids, ["1.2.7"]);
+    assert!(response.objects.iter().all(|object| object.disposition() == Disposition::Accepted));
+
+    let lease = lease(&mut running).await;
+    let job = lease.job.clone().unwrap();
+    assert_eq!(job.images.len(), 5);
+    let mut stream = running
+        .workers
+        .read_object(v1::ReadObjectRequest { digest: job.images[0].digest.clone() })
+        .await
+        .unwrap()
+        .into_inner();
+    let mut bytes = Vec::new();
+    while let Some(part) = stream.message().await.unwrap() {
+        bytes.extend(part.chunk);
+    }
+    assert_eq!(bytes, slice(7, 0));
+
+    complete(&mut running, &lease).await.unwrap();
+    complete(&mut running, &lease).await.expect("a repeated commit is answered as the first time");
+    let studies = settled(&mut running, &["1.2.7"]).await;
+    assert_eq!(studies[0].state(), StudyState::Drafted);
+
+    let json = report(&mut running, "1.2.7", ReportFormat::Json).await.unwrap();
+    let document = prelim_coordinator::report::json::parse(&json).unwrap();
+    assert_eq!(document.report.findings.len(), 1);
+    assert!(String::from_utf8(json).unwrap().contains("not a medical device"));
+    let html = String::from_utf8(report(&mut running, "1.2.7", ReportFormat::Html).await.unwrap()).unwrap();
+    assert!(html.contains("data:image/png;base64"), "the key image is in the page");
+    let sr = report(&mut running, "1.2.7", ReportFormat::DicomSr).await.unwrap();
+    assert_eq!(&sr[128..132], b"DICM");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_is_there_after_a_restart() {
+    let data = tempfile::tempdir().unwrap();
+    let mut running = Running::start(data.path()).await;
+    running.submit("a", vec![("one", slice(1, 0))]).await;
+    let first = lease(&mut running).await;
+    running.stop().await;
+
+    let mut running = Running::start(data.path()).await;
+    complete(&mut running, &first).await.expect("a lease outlives the coordinator");
+    assert_eq!(settled(&mut running, &["1.2.1"]).await[0].state(), StudyState::Drafted);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_silent_worker_loses_its_job_and_cannot_commit() {
+    let data = tempfile::tempdir().unwrap();
+    let mut running = Running::start(data.path()).await;
+    running.submit("a", vec![("one", slice(2, 0))]).await;
+    let stale = lease(&mut running).await;
+    // The lease lasts a second; the job comes back by itself.
+    let fresh = loop {
+        let request = v1::LeaseRequest { worker_id: "v".into(), kinds: vec![JobKind::ReadCt as i32], wait_ms: 10_000 };
+        if let Some(lease) = running.workers.lease(request).await.unwrap().into_inner().lease {
+            break lease;
+        }
+    };
+    assert!(fresh.token > stale.token);
+    let refused = complete(&mut running, &stale).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    assert_eq!(refused.get_error_details().error_info().unwrap().reason, "LEASE_LOST");
+    complete(&mut running, &fresh).await.unwrap();
+    assert_eq!(settled(&mut running, &["1.2.2"]).await[0].state(), StudyState::Drafted);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn objects_that_cannot_be_taken_are_named_and_do_not_stop_the_others() {
+    let data = tempfile::tempdir().unwrap();
+    let mut running = Running::start(data.path()).await;
+    let mut other = slice(3, 0);
+    *other.last_mut().unwrap() ^= 1;
+    let objects =
+        vec![("notes", b"not an image".to_vec()), ("good", slice(3, 0)), ("again", slice(3, 0)), ("other", other)];
+    let response = running.submit("a", objects).await;
+    let dispositions: Vec<_> = response.objects.iter().map(|object| object.disposition()).collect();
+    use Disposition::{Accepted, Duplicate, Refused};
+    assert_eq!(dispositions, [Refused, Accepted, Duplicate, Refused]);
+    assert!(response.objects[3].reason.contains("same SOP Instance UID"), "{}", response.objects[3].reason);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_cancelled_study_stays_so_until_it_is_sent_again() {
+    let data = tempfile::tempdir().unwrap();
+    let mut running = Running::start(data.path()).await;
+    running.submit("a", vec![("one", slice(4, 0))]).await;
+    let lease = lease(&mut running).await;
+    let request = v1::CancelStudyRequest { study_uid: "1.2.4".into(), reason: "wrong patient".into() };
+    let study = running.studies.cancel_study(request).await.unwrap().into_inner().study.unwrap();
+    assert_eq!((study.state(), study.state_reason.as_deref()), (StudyState::Cancelled, Some("wrong patient")));
+    let renewal = v1::RenewRequest { worker_id: "w".into(), leases: held(&lease).into_iter().collect() };
+    let renewed = running.workers.renew(renewal).await.unwrap().into_inner();
+    assert_eq!(renewed.leases[0].status(), v1::LeaseStatus::Cancelled);
+    running.submit("b", vec![("one", slice(4, 0))]).await;
+    let again = running.studies.get_study(v1::GetStudyRequest { study_uid: "1.2.4".into() }).await.unwrap();
+    assert_eq!(again.into_inner().study.unwrap().state(), StudyState::Queued);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn lists_come_in_pages_and_unknown_things_are_named() {
+    let data = tempfile::tempdir().unwrap();
+    let mut running = Running::start(data.path()).await;
+    running.submit("a", (10..15).map(|study| ("one", slice(study, 0))).collect()).await;
+    let mut found = Vec::new();
+    let mut page_token = String::new();
+    loop {
+        let request = v1::ListStudiesRequest { page_size: 2, page_token, states: vec![] };
+        let page = running.studies.list_studies(request).await.unwrap().into_inner();
+        found.extend(page.studies.into_iter().map(|study| study.uid));
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    found.sort();
+    assert_eq!(found, ["1.2.10", "1.2.11", "1.2.12", "1.2.13", "1.2.14"]);
+
+    let foreign = v1::ListStudiesRequest { page_size: 2, page_token: "nonsense".into(), states: vec![] };
+    assert_eq!(running.studies.list_studies(foreign).await.unwrap_err().code(), Code::InvalidArgument);
+    let missing = report(&mut running, "9.9", ReportFormat::Json).await.unwrap_err();
+    assert_eq!(missing.code(), Code::NotFound);
+    let waiting = report(&mut running, "1.2.10", ReportFormat::Json).await.unwrap_err();
+    assert_eq!(waiting.code(), Code::FailedPrecondition);
+    assert!(waiting.message().contains("queued"), "{}", waiting.message());
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn health_and_both_reflections_answer() {
+    let data = tempfile::tempdir().unwrap();
+    let running = Running::start(data.path()).await;
+    let channel = tonic::transport::Channel::from_shared(running.address.clone()).unwrap().connect().await.unwrap();
+    let mut health = tonic_health::pb::health_client::HealthClient::new(channel.clone());
+    let request = tonic_health::pb::HealthCheckRequest { service: "prelim.v1.StudyService".into() };
+    let answer = health.check(request).await.unwrap().into_inner();
+    assert_eq!(answer.status(), tonic_health::pb::health_check_response::ServingStatus::Serving);
+
+    use tonic_reflection::pb::{v1, v1alpha};
+    let ask = v1::server_reflection_request::MessageRequest::FileContainingSymbol("prelim.v1.StudyService".into());
+    let request = v1::ServerReflectionRequest { host: String::new(), message_request: Some(ask) };
+    let mut client = v1::server_reflection_client::ServerReflectionClient::new(channel.clone());
+    let mut answers = client.server_reflection_info(tokio_stream::once(request)).await.unwrap().into_inner();
+    assert!(answers.message().await.unwrap().is_some());
+    let ask =
+        v1alpha::server_reflection_request::MessageRequest::FileContainingSymbol("prelim.v1.WorkerService".into());
+    let request = v1alpha::ServerReflectionRequest { host: String::new(), message_request: Some(ask) };
+    let mut client = v1alpha::server_reflection_client::ServerReflectionClient::new(channel);
+    let mut answers = client.server_reflection_info(tokio_stream::once(request)).await.unwrap().into_inner();
+    assert!(answers.message().await.unwrap().is_some());
+    running.stop().await;
+}
