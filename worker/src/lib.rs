@@ -1,22 +1,43 @@
 //! One job in, findings out.
 //!
 //! # Layout
-//! - [`demo_model`]: the demonstration model, carried inside the binary
+//! The path of a job, in order:
+//! - [`run`](mod@run): a worker from start to stop; [`config`]: its settings; `lease`, `renew`: the loop around jobs
+//! - [`coordinator`]: the coordinator, as a worker sees it; [`fetch`]: the bytes of instances
+//! - [`job`]: one job, from images to findings
+//! - [`pictures`]: decode, render, [`preprocess`]: an instance's bytes to the numbers a vision tower takes
+//! - [`profile`]: what a model wants to be asked, and what it may answer; [`prompt`]: its words and pictures to tokens
 //! - [`engine`]: requests in time: batches, cache, grammar, sampling
-//! - [`model`]: tensors only: a checkpoint, pictures and tokens to logits
-//! - [`preprocess`]: pictures of bytes to the numbers a vision tower takes
+//! - [`model`]: tensors only: a checkpoint, pictures and tokens to logits; `backend`: the device of this build
 //! - [`findings`]: an answer to findings, with confidence
-//! - [`prompt`]: the profile's words and the pictures to tokens
-//! - [`profile`]: the reading profile: what a model wants to be asked, and what it may answer
 //!
-//! **Invariant**: nothing here knows the coordinator; the two meet over gRPC only.
+//! Beside it:
+//! - [`reader`]: what is loaded once and shared by all jobs
+//! - [`demo_model`]: the demonstration model, carried inside the binary
+//!
+//! **Invariant**: nothing here knows the coordinator's code; the two meet over gRPC only.
 //! **Invariant**: `engine` and `model` know no DICOM, no jobs and no gRPC.
 //! **Invariant**: no patient attribute reaches a worker; jobs name images by digest.
+//! **Invariant**: a pass of the model blocks the engine's thread and nothing else; leases are renewed from another.
 
+mod backend;
+pub mod config;
+pub mod coordinator;
 pub mod demo_model;
 pub mod engine;
+pub mod fetch;
 pub mod findings;
+pub mod job;
+mod lease;
 pub mod model;
+pub mod pictures;
 pub mod preprocess;
 pub mod profile;
 pub mod prompt;
+pub mod reader;
+mod renew;
+mod retry;
+pub mod run;
+
+pub use config::{WorkerConfig, WorkerLimits};
+pub use run::{WorkerError, run};

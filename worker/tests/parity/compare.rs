@@ -6,7 +6,8 @@ use prelim_worker::model::Model;
 use crate::golden::{Golden, Session};
 
 /// Tensors that a golden has besides those that the model shows.
-const NOT_SHOWN: &[&str] = &["attention_mask", "token_type_ids", "input_ids", "pixel_values", "greedy_tokens", "greedy_logits"];
+const NOT_SHOWN: &[&str] =
+    &["attention_mask", "token_type_ids", "input_ids", "pixel_values", "greedy_tokens", "greedy_logits"];
 
 /// How far a tensor may be off.
 #[derive(Clone, Copy)]

@@ -1,0 +1,150 @@
+//! The worker's settings: flags, environment variables and help in one.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use prelim_imaging::sandbox::DecoderCommand;
+
+/// Longest name of a worker that a coordinator takes.
+const MAX_WORKER_ID: usize = 64;
+
+/// What a worker is told.
+#[derive(Debug, Clone, Args)]
+pub struct WorkerConfig {
+    /// Address of the coordinator's gRPC port.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7070", env = "PRELIM_GRPC")]
+    pub grpc: String,
+
+    /// Folder with a Hugging Face checkpoint (MedGemma as published). Without it the demonstration model is used.
+    #[arg(long, value_name = "DIR", env = "PRELIM_MODEL")]
+    pub model: Option<PathBuf>,
+
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a doc comment here would become help text")]
+    pub limits: WorkerLimits,
+
+    /// This worker's name, unique among those that run. Without it one is made of the host's name and the process.
+    #[arg(long, value_name = "NAME", env = "PRELIM_WORKER_ID")]
+    pub worker_id: Option<String>,
+
+    /// How to start a decoder process; without it this program is started with the argument `decoder`.
+    #[arg(skip)]
+    pub decoder: Option<DecoderCommand>,
+}
+
+/// How much a worker takes on at once. The defaults suit one device, or a machine of a few cores.
+#[derive(Debug, Clone, Args)]
+pub struct WorkerLimits {
+    /// Jobs in flight at once. Their prompts share the model's passes; more than a few mainly hold memory.
+    #[arg(long, value_name = "N", default_value_t = 4, env = "PRELIM_SLOTS")]
+    pub slots: usize,
+
+    /// Prompts in flight at once, over all jobs.
+    #[arg(long, value_name = "N", default_value_t = 16, env = "PRELIM_BATCH")]
+    pub batch: usize,
+
+    /// New tokens in one pass of the model, in tokens. Larger passes read prompts faster and make answers that are being
+    /// generated wait longer.
+    #[arg(long, value_name = "N", default_value_t = 512, env = "PRELIM_PASS_TOKENS")]
+    pub pass_tokens: usize,
+
+    /// Most memory for keys and values, in MiB. Less is taken where the batch cannot use it.
+    #[arg(long, value_name = "MIB", default_value_t = 2048, env = "PRELIM_CACHE_MIB")]
+    pub cache_mib: usize,
+
+    /// Memory for fetched instances that another job may want, in MiB.
+    #[arg(long, value_name = "MIB", default_value_t = 256, env = "PRELIM_OBJECT_CACHE_MIB")]
+    pub object_cache_mib: usize,
+
+    /// How weights are kept in memory.
+    #[arg(long, value_enum, default_value_t = WeightChoice::AsStored, env = "PRELIM_WEIGHTS")]
+    pub weights: WeightChoice,
+
+    /// Time to finish jobs after the signal to stop, in s; what is not done then is given back. 0 gives all back at once.
+    #[arg(long, value_name = "S", default_value_t = 0, env = "PRELIM_DRAIN_S")]
+    pub drain_s: u64,
+}
+
+impl Default for WorkerLimits {
+    fn default() -> Self {
+        Self {
+            slots: 4,
+            batch: 16,
+            pass_tokens: 512,
+            cache_mib: 2048,
+            object_cache_mib: 256,
+            weights: WeightChoice::AsStored,
+            drain_s: 0,
+        }
+    }
+}
+
+/// How weights are kept in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum WeightChoice {
+    /// As the checkpoint has them.
+    AsStored,
+    /// In 32 bits.
+    F32,
+    /// In 16 bits, bfloat16.
+    Bf16,
+}
+
+impl WorkerConfig {
+    /// Every problem of the settings, in words.
+    pub fn validate(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        let mut need = |good: bool, problem: &str| {
+            if !good {
+                problems.push(problem.to_owned());
+            }
+        };
+        let limits = &self.limits;
+        need(!self.grpc.trim().is_empty(), "--grpc is empty");
+        need((1..=256).contains(&limits.slots), "--slots is not 1 to 256");
+        need((1..=1024).contains(&limits.batch), "--batch is not 1 to 1024");
+        need((1..=65_536).contains(&limits.pass_tokens), "--pass-tokens is not 1 to 65536");
+        need((1..=1 << 20).contains(&limits.cache_mib), "--cache-mib is not 1 to 1048576");
+        need(limits.object_cache_mib <= 1 << 20, "--object-cache-mib is above 1048576");
+        let named = self.worker_id.as_ref().is_none_or(|name| (1..=MAX_WORKER_ID).contains(&name.len()));
+        need(named, "--worker-id is not 1 to 64 bytes long");
+        problems
+    }
+
+    /// This worker's name.
+    pub(crate) fn name(&self) -> String {
+        self.worker_id.clone().unwrap_or_else(|| {
+            let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+            let host: String = host.trim().chars().filter(char::is_ascii).take(32).collect();
+            let host = if host.is_empty() { "worker".to_owned() } else { host };
+            format!("{host}-{}-{:08x}", std::process::id(), crate::retry::entropy() as u32)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_limits_are_those_of_the_flags_and_are_valid() {
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            config: WorkerConfig,
+        }
+        let config = <Line as clap::Parser>::parse_from(["worker"]).config;
+        assert_eq!(format!("{:?}", config.limits), format!("{:?}", WorkerLimits::default()));
+        assert_eq!(config.validate(), Vec::<String>::new());
+        assert!(config.name().len() <= MAX_WORKER_ID);
+        assert_ne!(config.name(), config.name());
+    }
+
+    #[test]
+    fn every_problem_is_told() {
+        let limits = WorkerLimits { slots: 0, batch: 0, ..WorkerLimits::default() };
+        let config = WorkerConfig { grpc: " ".into(), model: None, limits, worker_id: None, decoder: None };
+        assert_eq!(config.validate().len(), 3);
+    }
+}

@@ -1,0 +1,259 @@
+//! One job: its images to findings. [`run`] is the path.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures::future::join_all;
+use prelim_proto::ids::Digest;
+use prelim_proto::image::ImageKind;
+use prelim_proto::job::{ImageRef, ImageRole, JobCost, JobKind, JobOutcome, JobSpec};
+use prelim_proto::study::{Unread, UnreadReason};
+
+use crate::coordinator::CallError;
+use crate::engine::GrammarSpec;
+use crate::engine::request::{Completion, EngineError, Request, Sampling};
+use crate::fetch::{FetchError, ObjectSource, Objects};
+use crate::findings::{SeenImage, read_answer};
+use crate::pictures::{PictureError, Seen};
+use crate::profile::KindProfile;
+use crate::prompt::{PromptError, Shown};
+use crate::reader::Reader;
+
+/// Why an attempt at a job came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum JobError {
+    /// The model reads no images of this kind.
+    #[error("the model reads no {0}")]
+    Kind(&'static str),
+    /// The bytes.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// A decoder process that does not start.
+    #[error(transparent)]
+    Picture(#[from] PictureError),
+    /// The prompt.
+    #[error(transparent)]
+    Prompt(#[from] PromptError),
+    /// The engine.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// A part of the work panicked.
+    #[error("a part of the job panicked: {0}")]
+    Panic(String),
+}
+
+impl JobError {
+    /// Whether another attempt, here or elsewhere, may go better.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Kind(_) | Self::Prompt(_) => false,
+            Self::Fetch(_) | Self::Picture(_) | Self::Panic(_) => true,
+            Self::Engine(error) => {
+                matches!(error, EngineError::Model(_) | EngineError::Cancelled | EngineError::Stopped)
+            }
+        }
+    }
+
+    /// Whether this worker can do no job any more.
+    pub fn is_fatal(&self) -> bool {
+        matches!(self, Self::Engine(EngineError::Stopped))
+    }
+}
+
+/// Reads the images of `job`. An image that cannot be read is listed with the reason, and the rest is read.
+pub async fn run<S: ObjectSource>(
+    reader: &Arc<Reader>,
+    objects: &Objects<S>,
+    job: &JobSpec,
+) -> Result<JobOutcome, JobError> {
+    let (image_kind, kind) = reader.kind(job.kind)?;
+    let mut outcome = reader.blank_outcome(job, kind);
+    let wanted = wanted_images(job, kind);
+    let bytes = fetch(objects, &wanted, &mut outcome).await?;
+    let pictures = see(reader, image_kind, &wanted, bytes, &mut outcome).await?;
+    let prompts = group(pictures, kind.images_per_prompt);
+    let answers = ask(reader, kind, &prompts).await?;
+    for (prompt, answer) in prompts.iter().zip(&answers) {
+        note_answer(&mut outcome, kind, prompt, answer);
+    }
+    conclude(&mut outcome, kind);
+    Ok(outcome)
+}
+
+/// An image of the job with its picture.
+struct Pictured<'a> {
+    image: &'a ImageRef,
+    seen: Seen,
+}
+
+/// The images that go into prompts. Where a prompt holds one image, those that are only shown have no place.
+fn wanted_images<'a>(job: &'a JobSpec, kind: &KindProfile) -> Vec<&'a ImageRef> {
+    let shows_context = kind.images_per_prompt > 1;
+    job.images.iter().filter(|image| shows_context || image.role == ImageRole::Read).collect()
+}
+
+/// Fetches each instance once. One that the coordinator does not have is not read.
+async fn fetch<S: ObjectSource>(
+    objects: &Objects<S>,
+    images: &[&ImageRef],
+    outcome: &mut JobOutcome,
+) -> Result<HashMap<Digest, Arc<[u8]>>, JobError> {
+    let started = Instant::now();
+    let mut fetched = HashMap::new();
+    for image in images {
+        if fetched.contains_key(&image.digest) {
+            continue;
+        }
+        match objects.get(&image.digest, image.size_bytes).await {
+            Ok(bytes) => drop(fetched.insert(image.digest.clone(), bytes)),
+            Err(FetchError::Call(CallError::NotFound(_))) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    for image in images.iter().filter(|image| !fetched.contains_key(&image.digest)) {
+        note_unread(outcome, image, UnreadReason::Corrupt, "the stored bytes are gone".to_owned());
+    }
+    outcome.cost.fetch_ms += milliseconds(started);
+    Ok(fetched)
+}
+
+/// Makes the pictures, in the job's order, on a thread that may block.
+async fn see<'a>(
+    reader: &Arc<Reader>,
+    image_kind: ImageKind,
+    images: &[&'a ImageRef],
+    bytes: HashMap<Digest, Arc<[u8]>>,
+    outcome: &mut JobOutcome,
+) -> Result<Vec<Pictured<'a>>, JobError> {
+    let mut pictured: Vec<Option<Pictured<'a>>> = images.iter().map(|_| None).collect();
+    for (digest, bytes) in in_order(images, bytes) {
+        let places: Vec<usize> = (0..images.len()).filter(|at| images[*at].digest == digest).collect();
+        let frames: Vec<u32> = places.iter().map(|at| images[*at].frame).collect();
+        let windows = reader.profile.kind(image_kind).and_then(|kind| kind.windows_hu);
+        let worker = Arc::clone(reader);
+        let seeing = tokio::task::spawn_blocking(move || worker.sight.see(&bytes, &frames, windows));
+        let (seen, spent) = seeing.await.map_err(|error| JobError::Panic(error.to_string()))?;
+        outcome.cost.decode_ms += spent.decode_ms;
+        outcome.cost.preprocess_ms += spent.preprocess_ms;
+        for (at, seen) in places.into_iter().zip(seen) {
+            match seen {
+                Ok(seen) => pictured[at] = Some(Pictured { image: images[at], seen }),
+                Err(error) if error.is_retryable() => return Err(error.into()),
+                Err(error) => note_unread(outcome, images[at], error.unread_reason(), error.to_string()),
+            }
+        }
+    }
+    Ok(pictured.into_iter().flatten().collect())
+}
+
+/// The instances in the order in which the job first names them.
+fn in_order(images: &[&ImageRef], mut bytes: HashMap<Digest, Arc<[u8]>>) -> Vec<(Digest, Arc<[u8]>)> {
+    images.iter().filter_map(|image| Some((image.digest.clone(), bytes.remove(&image.digest)?))).collect()
+}
+
+/// Pictures prompt by prompt; a prompt in which nothing is to be read is not asked.
+fn group(pictures: Vec<Pictured<'_>>, images_per_prompt: usize) -> Vec<Vec<Pictured<'_>>> {
+    let mut prompts: Vec<Vec<Pictured<'_>>> = Vec::new();
+    for picture in pictures {
+        match prompts.last_mut() {
+            Some(last) if last.len() < images_per_prompt => last.push(picture),
+            _ => prompts.push(vec![picture]),
+        }
+    }
+    prompts.retain(|prompt| prompt.iter().any(|picture| picture.image.role == ImageRole::Read));
+    prompts
+}
+
+/// Asks all prompts at once: the engine computes them together, and with those of other jobs.
+async fn ask(reader: &Reader, kind: &KindProfile, prompts: &[Vec<Pictured<'_>>]) -> Result<Vec<Completion>, JobError> {
+    let mut pending = Vec::with_capacity(prompts.len());
+    for pictures in prompts {
+        let shown: Vec<_> = pictures
+            .iter()
+            .map(|p| Shown { picture: Arc::clone(&p.seen.picture), label: p.image.label.clone() })
+            .collect();
+        pending.push(reader.engine.submit(Request {
+            prompt: reader.prompts.write(kind, &shown)?,
+            grammar: Some(GrammarSpec::JsonSchema(kind.answer_schema(shown.len()))),
+            max_new_tokens: kind.max_new_tokens,
+            sampling: Sampling::default(),
+            alternatives: 0,
+        }));
+    }
+    Ok(join_all(pending).await.into_iter().collect::<Result<_, _>>()?)
+}
+
+/// Adds what one answer says.
+fn note_answer(outcome: &mut JobOutcome, kind: &KindProfile, prompt: &[Pictured<'_>], answer: &Completion) {
+    let images: Vec<_> = prompt.iter().map(seen_image).collect();
+    let reading = read_answer(answer, kind, &images);
+    outcome.truncated |= reading.truncated;
+    outcome.frames_read += images.iter().filter(|image| image.role == ImageRole::Read).count() as u32;
+    if reading.boxes_without_area > 0 {
+        outcome.limitations.push(NO_AREA.to_owned());
+    }
+    outcome.findings.extend(reading.findings);
+    add_cost(&mut outcome.cost, answer);
+}
+
+const NO_AREA: &str = "The model marked a finding with a box that has no area; the finding is listed without a place.";
+const TRUNCATED: &str = "An answer of the model reached its token limit and was cut; findings may be missing.";
+const NO_SPACING: &str = "Sizes are not given where the pixel spacing is not known.";
+
+/// What qualifies the reading as a whole. Each sentence once, in a fixed order.
+fn conclude(outcome: &mut JobOutcome, kind: &KindProfile) {
+    if outcome.truncated {
+        outcome.limitations.push(TRUNCATED.to_owned());
+    }
+    let unmeasured = |finding: &prelim_proto::finding::Finding| {
+        let is_placed = finding.evidence.iter().any(|evidence| evidence.bounds.is_some());
+        kind.measured.contains(&finding.code) && is_placed && finding.size_mm.is_none()
+    };
+    if outcome.findings.iter().any(unmeasured) {
+        outcome.limitations.push(NO_SPACING.to_owned());
+    }
+    let mut seen = std::collections::HashSet::new();
+    outcome.limitations.retain(|sentence| seen.insert(sentence.clone()));
+}
+
+fn seen_image(picture: &Pictured<'_>) -> SeenImage {
+    let image = picture.image;
+    SeenImage {
+        instance: image.instance.clone(),
+        series: image.series.clone(),
+        frame: image.frame,
+        role: image.role,
+        size: picture.seen.size,
+        pixel_spacing_mm: image.pixel_spacing_mm,
+    }
+}
+
+/// Lists an image that is not read. One that was only to be shown is listed by the job that was to read it.
+fn note_unread(outcome: &mut JobOutcome, image: &ImageRef, reason: UnreadReason, detail: String) {
+    if image.role == ImageRole::Read {
+        outcome.unread.push(Unread { instance: image.instance.clone(), frame: Some(image.frame), reason, detail });
+    }
+}
+
+fn add_cost(cost: &mut JobCost, answer: &Completion) {
+    cost.prompt_tokens += answer.cost.prompt_tokens as u64;
+    cost.generated_tokens += answer.cost.generated_tokens as u64;
+    cost.forced_tokens += answer.cost.forced_tokens as u64;
+    cost.vision_ms += answer.cost.vision_ms;
+    cost.prefill_ms += answer.cost.prefill_ms;
+    cost.generate_ms += answer.cost.generate_ms;
+}
+
+fn milliseconds(since: Instant) -> f64 {
+    since.elapsed().as_secs_f64() * 1e3
+}
+
+/// The kinds of job in words.
+pub(crate) fn name_of(kind: JobKind) -> &'static str {
+    match kind {
+        JobKind::Read(ImageKind::Xray) => "X-rays",
+        JobKind::Read(ImageKind::Ct) => "CT",
+        JobKind::Merge => "merge jobs, which coordinators do themselves",
+    }
+}

@@ -1,0 +1,156 @@
+//! The loop of a worker: lease a job, do it while the lease lives, hand in what came of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use prelim_proto::ids::{FencingToken, JobId};
+use prelim_proto::job::{JobKind, JobOutcome, JobSpec, Lease};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use crate::coordinator::{CallError, Coordinator};
+use crate::job::JobError;
+use crate::renew::{HeldLease, Renewer};
+use crate::retry::{backoff, entropy};
+
+/// How long one request for work waits at the coordinator.
+const LEASE_WAIT: Duration = Duration::from_secs(20);
+
+/// Time to give jobs back, and to hand in what is done, after the signal to stop.
+const PARTING: Duration = Duration::from_secs(5);
+
+/// What does the jobs.
+pub(crate) trait Work: Send + Sync + 'static {
+    /// The kinds of job that it does.
+    fn kinds(&self) -> Vec<JobKind>;
+
+    /// Does one. Dropping the future gives the job up.
+    fn run(&self, job: &JobSpec) -> impl Future<Output = Result<JobOutcome, JobError>> + Send;
+}
+
+/// Leases jobs, `slots` at once, until `stop`; then gives those in flight `drain` to end. Returns early, with `false`,
+/// when the work says that it can do no more.
+pub(crate) async fn serve<W: Work>(
+    work: Arc<W>,
+    coordinator: Coordinator,
+    renewer: Renewer,
+    slots: usize,
+    drain: Duration,
+    stop: CancellationToken,
+) -> bool {
+    let free = Arc::new(Semaphore::new(slots));
+    let (give_back, broken) = (CancellationToken::new(), CancellationToken::new());
+    let mut jobs = JoinSet::new();
+    let mut failures = 0;
+    loop {
+        let leasing = async {
+            let slot = Arc::clone(&free).acquire_owned().await;
+            (slot, coordinator.lease(&work.kinds(), LEASE_WAIT).await)
+        };
+        let (slot, leased) = tokio::select! {
+            () = stop.cancelled() => break,
+            () = broken.cancelled() => break,
+            leased = leasing => leased,
+        };
+        while jobs.try_join_next().is_some() {}
+        match leased {
+            Ok(Some(lease)) => {
+                failures = 0;
+                let held = renewer.hold(&lease);
+                let span = tracing::info_span!("job", job.id = %lease.job.id, attempt = lease.attempt);
+                let (work, coordinator) = (Arc::clone(&work), coordinator.clone());
+                let (give_back, broken) = (give_back.clone(), broken.clone());
+                let doing = async move {
+                    do_job(&*work, &coordinator, &lease, &held, &give_back, &broken).await;
+                    drop(slot);
+                };
+                jobs.spawn(doing.instrument(span));
+            }
+            Ok(None) => failures = 0,
+            Err(error) => {
+                failures += 1;
+                let pause = backoff(failures, entropy());
+                tracing::warn!(%error, pause_ms = pause.as_millis() as u64, "no work leased");
+                tokio::select! {
+                    () = stop.cancelled() => break,
+                    () = tokio::time::sleep(pause) => {}
+                }
+            }
+        }
+    }
+    // Jobs that end in time hand in their outcomes; the others are given back.
+    let _ = tokio::time::timeout(drain, join_all(&mut jobs)).await;
+    give_back.cancel();
+    let _ = tokio::time::timeout(PARTING, join_all(&mut jobs)).await;
+    !broken.is_cancelled()
+}
+
+async fn join_all(jobs: &mut JoinSet<()>) {
+    while jobs.join_next().await.is_some() {}
+}
+
+/// Does one job, and hands in what came of it unless the lease is lost.
+async fn do_job<W: Work>(
+    work: &W,
+    coordinator: &Coordinator,
+    lease: &Lease,
+    held: &HeldLease,
+    give_back: &CancellationToken,
+    broken: &CancellationToken,
+) {
+    let (job, token) = (&lease.job.id, lease.token);
+    tracing::debug!("started");
+    let done = tokio::select! {
+        () = held.lost() => None,
+        () = give_back.cancelled() => {
+            let released = coordinator.release(job, token).await;
+            tracing::info!(released = released.is_ok(), "given back");
+            return;
+        }
+        done = work.run(&lease.job) => Some(done),
+    };
+    let Some(done) = done else {
+        tracing::info!("given up: the lease is lost");
+        return;
+    };
+    if done.as_ref().is_err_and(JobError::is_fatal) {
+        broken.cancel();
+    }
+    tokio::select! {
+        () = held.lost() => tracing::info!("outcome dropped: the lease is lost"),
+        () = hand_in(coordinator, job, token, done) => {}
+    }
+}
+
+/// Hands in an outcome or a failure, again and again while the coordinator is away: both calls may be repeated.
+async fn hand_in(coordinator: &Coordinator, job: &JobId, token: FencingToken, done: Result<JobOutcome, JobError>) {
+    let mut done = done.map_err(|error| (error.to_string(), error.is_retryable()));
+    let mut attempt = 0;
+    loop {
+        let answer = match &done {
+            Ok(outcome) => coordinator.complete(job, token, outcome.clone()).await,
+            Err((reason, retryable)) => coordinator.fail(job, token, reason, *retryable).await.map(drop),
+        };
+        match (answer, &done) {
+            (Ok(()), Ok(outcome)) => {
+                return tracing::info!(findings = outcome.findings.len(), frames = outcome.frames_read, "done");
+            }
+            (Ok(()), Err((reason, retryable))) => return tracing::warn!(%reason, retryable, "failed"),
+            (Err(CallError::Unavailable(error)), _) => {
+                attempt += 1;
+                tracing::warn!(%error, attempt, "not handed in yet");
+                tokio::time::sleep(backoff(attempt, entropy())).await;
+            }
+            (Err(error @ CallError::Superseded(_)), _) => return tracing::info!(%error, "outcome dropped"),
+            // What the coordinator does not take must not be tried for ever.
+            (Err(error), Ok(_)) => done = Err((format!("outcome not taken: {error}"), false)),
+            (Err(error), Err(_)) => return tracing::warn!(%error, "failure not taken"),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "lease_tests/mod.rs"]
+mod tests;

@@ -1,0 +1,156 @@
+//! A coordinator that hands out a list of jobs and writes down what it is told.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use prelim_proto::ids::{FencingToken, JobId, Uid};
+use prelim_proto::image::ImageKind;
+use prelim_proto::job::{JobKind, JobSpec, Lease};
+use prelim_proto::study::Priority;
+use prelim_proto::v1;
+use prelim_proto::v1::worker_service_server::{WorkerService, WorkerServiceServer};
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{Request, Response, Status};
+
+/// What a worker told the coordinator.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Event {
+    Completed(u32, u64),
+    Failed(u32, String, bool),
+    Released(u32, u64),
+}
+
+#[derive(Default)]
+pub(super) struct State {
+    pub(super) waiting: VecDeque<u32>,
+    pub(super) events: Vec<Event>,
+    pub(super) renewals: HashMap<u32, u32>,
+    /// Jobs whose leases are answered otherwise than with renewal.
+    pub(super) ended: HashMap<u32, v1::LeaseStatus>,
+    /// Errors that the next calls of `complete` get.
+    pub(super) complete_errors: VecDeque<tonic::Code>,
+    pub(super) lease_errors: u32,
+    pub(super) workers: Vec<String>,
+}
+
+#[derive(Clone, Default)]
+pub(super) struct Fake {
+    state: Arc<Mutex<State>>,
+    pub(super) ttl_ms: u64,
+}
+
+impl Fake {
+    pub(super) fn with_jobs(jobs: impl IntoIterator<Item = u32>) -> Self {
+        let fake = Self { ttl_ms: 300, ..Self::default() };
+        fake.state().waiting.extend(jobs);
+        fake
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    /// Serves on a free port.
+    pub(super) async fn serve(&self) -> SocketAddr {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let service = WorkerServiceServer::new(self.clone());
+        let server = tonic::transport::Server::builder().add_service(service);
+        tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+        address
+    }
+
+    /// Waits until `count` events are written down, and returns them in order.
+    pub(super) async fn events(&self, count: usize) -> Vec<Event> {
+        for _ in 0..1_000 {
+            let mut events = self.state().events.clone();
+            if events.len() >= count {
+                events.sort();
+                return events;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        panic!("{:?} instead of {count} events", self.state().events);
+    }
+}
+
+pub(super) fn job(number: u32) -> JobSpec {
+    JobSpec {
+        id: JobId::new(Uid::parse("1.2.3").unwrap(), number),
+        kind: JobKind::Read(ImageKind::Xray),
+        images: Vec::new(),
+        body_part: None,
+        priority: Priority::Routine,
+    }
+}
+
+fn number(lease: &Option<v1::HeldLease>) -> (u32, u64) {
+    let lease = lease.as_ref().expect("a lease");
+    (JobId::parse(&lease.job_id).unwrap().number(), lease.token)
+}
+
+#[tonic::async_trait]
+impl WorkerService for Fake {
+    async fn lease(&self, request: Request<v1::LeaseRequest>) -> Result<Response<v1::LeaseResponse>, Status> {
+        let message = request.into_inner();
+        assert_eq!(message.kinds, [v1::JobKind::ReadXray as i32]);
+        let next = {
+            let mut state = self.state();
+            if state.lease_errors > 0 {
+                state.lease_errors -= 1;
+                return Err(Status::unavailable("stopping"));
+            }
+            state.workers.push(message.worker_id);
+            state.waiting.pop_front()
+        };
+        let Some(next) = next else {
+            tokio::time::sleep(std::time::Duration::from_millis(message.wait_ms)).await;
+            return Ok(Response::new(v1::LeaseResponse { lease: None }));
+        };
+        let token = FencingToken(100 + u64::from(next));
+        let lease = Lease { job: job(next), token, attempt: 1, ttl_ms: self.ttl_ms };
+        Ok(Response::new(v1::LeaseResponse { lease: Some(lease.into()) }))
+    }
+
+    async fn renew(&self, request: Request<v1::RenewRequest>) -> Result<Response<v1::RenewResponse>, Status> {
+        let mut state = self.state();
+        let answer = |lease: v1::HeldLease| {
+            let (number, _) = number(&Some(lease.clone()));
+            *state.renewals.entry(number).or_default() += 1;
+            let status = state.ended.get(&number).copied().unwrap_or(v1::LeaseStatus::Renewed);
+            v1::RenewedLease { job_id: lease.job_id, status: status as i32, ttl_ms: self.ttl_ms }
+        };
+        let leases = request.into_inner().leases.into_iter().map(answer).collect();
+        Ok(Response::new(v1::RenewResponse { leases }))
+    }
+
+    async fn complete(&self, request: Request<v1::CompleteRequest>) -> Result<Response<v1::CompleteResponse>, Status> {
+        let mut state = self.state();
+        if let Some(code) = state.complete_errors.pop_front() {
+            return Err(Status::new(code, "not now"));
+        }
+        let (number, token) = number(&request.into_inner().lease);
+        state.events.push(Event::Completed(number, token));
+        Ok(Response::new(v1::CompleteResponse {}))
+    }
+
+    async fn fail(&self, request: Request<v1::FailRequest>) -> Result<Response<v1::FailResponse>, Status> {
+        let message = request.into_inner();
+        let (number, _) = number(&message.lease);
+        self.state().events.push(Event::Failed(number, message.reason, message.retryable));
+        Ok(Response::new(v1::FailResponse { will_retry: message.retryable }))
+    }
+
+    async fn release(&self, request: Request<v1::ReleaseRequest>) -> Result<Response<v1::ReleaseResponse>, Status> {
+        let (number, token) = number(&request.into_inner().lease);
+        self.state().events.push(Event::Released(number, token));
+        Ok(Response::new(v1::ReleaseResponse {}))
+    }
+
+    type ReadObjectStream = tokio_stream::Iter<std::vec::IntoIter<Result<v1::ReadObjectResponse, Status>>>;
+
+    async fn read_object(&self, _: Request<v1::ReadObjectRequest>) -> Result<Response<Self::ReadObjectStream>, Status> {
+        Ok(Response::new(tokio_stream::iter(Vec::new())))
+    }
+}

@@ -1,0 +1,197 @@
+//! The loop against a coordinator that writes down what it is told.
+
+mod fake;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use prelim_proto::ids::Digest;
+use prelim_proto::image::ImageKind;
+use prelim_proto::job::JobCost;
+use prelim_proto::report::ModelProvenance;
+use tonic::Code;
+
+use super::*;
+use crate::engine::request::EngineError;
+use fake::{Event, Fake};
+
+/// Does each job as its number says.
+#[derive(Default)]
+struct Script {
+    running: AtomicUsize,
+    most: AtomicUsize,
+    dropped: Arc<AtomicUsize>,
+}
+
+/// Counts a job that is given up before it ends.
+struct Guard(Arc<AtomicUsize>, bool);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.0.fetch_add(usize::from(!self.1), Ordering::Relaxed);
+    }
+}
+
+const LONG: u32 = 50;
+const BLOCKING: u32 = 60;
+const FAILING: u32 = 70;
+const FATAL: u32 = 80;
+
+impl Work for Script {
+    fn kinds(&self) -> Vec<JobKind> {
+        vec![JobKind::Read(ImageKind::Xray)]
+    }
+
+    async fn run(&self, job: &JobSpec) -> Result<JobOutcome, JobError> {
+        let mut guard = Guard(Arc::clone(&self.dropped), false);
+        let running = self.running.fetch_add(1, Ordering::Relaxed) + 1;
+        self.most.fetch_max(running, Ordering::Relaxed);
+        match job.id.number() {
+            LONG => tokio::time::sleep(Duration::from_secs(3_600)).await,
+            // Longer than the lease, on a thread of the runtime, as inference must never be.
+            BLOCKING => std::thread::sleep(Duration::from_millis(900)),
+            _ => tokio::time::sleep(Duration::from_millis(30)).await,
+        }
+        self.running.fetch_sub(1, Ordering::Relaxed);
+        guard.1 = true;
+        match job.id.number() {
+            FAILING => Err(JobError::Kind("X-rays")),
+            FATAL => Err(EngineError::Stopped.into()),
+            _ => Ok(outcome()),
+        }
+    }
+}
+
+fn outcome() -> JobOutcome {
+    JobOutcome {
+        findings: Vec::new(),
+        frames_read: 1,
+        unread: Vec::new(),
+        truncated: false,
+        limitations: Vec::new(),
+        model: ModelProvenance {
+            name: "none".to_owned(),
+            digest: Digest::from_bytes(&[0; 32]),
+            prompt_version: "1".to_owned(),
+            preprocess_version: "1".to_owned(),
+            arithmetic: "none".to_owned(),
+            software_version: "1".to_owned(),
+            demonstration: true,
+        },
+        cost: JobCost::default(),
+    }
+}
+
+struct Running {
+    work: Arc<Script>,
+    stop: CancellationToken,
+    serving: tokio::task::JoinHandle<bool>,
+}
+
+impl Running {
+    async fn start(fake: &Fake, slots: usize, drain: Duration) -> Self {
+        let address = fake.serve().await.to_string();
+        let coordinator = Coordinator::new(&address, "w").unwrap();
+        let renewer = Renewer::start(address, "w".to_owned()).unwrap();
+        let (work, stop) = (Arc::new(Script::default()), CancellationToken::new());
+        let serving = serve(Arc::clone(&work), coordinator, renewer, slots, drain, stop.clone());
+        Self { work, stop, serving: tokio::spawn(serving) }
+    }
+
+    async fn stop(self) -> bool {
+        self.stop.cancel();
+        self.serving.await.unwrap()
+    }
+}
+
+const NO_DRAIN: Duration = Duration::ZERO;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_job_is_done_once_under_its_token_and_slots_are_kept() {
+    let fake = Fake::with_jobs(0..9);
+    let running = Running::start(&fake, 3, NO_DRAIN).await;
+    let expected: Vec<_> = (0..9).map(|number| Event::Completed(number, 100 + u64::from(number))).collect();
+    assert_eq!(fake.events(9).await, expected);
+    assert_eq!(running.work.most.load(Ordering::Relaxed), 3);
+    assert!(running.stop().await);
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_job_that_blocks_the_runtime_keeps_its_lease() {
+    let fake = Fake::with_jobs([BLOCKING]);
+    // The coordinator must not share the thread that is blocked.
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let served = fake.clone();
+    std::thread::spawn(move || {
+        tokio::runtime::Runtime::new().unwrap().block_on(async {
+            sender.send(served.serve().await).unwrap();
+            std::future::pending::<()>().await;
+        });
+    });
+    let address = receiver.recv().unwrap().to_string();
+    let coordinator = Coordinator::new(&address, "w").unwrap();
+    let renewer = Renewer::start(address, "w".to_owned()).unwrap();
+    let stop = CancellationToken::new();
+    let serving = tokio::spawn(serve(Arc::new(Script::default()), coordinator, renewer, 1, NO_DRAIN, stop.clone()));
+    assert_eq!(fake.events(1).await, [Event::Completed(BLOCKING, 160)]);
+    assert!(fake.state().renewals[&BLOCKING] >= 3, "900 ms are three leases of 300 ms");
+    stop.cancel();
+    assert!(serving.await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_or_cancelled_lease_ends_the_work_and_nothing_is_handed_in() {
+    for status in [prelim_proto::v1::LeaseStatus::Lost, prelim_proto::v1::LeaseStatus::Cancelled] {
+        let fake = Fake::with_jobs([LONG, 1]);
+        fake.state().ended.insert(LONG, status);
+        let running = Running::start(&fake, 1, NO_DRAIN).await;
+        assert_eq!(fake.events(1).await, [Event::Completed(1, 101)], "the slot was free again");
+        assert_eq!(running.work.dropped.load(Ordering::Relaxed), 1);
+        assert!(running.stop().await);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn at_the_end_work_is_finished_in_time_or_given_back() {
+    let fake = Fake::with_jobs([LONG, 1]);
+    let running = Running::start(&fake, 2, Duration::from_millis(400)).await;
+    while fake.state().waiting.len() + 2 > fake.state().workers.len() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(running.stop().await);
+    assert_eq!(fake.events(2).await, [Event::Completed(1, 101), Event::Released(LONG, 150)]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_outcome_is_handed_in_again_while_the_coordinator_is_away() {
+    let fake = Fake::with_jobs([1]);
+    fake.state().lease_errors = 2;
+    fake.state().complete_errors.extend([Code::Unavailable, Code::DeadlineExceeded]);
+    let running = Running::start(&fake, 1, NO_DRAIN).await;
+    assert_eq!(fake.events(1).await, [Event::Completed(1, 101)]);
+    assert!(running.stop().await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_outcome_that_comes_too_late_or_is_not_taken_is_not_pressed() {
+    let fake = Fake::with_jobs([1, 2, 3]);
+    fake.state().complete_errors.extend([Code::FailedPrecondition, Code::InvalidArgument]);
+    let running = Running::start(&fake, 1, NO_DRAIN).await;
+    let events = fake.events(2).await;
+    assert_eq!(events[0], Event::Completed(3, 103));
+    assert!(matches!(&events[1], Event::Failed(2, reason, false) if reason.contains("outcome not taken")));
+    assert!(running.stop().await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failure_says_whether_another_try_may_help_and_a_fatal_one_ends_the_worker() {
+    let fake = Fake::with_jobs([FAILING, FATAL]);
+    let running = Running::start(&fake, 1, NO_DRAIN).await;
+    assert!(!running.serving.await.unwrap());
+    assert_eq!(
+        fake.events(2).await,
+        [
+            Event::Failed(FAILING, "the model reads no X-rays".to_owned(), false),
+            Event::Failed(FATAL, "engine has stopped".to_owned(), true),
+        ]
+    );
+}

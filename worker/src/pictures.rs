@@ -1,0 +1,152 @@
+//! From an instance's bytes to the pictures that the model sees: decode, render, preprocess.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use prelim_imaging::decode::DecodeError;
+use prelim_imaging::frame::Frame;
+use prelim_imaging::photometry::Photometry;
+use prelim_imaging::sandbox::{Decoder, DecoderCommand, SandboxError};
+use prelim_imaging::scan::{ScanError, Scanned, scan};
+use prelim_imaging::{Limits, render};
+use prelim_proto::study::UnreadReason;
+use sha2::{Digest, Sha256};
+
+use crate::engine::request;
+use crate::preprocess::{Picture, Preprocess};
+
+/// Version of what is done to an image before the model sees it, beside the checkpoint's own processor. Raise it with
+/// every change that can change a picture.
+pub const PREPROCESS_VERSION: u32 = 1;
+
+/// A frame that became a picture.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    /// What the model gets.
+    pub picture: Arc<request::Picture>,
+    /// Rows and columns of the frame as stored.
+    pub size: (u32, u32),
+}
+
+/// A frame that did not.
+#[derive(Debug, thiserror::Error)]
+pub enum PictureError {
+    /// The object is not readable at all.
+    #[error(transparent)]
+    Scan(#[from] ScanError),
+    /// The frame does not decode.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+}
+
+impl PictureError {
+    /// The kind of reason, for the record of what was not read.
+    pub fn unread_reason(&self) -> UnreadReason {
+        match self {
+            Self::Scan(ScanError::TooLong { .. }) => UnreadReason::TooLarge,
+            Self::Scan(_) => UnreadReason::Corrupt,
+            Self::Decode(error) => error.unread_reason(),
+        }
+    }
+
+    /// Whether the fault is this machine's and not the image's, so that another try or another worker may read it.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Decode(DecodeError::Sandbox(SandboxError::NotStarted(_))))
+    }
+}
+
+/// Time spent, in ms.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Spent {
+    /// To scan and decode.
+    pub decode_ms: f64,
+    /// To render, resize and normalise.
+    pub preprocess_ms: f64,
+}
+
+/// Makes pictures for one model.
+pub struct Sight {
+    preprocess: Preprocess,
+    limits: Limits,
+    command: DecoderCommand,
+    /// Decoder processes that nobody uses now.
+    idle: Mutex<Vec<Decoder>>,
+}
+
+impl Sight {
+    /// Sight as `preprocess` has it, with decoder processes started by `command`.
+    pub fn new(preprocess: Preprocess, command: DecoderCommand) -> Self {
+        Self { preprocess, limits: Limits::default(), command, idle: Mutex::default() }
+    }
+
+    /// What is done to images, in words, for the provenance of drafts.
+    pub fn version(&self) -> String {
+        let Preprocess { height, width, filter, .. } = &self.preprocess;
+        let filter = filter.map_or("as stored".to_owned(), |filter| format!("{filter:?}").to_lowercase());
+        format!("{PREPROCESS_VERSION}, {width} x {height} {filter}")
+    }
+
+    /// Pictures of `frames` (from 1) of one instance, in that order. `windows_hu` is for CT: the three windows that become
+    /// the channels; without them the image is an X-ray. Blocks.
+    pub fn see(
+        &self,
+        bytes: &[u8],
+        frames: &[u32],
+        windows_hu: Option<[[f32; 2]; 3]>,
+    ) -> (Vec<Result<Seen, PictureError>>, Spent) {
+        let mut spent = Spent::default();
+        let started = Instant::now();
+        let scanned = scan(bytes, &self.limits);
+        spent.decode_ms += milliseconds(started);
+        let scanned = match scanned {
+            Ok(scanned) => scanned,
+            Err(error) => {
+                return (frames.iter().map(|_| Err(error.clone().into())).collect(), spent);
+            }
+        };
+        let mut decoder = self.decoder();
+        let mut see_one = |frame: u32| {
+            let started = Instant::now();
+            let decoded = decoder.decode(&scanned, frame);
+            spent.decode_ms += milliseconds(started);
+            let started = Instant::now();
+            let seen = self.picture(&scanned, &decoded?, frame, windows_hu);
+            spent.preprocess_ms += milliseconds(started);
+            Ok(seen)
+        };
+        let seen = frames.iter().map(|frame| see_one(*frame)).collect();
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(decoder);
+        (seen, spent)
+    }
+
+    fn picture(&self, scanned: &Scanned<'_>, frame: &Frame, number: u32, windows_hu: Option<[[f32; 2]; 3]>) -> Seen {
+        let photometry = Photometry::read(scanned, number);
+        let (height, width) = (frame.rows as usize, frame.columns as usize);
+        let pixels = match windows_hu {
+            Some(windows) => {
+                let windows = windows.map(|[low, high]| (f64::from(low), f64::from(high)));
+                let image = render::ct_windows(frame, &photometry, &windows);
+                self.preprocess.pixel_values(&Picture { bytes: &image.data, height, width, channels: 3 })
+            }
+            None => {
+                let image = render::xray_grey(frame, &photometry);
+                self.preprocess.pixel_values(&Picture { bytes: &image.data, height, width, channels: 1 })
+            }
+        };
+        let mut hash = Sha256::new();
+        for value in &pixels {
+            hash.update(value.to_le_bytes());
+        }
+        let picture = request::Picture { digest: hash.finalize().into(), pixels: pixels.into() };
+        Seen { picture: Arc::new(picture), size: (frame.rows, frame.columns) }
+    }
+
+    fn decoder(&self) -> Decoder {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        idle.unwrap_or_else(|| Decoder::new(self.command.clone(), self.limits, Decoder::DEADLINE))
+    }
+}
+
+fn milliseconds(since: Instant) -> f64 {
+    since.elapsed().as_secs_f64() * 1e3
+}

@@ -1,0 +1,232 @@
+//! A model made ready to read: everything that is loaded once and shared by all jobs.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use prelim_imaging::sandbox::DecoderCommand;
+use prelim_proto::ids::Digest;
+use prelim_proto::image::ImageKind;
+use prelim_proto::job::{JobCost, JobKind, JobOutcome, JobSpec};
+use prelim_proto::report::ModelProvenance;
+use sha2::{Digest as _, Sha256};
+
+use crate::backend::{self, Device};
+use crate::config::{WeightChoice, WorkerLimits};
+use crate::engine::device::{BLOCK_TOKENS, OnDevice};
+use crate::engine::handle::{self, EngineHandle};
+use crate::engine::request::EngineError;
+use crate::engine::tokenizer::{Tokenizer, TokenizerError};
+use crate::engine::{Engine, PassLimits};
+use crate::job::{JobError, name_of};
+use crate::model::weights::Weights;
+use crate::model::{Model, ModelConfig, ModelError, WeightType};
+use crate::pictures::Sight;
+use crate::preprocess::{Preprocess, PreprocessError};
+use crate::profile::{KindProfile, ProfileError, ReadingProfile};
+use crate::prompt::{PromptError, PromptWriter};
+
+/// A model folder that cannot be used, or a machine that cannot hold it.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The checkpoint.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The reading profile.
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
+    /// The tokenizer.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
+    /// The chat template.
+    #[error(transparent)]
+    Prompt(#[from] PromptError),
+    /// The image processor.
+    #[error(transparent)]
+    Preprocess(#[from] PreprocessError),
+    /// The engine.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The image processor and the vision tower disagree.
+    #[error("the image processor makes pictures of {width} x {height}, the vision tower takes {side} x {side}")]
+    PictureSize {
+        /// Columns that the processor makes.
+        width: usize,
+        /// Rows that the processor makes.
+        height: usize,
+        /// Rows and columns that the tower takes.
+        side: usize,
+    },
+    /// The cache for keys and values is too small for any prompt.
+    #[error("--cache-mib {mib} holds {tokens} tokens; one prompt needs {needed}")]
+    Cache {
+        /// What was allowed.
+        mib: usize,
+        /// What it holds.
+        tokens: usize,
+        /// What the longest prompt and answer may need.
+        needed: usize,
+    },
+    /// A file of the folder.
+    #[error("{path} is not readable: {source}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The engine's thread.
+    #[error("engine thread is not started: {0}")]
+    Thread(io::Error),
+}
+
+/// A model made ready to read.
+pub struct Reader {
+    pub(crate) profile: ReadingProfile,
+    pub(crate) prompts: PromptWriter,
+    pub(crate) sight: Sight,
+    pub(crate) engine: EngineHandle,
+    provenance: ModelProvenance,
+}
+
+impl Reader {
+    /// Loads the model in `folder` and starts its engine. Blocks for as long as the weights take.
+    pub fn load(folder: &Path, limits: &WorkerLimits, decoder: DecoderCommand) -> Result<Self, LoadError> {
+        let profile = ReadingProfile::load(folder)?;
+        let preprocess = Preprocess::read(folder)?;
+        let stored = Weights::open(folder)?;
+        let (weights, width) = match limits.weights {
+            WeightChoice::AsStored if stored.is_bf16() => (WeightType::AsStored, "bf16"),
+            WeightChoice::AsStored => (WeightType::AsStored, "f32"),
+            WeightChoice::F32 => (WeightType::F32, "f32"),
+            WeightChoice::Bf16 => (WeightType::Bf16, "bf16"),
+        };
+        let device = backend::device().map_err(ModelError::from)?;
+        let model = Arc::new(Model::from_weights(ModelConfig::read(folder)?, &stored, device, weights)?);
+        drop(stored);
+        let config = model.config();
+        let side = config.vision.image_size;
+        if (preprocess.height, preprocess.width) != (side, side) {
+            return Err(LoadError::PictureSize { width: preprocess.width, height: preprocess.height, side });
+        }
+        let tokenizer = Tokenizer::open(folder, config.text.vocabulary, &config.end_tokens)?;
+        let prompts = PromptWriter::open(folder, config, tokenizer.clone())?;
+        let sight = Sight::new(preprocess, decoder);
+        let provenance = ModelProvenance {
+            name: profile.name.clone().unwrap_or_else(|| folder_name(folder)),
+            digest: digest_of(folder)?,
+            prompt_version: profile.prompt_version.clone(),
+            preprocess_version: sight.version(),
+            arithmetic: format!("{} {width}", backend::KIND),
+            software_version: env!("CARGO_PKG_VERSION").to_owned(),
+            demonstration: profile.demonstration,
+        };
+        let tokens = cache_tokens(&model, limits)?;
+        let passes = PassLimits { requests: limits.batch, tokens: limits.pass_tokens };
+        let engine = Engine::new(OnDevice::new(model, tokens)?, tokenizer, passes)?;
+        let engine = handle::spawn(engine).map_err(LoadError::Thread)?;
+        Ok(Self { profile, prompts, sight, engine, provenance })
+    }
+
+    /// The kinds of job that the model reads.
+    pub fn kinds(&self) -> Vec<JobKind> {
+        let reads = |kind: &ImageKind| self.profile.kind(*kind).is_some();
+        [ImageKind::Xray, ImageKind::Ct].into_iter().filter(reads).map(JobKind::Read).collect()
+    }
+
+    /// Which model this is.
+    pub fn provenance(&self) -> &ModelProvenance {
+        &self.provenance
+    }
+
+    /// The engine, for what is not a job: its progress, and requests of another kind.
+    pub fn engine(&self) -> &EngineHandle {
+        &self.engine
+    }
+
+    /// What the profile says for jobs of this kind.
+    pub(crate) fn kind(&self, job: JobKind) -> Result<(ImageKind, &KindProfile), JobError> {
+        let JobKind::Read(kind) = job else { return Err(JobError::Kind(name_of(job))) };
+        self.profile.kind(kind).map(|profile| (kind, profile)).ok_or(JobError::Kind(name_of(job)))
+    }
+
+    /// An outcome with nothing read yet, and what qualifies any reading by this model.
+    pub(crate) fn blank_outcome(&self, job: &JobSpec, kind: &KindProfile) -> JobOutcome {
+        let mut limitations = Vec::new();
+        if !self.profile.covers(job.body_part.as_deref()) {
+            let (made_for, found) = (self.profile.body_parts.join(", "), job.body_part.as_deref().unwrap_or_default());
+            limitations.push(format!("The model was made for {made_for} images; these are said to be of {found}."));
+        }
+        if !kind.is_calibrated() {
+            limitations.push("The model's confidences are not calibrated.".to_owned());
+        }
+        JobOutcome {
+            findings: Vec::new(),
+            frames_read: 0,
+            unread: Vec::new(),
+            truncated: false,
+            limitations,
+            model: self.provenance.clone(),
+            cost: JobCost::default(),
+        }
+    }
+}
+
+/// Tokens that the cache is made for: as many as a full batch can use, within the memory allowed.
+fn cache_tokens(model: &Model<Device>, limits: &WorkerLimits) -> Result<usize, LoadError> {
+    let config = model.config();
+    let allowed_bytes = limits.cache_mib << 20;
+    let allowed = allowed_bytes / model.kv_block_bytes(BLOCK_TOKENS) * BLOCK_TOKENS;
+    // An image and a page of text; longer prompts are refused one by one, with their numbers.
+    let needed = (config.tokens_per_image + 512).min(config.text.max_positions);
+    if allowed < needed {
+        return Err(LoadError::Cache { mib: limits.cache_mib, tokens: allowed, needed });
+    }
+    Ok(allowed.min(limits.batch.saturating_mul(config.text.max_positions)))
+}
+
+fn folder_name(folder: &Path) -> String {
+    let whole = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+    whole.file_name().map_or_else(|| "model".to_owned(), |name| name.to_string_lossy().into_owned())
+}
+
+/// SHA-256 over the names and digests of the folder's files that say what the model computes, in order of name.
+fn digest_of(folder: &Path) -> Result<Digest, LoadError> {
+    let unreadable = |path: &Path| {
+        let path = path.to_owned();
+        move |source| LoadError::Unreadable { path, source }
+    };
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(unreadable(folder))? {
+        let path = entry.map_err(unreadable(folder))?.path();
+        let counts = ["json", "jinja", "safetensors"].map(std::ffi::OsStr::new);
+        if path.is_file() && path.extension().is_some_and(|extension| counts.contains(&extension)) {
+            names.push(path);
+        }
+    }
+    names.sort();
+    let mut all = Sha256::new();
+    for path in names {
+        let mut hash = Sha256::new();
+        let mut file = File::open(&path).map_err(unreadable(&path))?;
+        io::copy(&mut file, &mut HashWriter(&mut hash)).map_err(unreadable(&path))?;
+        all.update(path.file_name().unwrap_or_default().as_encoded_bytes());
+        all.update([0]);
+        all.update(hash.finalize());
+    }
+    Ok(Digest::from_bytes(&all.finalize().into()))
+}
+
+struct HashWriter<'a>(&'a mut Sha256);
+
+impl io::Write for HashWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

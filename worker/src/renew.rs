@@ -1,0 +1,170 @@
+//! Keeping leases alive, on a thread of its own that neither inference nor a busy runtime can hold up.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use prelim_proto::ids::{FencingToken, JobId};
+use prelim_proto::job::Lease;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::coordinator::{CallError, Coordinator, Renewal};
+
+/// A lease is renewed when a third of its time has passed, so that two renewals may fail.
+const RENEWALS_PER_LEASE: u32 = 3;
+
+/// The shortest and longest pause between two renewals.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(30));
+
+/// The thread, and the leases that it keeps alive. It ends when this is dropped.
+pub(crate) struct Renewer {
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    held: Mutex<HashMap<JobId, Held>>,
+    changed: Notify,
+    stopped: CancellationToken,
+}
+
+struct Held {
+    token: FencingToken,
+    ttl: Duration,
+    expires_at: Instant,
+    lost: CancellationToken,
+}
+
+/// A lease in hand. Dropping it ends its renewal.
+pub(crate) struct HeldLease {
+    job: JobId,
+    token: FencingToken,
+    lost: CancellationToken,
+    shared: Arc<Shared>,
+}
+
+impl Renewer {
+    /// Starts the thread, which makes its own connection to `address`.
+    pub(crate) fn start(address: String, worker_id: String) -> io::Result<Self> {
+        let shared = Arc::new(Shared::default());
+        let seen = Arc::clone(&shared);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        thread::Builder::new().name("renewals".to_owned()).spawn(move || {
+            runtime.block_on(async {
+                // The address was checked before; without a connection leases lapse, and nothing else is lost.
+                if let Ok(coordinator) = Coordinator::new(&address, &worker_id) {
+                    keep_alive(&seen, &coordinator).await;
+                }
+            });
+        })?;
+        Ok(Self { shared })
+    }
+
+    /// Keeps `lease` alive until what this returns is dropped.
+    pub(crate) fn hold(&self, lease: &Lease) -> HeldLease {
+        let lost = CancellationToken::new();
+        let ttl = Duration::from_millis(lease.ttl_ms);
+        let held = Held { token: lease.token, ttl, expires_at: Instant::now() + ttl, lost: lost.clone() };
+        self.shared.held().insert(lease.job.id.clone(), held);
+        self.shared.changed.notify_one();
+        HeldLease { job: lease.job.id.clone(), token: lease.token, lost, shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl Drop for Renewer {
+    fn drop(&mut self) {
+        self.shared.stopped.cancel();
+    }
+}
+
+impl HeldLease {
+    /// Waits until the lease is lost or its study is cancelled.
+    pub(crate) async fn lost(&self) {
+        self.lost.cancelled().await;
+    }
+}
+
+impl Drop for HeldLease {
+    fn drop(&mut self) {
+        let mut held = self.shared.held();
+        // The same job may have been leased again since, under a newer token.
+        if held.get(&self.job).is_some_and(|lease| lease.token == self.token) {
+            held.remove(&self.job);
+        }
+    }
+}
+
+impl Shared {
+    fn held(&self) -> MutexGuard<'_, HashMap<JobId, Held>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How long until the next renewal is due; nothing while no lease is held.
+    fn pause(&self) -> Option<Duration> {
+        let shortest = self.held().values().map(|held| held.ttl).min()?;
+        Some((shortest / RENEWALS_PER_LEASE).clamp(PAUSE.0, PAUSE.1))
+    }
+
+    /// The leases that are not lost.
+    fn alive(&self) -> Vec<(JobId, FencingToken)> {
+        let held = self.held();
+        let alive = held.iter().filter(|(_, lease)| !lease.lost.is_cancelled());
+        alive.map(|(job, lease)| (job.clone(), lease.token)).collect()
+    }
+
+    /// Notes what became of the leases `asked`, or that nobody answered.
+    fn note(&self, asked: &[(JobId, FencingToken)], answer: Result<Vec<Renewal>, CallError>) {
+        let now = Instant::now();
+        let mut held = self.held();
+        match answer {
+            Ok(renewals) => {
+                for ((job, token), renewal) in asked.iter().zip(renewals) {
+                    let Some(lease) = held.get_mut(job).filter(|lease| lease.token == *token) else { continue };
+                    match renewal {
+                        Renewal::Renewed(ttl) => (lease.ttl, lease.expires_at) = (ttl, now + ttl),
+                        Renewal::Lost | Renewal::Cancelled => {
+                            tracing::info!(job.id = %job, ?renewal, "lease ended");
+                            lease.lost.cancel();
+                        }
+                    }
+                }
+            }
+            Err(error) => tracing::warn!(%error, leases = asked.len(), "leases not renewed"),
+        }
+        for (job, lease) in held.iter().filter(|(_, lease)| lease.expires_at <= now && !lease.lost.is_cancelled()) {
+            tracing::warn!(job.id = %job, "lease lapsed without a coordinator");
+            lease.lost.cancel();
+        }
+    }
+}
+
+/// Renews all leases again and again, until the thread is to stop.
+async fn keep_alive(shared: &Shared, coordinator: &Coordinator) {
+    let mut renewed_at = Instant::now();
+    loop {
+        let Some(pause) = shared.pause() else {
+            tokio::select! {
+                () = shared.stopped.cancelled() => return,
+                () = shared.changed.notified() => renewed_at = Instant::now(),
+            }
+            continue;
+        };
+        tokio::select! {
+            () = shared.stopped.cancelled() => return,
+            // A new lease may be shorter than those before it; the time of the last renewal stays what it was.
+            () = shared.changed.notified() => continue,
+            () = tokio::time::sleep_until((renewed_at + pause).into()) => renewed_at = Instant::now(),
+        }
+        let asked = shared.alive();
+        if asked.is_empty() {
+            continue;
+        }
+        tokio::select! {
+            () = shared.stopped.cancelled() => return,
+            answer = coordinator.renew(&asked, pause) => shared.note(&asked, answer),
+        }
+    }
+}

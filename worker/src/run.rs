@@ -1,0 +1,131 @@
+//! A worker from start to stop.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prelim_imaging::sandbox::DecoderCommand;
+use prelim_proto::job::{JobKind, JobOutcome, JobSpec};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::WorkerConfig;
+use crate::coordinator::{AddressError, Coordinator};
+use crate::demo_model;
+use crate::fetch::Objects;
+use crate::job::{self, JobError};
+use crate::lease::{self, Work};
+use crate::reader::{LoadError, Reader};
+use crate::renew::Renewer;
+
+/// Why a worker does not run, or does not run on.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// The settings.
+    #[error("settings are not usable: {}", .0.join("; "))]
+    Config(Vec<String>),
+    /// The coordinator's address.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// The model.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The demonstration model has no place.
+    #[error("demonstration model is not unpacked to {folder}: {source}; give another cache folder with XDG_CACHE_HOME")]
+    Demonstration {
+        /// Where it was to go.
+        folder: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A thread or program of the worker's own.
+    #[error("worker is not started: {0}")]
+    Start(#[from] std::io::Error),
+    /// Loading panicked.
+    #[error("model loading panicked: {0}")]
+    Panic(String),
+    /// The engine is gone; its jobs go to other workers.
+    #[error("engine has stopped: the device is lost, or out of memory; start the worker again")]
+    EngineStopped,
+}
+
+/// Runs a worker until `shutdown`: loads the model, then leases jobs and reads them. Jobs in flight at shutdown are
+/// finished within the time that the settings give, and otherwise given back.
+///
+/// A coordinator that is away is waited for, also at the start.
+pub async fn run(config: WorkerConfig, shutdown: impl Future<Output = ()>) -> Result<(), WorkerError> {
+    tokio::pin!(shutdown);
+    let loading = load(&config);
+    let reader = tokio::select! {
+        () = &mut shutdown => return Ok(()),
+        loaded = loading => loaded?,
+    };
+    serve(reader, &config, shutdown).await
+}
+
+/// Loads what a worker with these settings reads with.
+pub async fn load(config: &WorkerConfig) -> Result<Reader, WorkerError> {
+    let problems = config.validate();
+    if !problems.is_empty() {
+        return Err(WorkerError::Config(problems));
+    }
+    let folder = model_folder(config)?;
+    let decoder = match &config.decoder {
+        Some(command) => command.clone(),
+        None => DecoderCommand { program: std::env::current_exe()?, arguments: vec!["decoder".into()] },
+    };
+    let limits = config.limits.clone();
+    let loading = tokio::task::spawn_blocking(move || Reader::load(&folder, &limits, decoder));
+    Ok(loading.await.map_err(|error| WorkerError::Panic(error.to_string()))??)
+}
+
+/// Leases jobs and reads them with `reader`, until `shutdown`.
+pub async fn serve(
+    reader: Reader,
+    config: &WorkerConfig,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), WorkerError> {
+    let name = config.name();
+    let coordinator = Coordinator::new(&config.grpc, &name)?;
+    let renewer = Renewer::start(config.grpc.clone(), name.clone())?;
+    let provenance = reader.provenance();
+    tracing::info!(worker.id = %name, model = %provenance.name, arithmetic = %provenance.arithmetic, "ready");
+    let objects = Objects::new(coordinator.clone(), config.limits.object_cache_mib << 20);
+    let work = Arc::new(Reading { reader: Arc::new(reader), objects });
+    let stop = CancellationToken::new();
+    let drain = Duration::from_secs(config.limits.drain_s);
+    let serving = lease::serve(work, coordinator, renewer, config.limits.slots, drain, stop.clone());
+    tokio::pin!(serving, shutdown);
+    let sound = tokio::select! {
+        sound = &mut serving => sound,
+        () = &mut shutdown => {
+            stop.cancel();
+            serving.await
+        }
+    };
+    if sound { Ok(()) } else { Err(WorkerError::EngineStopped) }
+}
+
+/// The model's folder: the one given, or that of the demonstration model, unpacked where needed.
+fn model_folder(config: &WorkerConfig) -> Result<PathBuf, WorkerError> {
+    if let Some(folder) = &config.model {
+        return Ok(folder.clone());
+    }
+    let cache = demo_model::default_cache();
+    demo_model::unpack(&cache).map_err(|source| WorkerError::Demonstration { folder: cache, source })
+}
+
+/// The work of a worker: reading images.
+struct Reading {
+    reader: Arc<Reader>,
+    objects: Objects<Coordinator>,
+}
+
+impl Work for Reading {
+    fn kinds(&self) -> Vec<JobKind> {
+        self.reader.kinds()
+    }
+
+    async fn run(&self, job: &JobSpec) -> Result<JobOutcome, JobError> {
+        job::run(&self.reader, &self.objects, job).await
+    }
+}
