@@ -4,6 +4,7 @@
 //! - [`commands`]: one file a command, each a clap struct with its `run`
 //! - [`client`]: connecting to a coordinator, and its errors in plain words
 //! - [`stack`]: a coordinator and a worker in this process, for `up`, `demo`, `eval` and `bench`
+//! - [`drafts`]: drafts as a client fetches them
 //! - [`progress`], [`table`]: what people see on a terminal
 //! - [`phantom`]: studies made by formulae, with their truth
 //! - [`score`]: drafts against truth
@@ -13,9 +14,11 @@
 
 mod client;
 mod commands;
+mod drafts;
 mod phantom;
 mod progress;
 mod score;
+mod stack;
 mod table;
 
 use std::process::ExitCode;

@@ -58,3 +58,9 @@ impl Bars {
         let _ = self.group.clear();
     }
 }
+
+/// A line on stderr on what is going on, for people.
+pub(crate) fn note(text: &str) {
+    // A closed stderr is no reason to stop the work.
+    let _ = writeln!(std::io::stderr(), "{text}");
+}

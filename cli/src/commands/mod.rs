@@ -1,6 +1,12 @@
 //! The commands.
 
-mod report;
+mod decoder;
+mod demo;
+mod doctor;
+mod eval;
+mod phantom;
+pub(crate) mod report;
+mod serve;
 mod studies;
 mod submit;
 mod training_pixels;
@@ -30,6 +36,14 @@ const EXAMPLES: &str = "Examples:
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Draw phantom studies, read them, and show the drafts: everything on this machine.
+    Demo(demo::Demo),
+    /// Run a coordinator and a worker in one process.
+    Up(serve::Up),
+    /// Run a coordinator.
+    Coordinator(serve::Coordinator),
+    /// Run a worker.
+    Worker(serve::Worker),
     /// Send DICOM files to a coordinator.
     Submit(submit::Submit),
     /// Follow studies until their drafts are made.
@@ -38,6 +52,15 @@ pub(crate) enum Command {
     Studies(studies::Studies),
     /// Fetch the draft report of a study.
     Report(report::Report),
+    /// Draw phantom studies, each in a folder with its truth.
+    Phantom(phantom::Phantom),
+    /// Read studies whose truth is known, and score the drafts.
+    Eval(eval::Eval),
+    /// Say what this machine has, and what stands in the way.
+    Doctor(doctor::Doctor),
+    /// Decode pixels for a parent process, on stdin and stdout.
+    #[command(hide = true)]
+    Decoder(decoder::Decoder),
     /// Turn studies with truth into what a training run reads.
     #[command(hide = true)]
     TrainingPixels(training_pixels::TrainingPixels),
@@ -47,6 +70,14 @@ impl Command {
     /// Does it.
     pub(crate) fn run(self) -> anyhow::Result<()> {
         match self {
+            Self::Demo(command) => block_on(command.run()),
+            Self::Up(command) => block_on(command.run()),
+            Self::Coordinator(command) => block_on(command.run()),
+            Self::Worker(command) => block_on(command.run()),
+            Self::Phantom(command) => command.run(),
+            Self::Eval(command) => block_on(command.run()),
+            Self::Doctor(command) => command.run(),
+            Self::Decoder(command) => command.run(),
             Self::Submit(command) => block_on(command.run()),
             Self::Watch(command) => block_on(command.run()),
             Self::Studies(command) => block_on(command.run()),

@@ -13,7 +13,9 @@ use crate::phantom::{self, training};
 
 /// Turn studies with truth into the pictures that the worker would hand to a model, with labels.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  prelim training-pixels --model worker/demo-model/checkpoint --draw 1 --count 500 --modality dx -o dx.safetensors /tmp/studies")]
+#[command(
+    after_help = "Example:\n  prelim training-pixels --model worker/demo-model/checkpoint --draw 1 --count 500 --modality dx -o dx.safetensors /tmp/studies"
+)]
 pub(crate) struct TrainingPixels {
     /// Folder of studies, as `prelim phantom` writes them.
     studies: PathBuf,
@@ -55,8 +57,7 @@ impl TrainingPixels {
                 Modality::Dx => phantom::Modality::Dx,
                 Modality::Ct => phantom::Modality::Ct,
             };
-            let request =
-                phantom::Request { first: self.first, count, seed, modality: Some(modality), masks: true };
+            let request = phantom::Request { first: self.first, count, seed, modality: Some(modality), masks: true };
             phantom::write_request(&self.studies, &request)?;
         }
         let request = training::Request { model: self.model, studies: self.studies.clone(), slices: self.slices };

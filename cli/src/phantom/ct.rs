@@ -225,7 +225,13 @@ impl Scene {
     }
 
     /// Hounsfield units at a pixel.
-    fn point(&self, cut: &Cut<'_>, rows: &Rows, (x, y): (usize, usize), mark: &mut impl FnMut(FindingCode, f32)) -> f32 {
+    fn point(
+        &self,
+        cut: &Cut<'_>,
+        rows: &Rows,
+        (x, y): (usize, usize),
+        mark: &mut impl FnMut(FindingCode, f32),
+    ) -> f32 {
         let (u, v) = self.pose.chest(x, y);
         let side = Side::of(u);
         let lung = cut.level.lung(side, u, v);
@@ -251,7 +257,9 @@ impl Scene {
             put(&mut hu, fluid, it.hu);
             mark(FindingCode::PleuralEffusion, fluid);
         }
-        if let Some(it) = self.lesions.consolidation.as_ref().filter(|it| it.side == side && cut.consolidation.is_some()) {
+        if let Some(it) =
+            self.lesions.consolidation.as_ref().filter(|it| it.side == side && cut.consolidation.is_some())
+        {
             let filled = it.coverage(cut.d, u, v, lung, rows.border[x]) * (1.0 - air);
             put(&mut hu, filled * rows.density[x], it.hu);
             mark(FindingCode::Consolidation, filled);

@@ -5,9 +5,9 @@ mod dx;
 
 use std::path::Path;
 
-use dicom_core::{DataElement, PrimitiveValue, Tag, VR};
 use dicom_core::smallvec::SmallVec;
 use dicom_core::value::DataSetSequence;
+use dicom_core::{DataElement, PrimitiveValue, Tag, VR};
 use dicom_dictionary_std::tags;
 use dicom_object::{FileMetaTableBuilder, InMemDicomObject};
 
@@ -145,7 +145,13 @@ fn code(value: &str, scheme: &str, meaning: &str) -> InMemDicomObject {
 }
 
 /// Puts the Image Pixel module of a grey image and its pixels.
-fn put_pixels(object: &mut InMemDicomObject, (rows, columns): (u16, u16), bits: u16, is_signed: bool, pixels: Vec<u16>) {
+fn put_pixels(
+    object: &mut InMemDicomObject,
+    (rows, columns): (u16, u16),
+    bits: u16,
+    is_signed: bool,
+    pixels: Vec<u16>,
+) {
     put_shorts(
         object,
         &[

@@ -201,7 +201,14 @@ impl Scene {
     }
 
     /// All that is added to or taken from the body's thickness at a point.
-    fn shadow(&self, rows: &Rows, x: usize, y: usize, (u, v): (f32, f32), mark: &mut impl FnMut(FindingCode, f32)) -> f32 {
+    fn shadow(
+        &self,
+        rows: &Rows,
+        x: usize,
+        y: usize,
+        (u, v): (f32, f32),
+        mark: &mut impl FnMut(FindingCode, f32),
+    ) -> f32 {
         let anatomy = &self.anatomy;
         let side = Side::of(u);
         let lung = anatomy.lung(side, u, v);

@@ -102,8 +102,8 @@ fn a_films_boxes_hold_what_they_name() {
             }
             // A nodule is brighter than the lung around it.
             let mean = |grow: f64| {
-                let [top, left, bottom, right] =
-                    [edges[0] - grow, edges[1] - grow, edges[2] + grow, edges[3] + grow].map(|e| (e * size as f64) as usize);
+                let [top, left, bottom, right] = [edges[0] - grow, edges[1] - grow, edges[2] + grow, edges[3] + grow]
+                    .map(|e| (e * size as f64) as usize);
                 let rows = (top..bottom).flat_map(|y| (left..right).map(move |x| (y, x)));
                 let values: Vec<f64> = rows.map(|(y, x)| f64::from(pixels[y * size + x])).collect();
                 values.iter().sum::<f64>() / values.len() as f64
@@ -128,7 +128,8 @@ fn a_volumes_findings_have_their_density_where_the_boxes_are() {
             let slice = instances.iter().position(|instance| *instance == key).unwrap();
             let hu = hounsfield(&study.join(format!("slice-{:03}.dcm", slice + 1)));
             let place = finding["boxes"].as_array().unwrap().iter().find(|place| &place["instance"] == key).unwrap();
-            let edges: Vec<f64> = place["box"].as_array().unwrap().iter().map(|edge| edge.as_f64().unwrap() * 256.0).collect();
+            let edges: Vec<f64> =
+                place["box"].as_array().unwrap().iter().map(|edge| edge.as_f64().unwrap() * 256.0).collect();
             let (y, x) = (((edges[0] + edges[2]) / 2.0) as usize, ((edges[1] + edges[3]) / 2.0) as usize);
             let near = (y - 1..=y + 1).flat_map(|y| (x - 1..=x + 1).map(move |x| (y, x)));
             let mean = near.map(|(y, x)| hu[y * 256 + x]).sum::<i32>() / 9;
@@ -172,7 +173,8 @@ fn a_mask_covers_its_box_and_nothing_else() {
             let place = &finding["boxes"][0];
             let mask = place["mask"].as_str().unwrap();
             assert_eq!(mask.len(), 24 * 24);
-            let edges: Vec<f64> = place["box"].as_array().unwrap().iter().map(|edge| edge.as_f64().unwrap() * 24.0).collect();
+            let edges: Vec<f64> =
+                place["box"].as_array().unwrap().iter().map(|edge| edge.as_f64().unwrap() * 24.0).collect();
             for (cell, digit) in mask.chars().enumerate().filter(|(_, digit)| *digit > '7') {
                 let (y, x) = ((cell / 24) as f64, (cell % 24) as f64);
                 let touches = y + 1.0 > edges[0] && y < edges[2] && x + 1.0 > edges[1] && x < edges[3];

@@ -84,7 +84,8 @@ struct Reader {
 impl Reader {
     fn study(&self, folder: &Path) -> anyhow::Result<Vec<(Vec<u8>, Value)>> {
         let truth: Value = serde_json::from_slice(&fs::read(folder.join("truth.json"))?)?;
-        let instances: Vec<&str> = truth["instances"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let instances: Vec<&str> =
+            truth["instances"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         let is_ct = truth["modality"] == "CT";
         let files = files_by_instance(folder)?;
         let chosen = if is_ct && self.slices > 0 { choose(&truth, &instances, self.slices) } else { instances };
@@ -92,9 +93,13 @@ impl Reader {
         for instance in chosen {
             let path = files.get(instance).with_context(|| format!("{}: no file of {instance}", folder.display()))?;
             let picture = self.picture(path, is_ct).with_context(|| path.display().to_string())?;
-            let findings: Vec<Value> = on_instance(&truth, instance).map(|(finding, place)| label(finding, place)).collect();
+            let findings: Vec<Value> =
+                on_instance(&truth, instance).map(|(finding, place)| label(finding, place)).collect();
             let kind = if is_ct { "ct" } else { "xray" };
-            out.push((picture, json!({ "kind": kind, "study": truth["study"], "instance": instance, "findings": findings })));
+            out.push((
+                picture,
+                json!({ "kind": kind, "study": truth["study"], "instance": instance, "findings": findings }),
+            ));
         }
         Ok(out)
     }

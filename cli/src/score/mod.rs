@@ -97,7 +97,7 @@ pub(crate) fn score(cases: &[Case]) -> Score {
         let codes: BTreeSet<FindingCode> =
             case.truth.findings.iter().map(|finding| finding.finding).chain(claimed.keys().copied()).collect();
         for code in codes {
-            let tally = tallies.entry((case.truth.modality.clone(), code)).or_default();
+            let tally = tallies.entry((case.truth.modality.to_lowercase(), code)).or_default();
             tally.add(case.truth.finding(code), claimed.get(&code).copied());
         }
     }
@@ -217,9 +217,9 @@ fn overlap(truth: &TrueFinding, claim: &Finding) -> f64 {
 }
 
 fn modalities(cases: &[Case], tallies: &BTreeMap<(String, FindingCode), Tally>) -> BTreeMap<String, ModalityScore> {
-    let names: BTreeSet<&String> = cases.iter().map(|case| &case.truth.modality).collect();
+    let names: BTreeSet<String> = cases.iter().map(|case| case.truth.modality.to_lowercase()).collect();
     let one = |name: &String| {
-        let of_it = || cases.iter().filter(|case| &case.truth.modality == name);
+        let of_it = || cases.iter().filter(|case| case.truth.modality.eq_ignore_ascii_case(name));
         let classes: Vec<ClassScore> =
             tallies.iter().filter(|((modality, _), _)| modality == name).map(|((_, code), t)| t.score(*code)).collect();
         let occurring: Vec<f64> = classes.iter().filter(|class| class.studies > 0).map(|class| class.f1).collect();
@@ -230,7 +230,7 @@ fn modalities(cases: &[Case], tallies: &BTreeMap<(String, FindingCode), Tally>) 
             classes,
         }
     };
-    names.into_iter().map(|name| (name.clone(), one(name))).collect()
+    names.into_iter().map(|name| (name.clone(), one(&name))).collect()
 }
 
 /// Of the normal cases, the share whose draft is there and claims nothing.

@@ -6,7 +6,7 @@ use prelim_proto::ids::Uid;
 use super::*;
 
 fn truth(modality: &str, findings: &str) -> Truth {
-    serde_json::from_str(&format!(r#"{{"modality":"{modality}","findings":{findings}}}"#)).unwrap()
+    serde_json::from_str(&format!(r#"{{"modality":"{modality}","study":"1.2","findings":{findings}}}"#)).unwrap()
 }
 
 fn claim(code: FindingCode, side: Option<Laterality>, edges: [f32; 4], confidence: f32) -> Finding {
@@ -35,8 +35,8 @@ const EFFUSION: &str = r#"[{"finding":"pleural_effusion","side":"left","boxes":[
 fn a_perfect_draft_scores_one() {
     let draft = vec![claim(FindingCode::PleuralEffusion, Some(Laterality::Left), [0.0, 0.0, 0.5, 0.5], 1.0)];
     let score = score(&[
-        Case { truth: truth("dx", EFFUSION), draft: Some(draft) },
-        Case { truth: truth("dx", "[]"), draft: Some(vec![]) },
+        Case { truth: truth("DX", EFFUSION), draft: Some(draft) },
+        Case { truth: truth("DX", "[]"), draft: Some(vec![]) },
     ]);
     assert_eq!(score.macro_f1["dx"], 1.0);
     assert_eq!(score.side_accuracy, Some(1.0));
@@ -51,9 +51,9 @@ fn each_kind_of_mistake_costs_its_own_number() {
     let wrong_side = claim(FindingCode::PleuralEffusion, Some(Laterality::Right), [0.5, 0.5, 1.0, 1.0], 0.9);
     let invented = claim(FindingCode::Nodule, None, [0.0, 0.0, 0.1, 0.1], 0.6);
     let score = score(&[
-        Case { truth: truth("dx", EFFUSION), draft: Some(vec![wrong_side]) },
-        Case { truth: truth("dx", "[]"), draft: Some(vec![invented]) },
-        Case { truth: truth("ct", EFFUSION), draft: None },
+        Case { truth: truth("DX", EFFUSION), draft: Some(vec![wrong_side]) },
+        Case { truth: truth("DX", "[]"), draft: Some(vec![invented]) },
+        Case { truth: truth("CT", EFFUSION), draft: None },
     ]);
     assert_eq!(score.side_accuracy, Some(0.0));
     assert_eq!(score.mean_iou, Some(0.0));
@@ -70,7 +70,7 @@ fn a_class_that_only_drafts_claim_has_no_part_in_the_mean() {
         claim(FindingCode::PleuralEffusion, Some(Laterality::Left), [0.0, 0.0, 0.5, 0.5], 1.0),
         claim(FindingCode::Mass, None, [0.0, 0.0, 0.5, 0.5], 1.0),
     ];
-    let score = score(&[Case { truth: truth("dx", EFFUSION), draft: Some(draft) }]);
+    let score = score(&[Case { truth: truth("DX", EFFUSION), draft: Some(draft) }]);
     assert_eq!(score.macro_f1["dx"], 1.0);
     assert_eq!(score.by_modality["dx"].classes.len(), 2);
 }

@@ -8,8 +8,10 @@ use serde::Deserialize;
 /// What is in a study.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub(crate) struct Truth {
-    /// "dx" or "ct".
+    /// "DX" or "CT".
     pub(crate) modality: String,
+    /// Study Instance UID.
+    pub(crate) study: Uid,
     /// The findings, each code at most once; empty for a normal study.
     pub(crate) findings: Vec<TrueFinding>,
 }

@@ -241,7 +241,10 @@ impl Level<'_> {
         let trunk = 0.45 * body.height;
         if (d - trunk).abs() < 16.0 {
             let reach = (u - 6.0).abs() * 0.35;
-            put(round(u.clamp(-34.0, 42.0), -8.0 - reach * 0.4, 11.0) * soft_edge(16.0 - (d - trunk).abs(), 3.0), blood);
+            put(
+                round(u.clamp(-34.0, 42.0), -8.0 - reach * 0.4, 11.0) * soft_edge(16.0 - (d - trunk).abs(), 3.0),
+                blood,
+            );
         }
         self.put_airway(put, u, v);
     }
@@ -273,6 +276,9 @@ impl Level<'_> {
         put(soft_edge(7.5 - canal, 1.2), 25.0);
         let process = soft_edge(4.0 - u.abs(), 1.5) * soft_edge(12.0 - (v - 106.0).abs(), 2.0);
         put(process * soft_edge(depth - 8.0, 2.0) * (1.0 - 0.6 * disc), 350.0);
-        put(soft_edge(3.5 - (v - 86.0 + 0.1 * u.abs()).abs(), 1.2) * soft_edge(32.0 - u.abs(), 2.0) * (1.0 - disc), 320.0);
+        put(
+            soft_edge(3.5 - (v - 86.0 + 0.1 * u.abs()).abs(), 1.2) * soft_edge(32.0 - u.abs(), 2.0) * (1.0 - disc),
+            320.0,
+        );
     }
 }

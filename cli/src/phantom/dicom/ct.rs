@@ -75,7 +75,11 @@ impl Writer<'_> {
         put_all(
             &mut object,
             VR::IS,
-            &[(tags::SERIES_NUMBER, "2"), (tags::ACQUISITION_NUMBER, "1"), (tags::INSTANCE_NUMBER, &(index + 1).to_string())],
+            &[
+                (tags::SERIES_NUMBER, "2"),
+                (tags::ACQUISITION_NUMBER, "1"),
+                (tags::INSTANCE_NUMBER, &(index + 1).to_string()),
+            ],
         );
         put(&mut object, tags::RESCALE_TYPE, VR::LO, "HU");
         put(&mut object, tags::CONVOLUTION_KERNEL, VR::SH, self.kernel);

@@ -62,7 +62,8 @@ pub(in crate::phantom) fn write_film(
         width: dice.between(2000.0, 2800.0).round(),
         is_inverted: dice.chance(INVERTED),
     };
-    let shown = [Shown::Window, Shown::ExactWindow, Shown::SigmoidWindow, Shown::Table][dice.weighted(&[5.0, 1.0, 2.0, 2.0])];
+    let shown =
+        [Shown::Window, Shown::ExactWindow, Shown::SigmoidWindow, Shown::Table][dice.weighted(&[5.0, 1.0, 2.0, 2.0])];
     put_presentation(&mut object, &scale, shown);
     let pixels = film.pixels.iter().map(|brightness| scale.store(*brightness)).collect();
     put_pixels(&mut object, (SIZE as u16, SIZE as u16), BITS, false, pixels);
@@ -126,8 +127,7 @@ fn put_detector(object: &mut InMemDicomObject, film: &Film) {
 
 /// How the values are to be shown: linear values with the window or table that the sender chose.
 fn put_presentation(object: &mut InMemDicomObject, scale: &Scale, shown: Shown) {
-    let (photometric, shape) =
-        if scale.is_inverted { ("MONOCHROME1", "INVERSE") } else { ("MONOCHROME2", "IDENTITY") };
+    let (photometric, shape) = if scale.is_inverted { ("MONOCHROME1", "INVERSE") } else { ("MONOCHROME2", "IDENTITY") };
     put(object, tags::PHOTOMETRIC_INTERPRETATION, VR::CS, photometric);
     put(object, tags::PRESENTATION_LUT_SHAPE, VR::CS, shape);
     put(object, tags::PIXEL_INTENSITY_RELATIONSHIP, VR::CS, "LOG");

@@ -207,7 +207,8 @@ impl Lesions {
     fn consolidate(&mut self, dice: &mut Dice, anatomy: &Anatomy, size: usize) {
         let side = dice.side();
         let half = dice.between(24.0, 50.0);
-        let Some((side, centre)) = self.find_place(dice, anatomy, side, half * 0.62, (half * 0.3).min(14.0) + 4.0) else {
+        let Some((side, centre)) = self.find_place(dice, anatomy, side, half * 0.62, (half * 0.3).min(14.0) + 4.0)
+        else {
             return;
         };
         let half = [half, half * dice.between(0.75, 1.2)];
@@ -269,10 +270,12 @@ impl Lesions {
     }
 
     fn is_clear(&self, anatomy: &Anatomy, side: Side, [out, v]: [f32; 2], reach: f32) -> bool {
-        if let Some((device, [x, y])) = self.keep_clear {
-            if device == side && (out - x).abs() < 24.0 + reach && (v - y).abs() < 20.0 + reach {
-                return false;
-            }
+        if let Some((device, [x, y])) = self.keep_clear
+            && device == side
+            && (out - x).abs() < 24.0 + reach
+            && (v - y).abs() < 20.0 + reach
+        {
+            return false;
         }
         let round = |it: &Round| {
             it.side == side && (out - it.centre[0]).hypot(v - it.centre[1]) < reach + it.diameter / 2.0 + 4.0

@@ -71,8 +71,9 @@ impl Skeleton {
         }
         let [height, slope] = self.clavicles[side.index()];
         let middle = anatomy.apex + height - (out - 20.0) * slope + 10.0 * (out / 40.0).sin();
-        let clavicle =
-            soft_edge(6.0 - (v - middle).abs(), 1.5) * soft_edge(out - 15.0, 3.0) * soft_edge(anatomy.half_width + 45.0 - out, 4.0);
+        let clavicle = soft_edge(6.0 - (v - middle).abs(), 1.5)
+            * soft_edge(out - 15.0, 3.0)
+            * soft_edge(anatomy.half_width + 45.0 - out, 4.0);
         let blade = (sq(out - anatomy.half_width - 28.0) + sq((v - anatomy.apex - 70.0) / 2.2)).sqrt();
         0.17 * clavicle + 0.08 * soft_edge(28.0 - blade, 6.0)
     }

@@ -1,0 +1,187 @@
+//! `prelim doctor`: what this machine has.
+
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use serde::Serialize;
+
+use crate::stack;
+use crate::table;
+
+/// Free space below which a store is soon full, in bytes.
+const LITTLE_SPACE_BYTES: u64 = 5 << 30;
+
+/// Say what this machine has, and what stands in the way.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  prelim doctor\n  prelim doctor --model ~/models/medgemma-4b-it --json")]
+pub(crate) struct Doctor {
+    /// A Hugging Face checkpoint folder to look at; the demonstration model where not given.
+    #[arg(long, value_name = "DIR", env = "PRELIM_MODEL")]
+    model: Option<PathBuf>,
+    /// The data folder to look at.
+    #[arg(long, value_name = "DIR", default_value = stack::DEFAULT_DATA, env = "PRELIM_DATA")]
+    data: PathBuf,
+    /// The gRPC address to look at.
+    #[arg(long, value_name = "ADDR", default_value = stack::DEFAULT_GRPC, env = "PRELIM_GRPC")]
+    grpc: SocketAddr,
+    /// For programs: a JSON array.
+    #[arg(long)]
+    json: bool,
+}
+
+/// How one thing stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Health {
+    Good,
+    Note,
+    Bad,
+}
+
+/// One thing looked at.
+#[derive(Debug, Serialize)]
+struct Check {
+    what: &'static str,
+    health: Health,
+    found: String,
+}
+
+impl Check {
+    fn new(what: &'static str, health: Health, found: impl Into<String>) -> Self {
+        Self { what, health, found: found.into() }
+    }
+}
+
+impl Doctor {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        let checks = vec![cpu(), memory(), gpu(), model(self.model.as_deref()), port(self.grpc), store(&self.data)];
+        let bad = checks.iter().filter(|check| check.health == Health::Bad).count();
+        if self.json {
+            table::say(serde_json::to_string_pretty(&checks)?)?;
+        } else {
+            let mut rows = table::new(&["", "", "Found"]);
+            for check in &checks {
+                let mark = match check.health {
+                    Health::Good => "ok",
+                    Health::Note => "note",
+                    Health::Bad => "PROBLEM",
+                };
+                rows.add_row([check.what, mark, &check.found]);
+            }
+            table::say(rows)?;
+        }
+        anyhow::ensure!(bad == 0, "{bad} of {} checks found a problem", checks.len());
+        Ok(())
+    }
+}
+
+/// The processor, and what the kernels can use of it.
+fn cpu() -> Check {
+    let name = field("/proc/cpuinfo", "model name").unwrap_or_else(|| std::env::consts::ARCH.to_owned());
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let features = cpu_features();
+    let (health, listed) = if features.is_empty() {
+        (Health::Note, "none that the kernels know: slow".to_owned())
+    } else {
+        (Health::Good, features.join(" "))
+    };
+    Check::new("CPU", health, format!("{name}, {cores} cores; vector features: {listed}"))
+}
+
+#[cfg(target_arch = "x86_64")]
+fn cpu_features() -> Vec<&'static str> {
+    let mut found = Vec::new();
+    macro_rules! look { ($($name:tt)*) => { $(if std::arch::is_x86_feature_detected!($name) { found.push($name); })* } }
+    look!("avx2" "fma" "f16c" "avx512f" "avx512bw" "avx512vnni" "avx512bf16");
+    found
+}
+
+#[cfg(target_arch = "aarch64")]
+fn cpu_features() -> Vec<&'static str> {
+    let mut found = Vec::new();
+    macro_rules! look { ($($name:tt)*) => { $(if std::arch::is_aarch64_feature_detected!($name) { found.push($name); })* } }
+    look!("neon" "fp16" "bf16" "dotprod");
+    found
+}
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+fn cpu_features() -> Vec<&'static str> {
+    Vec::new()
+}
+
+/// Memory in all, and free.
+fn memory() -> Check {
+    let gib = |name| {
+        let text = field("/proc/meminfo", name)?;
+        let kib: f64 = text.split_whitespace().next()?.parse().ok()?;
+        Some(kib / f64::from(1 << 20))
+    };
+    match (gib("MemTotal"), gib("MemAvailable")) {
+        (Some(total), Some(free)) => Check::new("Memory", Health::Good, format!("{total:.1} GiB, {free:.1} GiB free")),
+        _ => Check::new("Memory", Health::Note, "the system does not say"),
+    }
+}
+
+/// Graphics processors.
+fn gpu() -> Check {
+    let driver = std::fs::read_to_string("/proc/driver/nvidia/version").ok();
+    match driver.as_deref().and_then(|text| text.lines().next()) {
+        Some(version) => Check::new(
+            "GPU",
+            Health::Note,
+            format!("an NVIDIA driver ({}); this build computes on the CPU", version.trim()),
+        ),
+        None => Check::new("GPU", Health::Good, "none; the CPU computes"),
+    }
+}
+
+/// The model: whether it is whole, and what it is.
+fn model(folder: Option<&Path>) -> Check {
+    match stack::describe_model(folder) {
+        Ok(found) => Check::new("Model", Health::Good, found),
+        Err(error) => Check::new("Model", Health::Bad, format!("{error:#}")),
+    }
+}
+
+/// Whether the port is free, or a coordinator answers there.
+fn port(address: SocketAddr) -> Check {
+    match TcpListener::bind(address) {
+        Ok(_) => Check::new("Port", Health::Good, format!("{address} is free")),
+        Err(_) if TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok() => {
+            Check::new("Port", Health::Note, format!("{address} is in use: a coordinator may be running"))
+        }
+        Err(error) => {
+            Check::new("Port", Health::Bad, format!("{address} cannot be used: {error}; choose another with --grpc"))
+        }
+    }
+}
+
+/// Whether the data folder can be written, and the space left.
+fn store(data: &Path) -> Check {
+    let nearest = data.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("."));
+    let place = if data.is_dir() { data.display().to_string() } else { format!("{} (not made yet)", data.display()) };
+    if let Err(error) = tempfile::NamedTempFile::new_in(nearest) {
+        return Check::new(
+            "Store",
+            Health::Bad,
+            format!("{place} cannot be written: {error}; choose another with --data"),
+        );
+    }
+    match rustix::fs::statvfs(nearest) {
+        Ok(space) => {
+            let free = space.f_bavail.saturating_mul(space.f_frsize);
+            let health = if free < LITTLE_SPACE_BYTES { Health::Note } else { Health::Good };
+            Check::new("Store", health, format!("{place}, {:.1} GiB free", free as f64 / f64::from(1 << 30)))
+        }
+        Err(error) => Check::new("Store", Health::Note, format!("{place}; free space unknown: {error}")),
+    }
+}
+
+/// The value of the first line `name : value` of a file of the system's.
+fn field(path: &str, name: &str) -> Option<String> {
+    let text = std::fs::read_to_string(path).ok()?;
+    let line = text.lines().find(|line| line.starts_with(name))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
+}

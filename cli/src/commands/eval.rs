@@ -1,0 +1,133 @@
+//! `prelim eval`: drafts against truth.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::Args;
+use prelim_proto::v1::{Priority, Study};
+
+use crate::client::Connection;
+use crate::commands::report::write_whole;
+use crate::commands::submit::{files_below, upload, wait};
+use crate::drafts;
+use crate::score::{self, Case, Score, truth::Truth};
+use crate::stack::{Stack, StackConfig};
+use crate::table;
+
+/// Read studies whose truth is known, and score the drafts.
+///
+/// Every folder below DIR that holds a `truth.json`, as `prelim phantom` writes it, is a study. They go through the
+/// whole path, and what is scored is the final draft.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  prelim phantom --out test --count 100 --seed 7\n  prelim eval test\n  prelim eval --json --model ~/models/medgemma-4b-it test"
+)]
+pub(crate) struct Eval {
+    /// Folder with studies and their truth.
+    #[arg(value_name = "DIR")]
+    folder: PathBuf,
+    /// A Hugging Face checkpoint folder; the demonstration model where not given.
+    #[arg(long, value_name = "DIR", env = "PRELIM_MODEL")]
+    model: Option<PathBuf>,
+    /// Where the picture of the confusions is written (SVG).
+    #[arg(long, value_name = "FILE")]
+    picture: Option<PathBuf>,
+    /// For programs: the numbers as one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Eval {
+    pub(crate) async fn run(self) -> anyhow::Result<()> {
+        let truths = truths(&self.folder)?;
+        let store = tempfile::tempdir().context("no folder for the store of this evaluation")?;
+        let stack = Stack::start(StackConfig::on_a_free_port(store.path(), self.model.clone())).await?;
+        let cases = self.cases(stack.connection(), truths).await;
+        stack.stop().await?;
+        let score = score::score(&cases?);
+        if let Some(path) = &self.picture {
+            write_whole(path, score::picture::confusion(&score).as_bytes())?;
+        }
+        if self.json { table::say(serde_json::to_string_pretty(&score)?) } else { show(&score) }
+    }
+
+    /// Reads every study and puts its draft beside its truth.
+    async fn cases(&self, connection: &Connection, truths: Vec<(PathBuf, Truth)>) -> anyhow::Result<Vec<Case>> {
+        let mut files = Vec::new();
+        for (folder, _) in &truths {
+            files.extend(files_below(std::slice::from_ref(folder))?.0);
+        }
+        files.retain(|path| path.extension().is_some_and(|end| end == "dcm"));
+        let response = upload(connection, files, Priority::Routine).await?;
+        let studies: Vec<Study> = wait(connection, &response.study_uids, !self.json).await?;
+        let mut cases = Vec::new();
+        for (folder, truth) in truths {
+            let uid = truth.study.as_str();
+            anyhow::ensure!(
+                studies.iter().any(|study| study.uid == uid),
+                "the study of {} was not accepted",
+                folder.display()
+            );
+            let document = drafts::document(connection, uid).await?;
+            let draft = document.map(|document| document.to_report()).transpose()?.map(|report| report.findings);
+            cases.push(Case { truth, draft });
+        }
+        Ok(cases)
+    }
+}
+
+/// The truths below `folder`, in order of path.
+fn truths(folder: &Path) -> anyhow::Result<Vec<(PathBuf, Truth)>> {
+    let (files, _) = files_below(&[folder.to_owned()])?;
+    let mut truths = Vec::new();
+    for path in files.into_iter().filter(|path| path.file_name().is_some_and(|name| name == "truth.json")) {
+        let text = std::fs::read_to_string(&path).with_context(|| format!("{} cannot be read", path.display()))?;
+        let truth = serde_json::from_str(&text).with_context(|| format!("{} is no truth", path.display()))?;
+        let folder = path.parent().unwrap_or(Path::new(".")).to_owned();
+        truths.push((folder, truth));
+    }
+    anyhow::ensure!(
+        !truths.is_empty(),
+        "no truth.json below {}: make studies with `prelim phantom --out DIR --count N`",
+        folder.display()
+    );
+    Ok(truths)
+}
+
+/// The numbers for people.
+fn show(score: &Score) -> anyhow::Result<()> {
+    for (modality, numbers) in &score.by_modality {
+        table::say(format!("{}, {} studies", modality.to_uppercase(), numbers.studies))?;
+        let mut rows = table::new(&["Finding", "Studies", "Precision", "Recall", "F1", "Side", "Box IoU"]);
+        for class in &numbers.classes {
+            rows.add_row([
+                class.finding.to_owned(),
+                class.studies.to_string(),
+                format!("{:.3}", class.precision),
+                format!("{:.3}", class.recall),
+                format!("{:.3}", class.f1),
+                optional(class.side_accuracy),
+                optional(class.mean_iou),
+            ]);
+        }
+        table::say(rows)?;
+        table::say(format!(
+            "macro-F1 {:.3}, normals without a finding {}\n",
+            numbers.macro_f1,
+            optional(numbers.normal_specificity)
+        ))?;
+    }
+    table::say(format!(
+        "{} studies: parsed {:.3}, side right {}, box IoU {}, normals without a finding {}, calibration error {}",
+        score.studies,
+        score.parsed,
+        optional(score.side_accuracy),
+        optional(score.mean_iou),
+        optional(score.normal_specificity),
+        optional(score.ece),
+    ))
+}
+
+fn optional(number: Option<f64>) -> String {
+    number.map_or_else(|| "–".to_owned(), |number| format!("{number:.3}"))
+}

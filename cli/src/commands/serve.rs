@@ -1,0 +1,102 @@
+//! `prelim up`, `prelim coordinator`, `prelim worker`: the roles that run until they are stopped.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use prelim_coordinator::{CoordinatorConfig, Listeners};
+use prelim_proto::report::ModelProvenance;
+use prelim_worker::config::{WorkerConfig, WorkerLimits};
+use serde_json::json;
+
+use crate::stack::{self, Stack, StackConfig};
+use crate::table;
+
+/// Run a coordinator and a worker in one process.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  prelim up\n  prelim up --data /var/lib/prelim --grpc 127.0.0.1:7070 --model ~/models/medgemma-4b-it"
+)]
+pub(crate) struct Up {
+    #[command(flatten)]
+    coordinator: CoordinatorConfig,
+    /// Folder with a Hugging Face checkpoint (MedGemma as published); the demonstration model where not given.
+    #[arg(long, value_name = "DIR", env = "PRELIM_MODEL")]
+    model: Option<PathBuf>,
+    #[command(flatten)]
+    limits: WorkerLimits,
+    /// For programs: the line that tells the address as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Up {
+    pub(crate) async fn run(self) -> anyhow::Result<()> {
+        let data = self.coordinator.data.display().to_string();
+        let config = StackConfig { coordinator: self.coordinator, model: self.model, limits: self.limits };
+        let stack = Stack::start(config).await?;
+        let grpc = stack.connection().grpc.clone();
+        if self.json {
+            table::say(json!({"grpc": grpc, "data": data, "model": stack.model().name}))?;
+        } else {
+            table::say(format!("prelim is up on {grpc}, data in {data}, reading with {}", model(stack.model())))?;
+            table::say(format!("send studies: prelim submit --grpc {grpc} --wait DIR"))?;
+            table::say(prelim_proto::UNSIGNED_DRAFT_STATEMENT)?;
+        }
+        stack.until(stack::stop_signal()).await
+    }
+}
+
+/// A model in a few words.
+fn model(model: &ModelProvenance) -> String {
+    let what = if model.demonstration { " (a demonstration, not for patients)" } else { "" };
+    format!("{}{what} on {}", model.name, model.arithmetic)
+}
+
+/// Run a coordinator.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  prelim coordinator --data /var/lib/prelim --grpc 127.0.0.1:7070")]
+pub(crate) struct Coordinator {
+    #[command(flatten)]
+    config: CoordinatorConfig,
+    /// For programs: the line that tells the address as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Coordinator {
+    pub(crate) async fn run(self) -> anyhow::Result<()> {
+        let listener = stack::bind(self.config.grpc).await?;
+        let grpc = listener.local_addr()?.to_string();
+        let data = self.config.data.display().to_string();
+        let opened = prelim_coordinator::open(self.config, stack::decoder()?).await?;
+        if self.json {
+            table::say(json!({"grpc": grpc, "data": data}))?;
+        } else {
+            table::say(format!("coordinator on {grpc}, data in {data}"))?;
+        }
+        Ok(prelim_coordinator::serve(opened, Listeners { grpc: listener }, stack::stop_signal()).await?)
+    }
+}
+
+/// Run a worker.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  prelim worker --grpc coordinator.example:7070 --model ~/models/medgemma-4b-it")]
+pub(crate) struct Worker {
+    #[command(flatten)]
+    config: WorkerConfig,
+    /// For programs: the line that tells that the model is loaded as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Worker {
+    pub(crate) async fn run(self) -> anyhow::Result<()> {
+        let reader = prelim_worker::run::load(&self.config).await?;
+        if self.json {
+            table::say(json!({"grpc": self.config.grpc, "model": reader.provenance().name}))?;
+        } else {
+            table::say(format!("worker for {}, reading with {}", self.config.grpc, model(reader.provenance())))?;
+        }
+        Ok(prelim_worker::run::serve(reader, &self.config, stack::stop_signal()).await?)
+    }
+}

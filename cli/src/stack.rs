@@ -1,0 +1,149 @@
+//! A coordinator and a worker in this process, speaking gRPC over loopback as they would across machines.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use prelim_coordinator::{CoordinatorConfig, Listeners};
+use prelim_imaging::sandbox::DecoderCommand;
+use prelim_proto::report::ModelProvenance;
+use prelim_worker::config::{WorkerConfig, WorkerLimits};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::client::Connection;
+
+/// Where a coordinator serves when nobody says.
+pub(crate) const DEFAULT_GRPC: &str = "127.0.0.1:7070";
+/// Where it keeps its data when nobody says.
+pub(crate) const DEFAULT_DATA: &str = "prelim-data";
+
+/// How both are run.
+pub(crate) struct StackConfig {
+    pub(crate) coordinator: CoordinatorConfig,
+    pub(crate) model: Option<PathBuf>,
+    pub(crate) limits: WorkerLimits,
+}
+
+impl StackConfig {
+    /// For a run of our own: a port that is free, data in `data`.
+    pub(crate) fn on_a_free_port(data: &Path, model: Option<PathBuf>) -> Self {
+        let coordinator = CoordinatorConfig {
+            data: data.to_owned(),
+            grpc: SocketAddr::from(([127, 0, 0, 1], 0)),
+            ..CoordinatorConfig::default()
+        };
+        Self { coordinator, model, limits: WorkerLimits::default() }
+    }
+}
+
+/// A running coordinator with its worker.
+pub(crate) struct Stack {
+    connection: Connection,
+    model: ModelProvenance,
+    stopping: CancellationToken,
+    worker_stopping: CancellationToken,
+    coordinator: JoinHandle<anyhow::Result<()>>,
+    worker: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Stack {
+    /// Loads the model, then opens the port, then the store: a mistake in one leaves no trace in the next.
+    pub(crate) async fn start(config: StackConfig) -> anyhow::Result<Self> {
+        let mut worker_config = WorkerConfig {
+            grpc: String::new(),
+            model: config.model,
+            limits: config.limits,
+            worker_id: None,
+            decoder: Some(decoder()?),
+        };
+        worker_config.grpc = config.coordinator.grpc.to_string();
+        let reader = prelim_worker::run::load(&worker_config).await?;
+        let model = reader.provenance().clone();
+        let listener = bind(config.coordinator.grpc).await?;
+        let address = listener.local_addr()?;
+        worker_config.grpc = address.to_string();
+        let opened = prelim_coordinator::open(config.coordinator, decoder()?).await?;
+        let (stopping, worker_stopping) = (CancellationToken::new(), CancellationToken::new());
+        let stop = stopping.clone().cancelled_owned();
+        let coordinator =
+            tokio::spawn(
+                async move { Ok(prelim_coordinator::serve(opened, Listeners { grpc: listener }, stop).await?) },
+            );
+        let stop = worker_stopping.clone().cancelled_owned();
+        let worker = tokio::spawn(async move { Ok(prelim_worker::run::serve(reader, &worker_config, stop).await?) });
+        let connection = Connection { grpc: address.to_string() };
+        Ok(Self { connection, model, stopping, worker_stopping, coordinator, worker })
+    }
+
+    /// How clients reach it.
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// What it reads with.
+    pub(crate) fn model(&self) -> &ModelProvenance {
+        &self.model
+    }
+
+    /// Runs until `signal`, or until one of the two ends by itself.
+    pub(crate) async fn until(mut self, signal: impl Future<Output = ()>) -> anyhow::Result<()> {
+        tokio::select! {
+            () = signal => self.stop().await,
+            ended = &mut self.coordinator => ended?,
+            ended = &mut self.worker => ended?,
+        }
+    }
+
+    /// Stops the worker, which gives its jobs back, then the coordinator.
+    pub(crate) async fn stop(self) -> anyhow::Result<()> {
+        self.worker_stopping.cancel();
+        let worker = self.worker.await?;
+        self.stopping.cancel();
+        self.coordinator.await??;
+        worker
+    }
+}
+
+/// Binds a port, or says what to do.
+pub(crate) async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!("{address} cannot be used, another program may have it: stop that one, or choose another with --grpc")
+    })
+}
+
+/// This program as a decoder of hostile pixels.
+pub(crate) fn decoder() -> anyhow::Result<DecoderCommand> {
+    let program = std::env::current_exe().context("the path of this program is not known")?;
+    Ok(DecoderCommand { program, arguments: vec!["decoder".into()] })
+}
+
+/// Ctrl-C, or SIGTERM as service managers send it.
+pub(crate) async fn stop_signal() {
+    let interrupt = tokio::signal::ctrl_c();
+    let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else {
+        // Without handlers the system's default applies: the process ends at once, and loses nothing by it.
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+/// The model that a worker would load, in a sentence.
+pub(crate) fn describe_model(folder: Option<&Path>) -> anyhow::Result<String> {
+    let config = WorkerConfig {
+        grpc: DEFAULT_GRPC.to_owned(),
+        model: folder.map(Path::to_owned),
+        limits: WorkerLimits::default(),
+        worker_id: None,
+        decoder: Some(decoder()?),
+    };
+    let reader = tokio::runtime::Runtime::new()?.block_on(prelim_worker::run::load(&config))?;
+    let model = reader.provenance();
+    let what = if model.demonstration { ", a demonstration" } else { "" };
+    let digest = &model.digest.as_str()[..12];
+    Ok(format!("{}{what}, {}, digest {digest}", model.name, model.arithmetic))
+}
