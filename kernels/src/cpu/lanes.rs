@@ -87,8 +87,8 @@ pub(super) trait Lanes: Copy + 'static {
     /// A vector.
     type V: Copy;
 
-    /// Vectors that a product computes side by side; what the registers hold.
-    const SIDE_BY_SIDE: usize;
+    /// Sums that the registers hold beside what they are made of.
+    const TILE: usize;
 
     unsafe fn splat(x: f32) -> Self::V;
     unsafe fn load(from: *const f32) -> Self::V;

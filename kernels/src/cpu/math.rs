@@ -31,6 +31,7 @@ pub(super) unsafe fn exp<L: Lanes>(x: L::V) -> L::V {
 /// GELU in its tanh form. With `u = √(2/π) · (x + 0.044715 x³)`, `(1 + tanh u) / 2 = 1 / (1 + e^(-2u))`.
 #[inline(always)]
 pub(super) unsafe fn gelu<L: Lanes>(x: L::V) -> L::V {
+    // -2 · √(2/π), written in the shortest way that gives the nearest f32.
     const MINUS_TWICE_ROOT: f32 = -1.595_769_2;
     const CUBIC: f32 = 0.044_715;
     // SAFETY: the contract of lanes is the caller's.

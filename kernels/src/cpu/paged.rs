@@ -12,7 +12,7 @@ use super::lanes::{InstructionSet, Kernel, LANES, Lanes, dispatch};
 use super::norm::{Kind, norm_row};
 use super::patches::add_values;
 use super::softmax::weigh;
-use super::tile::{Left, PANEL, ROWS, Right, product};
+use super::tile::{Left, PANEL, ROWS, Right, Sums, product};
 use super::work::{Shared, Work};
 
 /// Query heads of tokens that share a pass over keys and values.
@@ -255,6 +255,7 @@ fn score<L: Lanes>(
     keys: &[f32],
     scores: &mut [f32],
 ) {
+    let mut sums = Sums::new();
     for first in (0..block_tokens).step_by(PANEL) {
         let vectors = (block_tokens - first).min(PANEL) / LANES;
         let right = Right { first: keys[first..].as_ptr(), stride: block_tokens };
@@ -262,11 +263,10 @@ fn score<L: Lanes>(
             let count = (rows - row).min(ROWS);
             let left = Left { first: queries[row * head_dim..].as_ptr(), stride: head_dim };
             // SAFETY: queries and keys have `head_dim` values.
-            unsafe {
-                product::<L, f32>((count, vectors, head_dim), left, right, |r, vector, sum| {
-                    let at = (row + r) * stride + first + vector * LANES;
-                    L::store(scores[at..at + LANES].as_mut_ptr(), sum);
-                });
+            unsafe { product::<L, f32>((count, vectors, head_dim), left, right, &mut sums) };
+            for r in 0..count {
+                let width = vectors * LANES;
+                scores[(row + r) * stride + first..][..width].copy_from_slice(sums.row(r, width));
             }
         }
     }

@@ -5,7 +5,7 @@ use crate::args::AttendPatches;
 use super::Cpu;
 use super::lanes::{InstructionSet, Kernel, LANES, Lanes, dispatch};
 use super::softmax::weigh;
-use super::tile::{Left, PANEL, ROWS, Right, VECTORS, product};
+use super::tile::{Left, PANEL, ROWS, Right, Sums, VECTORS, product};
 use super::work::{Shared, Work};
 
 /// Queries that share a pass over keys and values.
@@ -159,6 +159,7 @@ impl Queries<'_> {
     #[inline(always)]
     fn score<L: Lanes>(&mut self) {
         let sizes = self.sizes;
+        let mut sums = Sums::new();
         for (panel, keys) in self.packed.keys.chunks_exact(sizes.head_dim * PANEL).enumerate() {
             let right = Right { first: keys.as_ptr(), stride: PANEL };
             for row in (0..self.queries.len()).step_by(ROWS) {
@@ -166,12 +167,10 @@ impl Queries<'_> {
                 let first = self.rows[(self.queries.start + row) * sizes.row()..].as_ptr();
                 let left = Left { first, stride: sizes.row() };
                 let scores = &mut self.scratch.scores[row * sizes.score_stride..];
-                // SAFETY: queries and keys have `head_dim` values; scores have a place for each panel.
-                unsafe {
-                    product::<L, f32>((count, VECTORS, sizes.head_dim), left, right, |r, vector, sum| {
-                        let at = r * sizes.score_stride + panel * PANEL + vector * LANES;
-                        L::store(scores[at..at + LANES].as_mut_ptr(), sum);
-                    });
+                // SAFETY: queries and keys have `head_dim` values.
+                unsafe { product::<L, f32>((count, VECTORS, sizes.head_dim), left, right, &mut sums) };
+                for r in 0..count {
+                    scores[r * sizes.score_stride + panel * PANEL..][..PANEL].copy_from_slice(sums.row(r, PANEL));
                 }
             }
         }
@@ -210,16 +209,17 @@ pub(super) unsafe fn add_values<L: Lanes>(
     values: &[f32],
     sums: &mut [f32],
 ) {
+    let mut tile = Sums::new();
     for first in (0..width).step_by(PANEL) {
         let vectors = (width - first).min(PANEL) / LANES;
         let right = Right { first: values[first..].as_ptr(), stride: width };
         // SAFETY: the caller's contract.
-        unsafe {
-            product::<L, f32>((rows, vectors, keys), weights, right, |row, vector, sum| {
-                let at = row * width + first + vector * LANES;
-                let to = sums[at..at + LANES].as_mut_ptr();
-                L::store(to, L::add(L::load(to), sum));
-            });
+        unsafe { product::<L, f32>((rows, vectors, keys), weights, right, &mut tile) };
+        for row in 0..rows {
+            let found = tile.row(row, vectors * LANES);
+            for (sum, found) in sums[row * width + first..].iter_mut().zip(found) {
+                *sum += found;
+            }
         }
     }
 }

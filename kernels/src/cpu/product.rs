@@ -5,7 +5,7 @@ use crate::args::Then;
 use super::lanes::{InstructionSet, Kernel, LANES, Lanes, dispatch, load_part, store_part};
 use super::math::gelu;
 use super::packed::{Numbers, Packed, PackedGated};
-use super::tile::{Left, PANEL, ROWS, Right, Stored, VECTORS, product};
+use super::tile::{Left, PANEL, ROWS, Right, Stored, Sums, VECTORS, product};
 use super::work::{Shared, Work};
 
 /// Rows that a task multiplies with a panel while the panel is in the second-level cache.
@@ -103,53 +103,45 @@ impl Part<'_> {
         for panel in self.panels.clone() {
             let numbers = &numbers[panel * PANEL * inputs..(panel + 1) * PANEL * inputs];
             let right = Right { first: numbers.as_ptr(), stride: PANEL };
-            let mut row = self.rows.start;
-            while row < self.rows.end {
+            let mut sums = Sums::new();
+            for row in self.rows.clone().step_by(ROWS) {
                 let count = (self.rows.end - row).min(ROWS);
                 let left = Left { first: self.x[row * inputs..].as_ptr(), stride: inputs };
                 // SAFETY: `x` has `count` rows of `inputs` values from `row` on (checked when the product began), and the
                 // panel was sliced to its length. `out` has `outputs` values for each row, and no other task has these
                 // rows and panels.
                 unsafe {
-                    match self.epilogue {
-                        Epilogue::Each { bias, then } => {
-                            product::<L, S>((count, VECTORS, inputs), left, right, |r, vector, sum| {
-                                let column = panel * PANEL + vector * LANES;
-                                finish::<L>((row + r, column, self.outputs), sum, bias, then, self.out);
-                            });
-                        }
-                        Epilogue::Gated { .. } => self.gated::<L, S>((row, count), panel, left, right),
-                    }
+                    product::<L, S>((count, VECTORS, inputs), left, right, &mut sums);
+                    self.finish::<L>(row..row + count, panel, &sums);
                 }
-                row += count;
             }
         }
     }
 
     /// # Safety
-    /// As [`product`]; `out` has these rows.
+    /// As [`Lanes`]; `out` has the rows, and the calling task has them to itself.
     #[inline(always)]
-    unsafe fn gated<L: Lanes, S: Stored>(
-        &self,
-        (row, count): (usize, usize),
-        panel: usize,
-        left: Left,
-        right: Right<S>,
-    ) {
+    unsafe fn finish<L: Lanes>(&self, rows: std::ops::Range<usize>, panel: usize, sums: &Sums) {
         const HALF: usize = VECTORS / 2;
-        let mut sums = [[0.0f32; PANEL]; ROWS];
-        // SAFETY: the caller's contract; `sums` has room for a tile.
-        unsafe {
-            product::<L, S>((count, VECTORS, self.weight.columns), left, right, |r, vector, sum| {
-                L::store(sums[r].as_mut_ptr().add(vector * LANES), sum);
-            });
-            for (r, sums) in sums[..count].iter().enumerate() {
-                for vector in 0..HALF {
-                    let gate = L::load(sums.as_ptr().add(vector * LANES));
-                    let up = L::load(sums.as_ptr().add((vector + HALF) * LANES));
-                    let column = panel * PANEL / 2 + vector * LANES;
-                    let value = L::mul(gelu::<L>(gate), up);
-                    finish::<L>((row + r, column, self.outputs), value, None, Then::Store, self.out);
+        for (r, row) in rows.enumerate() {
+            // SAFETY: the caller's contract.
+            unsafe {
+                match self.epilogue {
+                    Epilogue::Each { bias, then } => {
+                        for vector in 0..VECTORS {
+                            let column = panel * PANEL + vector * LANES;
+                            let sum = sums.vector::<L>(r, vector);
+                            finish::<L>((row, column, self.outputs), sum, bias, then, self.out);
+                        }
+                    }
+                    Epilogue::Gated { .. } => {
+                        for vector in 0..HALF {
+                            let gate = gelu::<L>(sums.vector::<L>(r, vector));
+                            let value = L::mul(gate, sums.vector::<L>(r, vector + HALF));
+                            let column = panel * PANEL / 2 + vector * LANES;
+                            finish::<L>((row, column, self.outputs), value, None, Then::Store, self.out);
+                        }
+                    }
                 }
             }
         }

@@ -51,7 +51,30 @@ pub(super) struct Right<S> {
     pub(super) stride: usize,
 }
 
-/// `[rows, vectors]` sums over `terms` terms, handed to `take(row, vector, sum)`.
+/// Sums of a tile: row `r` begins at `r · PANEL`.
+pub(super) struct Sums([f32; ROWS * PANEL]);
+
+impl Sums {
+    pub(super) fn new() -> Self {
+        Self([0.0; ROWS * PANEL])
+    }
+
+    /// The first sums of a row.
+    #[inline(always)]
+    pub(super) fn row(&self, row: usize, width: usize) -> &[f32] {
+        &self.0[row * PANEL..][..width]
+    }
+
+    /// Sixteen sums of a row.
+    #[inline(always)]
+    pub(super) fn vector<L: Lanes>(&self, row: usize, vector: usize) -> L::V {
+        let at = row * PANEL + vector * LANES;
+        // SAFETY: sliced to sixteen values; kernels run where the instructions are.
+        unsafe { L::load(self.0[at..at + LANES].as_ptr()) }
+    }
+}
+
+/// `[rows, vectors]` sums over `terms` terms.
 ///
 /// Each sum is one chain of fused multiply-adds per [`CHAIN`] terms, in the order of terms, whatever the tile. So a value
 /// does not depend on the rows and columns computed with it, nor on the instruction set.
@@ -63,66 +86,78 @@ pub(super) unsafe fn product<L: Lanes, S: Stored>(
     (rows, vectors, terms): (usize, usize, usize),
     left: Left,
     right: Right<S>,
-    mut take: impl FnMut(usize, usize, L::V),
+    sums: &mut Sums,
 ) {
-    // SAFETY: the caller's contract; every arm computes as many rows and vectors as asked.
-    unsafe {
-        if L::SIDE_BY_SIDE == VECTORS && vectors == VECTORS {
-            match rows {
-                1 => tile::<L, S, 1, VECTORS>(0, terms, left, right, &mut take),
-                2 => tile::<L, S, 2, VECTORS>(0, terms, left, right, &mut take),
-                3 => tile::<L, S, 3, VECTORS>(0, terms, left, right, &mut take),
-                4 => tile::<L, S, 4, VECTORS>(0, terms, left, right, &mut take),
-                5 => tile::<L, S, 5, VECTORS>(0, terms, left, right, &mut take),
-                _ => tile::<L, S, ROWS, VECTORS>(0, terms, left, right, &mut take),
+    let mut vector = 0;
+    while vector < vectors {
+        let fits = |width: usize| vector + width <= vectors && rows * width <= L::TILE;
+        let width = if fits(VECTORS) {
+            VECTORS
+        } else if fits(2) {
+            2
+        } else {
+            1
+        };
+        let to = sums.0[vector * LANES..].as_mut_ptr();
+        // SAFETY: the caller's contract; sums have room for each row and vector.
+        unsafe {
+            let right = Right { first: right.first.add(vector * LANES), stride: right.stride };
+            match width {
+                VECTORS => some_rows::<L, S, VECTORS>(rows, terms, left, right, to),
+                2 => some_rows::<L, S, 2>(rows, terms, left, right, to),
+                _ => some_rows::<L, S, 1>(rows, terms, left, right, to),
             }
-            return;
         }
-        for vector in 0..vectors {
-            match rows {
-                1 => tile::<L, S, 1, 1>(vector, terms, left, right, &mut take),
-                2 => tile::<L, S, 2, 1>(vector, terms, left, right, &mut take),
-                3 => tile::<L, S, 3, 1>(vector, terms, left, right, &mut take),
-                4 => tile::<L, S, 4, 1>(vector, terms, left, right, &mut take),
-                5 => tile::<L, S, 5, 1>(vector, terms, left, right, &mut take),
-                _ => tile::<L, S, ROWS, 1>(vector, terms, left, right, &mut take),
-            }
+        vector += width;
+    }
+}
+
+#[inline(always)]
+unsafe fn some_rows<L: Lanes, S: Stored, const V: usize>(
+    rows: usize,
+    terms: usize,
+    left: Left,
+    right: Right<S>,
+    sums: *mut f32,
+) {
+    // SAFETY: the caller's contract; each arm computes as many rows as there are.
+    unsafe {
+        match rows {
+            1 => tile::<L, S, 1, V>(terms, left, right, sums),
+            2 => tile::<L, S, 2, V>(terms, left, right, sums),
+            3 => tile::<L, S, 3, V>(terms, left, right, sums),
+            4 => tile::<L, S, 4, V>(terms, left, right, sums),
+            5 => tile::<L, S, 5, V>(terms, left, right, sums),
+            _ => tile::<L, S, ROWS, V>(terms, left, right, sums),
         }
     }
 }
 
 #[inline(always)]
 unsafe fn tile<L: Lanes, S: Stored, const R: usize, const V: usize>(
-    first_vector: usize,
     terms: usize,
     left: Left,
     right: Right<S>,
-    take: &mut impl FnMut(usize, usize, L::V),
+    to: *mut f32,
 ) {
-    // SAFETY: all offsets are within the factors, by the caller's contract.
+    // Tiles that would not stay in registers are never asked for; saying so keeps them from being compiled.
+    if V > 1 && R * V > L::TILE {
+        return;
+    }
+    // SAFETY: all offsets are within the factors and the sums, by the caller's contract.
     unsafe {
-        let mut totals = [[L::splat(0.0); V]; R];
         let mut done = 0;
         while done < terms {
             let count = (terms - done).min(CHAIN);
             let rows: [*const f32; R] = std::array::from_fn(|row| left.first.add(row * left.stride + done));
-            let column = right.first.add(done * right.stride + first_vector * LANES);
-            let sums = chain::<L, S, R, V>(count, rows, column, right.stride);
-            if done == 0 {
-                totals = sums;
-            } else {
-                for row in 0..R {
-                    for vector in 0..V {
-                        totals[row][vector] = L::add(totals[row][vector], sums[row][vector]);
-                    }
+            let sums = chain::<L, S, R, V>(count, rows, right.first.add(done * right.stride), right.stride);
+            for (row, sums) in sums.into_iter().enumerate() {
+                for (vector, sum) in sums.into_iter().enumerate() {
+                    let to = to.add(row * PANEL + vector * LANES);
+                    L::store(to, if done == 0 { sum } else { L::add(L::load(to), sum) });
                 }
             }
             done += count;
-        }
-        for (row, totals) in totals.into_iter().enumerate() {
-            for (vector, total) in totals.into_iter().enumerate() {
-                take(row, first_vector + vector, total);
-            }
         }
     }
 }

@@ -47,12 +47,12 @@ impl Weight {
 }
 
 /// Within `tolerance` of the largest value, everywhere. NaN is nowhere near.
-#[allow(clippy::neg_cmp_op_on_partial_ord, reason = "`error > tolerance` lets NaN pass")]
 pub(crate) fn check(what: &str, found: &[f32], wanted: &[f32], tolerance: f32) {
     assert_eq!(found.len(), wanted.len(), "{what}: length");
     let largest = wanted.iter().fold(1.0f32, |largest, value| largest.max(value.abs()));
     for (index, (found, wanted)) in found.iter().zip(wanted).enumerate() {
         let error = (found - wanted).abs() / largest;
+        // `!(error > tolerance)` would let NaN pass.
         assert!(error <= tolerance, "{what}: value {index} is {found}, should be {wanted} within {tolerance:e}");
     }
 }

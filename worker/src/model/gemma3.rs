@@ -1,17 +1,18 @@
 //! The Gemma 3 decoder: tokens to logits.
 
+mod input;
+mod layer;
+
 use half::bf16;
-use prelim_kernels::host::HostPlan;
-use prelim_kernels::{
-    AddRmsNorm, Attend, Backend, Dtype, Embed, Geglu, Linear, PlaceRows, RmsNorm, Rows, Span, Storage, StoreKeysValues,
-    Then, WeightView,
-};
+use prelim_kernels::{Backend, Dtype, Embed, Linear, PlaceRows, RmsNorm, Rows, Storage, Then, WeightView};
 
 use super::Watch;
-use super::batch::{Batch, KvCache, Logits, Want};
-use super::config::{Attention, ModelConfig, TextConfig};
+use super::batch::{Batch, KvCache, Logits};
+use super::config::{ModelConfig, TextConfig};
 use super::error::ModelError;
 use super::weights::Weights;
+use input::{embedding_ids, show_masks, spans, wanted_rows};
+use layer::{Layer, Pass, Scratch};
 
 pub(super) struct Decoder<B: Backend> {
     /// Rows for tokens; the head of the model is the same matrix.
@@ -20,40 +21,6 @@ pub(super) struct Decoder<B: Backend> {
     embedding_scale: f32,
     layers: Vec<Layer<B>>,
     final_norm: B::Buffer,
-}
-
-struct Layer<B: Backend> {
-    input_norm: B::Buffer,
-    qkv: B::Matrix,
-    q_norm: B::Buffer,
-    k_norm: B::Buffer,
-    output: B::Matrix,
-    post_attention_norm: B::Buffer,
-    pre_mlp_norm: B::Buffer,
-    gate_up: B::Gated,
-    down: B::Matrix,
-    post_mlp_norm: B::Buffer,
-}
-
-/// Intermediates of a pass, reused by every layer.
-struct Scratch<B: Backend> {
-    residual: B::Buffer,
-    normed: B::Buffer,
-    qkv: B::Buffer,
-    q: B::Buffer,
-    attended: B::Buffer,
-    wide: B::Buffer,
-    branch: B::Buffer,
-}
-
-/// What all layers of a pass share.
-struct Pass<'a, B: Backend> {
-    backend: &'a B,
-    text: &'a TextConfig,
-    rows: usize,
-    plan: B::Plan,
-    angles_global: B::Buffer,
-    angles_local: B::Buffer,
 }
 
 impl<B: Backend> Decoder<B> {
@@ -161,150 +128,6 @@ impl<B: Backend> Decoder<B> {
     }
 }
 
-impl<B: Backend> Scratch<B> {
-    fn new(pass: &Pass<'_, B>) -> Self {
-        let text = pass.text;
-        let buffer = |width: usize| pass.backend.buffer(pass.rows * width);
-        Self {
-            residual: buffer(text.hidden),
-            normed: buffer(text.hidden),
-            qkv: buffer((text.heads + 2 * text.kv_heads) * text.head_dim),
-            q: buffer(text.heads * text.head_dim),
-            attended: buffer(text.heads * text.head_dim),
-            wide: buffer(text.intermediate),
-            branch: buffer(text.hidden),
-        }
-    }
-}
-
-impl<B: Backend> Layer<B> {
-    fn load(
-        backend: &B,
-        weights: &Weights,
-        text: &TextConfig,
-        storage: Storage,
-        index: usize,
-    ) -> Result<Self, ModelError> {
-        let name = |part: &str| format!("language_model.layers.{index}.{part}.weight");
-        let norm = |part: &str, width: usize| -> Result<B::Buffer, ModelError> {
-            Ok(backend.upload(&weights.vector(&name(part), width)?)?)
-        };
-        let view = |part: &str, rows: usize, columns: usize| weights.matrix(&name(part), &[rows, columns]);
-        let (hidden, wide, head) = (text.hidden, text.intermediate, text.head_dim);
-        let q = view("self_attn.q_proj", text.heads * head, hidden)?;
-        let k = view("self_attn.k_proj", text.kv_heads * head, hidden)?;
-        let v = view("self_attn.v_proj", text.kv_heads * head, hidden)?;
-        let output = view("self_attn.o_proj", hidden, text.heads * head)?;
-        let (gate, up) = (view("mlp.gate_proj", wide, hidden)?, view("mlp.up_proj", wide, hidden)?);
-        Ok(Self {
-            input_norm: norm("input_layernorm", hidden)?,
-            qkv: backend.matrix(&[q, k, v], storage)?,
-            q_norm: norm("self_attn.q_norm", head)?,
-            k_norm: norm("self_attn.k_norm", head)?,
-            output: backend.matrix(&[output], storage)?,
-            post_attention_norm: norm("post_attention_layernorm", hidden)?,
-            pre_mlp_norm: norm("pre_feedforward_layernorm", hidden)?,
-            gate_up: backend.gated(gate, up, storage)?,
-            down: backend.matrix(&[view("mlp.down_proj", hidden, wide)?], storage)?,
-            post_mlp_norm: norm("post_feedforward_layernorm", hidden)?,
-        })
-    }
-
-    /// One layer: `s.normed` has the input norm's result on entry, and the next layer's on return.
-    fn run(
-        &self,
-        pass: &Pass<'_, B>,
-        index: usize,
-        kv: &mut KvCache<B>,
-        next: Option<&B::Buffer>,
-        s: &mut Scratch<B>,
-        watch: &mut Watch<'_>,
-    ) {
-        let (backend, text, rows) = (pass.backend, pass.text, pass.rows);
-        self.attend(pass, index, kv, s, watch);
-        watch.show(backend, || format!("layer{index}_attn_out"), (rows, text.hidden), &s.branch);
-        backend.add_rms_norm(AddRmsNorm {
-            branch: &s.branch,
-            post: &self.post_attention_norm,
-            residual: &mut s.residual,
-            next: Some((&self.pre_mlp_norm, &mut s.normed)),
-            rows,
-            width: text.hidden,
-            eps: text.eps,
-        });
-        backend.geglu(Geglu { x: &s.normed, rows, weight: &self.gate_up, out: &mut s.wide });
-        project(backend, rows, &s.wide, &self.down, &mut s.branch);
-        backend.add_rms_norm(AddRmsNorm {
-            branch: &s.branch,
-            post: &self.post_mlp_norm,
-            residual: &mut s.residual,
-            next: next.map(|norm| (norm, &mut s.normed)),
-            rows,
-            width: text.hidden,
-            eps: text.eps,
-        });
-        watch.show(backend, || format!("layer{index}_out"), (rows, text.hidden), &s.residual);
-    }
-
-    fn attend(&self, pass: &Pass<'_, B>, layer: usize, kv: &mut KvCache<B>, s: &mut Scratch<B>, watch: &mut Watch<'_>) {
-        let (backend, text) = (pass.backend, pass.text);
-        let (window, angles) = match text.layers[layer] {
-            Attention::Sliding => (Some(text.window), &pass.angles_local),
-            Attention::Full => (None, &pass.angles_global),
-        };
-        project(backend, pass.rows, &s.normed, &self.qkv, &mut s.qkv);
-        if watch.is_on() {
-            self.show_normed_queries(pass, layer, s, watch);
-        }
-        backend.store_keys_values(StoreKeysValues {
-            qkv: &s.qkv,
-            heads: text.heads,
-            q_norm: &self.q_norm,
-            k_norm: &self.k_norm,
-            eps: text.eps,
-            angles,
-            plan: &pass.plan,
-            cache: &mut kv.cache,
-            layer,
-            q: &mut s.q,
-        });
-        backend.attend(Attend {
-            q: &s.q,
-            heads: text.heads,
-            scale: text.query_scale.powf(-0.5),
-            window,
-            plan: &pass.plan,
-            cache: &kv.cache,
-            layer,
-            out: &mut s.attended,
-        });
-        project(backend, pass.rows, &s.attended, &self.output, &mut s.branch);
-    }
-
-    /// Queries between their norm and their rotation, which the fused operation does not show: `[tokens, heads, head_dim]`.
-    fn show_normed_queries(&self, pass: &Pass<'_, B>, layer: usize, s: &Scratch<B>, watch: &mut Watch<'_>) {
-        let text = pass.text;
-        let all_heads = text.heads + 2 * text.kv_heads;
-        let queries: Vec<u32> =
-            (0..pass.rows).flat_map(|row| (0..text.heads).map(move |head| (row * all_heads + head) as u32)).collect();
-        let mut normed = pass.backend.buffer(queries.len() * text.head_dim);
-        pass.backend.rms_norm(RmsNorm {
-            x: &s.qkv,
-            rows: Rows::At(&queries),
-            weight: &self.q_norm,
-            width: text.head_dim,
-            eps: text.eps,
-            out: &mut normed,
-        });
-        let name = || format!("layer{layer}_q_norm_out");
-        watch.show(pass.backend, name, (queries.len(), text.head_dim), &normed);
-    }
-}
-
-fn project<B: Backend>(backend: &B, rows: usize, x: &B::Buffer, weight: &B::Matrix, out: &mut B::Buffer) {
-    backend.linear(Linear { x, rows, weight, bias: None, then: Then::Store, out });
-}
-
 /// A weight that the file has the other way round.
 pub(super) fn transposed<B: Backend>(
     backend: &B,
@@ -317,72 +140,4 @@ pub(super) fn transposed<B: Backend>(
         bytes.extend((0..view.rows).flat_map(|row| values[row * view.columns + column].to_le_bytes()));
     }
     Ok(backend.matrix(&[WeightView::new(&bytes, Dtype::F32, view.columns, view.rows)], storage)?)
-}
-
-/// Checks a batch, and says where its tokens and images are.
-fn spans<'a, B: Backend>(batch: &Batch<'a, B>, config: &ModelConfig) -> Vec<Span<'a>> {
-    let span = |chunk: &super::Chunk<'a, B>| {
-        assert!(!chunk.tokens.is_empty(), "a chunk without tokens");
-        let end = chunk.start + chunk.tokens.len();
-        let mut soft = 0;
-        let images = chunk.images.iter().map(|image| {
-            let range = image.at..image.at + image.features.tokens;
-            assert!(chunk.start <= range.start && range.end <= end, "image at {range:?} is cut by a chunk");
-            let tokens = &chunk.tokens[range.start - chunk.start..range.end - chunk.start];
-            assert!(tokens.iter().all(|id| *id == config.image_token), "image at {range:?} without soft tokens");
-            soft += tokens.len();
-            range
-        });
-        let images: Vec<_> = images.collect();
-        let found = chunk.tokens.iter().filter(|id| **id == config.image_token).count();
-        assert_eq!(found, soft, "soft tokens outside an image, or images that overlap");
-        Span { start: chunk.start, tokens: chunk.tokens.len(), blocks: chunk.blocks, images }
-    };
-    assert!(!batch.chunks.is_empty(), "a batch without chunks");
-    batch.chunks.iter().map(span).collect()
-}
-
-/// Rows of the embedding; soft tokens may have none and are replaced afterwards.
-fn embedding_ids<B: Backend>(batch: &Batch<'_, B>, config: &ModelConfig) -> Vec<u32> {
-    let ids = batch.chunks.iter().flat_map(|chunk| chunk.tokens.iter().copied());
-    ids.map(|id| {
-        let known = (id as usize) < config.text.vocabulary;
-        assert!(known || id == config.image_token, "token {id} is outside the vocabulary");
-        if known { id } else { 0 }
-    })
-    .collect()
-}
-
-fn wanted_rows<B: Backend>(batch: &Batch<'_, B>) -> Vec<u32> {
-    let mut rows = Vec::new();
-    let mut row = 0;
-    for chunk in &batch.chunks {
-        let end = row + chunk.tokens.len() as u32;
-        match chunk.logits {
-            Want::None => {}
-            Want::Last => rows.push(end - 1),
-            Want::All => rows.extend(row..end),
-        }
-        row = end;
-    }
-    rows
-}
-
-/// Which positions each new token sees, as 0 and 1; of the first sequence.
-fn show_masks(spans: &[Span<'_>], block_tokens: usize, text: &TextConfig, watch: &mut Watch<'_>) {
-    if !watch.is_on() {
-        return;
-    }
-    let plan = HostPlan::new(&spans[..1], block_tokens);
-    let span = &plan.spans[0];
-    let width = span.start + span.tokens;
-    for (name, window) in [("mask_full_attention", None), ("mask_sliding_attention", Some(text.window))] {
-        watch.show_values(name, width, || {
-            let row = |index: usize| {
-                let visible = span.visible(index, window);
-                (0..width).map(move |position| f32::from(u8::from(visible.contains(&position))))
-            };
-            (0..span.tokens).flat_map(row).collect()
-        });
-    }
 }

@@ -24,7 +24,7 @@ pub(super) unsafe fn run(kernel: impl Kernel) {
 impl Lanes for Avx2 {
     type V = Pair;
 
-    const SIDE_BY_SIDE: usize = 1;
+    const TILE: usize = 6;
 
     #[inline(always)]
     unsafe fn splat(x: f32) -> Pair {

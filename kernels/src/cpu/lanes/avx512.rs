@@ -22,7 +22,7 @@ pub(super) unsafe fn run(kernel: impl Kernel) {
 impl Lanes for Avx512 {
     type V = __m512;
 
-    const SIDE_BY_SIDE: usize = 4;
+    const TILE: usize = 24;
 
     #[inline(always)]
     unsafe fn splat(x: f32) -> __m512 {

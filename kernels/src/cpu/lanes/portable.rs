@@ -22,7 +22,7 @@ fn each(function: impl Fn(usize) -> f32) -> Values {
 impl Lanes for Portable {
     type V = Values;
 
-    const SIDE_BY_SIDE: usize = 1;
+    const TILE: usize = 6;
 
     #[inline(always)]
     unsafe fn splat(x: f32) -> Values {

@@ -1,0 +1,84 @@
+//! How fast the CPU backend's operations are: `cargo bench -p prelim-kernels`. Prints the best of several runs, which is
+//! what a quiet machine does; the load of the machine is printed first.
+#![allow(clippy::print_stdout, reason = "a benchmark prints a table")]
+
+use std::time::{Duration, Instant};
+
+use prelim_kernels::cpu::InstructionSet;
+use prelim_kernels::{AttendPatches, Backend, Cpu, Dtype, Linear, Storage, Then, WeightView};
+
+/// At least this long and three times.
+const LEAST: Duration = Duration::from_millis(500);
+
+fn best_s(mut run: impl FnMut()) -> f64 {
+    run();
+    let began = Instant::now();
+    let mut best = f64::INFINITY;
+    let mut runs = 0;
+    while began.elapsed() < LEAST || runs < 3 {
+        let (start, on_processor) = (Instant::now(), on_processor_s());
+        run();
+        let wall = start.elapsed().as_secs_f64();
+        let alone = std::env::var_os("ON_PROCESSOR").is_some();
+        best = best.min(if alone { on_processor_s() - on_processor } else { wall });
+        runs += 1;
+    }
+    best
+}
+
+/// Seconds that this thread has run: what one thread costs when other work takes turns with it (`ON_PROCESSOR=1`).
+fn on_processor_s() -> f64 {
+    let times = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    times.split(' ').next().and_then(|ns| ns.parse::<f64>().ok()).map_or(0.0, |ns| ns / 1e9)
+}
+
+/// Seconds of a product `[rows, inputs] · [outputs, inputs]ᵀ`.
+fn linear_s(cpu: &Cpu, (rows, inputs, outputs): (usize, usize, usize), storage: Storage) -> f64 {
+    let bytes: Vec<u8> = (0..inputs * outputs).flat_map(|i| ((i % 97) as f32 * 0.01).to_le_bytes()).collect();
+    let weight = cpu.matrix(&[WeightView::new(&bytes, Dtype::F32, outputs, inputs)], storage).expect("memory");
+    let x = cpu.upload(&vec![0.5; rows * inputs]).expect("memory");
+    let mut out = cpu.buffer(rows * outputs);
+    let mut run = || {
+        cpu.linear(Linear { x: &x, rows, weight: &weight, bias: None, then: Then::Store, out: &mut out });
+    };
+    cpu.enter(|| best_s(&mut run))
+}
+
+fn patches_s(cpu: &Cpu, (images, patches, heads, head_dim): (usize, usize, usize, usize)) -> f64 {
+    let qkv = cpu.upload(&vec![0.1; images * patches * 3 * heads * head_dim]).expect("memory");
+    let mut out = cpu.buffer(images * patches * heads * head_dim);
+    let scale = 0.1;
+    cpu.enter(|| {
+        best_s(|| {
+            cpu.attend_patches(AttendPatches { qkv: &qkv, images, patches, heads, head_dim, scale, out: &mut out });
+        })
+    })
+}
+
+fn main() {
+    if let Ok(load) = std::fs::read_to_string("/proc/loadavg") {
+        println!("load of the machine: {}", load.trim());
+    }
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    for set in InstructionSet::available().into_iter().filter(|set| *set != InstructionSet::Portable) {
+        for threads in [1, threads] {
+            let cpu = Cpu::with_instructions(threads, set).expect("an available set").expect("threads");
+            println!("{}", cpu.name());
+            for (name, shape) in [("gemm", (1024, 1024, 4096)), ("tower", (144, 192, 768)), ("rows 8", (8, 640, 2048))] {
+                for storage in [Storage::F32, Storage::Bf16] {
+                    let gflop = 2.0 * (shape.0 * shape.1 * shape.2) as f64 / 1e9;
+                    println!("  {name:8} {shape:?} {storage:?}: {:.0} GFLOP/s", gflop / linear_s(&cpu, shape, storage));
+                }
+            }
+            for (storage, width) in [(Storage::F32, 4), (Storage::Bf16, 2)] {
+                let shape = (1, 2560, 10240);
+                let gigabytes = (shape.1 * shape.2 * width) as f64 / 1e9;
+                println!("  gemv     {shape:?} {storage:?}: {:.1} GB/s", gigabytes / linear_s(&cpu, shape, storage));
+            }
+            for shape in [(1, 1024, 4, 72), (8, 144, 3, 64)] {
+                let gflop = 4.0 * (shape.0 * shape.1 * shape.1 * shape.2 * shape.3) as f64 / 1e9;
+                println!("  patches  {shape:?}: {:.0} GFLOP/s", gflop / patches_s(&cpu, shape));
+            }
+        }
+    }
+}

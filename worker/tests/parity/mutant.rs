@@ -1,0 +1,332 @@
+//! A backend that makes one mistake, to show that the goldens catch it.
+//!
+//! Each is a mistake that ports of Gemma 3 have made. Those that are settings are made in the configuration instead.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use prelim_kernels::cpu::{Packed, PackedGated, PagedCache};
+use prelim_kernels::host::HostPlan;
+use prelim_kernels::{
+    AddRmsNorm, Attend, AttendPatches, AveragePool, Backend, CacheShape, Cpu, DeviceError, Embed, Geglu, LayerNorm,
+    Linear, PatchEmbed, PlaceRows, RmsNorm, Rows, Span, Storage, StoreKeysValues, Then, WeightView,
+};
+use prelim_worker::model::ModelConfig;
+use prelim_worker::model::config::Attention;
+
+/// What is done wrongly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mistake {
+    None,
+    NoVisionPostNorm,
+    NormWeightWithoutOne,
+    GroupedHeadsTiled,
+    NoEmbeddingScale,
+    ImageFeaturesScaled,
+    CausalImages,
+    NoPostNorms,
+    GlobalLayersShifted,
+    InterleavedRope,
+    WindowOffByOne,
+    ProjectorNormBeforePooling,
+    NoLinearRopeFactor,
+    HeadDimForQueryScale,
+    RopeBeforeNorm,
+    OneRopeTheta,
+    ErfGeluInText,
+    ErfGeluInVision,
+}
+
+impl Mistake {
+    /// All but none.
+    pub(crate) const ALL: [Self; 17] = [
+        Self::NoVisionPostNorm,
+        Self::NormWeightWithoutOne,
+        Self::GroupedHeadsTiled,
+        Self::NoEmbeddingScale,
+        Self::ImageFeaturesScaled,
+        Self::CausalImages,
+        Self::NoPostNorms,
+        Self::GlobalLayersShifted,
+        Self::InterleavedRope,
+        Self::WindowOffByOne,
+        Self::ProjectorNormBeforePooling,
+        Self::NoLinearRopeFactor,
+        Self::HeadDimForQueryScale,
+        Self::RopeBeforeNorm,
+        Self::OneRopeTheta,
+        Self::ErfGeluInText,
+        Self::ErfGeluInVision,
+    ];
+
+    /// Mistakes that are wrong settings.
+    pub(crate) fn misread(self, config: &mut ModelConfig) {
+        let text = &mut config.text;
+        match self {
+            Self::GlobalLayersShifted => {
+                for (index, layer) in text.layers.iter_mut().enumerate() {
+                    *layer = if index % 6 == 0 { Attention::Full } else { Attention::Sliding };
+                }
+            }
+            Self::WindowOffByOne => text.window += 1,
+            Self::NoLinearRopeFactor => text.rope_global.factor = 1.0,
+            Self::HeadDimForQueryScale => text.query_scale = text.head_dim as f32,
+            Self::OneRopeTheta => text.rope_global.theta = text.rope_local.theta,
+            _ => {}
+        }
+    }
+}
+
+/// The processor, with a mistake.
+pub(crate) struct Mutant {
+    pub(crate) mistake: Mistake,
+    cpu: Cpu,
+    vision_width: usize,
+    norms_per_picture: usize,
+    layer_norms: AtomicUsize,
+}
+
+impl Mutant {
+    pub(crate) fn new(mistake: Mistake, config: &ModelConfig) -> Self {
+        Self {
+            mistake,
+            cpu: Cpu::with_threads(1).expect("one thread"),
+            vision_width: config.vision.hidden,
+            norms_per_picture: 2 * config.vision.layers + 1,
+            layer_norms: AtomicUsize::new(0),
+        }
+    }
+
+    /// A norm's weight, from which one is taken where the mistake is not to add it.
+    fn norm_weight(&self, weight: &[f32]) -> Vec<f32> {
+        let off = if self.mistake == Mistake::NormWeightWithoutOne { 1.0 } else { 0.0 };
+        weight.iter().map(|w| w - off).collect()
+    }
+
+    fn rms(&self, x: &Vec<f32>, rows: Rows<'_>, weight: &[f32], eps: f32, out: &mut Vec<f32>) {
+        let weight = self.norm_weight(weight);
+        self.cpu.rms_norm(RmsNorm { x, rows, weight: &weight, width: weight.len(), eps, out });
+    }
+}
+
+/// `x/2 · (1 + erf(x/√2))`, erf after Abramowitz and Stegun 7.1.26.
+fn gelu_erf(x: f32) -> f32 {
+    let z = f64::from(x.abs()) / std::f64::consts::SQRT_2;
+    let t = 1.0 / (1.0 + 0.327_591_1 * z);
+    let series = [1.061_405_429, -1.453_152_027, 1.421_413_741, -0.284_496_736, 0.254_829_592];
+    let polynomial = series.iter().fold(0.0, |sum, c| sum * t + c) * t;
+    let erf = (1.0 - polynomial * (-z * z).exp()).copysign(f64::from(x));
+    (0.5 * f64::from(x) * (1.0 + erf)) as f32
+}
+
+/// Heads of `width` values with pairs (0,1), (2,3), … moved to where (0, half), (1, half + 1), … are.
+fn split_pairs(head: &[f32]) -> Vec<f32> {
+    head.iter().step_by(2).chain(head.iter().skip(1).step_by(2)).copied().collect()
+}
+
+fn rotate(head: &mut [f32], angles: &[f32]) {
+    let half = head.len() / 2;
+    for i in 0..half {
+        let (a, b, cos, sin) = (head[i], head[i + half], angles[i], angles[i + half]);
+        (head[i], head[i + half]) = (a * cos - b * sin, b * cos + a * sin);
+    }
+}
+
+impl Backend for Mutant {
+    type Buffer = Vec<f32>;
+    type Matrix = Packed;
+    type Gated = (PackedGated, Packed, Packed);
+    type Cache = PagedCache;
+    type Plan = HostPlan;
+
+    fn name(&self) -> String {
+        format!("{:?}", self.mistake)
+    }
+
+    fn buffer(&self, len: usize) -> Vec<f32> {
+        self.cpu.buffer(len)
+    }
+
+    fn upload(&self, values: &[f32]) -> Result<Vec<f32>, DeviceError> {
+        self.cpu.upload(values)
+    }
+
+    fn download(&self, buffer: &Vec<f32>, len: usize) -> Vec<f32> {
+        self.cpu.download(buffer, len)
+    }
+
+    fn matrix(&self, parts: &[WeightView<'_>], storage: Storage) -> Result<Packed, DeviceError> {
+        self.cpu.matrix(parts, storage)
+    }
+
+    fn gated(&self, gate: WeightView<'_>, up: WeightView<'_>, storage: Storage) -> Result<Self::Gated, DeviceError> {
+        let both = self.cpu.gated(gate, up, storage)?;
+        Ok((both, self.cpu.matrix(&[gate], storage)?, self.cpu.matrix(&[up], storage)?))
+    }
+
+    fn cache(&self, shape: CacheShape) -> Result<PagedCache, DeviceError> {
+        self.cpu.cache(shape)
+    }
+
+    fn plan(&self, spans: &[Span<'_>], block_tokens: usize) -> HostPlan {
+        let mut spans = spans.to_vec();
+        if self.mistake == Mistake::CausalImages {
+            spans.iter_mut().for_each(|span| span.images.clear());
+        }
+        self.cpu.plan(&spans, block_tokens)
+    }
+
+    fn rope_angles(&self, plan: &HostPlan, frequencies: &[f32]) -> Vec<f32> {
+        self.cpu.rope_angles(plan, frequencies)
+    }
+
+    fn embed(&self, args: Embed<'_, Self>) {
+        let scale = if self.mistake == Mistake::NoEmbeddingScale { 1.0 } else { args.scale };
+        self.cpu.embed(Embed { table: args.table, ids: args.ids, scale, out: args.out });
+    }
+
+    fn place_rows(&self, args: PlaceRows<'_, Self>) {
+        let PlaceRows { from, rows, width, at, out } = args;
+        let scale = if self.mistake == Mistake::ImageFeaturesScaled { (width as f32).sqrt() } else { 1.0 };
+        let from: Vec<f32> = from.iter().map(|value| value * scale).collect();
+        self.cpu.place_rows(PlaceRows { from: &from, rows, width, at, out });
+    }
+
+    fn rms_norm(&self, args: RmsNorm<'_, Self>) {
+        if self.mistake == Mistake::ProjectorNormBeforePooling && args.width == self.vision_width {
+            // Already normed: only the weight is left to apply.
+            for row in 0..args.rows.count() {
+                let x = &args.x[args.rows.source(row) * args.width..];
+                for (i, out) in args.out[row * args.width..][..args.width].iter_mut().enumerate() {
+                    *out = x[i] * (1.0 + args.weight[i]);
+                }
+            }
+            return;
+        }
+        self.rms(args.x, args.rows, args.weight, args.eps, args.out);
+    }
+
+    fn add_rms_norm(&self, args: AddRmsNorm<'_, Self>) {
+        let AddRmsNorm { branch, post, residual, next, rows, width, eps } = args;
+        if self.mistake == Mistake::NoPostNorms {
+            residual.iter_mut().zip(branch).for_each(|(residual, branch)| *residual += branch);
+        } else {
+            let mut normed = self.cpu.buffer(rows * width);
+            self.rms(branch, Rows::First(rows), post, eps, &mut normed);
+            residual.iter_mut().zip(&normed).for_each(|(residual, normed)| *residual += normed);
+        }
+        if let Some((weight, out)) = next {
+            self.rms(residual, Rows::First(rows), weight, eps, out);
+        }
+    }
+
+    fn layer_norm(&self, args: LayerNorm<'_, Self>) {
+        let LayerNorm { x, weight, bias, rows, width, eps, out } = args;
+        let number = self.layer_norms.fetch_add(1, Ordering::Relaxed) + 1;
+        if self.mistake == Mistake::NoVisionPostNorm && number.is_multiple_of(self.norms_per_picture) {
+            out.copy_from_slice(x);
+            return;
+        }
+        self.cpu.layer_norm(LayerNorm { x, weight, bias, rows, width, eps, out });
+    }
+
+    fn linear(&self, args: Linear<'_, Self>) {
+        let Linear { x, rows, weight, bias, then, out } = args;
+        let wrong = self.mistake == Mistake::ErfGeluInVision && then == Then::Gelu;
+        let then = if wrong { Then::Store } else { then };
+        self.cpu.linear(Linear { x, rows, weight, bias, then, out });
+        if wrong {
+            out.iter_mut().for_each(|value| *value = gelu_erf(*value));
+        }
+    }
+
+    fn geglu(&self, args: Geglu<'_, Self>) {
+        let Geglu { x, rows, weight: (both, gate, up), out } = args;
+        if self.mistake != Mistake::ErfGeluInText {
+            return self.cpu.geglu(Geglu { x, rows, weight: both, out });
+        }
+        let mut other = self.cpu.buffer(out.len());
+        let then = Then::Store;
+        self.cpu.linear(Linear { x, rows, weight: gate, bias: None, then, out });
+        self.cpu.linear(Linear { x, rows, weight: up, bias: None, then, out: &mut other });
+        out.iter_mut().zip(&other).for_each(|(gate, up)| *gate = gelu_erf(*gate) * up);
+    }
+
+    fn store_keys_values(&self, args: StoreKeysValues<'_, Self>) {
+        let mut qkv = args.qkv.clone();
+        let (mut q_norm, mut k_norm) = (self.norm_weight(args.q_norm), self.norm_weight(args.k_norm));
+        let mut angles = args.angles.clone();
+        let width = args.q_norm.len();
+        let all_heads = qkv.len() / width / args.plan.tokens;
+        let kv_heads = (all_heads - args.heads) / 2;
+        for (index, head) in qkv.chunks_exact_mut(width).enumerate() {
+            let (token, head_index) = (index / all_heads, index % all_heads);
+            if head_index >= args.heads + kv_heads {
+                continue;
+            }
+            match self.mistake {
+                Mistake::InterleavedRope => head.copy_from_slice(&split_pairs(head)),
+                Mistake::RopeBeforeNorm => rotate(head, &args.angles[token * width..][..width]),
+                _ => {}
+            }
+        }
+        match self.mistake {
+            Mistake::InterleavedRope => (q_norm, k_norm) = (split_pairs(&q_norm), split_pairs(&k_norm)),
+            Mistake::RopeBeforeNorm => {
+                angles.iter_mut().enumerate().for_each(|(i, a)| *a = if i % width < width / 2 { 1.0 } else { 0.0 });
+            }
+            _ => {}
+        }
+        self.cpu.store_keys_values(StoreKeysValues {
+            qkv: &qkv,
+            heads: args.heads,
+            q_norm: &q_norm,
+            k_norm: &k_norm,
+            eps: args.eps,
+            angles: &angles,
+            plan: args.plan,
+            cache: args.cache,
+            layer: args.layer,
+            q: args.q,
+        });
+    }
+
+    fn attend(&self, args: Attend<'_, Self>) {
+        let Attend { q, heads, scale, window, plan, cache, layer, out } = args;
+        if self.mistake != Mistake::GroupedHeadsTiled {
+            return self.cpu.attend(Attend { q, heads, scale, window, plan, cache, layer, out });
+        }
+        let width = q.len() / plan.tokens / heads;
+        // Two key heads: head h reads key head h mod 2, not h / group.
+        let place = |head: usize| (head % 2) * (heads / 2) + head / 2;
+        let at = |index: usize| (index / heads * heads + place(index % heads)) * width;
+        let (mut moved, mut result) = (q.clone(), out.clone());
+        for (index, head) in q.chunks_exact(width).enumerate() {
+            moved[at(index)..][..width].copy_from_slice(head);
+        }
+        self.cpu.attend(Attend { q: &moved, heads, scale, window, plan, cache, layer, out: &mut result });
+        for (index, head) in out.chunks_exact_mut(width).enumerate() {
+            head.copy_from_slice(&result[at(index)..][..width]);
+        }
+    }
+
+    fn attend_patches(&self, args: AttendPatches<'_, Self>) {
+        let AttendPatches { qkv, images, patches, heads, head_dim, scale, out } = args;
+        self.cpu.attend_patches(AttendPatches { qkv, images, patches, heads, head_dim, scale, out });
+    }
+
+    fn patch_embed(&self, args: PatchEmbed<'_, Self>) {
+        let PatchEmbed { pixels, images, channels, side, patch, weight, bias, positions, out } = args;
+        self.cpu.patch_embed(PatchEmbed { pixels, images, channels, side, patch, weight, bias, positions, out });
+    }
+
+    fn average_pool(&self, args: AveragePool<'_, Self>) {
+        let AveragePool { x, images, side, kernel, width, out } = args;
+        let mut normed = x.clone();
+        if self.mistake == Mistake::ProjectorNormBeforePooling {
+            let rows = Rows::First(images * side * side);
+            let weight = vec![0.0; width];
+            self.cpu.rms_norm(RmsNorm { x, rows, weight: &weight, width, eps: 1e-6, out: &mut normed });
+        }
+        self.cpu.average_pool(AveragePool { x: &normed, images, side, kernel, width, out });
+    }
+}
