@@ -157,3 +157,7 @@ fn named(architectures: String, model_type: &Option<String>) -> String {
         (true, None) => "a model without a name".to_owned(),
     }
 }
+
+#[cfg(test)]
+#[path = "config/tests.rs"]
+mod tests;
