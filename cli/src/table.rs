@@ -5,12 +5,16 @@ use std::io::{IsTerminal as _, Write as _};
 use comfy_table::{ContentArrangement, Table, presets};
 use prelim_proto::v1::{Study, StudyState};
 
-/// A table without lines, fitted to the terminal where there is one.
+/// Columns of a table where there is no terminal to ask.
+const WIDTH: u16 = 120;
+
+/// A table without lines between columns, fitted to the terminal where there is one.
 pub(crate) fn new(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_header(header);
-    if std::io::stdout().is_terminal() {
-        table.set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_content_arrangement(ContentArrangement::Dynamic);
+    if !std::io::stdout().is_terminal() {
+        table.set_width(WIDTH);
     }
     table
 }

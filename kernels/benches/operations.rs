@@ -64,7 +64,8 @@ fn main() {
         for threads in [1, threads] {
             let cpu = Cpu::with_instructions(threads, set).expect("an available set").expect("threads");
             println!("{}", cpu.name());
-            for (name, shape) in [("gemm", (1024, 1024, 4096)), ("tower", (144, 192, 768)), ("rows 8", (8, 640, 2048))] {
+            for (name, shape) in [("gemm", (1024, 1024, 4096)), ("tower", (144, 192, 768)), ("rows 8", (8, 640, 2048))]
+            {
                 for storage in [Storage::F32, Storage::Bf16] {
                     let gflop = 2.0 * (shape.0 * shape.1 * shape.2) as f64 / 1e9;
                     println!("  {name:8} {shape:?} {storage:?}: {:.0} GFLOP/s", gflop / linear_s(&cpu, shape, storage));

@@ -143,16 +143,14 @@ pub fn phantoms(folder: &Path, count: u32, seed: u64, modality: Option<&str>) {
     assert!(output.status.success(), "{}", words(&output));
 }
 
-/// Submits `folder` and waits for the drafts.
+/// Submits `folder` and waits for the drafts. The answer names every file, also where none was accepted.
+///
+/// # Panics
+/// Where it prints no JSON.
 pub fn submit(grpc: &str, folder: &Path) -> Value {
-    prelim_json([
-        "submit".as_ref(),
-        "--grpc".as_ref(),
-        grpc.as_ref(),
-        "--wait".as_ref(),
-        "--json".as_ref(),
-        folder.as_os_str(),
-    ])
+    let arguments = ["submit", "--grpc", grpc, "--wait", "--json"].map(OsStr::new);
+    let output = prelim(arguments.into_iter().chain([folder.as_os_str()]));
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", words(&output)))
 }
 
 /// The draft of a study in one form.

@@ -16,7 +16,9 @@ use safetensors::tensor::TensorView;
 
 use crate::engine::request;
 use crate::engine::tokenizer::{Tokenizer, TokenizerError};
-use crate::model::{Batch, Chunk, KvCache, Logits, Model, ModelConfig, ModelError, Observer, PlacedImage, Want, WeightType};
+use crate::model::{
+    Batch, Chunk, KvCache, Logits, Model, ModelConfig, ModelError, Observer, PlacedImage, Want, WeightType,
+};
 use crate::preprocess::{Picture, Preprocess, PreprocessError};
 use crate::prompt::{PromptError, PromptWriter};
 
@@ -132,11 +134,8 @@ pub fn dump<B: Backend>(
     }
     let images = places.into_iter().zip(features).map(|(at, features)| PlacedImage { at, features }).collect();
     let blocks = positions.div_ceil(BLOCK_TOKENS);
-    let mut run = Run {
-        kv: model.new_kv_cache(blocks, BLOCK_TOKENS)?,
-        blocks: (0..blocks as u32).collect(),
-        model: &model,
-    };
+    let mut run =
+        Run { kv: model.new_kv_cache(blocks, BLOCK_TOKENS)?, blocks: (0..blocks as u32).collect(), model: &model };
     let logits = run.pass(0, &tokens, images, Want::All, Some(&mut seen));
     let vocabulary = model.config().text.vocabulary;
     let all = (0..logits.rows()).flat_map(|row| logits.row(row).iter().copied()).collect();
@@ -157,7 +156,8 @@ fn tokenize(
     prompt: &str,
     images: usize,
 ) -> Result<(Vec<u32>, Vec<usize>), LogitsError> {
-    let tokenizer = Tokenizer::open(folder, config.text.vocabulary.max(config.image_token as usize + 1), &config.end_tokens)?;
+    let tokenizer =
+        Tokenizer::open(folder, config.text.vocabulary.max(config.image_token as usize + 1), &config.end_tokens)?;
     let soft = tokenizer.word_of(config.image_token);
     let written_out = soft.is_some_and(|word| prompt.contains(&word));
     let tokens = if written_out || images == 0 {

@@ -139,10 +139,7 @@ fn a_prompt_that_does_not_fit_its_pictures_is_refused() {
         text(run("<bos>x<image_soft_token>", &[picture.picture()])),
         "the prompt has 1 soft tokens written out, and 1 images have 16"
     );
-    assert_eq!(
-        text(run("<bos>x", &[picture.picture()])),
-        "prompt text has 0 places for pictures, there are 1"
-    );
+    assert_eq!(text(run("<bos>x", &[picture.picture()])), "prompt text has 0 places for pictures, there are 1");
     assert_eq!(
         text(run("", &[])),
         "the prompt is empty; give text that has gone through the chat template, <bos> included"

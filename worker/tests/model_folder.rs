@@ -66,7 +66,10 @@ fn another_architecture_is_named() {
 #[test]
 fn what_is_not_computed_is_refused_by_name() {
     let table: [(fn(&mut Value), &str); 6] = [
-        (|c| c["quantization_config"] = json!({"quant_method": "bitsandbytes"}), "the weights are quantized (bitsandbytes)"),
+        (
+            |c| c["quantization_config"] = json!({"quant_method": "bitsandbytes"}),
+            "the weights are quantized (bitsandbytes)",
+        ),
         (|c| c["text_config"]["final_logit_softcapping"] = json!(30.0), "final_logit_softcapping"),
         (|c| c["text_config"]["hidden_activation"] = json!("silu"), "hidden_activation silu"),
         (|c| c["text_config"]["rope_parameters"]["full_attention"]["rope_type"] = json!("yarn"), "a rope of type yarn"),

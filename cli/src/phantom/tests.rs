@@ -117,7 +117,7 @@ fn a_films_boxes_hold_what_they_name() {
 
 #[test]
 fn a_volumes_findings_have_their_density_where_the_boxes_are() {
-    let folder = draw(4, 0, 12, Modality::Ct);
+    let folder = draw(4, 0, 40, Modality::Ct);
     let mut checked = 0;
     for study in studies(folder.path()) {
         let truth = truth(&study);

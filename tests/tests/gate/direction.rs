@@ -10,17 +10,14 @@ use prelim_tests::repository;
 use prelim_tests::source::code_only;
 use prelim_tests::workspace::{self, Package};
 
-/// What each crate may depend on, of ours, and what it must not depend on, of others'. A name ending in `*` is a prefix.
+/// What each crate may depend on, of ours, and what it must not depend on, of others'. A name ending in `*` is a prefix. The two
+/// roles keep their settings as clap structs beside what they configure (one text for flag, variable and help).
 const CRATES: &[(&str, &[&str], &[&str])] = &[
     ("prelim-proto", &[], &["dicom*", "anyhow", "clap", "redb"]),
     ("prelim-imaging", &["prelim-proto"], &["tokio*", "tonic*", "prost*", "anyhow", "clap"]),
     ("prelim-kernels", &[], &["tokio*", "tonic*", "prost*", "dicom*", "serde*", "anyhow", "clap"]),
-    ("prelim-coordinator", &["prelim-proto", "prelim-imaging"], &["anyhow", "clap", "tokenizers", "gemm"]),
-    (
-        "prelim-worker",
-        &["prelim-proto", "prelim-imaging", "prelim-kernels"],
-        &["anyhow", "clap", "redb", "object_store"],
-    ),
+    ("prelim-coordinator", &["prelim-proto", "prelim-imaging"], &["anyhow", "tokenizers", "gemm"]),
+    ("prelim-worker", &["prelim-proto", "prelim-imaging", "prelim-kernels"], &["anyhow", "redb", "object_store"]),
     ("prelim", &["prelim-proto", "prelim-imaging", "prelim-kernels", "prelim-coordinator", "prelim-worker"], &[]),
     ("prelim-tests", &["prelim-proto", "prelim-imaging", "prelim-kernels", "prelim-coordinator", "prelim-worker"], &[]),
 ];

@@ -154,7 +154,7 @@ async fn a_lost_or_cancelled_lease_ends_the_work_and_nothing_is_handed_in() {
 async fn at_the_end_work_is_finished_in_time_or_given_back() {
     let fake = Fake::with_jobs([LONG, 1]);
     let running = Running::start(&fake, 2, Duration::from_millis(400)).await;
-    while fake.state().waiting.len() + 2 > fake.state().workers.len() {
+    while running.work.most.load(Ordering::Relaxed) < 2 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     assert!(running.stop().await);

@@ -1,8 +1,6 @@
 //! One layer of the decoder, and what all layers of a pass share.
 
-use prelim_kernels::{
-    AddRmsNorm, Attend, Backend, Geglu, Linear, RmsNorm, Rows, Storage, StoreKeysValues, Then,
-};
+use prelim_kernels::{AddRmsNorm, Attend, Backend, Geglu, Linear, RmsNorm, Rows, Storage, StoreKeysValues, Then};
 
 use super::super::Watch;
 use super::super::batch::KvCache;
