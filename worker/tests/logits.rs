@@ -2,6 +2,7 @@
 //!
 //! Verifies issue 2, promise 5, from the outside: tokens equal, pixel values equal or within one level, logits as near as
 //! the pixels are.
+#![allow(clippy::print_stdout, reason = "deviations are shown beside what is asserted")]
 
 use std::fs::File;
 use std::io::BufReader;

@@ -65,7 +65,8 @@ fn another_architecture_is_named() {
 
 #[test]
 fn what_is_not_computed_is_refused_by_name() {
-    let table: [(fn(&mut Value), &str); 6] = [
+    type Spoil = fn(&mut Value);
+    let table: [(Spoil, &str); 6] = [
         (
             |c| c["quantization_config"] = json!({"quant_method": "bitsandbytes"}),
             "the weights are quantized (bitsandbytes)",

@@ -4,6 +4,7 @@ mod decoder;
 mod demo;
 mod doctor;
 mod eval;
+mod logits;
 mod phantom;
 pub(crate) mod report;
 mod serve;
@@ -56,6 +57,8 @@ pub(crate) enum Command {
     Phantom(phantom::Phantom),
     /// Read studies whose truth is known, and score the drafts.
     Eval(eval::Eval),
+    /// Write the tensors of one prompt, to be held against another implementation.
+    Logits(logits::Logits),
     /// Say what this machine has, and what stands in the way.
     Doctor(doctor::Doctor),
     /// Decode pixels for a parent process, on stdin and stdout.
@@ -76,6 +79,7 @@ impl Command {
             Self::Worker(command) => block_on(command.run()),
             Self::Phantom(command) => command.run(),
             Self::Eval(command) => block_on(command.run()),
+            Self::Logits(command) => command.run(),
             Self::Doctor(command) => command.run(),
             Self::Decoder(command) => command.run(),
             Self::Submit(command) => block_on(command.run()),

@@ -41,7 +41,7 @@ fn old_and_new_spellings_are_one_configuration() {
         }),
     );
     text.insert("_sliding_window_pattern".to_owned(), 6.into());
-    let kind = |i: usize| if (i + 1) % 6 == 0 { "full_attention" } else { "sliding_attention" };
+    let kind = |i: usize| if (i + 1).is_multiple_of(6) { "full_attention" } else { "sliding_attention" };
     text.insert("layer_types".to_owned(), (0..34).map(kind).collect());
     for (old, new_key) in [("image_token_index", "image_token_id"), ("boi_token_index", "boi_token_id")] {
         let value = new.as_object_mut().unwrap().remove(old).unwrap();
