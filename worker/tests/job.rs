@@ -1,0 +1,136 @@
+//! One job from bytes to findings, with the demonstration model.
+//!
+//! Verifies issue 2, promises 6 and 9: real slices are read, what does not decode is listed with its reason and stops
+//! nothing else, and a job's outcome does not depend on what else is read.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use futures::future::join_all;
+use prelim_imaging::sandbox::DecoderCommand;
+use prelim_proto::ids::{Digest, JobId, Uid};
+use prelim_proto::image::ImageKind;
+use prelim_proto::job::{ImageRef, ImageRole, JobCost, JobKind, JobOutcome, JobSpec};
+use prelim_proto::study::{Priority, UnreadReason};
+use prelim_worker::WorkerLimits;
+use prelim_worker::coordinator::CallError;
+use prelim_worker::fetch::{ObjectSource, Objects};
+use prelim_worker::job::{self, JobError};
+use prelim_worker::reader::Reader;
+use sha2::{Digest as _, Sha256};
+
+const CRATE: &str = env!("CARGO_MANIFEST_DIR");
+
+/// Files in memory.
+struct Files(HashMap<Digest, Vec<u8>>);
+
+impl ObjectSource for Files {
+    async fn read(&self, digest: &Digest, _: u64) -> Result<Vec<u8>, CallError> {
+        self.0.get(digest).cloned().ok_or_else(|| CallError::NotFound(digest.to_string()))
+    }
+}
+
+fn read_file(name: &str) -> (Digest, Vec<u8>) {
+    let path = Path::new(CRATE).join("../tests/data/dicom").join(name);
+    let bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    (Digest::from_bytes(&Sha256::digest(&bytes).into()), bytes)
+}
+
+fn reader() -> Arc<Reader> {
+    // Native pixels are decoded in this process: no decoder is started, and one that were would not be found.
+    let decoder = DecoderCommand { program: "/nowhere/decoder".into(), arguments: Vec::new() };
+    let folder = Path::new(CRATE).join("demo-model/checkpoint");
+    Arc::new(Reader::load(&folder, &WorkerLimits::default(), decoder).expect("the demonstration model loads"))
+}
+
+fn image(number: u32, digest: &Digest, role: ImageRole) -> ImageRef {
+    ImageRef {
+        instance: Uid::parse(&format!("1.2.3.{number}")).unwrap(),
+        series: Uid::parse("1.2.3").unwrap(),
+        frame: 1,
+        digest: digest.clone(),
+        size_bytes: 1 << 20,
+        role,
+        plane: None,
+        pixel_spacing_mm: Some((0.5, 0.5)),
+        label: format!("slice {number}"),
+    }
+}
+
+fn spec(kind: JobKind, images: Vec<ImageRef>) -> JobSpec {
+    let id = JobId::new(Uid::parse("1.2").unwrap(), 0);
+    JobSpec { id, kind, images, body_part: Some("HEAD".to_owned()), priority: Priority::Routine }
+}
+
+fn without_cost(outcome: JobOutcome) -> JobOutcome {
+    JobOutcome { cost: JobCost::default(), ..outcome }
+}
+
+const SLICES: [&str; 4] =
+    ["ct_series/ge_head_13.dcm", "ct_series/ge_head_14.dcm", "ct_series/ge_head_15.dcm", "ct_series/ge_head_16.dcm"];
+
+#[tokio::test]
+async fn what_can_be_read_is_read_and_the_rest_has_its_reason() {
+    let good = read_file(SLICES[0]);
+    let no_rows = read_file("malformed/gen_rows0.dcm");
+    let no_data = read_file("malformed/gen_only_preamble.dcm");
+    let gone = Digest::from_bytes(&[7; 32]);
+    let images = vec![
+        image(1, &no_rows.0, ImageRole::Read),
+        image(2, &good.0, ImageRole::Read),
+        image(3, &gone, ImageRole::Read),
+        image(4, &no_data.0, ImageRole::Read),
+        image(5, &gone, ImageRole::Context),
+    ];
+    let (job, objects) = (spec(JobKind::Read(ImageKind::Ct), images), Files([good, no_rows, no_data].into()));
+    let outcome = job::run(&reader(), &Objects::new(objects, 1 << 24), &job).await.unwrap();
+    assert_eq!(outcome.frames_read, 1);
+    let mut unread: Vec<_> = outcome.unread.iter().map(|u| (u.instance.as_str(), u.reason)).collect();
+    unread.sort_by_key(|(instance, _)| *instance);
+    let corrupt = UnreadReason::Corrupt;
+    assert_eq!(unread, [("1.2.3.1", corrupt), ("1.2.3.3", corrupt), ("1.2.3.4", corrupt)], "{:?}", outcome.unread);
+    assert!(outcome.limitations[0].contains("made for CHEST") && outcome.limitations[0].contains("HEAD"));
+    assert!(outcome.model.demonstration);
+    assert_eq!(outcome.model.arithmetic, "cpu bf16");
+    let cost = outcome.cost;
+    assert!(cost.prompt_tokens > 36 && cost.generated_tokens > 3 && cost.forced_tokens > 0);
+    assert!(cost.decode_ms > 0.0 && cost.preprocess_ms > 0.0 && cost.vision_ms > 0.0 && cost.prefill_ms > 0.0);
+}
+
+#[tokio::test]
+async fn a_jobs_outcome_is_the_same_alone_and_beside_others() {
+    let files: Vec<_> = SLICES.iter().map(|name| read_file(name)).collect();
+    let images =
+        |picks: &[usize]| picks.iter().map(|at| image(*at as u32, &files[*at].0, ImageRole::Read)).collect::<Vec<_>>();
+    let jobs: Vec<_> = [&[0usize, 1][..], &[2], &[3, 0, 1, 2]]
+        .into_iter()
+        .map(|picks| spec(JobKind::Read(ImageKind::Ct), images(picks)))
+        .collect();
+    let objects = || Objects::new(Files(files.iter().cloned().collect()), 1 << 24);
+    let mut alone = Vec::new();
+    for job in &jobs {
+        alone.push(without_cost(job::run(&reader(), &objects(), job).await.unwrap()));
+    }
+    let (reader, objects) = (reader(), objects());
+    let together = join_all(jobs.iter().map(|one| job::run(&reader, &objects, one))).await;
+    for (alone, together) in alone.into_iter().zip(together) {
+        assert_eq!(without_cost(together.unwrap()), alone);
+    }
+}
+
+#[tokio::test]
+async fn what_the_model_does_not_read_is_refused_for_good() {
+    let job = spec(JobKind::Merge, Vec::new());
+    let error = job::run(&reader(), &Objects::new(Files(HashMap::new()), 0), &job).await.unwrap_err();
+    assert!(matches!(error, JobError::Kind(_)) && !error.is_retryable());
+}
+
+#[tokio::test]
+async fn a_decoder_that_does_not_start_is_this_machines_fault() {
+    let compressed = read_file("malformed/gen_garbage_j2k.dcm");
+    let job = spec(JobKind::Read(ImageKind::Ct), vec![image(1, &compressed.0, ImageRole::Read)]);
+    let objects = Objects::new(Files([compressed].into()), 1 << 24);
+    let error = job::run(&reader(), &objects, &job).await.unwrap_err();
+    assert!(error.is_retryable() && error.to_string().contains("/nowhere/decoder"), "{error}");
+}
