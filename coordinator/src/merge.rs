@@ -1,4 +1,5 @@
-//! The findings of all jobs of a study to one draft. Pure and deterministic: it depends on what was found, not on who found it when.
+//! The findings of all jobs of a study to one draft. Pure and deterministic: it depends on what was found, not on who
+//! found it when.
 //!
 //! # Layout
 //! - `observe`: findings taken apart into single observations, each with its place in the patient

@@ -34,8 +34,8 @@ pub enum Verdict {
 }
 
 impl RetryPolicy {
-    /// Decides after attempt number `attempt` (from 1). The delay has full jitter: `chance`, in 0..1, is the part taken of the
-    /// exponential bound, so that jobs which failed together do not come back together.
+    /// Decides after attempt number `attempt` (from 1). The delay has full jitter: `chance`, in 0..1, is the part taken
+    /// of the exponential bound, so that jobs which failed together do not come back together.
     pub fn after_failure(&self, attempt: u32, retryable: bool, chance: f64) -> Verdict {
         if !retryable || attempt >= self.max_attempts {
             return Verdict::Dead;
@@ -48,9 +48,9 @@ impl RetryPolicy {
 
 /// How much longer than a routine study a more urgent one is taken to have waited, in ms.
 ///
-/// Jobs are taken in the order of `queued_at_ms - head_start_ms`. That sum does not change while a job waits, so a store
-/// keeps it as a sorted key, and yet a routine job that has waited long enough passes an urgent one that came late: after an
-/// hour it passes urgent studies, after a day even STAT ones.
+/// Jobs are taken in the order of `queued_at_ms - head_start_ms`. That sum does not change while a job waits, so a
+/// store keeps it as a sorted key, and yet a routine job that has waited long enough passes an urgent one that came
+/// late: after an hour it passes urgent studies, after a day even STAT ones.
 pub fn head_start_ms(priority: Priority) -> i64 {
     const HOUR_MS: i64 = 3_600_000;
     match priority {

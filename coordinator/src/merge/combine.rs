@@ -15,8 +15,8 @@ const SINGLE_SLICE_CONFIDENCE: f32 = 0.97;
 const THICK_SPACING_MM: f64 = 7.0;
 /// From this share of the best confidence on, an image with a larger box goes before the surest one.
 const NEARLY_AS_SURE: f32 = 0.9;
-/// How much another image counts beside the best one. Neighbouring slices show nearly the same, and another view much of
-/// the same: they are far from independent.
+/// How much another image counts beside the best one. Neighbouring slices show nearly the same, and another view much
+/// of the same: they are far from independent.
 const FURTHER_IMAGE_WEIGHT: f32 = 0.25;
 /// Images beyond the best that count.
 const FURTHER_IMAGES: usize = 8;
@@ -24,7 +24,8 @@ const FURTHER_IMAGES: usize = 8;
 const SURELY_NODULE_MM: f32 = 27.0;
 const SURELY_MASS_MM: f32 = 33.0;
 
-/// The findings of the groups that have support, in the order in which reports list them; and how many groups have none.
+/// The findings of the groups that have support, in the order in which reports list them; and how many groups have
+/// none.
 pub(super) fn findings(groups: Vec<Vec<Observation<'_>>>) -> (Vec<Finding>, usize) {
     let all = groups.len();
     let mut findings: Vec<Finding> =
@@ -38,8 +39,8 @@ pub(super) fn findings(groups: Vec<Vec<Observation<'_>>>) -> (Vec<Finding>, usiz
     (findings, unsupported)
 }
 
-/// Whether a group is more than a slip on one slice: it is seen on neighbouring slices, or on one where one is all there can be,
-/// or very surely. Views of an X-ray need no second.
+/// Whether a group is more than a slip on one slice: it is seen on neighbouring slices, or on one where one is all
+/// there can be, or very surely. Views of an X-ray need no second.
 fn has_support(group: &[Observation<'_>]) -> bool {
     let mut slices = Vec::new();
     for observation in group {
@@ -138,8 +139,8 @@ fn top(evidence: &Evidence) -> f32 {
     evidence.bounds.map_or(0.0, |bounds| bounds.top)
 }
 
-/// How likely the finding is there: the doubt of the best image, times the doubt of each further one to the power of its
-/// weight. One image alone keeps its confidence.
+/// How likely the finding is there: the doubt of the best image, times the doubt of each further one to the power of
+/// its weight. One image alone keeps its confidence.
 fn confidence(group: &[Observation<'_>], evidence: &[Evidence]) -> f32 {
     let mut each: Vec<f32> = if evidence.is_empty() {
         group.iter().map(|observation| observation.confidence).collect()

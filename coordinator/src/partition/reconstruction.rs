@@ -87,7 +87,8 @@ fn same_place(a: &Slices<'_>, b: &Slices<'_>) -> bool {
     frames[0].is_none() || frames[1].is_none() || frames[0] == frames[1]
 }
 
-/// Whether `stack` shows nothing that `better` does not: same acquisition and purpose, or the same slices cut another way, over most of its length.
+/// Whether `stack` shows nothing that `better` does not: same acquisition and purpose, or the same slices cut another
+/// way, over most of its length.
 fn shows_the_same(stack: &Slices<'_>, better: &Slices<'_>) -> bool {
     let placed = |stack: &Slices<'_>| stack.geometry.unplaced.is_empty() && !stack.slices.is_empty();
     if !placed(stack) || !placed(better) || !same_place(stack, better) || stack.acquisition != better.acquisition {
@@ -118,8 +119,8 @@ fn overlap(stack: &Slices<'_>, other: &Slices<'_>) -> f64 {
     if high > low { (both / (high - low)).clamp(0.0, 1.0) } else { f64::from(u8::from(both >= 0.0)) }
 }
 
-/// How good a stack is for reading; less is better. First axial stacks; then long ones; then thin ones, but not thinner than 1 mm, which are
-/// noisy and many.
+/// How good a stack is for reading; less is better. First axial stacks; then long ones; then thin ones, but not thinner
+/// than 1 mm, which are noisy and many.
 fn merit(stack: &Slices<'_>) -> f64 {
     let across = if axis(stack) == Some(2) { 0.0 } else { 1e9 };
     // In steps of 5 cm: a slice more or less does not make a stack longer.
@@ -152,8 +153,8 @@ fn purpose(stack: &Slices<'_>) -> Purpose {
     }
 }
 
-/// Whether a kernel is a sharp one, by the names that makers give: GE in words; Siemens (B70f, Br64, I50f), Canon (FC51) by
-/// a number, which grows with sharpness; Philips by letter.
+/// Whether a kernel is a sharp one, by the names that makers give: GE in words; Siemens (B70f, Br64, I50f), Canon
+/// (FC51) by a number, which grows with sharpness; Philips by letter.
 fn is_sharp(kernel: &str) -> bool {
     if ["EDGE", "DETAIL", "SHARP"].iter().any(|word| kernel.contains(word)) || matches!(kernel, "D" | "E" | "L" | "YC")
     {

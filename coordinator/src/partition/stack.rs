@@ -62,7 +62,8 @@ fn name(image: &Image<'_>) -> String {
     if description.is_empty() { format!("series {number}") } else { format!("series {number} ({description})") }
 }
 
-/// The stacks of a study's CT images. Localizers and dose sheets are left out; slices at the place of another, and ones that stand across, too.
+/// The stacks of a study's CT images. Localizers and dose sheets are left out; slices at the place of another, and ones
+/// that stand across, too.
 pub(super) fn stacks<'a>(images: &[Image<'a>], result: &mut Partition) -> Vec<Slices<'a>> {
     let mut stacks = Vec::new();
     for series in images.chunk_by(|a, b| a.series.uid == b.series.uid) {

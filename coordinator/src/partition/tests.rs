@@ -297,3 +297,38 @@ fn the_order_of_arrival_makes_no_difference() {
     a.series.iter_mut().for_each(|series| series.instances.reverse());
     assert_eq!(cut(&a), before);
 }
+
+/// A study of the real slices in `folder`, a path from the repository's root; none where there is no such folder.
+fn real(folder: &str) -> Option<Study> {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(folder);
+    let mut files: Vec<_> = std::fs::read_dir(folder).ok()?.map(|file| file.unwrap().path()).collect();
+    files.retain(|file| file.file_name().unwrap().to_string_lossy().starts_with("ge_head"));
+    files.sort();
+    let records = files.iter().map(|file| {
+        let bytes = std::fs::read(file).unwrap();
+        let header = prelim_imaging::header::read_header(&bytes, None, &Default::default()).unwrap();
+        crate::store::record::InstanceRecord {
+            series: header.series.uid,
+            modality: header.series.modality,
+            description: header.series.description,
+            number: header.series.number,
+            instance: header.instance,
+        }
+    });
+    Some(study(crate::store::record::by_series(records.collect())))
+}
+
+#[test]
+fn a_real_head_with_a_tilted_gantry_is_read_in_order_with_its_geometry_named() {
+    let limits = PartitionLimits::default();
+    for (folder, slices) in [("tests/data/dicom/ct_series", 4), ("../shared/data/dicom/ct_series", 28)] {
+        let Some(study) = real(folder) else { continue };
+        let result = partition(&study, 0, &limits);
+        let read = result.jobs.iter().flat_map(|job| &job.images).filter(|image| image.role == ImageRole::Read);
+        let heights: Vec<f64> = read.map(|image| image.plane.unwrap().position_mm[2]).collect();
+        assert_eq!((heights.len(), result.unread.len()), (slices, 0), "{folder}");
+        assert!(heights.is_sorted(), "{heights:?}");
+        assert!(result.notes[0].contains("gantry tilt"), "{:?}", result.notes);
+    }
+    assert!(real("tests/data/dicom/ct_series").is_some());
+}

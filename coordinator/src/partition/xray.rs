@@ -6,7 +6,8 @@ use prelim_proto::study::UnreadReason;
 
 use super::{Group, Image, Partition, PartitionLimits};
 
-/// Frames up to which a multi-frame image is a set of stills; more are a cine run, which a reader watches and does not read frame by frame.
+/// Frames up to which a multi-frame image is a set of stills; more are a cine run, which a reader watches and does not
+/// read frame by frame.
 const MAX_STILLS: u32 = 4;
 
 /// The jobs of a study's X-ray images: the views of a body part together where they fit, else one job a view with

@@ -27,6 +27,11 @@ pub(crate) struct Maps {
 }
 
 impl Maps {
+    /// What no read of a store shows: the requests remembered, and the last token.
+    pub(crate) fn hidden(&self) -> (BTreeMap<String, RequestRecord>, u64) {
+        (self.requests.clone(), self.token)
+    }
+
     /// Ids of jobs for which `key` gives a time up to `now_ms`, in order of time and id.
     fn timed(&self, now_ms: i64, limit: usize, key: impl Fn(&JobRecord) -> Option<i64>) -> Vec<JobId> {
         let times = self.jobs.values().filter_map(|job| Some((key(job)?, job.id.clone())));

@@ -50,40 +50,44 @@ use record::{
 #[async_trait]
 pub trait JobStore: Send + Sync + 'static {
     /// Adds instances to a study, which begins with its first one. Idempotent: an instance held already, with the same
-    /// digest, is a duplicate. One with another digest is a conflict, and the first is kept. If anything is accepted, a study that was past
-    /// receiving is received again (its jobs are dropped, their leases lost, its drafts kept), but a cancelled one stays so.
-    /// One answer an instance, in order. Nothing is added past a limit.
+    /// digest, is a duplicate. One with another digest is a conflict, and the first is kept. If anything is accepted, a
+    /// study that was past receiving is received again (its jobs are dropped, their leases lost, its drafts kept), but
+    /// a cancelled one stays so. One answer an instance, in order. Nothing is added past a limit.
     async fn add_instances(&self, add: AddInstances) -> Result<Vec<Added>, StoreError>;
 
-    /// Declares studies complete: those that are received become complete; failed and cancelled ones are opened again and become complete;
-    /// the others stay. Idempotent by request id, if there is one: a repeated request changes nothing, also when the study was
-    /// cancelled in between. Refused with [`StoreError::RequestReused`] where the id named other studies.
+    /// Declares studies complete: those that are received become complete; failed and cancelled ones are opened again
+    /// and become complete; the others stay. Idempotent by request id, if there is one: a repeated request changes
+    /// nothing, also when the study was cancelled in between. Refused with [`StoreError::RequestReused`] where the id
+    /// named other studies.
     async fn complete_studies(&self, request: CompleteStudies) -> Result<Done, StoreError>;
 
     /// Declares a study complete if it is being received and no instance came for `quiet_ms`. Idempotent.
     async fn complete_quiet(&self, study: &Uid, quiet_ms: u64) -> Result<Done, StoreError>;
 
-    /// Gives a complete study its jobs, all of them ready, or fails it where there are none. Idempotent: a study of that generation that has its
-    /// jobs is left alone. [`StoreError::Outdated`] when the study was opened again after the plan was made.
+    /// Gives a complete study its jobs, all of them ready, or fails it where there are none. Idempotent: a study of
+    /// that generation that has its jobs is left alone. [`StoreError::Outdated`] when the study was opened again after
+    /// the plan was made.
     async fn plan_study(&self, study: &Uid, plan: Plan) -> Result<Done, StoreError>;
 
-    /// Leases the waiting job of the kinds asked for that is first by rank, then by id, among those whose time has come.
-    /// Its token is larger than every one given before. A repeated call leases another job: the first lease runs out.
+    /// Leases the waiting job of the kinds asked for that is first by rank, then by id, among those whose time has
+    /// come. Its token is larger than every one given before. A repeated call leases another job: the first lease runs
+    /// out.
     async fn lease(&self, request: LeaseRequest) -> Result<Option<Lease>, StoreError>;
 
-    /// Lets a lease last `ttl_ms` from now. Fenced: [`StoreError::LeaseLost`], or [`StoreError::Cancelled`]. Idempotent. A lease that
-    /// ran out and was not taken back yet lives on.
+    /// Lets a lease last `ttl_ms` from now. Fenced: [`StoreError::LeaseLost`], or [`StoreError::Cancelled`].
+    /// Idempotent. A lease that ran out and was not taken back yet lives on.
     async fn renew(&self, job: &JobId, token: FencingToken, ttl_ms: u64) -> Result<(), StoreError>;
 
     /// Gives a job back unfinished; the attempt does not count. Fenced. Idempotent by token.
     async fn release(&self, job: &JobId, token: FencingToken) -> Result<Done, StoreError>;
 
-    /// Stores the outcome of a read job. Fenced. Idempotent by token: the first outcome stays. The last job of the study
-    /// to be done or dead enqueues exactly one merge job, in the same step.
+    /// Stores the outcome of a read job. Fenced. Idempotent by token: the first outcome stays. The last job of the
+    /// study to be done or dead enqueues exactly one merge job, in the same step.
     async fn complete_job(&self, job: &JobId, token: FencingToken, outcome: JobOutcome) -> Result<Done, StoreError>;
 
     /// Ends an attempt without an outcome: the job waits again, or is dead, as the verdict says. Fenced. Idempotent by
-    /// token: the first verdict stays. Whether the job will be tried again. A dead read job counts as finished; a dead merge fails the study.
+    /// token: the first verdict stays. Whether the job will be tried again. A dead read job counts as finished; a dead
+    /// merge fails the study.
     async fn fail_job(
         &self,
         job: &JobId,
@@ -95,8 +99,8 @@ pub trait JobStore: Send + Sync + 'static {
     /// Leases that have run out, the oldest first.
     async fn expired(&self, limit: usize) -> Result<Vec<ExpiredLease>, StoreError>;
 
-    /// Takes a lease back that has run out, with the effect of [`JobStore::fail_job`]. Nothing happens where it was renewed,
-    /// ended or taken back meanwhile. Idempotent.
+    /// Takes a lease back that has run out, with the effect of [`JobStore::fail_job`]. Nothing happens where it was
+    /// renewed, ended or taken back meanwhile. Idempotent.
     async fn expire(&self, job: &JobId, token: FencingToken, verdict: Verdict) -> Result<Done, StoreError>;
 
     /// Ends a merge job with a draft, which becomes the study's newest, or with the reason why there is none. Fenced.
@@ -106,13 +110,13 @@ pub trait JobStore: Send + Sync + 'static {
     /// Cancels a study that is not settled, with its jobs; their leases are lost. Idempotent.
     async fn cancel_study(&self, study: &Uid, reason: &str) -> Result<Done, StoreError>;
 
-    /// Makes a dead job ready again with all its attempts. A dead read job withdraws its study's merge: the study is read again and merged again.
-    /// Idempotent: a job that is not dead any more is left alone.
+    /// Makes a dead job ready again with all its attempts. A dead read job withdraws its study's merge: the study is
+    /// read again and merged again. Idempotent: a job that is not dead any more is left alone.
     async fn requeue_job(&self, job: &JobId) -> Result<Done, StoreError>;
 
-    /// Compares jobs, leases and queue entries both ways and mends what does not agree: a leased job without a lease gets one that has
-    /// run out, a lease without a leased job goes, a waiting job is in the queue once, a study whose jobs are finished has its merge.
-    /// For the start, and now and then. Idempotent.
+    /// Compares jobs, leases and queue entries both ways and mends what does not agree: a leased job without a lease
+    /// gets one that has run out, a lease without a leased job goes, a waiting job is in the queue once, a study whose
+    /// jobs are finished has its merge. For the start, and now and then. Idempotent.
     async fn reconcile(&self) -> Result<Reconciled, StoreError>;
 
     /// Forgets request ids older than `age_ms`; how many. Idempotent.
@@ -130,7 +134,8 @@ pub trait JobStore: Send + Sync + 'static {
     /// One job.
     async fn job(&self, id: &JobId) -> Result<Option<JobRecord>, StoreError>;
 
-    /// The jobs of a study's present generation, in order, each with what it is to do and what came of it. One consistent view.
+    /// The jobs of a study's present generation, in order, each with what it is to do and what came of it. One
+    /// consistent view.
     async fn jobs(&self, study: &Uid) -> Result<Vec<(JobRecord, JobSpec, Option<JobOutcome>)>, StoreError>;
 
     /// Dead letters in order of id, after `after`.

@@ -21,8 +21,8 @@ pub(crate) trait Backend: Send + Sync + 'static {
     /// A consistent view.
     type Read: Reads;
 
-    /// Runs `operation` in a transaction: committed durably where it returns a value, dropped where it returns an error. The number is
-    /// the time in ms.
+    /// Runs `operation` in a transaction: committed durably where it returns a value, dropped where it returns an
+    /// error. The number is the time in ms.
     fn write<T: Send + 'static>(
         &self,
         operation: impl FnOnce(&mut Self::Write, i64) -> Result<T> + Send + 'static,

@@ -1,5 +1,5 @@
-//! What every store must do: written cases for each guarantee of [`JobStore`], and random operations compared, step by step,
-//! with the state machine on plain maps.
+//! What every store must do: written cases for each guarantee of [`JobStore`], and random operations compared, step by
+//! step, with the state machine on plain maps.
 
 mod cases;
 pub(crate) mod fixture;

@@ -25,7 +25,8 @@ const STUDIES: u8 = 2;
 /// Operations in a sequence, at most.
 const STEPS: usize = 60;
 
-/// One operation. Leases are named by their number in the order in which they were given, so that old tokens come up again and again.
+/// One operation. Leases are named by their number in the order in which they were given, so that old tokens come up
+/// again and again.
 #[derive(Debug, Clone)]
 pub(crate) enum Op {
     Add { study: u8, instance: u8, contents: u8 },
@@ -112,7 +113,8 @@ fn text(answer: impl Debug) -> String {
     format!("{answer:?}")
 }
 
-/// Carries out one operation that concerns the store alone; the answer as text. The model says what the arguments stand for.
+/// Carries out one operation that concerns the store alone; the answer as text. The model says what the arguments stand
+/// for.
 pub(crate) async fn apply(store: &dyn JobStore, op: &Op, model: &Maps, lease: (JobId, FencingToken)) -> String {
     let (job, token) = lease;
     match op {

@@ -1,4 +1,5 @@
-//! The default store: one redb file in the data folder. Each operation is one transaction, synced before it is answered.
+//! The default store: one redb file in the data folder. Each operation is one transaction, synced before it is
+//! answered.
 //!
 //! Records are JSON, so that a file can be looked into. Queue entries and listings are tables of keys that follow from
 //! the records and change in the same transaction.
@@ -51,7 +52,8 @@ struct Slot {
 }
 
 impl EmbeddedStore {
-    /// Opens, or begins, the store in `folder`, which must exist. [`StoreError::InUse`] where another process has it open.
+    /// Opens, or begins, the store in `folder`, which must exist. [`StoreError::InUse`] where another process has it
+    /// open.
     pub fn open(folder: &Path, clock: Arc<dyn Clock>) -> Result<Self> {
         let (file, name) = (folder.join(FILE_NAME), folder.display().to_string());
         let open = move || {

@@ -11,8 +11,8 @@ use super::{Transaction, corrupt};
 use crate::store::record::{DraftRecord, InstanceRecord, JobRecord, Reconciled, RequestRecord, StudyRecord};
 use crate::store::records::{Reads, Records, Result};
 
-/// The counter of fencing tokens.
-const NEXT_TOKEN: &[u8] = b"last_token";
+/// Where the newest fencing token is kept.
+pub(super) const LAST_TOKEN: &[u8] = b"last_token";
 
 /// The entries of a study in the study index.
 fn study_entries(study: &StudyRecord) -> [Vec<u8>; 5] {
@@ -107,9 +107,9 @@ impl Records for Transaction<WriteTransaction> {
     }
 
     fn next_token(&mut self) -> Result<FencingToken> {
-        let last: Option<u64> = tables::get(&self.0, tables::META, NEXT_TOKEN)?;
+        let last: Option<u64> = tables::get(&self.0, tables::META, LAST_TOKEN)?;
         let next = last.unwrap_or(0) + 1;
-        tables::put(&self.0, tables::META, NEXT_TOKEN, &next)?;
+        tables::put(&self.0, tables::META, LAST_TOKEN, &next)?;
         Ok(FencingToken(next))
     }
 

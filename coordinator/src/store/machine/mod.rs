@@ -1,7 +1,7 @@
 //! The state machine of studies and jobs: the specification that every store is held to.
 //!
-//! Each function is one operation of [`super::JobStore`], on records inside one transaction. They read no clock, draw no
-//! random number and know no index. The embedded store runs them in its own transactions; a store that cannot (Redis
+//! Each function is one operation of [`super::JobStore`], on records inside one transaction. They read no clock, draw
+//! no random number and know no index. The embedded store runs them in its own transactions; a store that cannot (Redis
 //! runs scripts) is compared with them, operation by operation, by the conformance suite.
 //!
 //! **Invariant**: a function that returns an error has written nothing.

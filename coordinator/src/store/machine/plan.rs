@@ -62,8 +62,8 @@ pub(super) fn enqueue_merge(records: &mut impl Records, now_ms: i64, study: &mut
     records.put_job(&JobRecord::new(&spec, study.rank, now_ms))
 }
 
-/// The part of [`crate::store::JobStore::reconcile`] that concerns studies: counts their finished jobs again, and enqueues
-/// a merge that is missing. How many merges were.
+/// The part of [`crate::store::JobStore::reconcile`] that concerns studies: counts their finished jobs again, and
+/// enqueues a merge that is missing. How many merges were.
 pub(crate) fn mend_studies(records: &mut impl Records, now_ms: i64) -> Result<u64> {
     let open = StudyQuery {
         states: vec![StudyState::Queued, StudyState::Reading],
