@@ -1,5 +1,6 @@
 """The model, the training-only dense head, and the optimizer."""
 import math
+import os
 
 import torch
 import torch.distributed as dist
@@ -156,6 +157,28 @@ def orthogonal(x):
         a = x @ x.transpose(1, 2)
         x = 3.4445 * x + (2.0315 * (a @ a) - 4.7750 * a) @ x
     return (x.transpose(1, 2) if tall else x).float()
+
+
+def join_processes():
+    """Rank and number of processes; each has a core to itself."""
+    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    if world > 1:
+        dist.init_process_group("gloo")
+    torch.set_num_threads(2 if world == 1 else 1)
+    return rank, world
+
+
+def share_gradients(parameters, spent):
+    """Means over the processes; the time goes along, so that all agree on it."""
+    if not dist.is_initialized():
+        return spent
+    parameters = [p for p in parameters if p.grad is not None]
+    flat = torch.cat([p.grad.reshape(-1) for p in parameters] + [torch.tensor([spent], dtype=torch.float32)])
+    dist.all_reduce(flat)
+    flat /= dist.get_world_size()
+    for parameter, part in zip(parameters, flat[:-1].split([p.numel() for p in parameters])):
+        parameter.grad.copy_(part.view_as(parameter))
+    return float(flat[-1])
 
 
 def rate_at(done, warm):

@@ -1,6 +1,6 @@
 """Stage 1: the vision tower learns to see, with a dense head that is thrown away afterwards.
 
-usage: python vision.py SCRATCH_FOLDER [--steps 4200] [--seconds 1500]
+usage: torchrun --nproc-per-node 2 vision.py SCRATCH_FOLDER [--steps 4200] [--seconds 1500]
 About 20 CPU minutes. Goes on from its last state where it was stopped. The last line says how well the tower sees each
 class: go on to stage 2 only where that is above 0.9.
 """
@@ -15,7 +15,7 @@ import torch
 from transformers import SiglipVisionModel
 
 from data import CLASSES, Split
-from model import GRID, DenseHead, Optimizer, dense_loss, rate_at, start_tower, vision_config
+from model import GRID, DenseHead, Optimizer, dense_loss, join_processes, rate_at, share_gradients, start_tower, vision_config
 
 
 def overlap(a, b):
@@ -52,11 +52,11 @@ def main():
     parser.add_argument("folder")
     parser.add_argument("--steps", type=int, default=4200)
     parser.add_argument("--seconds", type=float, default=float("inf"), help="wall time after which the schedule has ended")
-    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--batch", type=int, default=20)
     a = parser.parse_args()
+    rank, world = join_processes()
     torch.manual_seed(0)
-    torch.set_num_threads(2)
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(rank)
     train, val = Split(a.folder, "train"), Split(a.folder, "val")
     model, head = SiglipVisionModel(vision_config()), DenseHead(192)
     start_tower(model.vision_model if hasattr(model, "vision_model") else model)
@@ -66,21 +66,25 @@ def main():
         state = torch.load(path)
         model.load_state_dict(state["model"]), head.load_state_dict(state["head"]), optimizer.load(state["optimizer"])
         step, spent = state["step"], state["spent"]
-        rng = np.random.default_rng(step)
-    print(len(train), "pictures to learn from,", len(val), "to check; from step", step, flush=True)
-    batches = queue.Queue(4)
+        rng = np.random.default_rng(step * world + rank)
+    if rank == 0:
+        print(len(train), "pictures to learn from,", len(val), "to check; from step", step, flush=True)
+    # Each process draws its own share of every batch.
+    batches, share = queue.Queue(4), a.batch // world
 
     def feed():
         while True:
             order = rng.permutation(len(train))
-            for first in range(0, min(len(order) - a.batch, 400 * a.batch), a.batch):
-                batches.put(train.batch(order[first : first + a.batch], GRID))
+            for first in range(0, min(len(order) - share, 400 * share), share):
+                batches.put(train.batch(order[first : first + share], GRID))
             train.refresh()
 
     threading.Thread(target=feed, daemon=True).start()
     forward = lambda values: head(model(pixel_values=values).last_hidden_state)
 
     def save():
+        if rank > 0:
+            return
         torch.save({"model": model.state_dict(), "head": head.state_dict(), "optimizer": optimizer.state(), "step": step,
                     "spent": spent}, path + ".partial")
         os.replace(path + ".partial", path)
@@ -93,17 +97,19 @@ def main():
         losses = dense_loss(seen, box, masks, boxes)
         optimizer.zero()
         (losses[0] + 0.7 * losses[1] + 0.5 * losses[2]).backward()
+        spent = share_gradients(optimizer.parameters, spent + time.time() - since)
+        since = time.time()
         optimizer.step(rate_at(max(step / a.steps, spent / a.seconds), (step + 1) / 150))
         step += 1
-        spent += time.time() - since
-        since = time.time()
         sums += [loss.item() for loss in losses]
-        if step % 100 == 0:
+        if rank == 0 and step % 100 == 0:
             print(f"step {step} {spent:.0f} s cpu {time.process_time():.0f} s of {len(train)} mask {sums[0]/100:.3f} "
                   f"box {sums[1]/100:.3f} presence {sums[2]/100:.3f}", flush=True)
+        if step % 100 == 0:
             sums[:] = 0
-        if step % 700 == 0 or step == a.steps or spent >= a.seconds:
+        if step % 300 == 0:
             save()
+        if rank == 0 and (step % 1500 == 0 or step == a.steps or spent >= a.seconds):
             model.eval()
             evaluate(forward, val)
             model.train()

@@ -11,13 +11,12 @@ import time
 
 import numpy as np
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from tokenizers import Tokenizer
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from data import Split
-from model import GRID, IMAGE_TOKENS, DenseHead, Optimizer, build, dense_loss, rate_at
+from model import GRID, IMAGE_TOKENS, DenseHead, Optimizer, build, dense_loss, join_processes, rate_at, share_gradients
 from tokenizer import PROMPTS
 
 IMAGE_TOKEN, END_OF_TURN = 8, 5
@@ -116,31 +115,16 @@ def batches(rng, train, texts, size):
         train.refresh()
 
 
-def share_gradients(parameters, spent):
-    """Means over the processes; the time goes along, so that all agree on it."""
-    if not dist.is_initialized():
-        return spent
-    parameters = [p for p in parameters if p.grad is not None]
-    flat = torch.cat([p.grad.reshape(-1) for p in parameters] + [torch.tensor([spent], dtype=torch.float32)])
-    dist.all_reduce(flat)
-    flat /= dist.get_world_size()
-    for parameter, part in zip(parameters, flat[:-1].split([p.numel() for p in parameters])):
-        parameter.grad.copy_(part.view_as(parameter))
-    return float(flat[-1])
-
-
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("folder")
     parser.add_argument("--steps", type=int, default=2600)
     parser.add_argument("--seconds", type=float, default=float("inf"), help="wall time after which the schedule has ended")
     parser.add_argument("--batch", type=int, default=20)
+    parser.add_argument("--warm", help="state of an earlier run to begin from, with a schedule of its own")
     a = parser.parse_args()
-    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-    if world > 1:
-        dist.init_process_group("gloo")
+    rank, world = join_processes()
     torch.manual_seed(1)
-    torch.set_num_threads(2 if world == 1 else 1)
     texts, train = Texts(a.folder), Split(a.folder, "train")
     model, head = build(texts.tokenizer.get_vocab_size()), DenseHead(192)
     stage1 = torch.load(os.path.join(a.folder, "vision.pt"))
@@ -149,19 +133,21 @@ def main():
     tower = model.model.vision_tower
     language = [(n, p) for n, p in model.named_parameters() if not n.startswith("model.vision_tower")]
     seeing = list(tower.named_parameters()) + list(head.named_parameters())
-    optimizer = Optimizer([(language, 3e-3, 1.5e-3), (seeing, 1e-3, 5e-4)])
+    optimizer = Optimizer([(language, 3e-3, 1.5e-3), (seeing, 1.5e-3, 7e-4)])
     path, step, spent = os.path.join(a.folder, "vlm.pt"), 0, 0.0
     if os.path.exists(path):
         state = torch.load(path)
         model.load_state_dict(state["model"]), head.load_state_dict(state["head"]), optimizer.load(state["optimizer"])
         step, spent = state["step"], state["spent"]
-    order = batches(np.random.default_rng(1 + step), train, texts, a.batch)
+    elif a.warm:
+        state = torch.load(a.warm)
+        model.load_state_dict(state["model"]), head.load_state_dict(state["head"]), optimizer.load(state["optimizer"])
+    order = batches(np.random.default_rng(1 + step * world + rank), train, texts, a.batch // world)
     ready = queue.Queue(4)
 
     def feed():
         for indices in order:
-            mine = indices[rank::world]
-            ready.put((train.batch(mine, GRID), texts.batch([train.rows[i] for i in mine])))
+            ready.put((train.batch(indices, GRID), texts.batch([train.rows[i] for i in indices])))
 
     threading.Thread(target=feed, daemon=True).start()
     if rank == 0:
@@ -181,7 +167,7 @@ def main():
             seen, box = head(states)
             dense = dense_loss(seen, box, masks, boxes)
             # The tower is left alone until the language model has found its feet.
-            loss, decisions = loss_of(model, batch, project(model, states)(detach=step < 200))
+            loss, decisions = loss_of(model, batch, project(model, states)(detach=step < 200 and not a.warm))
         optimizer.zero()
         (1.5 * loss + dense[0] + 0.7 * dense[1] + 0.5 * dense[2]).backward()
         spent = share_gradients(optimizer.parameters, spent + time.time() - since)
