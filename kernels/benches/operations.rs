@@ -1,5 +1,4 @@
-//! How fast the CPU backend's operations are: `cargo bench -p prelim-kernels`. Prints the best of several runs, which is
-//! what a quiet machine does; the load of the machine is printed first.
+//! How fast the CPU backend's operations are: `cargo bench -p prelim-kernels`. The load of the machine comes first.
 #![allow(clippy::print_stdout, reason = "a benchmark prints a table")]
 
 use std::time::{Duration, Instant};
@@ -10,26 +9,31 @@ use prelim_kernels::{AttendPatches, Backend, Cpu, Dtype, Linear, Storage, Then, 
 /// At least this long and three times.
 const LEAST: Duration = Duration::from_millis(500);
 
-fn best_s(mut run: impl FnMut()) -> f64 {
-    run();
-    let began = Instant::now();
-    let mut best = f64::INFINITY;
-    let mut runs = 0;
-    while began.elapsed() < LEAST || runs < 3 {
-        let (start, on_processor) = (Instant::now(), on_processor_s());
+/// The best of several runs on many threads; on one thread the mean of its time on the processor, which other work that
+/// takes turns with it does not lengthen.
+fn seconds(cpu: &Cpu, mut run: impl FnMut() + Send) -> f64 {
+    cpu.enter(|| {
         run();
-        let wall = start.elapsed().as_secs_f64();
-        let alone = std::env::var_os("ON_PROCESSOR").is_some();
-        best = best.min(if alone { on_processor_s() - on_processor } else { wall });
-        runs += 1;
-    }
-    best
+        let (began, on_processor) = (Instant::now(), on_processor_s());
+        let mut best = f64::INFINITY;
+        let mut runs = 0;
+        while began.elapsed() < LEAST || runs < 3 {
+            let start = Instant::now();
+            run();
+            best = best.min(start.elapsed().as_secs_f64());
+            runs += 1;
+        }
+        match (cpu.threads(), on_processor, on_processor_s()) {
+            (1, Some(before), Some(after)) => (after - before) / f64::from(runs),
+            _ => best,
+        }
+    })
 }
 
-/// Seconds that this thread has run: what one thread costs when other work takes turns with it (`ON_PROCESSOR=1`).
-fn on_processor_s() -> f64 {
-    let times = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    times.split(' ').next().and_then(|ns| ns.parse::<f64>().ok()).map_or(0.0, |ns| ns / 1e9)
+/// How long this thread has run, where the system says so.
+fn on_processor_s() -> Option<f64> {
+    let times = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    times.split(' ').next()?.parse::<f64>().ok().map(|ns| ns / 1e9)
 }
 
 /// Seconds of a product `[rows, inputs] · [outputs, inputs]ᵀ`.
@@ -38,20 +42,17 @@ fn linear_s(cpu: &Cpu, (rows, inputs, outputs): (usize, usize, usize), storage: 
     let weight = cpu.matrix(&[WeightView::new(&bytes, Dtype::F32, outputs, inputs)], storage).expect("memory");
     let x = cpu.upload(&vec![0.5; rows * inputs]).expect("memory");
     let mut out = cpu.buffer(rows * outputs);
-    let mut run = || {
+    seconds(cpu, || {
         cpu.linear(Linear { x: &x, rows, weight: &weight, bias: None, then: Then::Store, out: &mut out });
-    };
-    cpu.enter(|| best_s(&mut run))
+    })
 }
 
 fn patches_s(cpu: &Cpu, (images, patches, heads, head_dim): (usize, usize, usize, usize)) -> f64 {
     let qkv = cpu.upload(&vec![0.1; images * patches * 3 * heads * head_dim]).expect("memory");
     let mut out = cpu.buffer(images * patches * heads * head_dim);
     let scale = 0.1;
-    cpu.enter(|| {
-        best_s(|| {
-            cpu.attend_patches(AttendPatches { qkv: &qkv, images, patches, heads, head_dim, scale, out: &mut out });
-        })
+    seconds(cpu, || {
+        cpu.attend_patches(AttendPatches { qkv: &qkv, images, patches, heads, head_dim, scale, out: &mut out });
     })
 }
 

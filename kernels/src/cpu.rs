@@ -78,6 +78,11 @@ impl Cpu {
         Ok(Self { set, threads, pool })
     }
 
+    /// How many threads it computes with.
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
     fn work(&self) -> Work {
         // Outside the pool, tasks would land in rayon's own: one thread then, and the same bits.
         match &self.pool {

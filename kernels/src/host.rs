@@ -75,3 +75,48 @@ impl HostSpan {
         (self.blocks[position / block_tokens] as usize, position % block_tokens)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Ten tokens from position 5 on, with an image at 7..12.
+    #[allow(clippy::single_range_in_vec_init, reason = "one image is a list of one range")]
+    fn span() -> HostSpan {
+        let span = Span { start: 5, tokens: 10, blocks: &[3], images: vec![7..12] };
+        HostPlan::new(&[span], 16).spans.remove(0)
+    }
+
+    #[test]
+    fn a_token_sees_what_came_before_and_the_whole_of_its_image() {
+        let table = [
+            // (new token, window, positions it sees)
+            (0, None, 0..6),
+            (2, None, 0..12),
+            (6, None, 0..12),
+            (7, None, 0..13),
+            (0, Some(4), 2..6),
+            // The window cuts an image's tokens off on the left, and never on the right: windows and images are joined by AND.
+            (2, Some(1), 7..12),
+            (6, Some(3), 9..12),
+            (9, Some(1), 14..15),
+            (9, Some(100), 0..15),
+        ];
+        for (token, window, wanted) in table {
+            assert_eq!(span().visible(token, window), wanted, "token {token}, window {window:?}");
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "image 7..12 is cut by a chunk")]
+    #[allow(clippy::single_range_in_vec_init, reason = "one image is a list of one range")]
+    fn a_chunk_that_cuts_an_image_is_refused() {
+        HostPlan::new(&[Span { start: 5, tokens: 4, blocks: &[3], images: vec![7..12] }], 16);
+    }
+
+    #[test]
+    #[should_panic(expected = "block table too short for 33 positions")]
+    fn a_block_table_that_is_too_short_is_refused() {
+        HostPlan::new(&[Span { start: 30, tokens: 3, blocks: &[0, 1], images: vec![] }], 16);
+    }
+}

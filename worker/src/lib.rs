@@ -8,7 +8,6 @@
 //! - [`pictures`]: decode, render, [`preprocess`]: an instance's bytes to the numbers a vision tower takes
 //! - [`profile`]: what a model wants to be asked, and what it may answer; [`prompt`]: its words and pictures to tokens
 //! - [`engine`]: requests in time: batches, cache, grammar, sampling
-//! - [`logits`]: a porter's tool: one prompt through the model, tensor by tensor
 //! - [`model`]: tensors only: a checkpoint, pictures and tokens to logits; `backend`: the device of this build
 //! - [`findings`]: an answer to findings, with confidence
 //!

@@ -4,6 +4,7 @@
 //! 1e-5 (of the largest value of the tensor where that is more than 1), masks and greedy tokens equal.
 #![allow(clippy::print_stdout, reason = "deviations are shown beside what is asserted")]
 
+mod batching;
 mod compare;
 mod golden;
 mod mutant;

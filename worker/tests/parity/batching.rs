@@ -1,0 +1,124 @@
+//! A sequence gets the same bits alone and in company, whole and in chunks, with bf16 weights and with the same weights
+//! as f32.
+
+use std::path::Path;
+
+use prelim_kernels::{Backend, Cpu};
+use prelim_worker::model::{Batch, Chunk, KvCache, Model, PlacedImage, Want, WeightType};
+
+use crate::golden::{Golden, fixture, image_starts};
+
+const BLOCK_TOKENS: usize = 16;
+/// More than any prompt here needs.
+const BLOCKS_EACH: usize = 12;
+
+/// A prompt that is being read.
+struct Reading<B: Backend> {
+    tokens: Vec<u32>,
+    images: Vec<(usize, prelim_worker::model::ImageFeatures<B>)>,
+    blocks: Vec<u32>,
+    done: usize,
+    logits: Vec<f32>,
+}
+
+impl<B: Backend> Reading<B> {
+    fn new(model: &Model<B>, case: &str, number: usize) -> Self {
+        let golden = Golden::read(case);
+        let starts = image_starts(&golden.tokens, model.config().image_token);
+        let images = match golden.tensors.get("pixel_values") {
+            Some(pixels) => model.encode_images(pixels, starts.len()),
+            None => Vec::new(),
+        };
+        let blocks = (0..BLOCKS_EACH).map(|block| (block * 4 + number) as u32).collect();
+        let images = starts.into_iter().zip(images).collect();
+        Self { tokens: golden.tokens, images, blocks, done: 0, logits: Vec::new() }
+    }
+
+    /// The end of a chunk of about `step` tokens that cuts no image.
+    fn chunk_end(&self, image_tokens: usize, step: usize) -> usize {
+        let end = (self.done + step).min(self.tokens.len());
+        let cut = self.images.iter().find(|(at, _)| *at < end && end < at + image_tokens);
+        cut.map_or(end, |(at, _)| at + image_tokens)
+    }
+}
+
+/// Reads all prompts side by side, `step` tokens at a time each, and returns the logits of every position.
+fn read<B: Backend>(model: &Model<B>, kv: &mut KvCache<B>, mut prompts: Vec<Reading<B>>, step: usize) -> Vec<Vec<f32>> {
+    let image_tokens = model.config().tokens_per_image;
+    while prompts.iter().any(|prompt| prompt.done < prompt.tokens.len()) {
+        let active = |prompt: &&Reading<B>| prompt.done < prompt.tokens.len();
+        let ends: Vec<usize> = prompts.iter().map(|prompt| prompt.chunk_end(image_tokens, step)).collect();
+        let chunks = prompts.iter().zip(&ends).filter(|(prompt, _)| active(prompt)).map(|(prompt, end)| {
+            let range = prompt.done..*end;
+            let images = prompt.images.iter().filter(|(at, _)| range.contains(at));
+            Chunk {
+                start: prompt.done,
+                tokens: &prompt.tokens[range.clone()],
+                images: images.map(|(at, features)| PlacedImage { at: *at, features: features.clone() }).collect(),
+                blocks: &prompt.blocks,
+                logits: Want::All,
+            }
+        });
+        let logits = model.forward(kv, &Batch { chunks: chunks.collect() });
+        let mut row = 0;
+        for (prompt, end) in prompts.iter_mut().zip(ends) {
+            while prompt.done < end {
+                prompt.logits.extend_from_slice(logits.row(row));
+                prompt.done += 1;
+                row += 1;
+            }
+        }
+    }
+    prompts.into_iter().map(|prompt| prompt.logits).collect()
+}
+
+fn bits(values: &[Vec<f32>]) -> Vec<Vec<u32>> {
+    values.iter().map(|row| row.iter().map(|value| value.to_bits()).collect()).collect()
+}
+
+#[test]
+fn a_sequence_has_the_same_bits_alone_and_in_company() {
+    let cases = ["one_image_f32", "two_images_f32", "text_only_f32", "pan_scan_f32"];
+    for weights in [WeightType::F32, WeightType::Bf16] {
+        let load = |threads| Model::load(&fixture(), Cpu::with_threads(threads).unwrap(), weights).unwrap();
+        let alone = load(1);
+        let mut kv = alone.new_kv_cache(4 * BLOCKS_EACH, BLOCK_TOKENS).unwrap();
+        let wanted: Vec<Vec<f32>> = cases
+            .iter()
+            .map(|case| read(&alone, &mut kv, vec![Reading::new(&alone, case, 0)], usize::MAX / 2).remove(0))
+            .collect();
+        let together = load(2);
+        let mut kv = together.new_kv_cache(4 * BLOCKS_EACH, BLOCK_TOKENS).unwrap();
+        for step in [1, 5, 17, 64, 1000] {
+            let prompts = cases.iter().enumerate().map(|(i, case)| Reading::new(&together, case, i)).collect();
+            let found = read(&together, &mut kv, prompts, step);
+            assert!(bits(&found) == bits(&wanted), "{weights:?} weights, {step} tokens at a time");
+        }
+    }
+}
+
+#[test]
+fn bf16_weights_are_exact_for_a_bf16_checkpoint() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("demo-model/checkpoint");
+    let logits = |weights| {
+        let model = Model::load(&folder, Cpu::with_threads(2).unwrap(), weights).unwrap();
+        let config = model.config();
+        let size = config.vision.image_size;
+        let pixels: Vec<f32> = (0..3 * size * size).map(|i| (i % 199) as f32 / 99.0 - 1.0).collect();
+        let features = model.encode_images(&pixels, 1).remove(0);
+        let mut tokens: Vec<u32> = vec![2, 4];
+        tokens.extend(vec![config.image_token; config.tokens_per_image]);
+        tokens.extend([30, 31, 32]);
+        let mut kv = model.new_kv_cache(8, BLOCK_TOKENS).unwrap();
+        let chunk = Chunk {
+            start: 0,
+            tokens: &tokens,
+            images: vec![PlacedImage { at: 2, features }],
+            blocks: &[0, 1, 2, 3, 4, 5, 6, 7],
+            logits: Want::Last,
+        };
+        let logits = model.forward(&mut kv, &Batch { chunks: vec![chunk] });
+        logits.row(0).iter().map(|value| value.to_bits()).collect::<Vec<u32>>()
+    };
+    assert!(logits(WeightType::AsStored) == logits(WeightType::F32));
+}
