@@ -117,7 +117,11 @@ fn main() {
         let backend = Cpu::with_threads(threads).expect("threads");
         let start = Instant::now();
         let model = Model::load(&folder, backend, weights).unwrap_or_else(|error| panic!("{error}"));
-        println!("{} with {weights:?} weights, loaded in {:.3} s", model.backend().name(), start.elapsed().as_secs_f64());
+        println!(
+            "{} with {weights:?} weights, loaded in {:.3} s",
+            model.backend().name(),
+            start.elapsed().as_secs_f64()
+        );
         println!("  batch   image encode ms   prefill ms   prefill tok/s   generation tok/s");
         for sequences in [1, 8] {
             let pixels = pixels(&model, sequences);
