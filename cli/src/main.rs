@@ -5,6 +5,7 @@
 //! - [`client`]: connecting to a coordinator, and its errors in plain words
 //! - [`stack`]: a coordinator and a worker in this process, for `up`, `demo`, `eval` and `bench`
 //! - [`drafts`]: drafts as a client fetches them
+//! - [`machine`]: what this machine is, and the memory in use
 //! - [`progress`], [`table`]: what people see on a terminal
 //! - [`phantom`]: studies made by formulae, with their truth
 //! - [`score`]: drafts against truth
@@ -15,6 +16,7 @@
 mod client;
 mod commands;
 mod drafts;
+mod machine;
 mod phantom;
 mod progress;
 mod score;

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::cost::JobCost;
 use crate::finding::Finding;
 use crate::ids::{Digest, FencingToken, JobId, Uid};
 use crate::image::{ImageKind, Plane};
@@ -112,27 +113,4 @@ pub struct JobOutcome {
     pub model: ModelProvenance,
     /// What it cost.
     pub cost: JobCost,
-}
-
-/// What a job cost, for progress and benchmarks. It has no part in the draft.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-pub struct JobCost {
-    /// Tokens read: text and image tokens of all prompts.
-    pub prompt_tokens: u64,
-    /// Tokens generated, forced ones included.
-    pub generated_tokens: u64,
-    /// Of them, tokens that the grammar forced and the model did not choose.
-    pub forced_tokens: u64,
-    /// Time to fetch the bytes, in ms.
-    pub fetch_ms: f64,
-    /// Time to decode the pixels, in ms.
-    pub decode_ms: f64,
-    /// Time to window, resize and normalise, in ms.
-    pub preprocess_ms: f64,
-    /// Time in the vision tower and projector, in ms.
-    pub vision_ms: f64,
-    /// Time to read the prompts, in ms.
-    pub prefill_ms: f64,
-    /// Time to generate, in ms.
-    pub generate_ms: f64,
 }

@@ -5,6 +5,7 @@
 //! - [`study`]: a study as received: series, instances, state, what was not read and why
 //! - [`image`]: the attributes of an image that decide how it is read (geometry, photometry, view)
 //! - [`job`]: a part of a study that one worker reads in one go, and what came of it
+//! - [`cost`]: what reading costs
 //! - [`finding`]: one observation: code, side, site, size, confidence and where it was seen
 //! - [`vocabulary`]: the coded concepts that findings are made of
 //! - [`report`]: a draft report with its provenance
@@ -15,6 +16,7 @@
 //! **Invariant**: a value of a domain type is valid; checks happen in `TryFrom` and constructors.
 
 pub mod convert;
+pub mod cost;
 pub mod finding;
 pub mod ids;
 pub mod image;

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::cost::StudyCost;
 use crate::ids::{Digest, Uid};
 use crate::image::{ImageAttributes, ImageKind};
 
@@ -199,4 +200,6 @@ pub struct Study {
     pub jobs_total: u32,
     /// Jobs done or dead.
     pub jobs_finished: u32,
+    /// What it cost so far.
+    pub cost: StudyCost,
 }

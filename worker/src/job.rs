@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures::future::join_all;
+use prelim_proto::cost::JobCost;
 use prelim_proto::ids::Digest;
 use prelim_proto::image::ImageKind;
-use prelim_proto::job::{ImageRef, ImageRole, JobCost, JobKind, JobOutcome, JobSpec};
+use prelim_proto::job::{ImageRef, ImageRole, JobKind, JobOutcome, JobSpec};
 use prelim_proto::study::{Unread, UnreadReason};
 
 use crate::coordinator::CallError;

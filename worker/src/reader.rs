@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use prelim_imaging::sandbox::DecoderCommand;
+use prelim_proto::cost::JobCost;
 use prelim_proto::ids::Digest;
 use prelim_proto::image::ImageKind;
-use prelim_proto::job::{JobCost, JobKind, JobOutcome, JobSpec};
+use prelim_proto::job::{JobKind, JobOutcome, JobSpec};
 use prelim_proto::report::ModelProvenance;
 use sha2::{Digest as _, Sha256};
 

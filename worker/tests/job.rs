@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 use prelim_imaging::sandbox::DecoderCommand;
+use prelim_proto::cost::JobCost;
 use prelim_proto::ids::{Digest, JobId, Uid};
 use prelim_proto::image::ImageKind;
-use prelim_proto::job::{ImageRef, ImageRole, JobCost, JobKind, JobOutcome, JobSpec};
+use prelim_proto::job::{ImageRef, ImageRole, JobKind, JobOutcome, JobSpec};
 use prelim_proto::study::{Priority, UnreadReason};
 use prelim_worker::WorkerLimits;
 use prelim_worker::coordinator::CallError;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use serde::Serialize;
 
+use crate::machine;
 use crate::stack;
 use crate::table;
 
@@ -79,15 +80,14 @@ impl Doctor {
 
 /// The processor, and what the kernels can use of it.
 fn cpu() -> Check {
-    let name = field("/proc/cpuinfo", "model name").unwrap_or_else(|| std::env::consts::ARCH.to_owned());
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let processor = machine::processor();
     let features = cpu_features();
     let (health, listed) = if features.is_empty() {
         (Health::Note, "none that the kernels know: slow".to_owned())
     } else {
         (Health::Good, features.join(" "))
     };
-    Check::new("CPU", health, format!("{name}, {cores} cores; vector features: {listed}"))
+    Check::new("CPU", health, format!("{processor}; vector features: {listed}"))
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -113,12 +113,7 @@ fn cpu_features() -> Vec<&'static str> {
 
 /// Memory in all, and free.
 fn memory() -> Check {
-    let gib = |name| {
-        let text = field("/proc/meminfo", name)?;
-        let kib: f64 = text.split_whitespace().next()?.parse().ok()?;
-        Some(kib / f64::from(1 << 20))
-    };
-    match (gib("MemTotal"), gib("MemAvailable")) {
+    match (machine::memory_gib("MemTotal"), machine::memory_gib("MemAvailable")) {
         (Some(total), Some(free)) => Check::new("Memory", Health::Good, format!("{total:.1} GiB, {free:.1} GiB free")),
         _ => Check::new("Memory", Health::Note, "the system does not say"),
     }
@@ -177,11 +172,4 @@ fn store(data: &Path) -> Check {
         }
         Err(error) => Check::new("Store", Health::Note, format!("{place}; free space unknown: {error}")),
     }
-}
-
-/// The value of the first line `name : value` of a file of the system's.
-fn field(path: &str, name: &str) -> Option<String> {
-    let text = std::fs::read_to_string(path).ok()?;
-    let line = text.lines().find(|line| line.starts_with(name))?;
-    Some(line.split_once(':')?.1.trim().to_owned())
 }

@@ -1,5 +1,6 @@
 //! The commands.
 
+mod bench;
 mod decoder;
 mod demo;
 mod doctor;
@@ -57,6 +58,8 @@ pub(crate) enum Command {
     Phantom(phantom::Phantom),
     /// Read studies whose truth is known, and score the drafts.
     Eval(eval::Eval),
+    /// Measure studies a minute, and where the time goes.
+    Bench(bench::Bench),
     /// Write the tensors of one prompt, to be held against another implementation.
     Logits(logits::Logits),
     /// Say what this machine has, and what stands in the way.
@@ -73,6 +76,7 @@ impl Command {
     /// Does it.
     pub(crate) fn run(self) -> anyhow::Result<()> {
         match self {
+            Self::Bench(command) => block_on(command.run()),
             Self::Demo(command) => block_on(command.run()),
             Self::Up(command) => block_on(command.run()),
             Self::Coordinator(command) => block_on(command.run()),

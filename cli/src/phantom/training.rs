@@ -153,21 +153,25 @@ fn label(finding: &Value, place: &Value) -> Value {
     })
 }
 
-/// Slices to learn from: evenly among those that show findings clearly and those that show none.
+/// Slices to learn from: as many of each finding among those that show all theirs clearly, and some that show none.
 fn choose<'a>(truth: &Value, instances: &[&'a str], count: usize) -> Vec<&'a str> {
-    let (mut clear, mut empty) = (Vec::new(), Vec::new());
+    let (mut clear, mut empty) = (BTreeMap::<String, Vec<&str>>::new(), Vec::new());
     for &instance in instances {
         let mut on = on_instance(truth, instance).peekable();
         if on.peek().is_none() {
             empty.push(instance);
         } else if on.all(|(finding, place)| is_clear(finding, place)) {
-            clear.push(instance);
+            for (finding, _) in on_instance(truth, instance) {
+                clear.entry(finding["finding"].to_string()).or_default().push(instance);
+            }
         }
     }
     let wanted = (count as f64 * WITH_FINDINGS).round() as usize;
-    let with = wanted.min(clear.len());
-    let mut chosen = spread(&clear, with);
-    chosen.extend(spread(&empty, (count - with).min(empty.len())));
+    let each = wanted.div_ceil(clear.len().max(1));
+    let mut chosen: Vec<&str> = clear.values().flat_map(|slices| spread(slices, each.min(slices.len()))).collect();
+    chosen.sort_unstable();
+    chosen.dedup();
+    chosen.extend(spread(&empty, count.saturating_sub(chosen.len()).min(empty.len())));
     chosen
 }
 

@@ -95,8 +95,8 @@ fn progress(records: &[StudyRecord]) -> Progress {
         sum.studies_settled += u32::from(record.state.is_settled());
         sum.jobs_total += record.jobs_total;
         sum.jobs_finished += record.jobs_finished;
-        sum.prompt_tokens += record.tokens.prompt;
-        sum.generated_tokens += record.tokens.generated;
+        sum.prompt_tokens += record.cost.jobs.prompt_tokens;
+        sum.generated_tokens += record.cost.jobs.generated_tokens;
     }
     sum
 }

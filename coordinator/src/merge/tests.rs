@@ -1,9 +1,10 @@
 //! Tables of readings and the drafts that they come to.
 
+use prelim_proto::cost::{JobCost, StudyCost};
 use prelim_proto::finding::{Evidence, ImageBox, Laterality, Severity};
 use prelim_proto::ids::{Digest, JobId, Uid};
 use prelim_proto::image::{ImageAttributes, Plane};
-use prelim_proto::job::{ImageRef, ImageRole, JobCost};
+use prelim_proto::job::{ImageRef, ImageRole};
 use prelim_proto::report::Urgency;
 use prelim_proto::study::{Instance, Priority, Series, StudyAttributes, StudyState, UnreadReason};
 use prelim_proto::vocabulary::FindingCode::{self, *};
@@ -51,6 +52,7 @@ fn study() -> Study {
         partition_notes: Vec::new(),
         jobs_total: 2,
         jobs_finished: 2,
+        cost: StudyCost::default(),
     }
 }
 

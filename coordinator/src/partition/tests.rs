@@ -1,5 +1,6 @@
 //! Tables of studies and what becomes of them.
 
+use prelim_proto::cost::StudyCost;
 use prelim_proto::ids::{Digest, Uid};
 use prelim_proto::image::Plane;
 use prelim_proto::study::{Priority, StudyAttributes, StudyState};
@@ -45,6 +46,7 @@ fn study(series: Vec<Series>) -> Study {
         partition_notes: Vec::new(),
         jobs_total: 0,
         jobs_finished: 0,
+        cost: StudyCost::default(),
     }
 }
 

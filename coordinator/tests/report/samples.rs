@@ -2,6 +2,7 @@
 
 use prelim_coordinator::report::{self, Format, KeyImage, ReportInputs};
 use prelim_proto::UNSIGNED_DRAFT_STATEMENT;
+use prelim_proto::cost::StudyCost;
 use prelim_proto::finding::{Evidence, Finding, ImageBox, Laterality, Presence, Severity, Zone};
 use prelim_proto::ids::{Digest, Uid};
 use prelim_proto::image::{ImageAttributes, ImageKind};
@@ -244,6 +245,7 @@ fn study(uid: &str, patient: &str) -> Study {
         partition_notes: Vec::new(),
         jobs_total: 1,
         jobs_finished: 1,
+        cost: StudyCost::default(),
     }
 }
 

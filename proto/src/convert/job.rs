@@ -4,7 +4,7 @@ use super::study::priority;
 use super::{ConvertError, all, bad, each, enums, finding, known, required};
 use crate::ids::{Digest, FencingToken, JobId, Uid};
 use crate::image::{ImageKind, Plane};
-use crate::job::{ImageRef, ImageRole, JobCost, JobKind, JobOutcome, JobSpec, Lease};
+use crate::job::{ImageRef, ImageRole, JobKind, JobOutcome, JobSpec, Lease};
 use crate::v1;
 
 enums!("role", ImageRole, v1::ImageRole, { Read, Context });
@@ -133,38 +133,6 @@ impl TryFrom<v1::Lease> for Lease {
             attempt: l.attempt,
             ttl_ms: l.ttl_ms,
         })
-    }
-}
-
-impl From<JobCost> for v1::JobCost {
-    fn from(c: JobCost) -> Self {
-        Self {
-            prompt_tokens: c.prompt_tokens,
-            generated_tokens: c.generated_tokens,
-            forced_tokens: c.forced_tokens,
-            fetch_ms: c.fetch_ms,
-            decode_ms: c.decode_ms,
-            preprocess_ms: c.preprocess_ms,
-            vision_ms: c.vision_ms,
-            prefill_ms: c.prefill_ms,
-            generate_ms: c.generate_ms,
-        }
-    }
-}
-
-impl From<v1::JobCost> for JobCost {
-    fn from(c: v1::JobCost) -> Self {
-        Self {
-            prompt_tokens: c.prompt_tokens,
-            generated_tokens: c.generated_tokens,
-            forced_tokens: c.forced_tokens,
-            fetch_ms: c.fetch_ms,
-            decode_ms: c.decode_ms,
-            preprocess_ms: c.preprocess_ms,
-            vision_ms: c.vision_ms,
-            prefill_ms: c.prefill_ms,
-            generate_ms: c.generate_ms,
-        }
     }
 }
 

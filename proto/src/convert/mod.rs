@@ -2,6 +2,7 @@
 //!
 //! What comes over the wire is not trusted: every conversion into the domain is a `TryFrom` that names the field.
 
+mod cost;
 mod finding;
 mod job;
 mod study;

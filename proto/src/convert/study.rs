@@ -121,6 +121,7 @@ impl From<Study> for v1::Study {
             partition_notes: s.partition_notes,
             jobs_total: s.jobs_total,
             jobs_finished: s.jobs_finished,
+            cost: Some(s.cost.into()),
             modalities,
         }
     }

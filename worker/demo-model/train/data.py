@@ -17,8 +17,10 @@ INDEX = {name: at for at, name in enumerate(CLASSES)}
 SEEDS = {"train": 101, "val": 202, "test": 303}
 # (split, modality, studies, studies in a chunk)
 PLAN = [("val", "dx", 500, 500), ("val", "ct", 50, 50), ("test", "dx", 600, 600), ("test", "ct", 60, 60)]
-PLAN += [("train", "dx", 18000, 750), ("train", "ct", 1200, 50)]
+PLAN += [("train", "dx", 18000, 750), ("train", "ct", 2400, 50)]
 SLICES = 12
+# How often a slice is learnt from, by the rarest thing that it shows.
+RARE = {"ct": {"nodule": 4.0, "mass": 2.0, "normal": 0.7}}
 CHECKPOINT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "checkpoint")
 
 
@@ -94,20 +96,60 @@ class Split:
     def __len__(self):
         return len(self.rows)
 
-    def batch(self, indices, grid):
-        """Pixel values [n, 3, s, s], masks [n, 9, grid, grid] and boxes [n, 9, 4] of some pictures."""
-        values = torch.stack([self.pictures[i].expand(3, -1, -1) for i in indices]).float().sub_(127.5).div_(127.5)
+    def draw(self, rng, count):
+        """Indices for learning, what is rare among slices more often."""
+        weights = np.array([RARE.get(row["kind"], {}).get("normal", 1.0) if not row["findings"] else
+                            max(RARE.get(row["kind"], {}).get(f["finding"], 1.0) for f in row["findings"])
+                            for row in self.rows])
+        return rng.choice(len(weights), count, p=weights / weights.sum())
+
+    def view(self, index, rng=None):
+        """Picture, findings and masks [24, 24] by class; with `rng`, a slice is mirrored and moved."""
+        picture, row = self.pictures[index], self.rows[index]
+        findings, masks = row["findings"], {}
+        for at, digits in row["masks"].items():
+            digits = np.frombuffer(digits.encode(), np.uint8)
+            masks[at] = (np.where(digits >= 97, digits - 87, digits - 48) / np.float32(15)).reshape(24, 24)
+        if rng is None or row["kind"] != "ct":
+            return picture, findings, masks
+        if rng.random() < 0.5:
+            picture, masks = picture.flip(2), {at: mask[:, ::-1] for at, mask in masks.items()}
+            other = {"left": "right", "right": "left"}
+            findings = [f | {"side": other.get(f["side"], f["side"]), "box": [f["box"][0], 1 - f["box"][3], f["box"][2], 1 - f["box"][1]]}
+                        for f in findings]
+        # By whole cells of the masks; beyond the edge of a slice is air.
+        down, right = (int(x) for x in rng.integers(-2, 3, 2))
+        moved = [[edge + (down, right)[k % 2] / 24 for k, edge in enumerate(f["box"])] for f in findings]
+        if all(0 <= edge <= 1 for box in moved for edge in box):
+            step = picture.shape[1] // 24
+            picture = shifted(picture, (down * step, right * step))
+            masks = {at: shifted(torch.from_numpy(np.ascontiguousarray(mask))[None], (down, right))[0].numpy() for at, mask in masks.items()}
+            findings = [f | {"box": box} for f, box in zip(findings, moved)]
+        return picture, findings, masks
+
+    def batch(self, indices, grid, rng=None):
+        """Pixel values [n, 3, s, s], masks [n, 9, grid, grid] and boxes [n, 9, 4] of some pictures, and their answers."""
+        views = [self.view(i, rng) for i in indices]
+        values = torch.stack([picture.expand(3, -1, -1) for picture, _, _ in views]).float().sub_(127.5).div_(127.5)
         masks = np.zeros((len(indices), len(CLASSES), 24, 24), np.float32)
         boxes = torch.zeros(len(indices), len(CLASSES), 4)
-        for k, i in enumerate(indices):
-            for at, digits in self.rows[i]["masks"].items():
-                digits = np.frombuffer(digits.encode(), np.uint8)
-                masks[k, at] = np.where(digits >= 97, digits - 87, digits - 48).reshape(24, 24) / 15
-            for finding in self.rows[i]["findings"]:
+        for k, (_, findings, own) in enumerate(views):
+            for at, mask in own.items():
+                masks[k, at] = mask
+            for finding in findings:
                 boxes[k, INDEX[finding["finding"]]] = torch.tensor(finding["box"])
         step = 24 // grid
         masks = torch.from_numpy(masks).unflatten(2, (grid, step)).unflatten(4, (grid, step)).mean((3, 5))
-        return values, masks, boxes
+        return values, masks, boxes, [target(findings) for _, findings, _ in views]
+
+
+def shifted(picture, by):
+    """[c, h, w] moved down and right; what comes in is zero."""
+    out = torch.zeros_like(picture)
+    (to_y, from_y), (to_x, from_x) = ((slice(max(0, d), n + min(0, d)), slice(max(0, -d), n + min(0, -d)))
+                                      for d, n in zip(by, picture.shape[1:]))
+    out[:, to_y, to_x] = picture[:, from_y, from_x]
+    return out
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import torch
 import torch.distributed as dist
 import torch.nn as nn
 import torch.nn.functional as F
+from safetensors import safe_open
 from transformers import Gemma3Config, Gemma3ForConditionalGeneration, Gemma3TextConfig, SiglipVisionConfig
 
 from data import CLASSES
@@ -59,6 +60,19 @@ def start_tower(tower):
             u, s, v = torch.linalg.svd(0.4 * torch.randn(hidden, hidden) / hidden**0.5 - 0.4 * identity)
             attention.v_proj.weight.copy_((u * s.sqrt()).T)
             attention.out_proj.weight.copy_((v.T * s.sqrt()).T)
+
+
+def load_tower(tower, weights):
+    """Puts a tower's weights into another, under whatever prefix this version of the library has."""
+    short = {name.removeprefix("vision_model."): value for name, value in weights.items()}
+    tower.load_state_dict({name: short[name.removeprefix("vision_model.")] for name in tower.state_dict()})
+
+
+def tower_of(checkpoint):
+    """The tower's weights of a checkpoint folder."""
+    with safe_open(os.path.join(checkpoint, "model.safetensors"), "pt") as file:
+        marks = [name.partition("vision_tower.") for name in file.keys()]
+        return {after: file.get_tensor(before + mark + after).float() for before, mark, after in marks if mark}
 
 
 class DenseHead(nn.Module):

@@ -15,7 +15,8 @@ import torch
 from transformers import SiglipVisionModel
 
 from data import CLASSES, Split
-from model import GRID, DenseHead, Optimizer, dense_loss, join_processes, rate_at, share_gradients, start_tower, vision_config
+from model import (GRID, DenseHead, Optimizer, dense_loss, join_processes, load_tower, rate_at, share_gradients, start_tower,
+                   tower_of, vision_config)
 
 
 def overlap(a, b):
@@ -32,7 +33,7 @@ def evaluate(forward, split):
     kinds = np.array([row["kind"] for row in split.rows])
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         for first in range(0, len(split), 50):
-            values, _, boxes = split.batch(range(first, min(first + 50, len(split))), GRID)
+            values, _, boxes, _ = split.batch(range(first, min(first + 50, len(split))), GRID)
             seen, box = forward(values)
             best = seen.float().argmax(1)
             box = box.float().sigmoid().gather(1, best[:, None, :, None].expand(-1, 1, -1, 4))[:, 0]
@@ -53,6 +54,7 @@ def main():
     parser.add_argument("--steps", type=int, default=4200)
     parser.add_argument("--seconds", type=float, default=float("inf"), help="wall time after which the schedule has ended")
     parser.add_argument("--batch", type=int, default=20)
+    parser.add_argument("--warm", help="checkpoint whose tower to begin from, at half the rate")
     a = parser.parse_args()
     rank, world = join_processes()
     torch.manual_seed(0)
@@ -60,7 +62,10 @@ def main():
     train, val = Split(a.folder, "train"), Split(a.folder, "val")
     model, head = SiglipVisionModel(vision_config()), DenseHead(192)
     start_tower(model.vision_model if hasattr(model, "vision_model") else model)
-    optimizer = Optimizer([(list(model.named_parameters()) + list(head.named_parameters()), 3e-3, 1e-3)])
+    if a.warm:
+        load_tower(model, tower_of(a.warm))
+    rate = 0.5 if a.warm else 1.0
+    optimizer = Optimizer([(list(model.named_parameters()) + list(head.named_parameters()), rate * 3e-3, rate * 1e-3)])
     path, step, spent = os.path.join(a.folder, "vision.pt"), 0, 0.0
     if os.path.exists(path):
         state = torch.load(path)
@@ -74,9 +79,9 @@ def main():
 
     def feed():
         while True:
-            order = rng.permutation(len(train))
-            for first in range(0, min(len(order) - share, 400 * share), share):
-                batches.put(train.batch(order[first : first + share], GRID))
+            order = train.draw(rng, 400 * share)
+            for first in range(0, len(order), share):
+                batches.put(train.batch(order[first : first + share], GRID, rng))
             train.refresh()
 
     threading.Thread(target=feed, daemon=True).start()
@@ -91,7 +96,7 @@ def main():
 
     since, sums = time.time(), np.zeros(3)
     while step < a.steps and spent < a.seconds:
-        values, masks, boxes = batches.get()
+        values, masks, boxes, _ = batches.get()
         with torch.autocast("cpu", torch.bfloat16):
             seen, box = forward(values)
         losses = dense_loss(seen, box, masks, boxes)
@@ -109,7 +114,7 @@ def main():
             sums[:] = 0
         if step % 300 == 0:
             save()
-        if rank == 0 and (step % 1500 == 0 or step == a.steps or spent >= a.seconds):
+        if rank == 0 and (step in (300, 900) or step % 1500 == 0 or step == a.steps or spent >= a.seconds):
             model.eval()
             evaluate(forward, val)
             model.train()

@@ -16,7 +16,8 @@ from tokenizers import Tokenizer
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from data import Split
-from model import GRID, IMAGE_TOKENS, DenseHead, Optimizer, build, dense_loss, join_processes, rate_at, share_gradients
+from model import (GRID, IMAGE_TOKENS, DenseHead, Optimizer, build, dense_loss, join_processes, load_tower, rate_at,
+                   share_gradients)
 from tokenizer import PROMPTS
 
 IMAGE_TOKEN, END_OF_TURN = 8, 5
@@ -50,38 +51,24 @@ class Texts:
                 while ids[at + left + 1] in self.digits:
                     left += 1
                 first = before not in self.digits
-                weights.append(0.9 if left == 2 else 0.5 if left == 1 else 0.9 if first else 0.1)
+                weights.append(2.0 if left == 2 else 1.0 if left == 1 else 2.0 if first else 0.1)
             else:
                 decides = before == self.close or before == self.open
                 weights.append(6.0 if before == self.code else 3.0 if decides else 1.0)
             before = token
         return weights
 
-    def batch(self, rows):
+    def batch(self, kinds, targets):
         """Tokens, attention, labels and weights, padded to the longest."""
-        pairs = [(self.prompts[row["kind"]], *self.answer(row["target"])) for row in rows]
+        pairs = [(self.prompts[kind], *self.answer(target)) for kind, target in zip(kinds, targets)]
         length = max(len(prompt) + len(ids) for prompt, ids, _ in pairs)
-        ids = torch.zeros(len(rows), length, dtype=torch.long)
-        mask, labels, weights = torch.zeros_like(ids), torch.full_like(ids, -100), torch.zeros(len(rows), length)
+        ids = torch.zeros(len(pairs), length, dtype=torch.long)
+        mask, labels, weights = torch.zeros_like(ids), torch.full_like(ids, -100), torch.zeros(len(pairs), length)
         for k, (prompt, answer, counts) in enumerate(pairs):
             start, end = len(prompt), len(prompt) + len(answer)
             ids[k, :end], mask[k, :end] = torch.tensor(prompt + answer), 1
             labels[k, start:end], weights[k, start:end] = torch.tensor(answer), torch.tensor(counts)
         return ids, mask, labels, weights
-
-
-def load_tower(model, weights):
-    """Puts the weights of stage 1 into the model's tower, under whatever prefix this version of the library has."""
-    tower = model.model.vision_tower
-    own = tower.state_dict()
-    for prefix in ("", "vision_model."):
-        named = {prefix + name: value for name, value in weights.items()}
-        short = {name.removeprefix("vision_model."): value for name, value in weights.items()}
-        for candidate in (named, short):
-            if set(candidate) == set(own):
-                tower.load_state_dict(candidate)
-                return
-    raise SystemExit("the tower's parameters have other names than stage 1's")
 
 
 def loss_of(model, batch, image_tokens):
@@ -107,8 +94,8 @@ def project(model, states):
 def batches(rng, train, texts, size):
     """Batches of answers of about the same length, in random order."""
     while True:
-        order = rng.permutation(len(train))
-        for first in range(0, min(len(order) - size * 16 + 1, 400 * size), size * 16):
+        order = train.draw(rng, 400 * size)
+        for first in range(0, len(order), size * 16):
             near = sorted(order[first : first + size * 16], key=lambda i: len(texts.answer(train.rows[i]["target"])[0]))
             for k in rng.permutation(16):
                 yield near[k * size : (k + 1) * size]
@@ -128,7 +115,7 @@ def main():
     texts, train = Texts(a.folder), Split(a.folder, "train")
     model, head = build(texts.tokenizer.get_vocab_size()), DenseHead(192)
     stage1 = torch.load(os.path.join(a.folder, "vision.pt"))
-    load_tower(model, stage1["model"])
+    load_tower(model.model.vision_tower, stage1["model"])
     head.load_state_dict(stage1["head"])
     tower = model.model.vision_tower
     language = [(n, p) for n, p in model.named_parameters() if not n.startswith("model.vision_tower")]
@@ -142,12 +129,14 @@ def main():
     elif a.warm:
         state = torch.load(a.warm)
         model.load_state_dict(state["model"]), head.load_state_dict(state["head"]), optimizer.load(state["optimizer"])
-    order = batches(np.random.default_rng(1 + step * world + rank), train, texts, a.batch // world)
+    rng = np.random.default_rng(1 + step * world + rank)
+    order = batches(rng, train, texts, a.batch // world)
     ready = queue.Queue(4)
 
     def feed():
         for indices in order:
-            ready.put((train.batch(indices, GRID), texts.batch([train.rows[i] for i in indices])))
+            *pictures, targets = train.batch(indices, GRID, rng)
+            ready.put((pictures, texts.batch([train.rows[i]["kind"] for i in indices], targets)))
 
     threading.Thread(target=feed, daemon=True).start()
     if rank == 0:

@@ -4,9 +4,9 @@ mod fake;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use prelim_proto::cost::JobCost;
 use prelim_proto::ids::Digest;
 use prelim_proto::image::ImageKind;
-use prelim_proto::job::JobCost;
 use prelim_proto::report::ModelProvenance;
 use tonic::Code;
 

@@ -17,7 +17,7 @@ type Case<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
 
 /// Runs every case, each on a store of its own.
 pub(super) async fn run_all<H: Harness>(factory: &impl AsyncFn() -> H) {
-    let cases: [for<'a> fn(&'a mut H) -> Case<'a>; 14] = [
+    let cases: [for<'a> fn(&'a mut H) -> Case<'a>; 15] = [
         |h| Box::pin(the_same_instance_twice_is_the_same_instance(h)),
         |h| Box::pin(limits_refuse_and_change_nothing(h)),
         |h| Box::pin(a_repeated_request_changes_nothing(h)),
@@ -28,6 +28,7 @@ pub(super) async fn run_all<H: Harness>(factory: &impl AsyncFn() -> H) {
         |h| Box::pin(a_commit_may_be_repeated(h)),
         |h| Box::pin(a_failed_job_waits_and_then_dies(h)),
         |h| Box::pin(the_last_job_enqueues_one_merge(h)),
+        |h| Box::pin(a_study_knows_what_it_cost(h)),
         |h| Box::pin(a_dead_letter_can_be_requeued(h)),
         |h| Box::pin(cancelling_takes_the_leases(h)),
         |h| Box::pin(a_late_instance_leads_to_a_second_draft(h)),
@@ -286,9 +287,31 @@ async fn the_last_job_enqueues_one_merge(h: &mut impl Harness) {
     }
     let drafted = record(h, &uid).await;
     assert_eq!((drafted.state, drafted.draft_version), (StudyState::Drafted, 1));
-    assert_eq!(drafted.tokens.generated, 3);
+    assert_eq!(drafted.cost.jobs.generated_tokens, 3);
     assert_eq!(h.store().draft(&uid, None).await.unwrap().unwrap().digest, digest(1));
     assert_eq!(h.store().reconcile().await, Ok(Reconciled::default()));
+}
+
+async fn a_study_knows_what_it_cost(h: &mut impl Harness) {
+    let uid = planned(h, 1, &[XRAY, XRAY], Priority::Routine).await;
+    h.advance(7);
+    let first = take(h, &[XRAY]).await.unwrap();
+    h.advance(10);
+    let store = h.store();
+    store.complete_job(&first.job.id, first.token, outcome(1)).await.unwrap();
+    let second = take(h, &[XRAY]).await.unwrap();
+    // An attempt that fails is not counted; that its job waits again is.
+    store.fail_job(&second.job.id, second.token, "no", Verdict::RetryIn(20)).await.unwrap();
+    h.advance(30);
+    let second = take(h, &[XRAY]).await.unwrap();
+    store.complete_job(&second.job.id, second.token, outcome(2)).await.unwrap();
+    let merge = take(h, &[JobKind::Merge]).await.unwrap();
+    h.advance(5);
+    h.reopen().await;
+    h.store().commit_merge(&merge.job.id, merge.token, draft(1)).await.unwrap();
+    let cost = record(h, &uid).await.cost;
+    assert_eq!((cost.jobs.prompt_tokens, cost.jobs.generated_tokens), (200, 3));
+    assert_eq!((cost.queue_ms, cost.report_ms), (7.0 + 17.0 + 30.0, 5.0));
 }
 
 async fn a_dead_letter_can_be_requeued(h: &mut impl Harness) {

@@ -1,9 +1,10 @@
 //! Small studies, jobs and outcomes to test stores with.
 
+use prelim_proto::cost::JobCost;
 use prelim_proto::finding::{Finding, Presence};
 use prelim_proto::ids::{Digest, JobId, Uid};
 use prelim_proto::image::ImageKind;
-use prelim_proto::job::{ImageRef, ImageRole, JobCost, JobKind, JobOutcome, JobSpec};
+use prelim_proto::job::{ImageRef, ImageRole, JobKind, JobOutcome, JobSpec};
 use prelim_proto::report::ModelProvenance;
 use prelim_proto::study::{Instance, Priority, StudyAttributes, Unread, UnreadReason};
 use prelim_proto::vocabulary::FindingCode;

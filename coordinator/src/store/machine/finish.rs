@@ -30,7 +30,8 @@ pub(crate) fn complete_job(
     finish(&mut job, now_ms);
     records.put_job(&job)?;
     records.put_outcome(id, outcome)?;
-    study.tokens.add(&outcome.cost);
+    study.cost.jobs += outcome.cost;
+    study.cost.queue_ms += job.waited_ms as f64;
     count_finished(records, now_ms, study)?;
     Ok(Done::Now)
 }
@@ -126,6 +127,8 @@ pub(crate) fn commit_merge(
         return Err(StoreError::Misfit(id.to_string()));
     }
     let mut study = study(records, id.study())?;
+    // The record last changed when the merge was leased.
+    study.cost.report_ms += now_ms.saturating_sub(job.updated_at_ms) as f64;
     match merged {
         Merged::Draft { version, digest, size_bytes, unread } => {
             if *version != study.draft_version + 1 {

@@ -1,10 +1,11 @@
 //! Instances arrive; a study becomes complete.
 
+use prelim_proto::cost::StudyCost;
 use prelim_proto::ids::Uid;
 use prelim_proto::study::{StudyAttributes, StudyState};
 
 use super::{StoreError, reopen, study};
-use crate::store::record::{AddInstances, Added, CompleteStudies, Done, RequestRecord, StudyRecord, Tokens};
+use crate::store::record::{AddInstances, Added, CompleteStudies, Done, RequestRecord, StudyRecord};
 use crate::store::records::{Records, Result};
 
 /// [`crate::store::JobStore::add_instances`].
@@ -77,7 +78,7 @@ fn new_study(add: &AddInstances, now_ms: i64) -> StudyRecord {
         draft_version: 0,
         unread: Vec::new(),
         partition_notes: Vec::new(),
-        tokens: Tokens::default(),
+        cost: StudyCost::default(),
     }
 }
 

@@ -35,6 +35,7 @@ pub(crate) fn lease(records: &mut impl Records, now_ms: i64, request: &LeaseRequ
     let mut job = super::job(records, &id)?;
 
     job.state = JobState::Leased;
+    job.waited_ms = job.waited_ms.saturating_add(now_ms.saturating_sub(job.updated_at_ms).max(0));
     job.attempts += 1;
     job.token = records.next_token()?;
     job.expires_at_ms = later(now_ms, request.ttl_ms);
