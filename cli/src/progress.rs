@@ -1,17 +1,21 @@
 //! Progress bars: studies, jobs, tokens a second and the time left.
 
 use std::io::Write as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use prelim_proto::v1::Progress;
+
+/// How long work is watched before its rate is shown.
+const RATE_AFTER: Duration = Duration::from_secs(1);
 
 /// Two bars on stderr. Nothing is drawn where stderr is no terminal.
 pub(crate) struct Bars {
     group: MultiProgress,
     studies: ProgressBar,
     jobs: ProgressBar,
-    started: std::time::Instant,
+    /// When something was first told, and the tokens then.
+    began: Option<(Instant, f64)>,
 }
 
 impl Bars {
@@ -27,18 +31,22 @@ impl Bars {
         let studies = bar("studies", "{prefix:>8} {bar:32.cyan/dim} {pos}/{len}  {msg}");
         let jobs = bar("jobs", "{prefix:>8} {bar:32.cyan/dim} {pos}/{len}  {msg}  left {eta}");
         jobs.enable_steady_tick(Duration::from_millis(200));
-        Self { group, studies, jobs, started: std::time::Instant::now() }
+        Self { group, studies, jobs, began: None }
     }
 
     /// Shows how far the work is.
-    pub(crate) fn update(&self, progress: &Progress) {
+    pub(crate) fn update(&mut self, progress: &Progress) {
         self.studies.set_length(progress.studies_total.into());
         self.studies.set_position(progress.studies_settled.into());
         self.jobs.set_length(progress.jobs_total.into());
         self.jobs.set_position(progress.jobs_finished.into());
         let tokens = (progress.prompt_tokens + progress.generated_tokens) as f64;
-        let rate = tokens / self.started.elapsed().as_secs_f64().max(0.001);
-        self.jobs.set_message(format!("{rate:.0} tokens/s"));
+        let (began, before) = *self.began.get_or_insert_with(|| (Instant::now(), tokens));
+        // A rate over less than that is noise.
+        if began.elapsed() >= RATE_AFTER {
+            let rate = (tokens - before) / began.elapsed().as_secs_f64();
+            self.jobs.set_message(format!("{rate:.0} tokens/s"));
+        }
     }
 
     /// A line above the bars.

@@ -1,6 +1,7 @@
 //! Bad input gets one clear sentence, an exit code that is not 0, and leaves nothing half-written.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::Output;
 
@@ -31,6 +32,7 @@ fn files_that_are_no_dicom_are_named_and_do_not_stop_the_others() {
     phantoms(&folder, 1, 3, Some("dx"));
     fs::write(folder.join("notes.txt"), "not an image").unwrap();
     fs::write(folder.join("empty.dcm"), "").unwrap();
+    std::os::unix::fs::symlink("nowhere", folder.join("gone.dcm")).unwrap();
     let process = Process::up(&work.path().join("data"));
     let outcome = submit(&process.grpc, &folder);
     let refused: Vec<(&str, &str)> = outcome["objects"]
@@ -41,7 +43,8 @@ fn files_that_are_no_dicom_are_named_and_do_not_stop_the_others() {
         .map(|object| (object["name"].as_str().unwrap(), object["reason"].as_str().unwrap()))
         .collect();
     // truth.json is refused too: everything in the folder is sent.
-    assert_eq!(refused.len(), 3, "{outcome}");
+    assert_eq!(refused.len(), 4, "{outcome}");
+    assert!(refused.iter().any(|(name, reason)| *name == "gone.dcm" && reason.contains("cannot be read")), "{outcome}");
     assert!(refused.iter().all(|(_, reason)| !reason.is_empty()), "{outcome}");
     assert_eq!(outcome["studies"][0]["state"], "drafted");
 }
@@ -103,4 +106,48 @@ fn a_model_folder_that_is_not_whole_is_named() {
     check_refused(&up(&data, &["--model", &model_path]), &["LlamaForCausalLM"]);
     check_refused(&up(&data, &["--model", "no/such/model"]), &["no/such/model"]);
     assert!(!data.exists(), "nothing is written for a model that does not load");
+}
+
+/// What a shell does in a mount namespace of its own: a data folder of 6 MiB, too small for the studies; then room is made.
+const ON_A_SMALL_DISK: &str = r#"
+    mount -t tmpfs -o size=6m tmpfs "$DATA" || exit 77
+    "$PRELIM" up --json --grpc 127.0.0.1:0 --data "$DATA" >"$WORK/ready" 2>"$WORK/log" &
+    until [ -s "$WORK/ready" ]; do kill -0 $! || exit 1; sleep 0.1; done
+    grpc=$(sed 's/.*"grpc":"\([^"]*\)".*/\1/' "$WORK/ready")
+    "$PRELIM" submit --wait --grpc "$grpc" "$STUDIES" >"$WORK/full.out" 2>"$WORK/full.err"
+    echo $? >"$WORK/full.rc"
+    mount -o remount,size=64m "$DATA"
+    "$PRELIM" submit --wait --json --grpc "$grpc" "$STUDIES" >"$WORK/room.out" 2>"$WORK/room.err"
+    kill $!; wait $!
+"#;
+
+#[test]
+fn a_full_disk_is_named_and_costs_nothing_once_there_is_room() {
+    let work = tempfile::tempdir().unwrap();
+    let at = |name: &str| work.path().join(name);
+    phantoms(&at("studies"), 6, 5, None);
+    fs::create_dir(at("data")).unwrap();
+    let status = std::process::Command::new("unshare")
+        .args(["--map-root-user", "--mount", "sh", "-c", ON_A_SMALL_DISK])
+        .env("PRELIM", prelim_tests::binary())
+        .env("WORK", work.path())
+        .env("DATA", at("data"))
+        .env("STUDIES", at("studies"))
+        .output()
+        .unwrap();
+    if status.status.code() == Some(77) || !at("full.rc").exists() {
+        // Some systems let nobody but the administrator mount; there this cannot be tried.
+        let is_administrator = fs::metadata("/proc/self").unwrap().uid() == 0;
+        assert!(!is_administrator, "{}", words(&status));
+        return;
+    }
+    let text = |name: &str| fs::read_to_string(at(name)).unwrap();
+    assert_eq!(text("full.rc").trim(), "1", "{}", text("full.out"));
+    let error = text("full.err");
+    assert!(error.starts_with("prelim: no space left") && error.lines().count() == 1, "{error}");
+    assert!(!text("log").contains("panicked"), "{}", text("log"));
+    let after: serde_json::Value = serde_json::from_str(&text("room.out")).unwrap();
+    let studies = after["studies"].as_array().unwrap();
+    assert_eq!(studies.len(), 6, "{after}");
+    assert!(studies.iter().all(|study| study["state"] == "drafted"), "{after}");
 }

@@ -13,6 +13,7 @@ use crate::commands::report::{Format, write_whole};
 use crate::commands::submit::{files_below, upload, wait};
 use crate::drafts;
 use crate::phantom;
+use crate::score::truth;
 use crate::stack::{Stack, StackConfig};
 use crate::table;
 
@@ -54,11 +55,12 @@ impl Demo {
             .tempdir_in(&self.out)
             .with_context(|| format!("{} cannot hold the demo's store", self.out.display()))?;
         let stack = Stack::start(StackConfig::on_a_free_port(store.path(), self.model.clone())).await?;
+        let demonstration = stack.model().demonstration.then(|| stack.model().name.clone());
         let outcome = self.read(&stack, &studies_folder).await;
         // The store goes with its folder; the stack must have let go of it first.
         stack.stop().await?;
         let (studies, documents) = outcome?;
-        self.show(&studies, &documents, began.elapsed().as_secs_f64())
+        self.show(&studies, &documents, demonstration.as_deref(), began.elapsed().as_secs_f64())
     }
 
     /// Submits the studies, waits for the drafts and writes them.
@@ -85,27 +87,40 @@ impl Demo {
         self.out.join("drafts").join(format!("{:02}-{kind}", index + 1))
     }
 
-    fn show(&self, studies: &[Study], documents: &[Option<Document>], seconds: f64) -> anyhow::Result<()> {
+    fn show(
+        &self,
+        studies: &[Study],
+        documents: &[Option<Document>],
+        demonstration: Option<&str>,
+        seconds: f64,
+    ) -> anyhow::Result<()> {
+        let truths = truth::below(&self.out.join("studies"))?;
+        let drawn = |study: &Study| {
+            let truth = truths.iter().find(|(_, truth)| truth.study.as_str() == study.uid);
+            truth.map_or_else(String::new, |(_, truth)| truth.in_words())
+        };
         let failed = documents.iter().filter(|document| document.is_none()).count();
         if self.json {
             let rows = studies.iter().zip(documents).enumerate();
             let rows: Vec<_> = rows.map(|(i, (study, document))| self.row_json(i, study, document.as_ref())).collect();
             table::say(serde_json::to_string_pretty(&json!({
-                "out": self.out, "seconds": seconds, "studies": rows,
+                "out": self.out, "seconds": seconds, "demonstration_model": demonstration, "studies": rows,
             }))?)?;
         } else {
-            let mut rows = table::new(&["Draft", "Impression", "Confidence", "Urgency"]);
+            let mut rows =
+                table::new(&["Draft", "Drawn in the phantom", "Impression of the draft", "Confidence", "Urgency"]);
             for (index, (study, document)) in studies.iter().zip(documents).enumerate() {
                 let folder = self.draft_folder(index, study);
                 let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
                 match document {
                     Some(document) => rows.add_row([
                         name,
+                        drawn(study),
                         drafts::impression(document),
                         drafts::confidences(document),
                         format!("{:?}", document.report.urgency).to_lowercase(),
                     ]),
-                    None => rows.add_row([name, table::state(study)]),
+                    None => rows.add_row([name, drawn(study), table::state(study)]),
                 };
             }
             table::say(rows)?;
@@ -116,6 +131,11 @@ impl Demo {
             ))?;
             if let Some(first) = studies.first() {
                 table::say(format!("Open {} to see one.", self.draft_folder(0, first).join("draft.html").display()))?;
+            }
+            if let Some(model) = demonstration {
+                table::say(format!(
+                    "Read by the {model}, which has seen phantoms only: a demonstration, not for patients."
+                ))?;
             }
             table::say(prelim_proto::UNSIGNED_DRAFT_STATEMENT)?;
         }

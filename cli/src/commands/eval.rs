@@ -1,6 +1,6 @@
 //! `prelim eval`: drafts against truth.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Args;
@@ -10,7 +10,8 @@ use crate::client::Connection;
 use crate::commands::report::write_whole;
 use crate::commands::submit::{files_below, upload, wait};
 use crate::drafts;
-use crate::score::{self, Case, Score, truth::Truth};
+use crate::score::truth::{self, Truth};
+use crate::score::{self, Case, Score};
 use crate::stack::{Stack, StackConfig};
 use crate::table;
 
@@ -39,7 +40,7 @@ pub(crate) struct Eval {
 
 impl Eval {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
-        let truths = truths(&self.folder)?;
+        let truths = truth::below(&self.folder)?;
         let store = tempfile::tempdir().context("no folder for the store of this evaluation")?;
         let stack = Stack::start(StackConfig::on_a_free_port(store.path(), self.model.clone())).await?;
         let cases = self.cases(stack.connection(), truths).await;
@@ -74,24 +75,6 @@ impl Eval {
         }
         Ok(cases)
     }
-}
-
-/// The truths below `folder`, in order of path.
-fn truths(folder: &Path) -> anyhow::Result<Vec<(PathBuf, Truth)>> {
-    let (files, _) = files_below(&[folder.to_owned()])?;
-    let mut truths = Vec::new();
-    for path in files.into_iter().filter(|path| path.file_name().is_some_and(|name| name == "truth.json")) {
-        let text = std::fs::read_to_string(&path).with_context(|| format!("{} cannot be read", path.display()))?;
-        let truth = serde_json::from_str(&text).with_context(|| format!("{} is no truth", path.display()))?;
-        let folder = path.parent().unwrap_or(Path::new(".")).to_owned();
-        truths.push((folder, truth));
-    }
-    anyhow::ensure!(
-        !truths.is_empty(),
-        "no truth.json below {}: make studies with `prelim phantom --out DIR --count N`",
-        folder.display()
-    );
-    Ok(truths)
 }
 
 /// The numbers for people.

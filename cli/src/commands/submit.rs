@@ -221,10 +221,10 @@ pub(crate) async fn wait(
     let mut client = connection.studies().await?;
     let request = WatchStudiesRequest { study_uids: study_uids.to_vec() };
     let mut changes = client.watch_studies(request).await.map_err(plain)?.into_inner();
-    let bars = show.then(Bars::new);
+    let mut bars = show.then(Bars::new);
     let mut newest = std::collections::BTreeMap::new();
     while let Some(change) = changes.message().await.map_err(plain)? {
-        if let (Some(bars), Some(progress)) = (&bars, &change.progress) {
+        if let (Some(bars), Some(progress)) = (&mut bars, &change.progress) {
             bars.update(progress);
         }
         if let Some(study) = change.study {

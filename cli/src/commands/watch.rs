@@ -29,9 +29,9 @@ impl Watch {
         let mut client = self.connection.studies().await?;
         let request = WatchStudiesRequest { study_uids: self.studies };
         let mut changes = client.watch_studies(request).await.map_err(plain)?.into_inner();
-        let bars = (!self.json).then(Bars::new);
+        let mut bars = (!self.json).then(Bars::new);
         while let Some(change) = changes.message().await.map_err(plain)? {
-            if let (Some(bars), Some(progress)) = (&bars, &change.progress) {
+            if let (Some(bars), Some(progress)) = (&mut bars, &change.progress) {
                 bars.update(progress);
             }
             let Some(study) = change.study else { continue };

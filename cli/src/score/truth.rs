@@ -1,9 +1,14 @@
 //! The `truth.json` beside a study.
 
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
 use prelim_proto::finding::{ImageBox, Laterality};
 use prelim_proto::ids::Uid;
 use prelim_proto::vocabulary::FindingCode;
 use serde::Deserialize;
+
+use crate::commands::submit::files_below;
 
 /// What is in a study.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -21,6 +26,34 @@ impl Truth {
     pub(crate) fn finding(&self, code: FindingCode) -> Option<&TrueFinding> {
         self.findings.iter().find(|finding| finding.finding == code)
     }
+
+    /// The findings in a few words.
+    pub(crate) fn in_words(&self) -> String {
+        let words = |finding: &TrueFinding| {
+            let side = finding.side.map_or_else(String::new, |side| format!("{side:?} ").to_lowercase());
+            format!("{side}{}", finding.finding.name())
+        };
+        let all: Vec<String> = self.findings.iter().map(words).collect();
+        if all.is_empty() { "nothing".to_owned() } else { all.join(", ") }
+    }
+}
+
+/// The truths below `folder`, each with its study's folder, in order of path.
+pub(crate) fn below(folder: &Path) -> anyhow::Result<Vec<(PathBuf, Truth)>> {
+    let (files, _) = files_below(&[folder.to_owned()])?;
+    let mut truths = Vec::new();
+    for path in files.into_iter().filter(|path| path.file_name().is_some_and(|name| name == "truth.json")) {
+        let text = std::fs::read_to_string(&path).with_context(|| format!("{} cannot be read", path.display()))?;
+        let truth = serde_json::from_str(&text).with_context(|| format!("{} is no truth", path.display()))?;
+        let folder = path.parent().unwrap_or(Path::new(".")).to_owned();
+        truths.push((folder, truth));
+    }
+    anyhow::ensure!(
+        !truths.is_empty(),
+        "no truth.json below {}: make studies with `prelim phantom --out DIR --count N`",
+        folder.display()
+    );
+    Ok(truths)
 }
 
 /// A finding that is there.
