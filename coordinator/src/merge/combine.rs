@@ -11,8 +11,10 @@ use super::observe::{Observation, Place};
 pub(super) const MAX_EVIDENCE: usize = 8;
 /// A finding on one slice alone is believed from this confidence on.
 const SINGLE_SLICE_CONFIDENCE: f32 = 0.97;
-/// Slices this far apart, in mm, hold small findings on one slice alone.
+/// Slices this far apart, in mm, hold small findings on one slice alone, and a little less confidence will do. On 300
+/// phantom volumes 13 of 18 slips lay below it, and 5 of 32 findings.
 const THICK_SPACING_MM: f64 = 7.0;
+const SINGLE_THICK_SLICE_CONFIDENCE: f32 = 0.9;
 /// From this share of the best confidence on, an image with a larger box goes before the surest one.
 const NEARLY_AS_SURE: f32 = 0.9;
 /// How much another image counts beside the best one. Neighbouring slices show nearly the same, and another view much
@@ -50,10 +52,10 @@ fn has_support(group: &[Observation<'_>]) -> bool {
         }
     }
     let neighbours = slices.iter().any(|a| slices.iter().any(|b| a.stack == b.stack && a.index + 1 == b.index));
-    let alone_is_enough =
-        slices.iter().any(|slice| slice.slices == 1 || slice.spacing_mm.is_some_and(|mm| mm >= THICK_SPACING_MM));
-    let sure = group.iter().any(|observation| observation.confidence >= SINGLE_SLICE_CONFIDENCE);
-    neighbours || alone_is_enough || sure
+    let only_slice = slices.iter().any(|slice| slice.slices == 1);
+    let thick = slices.iter().any(|slice| slice.spacing_mm.is_some_and(|mm| mm >= THICK_SPACING_MM));
+    let sure_from = if thick { SINGLE_THICK_SLICE_CONFIDENCE } else { SINGLE_SLICE_CONFIDENCE };
+    neighbours || only_slice || group.iter().any(|observation| observation.confidence >= sure_from)
 }
 
 fn finding(group: &[Observation<'_>]) -> Finding {

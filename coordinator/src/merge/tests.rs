@@ -198,13 +198,14 @@ fn a_slip_on_one_slice_is_left_out_and_counted() {
     assert_eq!(listed(&report), []);
     assert!(report.limitations.iter().any(|text| text.starts_with("One observation on a single slice")));
     assert_eq!(report.impression[0].text, "No finding on the images that were read.");
-    // Very sure, or too thick for a neighbour, or the only slice there is.
+    // Very sure, or sure where slices are too thick for a neighbour, or the only slice there is.
     assert_eq!(listed(&ct(alone(0.98))), [(Nodule, LEFT, 1)]);
-    for (last, spacing_mm) in [(SLICES, 10.0), (4, 5.0)] {
-        let first = if last == 4 { 4 } else { 1 };
-        let report = draft(&[(job(0, 2, first, last, spacing_mm), Ok(outcome(alone(0.8))))]);
+    for (first, last, spacing_mm, confidence) in [(1, SLICES, 10.0, 0.92), (4, 4, 5.0, 0.8)] {
+        let report = draft(&[(job(0, 2, first, last, spacing_mm), Ok(outcome(alone(confidence))))]);
         assert_eq!(listed(&report), [(Nodule, LEFT, 1)], "{spacing_mm}");
     }
+    let thick = draft(&[(job(0, 2, 1, SLICES, 10.0), Ok(outcome(alone(0.8))))]);
+    assert_eq!(listed(&thick), []);
     // Two slices that are not neighbours do not support each other.
     let apart = ct(vec![seen(Pneumothorax, LEFT, 2, 2, 0.2, 0.8), seen(Pneumothorax, LEFT, 2, 9, 0.2, 0.8)]);
     assert_eq!(listed(&apart), []);
