@@ -3,8 +3,8 @@
 use anyhow::Context as _;
 use clap::Args;
 use prelim_proto::v1::study_service_client::StudyServiceClient;
-use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
 /// Responses larger than this are refused: a study of 100,000 instances fits.
@@ -21,6 +21,11 @@ pub(crate) struct Connection {
 impl Connection {
     /// A client of the study service.
     pub(crate) async fn studies(&self) -> anyhow::Result<StudyServiceClient<Channel>> {
+        anyhow::ensure!(
+            !self.grpc.contains("://") || self.grpc.starts_with("http://"),
+            "{}: this build speaks no TLS; use HOST:PORT inside a network that you trust",
+            self.grpc
+        );
         let uri = if self.grpc.contains("://") { self.grpc.clone() } else { format!("http://{}", self.grpc) };
         let endpoint = Endpoint::from_shared(uri)
             .with_context(|| format!("{:?} is no address; use HOST:PORT, for example 127.0.0.1:7070", self.grpc))?;
@@ -41,6 +46,14 @@ pub(crate) fn plain(status: Status) -> anyhow::Error {
         text = status.code().to_string();
     }
     let details = status.get_error_details();
+    if details.error_info().is_none()
+        && matches!(status.code(), Code::Unknown | Code::Unavailable | Code::Internal | Code::Unimplemented)
+    {
+        return anyhow::anyhow!(
+            "the connection to the coordinator broke, or something else answers at that address ({text}); studies that it \
+             acknowledged are held: look with `prelim studies`, and at --grpc"
+        );
+    }
     if let Some(help) = details.help() {
         for link in &help.links {
             text.push_str("; ");

@@ -2,6 +2,7 @@
 
 use anyhow::Context as _;
 use prelim_coordinator::report::json::{self, document::Document};
+use prelim_coordinator::report::present::percent;
 use prelim_proto::v1::GetReportRequest;
 use tonic::Code;
 
@@ -36,7 +37,6 @@ pub(crate) fn impression(document: &Document) -> String {
 
 /// The confidence of each finding, in per cent.
 pub(crate) fn confidences(document: &Document) -> String {
-    let each: Vec<String> =
-        document.report.findings.iter().map(|finding| format!("{:.0} %", finding.confidence * 100.0)).collect();
+    let each: Vec<String> = document.report.findings.iter().map(|finding| percent(finding.confidence as f32)).collect();
     each.join(", ")
 }

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{HumanDuration, MultiProgress, ProgressBar, ProgressStyle};
 use prelim_proto::v1::Progress;
 
 /// How long work is watched before its rate is shown.
@@ -29,13 +29,17 @@ impl Bars {
             group.add(ProgressBar::new(0).with_style(style).with_prefix(name))
         };
         let studies = bar("studies", "{prefix:>8} {bar:32.cyan/dim} {pos}/{len}  {msg}");
-        let jobs = bar("jobs", "{prefix:>8} {bar:32.cyan/dim} {pos}/{len}  {msg}  left {eta}");
+        let jobs = bar("jobs", "{prefix:>8} {bar:32.cyan/dim} {pos}/{len}  {msg}");
         jobs.enable_steady_tick(Duration::from_millis(200));
         Self { group, studies, jobs, began: None }
     }
 
     /// Shows how far the work is.
     pub(crate) fn update(&mut self, progress: &Progress) {
+        // Nothing is known yet: a bar of nought of nought would look done.
+        if progress.jobs_total == 0 {
+            return;
+        }
         self.studies.set_length(progress.studies_total.into());
         self.studies.set_position(progress.studies_settled.into());
         self.jobs.set_length(progress.jobs_total.into());
@@ -45,7 +49,12 @@ impl Bars {
         // A rate over less than that is noise.
         if began.elapsed() >= RATE_AFTER {
             let rate = (tokens - before) / began.elapsed().as_secs_f64();
-            self.jobs.set_message(format!("{rate:.0} tokens/s"));
+            let left = if progress.jobs_finished == 0 {
+                String::new()
+            } else {
+                format!("  left {}", HumanDuration(self.jobs.eta()))
+            };
+            self.jobs.set_message(format!("{rate:.0} tokens/s{left}"));
         }
     }
 

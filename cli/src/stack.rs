@@ -9,8 +9,8 @@ use prelim_imaging::sandbox::DecoderCommand;
 use prelim_proto::report::ModelProvenance;
 use prelim_worker::config::{WorkerConfig, WorkerLimits};
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::client::Connection;
 
@@ -44,8 +44,9 @@ pub(crate) struct Stack {
     model: ModelProvenance,
     stopping: CancellationToken,
     worker_stopping: CancellationToken,
-    coordinator: JoinHandle<anyhow::Result<()>>,
-    worker: JoinHandle<anyhow::Result<()>>,
+    // Dropped with the stack: work that is interrupted leaves nothing running.
+    coordinator: AbortOnDropHandle<anyhow::Result<()>>,
+    worker: AbortOnDropHandle<anyhow::Result<()>>,
 }
 
 impl Stack {
@@ -74,6 +75,7 @@ impl Stack {
         let stop = worker_stopping.clone().cancelled_owned();
         let worker = tokio::spawn(async move { Ok(prelim_worker::run::serve(reader, &worker_config, stop).await?) });
         let connection = Connection { grpc: address.to_string() };
+        let (coordinator, worker) = (AbortOnDropHandle::new(coordinator), AbortOnDropHandle::new(worker));
         Ok(Self { connection, model, stopping, worker_stopping, coordinator, worker })
     }
 

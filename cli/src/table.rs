@@ -2,16 +2,27 @@
 
 use std::io::{IsTerminal as _, Write as _};
 
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Table, TableStyle, presets};
+use prelim_coordinator::report::present::clean;
 use prelim_proto::v1::{Study, StudyState};
 
 /// Columns of a table where there is no terminal to ask.
 const WIDTH: u16 = 120;
 
-/// A table without lines between columns, fitted to the terminal where there is one.
+/// A table with a line below its header and no others, fitted to the terminal where there is one.
 pub(crate) fn new(header: &[&str]) -> Table {
+    let line = LineStyle::none().fill('─').junction('─');
+    fitted(TableStyle::new().header_separator(line), header)
+}
+
+/// A table with lines between its rows, for rows of several lines.
+pub(crate) fn ruled(header: &[&str]) -> Table {
+    fitted(presets::UTF8_HORIZONTAL_ONLY, header)
+}
+
+fn fitted(style: TableStyle, header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_header(header);
+    table.load_style(style).set_header(header);
     table.set_content_arrangement(ContentArrangement::Dynamic);
     if !std::io::stdout().is_terminal() {
         table.set_width(WIDTH);
@@ -19,19 +30,55 @@ pub(crate) fn new(header: &[&str]) -> Table {
     table
 }
 
-/// Writes a line of data to stdout; a closed pipe ends the output, not the program.
-pub(crate) fn say(text: impl std::fmt::Display) -> anyhow::Result<()> {
-    match writeln!(std::io::stdout().lock(), "{text}") {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        other => Ok(other?),
+/// Keeps a column on one line, however narrow the terminal is: what people copy from.
+pub(crate) fn keep_whole(table: &mut Table, column: usize) {
+    if let Some(column) = table.column_mut(column) {
+        column.set_constraint(ColumnConstraint::ContentWidth);
     }
+}
+
+/// Puts numbers below each other.
+pub(crate) fn align_right(table: &mut Table, columns: &[usize]) {
+    for column in columns {
+        if let Some(column) = table.column_mut(*column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+}
+
+/// Text from a header or another machine, fit for a cell: without control characters, and at most so long.
+pub(crate) fn cell(text: &str, most: usize) -> String {
+    let text = clean(text);
+    if text.chars().count() <= most {
+        return text;
+    }
+    text.chars().take(most.saturating_sub(1)).chain(['…']).collect()
+}
+
+/// A number of things in words.
+pub(crate) fn count(number: usize, thing: &str) -> String {
+    let plural = match thing {
+        _ if number == 1 => thing.to_owned(),
+        "study" => "studies".to_owned(),
+        _ => format!("{thing}s"),
+    };
+    format!("{number} {plural}")
+}
+
+/// Writes a line of data to stdout. Control characters do not reach the terminal. A closed pipe is an error, which ends the
+/// program without a word.
+pub(crate) fn say(text: impl std::fmt::Display) -> anyhow::Result<()> {
+    let text = text.to_string();
+    let safe: String =
+        text.chars().map(|c| if c.is_control() && !"\n\t".contains(c) { '\u{fffd}' } else { c }).collect();
+    Ok(writeln!(std::io::stdout().lock(), "{safe}")?)
 }
 
 /// The state of a study in a word, with its reason where it has one.
 pub(crate) fn state(study: &Study) -> String {
     let word = prelim_proto::study::StudyState::try_from(study.state()).map_or("unknown", |state| state.as_str());
     match (&study.state_reason, study.state()) {
-        (Some(reason), StudyState::Failed | StudyState::Cancelled) => format!("{word}: {reason}"),
+        (Some(reason), StudyState::Failed | StudyState::Cancelled) => format!("{word}: {}", cell(reason, 300)),
         _ => word.to_owned(),
     }
 }

@@ -19,7 +19,9 @@ pub enum BytesError {
     #[error("no object {0}")]
     Missing(Digest),
     /// The disk is full.
-    #[error("no space left for objects; free some space in the data folder, nothing acknowledged was lost")]
+    #[error(
+        "no space left for objects on the coordinator's disk; free some, and send again: nothing acknowledged was lost"
+    )]
     Full,
     /// What is held under that digest has another one: the disk changed it.
     #[error("object {0} is damaged on the disk")]
@@ -56,16 +58,24 @@ impl ByteStore {
         Ok(Self { store: Arc::new(store) })
     }
 
-    /// Stores `bytes` under `digest`, durably. Bytes held already are left alone.
-    pub async fn put(&self, digest: &Digest, bytes: Bytes) -> Result<(), BytesError> {
+    /// Stores `bytes` under `digest`, durably; whether they are new. Bytes held already are left alone.
+    pub async fn put(&self, digest: &Digest, bytes: Bytes) -> Result<bool, BytesError> {
         let key = key(digest);
         match self.store.head(&key).await {
-            Ok(held) if held.size == bytes.len() as u64 => return Ok(()),
+            Ok(held) if held.size == bytes.len() as u64 => return Ok(false),
             Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
             Err(error) => return Err(error.into()),
         }
         self.store.put(&key, PutPayload::from_bytes(bytes)).await?;
-        Ok(())
+        Ok(true)
+    }
+
+    /// Forgets what is held under `digest`; nothing happens where nothing is.
+    pub async fn delete(&self, digest: &Digest) -> Result<(), BytesError> {
+        match self.store.delete(&key(digest)).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// The bytes under `digest`, checked against it.
@@ -98,11 +108,15 @@ mod tests {
         let store = ByteStore::in_folder(folder.path()).unwrap();
         let digest = prelim_imaging::header::digest(b"hello");
         assert!(matches!(store.get(&digest).await, Err(BytesError::Missing(_))));
-        store.put(&digest, Bytes::from_static(b"hello")).await.unwrap();
-        store.put(&digest, Bytes::from_static(b"hello")).await.unwrap();
+        assert!(store.put(&digest, Bytes::from_static(b"hello")).await.unwrap());
+        assert!(!store.put(&digest, Bytes::from_static(b"hello")).await.unwrap());
         assert_eq!(store.get(&digest).await.unwrap(), Bytes::from_static(b"hello"));
         let name = digest.as_str();
         std::fs::write(folder.path().join(&name[..2]).join(&name[2..4]).join(name), b"jello").unwrap();
         assert!(matches!(store.get(&digest).await, Err(BytesError::Damaged(_))));
+        for _ in 0..2 {
+            store.delete(&digest).await.unwrap();
+            assert!(matches!(store.get(&digest).await, Err(BytesError::Missing(_))));
+        }
     }
 }

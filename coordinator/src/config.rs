@@ -1,6 +1,6 @@
 //! The coordinator's settings.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
 
 use clap::Args;
@@ -15,7 +15,7 @@ pub struct CoordinatorConfig {
     #[arg(long, value_name = "DIR", default_value = "prelim-data", env = "PRELIM_DATA")]
     pub data: PathBuf,
     /// Address for gRPC: clients and workers. Loopback by default: there is no sign-in yet.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7070", env = "PRELIM_GRPC")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7070", env = "PRELIM_GRPC", value_parser = address)]
     pub grpc: SocketAddr,
     /// How long a worker may be silent before its jobs are given to another, in ms.
     #[arg(long, value_name = "MS", default_value_t = 30_000, env = "PRELIM_LEASE_TTL_MS")]
@@ -38,6 +38,17 @@ pub struct CoordinatorConfig {
     /// Let clients on this machine submit folders by name instead of sending the files.
     #[arg(long, env = "PRELIM_ALLOW_FOLDERS")]
     pub allow_folders: bool,
+}
+
+/// An address to serve on, as `HOST:PORT`; a name stands for the first address that it has.
+///
+/// # Errors
+/// A sentence that names what was given.
+pub fn address(text: &str) -> Result<SocketAddr, String> {
+    let usage = "give HOST:PORT, for example 127.0.0.1:7070";
+    let found =
+        text.to_socket_addrs().map_err(|error| format!("{text:?} is no address to serve on ({error}); {usage}"));
+    found?.next().ok_or_else(|| format!("{text:?} has no address; {usage}"))
 }
 
 impl Default for CoordinatorConfig {
@@ -111,6 +122,12 @@ mod tests {
         let config = Line::parse_from(["coordinator"]).config;
         assert_eq!(format!("{config:?}"), format!("{:?}", CoordinatorConfig::default()));
         assert_eq!(config.validate(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn an_address_may_be_a_name() {
+        assert!(address("localhost:7070").unwrap().ip().is_loopback());
+        assert!(address("127.0.0.1").unwrap_err().contains("HOST:PORT"));
     }
 
     #[test]

@@ -46,6 +46,12 @@ fn outcome(lease: &v1::Lease) -> v1::JobOutcome {
     }
 }
 
+/// Files below a folder.
+fn walk(folder: &std::path::Path) -> usize {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.map(|path| if path.is_dir() { walk(&path) } else { 1 }).sum()
+}
+
 async fn complete(running: &mut Running, lease: &v1::Lease) -> Result<(), tonic::Status> {
     let request = v1::CompleteRequest { worker_id: "w".into(), lease: held(lease), outcome: Some(outcome(lease)) };
     running.workers.complete(request).await.map(|_| ())
@@ -155,6 +161,9 @@ async fn objects_that_cannot_be_taken_are_named_and_do_not_stop_the_others() {
     use Disposition::{Accepted, Duplicate, Refused};
     assert_eq!(dispositions, [Refused, Accepted, Duplicate, Refused]);
     assert!(response.objects[3].reason.contains("same SOP Instance UID"), "{}", response.objects[3].reason);
+    // Only what was accepted is kept.
+    let files = walk(&data.path().join("objects"));
+    assert_eq!(files, 1);
     running.stop().await;
 }
 

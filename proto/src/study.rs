@@ -95,6 +95,40 @@ pub struct StudyAttributes {
     pub institution: String,
 }
 
+impl StudyAttributes {
+    /// Fills the empty fields from `other`: real senders leave attributes out of some objects of a study.
+    pub fn fill_from(&mut self, other: &Self) {
+        let fields: [(&mut String, &String); 11] = [
+            (&mut self.patient_id, &other.patient_id),
+            (&mut self.patient_name, &other.patient_name),
+            (&mut self.patient_birth_date, &other.patient_birth_date),
+            (&mut self.patient_sex, &other.patient_sex),
+            (&mut self.accession_number, &other.accession_number),
+            (&mut self.study_id, &other.study_id),
+            (&mut self.study_date, &other.study_date),
+            (&mut self.study_time, &other.study_time),
+            (&mut self.description, &other.description),
+            (&mut self.referring_physician, &other.referring_physician),
+            (&mut self.institution, &other.institution),
+        ];
+        for (own, new) in fields {
+            if own.is_empty() {
+                own.clone_from(new);
+            }
+        }
+    }
+
+    /// Whether the two speak of different people: their Patient IDs differ, or, where one of them has none, their names
+    /// or birth dates. What is empty says nothing.
+    pub fn is_another_patient(&self, other: &Self) -> bool {
+        let differ = |a: &str, b: &str| !a.is_empty() && !b.is_empty() && a != b;
+        if !self.patient_id.is_empty() && !other.patient_id.is_empty() {
+            return self.patient_id != other.patient_id;
+        }
+        differ(&self.patient_name, &other.patient_name) || differ(&self.patient_birth_date, &other.patient_birth_date)
+    }
+}
+
 /// One instance (one DICOM object) of a study.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Instance {

@@ -1,7 +1,7 @@
 //! Bad input gets one clear sentence, an exit code that is not 0, and leaves nothing half-written.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::process::Output;
 
@@ -42,11 +42,59 @@ fn files_that_are_no_dicom_are_named_and_do_not_stop_the_others() {
         .filter(|object| object["disposition"] == "refused")
         .map(|object| (object["name"].as_str().unwrap(), object["reason"].as_str().unwrap()))
         .collect();
-    // truth.json is refused too: everything in the folder is sent.
-    assert_eq!(refused.len(), 4, "{outcome}");
+    // The phantom's truth.json is not sent.
+    assert_eq!(refused.len(), 3, "{outcome}");
     assert!(refused.iter().any(|(name, reason)| *name == "gone.dcm" && reason.contains("cannot be read")), "{outcome}");
     assert!(refused.iter().all(|(_, reason)| !reason.is_empty()), "{outcome}");
     assert_eq!(outcome["studies"][0]["state"], "drafted");
+    // The same again: nothing new, and the refused ones still count.
+    check_refused(&prelim(["submit", "--grpc", &process.grpc, folder.to_str().unwrap()]), &["3 of 4 files refused"]);
+}
+
+#[test]
+fn links_in_circles_and_folders_that_cannot_be_entered_stop_nothing() {
+    let work = tempfile::tempdir().unwrap();
+    let folder = work.path().join("studies");
+    phantoms(&folder, 1, 3, Some("dx"));
+    std::os::unix::fs::symlink("..", folder.join("dx-00001/again")).unwrap();
+    let process = Process::up(&work.path().join("data"));
+    let outcome = submit(&process.grpc, &folder);
+    assert_eq!(outcome["objects"].as_array().unwrap().len(), 1, "{outcome}");
+    assert_eq!(outcome["studies"][0]["state"], "drafted");
+}
+
+#[test]
+fn a_report_goes_where_it_is_told() {
+    let work = tempfile::tempdir().unwrap();
+    phantoms(&work.path().join("studies"), 1, 3, Some("dx"));
+    let process = Process::up(&work.path().join("data"));
+    let outcome = submit(&process.grpc, &work.path().join("studies"));
+    let study = outcome["study_uids"][0].as_str().unwrap();
+    let report =
+        |to: &Path| prelim(["report", "--grpc", &process.grpc, study, "--format", "json", "-o", to.to_str().unwrap()]);
+    // A link is followed, and what it leads to keeps its permissions; a device is written to.
+    let (file, link) = (work.path().join("file.json"), work.path().join("link.json"));
+    fs::write(&file, "old").unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    assert!(report(&link).status.success());
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert!(fs::read_to_string(&file).unwrap().starts_with('{'));
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let pipe = work.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let mut reader = std::process::Command::new("cat").arg(&pipe).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    assert!(report(&pipe).status.success());
+    let mut read = String::new();
+    std::io::Read::read_to_string(reader.stdout.as_mut().unwrap(), &mut read).unwrap();
+    reader.wait().unwrap();
+    assert_eq!(read, fs::read_to_string(&file).unwrap());
+    check_refused(&report(&work.path().join("no/such/folder/x.json")), &["no/such/folder"]);
+}
+
+#[test]
+fn an_address_with_a_scheme_that_is_not_spoken_is_refused() {
+    check_refused(&prelim(["studies", "--grpc", "https://127.0.0.1:1"]), &["TLS"]);
 }
 
 #[test]

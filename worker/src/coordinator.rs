@@ -19,12 +19,23 @@ const CALL_TIME: Duration = Duration::from_secs(20);
 /// Time between two pieces of an object.
 const CHUNK_TIME: Duration = Duration::from_secs(20);
 
-/// An address that is none.
+/// An address that cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("{address:?} is not an address; use HOST:PORT, for example 127.0.0.1:7070")]
-pub struct AddressError {
-    /// What was given.
-    address: String,
+pub enum AddressError {
+    /// It does not parse.
+    #[error("{address:?} is not an address; use HOST:PORT, for example 127.0.0.1:7070")]
+    Malformed {
+        /// What was given.
+        address: String,
+    },
+    /// It asks for another protocol, which would silently become plain text.
+    #[error("{address:?} asks for {scheme}, and this build speaks no TLS, only http; use HOST:PORT")]
+    Scheme {
+        /// What was given.
+        address: String,
+        /// What is before its `://`.
+        scheme: String,
+    },
 }
 
 /// A call that was not answered as hoped.
@@ -97,8 +108,15 @@ pub struct Coordinator {
 impl Coordinator {
     /// The way to the coordinator at `address`. Must be called on the runtime that will make the calls.
     pub fn new(address: &str, worker_id: &str) -> Result<Self, AddressError> {
-        let uri = if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
-        let endpoint = Endpoint::from_shared(uri).map_err(|_| AddressError { address: address.to_owned() })?;
+        let uri = match address.split_once("://") {
+            Some((scheme, _)) if !scheme.eq_ignore_ascii_case("http") => {
+                return Err(AddressError::Scheme { address: address.to_owned(), scheme: scheme.to_owned() });
+            }
+            Some(_) => address.to_owned(),
+            None => format!("http://{address}"),
+        };
+        let endpoint =
+            Endpoint::from_shared(uri).map_err(|_| AddressError::Malformed { address: address.to_owned() })?;
         let channel = endpoint
             .connect_timeout(Duration::from_secs(5))
             .tcp_nodelay(true)
@@ -196,4 +214,23 @@ fn within<T>(message: T, time: Duration) -> Request<T> {
     let mut request = Request::new(message);
     request.set_timeout(time);
     request
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn only_plain_addresses_are_taken() {
+        for address in ["127.0.0.1:7070", "http://127.0.0.1:7070", "HTTP://host:7070"] {
+            assert!(Coordinator::new(address, "w").is_ok(), "{address}");
+        }
+        let refused = |address: &str| Coordinator::new(address, "w").unwrap_err().to_string();
+        assert_eq!(
+            refused("https://host:7070"),
+            "\"https://host:7070\" asks for https, and this build speaks no TLS, only http; use HOST:PORT"
+        );
+        assert!(refused("unix://host").contains("asks for unix"));
+        assert!(refused("a b").contains("is not an address"));
+    }
 }

@@ -199,14 +199,11 @@ fn note_answer(outcome: &mut JobOutcome, kind: &KindProfile, prompt: &[Pictured<
 }
 
 const NO_AREA: &str = "The model marked a finding with a box that has no area; the finding is listed without a place.";
-const TRUNCATED: &str = "An answer of the model reached its token limit and was cut; findings may be missing.";
 const NO_SPACING: &str = "Sizes are not given where the pixel spacing is not known.";
 
-/// What qualifies the reading as a whole. Each sentence once, in a fixed order.
+/// What qualifies the reading as a whole. Each sentence once, in a fixed order; that an answer was cut is
+/// [`JobOutcome::truncated`], which drafts put into words.
 fn conclude(outcome: &mut JobOutcome, kind: &KindProfile) {
-    if outcome.truncated {
-        outcome.limitations.push(TRUNCATED.to_owned());
-    }
     let unmeasured = |finding: &prelim_proto::finding::Finding| {
         let is_placed = finding.evidence.iter().any(|evidence| evidence.bounds.is_some());
         kind.measured.contains(&finding.code) && is_placed && finding.size_mm.is_none()

@@ -59,7 +59,7 @@ pub(crate) async fn serve<W: Work>(
             Ok(Some(lease)) => {
                 failures = 0;
                 let held = renewer.hold(&lease);
-                let span = tracing::info_span!("job", job.id = %lease.job.id, attempt = lease.attempt);
+                let span = tracing::info_span!("job", job.number = lease.job.id.number(), attempt = lease.attempt);
                 let (work, coordinator) = (Arc::clone(&work), coordinator.clone());
                 let (give_back, broken) = (give_back.clone(), broken.clone());
                 let doing = async move {
@@ -140,15 +140,24 @@ async fn hand_in(coordinator: &Coordinator, job: &JobId, token: FencingToken, do
             (Ok(()), Err((reason, retryable))) => return tracing::warn!(%reason, retryable, "failed"),
             (Err(CallError::Unavailable(error)), _) => {
                 attempt += 1;
-                tracing::warn!(%error, attempt, "not handed in yet");
+                tracing::warn!(error = without_study(&error, job), attempt, "not handed in yet");
                 tokio::time::sleep(backoff(attempt, entropy())).await;
             }
-            (Err(error @ CallError::Superseded(_)), _) => return tracing::info!(%error, "outcome dropped"),
+            (Err(error @ CallError::Superseded(_)), _) => {
+                return tracing::info!(error = without_study(&error, job), "outcome dropped");
+            }
             // What the coordinator does not take must not be tried for ever.
-            (Err(error), Ok(_)) => done = Err((format!("outcome not taken: {error}"), false)),
-            (Err(error), Err(_)) => return tracing::warn!(%error, "failure not taken"),
+            (Err(error), Ok(_)) => {
+                done = Err((format!("outcome not taken: {}", without_study(&error, job)), false));
+            }
+            (Err(error), Err(_)) => return tracing::warn!(error = without_study(&error, job), "failure not taken"),
         }
     }
+}
+
+/// What a coordinator said about `job`, without the study's UID: it must not reach a log.
+fn without_study(said: &impl std::fmt::Display, job: &JobId) -> String {
+    said.to_string().replace(job.study().as_str(), "STUDY")
 }
 
 #[cfg(test)]

@@ -30,6 +30,8 @@ pub mod fetch;
 pub mod findings;
 pub mod job;
 mod lease;
+#[cfg(test)]
+mod logged;
 pub mod logits;
 pub mod model;
 pub mod pictures;

@@ -16,6 +16,7 @@ use safetensors::tensor::TensorView;
 
 use crate::engine::request;
 use crate::engine::tokenizer::{Tokenizer, TokenizerError};
+use crate::model::weights::Weights;
 use crate::model::{
     Batch, Chunk, KvCache, Logits, Model, ModelConfig, ModelError, Observer, PlacedImage, Want, WeightType,
 };
@@ -112,14 +113,15 @@ pub fn dump<B: Backend>(
     prompt: &str,
     pictures: &[Picture<'_>],
 ) -> Result<Dump, LogitsError> {
-    let model = Model::load(folder, backend, weights)?;
-    let mut seen = Seen::default();
+    let config = ModelConfig::read(folder)?;
     let pixels: Vec<f32> = if pictures.is_empty() {
         Vec::new()
     } else {
-        let preprocess = Preprocess::read(folder)?;
+        let preprocess = Preprocess::read_for(folder, config.vision.image_size)?;
         pictures.iter().flat_map(|picture| preprocess.pixel_values(picture)).collect()
     };
+    let model = Model::from_weights(config, &Weights::open(folder)?, backend, weights)?;
+    let mut seen = Seen::default();
     let (tokens, places) = tokenize(folder, model.config(), prompt, pictures.len())?;
     let positions = tokens.len() + GREEDY_STEPS;
     let limit = model.config().text.max_positions;

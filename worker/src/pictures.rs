@@ -82,7 +82,7 @@ impl Sight {
     /// What is done to images, in words, for the provenance of drafts.
     pub fn version(&self) -> String {
         let Preprocess { height, width, filter, .. } = &self.preprocess;
-        let filter = filter.map_or("as stored".to_owned(), |filter| format!("{filter:?}").to_lowercase());
+        let filter = format!("{filter:?}").to_lowercase();
         format!("{PREPROCESS_VERSION}, {width} x {height} {filter}")
     }
 

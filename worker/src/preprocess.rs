@@ -47,6 +47,19 @@ pub enum PreprocessError {
         /// What would do.
         wanted: &'static str,
     },
+    /// The image processor and the vision tower disagree.
+    #[error(
+        "the image processor makes pictures of {width} x {height}, the vision tower takes {side} x {side}; \
+         its settings should be those that were published with the weights"
+    )]
+    PictureSize {
+        /// Columns that the processor makes.
+        width: usize,
+        /// Rows that the processor makes.
+        height: usize,
+        /// Rows and columns that the tower takes.
+        side: usize,
+    },
 }
 
 /// A picture of bytes, rows from the top, channels interleaved.
@@ -100,8 +113,8 @@ pub struct Preprocess {
     pub height: usize,
     /// Columns that the vision tower takes.
     pub width: usize,
-    /// The kernel; nothing where pictures must come in the right size.
-    pub filter: Option<Filter>,
+    /// The kernel for pictures that come in another size.
+    pub filter: Filter,
     /// Factor on the bytes, usually 1/255.
     pub rescale: Option<f64>,
     /// Mean that is taken off each channel, and the deviation it is divided by.
@@ -133,6 +146,18 @@ impl Preprocess {
         Err(PreprocessError::Missing(folder.to_owned()))
     }
 
+    /// [`Self::read`], for a vision tower that takes `side` rows and columns.
+    ///
+    /// # Errors
+    /// As [`Self::read`], and where the settings make pictures of another size.
+    pub fn read_for(folder: &Path, side: usize) -> Result<Self, PreprocessError> {
+        let read = Self::read(folder)?;
+        if (read.height, read.width) != (side, side) {
+            return Err(PreprocessError::PictureSize { width: read.width, height: read.height, side });
+        }
+        Ok(read)
+    }
+
     /// Reads the settings from the JSON of an image processor; what is absent is as SigLIP's processors have it.
     ///
     /// # Errors
@@ -149,8 +174,15 @@ impl Preprocess {
         if flag("do_center_crop") == Some(true) {
             return Err(setting("do_center_crop", &Value::Bool(true), "pictures are never cropped: set it to false"));
         }
+        if flag("do_resize") == Some(false) {
+            return Err(setting(
+                "do_resize",
+                &Value::Bool(false),
+                "pictures come in any size and are always resized: set it to true",
+            ));
+        }
         let (height, width) = read_size(json.get("size"))?;
-        let filter = if flag("do_resize").unwrap_or(true) { Some(read_filter(json)?) } else { None };
+        let filter = read_filter(json)?;
         let rescale = flag("do_rescale")
             .unwrap_or(true)
             .then(|| json.get("rescale_factor").and_then(Value::as_f64).unwrap_or(1.0 / 255.0));
@@ -184,15 +216,13 @@ impl Preprocess {
     /// The picture in the tower's size, still bytes, `[3, height, width]`.
     ///
     /// # Panics
-    /// As [`Self::pixel_values`], and where resizing is off and the picture has another size.
+    /// As [`Self::pixel_values`].
     pub fn resized(&self, picture: &Picture<'_>) -> Vec<u8> {
         let Picture { bytes, height, width, channels } = *picture;
         assert_eq!(bytes.len(), height * width * channels, "a picture's length agrees with its size");
         assert!(channels == 1 || channels == 3, "a picture is grey or has three channels");
-        let same = (height, width) == (self.height, self.width);
-        assert!(same || self.filter.is_some(), "a processor without resizing takes pictures of its own size");
-        let across = self.filter.filter(|_| width != self.width).map(|f| Taps::new(f, width, self.width));
-        let down = self.filter.filter(|_| height != self.height).map(|f| Taps::new(f, height, self.height));
+        let across = (width != self.width).then(|| Taps::new(self.filter, width, self.width));
+        let down = (height != self.height).then(|| Taps::new(self.filter, height, self.height));
         let mut planes = Vec::with_capacity(3 * self.height * self.width);
         for channel in 0..channels {
             let mut plane: Vec<u8> = bytes.iter().skip(channel).step_by(channels).copied().collect();

@@ -76,7 +76,7 @@ fn an_even_picture_stays_even_at_any_size() {
 #[test]
 fn flags_switch_their_steps_off() {
     let plain = Preprocess::from_json(&json!({
-        "size": 2, "do_resize": false, "do_rescale": false, "do_normalize": false
+        "size": 2, "do_rescale": false, "do_normalize": false
     }))
     .unwrap();
     let picture = Picture { bytes: &[0, 10, 20, 255], height: 2, width: 2, channels: 1 };
@@ -88,11 +88,11 @@ fn flags_switch_their_steps_off() {
 #[test]
 fn settings_default_to_what_the_named_processor_does() {
     let filter = |json| Preprocess::from_json(&json).unwrap().filter;
-    assert_eq!(filter(json!({"size": 8, "image_processor_type": "SiglipImageProcessor"})), Some(Filter::Bicubic));
-    assert_eq!(filter(json!({"size": 8, "image_processor_type": "Gemma3ImageProcessor"})), Some(Filter::Bilinear));
+    assert_eq!(filter(json!({"size": 8, "image_processor_type": "SiglipImageProcessor"})), Filter::Bicubic);
+    assert_eq!(filter(json!({"size": 8, "image_processor_type": "Gemma3ImageProcessor"})), Filter::Bilinear);
     assert_eq!(
         filter(json!({"size": 8, "image_processor_type": "Gemma3ImageProcessorFast", "resample": 3})),
-        Some(Filter::Bicubic)
+        Filter::Bicubic
     );
 }
 
@@ -105,12 +105,23 @@ fn settings_that_are_not_carried_out_are_refused_by_name() {
         (json!({"size": 8, "resample": 1}), "resample"),
         (json!({"size": 8, "do_pan_and_scan": true}), "do_pan_and_scan"),
         (json!({"size": 8, "do_center_crop": true}), "do_center_crop"),
+        (json!({"size": 8, "do_resize": false}), "do_resize"),
         (json!({"size": 8, "image_mean": [0.5, 0.5]}), "image_mean"),
         (json!({"size": 8, "image_std": 0.0}), "image_std"),
     ] {
         let error = Preprocess::from_json(&json).unwrap_err().to_string();
         assert!(error.contains(&format!("setting {name} is")), "{json}: {error}");
     }
+}
+
+#[test]
+fn a_size_that_the_tower_does_not_take_is_refused() {
+    assert!(Preprocess::read_for(&golden(""), 112).is_ok());
+    assert_eq!(
+        Preprocess::read_for(&golden(""), 56).unwrap_err().to_string(),
+        "the image processor makes pictures of 112 x 112, the vision tower takes 56 x 56; its settings should be those \
+         that were published with the weights"
+    );
 }
 
 #[test]

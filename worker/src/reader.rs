@@ -49,16 +49,6 @@ pub enum LoadError {
     /// The engine.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// The image processor and the vision tower disagree.
-    #[error("the image processor makes pictures of {width} x {height}, the vision tower takes {side} x {side}")]
-    PictureSize {
-        /// Columns that the processor makes.
-        width: usize,
-        /// Rows that the processor makes.
-        height: usize,
-        /// Rows and columns that the tower takes.
-        side: usize,
-    },
     /// The cache for keys and values is too small for any prompt.
     #[error("--cache-mib {mib} holds {tokens} tokens; one prompt needs {needed}")]
     Cache {
@@ -94,8 +84,10 @@ pub struct Reader {
 impl Reader {
     /// Loads the model in `folder` and starts its engine. Blocks for as long as the weights take.
     pub fn load(folder: &Path, limits: &WorkerLimits, decoder: DecoderCommand) -> Result<Self, LoadError> {
+        // First, so that a folder of another family is named as such and not by what it lacks.
+        let config = ModelConfig::read(folder)?;
         let profile = ReadingProfile::load(folder)?;
-        let preprocess = Preprocess::read(folder)?;
+        let preprocess = Preprocess::read_for(folder, config.vision.image_size)?;
         let stored = Weights::open(folder)?;
         let (weights, width) = match limits.weights {
             WeightChoice::AsStored if stored.is_bf16() => (WeightType::AsStored, "bf16"),
@@ -104,13 +96,9 @@ impl Reader {
             WeightChoice::Bf16 => (WeightType::Bf16, "bf16"),
         };
         let device = backend::device().map_err(ModelError::from)?;
-        let model = Arc::new(Model::from_weights(ModelConfig::read(folder)?, &stored, device, weights)?);
+        let model = Arc::new(Model::from_weights(config, &stored, device, weights)?);
         drop(stored);
         let config = model.config();
-        let side = config.vision.image_size;
-        if (preprocess.height, preprocess.width) != (side, side) {
-            return Err(LoadError::PictureSize { width: preprocess.width, height: preprocess.height, side });
-        }
         let tokenizer = Tokenizer::open(folder, config.text.vocabulary, &config.end_tokens)?;
         let prompts = PromptWriter::open(folder, config, tokenizer.clone())?;
         let sight = Sight::new(preprocess, decoder);

@@ -126,7 +126,7 @@ impl Shared {
                     match renewal {
                         Renewal::Renewed(ttl) => (lease.ttl, lease.expires_at) = (ttl, now + ttl),
                         Renewal::Lost | Renewal::Cancelled => {
-                            tracing::info!(job.id = %job, ?renewal, "lease ended");
+                            tracing::info!(job.number = job.number(), ?renewal, "lease ended");
                             lease.lost.cancel();
                         }
                     }
@@ -135,7 +135,7 @@ impl Shared {
             Err(error) => tracing::warn!(%error, leases = asked.len(), "leases not renewed"),
         }
         for (job, lease) in held.iter().filter(|(_, lease)| lease.expires_at <= now && !lease.lost.is_cancelled()) {
-            tracing::warn!(job.id = %job, "lease lapsed without a coordinator");
+            tracing::warn!(job.number = job.number(), "lease lapsed without a coordinator");
             lease.lost.cancel();
         }
     }
@@ -166,5 +166,30 @@ async fn keep_alive(shared: &Shared, coordinator: &Coordinator) {
             () = shared.stopped.cancelled() => return,
             answer = coordinator.renew(&asked, pause) => shared.note(&asked, answer),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prelim_proto::ids::Uid;
+
+    use super::*;
+    use crate::logged::Logged;
+
+    #[test]
+    fn the_end_of_a_lease_is_logged_without_the_study() {
+        let logged = Logged::start();
+        let shared = Shared::default();
+        let job = |number| JobId::new(Uid::parse("1.2.3").unwrap(), number);
+        for number in [7, 8] {
+            let (ttl, lost) = (Duration::ZERO, CancellationToken::new());
+            let held = Held { token: FencingToken(1), ttl, expires_at: Instant::now(), lost };
+            shared.held().insert(job(number), held);
+        }
+        // One is said to be lost; the other is past its time.
+        shared.note(&[(job(7), FencingToken(1))], Ok(vec![Renewal::Lost]));
+        let text = logged.text();
+        assert!(text.contains("job.number=7 ") && text.contains("job.number=8 "), "{text}");
+        assert!(!text.contains("1.2.3"), "{text}");
     }
 }

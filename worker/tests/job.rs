@@ -4,7 +4,7 @@
 //! nothing else, and a job's outcome does not depend on what else is read.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures::future::join_all;
@@ -38,11 +38,18 @@ fn read_file(name: &str) -> (Digest, Vec<u8>) {
     (Digest::from_bytes(&Sha256::digest(&bytes).into()), bytes)
 }
 
+fn demonstration() -> PathBuf {
+    Path::new(CRATE).join("demo-model/checkpoint")
+}
+
 fn reader() -> Arc<Reader> {
+    reader_of(&demonstration())
+}
+
+fn reader_of(folder: &Path) -> Arc<Reader> {
     // Native pixels are decoded in this process: no decoder is started, and one that were would not be found.
     let decoder = DecoderCommand { program: "/nowhere/decoder".into(), arguments: Vec::new() };
-    let folder = Path::new(CRATE).join("demo-model/checkpoint");
-    Arc::new(Reader::load(&folder, &WorkerLimits::default(), decoder).expect("the demonstration model loads"))
+    Arc::new(Reader::load(folder, &WorkerLimits::default(), decoder).expect("the demonstration model loads"))
 }
 
 fn image(number: u32, digest: &Digest, role: ImageRole) -> ImageRef {
@@ -118,6 +125,26 @@ async fn a_jobs_outcome_is_the_same_alone_and_beside_others() {
     for (alone, together) in alone.into_iter().zip(together) {
         assert_eq!(without_cost(together.unwrap()), alone);
     }
+}
+
+#[tokio::test]
+async fn an_answer_that_was_cut_is_said_by_its_flag_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(demonstration()).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::write(folder.path().join(path.file_name().unwrap()), std::fs::read(&path).unwrap()).unwrap();
+    }
+    let profile = folder.path().join("prelim.json");
+    let mut short: serde_json::Value = serde_json::from_slice(&std::fs::read(&profile).unwrap()).unwrap();
+    short["kinds"]["ct"]["max_new_tokens"] = 1.into();
+    std::fs::write(&profile, short.to_string()).unwrap();
+    let file = read_file(SLICES[0]);
+    let job = spec(JobKind::Read(ImageKind::Ct), vec![image(1, &file.0, ImageRole::Read)]);
+    let objects = Objects::new(Files([file].into()), 1 << 24);
+    let outcome = job::run(&reader_of(folder.path()), &objects, &job).await.unwrap();
+    assert!(outcome.truncated);
+    // The coordinator puts the flag into words; a limitation would say it twice.
+    assert!(outcome.limitations.iter().all(|sentence| !sentence.contains("cut")), "{:?}", outcome.limitations);
 }
 
 #[tokio::test]

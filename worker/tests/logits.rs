@@ -133,6 +133,18 @@ fn a_file_is_written_that_reads_back() {
 }
 
 #[test]
+fn a_processor_that_does_not_fit_the_tower_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::copy(fixture().join("config.json"), folder.path().join("config.json")).unwrap();
+    std::fs::write(folder.path().join("processor_config.json"), r#"{ "image_processor": { "size": 56 } }"#).unwrap();
+    let picture = Png::read(&fixture().join("image0.png"));
+    let backend = Cpu::with_threads(1).unwrap();
+    let found = dump(folder.path(), backend, WeightType::F32, &prompt("one_image_f32"), &[picture.picture()]);
+    let found = found.unwrap_err().to_string();
+    assert!(found.contains("makes pictures of 56 x 56, the vision tower takes 112 x 112"), "{found}");
+}
+
+#[test]
 fn a_prompt_that_does_not_fit_its_pictures_is_refused() {
     let picture = Png::read(&fixture().join("image0.png"));
     let text = |result: Result<Dump, LogitsError>| result.unwrap_err().to_string();

@@ -3,8 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use prelim_imaging::sandbox::DecoderCommand;
 use prelim_kernels::Cpu;
+use prelim_worker::WorkerLimits;
 use prelim_worker::model::{Model, ModelError, WeightType};
+use prelim_worker::reader::Reader;
 use serde_json::{Value, json};
 
 fn fixture() -> PathBuf {
@@ -31,6 +34,13 @@ fn load(folder: &Path) -> Result<Model<Cpu>, ModelError> {
 /// The sentence, with the folder's name taken out.
 fn sentence(folder: &Path) -> String {
     let error = load(folder).err().expect("the folder is spoiled");
+    error.to_string().replace(folder.to_str().unwrap(), "DIR")
+}
+
+/// The sentence of a worker that is to read with the folder.
+fn reader_sentence(folder: &Path) -> String {
+    let decoder = DecoderCommand { program: "/nowhere/decoder".into(), arguments: Vec::new() };
+    let error = Reader::load(folder, &WorkerLimits::default(), decoder).err().expect("the folder is spoiled");
     error.to_string().replace(folder.to_str().unwrap(), "DIR")
 }
 
@@ -61,6 +71,69 @@ fn another_architecture_is_named() {
         "DIR/config.json is for LlamaForCausalLM, which prelim does not read; it reads \
          Gemma3ForConditionalGeneration (MedGemma 4B, 27B and 1.5)"
     );
+}
+
+#[test]
+fn another_architecture_is_named_before_what_its_folder_lacks() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = json!({"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 4096});
+    fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
+    fs::copy(fixture().join("tokenizer.json"), folder.path().join("tokenizer.json")).unwrap();
+    let found = reader_sentence(folder.path());
+    assert!(found.starts_with("DIR/config.json is for LlamaForCausalLM, which prelim does not read"), "{found}");
+}
+
+#[test]
+fn a_processor_that_does_not_fit_the_tower_is_refused() {
+    let folder = copy();
+    let write = |settings: Value| fs::write(folder.path().join("processor_config.json"), settings.to_string()).unwrap();
+    write(json!({"image_processor": {"size": {"height": 56, "width": 64}}}));
+    let found = reader_sentence(folder.path());
+    assert!(found.contains("makes pictures of 64 x 56, the vision tower takes 112 x 112"), "{found}");
+    write(json!({"image_processor": {"size": 112, "do_resize": false}}));
+    let found = reader_sentence(folder.path());
+    assert!(found.starts_with("image processor setting do_resize is false; "), "{found}");
+}
+
+#[test]
+fn a_size_that_no_model_has_is_refused_by_name() {
+    let table = [
+        ("text_config", "vocab_size"),
+        ("text_config", "hidden_size"),
+        ("text_config", "intermediate_size"),
+        ("text_config", "num_hidden_layers"),
+        ("text_config", "num_attention_heads"),
+        ("text_config", "num_key_value_heads"),
+        ("text_config", "head_dim"),
+        ("text_config", "max_position_embeddings"),
+        ("text_config", "sliding_window"),
+        ("vision_config", "hidden_size"),
+        ("vision_config", "intermediate_size"),
+        ("vision_config", "num_hidden_layers"),
+        ("vision_config", "num_attention_heads"),
+        ("vision_config", "image_size"),
+        ("vision_config", "patch_size"),
+    ];
+    for (section, key) in table {
+        for size in [0, 1_000_000_000_000_u64] {
+            let folder = copy();
+            edit(folder.path(), |config| {
+                config[section][key] = json!(size);
+                // Their number is compared with that of the layers later.
+                config["text_config"]["layer_types"] = Value::Null;
+            });
+            let found = sentence(folder.path());
+            let begins = format!("DIR/config.json: {section} has {key} {size}, and prelim reads 1 to ");
+            assert!(found.starts_with(&begins), "{found}");
+        }
+    }
+    let folder = copy();
+    edit(folder.path(), |config| config["image_token_index"] = json!(u32::MAX));
+    let found = sentence(folder.path());
+    assert!(found.contains("image_token_index is 4294967295, and prelim reads ids below 4194304"), "{found}");
+    let folder = copy();
+    edit(folder.path(), |config| config["vision_config"]["num_channels"] = json!(1));
+    assert!(sentence(folder.path()).contains("vision_config has num_channels 1, and pictures have 3"));
 }
 
 #[test]

@@ -224,6 +224,7 @@ fn show(results: &Results) -> anyhow::Result<()> {
     for stage in &run.stages {
         rows.add_row([stage.stage.to_owned(), format!("{:.1}", stage.ms_per_study), stage.what.to_owned()]);
     }
+    table::align_right(&mut rows, &[1]);
     table::say(rows)?;
     let peak = run.peak_memory_mib.map_or_else(|| "not known here".to_owned(), |mib| format!("{mib:.0} MiB"));
     table::say(format!("peak memory, coordinator, worker and decoders together: {peak}"))

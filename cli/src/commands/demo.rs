@@ -1,6 +1,6 @@
 //! `prelim demo`: everything on this machine, with phantom studies.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::Context as _;
@@ -47,7 +47,7 @@ impl Demo {
         self.tell("drawing phantom studies …");
         let (count, seed) = (self.count, self.seed);
         let folder = studies_folder.clone();
-        tokio::task::spawn_blocking(move || phantom::write(&folder, count, seed, None)).await??;
+        let drawn = tokio::task::spawn_blocking(move || phantom::write(&folder, count, seed, None)).await??;
 
         self.tell("loading the model …");
         let store = tempfile::Builder::new()
@@ -56,81 +56,56 @@ impl Demo {
             .with_context(|| format!("{} cannot hold the demo's store", self.out.display()))?;
         let stack = Stack::start(StackConfig::on_a_free_port(store.path(), self.model.clone())).await?;
         let demonstration = stack.model().demonstration.then(|| stack.model().name.clone());
-        let outcome = self.read(&stack, &studies_folder).await;
+        let outcome = self.read(&stack, &drawn).await;
         // The store goes with its folder; the stack must have let go of it first.
         stack.stop().await?;
-        let (studies, documents) = outcome?;
-        self.show(&studies, &documents, demonstration.as_deref(), began.elapsed().as_secs_f64())
+        self.show(&outcome?, demonstration.as_deref(), began.elapsed().as_secs_f64())
     }
 
-    /// Submits the studies, waits for the drafts and writes them.
-    async fn read(&self, stack: &Stack, folder: &Path) -> anyhow::Result<(Vec<Study>, Vec<Option<Document>>)> {
-        let (files, _) = files_below(&[folder.to_owned()])?;
+    /// Submits the studies, waits for the drafts and writes them, each under the name of its study's folder.
+    async fn read(&self, stack: &Stack, drawn: &[PathBuf]) -> anyhow::Result<Vec<Row>> {
+        let (files, _) = files_below(drawn)?;
         let files = files.into_iter().filter(|path| path.extension().is_some_and(|end| end == "dcm")).collect();
         let response = upload(stack.connection(), files, Priority::Routine).await?;
         let studies = wait(stack.connection(), &response.study_uids, !self.json).await?;
-        let mut documents = Vec::new();
-        for (index, study) in studies.iter().enumerate() {
-            let folder = self.draft_folder(index, study);
-            std::fs::create_dir_all(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;
+        let mut rows = Vec::new();
+        for folder in drawn {
+            let (_, truth) = truth::below(std::slice::from_ref(folder))?.remove(0);
+            let study = studies.iter().find(|study| study.uid == truth.study.as_str());
+            let study = study.with_context(|| format!("the study of {} was not accepted", folder.display()))?.clone();
+            let drafts = self.out.join("drafts").join(folder.file_name().unwrap_or_default());
+            std::fs::create_dir_all(&drafts).with_context(|| format!("{} cannot be made", drafts.display()))?;
             for format in [Format::Html, Format::Sr, Format::Text, Format::Json] {
                 let Some(content) = drafts::fetch(stack.connection(), &study.uid, format).await? else { continue };
-                write_whole(&folder.join(format!("draft.{}", format.extension())), &content)?;
+                write_whole(&drafts.join(format!("draft.{}", format.extension())), &content)?;
             }
-            documents.push(drafts::document(stack.connection(), &study.uid).await?);
+            let document = drafts::document(stack.connection(), &study.uid).await?;
+            rows.push(Row { drafts, drawn: truth.in_words(), study, document });
         }
-        Ok((studies, documents))
+        Ok(rows)
     }
 
-    fn draft_folder(&self, index: usize, study: &Study) -> PathBuf {
-        let kind = study.modalities.join("-").to_lowercase();
-        self.out.join("drafts").join(format!("{:02}-{kind}", index + 1))
-    }
-
-    fn show(
-        &self,
-        studies: &[Study],
-        documents: &[Option<Document>],
-        demonstration: Option<&str>,
-        seconds: f64,
-    ) -> anyhow::Result<()> {
-        let truths = truth::below(&self.out.join("studies"))?;
-        let drawn = |study: &Study| {
-            let truth = truths.iter().find(|(_, truth)| truth.study.as_str() == study.uid);
-            truth.map_or_else(String::new, |(_, truth)| truth.in_words())
-        };
-        let failed = documents.iter().filter(|document| document.is_none()).count();
+    fn show(&self, rows: &[Row], demonstration: Option<&str>, seconds: f64) -> anyhow::Result<()> {
         if self.json {
-            let rows = studies.iter().zip(documents).enumerate();
-            let rows: Vec<_> = rows.map(|(i, (study, document))| self.row_json(i, study, document.as_ref())).collect();
+            let rows: Vec<_> = rows.iter().map(Row::json).collect();
             table::say(serde_json::to_string_pretty(&json!({
                 "out": self.out, "seconds": seconds, "demonstration_model": demonstration, "studies": rows,
             }))?)?;
         } else {
-            let mut rows =
-                table::new(&["Draft", "Drawn in the phantom", "Impression of the draft", "Confidence", "Urgency"]);
-            for (index, (study, document)) in studies.iter().zip(documents).enumerate() {
-                let folder = self.draft_folder(index, study);
-                let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                match document {
-                    Some(document) => rows.add_row([
-                        name,
-                        drawn(study),
-                        drafts::impression(document),
-                        drafts::confidences(document),
-                        format!("{:?}", document.report.urgency).to_lowercase(),
-                    ]),
-                    None => rows.add_row([name, drawn(study), table::state(study)]),
-                };
+            let mut lines =
+                table::ruled(&["Draft", "Drawn in the phantom", "Impression of the draft", "Confidence", "Urgency"]);
+            for row in rows {
+                lines.add_row(row.cells());
             }
-            table::say(rows)?;
+            table::keep_whole(&mut lines, 0);
+            table::say(lines)?;
             table::say(format!(
-                "{} studies in {seconds:.0} s. Drafts (JSON, HTML, DICOM SR, text): {}",
-                studies.len(),
+                "{} in {seconds:.0} s. Drafts (JSON, HTML, DICOM SR, text): {}",
+                table::count(rows.len(), "study"),
                 self.out.join("drafts").display()
             ))?;
-            if let Some(first) = studies.first() {
-                table::say(format!("Open {} to see one.", self.draft_folder(0, first).join("draft.html").display()))?;
+            if let Some(first) = rows.first() {
+                table::say(format!("Open {} to see one.", first.drafts.join("draft.html").display()))?;
             }
             if let Some(model) = demonstration {
                 table::say(format!(
@@ -139,21 +114,9 @@ impl Demo {
             }
             table::say(prelim_proto::UNSIGNED_DRAFT_STATEMENT)?;
         }
-        anyhow::ensure!(failed == 0, "{failed} of {} studies have no draft", studies.len());
+        let failed = rows.iter().filter(|row| row.document.is_none()).count();
+        anyhow::ensure!(failed == 0, "{failed} of {} studies have no draft", rows.len());
         Ok(())
-    }
-
-    fn row_json(&self, index: usize, study: &Study, document: Option<&Document>) -> serde_json::Value {
-        let folder = self.draft_folder(index, study);
-        json!({
-            "study_uid": study.uid,
-            "modalities": study.modalities,
-            "state": table::state(study),
-            "impression": document.map(drafts::impression),
-            "json": folder.join("draft.json"),
-            "html": folder.join("draft.html"),
-            "sr": folder.join("draft.dcm"),
-        })
     }
 
     /// A line for people on what is going on.
@@ -161,5 +124,45 @@ impl Demo {
         if !self.json {
             crate::progress::note(text);
         }
+    }
+}
+
+/// A study with its draft.
+struct Row {
+    /// Where the draft lies.
+    drafts: PathBuf,
+    /// What the phantom holds, in words.
+    drawn: String,
+    study: Study,
+    document: Option<Document>,
+}
+
+impl Row {
+    fn cells(&self) -> Vec<String> {
+        let name = self.drafts.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let drawn = self.drawn.clone();
+        match &self.document {
+            Some(document) => vec![
+                name,
+                drawn,
+                drafts::impression(document),
+                drafts::confidences(document),
+                format!("{:?}", document.report.urgency).to_lowercase(),
+            ],
+            None => vec![name, drawn, table::state(&self.study)],
+        }
+    }
+
+    fn json(&self) -> serde_json::Value {
+        json!({
+            "study_uid": self.study.uid,
+            "modalities": self.study.modalities,
+            "state": table::state(&self.study),
+            "drawn": self.drawn,
+            "impression": self.document.as_ref().map(drafts::impression),
+            "json": self.drafts.join("draft.json"),
+            "html": self.drafts.join("draft.html"),
+            "sr": self.drafts.join("draft.dcm"),
+        })
     }
 }

@@ -25,7 +25,7 @@ pub(crate) struct Doctor {
     #[arg(long, value_name = "DIR", default_value = stack::DEFAULT_DATA, env = "PRELIM_DATA")]
     data: PathBuf,
     /// The gRPC address to look at.
-    #[arg(long, value_name = "ADDR", default_value = stack::DEFAULT_GRPC, env = "PRELIM_GRPC")]
+    #[arg(long, value_name = "ADDR", default_value = stack::DEFAULT_GRPC, env = "PRELIM_GRPC", value_parser = prelim_coordinator::config::address)]
     grpc: SocketAddr,
     /// For programs: a JSON array.
     #[arg(long)]

@@ -40,7 +40,7 @@ pub(crate) struct Eval {
 
 impl Eval {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
-        let truths = truth::below(&self.folder)?;
+        let truths = truth::below(std::slice::from_ref(&self.folder))?;
         let store = tempfile::tempdir().context("no folder for the store of this evaluation")?;
         let stack = Stack::start(StackConfig::on_a_free_port(store.path(), self.model.clone())).await?;
         let cases = self.cases(stack.connection(), truths).await;
@@ -84,7 +84,7 @@ fn show(score: &Score) -> anyhow::Result<()> {
         let mut rows = table::new(&["Finding", "Studies", "Precision", "Recall", "F1", "Side", "Box IoU"]);
         for class in &numbers.classes {
             rows.add_row([
-                class.finding.to_owned(),
+                score::class_name(class.finding).to_owned(),
                 class.studies.to_string(),
                 format!("{:.3}", class.precision),
                 format!("{:.3}", class.recall),
@@ -93,10 +93,13 @@ fn show(score: &Score) -> anyhow::Result<()> {
                 optional(class.mean_iou),
             ]);
         }
+        table::align_right(&mut rows, &[1, 2, 3, 4, 5, 6]);
         table::say(rows)?;
         table::say(format!(
-            "macro-F1 {:.3}, normals without a finding {}\n",
+            "macro-F1 {:.3} over the {} of {} classes that some study has, normals without a finding {}\n",
             numbers.macro_f1,
+            numbers.classes_scored,
+            numbers.classes.len(),
             optional(numbers.normal_specificity)
         ))?;
     }

@@ -76,13 +76,13 @@ impl Command {
     /// Does it.
     pub(crate) fn run(self) -> anyhow::Result<()> {
         match self {
-            Self::Bench(command) => block_on(command.run()),
-            Self::Demo(command) => block_on(command.run()),
+            Self::Bench(command) => block_on(interruptible(command.run())),
+            Self::Demo(command) => block_on(interruptible(command.run())),
             Self::Up(command) => block_on(command.run()),
             Self::Coordinator(command) => block_on(command.run()),
             Self::Worker(command) => block_on(command.run()),
             Self::Phantom(command) => command.run(),
-            Self::Eval(command) => block_on(command.run()),
+            Self::Eval(command) => block_on(interruptible(command.run())),
             Self::Logits(command) => command.run(),
             Self::Doctor(command) => command.run(),
             Self::Decoder(command) => command.run(),
@@ -92,6 +92,14 @@ impl Command {
             Self::Report(command) => block_on(command.run()),
             Self::TrainingPixels(command) => command.run(),
         }
+    }
+}
+
+/// Ends `work` at the signal to stop, so that it takes its temporary folders, with studies in them, away.
+async fn interruptible(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    tokio::select! {
+        ended = work => ended,
+        () = crate::stack::stop_signal() => anyhow::bail!("interrupted; what it had begun is taken away"),
     }
 }
 

@@ -17,8 +17,8 @@ pub(crate) struct Studies {
     #[command(flatten)]
     connection: Connection,
     /// At most this many.
-    #[arg(long, value_name = "N", default_value_t = 50)]
-    limit: usize,
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    limit: u32,
     /// For programs: a JSON array.
     #[arg(long)]
     json: bool,
@@ -29,7 +29,8 @@ impl Studies {
         let mut client = self.connection.studies().await?;
         let mut studies: Vec<Study> = Vec::new();
         let mut page_token = String::new();
-        while studies.len() < self.limit {
+        let limit = self.limit as usize;
+        while studies.len() < limit {
             let request = ListStudiesRequest { page_size: PAGE, page_token, states: Vec::new() };
             let page = client.list_studies(request).await.map_err(plain)?.into_inner();
             studies.extend(page.studies);
@@ -38,7 +39,7 @@ impl Studies {
                 break;
             }
         }
-        studies.truncate(self.limit);
+        studies.truncate(limit);
         if self.json {
             let rows: Vec<_> = studies.iter().map(study_json).collect();
             return table::say(serde_json::to_string_pretty(&rows)?);
@@ -52,13 +53,15 @@ impl Studies {
             rows.add_row([
                 study.uid.clone(),
                 study.modalities.join(" "),
-                attributes.description,
-                attributes.patient_id,
+                table::cell(&attributes.description, 32),
+                table::cell(&attributes.patient_id, 24),
                 study.instance_count.to_string(),
                 table::jobs(study),
                 table::state(study),
             ]);
         }
+        table::keep_whole(&mut rows, 0);
+        table::align_right(&mut rows, &[4, 5]);
         table::say(rows)
     }
 }

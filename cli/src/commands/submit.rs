@@ -1,12 +1,13 @@
 //! `prelim submit`: send DICOM files.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use prelim_proto::v1::submit_studies_request::Part;
 use prelim_proto::v1::{
-    Disposition, ObjectEnd, ObjectOutcome, ObjectStart, Priority, SubmitHeader, SubmitStudiesRequest,
+    Disposition, ObjectEnd, ObjectOutcome, ObjectStart, Priority, StudyState, SubmitHeader, SubmitStudiesRequest,
     SubmitStudiesResponse, WatchStudiesRequest,
 };
 use serde_json::json;
@@ -22,12 +23,15 @@ use crate::table;
 
 /// Bytes in one message.
 const CHUNK_BYTES: usize = 1 << 20;
+/// Refused files that people are told of, one line each.
+const REFUSED_SHOWN: usize = 20;
 /// Files in one submission; more are an error, so that a wrong folder is noticed.
 const MAX_FILES: usize = 200_000;
 
 /// Send DICOM files to a coordinator.
 ///
-/// Every file of the folders is sent; files that are no DICOM are refused one by one, with what was found.
+/// Every file of the folders is sent, but for the `truth.json` of phantoms; files that are no DICOM are refused one by one,
+/// with what was found. The exit code is 0 only where nothing was refused and, with --wait, every study has its draft.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example:\n  prelim submit --wait ~/studies/chest\n  prelim submit --priority stat --json study1 study2"
@@ -62,7 +66,8 @@ enum Urgency {
 
 impl Submit {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
-        let (files, unreadable) = files_below(&self.paths)?;
+        let (mut files, unreadable) = files_below(&self.paths)?;
+        files.retain(|path| !path.ends_with("truth.json") || self.paths.contains(path));
         let priority = match self.priority {
             Urgency::Routine => Priority::Routine,
             Urgency::Urgent => Priority::Urgent,
@@ -80,8 +85,18 @@ impl Submit {
         } else {
             tell(&response, &studies)?;
         }
-        let accepted = response.objects.iter().any(|object| object.disposition() != Disposition::Refused);
-        anyhow::ensure!(accepted, "none of {} files was accepted", response.objects.len());
+        let refused = response.objects.iter().filter(|object| object.disposition() == Disposition::Refused).count();
+        let failed = studies.iter().filter(|study| study.state() != StudyState::Drafted).count();
+        anyhow::ensure!(
+            refused == 0,
+            "{refused} of {} refused, each with its reason above; the others are held",
+            table::count(response.objects.len(), "file")
+        );
+        anyhow::ensure!(
+            failed == 0,
+            "{failed} of {} have no draft, each with its reason above",
+            table::count(studies.len(), "study")
+        );
         Ok(())
     }
 }
@@ -91,13 +106,21 @@ pub(crate) fn files_below(paths: &[PathBuf]) -> anyhow::Result<(Vec<PathBuf>, Ve
     let mut files = Vec::new();
     let mut unreadable = Vec::new();
     let mut folders = Vec::new();
+    // Links are followed, but no folder is entered twice: links may lead in circles.
+    let mut entered = HashSet::new();
     for path in paths {
         let kind = std::fs::metadata(path).with_context(|| format!("{} cannot be read", path.display()))?;
         if kind.is_dir() { folders.push(path.clone()) } else { files.push(path.clone()) }
     }
     while let Some(folder) = folders.pop() {
-        let entries =
-            std::fs::read_dir(&folder).with_context(|| format!("folder {} cannot be read", folder.display()))?;
+        let entries = match std::fs::canonicalize(&folder).and_then(|real| Ok((real, std::fs::read_dir(&folder)?))) {
+            Ok((real, entries)) if entered.insert(real.clone()) => entries,
+            Ok(_) => continue,
+            Err(error) => {
+                unreadable.push(refused(&folder, &format!("folder cannot be read: {error}")));
+                continue;
+            }
+        };
         for entry in entries {
             let path = entry.with_context(|| format!("folder {} cannot be read", folder.display()))?.path();
             match std::fs::metadata(&path) {
@@ -145,7 +168,7 @@ pub(crate) async fn upload(
     Ok(response)
 }
 
-/// A name for this upload: the same files sent again at the same time carry the same one.
+/// A name for this upload, which a repeat after a lost answer would carry again.
 fn request_id(files: &[PathBuf]) -> String {
     let mut hasher = Sha256::new();
     hasher.update(std::process::id().to_le_bytes());
@@ -252,15 +275,19 @@ fn outcome_json(outcome: &ObjectOutcome) -> serde_json::Value {
 fn tell(response: &SubmitStudiesResponse, studies: &[prelim_proto::v1::Study]) -> anyhow::Result<()> {
     let count = |wanted| response.objects.iter().filter(|object| object.disposition() == wanted).count();
     table::say(format!(
-        "{} files: {} accepted, {} held already, {} refused; {} studies",
-        response.objects.len(),
+        "{}: {} accepted, {} held already, {} refused; {}",
+        table::count(response.objects.len(), "file"),
         count(Disposition::Accepted),
         count(Disposition::Duplicate),
         count(Disposition::Refused),
-        response.study_uids.len(),
+        table::count(response.study_uids.len(), "study"),
     ))?;
-    for object in response.objects.iter().filter(|object| object.disposition() == Disposition::Refused) {
-        table::say(format!("  refused {}: {}", object.name, object.reason))?;
+    let refused = || response.objects.iter().filter(|object| object.disposition() == Disposition::Refused);
+    for object in refused().take(REFUSED_SHOWN) {
+        table::say(format!("  refused {}: {}", table::cell(&object.name, 80), table::cell(&object.reason, 300)))?;
+    }
+    if refused().count() > REFUSED_SHOWN {
+        table::say(format!("  and {} more; --json lists all", refused().count() - REFUSED_SHOWN))?;
     }
     if studies.is_empty() {
         for uid in &response.study_uids {
@@ -272,5 +299,6 @@ fn tell(response: &SubmitStudiesResponse, studies: &[prelim_proto::v1::Study]) -
     for study in studies {
         rows.add_row([study.uid.clone(), study.modalities.join(" "), table::jobs(study), table::state(study)]);
     }
+    table::keep_whole(&mut rows, 0);
     table::say(rows)
 }

@@ -110,6 +110,20 @@ pub(crate) fn write_request(out: &Path, request: &Request) -> Result<Vec<PathBuf
         .collect()
 }
 
+/// Makes a study's folder, without the images of a phantom that was drawn there before.
+fn empty(folder: &Path) -> std::io::Result<()> {
+    fs::create_dir_all(folder)?;
+    if folder.join("truth.json").is_file() {
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|end| end == "dcm") {
+                fs::remove_file(path)?;
+            }
+        }
+    }
+    Ok(())
+}
+
 fn write_study(out: &Path, request: &Request, index: u64) -> Result<PathBuf, PhantomError> {
     let modality = request.modality_of(index);
     let mut dice = Dice::of_study(request.seed, index, modality);
@@ -119,7 +133,7 @@ fn write_study(out: &Path, request: &Request, index: u64) -> Result<PathBuf, Pha
         Modality::Ct => "ct",
     };
     let folder = out.join(format!("{word}-{:05}", index + 1));
-    fs::create_dir_all(&folder).map_err(|source| PhantomError::Folder { path: folder.clone(), source })?;
+    empty(&folder).map_err(|source| PhantomError::Folder { path: folder.clone(), source })?;
     let codes = findings::draw(&mut dice, modality);
     let (instances, findings) = match modality {
         Modality::Dx => {

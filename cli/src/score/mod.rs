@@ -28,7 +28,7 @@ pub(crate) struct Case {
 /// The numbers for one class in one modality.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct ClassScore {
-    /// The word of the vocabulary.
+    /// The word of the vocabulary, for programs; [`class_name`] has the one for people.
     pub(crate) finding: &'static str,
     /// Studies that have it.
     pub(crate) studies: usize,
@@ -49,8 +49,11 @@ pub(crate) struct ClassScore {
 pub(crate) struct ModalityScore {
     /// Studies scored.
     pub(crate) studies: usize,
-    /// Mean F1 of the classes that occur.
+    /// Mean F1 of the classes that some study has; 0 where no study has any. A class that only drafts claim has no part
+    /// in it: such claims show in the class's precision and, on normal studies, in the specificity.
     pub(crate) macro_f1: f64,
+    /// How many classes the mean is over.
+    pub(crate) classes_scored: usize,
     /// Of the studies without a finding, the share whose draft claims none.
     pub(crate) normal_specificity: Option<f64>,
     /// Each class that occurs in truth or drafts.
@@ -62,7 +65,7 @@ pub(crate) struct ModalityScore {
 pub(crate) struct Score {
     /// Studies scored.
     pub(crate) studies: usize,
-    /// Macro-F1 by modality ("dx", "ct").
+    /// Macro-F1 by modality ("dx", "ct"), over the classes that some study has.
     pub(crate) macro_f1: BTreeMap<String, f64>,
     /// Right claims with the right side, of those with a side.
     pub(crate) side_accuracy: Option<f64>,
@@ -115,6 +118,11 @@ pub(crate) fn score(cases: &[Case]) -> Score {
         by_modality,
         confusion: confusion.into_iter().map(|((truth, claim), count)| (truth, claim, count)).collect(),
     }
+}
+
+/// The word for people of a class by its key; the key itself where it is none of the vocabulary ("none").
+pub(crate) fn class_name(key: &str) -> &str {
+    FindingCode::from_key(key).map_or(key, |code| code.name())
 }
 
 /// What the draft claims: the most confident present finding of each code.
@@ -226,6 +234,7 @@ fn modalities(cases: &[Case], tallies: &BTreeMap<(String, FindingCode), Tally>) 
         ModalityScore {
             studies: of_it().count(),
             macro_f1: mean(&occurring).unwrap_or(0.0),
+            classes_scored: occurring.len(),
             normal_specificity: specificity(of_it()),
             classes,
         }

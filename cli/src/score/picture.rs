@@ -3,12 +3,16 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::Score;
+use super::{Score, class_name};
 
 /// Side of a cell, in px.
 const CELL: usize = 46;
 /// Room for the names, in px.
 const MARGIN: usize = 170;
+/// Room on the right, in px: the last column's name slants over it.
+const SLANT: usize = 80;
+/// Room for the title, in px.
+const TITLE: usize = 380;
 
 /// A grid of true classes (rows) by claimed classes (columns), shaded by the share of the row.
 pub(crate) fn confusion(score: &Score) -> String {
@@ -20,15 +24,16 @@ pub(crate) fn confusion(score: &Score) -> String {
     for (truth, _, count) in &score.confusion {
         *rows.entry(truth).or_default() += count;
     }
-    let side = MARGIN + names.len() * CELL + 20;
+    let grid = names.len() * CELL;
+    let width = MARGIN + (grid + SLANT).max(TITLE);
     let mut svg = format!(
-        r##"<svg xmlns="http://www.w3.org/2000/svg" width="{side}" height="{height}" viewBox="0 0 {side} {height}" font-family="system-ui, sans-serif" font-size="12"><rect width="100%" height="100%" fill="#fff"/><text x="{MARGIN}" y="18" font-size="14">Claimed (columns) by true class (rows), {studies} studies</text>"##,
-        height = side + 20,
+        r##"<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" font-family="system-ui, sans-serif" font-size="12"><rect width="100%" height="100%" fill="#fff"/><text x="{MARGIN}" y="18" font-size="14">Claimed (columns) by true class (rows), {studies} studies</text>"##,
+        height = MARGIN + grid + 40,
         studies = score.studies,
     );
     for (i, name) in names.iter().enumerate() {
         let middle = MARGIN + i * CELL + CELL / 2;
-        let words = name.replace('_', " ");
+        let words = class_name(name);
         // Writing to a String cannot fail.
         let _ = write!(
             svg,

@@ -73,4 +73,15 @@ fn a_class_that_only_drafts_claim_has_no_part_in_the_mean() {
     let score = score(&[Case { truth: truth("DX", EFFUSION), draft: Some(draft) }]);
     assert_eq!(score.macro_f1["dx"], 1.0);
     assert_eq!(score.by_modality["dx"].classes.len(), 2);
+    assert_eq!(score.by_modality["dx"].classes_scored, 1);
+}
+
+#[test]
+fn classes_are_named_for_people() {
+    assert_eq!(class_name("pleural_effusion"), "pleural effusion");
+    assert_eq!(class_name("none"), "none");
+    let draft = vec![claim(FindingCode::EndotrachealTube, None, [0.0, 0.0, 0.5, 0.5], 1.0)];
+    let picture = picture::confusion(&score(&[Case { truth: truth("DX", EFFUSION), draft: Some(draft) }]));
+    assert!(picture.contains(">pleural effusion<") && picture.contains(">endotracheal tube<"));
+    assert!(!picture.contains('_'));
 }

@@ -38,9 +38,9 @@ impl Truth {
     }
 }
 
-/// The truths below `folder`, each with its study's folder, in order of path.
-pub(crate) fn below(folder: &Path) -> anyhow::Result<Vec<(PathBuf, Truth)>> {
-    let (files, _) = files_below(&[folder.to_owned()])?;
+/// The truths below `folders`, each with its study's folder, in order of path.
+pub(crate) fn below(folders: &[PathBuf]) -> anyhow::Result<Vec<(PathBuf, Truth)>> {
+    let (files, _) = files_below(folders)?;
     let mut truths = Vec::new();
     for path in files.into_iter().filter(|path| path.file_name().is_some_and(|name| name == "truth.json")) {
         let text = std::fs::read_to_string(&path).with_context(|| format!("{} cannot be read", path.display()))?;
@@ -51,7 +51,7 @@ pub(crate) fn below(folder: &Path) -> anyhow::Result<Vec<(PathBuf, Truth)>> {
     anyhow::ensure!(
         !truths.is_empty(),
         "no truth.json below {}: make studies with `prelim phantom --out DIR --count N`",
-        folder.display()
+        folders.iter().map(|folder| folder.display().to_string()).collect::<Vec<_>>().join(", ")
     );
     Ok(truths)
 }

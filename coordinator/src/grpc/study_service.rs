@@ -67,8 +67,7 @@ impl StudyService for Studies {
     async fn list_studies(&self, request: Request<v1::ListStudiesRequest>) -> Answer<v1::ListStudiesResponse> {
         let request = request.into_inner();
         let page = if request.page_size == 0 { DEFAULT_PAGE } else { request.page_size.min(MAX_PAGE) } as usize;
-        let states: Vec<StudyState> =
-            request.states().map(StudyState::try_from).collect::<Result<_, _>>().map_err(|e| status::of(e.into()))?;
+        let states = request.states.iter().map(|wire| state(*wire)).collect::<Result<Vec<_>, _>>()?;
         let after = page_after(&request)?;
         // One more than asked for tells whether there is another page.
         let query = StudyQuery { states, after, limit: page + 1, ..StudyQuery::default() };
@@ -185,6 +184,12 @@ pub(super) async fn summary(coordinator: &Coordinator, record: StudyRecord) -> R
 
 fn uid(text: &str) -> Result<Uid, Status> {
     Uid::parse(text).map_err(|error| status::invalid("study_uid", error.to_string()))
+}
+
+fn state(wire: i32) -> Result<StudyState, Status> {
+    let named = v1::StudyState::try_from(wire);
+    let named = named.map_err(|_| status::invalid("states", format!("{wire} is no state")))?;
+    StudyState::try_from(named).map_err(|error| status::of(error.into()))
 }
 
 fn format(wire: i32) -> Result<(v1::ReportFormat, Format), Status> {

@@ -123,7 +123,7 @@ fn detailed(finding: &Finding) -> String {
     if let Some(zone) = finding.zone {
         text += match zone {
             Zone::Upper => ", upper zone",
-            Zone::Mid => ", middle zone",
+            Zone::Mid => ", mid zone",
             Zone::Lower => ", lower zone",
             Zone::Anterior => ", anterior",
             Zone::Posterior => ", posterior",

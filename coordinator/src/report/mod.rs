@@ -5,7 +5,7 @@
 //! - [`html`]: one self-contained page for people, with the key images and the boxes drawn
 //! - [`text`]: plain text for terminals and HL7 messages
 //! - [`sr`]: a DICOM Comprehensive 3D SR after TID 1500, with image coordinates
-//! - `present`: the words that all of them share (names, dates, sides, confidence)
+//! - [`present`]: the words that all of them share (names, dates, sides, confidence)
 //! - `lookup`: finding instances in the study record
 //!
 //! **Invariant**: a writer is a pure function: no IO, no clock, no randomness. Equal inputs give equal bytes.
@@ -16,7 +16,7 @@
 pub mod html;
 pub mod json;
 mod lookup;
-mod present;
+pub mod present;
 pub mod sr;
 pub mod text;
 

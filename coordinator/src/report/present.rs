@@ -22,7 +22,7 @@ pub(super) fn is_demonstration(report: &Report) -> bool {
 
 /// `text` on one line, without control characters and without the marks that turn the direction of writing: a header value
 /// must not be able to move a terminal's cursor or to show its neighbours in another order.
-pub(super) fn clean(text: &str) -> String {
+pub fn clean(text: &str) -> String {
     let plain: String = text
         .chars()
         .filter(
@@ -93,7 +93,7 @@ pub(super) fn age_years(birth: &str, study: &str) -> Option<u32> {
 }
 
 /// A confidence in per cent. It never says 0 % or 100 %: no model is that sure.
-pub(super) fn percent(confidence: f32) -> String {
+pub fn percent(confidence: f32) -> String {
     let value = (f64::from(confidence) * 100.0).round();
     match value {
         v if !v.is_finite() => "unknown".to_owned(),

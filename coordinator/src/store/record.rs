@@ -229,6 +229,8 @@ pub enum Added {
         /// Digest of the one that is held.
         held: Digest,
     },
+    /// The study is held for another patient. It is left as it was.
+    OtherPatient,
 }
 
 /// Studies that a client says are whole.

@@ -127,10 +127,13 @@ impl WorkerService for Fake {
 
     async fn complete(&self, request: Request<v1::CompleteRequest>) -> Result<Response<v1::CompleteResponse>, Status> {
         let mut state = self.state();
+        let lease = request.into_inner().lease;
+        let (number, token) = number(&lease);
         if let Some(code) = state.complete_errors.pop_front() {
-            return Err(Status::new(code, "not now"));
+            // As the coordinator says it: with the job's whole id.
+            let job = lease.map(|lease| lease.job_id).unwrap_or_default();
+            return Err(Status::new(code, format!("job {job} is not completed")));
         }
-        let (number, token) = number(&request.into_inner().lease);
         state.events.push(Event::Completed(number, token));
         Ok(Response::new(v1::CompleteResponse {}))
     }

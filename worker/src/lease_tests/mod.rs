@@ -12,6 +12,7 @@ use tonic::Code;
 
 use super::*;
 use crate::engine::request::EngineError;
+use crate::logged::Logged;
 use fake::{Event, Fake};
 
 /// Does each job as its number says.
@@ -194,4 +195,21 @@ async fn a_failure_says_whether_another_try_may_help_and_a_fatal_one_ends_the_wo
             Event::Failed(FATAL, "engine has stopped".to_owned(), true),
         ]
     );
+}
+
+// On one thread, where everything that is logged is seen.
+#[tokio::test]
+async fn what_is_logged_names_jobs_by_number_and_no_study() {
+    let logged = Logged::start();
+    let fake = Fake::with_jobs([1, 2, 3, FAILING]);
+    fake.state().complete_errors.extend([Code::Unavailable, Code::FailedPrecondition, Code::InvalidArgument]);
+    let running = Running::start(&fake, 1, NO_DRAIN).await;
+    let events = fake.events(3).await;
+    assert!(matches!(&events[1], Event::Failed(2, reason, false) if !reason.contains("1.2.3")), "{events:?}");
+    assert!(running.stop().await);
+    let text = logged.text();
+    for said in ["job.number=1 ", "not handed in yet", "outcome dropped", "outcome not taken", "job.number=70 "] {
+        assert!(text.contains(said), "{said:?} is not in {text}");
+    }
+    assert!(!text.contains("1.2.3"), "{text}");
 }

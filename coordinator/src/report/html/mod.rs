@@ -18,6 +18,7 @@ mod reading;
 
 use prelim_proto::finding::{Evidence, Finding};
 
+use super::lookup::Images;
 use super::{KeyImage, ReportInputs};
 use markup::Page;
 
@@ -26,6 +27,8 @@ const MARK_CLASSES: [&str; 6] = ["m0", "m1", "m2", "m3", "m4", "m5"];
 
 /// Writes the page.
 pub(super) fn write(inputs: &ReportInputs<'_>) -> String {
+    let key_images = in_reading_order(inputs);
+    let inputs = &ReportInputs { report: inputs.report, study: inputs.study, key_images: &key_images };
     let mut page = Page::default();
     head::write(&mut page, inputs);
     page.raw("<main>");
@@ -39,6 +42,20 @@ pub(super) fn write(inputs: &ReportInputs<'_>) -> String {
     background::write(&mut page, inputs);
     page.raw("</main>\n</body>\n</html>\n");
     page.into_string()
+}
+
+/// The key images as the page numbers them: each finding's best first, the rest as they lie in the study.
+fn in_reading_order(inputs: &ReportInputs<'_>) -> Vec<KeyImage> {
+    let best = || inputs.report.findings.iter().filter_map(|finding| finding.evidence.first());
+    let (mut ordered, mut rest): (Vec<KeyImage>, Vec<KeyImage>) =
+        inputs.key_images.iter().cloned().partition(|image| best().any(|evidence| shows(image, evidence)));
+    let images = Images::of(inputs.study);
+    rest.sort_by_key(|image| {
+        let place = images.get(&image.instance).map(|found| (found.series.number, found.instance.number));
+        (place, image.frame)
+    });
+    ordered.append(&mut rest);
+    ordered
 }
 
 /// The class that colours the mark of finding `index`.

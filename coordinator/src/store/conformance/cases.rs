@@ -17,8 +17,9 @@ type Case<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
 
 /// Runs every case, each on a store of its own.
 pub(super) async fn run_all<H: Harness>(factory: &impl AsyncFn() -> H) {
-    let cases: [for<'a> fn(&'a mut H) -> Case<'a>; 15] = [
+    let cases: [for<'a> fn(&'a mut H) -> Case<'a>; 16] = [
         |h| Box::pin(the_same_instance_twice_is_the_same_instance(h)),
+        |h| Box::pin(another_patient_is_kept_out_of_a_study(h)),
         |h| Box::pin(limits_refuse_and_change_nothing(h)),
         |h| Box::pin(a_repeated_request_changes_nothing(h)),
         |h| Box::pin(a_quiet_study_completes_and_a_busy_one_does_not(h)),
@@ -290,6 +291,26 @@ async fn the_last_job_enqueues_one_merge(h: &mut impl Harness) {
     assert_eq!(drafted.cost.jobs.generated_tokens, 3);
     assert_eq!(h.store().draft(&uid, None).await.unwrap().unwrap().digest, digest(1));
     assert_eq!(h.store().reconcile().await, Ok(Reconciled::default()));
+}
+
+async fn another_patient_is_kept_out_of_a_study(h: &mut impl Harness) {
+    let (store, uid) = (h.store(), study(1));
+    let sent = |patient_id: &str, name: &str, n| {
+        let mut add = add(&uid, vec![instance(&uid, n, 1)]);
+        add.attributes.patient_id = patient_id.into();
+        add.attributes.patient_name = name.into();
+        add
+    };
+    assert_eq!(store.add_instances(sent("A", "", 1)).await.unwrap(), [Added::Accepted]);
+    assert_eq!(store.add_instances(sent("B", "Other^Bob", 2)).await.unwrap(), [Added::OtherPatient]);
+    // What is empty says nothing, and is filled; an id that agrees outweighs a name spelt anew.
+    assert_eq!(store.add_instances(sent("", "Doe^Jane", 3)).await.unwrap(), [Added::Accepted]);
+    assert_eq!(store.add_instances(sent("", "Other^Bob", 4)).await.unwrap(), [Added::OtherPatient]);
+    assert_eq!(store.add_instances(sent("A", "Doe^Jane^M", 5)).await.unwrap(), [Added::Accepted]);
+    h.reopen().await;
+    let held = record(h, &uid).await;
+    assert_eq!((held.attributes.patient_id.as_str(), held.attributes.patient_name.as_str()), ("A", "Doe^Jane"));
+    assert_eq!(held.instances, 3);
 }
 
 async fn a_study_knows_what_it_cost(h: &mut impl Harness) {

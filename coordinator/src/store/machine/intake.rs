@@ -27,6 +27,11 @@ pub(crate) fn add_instances(records: &mut impl Records, now_ms: i64, add: &AddIn
             Some(held) => Added::Conflict { held },
         });
     }
+    if known.as_ref().is_some_and(|held| held.attributes.is_another_patient(&add.attributes)) {
+        for what in added.iter_mut().filter(|what| **what == Added::Accepted) {
+            *what = Added::OtherPatient;
+        }
+    }
     let accepted = added.iter().filter(|what| **what == Added::Accepted).count() as u32;
     if accepted == 0 {
         return Ok(added);
@@ -49,7 +54,7 @@ pub(crate) fn add_instances(records: &mut impl Records, now_ms: i64, add: &AddIn
     if !matches!(study.state, StudyState::Receiving | StudyState::Cancelled) {
         reopen(records, &mut study, StudyState::Receiving)?;
     }
-    fill_empty(&mut study.attributes, &add.attributes);
+    study.attributes.fill_from(&add.attributes);
     study.priority = study.priority.max(add.priority);
     study.instances += accepted;
     study.last_instance_at_ms = now_ms;
@@ -79,28 +84,6 @@ fn new_study(add: &AddInstances, now_ms: i64) -> StudyRecord {
         unread: Vec::new(),
         partition_notes: Vec::new(),
         cost: StudyCost::default(),
-    }
-}
-
-/// Fills the empty fields of `held` from `new`: real senders leave attributes out of some objects of a study.
-fn fill_empty(held: &mut StudyAttributes, new: &StudyAttributes) {
-    let fields: [(&mut String, &String); 11] = [
-        (&mut held.patient_id, &new.patient_id),
-        (&mut held.patient_name, &new.patient_name),
-        (&mut held.patient_birth_date, &new.patient_birth_date),
-        (&mut held.patient_sex, &new.patient_sex),
-        (&mut held.accession_number, &new.accession_number),
-        (&mut held.study_id, &new.study_id),
-        (&mut held.study_date, &new.study_date),
-        (&mut held.study_time, &new.study_time),
-        (&mut held.description, &new.description),
-        (&mut held.referring_physician, &new.referring_physician),
-        (&mut held.institution, &new.institution),
-    ];
-    for (held, new) in fields {
-        if held.is_empty() {
-            held.clone_from(new);
-        }
     }
 }
 

@@ -162,6 +162,15 @@ impl Default for RawVision {
 }
 
 const GELU_TANH: &str = "gelu_pytorch_tanh";
+/// Largest sizes that are read: several times those of any published checkpoint, and small enough that no product of
+/// them overflows.
+const MAX_LAYERS: usize = 1 << 10;
+const MAX_WIDTH: usize = 1 << 18;
+const MAX_HEADS: usize = 1 << 10;
+const MAX_HEAD_DIM: usize = 1 << 12;
+const MAX_VOCABULARY: usize = 1 << 22;
+const MAX_POSITIONS: usize = 1 << 24;
+const MAX_SIDE: usize = 1 << 12;
 /// Every this many layers one sees everything, where nothing else is said.
 const SLIDING_PATTERN: usize = 6;
 
@@ -187,6 +196,15 @@ impl RawConfig {
         if let Some(quantization) = &self.quantization_config {
             let method = quantization.get("quant_method").and_then(|method| method.as_str()).unwrap_or("unnamed");
             return Err(format!("the weights are quantized ({method}), and prelim reads unquantized ones"));
+        }
+        for (name, id) in [
+            ("image_token_index", self.image_token_index),
+            ("boi_token_index", self.boi_token_index),
+            ("eoi_token_index", self.eoi_token_index),
+        ] {
+            if id as usize >= MAX_VOCABULARY {
+                return Err(format!("{name} is {id}, and prelim reads ids below {MAX_VOCABULARY}"));
+            }
         }
         let mut end_tokens: Vec<u32> = [self.eos_token_id, self.text_config.eos_token_id.clone()]
             .into_iter()
@@ -260,12 +278,24 @@ impl RawText {
         if let Some((_, what)) = refused.into_iter().find(|(found, _)| *found) {
             return Err(format!("text_config has {what}, which prelim does not compute"));
         }
-        let sizes =
-            [self.hidden_size, self.intermediate_size, self.num_hidden_layers, self.vocab_size, self.sliding_window];
-        if sizes.contains(&0) || self.head_dim == 0 || !self.head_dim.is_multiple_of(2) {
-            return Err("text_config has a size of 0 or an odd head_dim".to_owned());
+        check_sizes(
+            "text_config",
+            &[
+                ("vocab_size", self.vocab_size, MAX_VOCABULARY),
+                ("hidden_size", self.hidden_size, MAX_WIDTH),
+                ("intermediate_size", self.intermediate_size, MAX_WIDTH),
+                ("num_hidden_layers", self.num_hidden_layers, MAX_LAYERS),
+                ("num_attention_heads", self.num_attention_heads, MAX_HEADS),
+                ("num_key_value_heads", self.num_key_value_heads, MAX_HEADS),
+                ("head_dim", self.head_dim, MAX_HEAD_DIM),
+                ("max_position_embeddings", self.max_position_embeddings, MAX_POSITIONS),
+                ("sliding_window", self.sliding_window, MAX_POSITIONS),
+            ],
+        )?;
+        if !self.head_dim.is_multiple_of(2) {
+            return Err(format!("text_config has head_dim {}, which is odd", self.head_dim));
         }
-        if self.num_key_value_heads == 0 || !self.num_attention_heads.is_multiple_of(self.num_key_value_heads) {
+        if !self.num_attention_heads.is_multiple_of(self.num_key_value_heads) {
             let (heads, kv) = (self.num_attention_heads, self.num_key_value_heads);
             return Err(format!("{heads} query heads cannot share {kv} key and value heads"));
         }
@@ -282,6 +312,15 @@ impl RawText {
         let theta = global.and_then(|rope| rope.rope_theta).or(self.rope_theta).unwrap_or(1e6);
         let local_theta = local.and_then(|rope| rope.rope_theta).or(self.rope_local_base_freq).unwrap_or(1e4);
         Ok((Rope { theta, factor: factor(scaled)? }, Rope { theta: local_theta, factor: factor(local)? }))
+    }
+}
+
+/// Refuses sizes that no model has, before anything is made of them. Each comes with its name and the largest that is
+/// read.
+fn check_sizes(section: &str, sizes: &[(&str, usize, usize)]) -> Result<(), String> {
+    match sizes.iter().find(|(_, found, most)| !(1..=*most).contains(found)) {
+        Some((name, found, most)) => Err(format!("{section} has {name} {found}, and prelim reads 1 to {most}")),
+        None => Ok(()),
     }
 }
 
@@ -307,11 +346,24 @@ impl RawVision {
         if self.hidden_act != GELU_TANH {
             return Err(format!("vision_config has hidden_act {}, which prelim does not compute", self.hidden_act));
         }
-        if self.num_attention_heads == 0 || !self.hidden_size.is_multiple_of(self.num_attention_heads) {
+        check_sizes(
+            "vision_config",
+            &[
+                ("hidden_size", self.hidden_size, MAX_WIDTH),
+                ("intermediate_size", self.intermediate_size, MAX_WIDTH),
+                ("num_hidden_layers", self.num_hidden_layers, MAX_LAYERS),
+                ("num_attention_heads", self.num_attention_heads, MAX_HEADS),
+                ("image_size", self.image_size, MAX_SIDE),
+                ("patch_size", self.patch_size, MAX_SIDE),
+            ],
+        )?;
+        if self.num_channels != 3 {
+            return Err(format!("vision_config has num_channels {}, and pictures have 3", self.num_channels));
+        }
+        if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
             return Err(format!("vision_config cannot divide {} by its heads", self.hidden_size));
         }
-        if self.patch_size == 0 || self.image_size < self.patch_size || !self.image_size.is_multiple_of(self.patch_size)
-        {
+        if !self.image_size.is_multiple_of(self.patch_size) {
             return Err(format!("a picture of {} px has no whole patches of {}", self.image_size, self.patch_size));
         }
         Ok(VisionConfig {
