@@ -30,7 +30,6 @@ impl Bars {
         };
         let studies = bar("studies", "{prefix:>8} {bar:32.cyan/dim} {pos}/{len}  {msg}");
         let jobs = bar("jobs", "{prefix:>8} {bar:32.cyan/dim} {pos}/{len}  {msg}");
-        jobs.enable_steady_tick(Duration::from_millis(200));
         Self { group, studies, jobs, began: None }
     }
 
@@ -44,6 +43,9 @@ impl Bars {
         self.studies.set_position(progress.studies_settled.into());
         self.jobs.set_length(progress.jobs_total.into());
         self.jobs.set_position(progress.jobs_finished.into());
+        if self.began.is_none() {
+            self.jobs.enable_steady_tick(Duration::from_millis(200));
+        }
         let tokens = (progress.prompt_tokens + progress.generated_tokens) as f64;
         let (began, before) = *self.began.get_or_insert_with(|| (Instant::now(), tokens));
         // A rate over less than that is noise.

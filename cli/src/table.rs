@@ -30,11 +30,16 @@ fn fitted(style: TableStyle, header: &[&str]) -> Table {
     table
 }
 
-/// Keeps a column on one line, however narrow the terminal is: what people copy from.
+/// Keeps a column on one line, however narrow the terminal is.
 pub(crate) fn keep_whole(table: &mut Table, column: usize) {
     if let Some(column) = table.column_mut(column) {
         column.set_constraint(ColumnConstraint::ContentWidth);
     }
+}
+
+/// Keeps every row on one line, which a narrow terminal breaks at its edge: what people copy from and `grep` in.
+pub(crate) fn one_line_a_row(table: &mut Table) {
+    table.set_content_arrangement(ContentArrangement::Disabled);
 }
 
 /// Puts numbers below each other.

@@ -47,21 +47,21 @@ impl Studies {
         if studies.is_empty() {
             return table::say("no studies yet; send some with `prelim submit DIR`");
         }
-        let mut rows = table::new(&["Study", "Modality", "Description", "Patient", "Instances", "Jobs", "State"]);
+        let mut rows = table::new(&["Study", "Modality", "Files", "Jobs", "State", "Patient", "Description"]);
         for study in &studies {
             let attributes = study.attributes.clone().unwrap_or_default();
             rows.add_row([
                 study.uid.clone(),
                 study.modalities.join(" "),
-                table::cell(&attributes.description, 32),
-                table::cell(&attributes.patient_id, 24),
                 study.instance_count.to_string(),
                 table::jobs(study),
-                table::state(study),
+                table::cell(&table::state(study), 60),
+                table::cell(&attributes.patient_id, 24),
+                table::cell(&attributes.description, 32),
             ]);
         }
-        table::keep_whole(&mut rows, 0);
-        table::align_right(&mut rows, &[4, 5]);
+        table::one_line_a_row(&mut rows);
+        table::align_right(&mut rows, &[2, 3]);
         table::say(rows)
     }
 }

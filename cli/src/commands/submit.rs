@@ -299,6 +299,6 @@ fn tell(response: &SubmitStudiesResponse, studies: &[prelim_proto::v1::Study]) -
     for study in studies {
         rows.add_row([study.uid.clone(), study.modalities.join(" "), table::jobs(study), table::state(study)]);
     }
-    table::keep_whole(&mut rows, 0);
+    table::one_line_a_row(&mut rows);
     table::say(rows)
 }

@@ -223,6 +223,18 @@ fn two_reconstructions_of_one_place_give_one_finding_and_no_support() {
 }
 
 #[test]
+fn coarse_boxes_of_one_nodule_that_miss_each_other_are_one_nodule() {
+    let small = |slice, left: f32| {
+        let mut finding = seen(Nodule, LEFT, 2, slice, left, 0.9);
+        finding.evidence[0].bounds = ImageBox::new(0.40, left, 0.42, left + 0.02);
+        finding
+    };
+    assert_eq!(listed(&ct(vec![small(4, 0.200), small(5, 0.221)])), [(Nodule, LEFT, 2)]);
+    // Two that lie well apart stay two, and have no support from each other.
+    assert_eq!(listed(&ct(vec![small(4, 0.2), small(5, 0.3)])), []);
+}
+
+#[test]
 fn a_mass_whose_ends_look_like_nodules_is_one_mass() {
     let sized = |code, slice, size_mm| Finding { size_mm: Some(size_mm), ..seen(code, LEFT, 2, slice, 0.2, 0.8) };
     let report = ct(vec![sized(Nodule, 3, 20.0), sized(Nodule, 4, 28.0), sized(Mass, 5, 41.0), sized(Nodule, 6, 25.0)]);
