@@ -33,6 +33,7 @@ fn files_that_are_no_dicom_are_named_and_do_not_stop_the_others() {
     fs::write(folder.join("notes.txt"), "not an image").unwrap();
     fs::write(folder.join("empty.dcm"), "").unwrap();
     std::os::unix::fs::symlink("nowhere", folder.join("gone.dcm")).unwrap();
+    fs::File::create(folder.join("huge.dcm")).unwrap().set_len(513 << 20).unwrap();
     let process = Process::up(&work.path().join("data"));
     let outcome = submit(&process.grpc, &folder);
     let refused: Vec<(&str, &str)> = outcome["objects"]
@@ -43,12 +44,13 @@ fn files_that_are_no_dicom_are_named_and_do_not_stop_the_others() {
         .map(|object| (object["name"].as_str().unwrap(), object["reason"].as_str().unwrap()))
         .collect();
     // The phantom's truth.json is not sent.
-    assert_eq!(refused.len(), 3, "{outcome}");
+    assert_eq!(refused.len(), 4, "{outcome}");
+    assert!(refused.iter().any(|(name, reason)| *name == "huge.dcm" && reason.contains("512 MiB")), "{outcome}");
     assert!(refused.iter().any(|(name, reason)| *name == "gone.dcm" && reason.contains("cannot be read")), "{outcome}");
     assert!(refused.iter().all(|(_, reason)| !reason.is_empty()), "{outcome}");
     assert_eq!(outcome["studies"][0]["state"], "drafted");
     // The same again: nothing new, and the refused ones still count.
-    check_refused(&prelim(["submit", "--grpc", &process.grpc, folder.to_str().unwrap()]), &["3 of 4 files refused"]);
+    check_refused(&prelim(["submit", "--grpc", &process.grpc, folder.to_str().unwrap()]), &["4 of 5 files refused"]);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
+use prelim_imaging::Limits;
 use prelim_proto::v1::submit_studies_request::Part;
 use prelim_proto::v1::{
     Disposition, ObjectEnd, ObjectOutcome, ObjectStart, Priority, StudyState, SubmitHeader, SubmitStudiesRequest,
@@ -159,6 +160,10 @@ pub(crate) async fn upload(
                 Err(SendError::Unreadable(error)) => {
                     unreadable.push(refused(&path, &format!("cannot be read: {error}")));
                 }
+                Err(SendError::TooLarge(limit)) => {
+                    let reason = format!("larger than {} MiB, the limit of one object", limit >> 20);
+                    unreadable.push(refused(&path, &reason));
+                }
             }
         }
         unreadable
@@ -186,6 +191,8 @@ enum SendError {
     Hangup,
     /// The file could not be read.
     Unreadable(std::io::Error),
+    /// No coordinator takes more than so many bytes.
+    TooLarge(usize),
 }
 
 async fn send(parts: &mpsc::Sender<SubmitStudiesRequest>, part: Part) -> Result<(), SendError> {
@@ -196,6 +203,10 @@ async fn send(parts: &mpsc::Sender<SubmitStudiesRequest>, part: Part) -> Result<
 async fn send_file(parts: &mpsc::Sender<SubmitStudiesRequest>, path: &Path) -> Result<(), SendError> {
     let mut file = tokio::fs::File::open(path).await.map_err(SendError::Unreadable)?;
     let size_bytes = file.metadata().await.map_err(SendError::Unreadable)?.len();
+    let limit = Limits::default().max_object_bytes;
+    if size_bytes > limit as u64 {
+        return Err(SendError::TooLarge(limit));
+    }
     let mut chunk = read_chunk(&mut file).await.map_err(SendError::Unreadable)?;
     send(parts, Part::Start(ObjectStart { name: name_of(path), size_bytes })).await?;
     let mut hasher = Sha256::new();

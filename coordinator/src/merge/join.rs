@@ -7,8 +7,7 @@ use super::observe::{Observation, Place, Slice};
 
 /// Slices of a stack between which a finding may be missed once and still be one finding.
 const BRIDGED_SLICES: usize = 2;
-/// Centres of one finding on two slices may differ by so much in the plane, or in two stacks in space, in mm, however small
-/// it is.
+/// Centres of one finding in two stacks may differ by so much, in mm, however small it is.
 const SAME_CENTRE_MM: f64 = 10.0;
 
 /// What makes two observations of one code the same thing.
@@ -123,31 +122,32 @@ fn is_linked(group: &[Observation<'_>], new: &Observation<'_>) -> bool {
 /// Whether observations on two slices are of one thing.
 fn slices_linked(a: &Slice, held: &Observation<'_>, b: &Slice, new: &Observation<'_>) -> bool {
     if a.stack == b.stack {
-        let apart = a.index.abs_diff(b.index);
-        let touch = || boxes_touch(held, new).unwrap_or_else(|| sides_agree(held, new));
-        return apart <= BRIDGED_SLICES && (touch() || is_above(a, b, apart));
+        let near = a.index.abs_diff(b.index) <= BRIDGED_SLICES;
+        return near && boxes_nearly_touch(held, new).unwrap_or_else(|| sides_agree(held, new));
     }
     // Another reconstruction: its pixels are elsewhere, the patient is not.
     let (Some(from), Some(to)) = (a.centre_mm, b.centre_mm) else { return sides_agree(held, new) };
+    let distance_mm = (0..3).map(|axis| (from[axis] - to[axis]).powi(2)).sum::<f64>().sqrt();
     let reach_mm = a.radius_mm.unwrap_or(0.0).max(b.radius_mm.unwrap_or(0.0)).max(SAME_CENTRE_MM);
-    squared_mm(from, to).sqrt() <= reach_mm
-}
-
-/// Whether what is seen on two slices of a stack, so many apart, lies above each other: boxes of small things are coarse,
-/// and may miss each other.
-fn is_above(a: &Slice, b: &Slice, apart: usize) -> bool {
-    let (Some(from), Some(to), Some(spacing_mm)) = (a.centre_mm, b.centre_mm, a.spacing_mm) else { return false };
-    squared_mm(from, to) - (apart as f64 * spacing_mm).powi(2) <= SAME_CENTRE_MM.powi(2)
-}
-
-fn squared_mm(a: [f64; 3], b: [f64; 3]) -> f64 {
-    (0..3).map(|axis| (a[axis] - b[axis]).powi(2)).sum()
+    distance_mm <= reach_mm
 }
 
 /// Whether the boxes share any area; none where one of them has no box.
 fn boxes_touch(a: &Observation<'_>, b: &Observation<'_>) -> Option<bool> {
     let bounds = |observation: &Observation<'_>| -> Option<ImageBox> { observation.evidence?.bounds };
     Some(bounds(a)?.iou(&bounds(b)?) > 0.0)
+}
+
+/// The same on neighbouring slices, each box grown by a quarter of its sides: boxes of small things are coarse, and those
+/// of one thing may just miss each other.
+fn boxes_nearly_touch(a: &Observation<'_>, b: &Observation<'_>) -> Option<bool> {
+    let grown = |observation: &Observation<'_>| -> Option<[f32; 4]> {
+        let bounds = observation.evidence?.bounds?;
+        let (high, wide) = ((bounds.bottom - bounds.top) / 4.0, (bounds.right - bounds.left) / 4.0);
+        Some([bounds.top - high, bounds.left - wide, bounds.bottom + high, bounds.right + wide])
+    };
+    let ([top_a, left_a, bottom_a, right_a], [top_b, left_b, bottom_b, right_b]) = (grown(a)?, grown(b)?);
+    Some(top_a < bottom_b && top_b < bottom_a && left_a < right_b && left_b < right_a)
 }
 
 fn sides_agree(a: &Observation<'_>, b: &Observation<'_>) -> bool {
