@@ -88,11 +88,9 @@ impl Submit {
         }
         let refused = response.objects.iter().filter(|object| object.disposition() == Disposition::Refused).count();
         let failed = studies.iter().filter(|study| study.state() != StudyState::Drafted).count();
-        anyhow::ensure!(
-            refused == 0,
-            "{refused} of {} refused, each with its reason above; the others are held",
-            table::count(response.objects.len(), "file")
-        );
+        let files = table::count(response.objects.len(), "file");
+        anyhow::ensure!(refused < response.objects.len(), "none of {files} was accepted, each with its reason above");
+        anyhow::ensure!(refused == 0, "{refused} of {files} refused, each with its reason above; the others are held");
         anyhow::ensure!(
             failed == 0,
             "{failed} of {} have no draft, each with its reason above",
