@@ -1,9 +1,9 @@
 //! Connecting to a coordinator, and its errors in plain words.
 
-use anyhow::Context as _;
 use clap::Args;
 use prelim_proto::v1::study_service_client::StudyServiceClient;
-use tonic::transport::{Channel, Endpoint};
+use prelim_worker::coordinator::endpoint;
+use tonic::transport::Channel;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
@@ -21,15 +21,7 @@ pub(crate) struct Connection {
 impl Connection {
     /// A client of the study service.
     pub(crate) async fn studies(&self) -> anyhow::Result<StudyServiceClient<Channel>> {
-        anyhow::ensure!(
-            !self.grpc.contains("://") || self.grpc.starts_with("http://"),
-            "{}: this build speaks no TLS; use HOST:PORT inside a network that you trust",
-            self.grpc
-        );
-        let uri = if self.grpc.contains("://") { self.grpc.clone() } else { format!("http://{}", self.grpc) };
-        let endpoint = Endpoint::from_shared(uri)
-            .with_context(|| format!("{:?} is no address; use HOST:PORT, for example 127.0.0.1:7070", self.grpc))?;
-        let channel = endpoint.connect().await.map_err(|_| {
+        let channel = endpoint(&self.grpc)?.connect().await.map_err(|_| {
             anyhow::anyhow!(
                 "no coordinator answers at {}: start one with `prelim up`, or name another with --grpc",
                 self.grpc

@@ -5,6 +5,7 @@
 //! - [`client`]: connecting to a coordinator, and its errors in plain words
 //! - [`stack`]: a coordinator and a worker in this process, for `up`, `demo`, `eval` and `bench`
 //! - [`drafts`]: drafts as a client fetches them
+//! - [`files`]: finding and writing files
 //! - [`machine`]: what this machine is, and the memory in use
 //! - [`progress`], [`table`]: what people see on a terminal
 //! - [`phantom`]: studies made by formulae, with their truth
@@ -16,6 +17,7 @@
 mod client;
 mod commands;
 mod drafts;
+mod files;
 mod machine;
 mod phantom;
 mod progress;

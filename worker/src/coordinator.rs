@@ -38,6 +38,18 @@ pub enum AddressError {
     },
 }
 
+/// The gRPC endpoint at `HOST:PORT`, or at a URL with `http`: for workers, and for clients.
+pub fn endpoint(address: &str) -> Result<Endpoint, AddressError> {
+    let uri = match address.split_once("://") {
+        Some((scheme, _)) if !scheme.eq_ignore_ascii_case("http") => {
+            return Err(AddressError::Scheme { address: address.to_owned(), scheme: scheme.to_owned() });
+        }
+        Some(_) => address.to_owned(),
+        None => format!("http://{address}"),
+    };
+    Endpoint::from_shared(uri).map_err(|_| AddressError::Malformed { address: address.to_owned() })
+}
+
 /// A call that was not answered as hoped.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
@@ -108,16 +120,7 @@ pub struct Coordinator {
 impl Coordinator {
     /// The way to the coordinator at `address`. Must be called on the runtime that will make the calls.
     pub fn new(address: &str, worker_id: &str) -> Result<Self, AddressError> {
-        let uri = match address.split_once("://") {
-            Some((scheme, _)) if !scheme.eq_ignore_ascii_case("http") => {
-                return Err(AddressError::Scheme { address: address.to_owned(), scheme: scheme.to_owned() });
-            }
-            Some(_) => address.to_owned(),
-            None => format!("http://{address}"),
-        };
-        let endpoint =
-            Endpoint::from_shared(uri).map_err(|_| AddressError::Malformed { address: address.to_owned() })?;
-        let channel = endpoint
+        let channel = endpoint(address)?
             .connect_timeout(Duration::from_secs(5))
             .tcp_nodelay(true)
             .http2_keep_alive_interval(Duration::from_secs(20))

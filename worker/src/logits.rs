@@ -5,9 +5,7 @@
 //! that end an answer are not chosen (`min_new_tokens`).
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use prelim_kernels::Backend;
@@ -66,14 +64,9 @@ pub enum LogitsError {
         /// Positions that the model was made for.
         limit: usize,
     },
-    /// The result cannot be written.
-    #[error("{} is not writable: {source}", path.display())]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    /// The result does not fit the format.
+    #[error("the tensors cannot be written as safetensors: {0}")]
+    Encode(#[from] safetensors::SafeTensorError),
 }
 
 /// Tensors by name.
@@ -267,39 +260,17 @@ impl Seen {
 }
 
 impl Dump {
-    /// Writes a safetensors file, whole or not at all.
+    /// The tensors as a safetensors file.
     ///
     /// # Errors
-    /// Where the file cannot be written.
-    pub fn write(&self, path: &Path) -> Result<(), LogitsError> {
+    /// Where the format cannot hold them.
+    pub fn to_safetensors(&self) -> Result<Vec<u8>, LogitsError> {
         let bytes: Vec<(Dtype, Vec<u8>)> = self.tensors.values().map(|tensor| tensor.values.to_bytes()).collect();
         let views = self.tensors.iter().zip(&bytes).map(|((name, tensor), (dtype, bytes))| {
             TensorView::new(*dtype, tensor.shape.clone(), bytes).map(|view| (name.clone(), view))
         });
-        let refused = |error: safetensors::SafeTensorError| LogitsError::Write {
-            path: path.to_owned(),
-            source: io::Error::new(io::ErrorKind::InvalidData, error),
-        };
-        let views = views.collect::<Result<Vec<_>, _>>().map_err(refused)?;
-        let file = safetensors::serialize(views, None).map_err(refused)?;
-        write_whole(path, &file).map_err(|source| LogitsError::Write { path: path.to_owned(), source })
+        Ok(safetensors::serialize(views.collect::<Result<Vec<_>, _>>()?, None)?)
     }
-}
-
-/// Through a temporary file beside it.
-fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.tmp", std::process::id()));
-    let temporary = path.with_file_name(name);
-    let write = || {
-        let mut file = File::create(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&temporary, path)
-    };
-    write().inspect_err(|_| {
-        let _ = std::fs::remove_file(&temporary);
-    })
 }
 
 impl Values {

@@ -10,8 +10,9 @@ use prelim_worker::config::WorkerLimits;
 use serde::Serialize;
 
 use crate::commands::report::Format;
-use crate::commands::submit::{files_below, upload, wait};
+use crate::commands::submit::{upload, wait};
 use crate::drafts;
+use crate::files;
 use crate::machine::{self, MemoryWatch};
 use crate::stack::{Stack, StackConfig};
 use crate::table;
@@ -94,7 +95,7 @@ impl Bench {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         let drawn = tempfile::tempdir().context("no folder for the phantoms")?;
         let folders = if self.folders.is_empty() { vec![self.draw(drawn.path())?] } else { self.folders.clone() };
-        let (mut files, _) = files_below(&folders)?;
+        let mut files = files::below(&folders)?.files;
         files.retain(|path| path.extension().is_none_or(|end| end != "json"));
         let mut runs = Vec::new();
         let mut model = None;

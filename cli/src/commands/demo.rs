@@ -9,9 +9,10 @@ use prelim_coordinator::report::json::document::Document;
 use prelim_proto::v1::{Priority, Study};
 use serde_json::json;
 
-use crate::commands::report::{Format, write_whole};
-use crate::commands::submit::{files_below, upload, wait};
+use crate::commands::report::Format;
+use crate::commands::submit::{upload, wait};
 use crate::drafts;
+use crate::files::{self, write_whole};
 use crate::phantom;
 use crate::score::truth;
 use crate::stack::{Stack, StackConfig};
@@ -64,8 +65,11 @@ impl Demo {
 
     /// Submits the studies, waits for the drafts and writes them, each under the name of its study's folder.
     async fn read(&self, stack: &Stack, drawn: &[PathBuf]) -> anyhow::Result<Vec<Row>> {
-        let (files, _) = files_below(drawn)?;
-        let files = files.into_iter().filter(|path| path.extension().is_some_and(|end| end == "dcm")).collect();
+        let files = files::below(drawn)?
+            .files
+            .into_iter()
+            .filter(|path| path.extension().is_some_and(|end| end == "dcm"))
+            .collect();
         let response = upload(stack.connection(), files, Priority::Routine).await?;
         let studies = wait(stack.connection(), &response.study_uids, !self.json).await?;
         let mut rows = Vec::new();

@@ -7,9 +7,9 @@ use clap::Args;
 use prelim_proto::v1::{Priority, Study};
 
 use crate::client::Connection;
-use crate::commands::report::write_whole;
-use crate::commands::submit::{files_below, upload, wait};
+use crate::commands::submit::{upload, wait};
 use crate::drafts;
+use crate::files::{self, write_whole};
 use crate::score::truth::{self, Truth};
 use crate::score::{self, Case, Score};
 use crate::stack::{Stack, StackConfig};
@@ -56,7 +56,7 @@ impl Eval {
     async fn cases(&self, connection: &Connection, truths: Vec<(PathBuf, Truth)>) -> anyhow::Result<Vec<Case>> {
         let mut files = Vec::new();
         for (folder, _) in &truths {
-            files.extend(files_below(std::slice::from_ref(folder))?.0);
+            files.extend(files::below(std::slice::from_ref(folder))?.files);
         }
         files.retain(|path| path.extension().is_some_and(|end| end == "dcm"));
         let response = upload(connection, files, Priority::Routine).await?;

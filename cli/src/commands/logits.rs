@@ -10,6 +10,8 @@ use prelim_worker::logits::{self, Dump};
 use prelim_worker::model::WeightType;
 use prelim_worker::preprocess::Picture;
 
+use crate::files::write_whole;
+
 /// Write the tensors of one prompt, to be held against another implementation.
 ///
 /// The prompt is text that has gone through the model's chat template. The file holds input_ids, pixel_values,
@@ -41,7 +43,7 @@ impl Logits {
         let pictures: Vec<Picture<'_>> = images.iter().map(Image::picture).collect();
         let dump: Dump =
             logits::dump(&self.model, prelim_kernels::Cpu::new()?, WeightType::AsStored, &prompt, &pictures)?;
-        Ok(dump.write(&self.output)?)
+        write_whole(&self.output, &dump.to_safetensors()?)
     }
 }
 

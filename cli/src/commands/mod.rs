@@ -10,7 +10,7 @@ mod phantom;
 pub(crate) mod report;
 mod serve;
 mod studies;
-pub(crate) mod submit;
+mod submit;
 mod training_pixels;
 mod watch;
 

@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 use prelim_proto::v1::{GetReportRequest, ReportFormat};
 
 use crate::client::{Connection, plain};
+use crate::files::write_whole;
 
 /// Fetch the draft report of a study.
 #[derive(Debug, Args)]
@@ -77,26 +78,4 @@ impl Report {
             None => Ok(std::io::stdout().write_all(&content).and_then(|()| std::io::stdout().flush())?),
         }
     }
-}
-
-/// Writes a file beside its place and moves it there, so that nobody sees half of it. A link is followed, a file keeps its
-/// permissions, and what is no file (a device, a pipe) is written to.
-pub(crate) fn write_whole(path: &std::path::Path, content: &[u8]) -> anyhow::Result<()> {
-    let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let path = real.as_path();
-    let held = std::fs::metadata(path).ok();
-    if held.as_ref().is_some_and(|held| !held.is_file() && !held.is_dir()) {
-        let written = std::fs::OpenOptions::new().write(true).open(path).and_then(|mut file| file.write_all(content));
-        return written.with_context(|| format!("{} could not be written", path.display()));
-    }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(std::path::Path::new("."));
-    let name = path.file_name().with_context(|| format!("{} is no file name", path.display()))?;
-    let temporary = folder.join(format!(".{}.{}.part", name.to_string_lossy(), std::process::id()));
-    let written = std::fs::write(&temporary, content)
-        .and_then(|()| held.map_or(Ok(()), |held| std::fs::set_permissions(&temporary, held.permissions())))
-        .and_then(|()| std::fs::rename(&temporary, path));
-    if written.is_err() {
-        let _ = std::fs::remove_file(&temporary);
-    }
-    written.with_context(|| format!("{} could not be written", path.display()))
 }

@@ -1,9 +1,7 @@
 //! `prelim submit`: send DICOM files.
 
-use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use prelim_imaging::Limits;
 use prelim_proto::v1::submit_studies_request::Part;
@@ -19,6 +17,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use crate::client::{Connection, plain};
 use crate::commands::studies::study_json;
+use crate::files::{self, Found};
 use crate::progress::Bars;
 use crate::table;
 
@@ -26,8 +25,6 @@ use crate::table;
 const CHUNK_BYTES: usize = 1 << 20;
 /// Refused files that people are told of, one line each.
 const REFUSED_SHOWN: usize = 20;
-/// Files in one submission; more are an error, so that a wrong folder is noticed.
-const MAX_FILES: usize = 200_000;
 
 /// Send DICOM files to a coordinator.
 ///
@@ -67,7 +64,7 @@ enum Urgency {
 
 impl Submit {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
-        let (mut files, unreadable) = files_below(&self.paths)?;
+        let Found { mut files, unreadable } = files::below(&self.paths)?;
         files.retain(|path| !path.ends_with("truth.json") || self.paths.contains(path));
         let priority = match self.priority {
             Urgency::Routine => Priority::Routine,
@@ -75,7 +72,7 @@ impl Submit {
             Urgency::Stat => Priority::Stat,
         };
         let mut response = upload(&self.connection, files, priority).await?;
-        response.objects.extend(unreadable);
+        response.objects.extend(unreadable.iter().map(|(path, reason)| refused(path, reason)));
         let studies =
             if self.wait { wait(&self.connection, &response.study_uids, !self.json).await? } else { Vec::new() };
         if self.json {
@@ -98,42 +95,6 @@ impl Submit {
         );
         Ok(())
     }
-}
-
-/// The files below `paths`, in order of path, and an outcome for each that cannot be read.
-pub(crate) fn files_below(paths: &[PathBuf]) -> anyhow::Result<(Vec<PathBuf>, Vec<ObjectOutcome>)> {
-    let mut files = Vec::new();
-    let mut unreadable = Vec::new();
-    let mut folders = Vec::new();
-    // Links are followed, but no folder is entered twice: links may lead in circles.
-    let mut entered = HashSet::new();
-    for path in paths {
-        let kind = std::fs::metadata(path).with_context(|| format!("{} cannot be read", path.display()))?;
-        if kind.is_dir() { folders.push(path.clone()) } else { files.push(path.clone()) }
-    }
-    while let Some(folder) = folders.pop() {
-        let entries = match std::fs::canonicalize(&folder).and_then(|real| Ok((real, std::fs::read_dir(&folder)?))) {
-            Ok((real, entries)) if entered.insert(real.clone()) => entries,
-            Ok(_) => continue,
-            Err(error) => {
-                unreadable.push(refused(&folder, &format!("folder cannot be read: {error}")));
-                continue;
-            }
-        };
-        for entry in entries {
-            let path = entry.with_context(|| format!("folder {} cannot be read", folder.display()))?.path();
-            match std::fs::metadata(&path) {
-                Ok(kind) if kind.is_dir() => folders.push(path),
-                Ok(kind) if kind.is_file() => files.push(path),
-                Ok(_) => unreadable.push(refused(&path, "neither a file nor a folder")),
-                Err(error) => unreadable.push(refused(&path, &format!("cannot be read: {error}"))),
-            }
-            anyhow::ensure!(files.len() <= MAX_FILES, "more than {MAX_FILES} files; send smaller folders");
-        }
-    }
-    anyhow::ensure!(!files.is_empty() || !unreadable.is_empty(), "no files in {}", paths[0].display());
-    files.sort();
-    Ok((files, unreadable))
 }
 
 /// Sends the files, one after the other, in one stream.

@@ -8,7 +8,7 @@ use prelim_proto::ids::Uid;
 use prelim_proto::vocabulary::FindingCode;
 use serde::Deserialize;
 
-use crate::commands::submit::files_below;
+use crate::files;
 
 /// What is in a study.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -40,7 +40,7 @@ impl Truth {
 
 /// The truths below `folders`, each with its study's folder, in order of path.
 pub(crate) fn below(folders: &[PathBuf]) -> anyhow::Result<Vec<(PathBuf, Truth)>> {
-    let (files, _) = files_below(folders)?;
+    let files = files::below(folders)?.files;
     let mut truths = Vec::new();
     for path in files.into_iter().filter(|path| path.file_name().is_some_and(|name| name == "truth.json")) {
         let text = std::fs::read_to_string(&path).with_context(|| format!("{} cannot be read", path.display()))?;

@@ -1,8 +1,8 @@
 """Stage 1: the vision tower learns to see, with a dense head that is thrown away afterwards.
 
 usage: torchrun --nproc-per-node 2 vision.py SCRATCH_FOLDER [--warm CHECKPOINT] [--steps 2400] [--seconds 1500]
-2,400 steps take about 14 CPU minutes on each of two cores. Goes on from its last state where it was stopped. The last line says how well the tower sees each
-class: go on to stage 2 only where that is above 0.9.
+2,400 steps take about 14 CPU minutes on each of two cores. Goes on from its last state where it was stopped. The last
+line says how well the tower sees each class: go on to stage 2 only where that is above 0.9.
 """
 import argparse
 import os
