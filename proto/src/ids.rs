@@ -16,6 +16,9 @@ pub enum IdError {
     /// Not a digest.
     #[error("not a SHA-256 digest (64 hexadecimal digits): {0:?}")]
     Digest(String),
+    /// Not the name of a tenant.
+    #[error("not a tenant (1 to 64 lower-case letters, digits, dots, dashes and underscores): {0:?}")]
+    Tenant(String),
 }
 
 /// A DICOM unique identifier (PS3.5 section 9.1): at most 64 characters of digits and single dots.
@@ -62,6 +65,33 @@ impl Digest {
     /// The digest as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+/// Whom a study belongs to: a hospital or a department, whose studies others do not see and with whom it shares the
+/// workers. At most 64 lower-case letters, digits, dots, dashes and underscores.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Tenant(String);
+
+impl Tenant {
+    /// Checks and takes a name.
+    pub fn parse(text: &str) -> Result<Self, IdError> {
+        let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b);
+        let shaped = (1..=64).contains(&text.len()) && text.bytes().all(allowed);
+        if shaped { Ok(Self(text.to_owned())) } else { Err(IdError::Tenant(text.chars().take(80).collect())) }
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for Tenant {
+    /// `default`, whose all studies are where nobody names another.
+    fn default() -> Self {
+        Self("default".to_owned())
     }
 }
 
@@ -138,6 +168,7 @@ macro_rules! text_id {
 }
 text_id!(Uid);
 text_id!(Digest);
+text_id!(Tenant);
 
 /// The number of a lease. Each lease of a job gets a larger one; a commit that carries an older one is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -160,6 +191,14 @@ mod tests {
         ] {
             assert_eq!(Uid::parse(text).is_ok(), good, "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_tenant_is_a_short_plain_name() {
+        for (text, good) in [("default", true), ("st-mary.er_2", true), ("", false), ("St Mary", false), ("a/b", false)] {
+            assert_eq!(Tenant::parse(text).is_ok(), good, "{text:?}");
+        }
+        assert!(Tenant::parse(&"a".repeat(65)).is_err());
     }
 
     #[test]
