@@ -5,7 +5,7 @@ use std::{env, error::Error, fs, path::PathBuf};
 use prost::Message as _;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let files = ["study_service", "worker_service"].map(|name| format!("prelim/v1/{name}.proto"));
+    let files = ["queue_service", "study_service", "worker_service"].map(|name| format!("prelim/v1/{name}.proto"));
     println!("cargo:rerun-if-changed=prelim");
     let descriptors = protox::compile(&files, ["."])?;
     // Reflection serves these.

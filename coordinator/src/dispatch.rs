@@ -32,8 +32,15 @@ impl Coordinator {
     /// Waits up to `wait` for a job of the kinds named, and leases it.
     pub async fn lease(&self, worker: &str, kinds: &[JobKind], wait: Duration) -> Result<Option<Lease>, ServiceError> {
         let deadline = Instant::now() + wait;
-        let request =
-            LeaseRequest { worker: worker.to_owned(), kinds: kinds.to_vec(), ttl_ms: self.config.lease_ttl_ms };
+        let request = LeaseRequest {
+            worker: worker.to_owned(),
+            request: String::new(),
+            kinds: kinds.to_vec(),
+            tenants: None,
+            held: Vec::new(),
+            ttl_ms: self.config.lease_ttl_ms,
+            shares: std::sync::Arc::default(),
+        };
         loop {
             // Registered before the look, so that a job queued in between is not slept through.
             let woken = self.work.notified();

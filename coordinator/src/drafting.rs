@@ -1,5 +1,6 @@
 //! Merge jobs to drafts, and drafts to reports in the form asked for.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use prelim_proto::ids::{JobId, Uid};
@@ -45,8 +46,15 @@ impl Coordinator {
 
     /// Does one merge job; whether there was one.
     async fn merge_next(&self) -> Result<bool, ServiceError> {
-        let request =
-            LeaseRequest { worker: MERGER.to_owned(), kinds: vec![JobKind::Merge], ttl_ms: self.config.lease_ttl_ms };
+        let request = LeaseRequest {
+            worker: MERGER.to_owned(),
+            request: String::new(),
+            kinds: vec![JobKind::Merge],
+            tenants: None,
+            held: Vec::new(),
+            ttl_ms: self.config.lease_ttl_ms,
+            shares: Arc::default(),
+        };
         let Some(lease) = self.store.lease(request).await? else { return Ok(false) };
         let job = lease.job.id.clone();
         match self.draft(&lease).await {

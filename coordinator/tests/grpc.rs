@@ -9,7 +9,12 @@ use tonic_types::StatusExt as _;
 
 /// Leases the next CT job, waiting up to two seconds.
 async fn lease(running: &mut Running) -> v1::Lease {
-    let request = v1::LeaseRequest { worker_id: "w".into(), kinds: vec![JobKind::ReadCt as i32], wait_ms: 2_000 };
+    let request = v1::LeaseRequest {
+        worker_id: "w".into(),
+        kinds: vec![JobKind::ReadCt as i32],
+        wait_ms: 2_000,
+        ..Default::default()
+    };
     running.workers.lease(request).await.unwrap().into_inner().lease.expect("a job is waiting")
 }
 
@@ -134,7 +139,12 @@ async fn a_silent_worker_loses_its_job_and_cannot_commit() {
     let stale = lease(&mut running).await;
     // The lease lasts a second; the job comes back by itself.
     let fresh = loop {
-        let request = v1::LeaseRequest { worker_id: "v".into(), kinds: vec![JobKind::ReadCt as i32], wait_ms: 10_000 };
+        let request = v1::LeaseRequest {
+            worker_id: "v".into(),
+            kinds: vec![JobKind::ReadCt as i32],
+            wait_ms: 10_000,
+            ..Default::default()
+        };
         if let Some(lease) = running.workers.lease(request).await.unwrap().into_inner().lease {
             break lease;
         }
@@ -176,7 +186,8 @@ async fn a_cancelled_study_stays_so_until_it_is_sent_again() {
     let request = v1::CancelStudyRequest { study_uid: "1.2.4".into(), reason: "wrong patient".into() };
     let study = running.studies.cancel_study(request).await.unwrap().into_inner().study.unwrap();
     assert_eq!((study.state(), study.state_reason.as_deref()), (StudyState::Cancelled, Some("wrong patient")));
-    let renewal = v1::RenewRequest { worker_id: "w".into(), leases: held(&lease).into_iter().collect() };
+    let renewal =
+        v1::RenewRequest { worker_id: "w".into(), leases: held(&lease).into_iter().collect(), ..Default::default() };
     let renewed = running.workers.renew(renewal).await.unwrap().into_inner();
     assert_eq!(renewed.leases[0].status(), v1::LeaseStatus::Cancelled);
     running.submit("b", vec![("one", slice(4, 0))]).await;

@@ -135,7 +135,7 @@ impl Coordinator {
     pub async fn lease(&self, kinds: &[JobKind], wait: Duration) -> Result<Option<Lease>, CallError> {
         let kinds = kinds.iter().map(|kind| v1::JobKind::from(*kind) as i32).collect();
         let wait_ms = wait.as_millis() as u64;
-        let message = v1::LeaseRequest { worker_id: self.worker_id.clone(), kinds, wait_ms };
+        let message = v1::LeaseRequest { worker_id: self.worker_id.clone(), kinds, wait_ms, ..Default::default() };
         let response = self.client.clone().lease(within(message, wait + CALL_TIME)).await?.into_inner();
         Ok(response.lease.map(Lease::try_from).transpose()?)
     }
@@ -143,7 +143,7 @@ impl Coordinator {
     /// Keeps leases alive. The answers come in the order asked; a lease that the answer leaves out counts as lost.
     pub async fn renew(&self, held: &[(JobId, FencingToken)], time: Duration) -> Result<Vec<Renewal>, CallError> {
         let leases = held.iter().map(|(job, token)| held_lease(job, *token)).collect();
-        let message = v1::RenewRequest { worker_id: self.worker_id.clone(), leases };
+        let message = v1::RenewRequest { worker_id: self.worker_id.clone(), leases, ..Default::default() };
         let response = self.client.clone().renew(within(message, time)).await?.into_inner();
         let status = |job: &JobId| {
             let found = response.leases.iter().find(|lease| lease.job_id == job.to_string());

@@ -63,10 +63,12 @@ fn store(error: &StoreError) -> (Code, &'static str) {
         StoreError::WrongState { .. } => (Code::FailedPrecondition, "WRONG_STATE"),
         StoreError::Outdated(_) => (Code::Aborted, "OUTDATED"),
         StoreError::RequestReused(_) => (Code::InvalidArgument, "REQUEST_REUSED"),
-        StoreError::TooManyStudies { .. } | StoreError::TooManyInstances { .. } => {
-            (Code::ResourceExhausted, "LIMIT_REACHED")
-        }
-        StoreError::Full => (Code::ResourceExhausted, "DISK_FULL"),
+        StoreError::NoWorker(_) => (Code::NotFound, "NO_WORKER"),
+        StoreError::TooManyStudies { .. }
+        | StoreError::TooManyOfTenant { .. }
+        | StoreError::TooManyInstances { .. } => (Code::ResourceExhausted, "LIMIT_REACHED"),
+        StoreError::Full => (Code::ResourceExhausted, "STORE_FULL"),
+        StoreError::Unreachable(_) => (Code::Unavailable, "STORE_UNREACHABLE"),
         StoreError::Disk(_) => (Code::Unavailable, "DISK_FAILED"),
         StoreError::InUse(_) | StoreError::Misfit(_) | StoreError::Storage(_) => (Code::Internal, "INTERNAL"),
     }

@@ -15,7 +15,7 @@ use super::{status, upload, watch};
 use crate::intake::{Object, Outcome};
 use crate::report::Format;
 use crate::service::{Coordinator, ServiceError};
-use crate::store::record::{StudyCursor, StudyQuery, StudyRecord, by_series};
+use crate::store::record::{StudyCursor, StudyQuery, StudyRecord};
 
 /// Studies a page where the client does not say.
 const DEFAULT_PAGE: u32 = 50;
@@ -78,10 +78,7 @@ impl StudyService for Studies {
             Some(last) if !is_last => page_token(&request.states, last),
             _ => String::new(),
         };
-        let mut studies = Vec::with_capacity(records.len());
-        for record in records {
-            studies.push(summary(&self.0, record).await.map_err(status::of)?);
-        }
+        let studies = records.into_iter().map(summary).collect();
         Ok(Response::new(v1::ListStudiesResponse { studies, next_page_token }))
     }
 
@@ -99,8 +96,7 @@ impl StudyService for Studies {
         let uid = uid(&request.study_uid)?;
         self.0.cancel(&uid, &request.reason).await.map_err(status::of)?;
         let record = self.0.record(&uid).await.map_err(status::of)?;
-        let study = summary(&self.0, record).await.map_err(status::of)?;
-        Ok(Response::new(v1::CancelStudyResponse { study: Some(study) }))
+        Ok(Response::new(v1::CancelStudyResponse { study: Some(summary(record)) }))
     }
 
     async fn get_report(&self, request: Request<v1::GetReportRequest>) -> Answer<v1::GetReportResponse> {
@@ -175,11 +171,9 @@ fn files_below(root: &Path) -> std::io::Result<Vec<PathBuf>> {
 }
 
 /// A study as lists and watches show it: with what its series are, but without the series.
-pub(super) async fn summary(coordinator: &Coordinator, record: StudyRecord) -> Result<v1::Study, ServiceError> {
-    let instances = coordinator.store.instances(&record.uid).await?;
-    let mut study = v1::Study::from(record.into_study(by_series(instances)));
-    study.series.clear();
-    Ok(study)
+pub(super) fn summary(record: StudyRecord) -> v1::Study {
+    let (modalities, instance_count) = (record.modalities.clone(), record.instances);
+    v1::Study { modalities, instance_count, ..v1::Study::from(record.into_study(Vec::new())) }
 }
 
 fn uid(text: &str) -> Result<Uid, Status> {

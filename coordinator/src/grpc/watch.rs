@@ -52,8 +52,7 @@ async fn follow(coordinator: &Coordinator, named: &[Uid], sender: &Sender) -> Re
                 continue;
             }
             told.insert(record.uid.clone(), record.updated_at_ms);
-            let study = summary(coordinator, record).await?;
-            if !tell(sender, Some(study), progress).await {
+            if !tell(sender, Some(summary(record)), progress).await {
                 return Ok(());
             }
         }

@@ -50,7 +50,7 @@ impl WorkerService for Workers {
             return Err(status::invalid("wait_ms", format!("more than {}", MAX_WAIT.as_millis())));
         }
         let lease = self.0.lease(&request.worker_id, &kinds, wait).await.map_err(status::of)?;
-        Ok(Response::new(v1::LeaseResponse { lease: lease.map(Into::into) }))
+        Ok(Response::new(v1::LeaseResponse { lease: lease.map(Into::into), drain: false }))
     }
 
     async fn renew(&self, request: Request<v1::RenewRequest>) -> Answer<v1::RenewResponse> {
@@ -70,7 +70,7 @@ impl WorkerService for Workers {
             };
             leases.push(v1::RenewedLease { job_id: job.to_string(), status: lease_status as i32, ttl_ms });
         }
-        Ok(Response::new(v1::RenewResponse { leases }))
+        Ok(Response::new(v1::RenewResponse { leases, drain: false }))
     }
 
     async fn complete(&self, request: Request<v1::CompleteRequest>) -> Answer<v1::CompleteResponse> {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use bytes::Bytes;
 use prelim_imaging::Limits;
 use prelim_imaging::header::{Header, read_header};
-use prelim_proto::ids::{Digest, Uid};
+use prelim_proto::ids::{Digest, Tenant, Uid};
 use prelim_proto::study::{Priority, StudyAttributes};
 
 use crate::service::{Coordinator, ServiceError};
@@ -156,12 +156,22 @@ impl Coordinator {
         priority: Priority,
     ) -> Result<Vec<(usize, Verdict)>, ServiceError> {
         let (places, instances): (Vec<usize>, Vec<InstanceRecord>) = headers.into_iter().map(split).unzip();
-        let add =
-            AddInstances { study: study.clone(), attributes, priority, instances, limits: self.config.intake_limits() };
+        let add = AddInstances {
+            study: study.clone(),
+            tenant: Tenant::default(),
+            attributes,
+            priority,
+            instances,
+            limits: self.config.intake_limits(),
+        };
         let verdicts = match self.store.add_instances(add).await {
             Ok(added) => added.into_iter().map(verdict).collect(),
             // A limit concerns this study only.
-            Err(error @ (StoreError::TooManyStudies { .. } | StoreError::TooManyInstances { .. })) => {
+            Err(
+                error @ (StoreError::TooManyStudies { .. }
+                | StoreError::TooManyOfTenant { .. }
+                | StoreError::TooManyInstances { .. }),
+            ) => {
                 vec![Verdict::Refused(error.to_string()); places.len()]
             }
             Err(error) => return Err(error.into()),
@@ -205,6 +215,7 @@ fn verdict(added: Added) -> Verdict {
             let start = &held.as_str()[..12];
             Verdict::Refused(format!("another object with the same SOP Instance UID is held (digest {start}…)"))
         }
+        Added::OtherTenant => Verdict::Refused("its Study Instance UID cannot be used here".to_owned()),
         Added::OtherPatient => Verdict::Refused(
             "its study is held for another patient (Patient ID, name or birth date differ): give one of them another \
              Study Instance UID"
