@@ -4,7 +4,7 @@
 //! - [`JobStore`]: the operations and what they guarantee
 //! - [`record`]: what is held, and what operations take and give; [`StoreError`] is in `error`
 //! - `machine`: the state machine, which is the specification; `records` is what it asks of a transaction
-//! - [`embedded`]: the default, a redb file in the data folder
+//! - [`embedded`]: the default, a redb file in the data folder; [`redis`]: for a cluster
 //! - `memory` and `conformance` (tests only): the machine on plain maps, and the suite that every store must pass
 //!
 //! **Invariant**: rules (order, backoff, limits) arrive as arguments; a store moves records and decides nothing.
@@ -20,6 +20,7 @@ mod machine;
 pub(crate) mod memory;
 pub mod record;
 mod records;
+pub mod redis;
 mod transact;
 
 pub use error::StoreError;
@@ -27,6 +28,7 @@ pub use error::StoreError;
 use async_trait::async_trait;
 use prelim_proto::ids::{FencingToken, JobId, Uid};
 use prelim_proto::job::{JobOutcome, JobSpec, Lease};
+use tokio::sync::watch;
 
 use crate::queue::Verdict;
 use record::{
@@ -167,4 +169,10 @@ pub trait JobStore: Send + Sync + 'static {
 
     /// The workers known, in order of name, each with the time since it was last heard of, in ms.
     async fn workers(&self) -> Result<Vec<(WorkerRecord, u64)>, StoreError>;
+
+    /// Changes when a queue that was empty has a job, whoever put it there. None where only this process can. A hint: some
+    /// may be lost, and some mean nothing.
+    fn wakes(&self) -> Option<watch::Receiver<u64>> {
+        None
+    }
 }

@@ -72,7 +72,9 @@ pub(crate) fn add_instances(records: &mut impl Records, now_ms: i64, add: &AddIn
     for (new, what) in add.instances.iter().zip(&added) {
         if *what == Added::Accepted {
             records.put_instance(&add.study, new)?;
-            if let Err(place) = study.modalities.binary_search(&new.modality) {
+            if let Err(place) = study.modalities.binary_search(&new.modality)
+                && !new.modality.is_empty()
+            {
                 study.modalities.insert(place, new.modality.clone());
             }
         }
