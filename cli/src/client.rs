@@ -1,6 +1,7 @@
 //! Connecting to a coordinator, and its errors in plain words.
 
 use clap::Args;
+use prelim_proto::v1::queue_service_client::QueueServiceClient;
 use prelim_proto::v1::study_service_client::StudyServiceClient;
 use prelim_worker::coordinator::endpoint;
 use tonic::transport::Channel;
@@ -21,13 +22,21 @@ pub(crate) struct Connection {
 impl Connection {
     /// A client of the study service.
     pub(crate) async fn studies(&self) -> anyhow::Result<StudyServiceClient<Channel>> {
-        let channel = endpoint(&self.grpc)?.connect().await.map_err(|_| {
+        Ok(StudyServiceClient::new(self.channel().await?).max_decoding_message_size(MAX_RESPONSE_BYTES))
+    }
+
+    /// A client of the queue service.
+    pub(crate) async fn queue(&self) -> anyhow::Result<QueueServiceClient<Channel>> {
+        Ok(QueueServiceClient::new(self.channel().await?))
+    }
+
+    async fn channel(&self) -> anyhow::Result<Channel> {
+        endpoint(&self.grpc)?.connect().await.map_err(|_| {
             anyhow::anyhow!(
                 "no coordinator answers at {}: start one with `prelim up`, or name another with --grpc",
                 self.grpc
             )
-        })?;
-        Ok(StudyServiceClient::new(channel).max_decoding_message_size(MAX_RESPONSE_BYTES))
+        })
     }
 }
 

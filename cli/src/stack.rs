@@ -55,6 +55,7 @@ impl Stack {
         let mut worker_config = WorkerConfig {
             grpc: String::new(),
             model: config.model,
+            simulate: None,
             limits: config.limits,
             worker_id: None,
             decoder: Some(decoder()?),
@@ -139,6 +140,7 @@ pub(crate) fn describe_model(folder: Option<&Path>) -> anyhow::Result<String> {
     let config = WorkerConfig {
         grpc: DEFAULT_GRPC.to_owned(),
         model: folder.map(Path::to_owned),
+        simulate: None,
         limits: WorkerLimits::default(),
         worker_id: None,
         decoder: Some(decoder()?),

@@ -6,17 +6,28 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::partition::PartitionLimits;
-use crate::queue::{IntakeLimits, RetryPolicy};
+use crate::queue::{IntakeLimits, RetryPolicy, Share, Shares};
+use crate::store::redis::config::RedisConfig;
 
 /// How a coordinator is run.
 #[derive(Debug, Clone, Args)]
 pub struct CoordinatorConfig {
-    /// Folder for studies, jobs and drafts. Made where it is missing; one coordinator at a time.
+    /// Folder for studies, jobs and drafts. Made where it is missing; one coordinator at a time, unless they share a Redis.
     #[arg(long, value_name = "DIR", default_value = "prelim-data", env = "PRELIM_DATA")]
     pub data: PathBuf,
     /// Address for gRPC: clients and workers. Loopback by default: there is no sign-in yet.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7070", env = "PRELIM_GRPC", value_parser = address)]
     pub grpc: SocketAddr,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a doc comment here would become help text")]
+    pub redis: RedisConfig,
+    /// File in TOML that says who gets how much: a table [default] and tables [tenants.NAME] with weight, max_running and
+    /// max_open_studies.
+    #[arg(long, value_name = "FILE", env = "PRELIM_TENANTS")]
+    pub tenants: Option<PathBuf>,
+    /// Time for open calls to end after the signal to stop, in s.
+    #[arg(long, value_name = "S", default_value_t = 10, env = "PRELIM_DRAIN_S")]
+    pub drain_s: u64,
     /// How long a worker may be silent before its jobs are given to another, in ms.
     #[arg(long, value_name = "MS", default_value_t = 30_000, env = "PRELIM_LEASE_TTL_MS")]
     pub lease_ttl_ms: u64,
@@ -56,6 +67,9 @@ impl Default for CoordinatorConfig {
         Self {
             data: "prelim-data".into(),
             grpc: SocketAddr::from(([127, 0, 0, 1], 7070)),
+            redis: RedisConfig::default(),
+            tenants: None,
+            drain_s: 10,
             lease_ttl_ms: 30_000,
             quiet_period_ms: 60_000,
             max_attempts: RetryPolicy::default().max_attempts,
@@ -70,7 +84,7 @@ impl Default for CoordinatorConfig {
 impl CoordinatorConfig {
     /// Every problem, in words; empty where the settings can be used.
     pub fn validate(&self) -> Vec<String> {
-        let mut problems = Vec::new();
+        let mut problems = self.redis.validate();
         let mut need = |holds: bool, problem: &str| {
             if !holds {
                 problems.push(problem.to_owned());
@@ -79,15 +93,32 @@ impl CoordinatorConfig {
         need((1_000..=3_600_000).contains(&self.lease_ttl_ms), "--lease-ttl-ms is not between 1,000 and 3,600,000");
         need(self.quiet_period_ms >= 1_000, "--quiet-period-ms is less than 1,000");
         need((1..=100).contains(&self.max_attempts), "--max-attempts is not between 1 and 100");
+        need(self.drain_s <= 3_600, "--drain-s is more than 3,600");
         need(self.max_open_studies > 0, "--max-open-studies is 0");
         need((1..=64).contains(&self.views_per_job), "--views-per-job is not between 1 and 64");
         need((1..=1_000).contains(&self.slab_slices), "--slab-slices is not between 1 and 1,000");
         problems
     }
 
-    /// What intake may hold.
-    pub fn intake_limits(&self) -> IntakeLimits {
-        IntakeLimits { max_open_studies: self.max_open_studies, ..IntakeLimits::default() }
+    /// What intake may hold for a tenant with this share.
+    pub fn intake_limits(&self, share: &Share) -> IntakeLimits {
+        let max_open_of_tenant = share.max_open_studies.unwrap_or(u64::MAX);
+        IntakeLimits { max_open_studies: self.max_open_studies, max_open_of_tenant, ..IntakeLimits::default() }
+    }
+
+    /// Who gets how much.
+    ///
+    /// # Errors
+    /// A sentence: the file cannot be read, or says something else.
+    pub fn shares(&self) -> Result<Shares, String> {
+        let Some(file) = &self.tenants else { return Ok(Shares::default()) };
+        let wrong = |problem: String| format!("--tenants {}: {problem}", file.display());
+        let text = std::fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
+        let shares: Shares = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+        if shares.tenants.values().chain([&shares.default]).any(|share| !(1..=1_000).contains(&share.weight)) {
+            return Err(wrong("a weight is not between 1 and 1,000".to_owned()));
+        }
+        Ok(shares)
     }
 
     /// How studies are cut up.
@@ -108,6 +139,7 @@ impl CoordinatorConfig {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+    use prelim_proto::ids::Tenant;
 
     use super::*;
 
@@ -128,6 +160,23 @@ mod tests {
     fn an_address_may_be_a_name() {
         assert!(address("localhost:7070").unwrap().ip().is_loopback());
         assert!(address("127.0.0.1").unwrap_err().contains("HOST:PORT"));
+    }
+
+    #[test]
+    fn shares_are_read_from_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("tenants.toml");
+        let read = |text: &str| {
+            std::fs::write(&file, text).unwrap();
+            CoordinatorConfig { tenants: Some(file.clone()), ..CoordinatorConfig::default() }.shares()
+        };
+        let shares = read("[default]\nmax_running = 8\n[tenants.east]\nweight = 3\nmax_open_studies = 100").unwrap();
+        let (east, other) = (Tenant::parse("east").unwrap(), Tenant::parse("other").unwrap());
+        assert_eq!((shares.of(&east).weight, shares.of(&east).max_open_studies), (3, Some(100)));
+        assert_eq!((shares.of(&other).weight, shares.of(&other).max_running), (1, Some(8)));
+        for (text, says) in [("[tenant.a]", "tenant"), ("[default]\nweight = 0", "weight"), ("[tenants.A]", "tenant")] {
+            assert!(read(text).unwrap_err().contains(says), "{text}");
+        }
     }
 
     #[test]

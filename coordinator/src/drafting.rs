@@ -1,9 +1,8 @@
 //! Merge jobs to drafts, and drafts to reports in the form asked for.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use prelim_proto::ids::{JobId, Uid};
+use prelim_proto::ids::Uid;
 use prelim_proto::job::{JobKind, Lease};
 use prelim_proto::study::Study;
 
@@ -16,6 +15,8 @@ use crate::store::record::{Failure, LeaseRequest, Merged};
 
 /// The name under which coordinators lease merge jobs.
 const MERGER: &str = "coordinator";
+/// Drafts made at once: one waits for the disk while another is merged.
+const MERGES_AT_ONCE: usize = 4;
 /// How often the merge task looks for work without being woken.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
@@ -29,8 +30,13 @@ pub struct Rendered {
 }
 
 impl Coordinator {
-    /// Makes drafts until the coordinator stops.
+    /// Makes drafts, several at a time, until the coordinator stops.
     pub(crate) async fn merge_until_stopped(&self) {
+        let one_by_one = std::iter::repeat_with(|| self.merge_one_by_one()).take(MERGES_AT_ONCE);
+        futures::future::join_all(one_by_one).await;
+    }
+
+    async fn merge_one_by_one(&self) {
         while !self.stopping.is_cancelled() {
             match self.merge_next().await {
                 Ok(true) => continue,
@@ -53,7 +59,7 @@ impl Coordinator {
             tenants: None,
             held: Vec::new(),
             ttl_ms: self.config.lease_ttl_ms,
-            shares: Arc::default(),
+            shares: self.shares.clone(),
         };
         let Some(lease) = self.store.lease(request).await? else { return Ok(false) };
         let job = lease.job.id.clone();
@@ -124,13 +130,5 @@ impl Coordinator {
         // Writing a page with a dozen pictures takes longer than other tasks should wait.
         let content = tokio::task::spawn_blocking(write).await.map_err(|_| ServiceError::Stopping)??;
         Ok(Rendered { version: draft.version, content })
-    }
-
-    /// Makes a dead job ready again.
-    pub async fn requeue(&self, job: &JobId) -> Result<(), ServiceError> {
-        self.store.requeue_job(job).await?;
-        self.work.notify_waiters();
-        self.changed(job.study());
-        Ok(())
     }
 }

@@ -4,15 +4,16 @@
 //! - [`serve()`]: a running coordinator, from its [`CoordinatorConfig`]
 //! - [`grpc`]: `prelim.v1` over gRPC; [`service`]: what is done, whoever asks
 //! - [`intake`]: objects in, studies whole; [`partition`]: studies to jobs (pure)
-//! - [`queue`]: order, retries, limits (pure); [`dispatch`]: jobs to workers and back
+//! - [`queue`]: order, retries, limits (pure); [`dispatch`]: jobs to workers and back; `waiting`: workers in a line; [`operate`]: what operators ask
 //! - [`merge`]: findings to a draft (pure); [`drafting`]: drafts made and fetched; `pictures`: their key images
 //! - [`report`]: a draft as JSON, HTML, text and DICOM SR (pure)
 //! - [`store`]: where studies, jobs, leases and drafts are recorded; [`bytes`]: objects and reports, by digest
-//! - [`clock`]: time, as an argument
+//! - [`backlog`]: what waits in seconds of work; [`clock`]: time, as an argument
 //!
 //! **Invariant**: the coordinator knows no model; the only pixels it touches are those of key images.
 //! **Invariant**: workers are spoken to by gRPC only.
 
+pub mod backlog;
 pub mod bytes;
 pub mod clock;
 pub mod config;
@@ -21,6 +22,7 @@ pub mod drafting;
 pub mod grpc;
 pub mod intake;
 pub mod merge;
+pub mod operate;
 pub mod partition;
 mod pictures;
 pub mod queue;
@@ -28,6 +30,7 @@ pub mod report;
 mod serve;
 pub mod service;
 pub mod store;
+mod waiting;
 
 pub use config::CoordinatorConfig;
 pub use serve::{Listeners, Opened, ServeError, open, serve};

@@ -58,7 +58,12 @@ fn walk(folder: &std::path::Path) -> usize {
 }
 
 async fn complete(running: &mut Running, lease: &v1::Lease) -> Result<(), tonic::Status> {
-    let request = v1::CompleteRequest { worker_id: "w".into(), lease: held(lease), outcome: Some(outcome(lease)) };
+    let request = v1::CompleteRequest {
+        worker_id: "w".into(),
+        lease: held(lease),
+        outcome: Some(outcome(lease)),
+        ..Default::default()
+    };
     running.workers.complete(request).await.map(|_| ())
 }
 

@@ -1,9 +1,9 @@
-//! The coordinator, as a worker sees it: six calls, in domain types.
+//! The coordinator, as a worker sees it: seven calls, in domain types.
 
 use std::time::Duration;
 
 use prelim_proto::convert::ConvertError;
-use prelim_proto::ids::{Digest, FencingToken, JobId};
+use prelim_proto::ids::{Digest, FencingToken, JobId, Uid};
 use prelim_proto::job::{JobKind, JobOutcome, Lease};
 use prelim_proto::v1;
 use prelim_proto::v1::worker_service_client::WorkerServiceClient;
@@ -15,6 +15,9 @@ const MAX_MESSAGE_BYTES: usize = 64 << 20;
 
 /// Time for a call that waits for nothing.
 const CALL_TIME: Duration = Duration::from_secs(20);
+
+/// Time to say good-bye.
+const LEAVE_TIME: Duration = Duration::from_secs(2);
 
 /// Time between two pieces of an object.
 const CHUNK_TIME: Duration = Duration::from_secs(20);
@@ -110,6 +113,15 @@ pub enum Renewal {
     Cancelled,
 }
 
+/// What a coordinator answers a renewal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Heard {
+    /// What became of the leases, in the order asked.
+    pub renewals: Vec<Renewal>,
+    /// The worker is to take no more jobs, finish those it has, and stop.
+    pub drain: bool,
+}
+
 /// The way to a coordinator. It connects when first used, and again after a loss. Clones share the connection.
 #[derive(Debug, Clone)]
 pub struct Coordinator {
@@ -131,19 +143,36 @@ impl Coordinator {
         Ok(Self { client, worker_id: worker_id.to_owned() })
     }
 
-    /// Waits up to `wait` for a job of one of the kinds.
-    pub async fn lease(&self, kinds: &[JobKind], wait: Duration) -> Result<Option<Lease>, CallError> {
-        let kinds = kinds.iter().map(|kind| v1::JobKind::from(*kind) as i32).collect();
-        let wait_ms = wait.as_millis() as u64;
-        let message = v1::LeaseRequest { worker_id: self.worker_id.clone(), kinds, wait_ms, ..Default::default() };
+    /// Waits up to `wait` for a job of one of the kinds; jobs of the studies `held` are preferred. Repeated under the same
+    /// `request` it gets the same job.
+    pub async fn lease(
+        &self,
+        request: &str,
+        kinds: &[JobKind],
+        held: &[Uid],
+        wait: Duration,
+    ) -> Result<Option<Lease>, CallError> {
+        let message = v1::LeaseRequest {
+            worker_id: self.worker_id.clone(),
+            kinds: kinds.iter().map(|kind| v1::JobKind::from(*kind) as i32).collect(),
+            wait_ms: wait.as_millis() as u64,
+            request_id: request.to_owned(),
+            studies_held: held.iter().map(ToString::to_string).collect(),
+        };
         let response = self.client.clone().lease(within(message, wait + CALL_TIME)).await?.into_inner();
         Ok(response.lease.map(Lease::try_from).transpose()?)
     }
 
-    /// Keeps leases alive. The answers come in the order asked; a lease that the answer leaves out counts as lost.
-    pub async fn renew(&self, held: &[(JobId, FencingToken)], time: Duration) -> Result<Vec<Renewal>, CallError> {
+    /// Keeps leases alive, and says what the worker is, where `status` is given. The answers come in the order asked; a
+    /// lease that the answer leaves out counts as lost.
+    pub async fn renew(
+        &self,
+        held: &[(JobId, FencingToken)],
+        status: Option<v1::WorkerStatus>,
+        time: Duration,
+    ) -> Result<Heard, CallError> {
         let leases = held.iter().map(|(job, token)| held_lease(job, *token)).collect();
-        let message = v1::RenewRequest { worker_id: self.worker_id.clone(), leases, ..Default::default() };
+        let message = v1::RenewRequest { worker_id: self.worker_id.clone(), leases, status, leaving: false };
         let response = self.client.clone().renew(within(message, time)).await?.into_inner();
         let status = |job: &JobId| {
             let found = response.leases.iter().find(|lease| lease.job_id == job.to_string());
@@ -153,15 +182,29 @@ impl Coordinator {
                 _ => Renewal::Lost,
             }
         };
-        Ok(held.iter().map(|(job, _)| status(job)).collect())
+        Ok(Heard { renewals: held.iter().map(|(job, _)| status(job)).collect(), drain: response.drain })
+    }
+
+    /// Says that the worker stops now.
+    pub async fn leave(&self) -> Result<(), CallError> {
+        let message = v1::RenewRequest { worker_id: self.worker_id.clone(), leaving: true, ..Default::default() };
+        self.client.clone().renew(within(message, LEAVE_TIME)).await?;
+        Ok(())
     }
 
     /// Hands in an outcome. May be repeated.
-    pub async fn complete(&self, job: &JobId, token: FencingToken, outcome: JobOutcome) -> Result<(), CallError> {
+    pub async fn complete(
+        &self,
+        job: &JobId,
+        kind: JobKind,
+        token: FencingToken,
+        outcome: JobOutcome,
+    ) -> Result<(), CallError> {
         let message = v1::CompleteRequest {
             worker_id: self.worker_id.clone(),
             lease: Some(held_lease(job, token)),
             outcome: Some(outcome.into()),
+            kind: v1::JobKind::from(kind) as i32,
         };
         self.client.clone().complete(within(message, CALL_TIME)).await?;
         Ok(())

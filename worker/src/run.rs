@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use prelim_imaging::sandbox::DecoderCommand;
 use prelim_proto::job::{JobKind, JobOutcome, JobSpec};
+use prelim_proto::v1::{self, WorkerStatus};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::WorkerConfig;
@@ -86,14 +87,21 @@ pub async fn serve(
 ) -> Result<(), WorkerError> {
     let name = config.name();
     let coordinator = Coordinator::new(&config.grpc, &name)?;
-    let renewer = Renewer::start(config.grpc.clone(), name.clone())?;
     let provenance = reader.provenance();
+    let status = WorkerStatus {
+        kinds: reader.kinds().into_iter().map(|kind| v1::JobKind::from(kind) as i32).collect(),
+        slots: config.limits.slots as u32,
+        running: 0,
+        model: provenance.name.clone(),
+        software_version: provenance.software_version.clone(),
+    };
+    let renewer = Renewer::start(config.grpc.clone(), name.clone(), status)?;
     tracing::info!(worker.id = %name, model = %provenance.name, arithmetic = %provenance.arithmetic, "ready");
     let objects = Objects::new(coordinator.clone(), config.limits.object_cache_mib << 20);
     let work = Arc::new(Reading { reader: Arc::new(reader), objects });
     let stop = CancellationToken::new();
     let drain = Duration::from_secs(config.limits.drain_s);
-    let serving = lease::serve(work, coordinator, renewer, config.limits.slots, drain, stop.clone());
+    let serving = lease::serve(work, coordinator.clone(), renewer, config.limits.slots, drain, stop.clone());
     tokio::pin!(serving, shutdown);
     let sound = tokio::select! {
         sound = &mut serving => sound,
@@ -102,6 +110,8 @@ pub async fn serve(
             serving.await
         }
     };
+    // Without this the coordinator forgets the worker by itself, some minutes later.
+    let _ = coordinator.leave().await;
     if sound { Ok(()) } else { Err(WorkerError::EngineStopped) }
 }
 

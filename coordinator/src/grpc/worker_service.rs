@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use prelim_proto::ids::{Digest, FencingToken, JobId};
+use prelim_proto::ids::{Digest, FencingToken, JobId, Uid};
 use prelim_proto::job::{JobKind, JobOutcome};
 use prelim_proto::v1;
 use prelim_proto::v1::worker_service_server::WorkerService;
@@ -11,8 +11,9 @@ use tokio_stream::Iter;
 use tonic::{Request, Response, Status};
 
 use super::status;
-use crate::dispatch::Renewal;
+use crate::dispatch::{Ask, Renewal};
 use crate::service::{Coordinator, ServiceError};
+use crate::store::record::{Heartbeat, MAX_HELD};
 
 /// Longest wait of a long poll.
 const MAX_WAIT: Duration = Duration::from_secs(60);
@@ -22,6 +23,8 @@ const MAX_RENEWALS: usize = 1_024;
 const MAX_WORKER_ID: usize = 64;
 /// Bytes of a failure's reason that are kept.
 const MAX_REASON_BYTES: usize = 2_000;
+/// Bytes of a model's name that are kept.
+const MAX_NAME_BYTES: usize = 200;
 /// Bytes in one message of an object.
 const CHUNK_BYTES: usize = 1 << 20;
 
@@ -49,8 +52,15 @@ impl WorkerService for Workers {
         if wait > MAX_WAIT {
             return Err(status::invalid("wait_ms", format!("more than {}", MAX_WAIT.as_millis())));
         }
-        let lease = self.0.lease(&request.worker_id, &kinds, wait).await.map_err(status::of)?;
-        Ok(Response::new(v1::LeaseResponse { lease: lease.map(Into::into), drain: false }))
+        if request.request_id.chars().count() > MAX_WORKER_ID {
+            return Err(status::invalid("request_id", format!("longer than {MAX_WORKER_ID} characters")));
+        }
+        let held = request.studies_held.iter().take(MAX_HELD).map(|uid| Uid::parse(uid));
+        let held =
+            held.collect::<Result<_, _>>().map_err(|error| status::invalid("studies_held", error.to_string()))?;
+        let ask = Ask { worker: request.worker_id, request: request.request_id, kinds, tenants: None, held };
+        let lease = self.0.lease(ask, wait).await.map_err(status::of)?;
+        Ok(Response::new(v1::LeaseResponse { lease: lease.map(Into::into) }))
     }
 
     async fn renew(&self, request: Request<v1::RenewRequest>) -> Answer<v1::RenewResponse> {
@@ -58,6 +68,15 @@ impl WorkerService for Workers {
         check_worker(&request.worker_id)?;
         if request.leases.len() > MAX_RENEWALS {
             return Err(status::invalid("leases", format!("more than {MAX_RENEWALS}")));
+        }
+        if request.leaving {
+            self.0.farewell(&request.worker_id).await.map_err(status::of)?;
+            return Ok(Response::new(v1::RenewResponse::default()));
+        }
+        let mut drain = false;
+        if let Some(said) = request.status {
+            let heartbeat = heartbeat(request.worker_id, said)?;
+            drain = self.0.heartbeat(heartbeat).await.map_err(status::of)?;
         }
         let mut leases = Vec::with_capacity(request.leases.len());
         for held in request.leases {
@@ -70,16 +89,17 @@ impl WorkerService for Workers {
             };
             leases.push(v1::RenewedLease { job_id: job.to_string(), status: lease_status as i32, ttl_ms });
         }
-        Ok(Response::new(v1::RenewResponse { leases, drain: false }))
+        Ok(Response::new(v1::RenewResponse { leases, drain }))
     }
 
     async fn complete(&self, request: Request<v1::CompleteRequest>) -> Answer<v1::CompleteResponse> {
         let request = request.into_inner();
         check_worker(&request.worker_id)?;
+        let kind = JobKind::try_from(request.kind()).ok();
         let (job, token) = lease(request.lease)?;
         let outcome = request.outcome.ok_or_else(|| status::invalid("outcome", "missing"))?;
         let outcome = JobOutcome::try_from(outcome).map_err(|error| status::of(error.into()))?;
-        self.0.complete_job(&job, token, outcome).await.map_err(status::of)?;
+        self.0.complete_job(&job, token, kind, outcome).await.map_err(status::of)?;
         Ok(Response::new(v1::CompleteResponse {}))
     }
 
@@ -123,4 +143,21 @@ fn lease(held: Option<v1::HeldLease>) -> Result<(JobId, FencingToken), Status> {
     let held = held.ok_or_else(|| status::invalid("lease", "missing"))?;
     let job = JobId::parse(&held.job_id).map_err(|error| status::invalid("job_id", error.to_string()))?;
     Ok((job, FencingToken(held.token)))
+}
+
+/// What a worker says of itself in a message.
+fn heartbeat(worker: String, said: v1::WorkerStatus) -> Result<Heartbeat, Status> {
+    let kinds = said.kinds().map(JobKind::try_from).collect::<Result<_, _>>();
+    let mut heartbeat = Heartbeat {
+        worker,
+        kinds: kinds.map_err(|error| status::of(error.into()))?,
+        slots: said.slots,
+        running: said.running,
+        model: said.model,
+        software_version: said.software_version,
+    };
+    for text in [&mut heartbeat.model, &mut heartbeat.software_version] {
+        text.truncate(text.floor_char_boundary(MAX_NAME_BYTES));
+    }
+    Ok(heartbeat)
 }

@@ -162,7 +162,7 @@ impl Coordinator {
             attributes,
             priority,
             instances,
-            limits: self.config.intake_limits(),
+            limits: self.config.intake_limits(&self.shares.of(&Tenant::default())),
         };
         let verdicts = match self.store.add_instances(add).await {
             Ok(added) => added.into_iter().map(verdict).collect(),

@@ -221,7 +221,6 @@ pub(crate) fn hostile() -> Sample {
 
 fn study(uid: &str, patient: &str) -> Study {
     Study {
-        tenant: Default::default(),
         uid: Uid::parse(uid).unwrap(),
         tenant: Default::default(),
         state: StudyState::Drafted,

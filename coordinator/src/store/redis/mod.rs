@@ -1,7 +1,7 @@
 //! The store for a cluster: Redis or Valkey, one Lua script an operation, any number of coordinators.
 //!
 //! # Layout
-//! - [`address`]: where a Redis is; `link`: connections that mend themselves
+//! - [`config`]: flags; [`address`]: where a Redis is; `link`: connections that mend themselves
 //! - `script` and `lua/`: the operations; `reply`: what they answer, read into records
 //! - `operations`: [`super::JobStore`] on them; `mend`: what recovery compares
 //! - [`checks`]: what the server's settings risk; `durable`: waiting until a write is on the disk
@@ -31,6 +31,7 @@
 
 pub mod address;
 pub mod checks;
+pub mod config;
 mod durable;
 mod link;
 mod mend;
