@@ -26,8 +26,8 @@ pub struct CoordinatorConfig {
     #[arg(long, value_name = "FILE", env = "PRELIM_TENANTS")]
     pub tenants: Option<PathBuf>,
     /// Time for open calls to end after the signal to stop, in s.
-    #[arg(long, value_name = "S", default_value_t = 10, env = "PRELIM_DRAIN_S")]
-    pub drain_s: u64,
+    #[arg(long, value_name = "S", default_value_t = 10, env = "PRELIM_CLOSE_S")]
+    pub close_s: u64,
     /// How long a worker may be silent before its jobs are given to another, in ms.
     #[arg(long, value_name = "MS", default_value_t = 30_000, env = "PRELIM_LEASE_TTL_MS")]
     pub lease_ttl_ms: u64,
@@ -69,7 +69,7 @@ impl Default for CoordinatorConfig {
             grpc: SocketAddr::from(([127, 0, 0, 1], 7070)),
             redis: RedisConfig::default(),
             tenants: None,
-            drain_s: 10,
+            close_s: 10,
             lease_ttl_ms: 30_000,
             quiet_period_ms: 60_000,
             max_attempts: RetryPolicy::default().max_attempts,
@@ -93,7 +93,7 @@ impl CoordinatorConfig {
         need((1_000..=3_600_000).contains(&self.lease_ttl_ms), "--lease-ttl-ms is not between 1,000 and 3,600,000");
         need(self.quiet_period_ms >= 1_000, "--quiet-period-ms is less than 1,000");
         need((1..=100).contains(&self.max_attempts), "--max-attempts is not between 1 and 100");
-        need(self.drain_s <= 3_600, "--drain-s is more than 3,600");
+        need(self.close_s <= 3_600, "--close-s is more than 3,600");
         need(self.max_open_studies > 0, "--max-open-studies is 0");
         need((1..=64).contains(&self.views_per_job), "--views-per-job is not between 1 and 64");
         need((1..=1_000).contains(&self.slab_slices), "--slab-slices is not between 1 and 1,000");

@@ -128,7 +128,7 @@ pub async fn serve(
         let coordinator = coordinator.clone();
         async move { tokio::join!(coordinator.serve_line(), coordinator.hear_of_work()) }
     });
-    let drain = Duration::from_secs(coordinator.config.drain_s);
+    let drain = Duration::from_secs(coordinator.config.close_s);
     let routes = grpc::services(coordinator).await?.routes();
     let stop = stopping.clone();
     let signal = async move {

@@ -149,7 +149,8 @@ mod tests {
     #[test]
     fn every_problem_is_told() {
         let limits = WorkerLimits { slots: 0, batch: 0, ..WorkerLimits::default() };
-        let config = WorkerConfig { grpc: " ".into(), model: None, simulate: None, limits, worker_id: None, decoder: None };
+        let config =
+            WorkerConfig { grpc: " ".into(), model: None, simulate: None, limits, worker_id: None, decoder: None };
         assert_eq!(config.validate().len(), 3);
     }
 }

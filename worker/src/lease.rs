@@ -19,8 +19,9 @@ use crate::retry::{backoff, entropy};
 /// How long one request for work waits at the coordinator.
 const LEASE_WAIT: Duration = Duration::from_secs(20);
 
-/// Studies that the worker says it has at hand: no more than the coordinator looks at.
-const MAX_HELD: usize = 16;
+/// Studies that the worker says it has at hand: those whose jobs it has, and one before them, but no more than the
+/// coordinator looks at. Each costs a look.
+const HELD: (usize, usize) = (2, 16);
 
 /// Time to give jobs back, and to hand in what is done, after the signal to stop.
 const PARTING: Duration = Duration::from_secs(5);
@@ -69,7 +70,7 @@ pub(crate) async fn serve<W: Work>(
         match leased {
             Ok(Some(lease)) => {
                 failures = 0;
-                remember(&mut held, lease.job.id.study());
+                remember(&mut held, lease.job.id.study(), (slots + HELD.0 - 1).min(HELD.1));
                 let held = renewer.hold(&lease);
                 let span = tracing::info_span!("job", job.number = lease.job.id.number(), attempt = lease.attempt);
                 let (work, coordinator) = (Arc::clone(&work), coordinator.clone());
@@ -113,10 +114,10 @@ fn new_request() -> String {
 }
 
 /// Notes that images of a study are at hand; forgets the oldest.
-fn remember(held: &mut VecDeque<Uid>, study: &Uid) {
+fn remember(held: &mut VecDeque<Uid>, study: &Uid, most: usize) {
     held.retain(|known| known != study);
     held.push_front(study.clone());
-    held.truncate(MAX_HELD);
+    held.truncate(most);
 }
 
 async fn join_all(jobs: &mut JoinSet<()>) {

@@ -14,6 +14,7 @@
 //! Beside it:
 //! - [`logits`]: a porter's tool: one prompt through the model, tensor by tensor
 //! - [`reader`]: what is loaded once and shared by all jobs
+//! - [`simulate`]: a worker that only takes its time
 //! - [`demo_model`]: the demonstration model, carried inside the binary
 //!
 //! **Invariant**: nothing here knows the coordinator's code; the two meet over gRPC only.
@@ -42,6 +43,7 @@ pub mod reader;
 mod renew;
 mod retry;
 pub mod run;
+pub mod simulate;
 
 pub use config::{WorkerConfig, WorkerLimits};
 pub use run::{WorkerError, run};

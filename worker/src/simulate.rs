@@ -205,7 +205,8 @@ mod tests {
         let chosen: Vec<_> = (0..20).map(|number| times.of(&job(number))).collect();
         assert_eq!(chosen, (0..20).map(|number| times.of(&job(number))).collect::<Vec<_>>());
         assert!(chosen.iter().any(|time| *time != chosen[0]));
-        for (text, says) in [("mr,1", "line 1"), ("xray", "line 1"), ("ct,x", "line 1"), ("ct,-1", "between"), ("", "no time")]
+        for (text, says) in
+            [("mr,1", "line 1"), ("xray", "line 1"), ("ct,x", "line 1"), ("ct,-1", "between"), ("", "no time")]
         {
             assert!(Times::parse(text).unwrap_err().contains(says), "{text:?}");
         }

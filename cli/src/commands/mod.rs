@@ -1,6 +1,7 @@
 //! The commands.
 
 mod bench;
+mod bench_queue;
 mod decoder;
 mod demo;
 mod doctor;

@@ -145,6 +145,13 @@ pub(super) async fn look(link: &Link) -> Result<ServerReport> {
     Ok(report)
 }
 
+/// The processor time that the server used so far, in s.
+pub(super) async fn cpu_s(link: &Link) -> Result<f64> {
+    let held = info(link, "cpu").await?;
+    let of = |name: &str| held.get(name).and_then(|text| text.parse::<f64>().ok()).unwrap_or(0.0);
+    Ok(of("used_cpu_user") + of("used_cpu_sys"))
+}
+
 /// The lines of a section of INFO. In a cluster, one server's answer stands for all.
 async fn info(link: &Link, section: &str) -> Result<BTreeMap<String, String>> {
     // A script runs where the keys are, and INFO in it is that server's own.

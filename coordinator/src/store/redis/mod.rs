@@ -106,6 +106,34 @@ impl RedisStore {
         &self.report
     }
 
+    /// The processor time that the server used so far, for everybody, in s.
+    pub async fn server_cpu_s(&self) -> Result<f64> {
+        checks::cpu_s(&self.link).await
+    }
+
+    /// Removes every key of this store from the server: all studies and jobs. For what measures and tries.
+    pub async fn erase(&self) -> Result<()> {
+        let mut cursor = "0".to_owned();
+        loop {
+            let mut scan = redis::cmd("SCAN");
+            scan.arg(&cursor).arg("MATCH").arg(format!("{}*", self.prefix)).arg("COUNT").arg(1_000);
+            let answer = reply::list(self.link.ask(&scan).await?)?;
+            let [next, keys] = <[Value; 2]>::try_from(answer).map_err(|_| reply::odd("a list of keys"))?;
+            let keys = reply::list(keys)?;
+            if !keys.is_empty() {
+                let mut unlink = redis::cmd("UNLINK");
+                for key in &keys {
+                    unlink.arg(reply::bytes(key)?);
+                }
+                self.link.ask(&unlink).await?;
+            }
+            cursor = reply::text(&next)?.to_owned();
+            if cursor == "0" {
+                return Ok(());
+            }
+        }
+    }
+
     /// Arguments of a script, to which its own are added.
     fn args(&self) -> Args {
         Args::new(&self.prefix, self.clock.as_ref().map(|clock| clock.now_ms()))
