@@ -41,6 +41,10 @@ impl<B: Backend> JobStore for B {
         self.write(move |records, now_ms| machine::add_instances(records, now_ms, &add)).await
     }
 
+    async fn preview_instances(&self, add: AddInstances) -> Result<Vec<Added>> {
+        self.read(move |records, _| machine::preview_instances(records, &add)).await
+    }
+
     async fn complete_studies(&self, request: CompleteStudies) -> Result<Done> {
         self.write(move |records, now_ms| machine::complete_studies(records, now_ms, &request)).await
     }

@@ -15,10 +15,10 @@ use super::Harness;
 use super::fixture::{CT, XRAY, add, complete, draft, instance, outcome, plan, study, wanted};
 use crate::clock::{Clock as _, ManualClock};
 use crate::queue::Verdict;
-use crate::store::JobStore;
 use crate::store::memory::{Maps, MemoryStore};
 use crate::store::record::{CompleteStudies, Merged, StudyQuery};
 use crate::store::records::Reads as _;
+use crate::store::{JobStore, StoreError};
 
 /// Studies in play.
 const STUDIES: u8 = 2;
@@ -122,7 +122,11 @@ pub(crate) async fn apply(store: &dyn JobStore, op: &Op, model: &Maps, lease: (J
             let uid = study(*n);
             let mut add = add(&uid, vec![instance(&uid, *i, *contents), instance(&uid, 0, 0)]);
             add.limits.max_open_studies = 2;
-            text(store.add_instances(add).await)
+            let (preview, added) = (store.preview_instances(add.clone()).await, store.add_instances(add).await);
+            // A disk may fail between the two.
+            let broke = matches!(added, Err(StoreError::Storage(_) | StoreError::Disk(_) | StoreError::Full));
+            assert!(broke || preview == added, "a preview says what is then done: {preview:?}, {added:?}");
+            text(added)
         }
         Op::Complete { study: n, request } => {
             let request = request.map(|r| format!("r{r}"));

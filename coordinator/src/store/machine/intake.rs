@@ -6,10 +6,10 @@ use prelim_proto::study::{StudyAttributes, StudyState};
 
 use super::{StoreError, reopen, study};
 use crate::store::record::{AddInstances, Added, CompleteStudies, Done, RequestRecord, StudyRecord};
-use crate::store::records::{Records, Result};
+use crate::store::records::{Reads, Records, Result};
 
-/// [`crate::store::JobStore::add_instances`].
-pub(crate) fn add_instances(records: &mut impl Records, now_ms: i64, add: &AddInstances) -> Result<Vec<Added>> {
+/// [`crate::store::JobStore::preview_instances`].
+pub(crate) fn preview_instances(records: &impl Reads, add: &AddInstances) -> Result<Vec<Added>> {
     let known = records.study(&add.study)?;
     let mut added: Vec<Added> = Vec::with_capacity(add.instances.len());
     for (index, new) in add.instances.iter().enumerate() {
@@ -32,7 +32,7 @@ pub(crate) fn add_instances(records: &mut impl Records, now_ms: i64, add: &AddIn
             *what = Added::OtherPatient;
         }
     }
-    let accepted = added.iter().filter(|what| **what == Added::Accepted).count() as u32;
+    let accepted = accepted(&added);
     if accepted == 0 {
         return Ok(added);
     }
@@ -40,10 +40,28 @@ pub(crate) fn add_instances(records: &mut impl Records, now_ms: i64, add: &AddIn
     if known.is_none() && records.depth()?.open_studies >= add.limits.max_open_studies {
         return Err(StoreError::TooManyStudies { limit: add.limits.max_open_studies });
     }
-    let mut study = known.unwrap_or_else(|| new_study(add, now_ms));
-    if study.instances.saturating_add(accepted) > add.limits.max_instances_per_study {
-        return Err(StoreError::TooManyInstances { study: study.uid, limit: add.limits.max_instances_per_study });
+    let held = known.map_or(0, |study| study.instances);
+    if held.saturating_add(accepted) > add.limits.max_instances_per_study {
+        return Err(StoreError::TooManyInstances {
+            study: add.study.clone(),
+            limit: add.limits.max_instances_per_study,
+        });
     }
+    Ok(added)
+}
+
+fn accepted(added: &[Added]) -> u32 {
+    added.iter().filter(|what| **what == Added::Accepted).count() as u32
+}
+
+/// [`crate::store::JobStore::add_instances`].
+pub(crate) fn add_instances(records: &mut impl Records, now_ms: i64, add: &AddInstances) -> Result<Vec<Added>> {
+    let added = preview_instances(records, add)?;
+    let accepted = accepted(&added);
+    if accepted == 0 {
+        return Ok(added);
+    }
+    let mut study = records.study(&add.study)?.unwrap_or_else(|| new_study(add, now_ms));
 
     for (new, what) in add.instances.iter().zip(&added) {
         if *what == Added::Accepted {

@@ -18,7 +18,7 @@ mod plan;
 
 pub(crate) use control::{cancel_study, requeue_job};
 pub(crate) use finish::{commit_merge, complete_job, fail_job};
-pub(crate) use intake::{add_instances, complete_quiet, complete_studies};
+pub(crate) use intake::{add_instances, complete_quiet, complete_studies, preview_instances};
 pub(crate) use lease::{expire, lease, release, renew};
 pub(crate) use plan::{mend_studies, plan_study};
 
