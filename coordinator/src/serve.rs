@@ -11,7 +11,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
-use crate::bytes::{ByteStore, BytesError};
+use crate::bytes::{ByteStore, OpenError, Variables};
 use crate::clock::SystemClock;
 use crate::config::CoordinatorConfig;
 use crate::grpc;
@@ -50,7 +50,7 @@ pub enum ServeError {
     Store(#[from] StoreError),
     /// The byte store could not be opened.
     #[error(transparent)]
-    Bytes(#[from] BytesError),
+    Bytes(#[from] OpenError),
     /// The reflection service could not be built.
     #[error("reflection: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
@@ -72,11 +72,10 @@ pub async fn open(config: CoordinatorConfig, decoder: DecoderCommand) -> Result<
     if !problems.is_empty() {
         return Err(ServeError::Config(problems));
     }
-    let objects = config.data.join("objects");
     make_folder(&config.data)?;
     let store = EmbeddedStore::open(&config.data, Arc::new(SystemClock::default()))?;
-    make_folder(&objects)?;
-    let bytes = ByteStore::in_folder(&objects)?;
+    let place = config.bytes_place().map_err(OpenError::from)?;
+    let bytes = ByteStore::open(&place, &Variables::of_this_process()).await?;
     let mended = store.reconcile().await?;
     tracing::info!(?mended, "store opened");
     let stopping = CancellationToken::new();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prelim_proto::ids::{FencingToken, JobId};
-use prelim_proto::job::{JobKind, JobOutcome, JobSpec, Lease};
+use prelim_proto::job::{JobKind, JobOutcome, Lease};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -27,7 +27,7 @@ pub(crate) trait Work: Send + Sync + 'static {
     fn kinds(&self) -> Vec<JobKind>;
 
     /// Does one. Dropping the future gives the job up.
-    fn run(&self, job: &JobSpec) -> impl Future<Output = Result<JobOutcome, JobError>> + Send;
+    fn run(&self, lease: &Lease) -> impl Future<Output = Result<JobOutcome, JobError>> + Send;
 }
 
 /// Leases jobs, `slots` at once, until `stop`; then gives those in flight `drain` to end. Returns early, with `false`,
@@ -109,7 +109,7 @@ async fn do_job<W: Work>(
             tracing::info!(released = released.is_ok(), "given back");
             return;
         }
-        done = work.run(&lease.job) => Some(done),
+        done = work.run(lease) => Some(done),
     };
     let Some(done) = done else {
         tracing::info!("given up: the lease is lost");
@@ -156,7 +156,7 @@ async fn hand_in(coordinator: &Coordinator, job: &JobId, token: FencingToken, do
 }
 
 /// What a coordinator said about `job`, without the study's UID: it must not reach a log.
-fn without_study(said: &impl std::fmt::Display, job: &JobId) -> String {
+pub(crate) fn without_study(said: &impl std::fmt::Display, job: &JobId) -> String {
     said.to_string().replace(job.study().as_str(), "STUDY")
 }
 
