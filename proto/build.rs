@@ -14,6 +14,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     // Reflection serves these.
     let out = PathBuf::from(env::var("OUT_DIR")?).join("prelim_v1.bin");
     fs::write(out, descriptors.encode_to_vec())?;
-    tonic_prost_build::configure().compile_fds(descriptors)?;
+    // Pieces of objects are passed on without a copy.
+    tonic_prost_build::configure().bytes(".prelim.v1.ReadObjectResponse.chunk").compile_fds(descriptors)?;
     Ok(())
 }

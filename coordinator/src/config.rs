@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::bytes::place::{Place, PlaceError};
 use crate::partition::PartitionLimits;
 use crate::queue::{IntakeLimits, RetryPolicy, Share, Shares};
 use crate::store::redis::config::RedisConfig;
@@ -15,6 +16,15 @@ pub struct CoordinatorConfig {
     /// Folder for studies, jobs and drafts. Made where it is missing; one coordinator at a time, unless they share a Redis.
     #[arg(long, value_name = "DIR", default_value = "prelim-data", env = "PRELIM_DATA")]
     pub data: PathBuf,
+    /// Where instances and reports are kept: file:///FOLDER, or s3://BUCKET/PREFIX with the usual AWS_ variables
+    /// (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL, AWS_ALLOW_HTTP, AWS_CA_BUNDLE). Without
+    /// it, a folder below --data.
+    #[arg(long, value_name = "URL", env = "PRELIM_BYTES")]
+    pub bytes: Option<String>,
+    /// Let workers read instances from the bucket themselves, by addresses that the coordinator signs. Off by default:
+    /// workers may have no way to the bucket. Those that have none still read through the coordinator.
+    #[arg(long, env = "PRELIM_BYTES_DIRECT")]
+    pub bytes_direct: bool,
     /// Address for gRPC: clients and workers. Loopback by default: there is no sign-in yet.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7070", env = "PRELIM_GRPC", value_parser = address)]
     pub grpc: SocketAddr,
@@ -66,6 +76,8 @@ impl Default for CoordinatorConfig {
     fn default() -> Self {
         Self {
             data: "prelim-data".into(),
+            bytes: None,
+            bytes_direct: false,
             grpc: SocketAddr::from(([127, 0, 0, 1], 7070)),
             redis: RedisConfig::default(),
             tenants: None,
@@ -95,9 +107,24 @@ impl CoordinatorConfig {
         need((1..=100).contains(&self.max_attempts), "--max-attempts is not between 1 and 100");
         need(self.close_s <= 3_600, "--close-s is more than 3,600");
         need(self.max_open_studies > 0, "--max-open-studies is 0");
+        let place = self.bytes_place();
+        let has_addresses = !matches!(place, Ok(Place::Folder(_)));
+        need(
+            !self.bytes_direct || has_addresses,
+            "--bytes-direct needs --bytes s3://BUCKET: a folder has no addresses",
+        );
         need((1..=64).contains(&self.views_per_job), "--views-per-job is not between 1 and 64");
         need((1..=1_000).contains(&self.slab_slices), "--slab-slices is not between 1 and 1,000");
+        problems.extend(place.err().map(|error| error.to_string()));
         problems
+    }
+
+    /// Where instances and reports are kept.
+    pub fn bytes_place(&self) -> Result<Place, PlaceError> {
+        match &self.bytes {
+            Some(text) => Place::parse(text),
+            None => Ok(Place::Folder(self.data.join("objects"))),
+        }
     }
 
     /// What intake may hold for a tenant with this share.
@@ -184,5 +211,14 @@ mod tests {
         let config =
             CoordinatorConfig { lease_ttl_ms: 1, max_attempts: 0, slab_slices: 0, ..CoordinatorConfig::default() };
         assert_eq!(config.validate().len(), 3);
+        let bytes = |url: Option<&str>| CoordinatorConfig {
+            bytes: url.map(str::to_owned),
+            bytes_direct: true,
+            ..CoordinatorConfig::default()
+        };
+        assert_eq!(bytes(None).validate().len(), 1);
+        assert_eq!(bytes(Some("file:///srv")).validate().len(), 1);
+        assert_eq!(bytes(Some("ftp://host")).validate().len(), 1);
+        assert_eq!(bytes(Some("s3://scans/a")).validate(), Vec::<String>::new());
     }
 }

@@ -1,12 +1,13 @@
-//! Jobs to workers and back: leases with long poll, renewals, outcomes, failures.
+//! Jobs to workers and back: leases with long poll, objects, renewals, outcomes, failures.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use prelim_proto::ids::{FencingToken, JobId, Tenant, Uid};
-use prelim_proto::job::{JobKind, JobOutcome, Lease};
+use prelim_proto::ids::{Digest, FencingToken, JobId, Tenant, Uid};
+use prelim_proto::job::{JobKind, JobOutcome, JobState, Lease};
 use tokio::sync::oneshot;
 
+use crate::bytes::{Pieces, SignedAddress};
 use crate::queue::Verdict;
 use crate::service::{Coordinator, ServiceError};
 use crate::store::StoreError;
@@ -39,6 +40,14 @@ pub enum Renewal {
     Lost,
     /// The study was cancelled.
     Cancelled,
+}
+
+/// How a worker gets an object.
+pub enum Object {
+    /// It reads it itself.
+    At(SignedAddress),
+    /// Through this coordinator.
+    Pieces(Pieces),
 }
 
 impl Coordinator {
@@ -149,6 +158,28 @@ impl Coordinator {
         self.store.release(job, token).await?;
         self.work.notify_waiters();
         Ok(())
+    }
+
+    /// The bytes of an object, for the holder of a lease on a job of its study: an address where such are given and
+    /// wanted, or the bytes.
+    pub async fn object(
+        &self,
+        job: &JobId,
+        token: FencingToken,
+        digest: &Digest,
+        takes_address: bool,
+    ) -> Result<Object, ServiceError> {
+        let record = self.store.job(job).await?;
+        if !record.is_some_and(|record| record.state == JobState::Leased && record.token == token) {
+            return Err(StoreError::LeaseLost { job: job.clone(), token }.into());
+        }
+        if takes_address
+            && self.config.bytes_direct
+            && let Some(address) = self.bytes.sign(job.study(), digest).await?
+        {
+            return Ok(Object::At(address));
+        }
+        Ok(Object::Pieces(self.bytes.read(job.study(), digest).await?))
     }
 
     /// Takes back leases that ran out.

@@ -69,6 +69,12 @@ impl Coordinator {
             Err(ServiceError::Store(
                 StoreError::Outdated(_) | StoreError::LeaseLost { .. } | StoreError::Cancelled(_),
             )) => {}
+            // The merge waits for the object store without using up its attempts.
+            Err(ServiceError::Bytes(error)) if error.is_retryable() => {
+                tracing::warn!(%error, "merge waits");
+                self.store.release(&job, lease.token).await?;
+                return Ok(false);
+            }
             Err(error) => {
                 let reason = error.to_string();
                 self.fail_job(&job, lease.token, &reason, true).await?;
@@ -89,7 +95,7 @@ impl Coordinator {
                 let content = report::write(Format::Json, &inputs)?;
                 let digest = prelim_imaging::header::digest(&content);
                 let size_bytes = content.len() as u64;
-                self.bytes.put(&digest, content.into()).await?;
+                self.bytes.put(uid, &digest, content.into()).await?;
                 Merged::Draft { version, digest, size_bytes, unread: report.unread }
             }
             Merge::NothingRead { reason, unread } => Merged::Nothing { reason, unread },
@@ -118,7 +124,7 @@ impl Coordinator {
             let reason = study.state_reason;
             return Err(ServiceError::NoDraft { study: uid.clone(), state: study.state, reason });
         };
-        let content = self.bytes.get(&draft.digest).await?;
+        let content = self.bytes.get(uid, &draft.digest).await?;
         if format == Format::Json {
             return Ok(Rendered { version: draft.version, content: content.to_vec() });
         }

@@ -7,7 +7,7 @@
 //! - [`queue`]: order, retries, limits (pure); [`dispatch`]: jobs to workers and back; `waiting`: workers in a line; [`operate`]: what operators ask
 //! - [`merge`]: findings to a draft (pure); [`drafting`]: drafts made and fetched; `pictures`: their key images
 //! - [`report`]: a draft as JSON, HTML, text and DICOM SR (pure)
-//! - [`store`]: where studies, jobs, leases and drafts are recorded; [`bytes`]: objects and reports, by digest
+//! - [`store`]: where studies, jobs, leases and drafts are recorded; [`bytes`]: objects and reports, by study and digest
 //! - [`backlog`]: what waits in seconds of work; [`clock`]: time, as an argument
 //!
 //! **Invariant**: the coordinator knows no model; the only pixels it touches are those of key images.

@@ -11,7 +11,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
-use crate::bytes::{ByteStore, BytesError};
+use crate::bytes::{ByteStore, OpenError, Variables};
 use crate::clock::SystemClock;
 use crate::config::CoordinatorConfig;
 use crate::grpc;
@@ -56,7 +56,7 @@ pub enum ServeError {
     Store(#[from] StoreError),
     /// The byte store could not be opened.
     #[error(transparent)]
-    Bytes(#[from] BytesError),
+    Bytes(#[from] OpenError),
     /// The reflection service could not be built.
     #[error("reflection: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
@@ -81,14 +81,13 @@ pub async fn open(config: CoordinatorConfig, decoder: DecoderCommand) -> Result<
     let wrong = |problem| ServeError::Config(vec![problem]);
     let shares = config.shares().map_err(wrong)?;
     let redis = config.redis.options().map_err(wrong)?;
-    let objects = config.data.join("objects");
     make_folder(&config.data)?;
     let store: Arc<dyn JobStore> = match redis {
         Some(options) => Arc::new(open_redis(&options).await?),
         None => Arc::new(EmbeddedStore::open(&config.data, Arc::new(SystemClock::default()))?),
     };
-    make_folder(&objects)?;
-    let bytes = ByteStore::in_folder(&objects)?;
+    let place = config.bytes_place().map_err(OpenError::from)?;
+    let bytes = ByteStore::open(&place, &Variables::of_this_process()).await?;
     let mended = store.reconcile().await?;
     tracing::info!(?mended, "store opened");
     let stopping = CancellationToken::new();

@@ -13,7 +13,7 @@ use prelim_imaging::sandbox::DecoderCommand;
 use prelim_proto::convert::ConvertError;
 use prelim_proto::ids::{IdError, Uid};
 use prelim_proto::study::{Study, StudyState};
-use tokio::sync::{Notify, RwLock, broadcast};
+use tokio::sync::{Notify, broadcast};
 use tokio_util::sync::CancellationToken;
 
 use crate::backlog::Needs;
@@ -96,8 +96,6 @@ pub struct Coordinator {
     pub(crate) bytes: ByteStore,
     /// The program that decodes key images.
     pub(crate) decoder: DecoderCommand,
-    /// Shared by intake while it works, and held alone while bytes that no record names are removed.
-    pub(crate) taking_in: RwLock<()>,
     /// Set off when a job may be waiting for a worker.
     pub(crate) work: Notify,
     /// Set off when a merge may be waiting.
@@ -119,22 +117,9 @@ impl Coordinator {
         stopping: CancellationToken,
     ) -> Self {
         let (changes, _) = broadcast::channel(CHANGES_KEPT);
-        let (taking_in, work, merges) = (RwLock::new(()), Notify::new(), Notify::new());
+        let (work, merges) = (Notify::new(), Notify::new());
         let (shares, line) = (Arc::new(shares), Line::default());
-        Self {
-            config,
-            store,
-            shares,
-            line,
-            needs: Needs::default(),
-            bytes,
-            decoder,
-            taking_in,
-            work,
-            merges,
-            changes,
-            stopping,
-        }
+        Self { config, store, shares, line, needs: Needs::default(), bytes, decoder, work, merges, changes, stopping }
     }
 
     /// Tells watchers that a study changed.

@@ -57,6 +57,13 @@ fn walk(folder: &std::path::Path) -> usize {
     entries.map(|path| if path.is_dir() { walk(&path) } else { 1 }).sum()
 }
 
+/// Asks for the first image of the leased job.
+fn read_request(lease: &v1::Lease) -> v1::ReadObjectRequest {
+    let job = lease.job.as_ref().unwrap();
+    let digest = job.images[0].digest.clone();
+    v1::ReadObjectRequest { digest, job_id: job.id.clone(), token: lease.token, chunks_only: false }
+}
+
 async fn complete(running: &mut Running, lease: &v1::Lease) -> Result<(), tonic::Status> {
     let request = v1::CompleteRequest {
         worker_id: "w".into(),
@@ -94,12 +101,7 @@ async fn a_study_becomes_a_draft_in_every_form() {
     let lease = lease(&mut running).await;
     let job = lease.job.clone().unwrap();
     assert_eq!(job.images.len(), 5);
-    let mut stream = running
-        .workers
-        .read_object(v1::ReadObjectRequest { digest: job.images[0].digest.clone() })
-        .await
-        .unwrap()
-        .into_inner();
+    let mut stream = running.workers.read_object(read_request(&lease)).await.unwrap().into_inner();
     let mut bytes = Vec::new();
     while let Some(part) = stream.message().await.unwrap() {
         bytes.extend(part.chunk);
@@ -155,6 +157,9 @@ async fn a_silent_worker_loses_its_job_and_cannot_commit() {
         }
     };
     assert!(fresh.token > stale.token);
+    let unread = running.workers.read_object(read_request(&stale)).await.unwrap_err();
+    assert_eq!(unread.code(), Code::FailedPrecondition, "bytes are for who holds the lease");
+    assert!(running.workers.read_object(read_request(&fresh)).await.is_ok());
     let refused = complete(&mut running, &stale).await.unwrap_err();
     assert_eq!(refused.code(), Code::FailedPrecondition);
     assert_eq!(refused.get_error_details().error_info().unwrap().reason, "LEASE_LOST");

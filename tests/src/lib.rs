@@ -2,11 +2,13 @@
 //!
 //! # Layout
 //! - here: the binary, a serving process, phantoms, submitting and fetching
+//! - [`s3`]: a server that speaks S3
 //! - [`workspace`]: the repository's files and crates, as the gate reads them
 //! - [`source`]: Rust source without its comments and strings
 //!
 //! **Invariant**: a check starts what it needs and ends it; ports are free ones, folders are temporary.
 
+pub mod s3;
 pub mod source;
 pub mod workspace;
 
@@ -72,12 +74,15 @@ impl Process {
     /// # Panics
     /// Where it ends before that.
     pub fn start<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Self {
-        let mut child = Command::new(binary())
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("prelim starts");
+        Self::start_as(Command::new(binary()).args(arguments))
+    }
+
+    /// Starts `command`, which is the binary with arguments, variables and a log of its own, and waits as [`Process::start`].
+    ///
+    /// # Panics
+    /// As [`Process::start`].
+    pub fn start_as(command: &mut Command) -> Self {
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("prelim starts");
         let mut line = String::new();
         let stdout = child.stdout.take().expect("stdout is piped");
         BufReader::new(stdout).read_line(&mut line).expect("stdout can be read");

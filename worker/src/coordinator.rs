@@ -10,6 +10,8 @@ use prelim_proto::v1::worker_service_client::WorkerServiceClient;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
 
+use crate::direct::Direct;
+
 /// Largest message taken from a coordinator: a job of thousands of slices fits.
 const MAX_MESSAGE_BYTES: usize = 64 << 20;
 
@@ -65,6 +67,9 @@ pub enum CallError {
     /// There is no such object.
     #[error("not found: {0}")]
     NotFound(String),
+    /// What the object store holds is not what was put there.
+    #[error("stored bytes are damaged: {0}")]
+    Damaged(String),
     /// The coordinator refuses.
     #[error("coordinator refused: {0}")]
     Refused(String),
@@ -86,6 +91,11 @@ impl CallError {
     pub fn is_retryable(&self) -> bool {
         matches!(self, Self::Unavailable(_))
     }
+
+    /// Whether other bytes came than were put: on the way, or in the store.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Damaged(_) | Self::TooLong { .. })
+    }
 }
 
 impl From<Status> for CallError {
@@ -94,6 +104,7 @@ impl From<Status> for CallError {
         match status.code() {
             Code::FailedPrecondition | Code::Aborted => Self::Superseded(message),
             Code::NotFound => Self::NotFound(message),
+            Code::DataLoss => Self::Damaged(message),
             Code::InvalidArgument | Code::PermissionDenied | Code::Unauthenticated | Code::Unimplemented => {
                 Self::Refused(message)
             }
@@ -126,6 +137,7 @@ pub struct Heard {
 #[derive(Debug, Clone)]
 pub struct Coordinator {
     client: WorkerServiceClient<Channel>,
+    direct: Direct,
     worker_id: String,
 }
 
@@ -140,7 +152,7 @@ impl Coordinator {
             .keep_alive_while_idle(true)
             .connect_lazy();
         let client = WorkerServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
-        Ok(Self { client, worker_id: worker_id.to_owned() })
+        Ok(Self { client, direct: Direct::default(), worker_id: worker_id.to_owned() })
     }
 
     /// Waits up to `wait` for a job of one of the kinds; jobs of the studies `held` are preferred. Repeated under the same
@@ -234,22 +246,78 @@ impl Coordinator {
         Ok(())
     }
 
-    /// The bytes of an object, at most `size_bytes` of them.
-    pub async fn read_object(&self, digest: &Digest, size_bytes: u64) -> Result<Vec<u8>, CallError> {
-        let message = v1::ReadObjectRequest { digest: digest.to_string() };
+    /// The bytes of an object of a leased job, at most `size_bytes` of them, by the way given. They are not checked.
+    pub async fn read_object(
+        &self,
+        lease: &Lease,
+        digest: &Digest,
+        size_bytes: u64,
+        way: Way,
+    ) -> Result<Vec<u8>, CallError> {
+        let chunks_only = way == Way::Chunks || !self.direct.is_worth_a_try();
+        match self.read_parts(lease, digest, size_bytes, chunks_only).await? {
+            Object::Bytes(bytes) => Ok(bytes),
+            Object::Address(url) => match self.direct.read(&url, size_bytes).await {
+                Ok(bytes) => Ok(bytes),
+                Err(error) => {
+                    tracing::warn!(%error, "object not read from its address; the coordinator is asked for it");
+                    match self.read_parts(lease, digest, size_bytes, true).await? {
+                        Object::Bytes(bytes) => Ok(bytes),
+                        Object::Address(_) => {
+                            Err(CallError::Refused("an address where bytes were asked for".to_owned()))
+                        }
+                    }
+                }
+            },
+        }
+    }
+
+    async fn read_parts(
+        &self,
+        lease: &Lease,
+        digest: &Digest,
+        size_bytes: u64,
+        chunks_only: bool,
+    ) -> Result<Object, CallError> {
+        let (job_id, token) = (lease.job.id.to_string(), lease.token.0);
+        let message = v1::ReadObjectRequest { digest: digest.to_string(), job_id, token, chunks_only };
         let slow = || CallError::Unavailable(format!("object {digest} came too slowly"));
-        let call = self.client.clone();
-        let started = tokio::time::timeout(CHUNK_TIME, async move { call.clone().read_object(message).await });
+        let mut call = self.client.clone();
+        let started = tokio::time::timeout(CHUNK_TIME, call.read_object(message));
         let mut stream = started.await.map_err(|_| slow())??.into_inner();
-        let mut bytes = Vec::with_capacity(size_bytes.min(MAX_MESSAGE_BYTES as u64) as usize);
+        let mut bytes = Vec::with_capacity(capacity(size_bytes));
         while let Some(part) = tokio::time::timeout(CHUNK_TIME, stream.message()).await.map_err(|_| slow())?? {
-            bytes.extend_from_slice(&part.chunk);
-            if bytes.len() as u64 > size_bytes {
+            if !part.signed_url.is_empty() {
+                return Ok(Object::Address(part.signed_url));
+            }
+            if (bytes.len() + part.chunk.len()) as u64 > size_bytes {
                 return Err(CallError::TooLong { digest: digest.clone(), size_bytes });
             }
+            bytes.extend_from_slice(&part.chunk);
         }
-        Ok(bytes)
+        Ok(Object::Bytes(bytes))
     }
+}
+
+/// How an object may come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// As the coordinator likes: from an address, or in chunks.
+    Any,
+    /// In chunks, which the coordinator has checked.
+    Chunks,
+}
+
+/// What the coordinator gave.
+enum Object {
+    Bytes(Vec<u8>),
+    /// Not to be logged.
+    Address(String),
+}
+
+/// Memory set aside for an object of that size before any of it came.
+pub(crate) fn capacity(size_bytes: u64) -> usize {
+    size_bytes.min(MAX_MESSAGE_BYTES as u64) as usize
 }
 
 fn held_lease(job: &JobId, token: FencingToken) -> v1::HeldLease {

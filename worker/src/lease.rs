@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prelim_proto::ids::{JobId, Uid};
-use prelim_proto::job::{JobKind, JobOutcome, JobSpec, Lease};
+use prelim_proto::job::{JobKind, JobOutcome, Lease};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -32,7 +32,7 @@ pub(crate) trait Work: Send + Sync + 'static {
     fn kinds(&self) -> Vec<JobKind>;
 
     /// Does one. Dropping the future gives the job up.
-    fn run(&self, job: &JobSpec) -> impl Future<Output = Result<JobOutcome, JobError>> + Send;
+    fn run(&self, lease: &Lease) -> impl Future<Output = Result<JobOutcome, JobError>> + Send;
 }
 
 /// Leases jobs, `slots` at once, until `stop`, or until the coordinator wants the worker to stop; then gives those in flight `drain` to end. Returns early, with `false`,
@@ -142,7 +142,7 @@ async fn do_job<W: Work>(
             tracing::info!(released = released.is_ok(), "given back");
             return;
         }
-        done = work.run(&lease.job) => Some(done),
+        done = work.run(lease) => Some(done),
     };
     let Some(done) = done else {
         tracing::info!("given up: the lease is lost");
@@ -190,7 +190,7 @@ async fn hand_in(coordinator: &Coordinator, lease: &Lease, done: Result<JobOutco
 }
 
 /// What a coordinator said about `job`, without the study's UID: it must not reach a log.
-fn without_study(said: &impl std::fmt::Display, job: &JobId) -> String {
+pub(crate) fn without_study(said: &impl std::fmt::Display, job: &JobId) -> String {
     said.to_string().replace(job.study().as_str(), "STUDY")
 }
 

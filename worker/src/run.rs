@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prelim_imaging::sandbox::DecoderCommand;
-use prelim_proto::job::{JobKind, JobOutcome, JobSpec};
+use prelim_proto::job::{JobKind, JobOutcome, Lease};
 use prelim_proto::v1::{self, WorkerStatus};
 use tokio_util::sync::CancellationToken;
 
@@ -135,7 +135,7 @@ impl Work for Reading {
         self.reader.kinds()
     }
 
-    async fn run(&self, job: &JobSpec) -> Result<JobOutcome, JobError> {
-        job::run(&self.reader, &self.objects, job).await
+    async fn run(&self, lease: &Lease) -> Result<JobOutcome, JobError> {
+        job::run(&self.reader, &self.objects, lease).await
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use prelim_proto::cost::JobCost;
 use prelim_proto::ids::{Digest, JobId};
 use prelim_proto::image::ImageKind;
-use prelim_proto::job::{JobKind, JobOutcome, JobSpec};
+use prelim_proto::job::{JobKind, JobOutcome, JobSpec, Lease};
 use prelim_proto::report::ModelProvenance;
 use prelim_proto::v1::{self, WorkerStatus};
 use tokio::sync::mpsc::UnboundedSender;
@@ -115,7 +115,8 @@ impl Work for Simulation {
         self.times.kinds()
     }
 
-    async fn run(&self, job: &JobSpec) -> Result<JobOutcome, JobError> {
+    async fn run(&self, lease: &Lease) -> Result<JobOutcome, JobError> {
+        let job = &lease.job;
         let began = Instant::now();
         let needs = self.times.of(job);
         if !needs.is_zero() {

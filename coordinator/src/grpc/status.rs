@@ -50,6 +50,8 @@ fn class(error: &ServiceError) -> (Code, &'static str) {
         ServiceError::Bytes(BytesError::Missing(_)) => (Code::NotFound, "NO_OBJECT"),
         ServiceError::Bytes(BytesError::Full) => (Code::ResourceExhausted, "DISK_FULL"),
         ServiceError::Bytes(BytesError::Damaged(_)) => (Code::DataLoss, "DAMAGED"),
+        ServiceError::Bytes(BytesError::Unavailable(_)) => (Code::Unavailable, "OBJECT_STORE_UNAVAILABLE"),
+        ServiceError::Bytes(BytesError::Refused(_)) => (Code::Internal, "OBJECT_STORE_REFUSES"),
         ServiceError::Bytes(BytesError::Store(_)) | ServiceError::Report(_) => (Code::Internal, "INTERNAL"),
     }
 }

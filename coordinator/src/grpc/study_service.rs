@@ -23,8 +23,6 @@ const DEFAULT_PAGE: u32 = 50;
 const MAX_PAGE: u32 = 500;
 /// Studies that one watch names at most.
 const MAX_WATCHED: usize = 10_000;
-/// Files of a folder that are read together.
-const FOLDER_BATCH: usize = 16;
 
 /// The service.
 pub(crate) struct Studies(pub(crate) Arc<Coordinator>);
@@ -138,15 +136,18 @@ impl Studies {
         let files = tokio::task::spawn_blocking(move || files_below(&walk)).await.map_err(|_| missing())?;
         let files = files.map_err(|_| missing())?;
         let mut outcomes = Vec::with_capacity(files.len());
-        for batch in files.chunks(FOLDER_BATCH) {
-            let mut objects = Vec::with_capacity(batch.len());
-            for file in batch {
-                let name = file.strip_prefix(&root).unwrap_or(file).to_string_lossy().into_owned();
-                let bytes = tokio::fs::read(file).await;
-                objects.push(Object { name, bytes: bytes.map(Into::into).map_err(|e| format!("cannot be read: {e}")) });
+        let (mut batch, mut batch_bytes) = (Vec::new(), 0);
+        for file in &files {
+            let name = file.strip_prefix(&root).unwrap_or(file).to_string_lossy().into_owned();
+            let bytes = tokio::fs::read(file).await;
+            batch_bytes += bytes.as_ref().map_or(0, Vec::len);
+            batch.push(Object { name, bytes: bytes.map(Into::into).map_err(|e| format!("cannot be read: {e}")) });
+            if upload::is_full(batch.len(), batch_bytes) {
+                outcomes.extend(self.0.accept(std::mem::take(&mut batch), priority).await?);
+                batch_bytes = 0;
             }
-            outcomes.extend(self.0.accept(objects, priority).await?);
         }
+        outcomes.extend(self.0.accept(batch, priority).await?);
         Ok(outcomes)
     }
 }

@@ -13,12 +13,17 @@ use crate::service::Coordinator;
 
 /// Objects taken in together: their records share a transaction.
 const BATCH_OBJECTS: usize = 64;
-/// Bytes after which a batch is taken in, however few objects it holds.
+/// Bytes after which a batch is taken in, however few objects it holds: an upload holds that much and one object.
 const BATCH_BYTES: usize = 64 << 20;
 /// Longest name of an object, in bytes.
 const MAX_NAME_BYTES: usize = 1_020;
 /// Longest request id, in characters.
 const MAX_REQUEST_ID: usize = 64;
+
+/// Whether a batch is to be taken in now.
+pub(super) fn is_full(objects: usize, bytes: usize) -> bool {
+    objects >= BATCH_OBJECTS || bytes >= BATCH_BYTES
+}
 
 /// What an upload came to.
 pub(super) struct Uploaded {
@@ -112,7 +117,7 @@ impl Upload<'_> {
         };
         self.batch_bytes += current.bytes.len();
         self.batch.push(current.finish(&end.digest));
-        if self.batch.len() >= BATCH_OBJECTS || self.batch_bytes >= BATCH_BYTES {
+        if is_full(self.batch.len(), self.batch_bytes) {
             self.flush().await?;
         }
         Ok(())

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::stream::{self, BoxStream, StreamExt as _};
 use prelim_proto::ids::{Digest, FencingToken, JobId, Uid};
 use prelim_proto::job::{JobKind, JobOutcome};
 use prelim_proto::v1;
 use prelim_proto::v1::worker_service_server::WorkerService;
-use tokio_stream::Iter;
 use tonic::{Request, Response, Status};
 
 use super::status;
-use crate::dispatch::{Ask, Renewal};
+use crate::dispatch::{Ask, Object, Renewal};
 use crate::service::{Coordinator, ServiceError};
 use crate::store::record::{Heartbeat, MAX_HELD};
 
@@ -25,8 +25,6 @@ const MAX_WORKER_ID: usize = 64;
 const MAX_REASON_BYTES: usize = 2_000;
 /// Bytes of a model's name that are kept.
 const MAX_NAME_BYTES: usize = 200;
-/// Bytes in one message of an object.
-const CHUNK_BYTES: usize = 1 << 20;
 
 /// The service.
 pub(crate) struct Workers(pub(crate) Arc<Coordinator>);
@@ -35,7 +33,7 @@ type Answer<T> = Result<Response<T>, Status>;
 
 #[tonic::async_trait]
 impl WorkerService for Workers {
-    type ReadObjectStream = Iter<std::vec::IntoIter<Result<v1::ReadObjectResponse, Status>>>;
+    type ReadObjectStream = BoxStream<'static, Result<v1::ReadObjectResponse, Status>>;
 
     async fn lease(&self, request: Request<v1::LeaseRequest>) -> Answer<v1::LeaseResponse> {
         let request = request.into_inner();
@@ -122,12 +120,25 @@ impl WorkerService for Workers {
     }
 
     async fn read_object(&self, request: Request<v1::ReadObjectRequest>) -> Answer<Self::ReadObjectStream> {
-        let digest = Digest::parse(&request.into_inner().digest)
-            .map_err(|error| status::invalid("digest", error.to_string()))?;
-        let bytes = self.0.bytes.get(&digest).await.map_err(|error| status::of(ServiceError::from(error)))?;
-        let chunks: Vec<_> =
-            bytes.chunks(CHUNK_BYTES).map(|chunk| Ok(v1::ReadObjectResponse { chunk: chunk.to_vec() })).collect();
-        Ok(Response::new(tokio_stream::iter(chunks)))
+        let request = request.into_inner();
+        let digest = Digest::parse(&request.digest).map_err(|error| status::invalid("digest", error.to_string()))?;
+        let (job, token) = lease(Some(v1::HeldLease { job_id: request.job_id, token: request.token }))?;
+        let object = self.0.object(&job, token, &digest, !request.chunks_only).await.map_err(status::of)?;
+        let messages = match object {
+            Object::At(address) => stream::iter([Ok(v1::ReadObjectResponse {
+                signed_url: address.url,
+                expires_in_ms: address.expires_in.as_millis() as u64,
+                ..v1::ReadObjectResponse::default()
+            })])
+            .boxed(),
+            Object::Pieces(pieces) => pieces
+                .map(|piece| match piece {
+                    Ok(chunk) => Ok(v1::ReadObjectResponse { chunk, ..v1::ReadObjectResponse::default() }),
+                    Err(error) => Err(status::of(ServiceError::from(error))),
+                })
+                .boxed(),
+        };
+        Ok(Response::new(messages))
     }
 }
 

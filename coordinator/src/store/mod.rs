@@ -57,7 +57,8 @@ pub trait JobStore: Send + Sync + 'static {
     /// a cancelled one stays so. One answer an instance, in order. Nothing is added past a limit.
     async fn add_instances(&self, add: AddInstances) -> Result<Vec<Added>, StoreError>;
 
-    /// What [`JobStore::add_instances`] would answer now. Nothing changes.
+    /// What [`JobStore::add_instances`] would answer now, its refusals included. Nothing is changed, and nothing is
+    /// reserved: another coordinator may add in between.
     async fn preview_instances(&self, add: AddInstances) -> Result<Vec<Added>, StoreError>;
 
     /// Declares studies complete: those that are received become complete; failed and cancelled ones are opened again

@@ -227,7 +227,7 @@ pub struct AddInstances {
     pub attributes: StudyAttributes,
     /// How soon the study is wanted; the highest asked for counts.
     pub priority: Priority,
-    /// The instances. Their bytes are stored already.
+    /// The instances. Their bytes are stored before they are added, and after a preview says that they may be.
     pub instances: Vec<InstanceRecord>,
     /// What may be held.
     pub limits: IntakeLimits,

@@ -43,11 +43,11 @@ impl Work for Script {
         vec![JobKind::Read(ImageKind::Xray)]
     }
 
-    async fn run(&self, job: &JobSpec) -> Result<JobOutcome, JobError> {
+    async fn run(&self, lease: &Lease) -> Result<JobOutcome, JobError> {
         let mut guard = Guard(Arc::clone(&self.dropped), false);
         let running = self.running.fetch_add(1, Ordering::Relaxed) + 1;
         self.most.fetch_max(running, Ordering::Relaxed);
-        match job.id.number() {
+        match lease.job.id.number() {
             LONG => tokio::time::sleep(Duration::from_secs(3_600)).await,
             // Longer than the lease, on a thread of the runtime, as inference must never be.
             BLOCKING => std::thread::sleep(Duration::from_millis(900)),
@@ -55,7 +55,7 @@ impl Work for Script {
         }
         self.running.fetch_sub(1, Ordering::Relaxed);
         guard.1 = true;
-        match job.id.number() {
+        match lease.job.id.number() {
             FAILING => Err(JobError::Kind("X-rays")),
             FATAL => Err(EngineError::Stopped.into()),
             _ => Ok(outcome()),

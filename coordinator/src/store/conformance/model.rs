@@ -15,10 +15,10 @@ use super::Harness;
 use super::fixture::{CT, XRAY, add, complete, draft, instance, outcome, plan, study, wanted};
 use crate::clock::{Clock as _, ManualClock};
 use crate::queue::{Share, Shares, Verdict};
-use crate::store::JobStore;
 use crate::store::memory::{Maps, MemoryStore};
 use crate::store::record::{AddInstances, CompleteStudies, Heartbeat, LeaseRequest, Merged, StudyQuery};
 use crate::store::records::Reads as _;
+use crate::store::{JobStore, StoreError};
 
 /// Studies in play.
 const STUDIES: u8 = 2;
@@ -162,7 +162,12 @@ pub(crate) async fn apply(store: &dyn JobStore, op: &Op, model: &Maps, lease: (J
     let (job, token) = lease;
     match op {
         Op::Add { study: n, instance: i, contents, foreign } => {
-            text(store.add_instances(adding(*n, *i, *contents, *foreign)).await)
+            let add = adding(*n, *i, *contents, *foreign);
+            let (preview, added) = (store.preview_instances(add.clone()).await, store.add_instances(add).await);
+            // A disk may fail between the two.
+            let broke = matches!(added, Err(StoreError::Storage(_) | StoreError::Disk(_) | StoreError::Full));
+            assert!(broke || preview == added, "a preview says what is then done: {preview:?}, {added:?}");
+            text(added)
         }
         Op::Preview { study: n, instance: i } => text(store.preview_instances(adding(*n, *i, 0, false)).await),
         Op::Complete { study: n, request } => {
