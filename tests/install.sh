@@ -51,7 +51,7 @@ if [ "$(target/node/node_modules/.bin/buf --version 2>/dev/null)" != "$buf_versi
   npm install --prefix target/node --silent --no-audit --no-fund --no-save "@bufbuild/buf@$buf_version"
 fi
 
-# It keeps objects as files, checks signatures and checksums, and is compiled once, in about a minute on two cores. This
+# It keeps objects as files, checks signatures and checksums, and is compiled once, in a minute or two. This
 # version builds with the oldest compiler that the workspace takes.
 s3_version=0.12.0
 if [ "$(target/s3/bin/s3s-fs --version 2>/dev/null)" != "s3s-fs $s3_version" ]; then

@@ -23,6 +23,8 @@ pub struct Ask {
     pub worker: String,
     /// Its name for the request.
     pub request: String,
+    /// Whether it made the request before.
+    pub repeats: bool,
     /// The kinds of job that it takes.
     pub kinds: Vec<JobKind>,
     /// The tenants whose jobs it may have; none is all.
@@ -59,6 +61,7 @@ impl Coordinator {
         let request = LeaseRequest {
             worker: ask.worker,
             request: ask.request,
+            repeats: ask.repeats,
             kinds: ask.kinds,
             tenants: ask.tenants,
             held: ask.held,

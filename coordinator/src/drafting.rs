@@ -55,6 +55,7 @@ impl Coordinator {
         let request = LeaseRequest {
             worker: MERGER.to_owned(),
             request: String::new(),
+            repeats: false,
             kinds: vec![JobKind::Merge],
             tenants: None,
             held: Vec::new(),
@@ -87,8 +88,8 @@ impl Coordinator {
     /// Merges a study's readings and commits the draft. The bytes are stored before the record points to them.
     async fn draft(&self, lease: &Lease) -> Result<(), ServiceError> {
         let uid = lease.job.id.study();
-        let version = self.record(uid).await?.draft_version + 1;
-        let study = self.study(uid).await?;
+        let (study, drafts) = self.study_and_drafts(uid).await?;
+        let version = drafts + 1;
         let merged = match self.merge(&study, version).await? {
             Merge::Draft(report) => {
                 let inputs = ReportInputs { report: &report, study: &study, key_images: &[] };

@@ -147,9 +147,15 @@ impl Coordinator {
 
     /// One study, whole.
     pub async fn study(&self, uid: &Uid) -> Result<Study, ServiceError> {
+        Ok(self.study_and_drafts(uid).await?.0)
+    }
+
+    /// One study, whole, and the version of its newest draft, 0 where it has none.
+    pub(crate) async fn study_and_drafts(&self, uid: &Uid) -> Result<(Study, u32), ServiceError> {
         let record = self.record(uid).await?;
         let instances = self.store.instances(uid).await?;
-        Ok(record.into_study(by_series(instances)))
+        let drafts = record.draft_version;
+        Ok((record.into_study(by_series(instances)), drafts))
     }
 
     /// Records of studies, newest first, each with its study as lists show it: with its series, without instances' planes.

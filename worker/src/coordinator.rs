@@ -155,11 +155,12 @@ impl Coordinator {
         Ok(Self { client, direct: Direct::default(), worker_id: worker_id.to_owned() })
     }
 
-    /// Waits up to `wait` for a job of one of the kinds; jobs of the studies `held` are preferred. Repeated under the same
-    /// `request` it gets the same job.
+    /// Waits up to `wait` for a job of one of the kinds; jobs of the studies `held` are preferred. A request that is
+    /// `repeated` under its name gets the job that it got.
     pub async fn lease(
         &self,
         request: &str,
+        repeated: bool,
         kinds: &[JobKind],
         held: &[Uid],
         wait: Duration,
@@ -170,6 +171,7 @@ impl Coordinator {
             wait_ms: wait.as_millis() as u64,
             request_id: request.to_owned(),
             studies_held: held.iter().map(ToString::to_string).collect(),
+            repeated,
         };
         let response = self.client.clone().lease(within(message, wait + CALL_TIME)).await?.into_inner();
         Ok(response.lease.map(Lease::try_from).transpose()?)

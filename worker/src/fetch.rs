@@ -167,16 +167,18 @@ mod tests {
 
     use super::*;
 
+    type Answer = Result<Vec<u8>, CallError>;
+
     /// Answers in turn, and the ways that were asked for. After the last answer come the bytes of `all`.
     #[derive(Clone, Default)]
     struct Source {
         all: Vec<Vec<u8>>,
-        answers: Arc<Mutex<VecDeque<Result<Vec<u8>, CallError>>>>,
+        answers: Arc<Mutex<VecDeque<Answer>>>,
         ways: Arc<Mutex<Vec<Way>>>,
     }
 
     impl ObjectSource for Source {
-        async fn read(&self, _: &Lease, digest: &Digest, _: u64, way: Way) -> Result<Vec<u8>, CallError> {
+        async fn read(&self, _: &Lease, digest: &Digest, _: u64, way: Way) -> Answer {
             self.ways.lock().unwrap().push(way);
             let found = || self.all.iter().find(|bytes| digest_of(bytes) == *digest).cloned();
             let next = self.answers.lock().unwrap().pop_front();
@@ -208,7 +210,7 @@ mod tests {
     }
 
     /// What becomes of an object whose first reads are answered so, and by which ways it was read.
-    async fn check(answers: Vec<Result<Vec<u8>, CallError>>, expected: Result<(), &str>, ways: &[Way]) {
+    async fn check(answers: Vec<Answer>, expected: Result<(), &str>, ways: &[Way]) {
         let source =
             Source { all: vec![b"good".to_vec()], answers: Arc::new(Mutex::new(answers.into())), ..Source::default() };
         let objects = Objects::new(source.clone(), 100);

@@ -54,7 +54,7 @@ pub(crate) async fn serve<W: Work>(
     let drained = loop {
         let leasing = async {
             let slot = Arc::clone(&free).acquire_owned().await;
-            (slot, coordinator.lease(&request, &work.kinds(), held.make_contiguous(), LEASE_WAIT).await)
+            (slot, coordinator.lease(&request, failures > 0, &work.kinds(), held.make_contiguous(), LEASE_WAIT).await)
         };
         let (slot, leased) = tokio::select! {
             () = stop.cancelled() => break false,

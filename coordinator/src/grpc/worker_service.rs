@@ -56,7 +56,8 @@ impl WorkerService for Workers {
         let held = request.studies_held.iter().take(MAX_HELD).map(|uid| Uid::parse(uid));
         let held =
             held.collect::<Result<_, _>>().map_err(|error| status::invalid("studies_held", error.to_string()))?;
-        let ask = Ask { worker: request.worker_id, request: request.request_id, kinds, tenants: None, held };
+        let repeats = request.repeated;
+        let ask = Ask { worker: request.worker_id, request: request.request_id, repeats, kinds, tenants: None, held };
         let lease = self.0.lease(ask, wait).await.map_err(status::of)?;
         Ok(Response::new(v1::LeaseResponse { lease: lease.map(Into::into) }))
     }

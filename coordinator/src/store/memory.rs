@@ -25,7 +25,6 @@ pub(crate) struct Maps {
     drafts: BTreeMap<(Uid, u32), DraftRecord>,
     requests: BTreeMap<String, RequestRecord>,
     workers: BTreeMap<String, WorkerRecord>,
-    newest_leases: BTreeMap<String, JobId>,
     token: u64,
 }
 
@@ -118,8 +117,9 @@ impl Reads for Maps {
         Ok(self.jobs.values().filter(runs).count() as u64)
     }
 
-    fn newest_lease(&self, worker: &str) -> Result<Option<JobId>> {
-        Ok(self.newest_leases.get(worker).cloned())
+    fn leased_by(&self, worker: &str, request: &str) -> Result<Option<JobId>> {
+        let mut leased = self.jobs.values().filter(|job| job.state == JobState::Leased);
+        Ok(leased.find(|job| job.worker == worker && job.request == request).map(|job| job.id.clone()))
     }
 
     fn expired(&self, now_ms: i64, limit: usize) -> Result<Vec<JobId>> {
@@ -217,11 +217,6 @@ impl Records for Maps {
         Ok((before - self.requests.len()) as u64)
     }
 
-    fn put_newest_lease(&mut self, worker: &str, id: &JobId) -> Result<()> {
-        self.newest_leases.insert(worker.to_owned(), id.clone());
-        Ok(())
-    }
-
     fn put_worker(&mut self, worker: &WorkerRecord) -> Result<()> {
         self.workers.insert(worker.heartbeat.worker.clone(), worker.clone());
         Ok(())
@@ -229,7 +224,6 @@ impl Records for Maps {
 
     fn remove_worker(&mut self, id: &str) -> Result<()> {
         self.workers.remove(id);
-        self.newest_leases.remove(id);
         Ok(())
     }
 

@@ -78,8 +78,8 @@ pub trait JobStore: Send + Sync + 'static {
     /// Leases a waiting job of the kinds and tenants asked for, among those whose time has come: whose turn it is says
     /// [`crate::queue::turn`], a tenant's jobs go by rank, then by id, and a job of a study that the worker has at hand
     /// goes first where it is of the same urgency and at most [`crate::queue::LOCALITY_MS`] behind. Its token is larger
-    /// than every one given before. Idempotent by request: a worker that repeats its newest request gets the same
-    /// lease, for another `ttl_ms`, while it holds it. A request without a name leases another job when repeated.
+    /// than every one given before. A request that says that it repeats itself gets the lease that it got before, for
+    /// another `ttl_ms`, while that is held; any other request leases another job.
     async fn lease(&self, request: LeaseRequest) -> Result<Option<Lease>, StoreError>;
 
     /// Lets a lease last `ttl_ms` from now. Fenced: [`StoreError::LeaseLost`], or [`StoreError::Cancelled`].

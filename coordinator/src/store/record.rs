@@ -291,9 +291,10 @@ pub struct Plan {
 pub struct LeaseRequest {
     /// Who asks.
     pub worker: String,
-    /// The worker's name for this request; empty where it has none. A worker asks for one job at a time: while it
-    /// repeats its newest request it gets the same job.
+    /// The worker's name for this request, never used twice; empty where it has none.
     pub request: String,
+    /// Whether the request was made before, and its answer may have been lost.
+    pub repeats: bool,
     /// The kinds of job wanted.
     pub kinds: Vec<JobKind>,
     /// The tenants whose jobs it may have; none is all.

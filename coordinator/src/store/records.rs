@@ -44,8 +44,8 @@ pub(crate) trait Reads {
     fn due(&self, kind: JobKind, now_ms: i64, limit: usize) -> Result<Vec<JobId>>;
     /// Read jobs of a tenant under a lease.
     fn running(&self, tenant: &Tenant) -> Result<u64>;
-    /// The job that a worker's newest request got.
-    fn newest_lease(&self, worker: &str) -> Result<Option<JobId>>;
+    /// The job that a worker holds under a lease that it got by this request.
+    fn leased_by(&self, worker: &str, request: &str) -> Result<Option<JobId>>;
     /// Leases that ran out at or before `now_ms`, at most `limit`, in order of time and id.
     fn expired(&self, now_ms: i64, limit: usize) -> Result<Vec<JobId>>;
     /// Dead letters, in order of id, at most `limit`, after `after`.
@@ -80,11 +80,9 @@ pub(crate) trait Records: Reads {
     fn put_request(&mut self, id: &str, request: &RequestRecord) -> Result<()>;
     /// Forgets requests made before `at_ms`; how many.
     fn forget_requests(&mut self, at_ms: i64) -> Result<u64>;
-    /// Remembers the job that a worker's newest request got.
-    fn put_newest_lease(&mut self, worker: &str, id: &JobId) -> Result<()>;
     /// Stores a worker.
     fn put_worker(&mut self, worker: &WorkerRecord) -> Result<()>;
-    /// Forgets a worker, and its newest request.
+    /// Forgets a worker.
     fn remove_worker(&mut self, id: &str) -> Result<()>;
     /// A token larger than every one before.
     fn next_token(&mut self) -> Result<FencingToken>;

@@ -4,7 +4,7 @@ use std::future::Future;
 
 use async_trait::async_trait;
 use prelim_proto::ids::{FencingToken, JobId, Uid};
-use prelim_proto::job::{JobOutcome, JobSpec, Lease};
+use prelim_proto::job::{JobKind, JobOutcome, JobSpec, Lease};
 
 use super::record::{
     AddInstances, Added, CompleteStudies, Done, DraftRecord, ExpiredLease, Heartbeat, InstanceRecord, JobRecord,
@@ -63,11 +63,12 @@ impl<B: Backend> JobStore for B {
         // Most calls of an idle worker find nothing: a look costs no write.
         let wanted = request.clone();
         let any = move |records: &B::Read, now_ms| -> Result<bool> {
-            if !wanted.request.is_empty() && records.newest_lease(&wanted.worker)?.is_some() {
+            if wanted.repeats {
                 return Ok(true);
             }
-            for kind in &wanted.kinds {
-                if !records.due(*kind, now_ms, 1)?.is_empty() || !records.tenants_waiting(*kind)?.is_empty() {
+            for kind in JobKind::ALL {
+                let waits = wanted.kinds.contains(&kind) && !records.tenants_waiting(kind)?.is_empty();
+                if waits || !records.due(kind, now_ms, 1)?.is_empty() {
                     return Ok(true);
                 }
             }

@@ -549,21 +549,24 @@ async fn a_tenant_stays_below_its_caps(h: &mut impl Harness) {
 async fn a_repeated_request_for_work_gets_the_same_lease(h: &mut impl Harness) {
     planned(h, 1, &[XRAY; 4], Priority::Routine).await;
     let request = |name: &str| LeaseRequest { request: name.into(), ..wanted("w", &[XRAY], 1_000) };
-    let first = h.store().lease(request("a")).await.unwrap().unwrap();
+    let again = |name: &str| LeaseRequest { repeats: true, ..request(name) };
+    // One that was never heard is as good as new.
+    let first = h.store().lease(again("a")).await.unwrap().unwrap();
     h.advance(900);
     h.reopen().await;
-    assert_eq!(h.store().lease(request("a")).await.unwrap().as_ref(), Some(&first));
+    assert_eq!(h.store().lease(again("a")).await.unwrap().as_ref(), Some(&first));
     // It lasts as long as a new one.
     h.advance(900);
     assert_eq!(h.store().expired(9).await.unwrap(), []);
     let second = h.store().lease(request("b")).await.unwrap().unwrap();
     assert_ne!(second.job.id, first.job.id);
+    assert_eq!(h.store().lease(again("b")).await.unwrap().as_ref(), Some(&second));
     // Another worker's request of the same name is another request.
-    let other = LeaseRequest { worker: "v".into(), ..request("b") };
+    let other = LeaseRequest { worker: "v".into(), ..again("b") };
     assert_ne!(h.store().lease(other).await.unwrap().unwrap().job.id, second.job.id);
     // One whose job is finished gets another job.
     h.store().complete_job(&second.job.id, second.token, outcome(1)).await.unwrap();
-    let third = h.store().lease(request("b")).await.unwrap().unwrap();
+    let third = h.store().lease(again("b")).await.unwrap().unwrap();
     assert_eq!((third.job.id.number(), third.attempt), (3, 1));
 }
 

@@ -107,6 +107,7 @@ pub(crate) fn wanted(worker: &str, kinds: &[JobKind], ttl_ms: u64) -> LeaseReque
     LeaseRequest {
         worker: worker.into(),
         request: String::new(),
+        repeats: false,
         kinds: kinds.to_vec(),
         tenants: None,
         held: Vec::new(),

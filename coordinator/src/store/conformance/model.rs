@@ -124,6 +124,11 @@ fn text(answer: impl Debug) -> String {
     format!("{answer:?}")
 }
 
+/// The number of the next lease.
+fn next_lease(model: &Maps) -> u64 {
+    model.hidden().1 + 100
+}
+
 /// Whom study `n` belongs to.
 fn tenant(n: u8) -> Tenant {
     Tenant::parse(["east", "west"][usize::from(n % 2)]).unwrap()
@@ -191,7 +196,9 @@ pub(crate) async fn apply(store: &dyn JobStore, op: &Op, model: &Maps, lease: (J
                 .collect();
             let held = (0..STUDIES).filter(|n| held & (1 << n) != 0).map(study).collect();
             let request = LeaseRequest {
-                request: request.map(|r| format!("q{r}")).unwrap_or_default(),
+                // A name for each lease that there will be, so that none is used twice but to repeat.
+                request: request.map(|r| format!("q{}", next_lease(model) - u64::from(r))).unwrap_or_default(),
+                repeats: request.is_some_and(|r| r > 0),
                 tenants: bound.then(|| vec![tenant(1)]),
                 held,
                 shares: shares(),

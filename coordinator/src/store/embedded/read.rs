@@ -151,8 +151,14 @@ impl<S: Source> Reads for Transaction<S> {
         reads.map(|kind| self.counted(&keys::leased_count(kind, tenant))).sum()
     }
 
-    fn newest_lease(&self, worker: &str) -> Result<Option<JobId>> {
-        tables::get(&self.0, tables::NEWEST_LEASES, worker.as_bytes())
+    fn leased_by(&self, worker: &str, request: &str) -> Result<Option<JobId>> {
+        for id in self.expired(i64::MAX, usize::MAX)? {
+            let job = self.job(&id)?.ok_or_else(|| corrupt("lease index"))?;
+            if job.worker == worker && job.request == request {
+                return Ok(Some(id));
+            }
+        }
+        Ok(None)
     }
 
     fn expired(&self, now_ms: i64, limit: usize) -> Result<Vec<JobId>> {

@@ -32,14 +32,12 @@ pub(super) const LEASES: Definition = TableDefinition::new("leases");
 pub(super) const DEAD: Definition = TableDefinition::new("dead");
 /// Workers, by name.
 pub(super) const WORKERS: Definition = TableDefinition::new("workers");
-/// The job that each worker's newest request got.
-pub(super) const NEWEST_LEASES: Definition = TableDefinition::new("newest_leases");
 /// Leased jobs by tenant and kind, and open studies by tenant.
 pub(super) const COUNTS: Definition = TableDefinition::new("counts");
 /// The last token and the format's version.
 pub(super) const META: Definition = TableDefinition::new("meta");
 
-pub(super) const ALL: [Definition; 16] = [
+pub(super) const ALL: [Definition; 15] = [
     STUDIES,
     STUDY_INDEX,
     INSTANCES,
@@ -53,7 +51,6 @@ pub(super) const ALL: [Definition; 16] = [
     LEASES,
     DEAD,
     WORKERS,
-    NEWEST_LEASES,
     COUNTS,
     META,
 ];

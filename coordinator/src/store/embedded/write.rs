@@ -172,16 +172,11 @@ impl Records for Transaction<WriteTransaction> {
         Ok(old.len() as u64)
     }
 
-    fn put_newest_lease(&mut self, worker: &str, id: &JobId) -> Result<()> {
-        tables::put(&self.0, tables::NEWEST_LEASES, worker.as_bytes(), id)
-    }
-
     fn put_worker(&mut self, worker: &WorkerRecord) -> Result<()> {
         tables::put(&self.0, tables::WORKERS, worker.heartbeat.worker.as_bytes(), worker)
     }
 
     fn remove_worker(&mut self, id: &str) -> Result<()> {
-        tables::remove(&self.0, tables::NEWEST_LEASES, id.as_bytes())?;
         tables::remove(&self.0, tables::WORKERS, id.as_bytes())?;
         Ok(())
     }

@@ -24,8 +24,8 @@ pub(crate) fn lease(records: &mut impl Records, now_ms: i64, request: &LeaseRequ
         records.put_job(&job)?;
         return given(records, &job, request.ttl_ms).map(Some);
     }
-    for kind in &request.kinds {
-        for id in records.due(*kind, now_ms, usize::MAX)? {
+    for kind in JobKind::ALL {
+        for id in records.due(kind, now_ms, usize::MAX)? {
             let mut job = super::job(records, &id)?;
             job.not_before_ms = 0;
             records.put_job(&job)?;
@@ -44,9 +44,6 @@ pub(crate) fn lease(records: &mut impl Records, now_ms: i64, request: &LeaseRequ
     job.request.clone_from(&request.request);
     job.updated_at_ms = now_ms;
     records.put_job(&job)?;
-    if !request.request.is_empty() {
-        records.put_newest_lease(&request.worker, &id)?;
-    }
     if study.state == StudyState::Queued && job.kind != JobKind::Merge {
         study.state = StudyState::Reading;
         study.updated_at_ms = now_ms;
@@ -57,14 +54,13 @@ pub(crate) fn lease(records: &mut impl Records, now_ms: i64, request: &LeaseRequ
 
 /// The job that this very request got before, while the worker holds it.
 fn repeated(records: &impl Reads, request: &LeaseRequest) -> Result<Option<JobRecord>> {
-    if request.request.is_empty() {
+    if !request.repeats || request.request.is_empty() {
         return Ok(None);
     }
-    let Some(id) = records.newest_lease(&request.worker)? else { return Ok(None) };
-    let same = |job: &JobRecord| {
-        job.state == JobState::Leased && job.worker == request.worker && job.request == request.request
-    };
-    Ok(records.job(&id)?.filter(same))
+    match records.leased_by(&request.worker, &request.request)? {
+        Some(id) => records.job(&id),
+        None => Ok(None),
+    }
 }
 
 fn given(records: &impl Reads, job: &JobRecord, ttl_ms: u64) -> Result<Lease> {

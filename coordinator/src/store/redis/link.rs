@@ -152,6 +152,27 @@ impl Link {
         self.persist(&script.by_digest(args), Some((script, args))).await
     }
 
+    /// Runs the script that leases a job. An answer that is lost is asked for again as a repeated request, so that the
+    /// job that was leased is not leased by nobody: `repeats` is where the arguments say so.
+    pub(super) async fn run_lease(&self, script: &Script, args: Args, repeats: usize) -> Result<Value> {
+        let by_digest = script.by_digest(&args);
+        let first = match self.connection().await {
+            Ok(mut connection) => connection.send(&by_digest).await,
+            Err(error) => Err(error),
+        };
+        match first {
+            Ok(value) => Ok(value),
+            Err(error) if is_unknown(&error) => self.run(script, &args).await,
+            Err(error) if may_pass(&error) => {
+                if breaks_connection(&error) {
+                    *self.connection.lock().await = None;
+                }
+                self.run(script, &args.with_text(repeats, "1")).await
+            }
+            Err(error) => Err(refused(&error)),
+        }
+    }
+
     /// Runs a command that is safe to repeat, again and again until there is an answer or time is up.
     pub(super) async fn ask(&self, cmd: &Cmd) -> Result<Value> {
         self.persist(cmd, None).await

@@ -18,7 +18,7 @@ impl RedisStore {
         // One way: entries whose job does not ask for them.
         for queue in self.queues().await? {
             let stray = self.mend_queue(&queue).await?;
-            match queue == "leases" {
+            match queue.starts_with("l:") {
                 true => mended.stray_leases += stray,
                 false => mended.stray_entries += stray,
             }
@@ -41,13 +41,14 @@ impl RedisStore {
 
     /// The names of all queues.
     async fn queues(&self) -> Result<Vec<String>> {
-        let mut queues: Vec<String> = ["leases", "dead", "late:x", "late:c", "late:m"].map(str::to_owned).into();
+        let mut queues: Vec<String> = ["late", "dead"].map(str::to_owned).into();
         let mut tenants = redis::cmd("HKEYS");
         tenants.arg(format!("{}open", self.prefix));
         for tenant in reply::list(self.link.ask(&tenants).await?)? {
-            // The sum of all tenants is no tenant.
-            let Ok(tenant) = Tenant::parse(reply::text(&tenant)?) else { continue };
-            queues.extend(["x", "c", "m"].map(|kind| format!("q:{kind}:{tenant}")));
+            let tenant = Tenant::parse(reply::text(&tenant)?).map_err(|_| odd("a tenant"))?;
+            for kind in ["x", "c", "m"] {
+                queues.extend([format!("q:{kind}:{tenant}"), format!("l:{kind}:{tenant}")]);
+            }
         }
         Ok(queues)
     }

@@ -16,12 +16,12 @@
 //! | `i:UID` | hash by SOP Instance UID: digest, then the instance's record as JSON |
 //! | `j:UID`, `f:UID` | hashes by number: a job's record and its failures, packed |
 //! | `sp:UID`, `o:UID`, `d:UID` | hashes: what jobs are to do, their outcomes, drafts, as JSON |
-//! | `q:KIND:TENANT` | sorted set by rank: waiting jobs; `waiting:KIND` is the set of tenants that have any |
-//! | `late:KIND`, `leases` | sorted sets by time: jobs that wait for their time, jobs under a lease |
+//! | `q:KIND:TENANT` | sorted set by rank: waiting jobs; `waiting` is the set of those that may have any |
+//! | `l:KIND:TENANT` | sorted set by time: jobs under a lease; `late`: jobs that wait for their time |
 //! | `dead` | sorted set: dead letters |
-//! | `leased`, `open` | hashes: leased jobs by kind and tenant, open studies by tenant |
+//! | `open` | hash: open studies by tenant |
 //! | `ix:…` | sorted sets: listings of studies; values of patients are in their names as digests only |
-//! | `token`, `asked`, `requests`, `workers`, `clock` | the last token, newest leases, request ids, workers, the queue's time |
+//! | `token`, `requests`, `workers`, `clock` | the last token, request ids, workers, the queue's time |
 //! | `wake` | channel: a queue that was empty has a job |
 //!
 //! **Invariant**: nothing outside this folder names Redis.

@@ -1,8 +1,11 @@
 //! [`JobStore`] on the scripts: arguments in, answers read.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use prelim_proto::ids::{Digest, FencingToken, JobId, Uid};
 use prelim_proto::job::{JobKind, JobOutcome, JobSpec, Lease};
+use prelim_proto::study::StudyState;
 use redis::Value;
 use tokio::sync::watch;
 
@@ -19,6 +22,8 @@ use crate::store::{JobStore, StoreError};
 
 /// Studies that one script lists.
 const PAGE: usize = 500;
+/// Where the arguments of a lease say that it is repeated.
+const LEASE_REPEATS: usize = 11;
 /// More than any limit on what is listed.
 const ALL: usize = 1 << 30;
 
@@ -242,10 +247,12 @@ impl JobStore for RedisStore {
             .text(at_hand.join(" "))
             .number(LOCALITY_MS);
         args = share(args, &request.shares.default);
+        let repeats = request.repeats && !request.request.is_empty();
+        args = args.number(u8::from(repeats));
         for (tenant, of) in &request.shares.tenants {
             args = share(args.text(tenant.as_str()), of);
         }
-        let answer = reply::list(self.run(&self.scripts.lease, args).await?)?;
+        let answer = reply::list(self.link.run_lease(&self.scripts.lease, args, LEASE_REPEATS).await?)?;
         match answer.as_slice() {
             [_, spec, token, attempt] => Ok(Some(Lease {
                 job: reply::json(spec)?,
@@ -357,7 +364,12 @@ impl JobStore for RedisStore {
         if query.states.is_empty() {
             return self.listing("*", "", &query, limit).await;
         }
-        let mut states: Vec<_> = query.states.iter().map(|state| state.as_str()).collect();
+        // Two states share a listing.
+        let listing = |state: &StudyState| match state {
+            StudyState::Queued | StudyState::Reading => "working",
+            state => state.as_str(),
+        };
+        let mut states: Vec<_> = query.states.iter().map(listing).collect();
         states.sort_unstable();
         states.dedup();
         let mut studies = Vec::new();
@@ -393,17 +405,24 @@ impl JobStore for RedisStore {
     }
 
     async fn jobs(&self, study: &Uid) -> Result<Vec<(JobRecord, JobSpec, Option<JobOutcome>)>> {
-        let whole = |entry| {
-            let [number, record, failures, spec, outcome] =
-                <[Value; 5]>::try_from(reply::list(entry)?).map_err(|_| odd("a job"))?;
-            let number = u32::try_from(reply::unsigned(&number)?).map_err(|_| odd("a job"))?;
-            let job = reply::job(JobId::new(study.clone(), number), &record, &failures)?;
-            Ok((job, reply::json(&spec)?, reply::json_if_any(&outcome)?))
+        let parts = reply::list(self.run(&self.scripts.jobs, self.args().text(study.as_str())).await?)?;
+        let [records, failures, specs, outcomes] = <[Value; 4]>::try_from(parts).map_err(|_| odd("the jobs"))?;
+        let by_number = |part: Value| -> Result<BTreeMap<u32, Value>> {
+            let mut pairs = reply::list(part)?.into_iter();
+            let mut held = BTreeMap::new();
+            while let (Some(number), Some(value)) = (pairs.next(), pairs.next()) {
+                held.insert(u32::try_from(reply::unsigned(&number)?).map_err(|_| odd("a job"))?, value);
+            }
+            Ok(held)
         };
-        let entries = self.run(&self.scripts.jobs, self.args().text(study.as_str())).await?;
-        let mut jobs = reply::list(entries)?.into_iter().map(whole).collect::<Result<Vec<_>>>()?;
-        jobs.sort_by_key(|(job, _, _): &(JobRecord, _, _)| job.id.number());
-        Ok(jobs)
+        let (failures, specs, outcomes) = (by_number(failures)?, by_number(specs)?, by_number(outcomes)?);
+        let none = Value::BulkString(Vec::new());
+        let whole = |(number, record): (u32, Value)| {
+            let job = reply::job(JobId::new(study.clone(), number), &record, failures.get(&number).unwrap_or(&none))?;
+            let spec = reply::json(specs.get(&number).ok_or_else(|| odd("a job"))?)?;
+            Ok((job, spec, outcomes.get(&number).map(reply::json).transpose()?))
+        };
+        by_number(records)?.into_iter().map(whole).collect()
     }
 
     async fn dead_jobs(&self, after: Option<&JobId>, limit: usize) -> Result<Vec<JobRecord>> {

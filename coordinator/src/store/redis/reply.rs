@@ -58,11 +58,6 @@ pub(super) fn json<T: DeserializeOwned>(value: &Value) -> Result<T> {
     serde_json::from_slice(bytes(value)?).map_err(|_| odd("a record"))
 }
 
-/// A record in JSON, or none where the text is empty.
-pub(super) fn json_if_any<T: DeserializeOwned>(value: &Value) -> Result<Option<T>> {
-    if bytes(value)?.is_empty() { Ok(None) } else { json(value).map(Some) }
-}
-
 /// The letter by which scripts know a kind of job.
 pub(super) fn letter(kind: JobKind) -> char {
     match kind {

@@ -5,6 +5,49 @@ use redis::Cmd;
 /// What every script begins with.
 const PRELUDE: &str = include_str!("lua/prelude.lua");
 
+/// The line that begins a part of it.
+const PART: &str = "---\n";
+
+/// The parts of the prelude that `body` uses, and those that they use, in their order. The first part is always there.
+fn parts_for(body: &str) -> String {
+    let parts: Vec<&str> = PRELUDE.split(PART).collect();
+    let mut wanted = vec![false; parts.len()];
+    let mut texts = vec![body];
+    while let Some(text) = texts.pop() {
+        for (place, part) in parts.iter().enumerate() {
+            if !wanted[place] && (place == 0 || names(part).iter().any(|name| uses(text, name))) {
+                wanted[place] = true;
+                texts.push(part);
+            }
+        }
+    }
+    let kept = parts.iter().zip(wanted).filter_map(|(part, wanted)| wanted.then_some(*part));
+    kept.collect()
+}
+
+/// A script without its comments: what is for people is not sent.
+fn without_comments(text: &str) -> String {
+    let lines = text.lines().filter(|line| !line.trim_start().starts_with("--") && !line.is_empty());
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// The names that a part gives at its top level.
+fn names(part: &str) -> Vec<&str> {
+    let given = part.lines().filter_map(|line| line.strip_prefix("local "));
+    let names = given.flat_map(|rest| match rest.strip_prefix("function ") {
+        Some(function) => vec![function.split('(').next().unwrap_or_default()],
+        None => rest.split('=').next().unwrap_or_default().split(',').map(str::trim).collect(),
+    });
+    names.collect()
+}
+
+/// Whether `text` uses `name` as a whole word.
+fn uses(text: &str, name: &str) -> bool {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    text.match_indices(name)
+        .any(|(at, _)| !text[..at].ends_with(is_word) && !text[at + name.len()..].starts_with(is_word))
+}
+
 /// A script of the store.
 pub(super) struct Script {
     text: String,
@@ -23,7 +66,7 @@ impl Script {
     }
 
     fn with(first_line: &str, body: &str) -> Self {
-        let text = format!("{first_line}\n{PRELUDE}\n{body}");
+        let text = format!("{first_line}\n{}", without_comments(&format!("{}\n{body}", parts_for(body))));
         let digest = redis::Script::new(&text).get_hash().to_owned();
         Self { text, digest }
     }
@@ -65,6 +108,12 @@ impl Args {
     /// One more argument, as a number in decimal.
     pub(super) fn number(self, number: impl std::fmt::Display) -> Self {
         self.text(number.to_string())
+    }
+
+    /// The same, with `text` in the place that the script knows as `ARGV[place]`.
+    pub(super) fn with_text(mut self, place: usize, text: &str) -> Self {
+        self.0[place] = text.as_bytes().to_vec();
+        self
     }
 
     /// More arguments, as text.
@@ -119,4 +168,21 @@ scripts! {
     always requeue_job,
     always studies,
     always workers,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_script_gets_the_parts_that_it_uses_and_no_others() {
+        let scripts = Scripts::default();
+        let has = |script: &Script, name: &str| script.text.contains(&format!("function {name}("));
+        assert!(has(&scripts.renew, "refusal") && has(&scripts.renew, "place_of") && has(&scripts.renew, "clocks"));
+        assert!(!has(&scripts.renew, "reopen") && !has(&scripts.jobs, "clocks"));
+        // A part that another part uses comes before it.
+        let finish = &scripts.complete_job.text;
+        assert!(finish.find("function enqueue_merge(") < finish.find("function count_finished("));
+        assert!(!finish.contains("-- "));
+    }
 }

@@ -10,8 +10,14 @@ local ATTRIBUTES = {
 local FIRST_ATTRIBUTE = 9
 local FIRST_INSTANCE = FIRST_ATTRIBUTE + #ATTRIBUTES
 
+
 local study, instances = P .. 's:' .. uid, P .. 'i:' .. uid
-local known = call('HMGET', study, 'state', 'tenant', 'instances', 'modalities', 'priority', 'received')
+local fields = { 'state', 'tenant', 'instances', 'modalities', 'priority', 'received' }
+local OTHERS = #fields
+for place, name in ipairs(ATTRIBUTES) do
+  fields[OTHERS + place] = 'a:' .. name
+end
+local known = call('HMGET', study, unpack(fields))
 local answers, news = { 'ok' }, {}
 if known[1] and known[2] ~= tenant then
   for _ = FIRST_INSTANCE, #ARGV, 4 do
@@ -20,53 +26,64 @@ if known[1] and known[2] ~= tenant then
   return answers
 end
 
-local function attribute(place)
-  return ARGV[FIRST_ATTRIBUTE + place - 1]
-end
-
 -- Whether the study is another patient's: their ids differ, or, where one has none, their names or birth dates. What is
 -- empty says nothing.
-local function is_another_patient()
-  local held = call('HMGET', study, 'a:patient_id', 'a:patient_name', 'a:patient_birth_date')
-  local function differ(place)
-    local new = attribute(place)
-    return held[place] and new ~= '' and held[place] ~= new
-  end
-  if held[1] and attribute(1) ~= '' then
-    return differ(1)
-  end
-  return differ(2) or differ(3)
+local function differ(place)
+  local held, new = known[OTHERS + place], ARGV[FIRST_ATTRIBUTE + place - 1]
+  return held and new ~= '' and held ~= new
+end
+local is_other
+if known[OTHERS + 1] and ARGV[FIRST_ATTRIBUTE] ~= '' then
+  is_other = differ(1)
+else
+  is_other = differ(2) or differ(3)
 end
 
-local other = known[1] and is_another_patient()
+-- Instances are looked up, and stored, so many at a time: a call takes a few thousand arguments.
+local TOGETHER = 1000
 local seen = {}
-for place = FIRST_INSTANCE, #ARGV, 4 do
-  local instance, digest = ARGV[place], ARGV[place + 1]
-  local record = call('HGET', instances, instance)
-  local held = record and string.sub(record, 1, 64) or seen[instance]
-  if not held then
-    seen[instance] = digest
-    if other then
-      answers[#answers + 1] = 'patient'
+for from = FIRST_INSTANCE, #ARGV, 4 * TOGETHER do
+  local to = math.min(from + 4 * TOGETHER - 1, #ARGV)
+  local uids = {}
+  for place = from, to, 4 do
+    uids[#uids + 1] = ARGV[place]
+  end
+  local records = call('HMGET', instances, unpack(uids))
+  for index, record in ipairs(records) do
+    local place = from + 4 * (index - 1)
+    local digest = ARGV[place + 1]
+    local held = record and string.sub(record, 1, 64) or seen[ARGV[place]]
+    if not held then
+      seen[ARGV[place]] = digest
+      if is_other then
+        answers[#answers + 1] = 'patient'
+      else
+        answers[#answers + 1] = 'accepted'
+        news[#news + 1] = place
+      end
+    elseif held == digest then
+      answers[#answers + 1] = 'duplicate'
     else
-      answers[#answers + 1] = 'accepted'
-      news[#news + 1] = place
+      answers[#answers + 1] = held
     end
-  elseif held == digest then
-    answers[#answers + 1] = 'duplicate'
-  else
-    answers[#answers + 1] = held
   end
 end
 if #news == 0 then
   return answers
 end
 if not known[1] then
-  local open = call('HMGET', P .. 'open', '*', tenant)
-  if tonumber(open[1] or 0) >= max_open then
+  local open, of_tenant = 0, 0
+  local counts = call('HGETALL', P .. 'open')
+  for place = 1, #counts, 2 do
+    open = open + counts[place + 1]
+    if counts[place] == tenant then
+      of_tenant = tonumber(counts[place + 1])
+    end
+  end
+  if open >= max_open then
     return { 'studies' }
   end
-  if tonumber(open[2] or 0) >= max_open_of_tenant then
+  if of_tenant >= max_open_of_tenant then
     return { 'tenant' }
   end
 end
@@ -83,43 +100,62 @@ for modality in string.gmatch(known[4] or '', '[^\\]+') do
   modalities[#modalities + 1] = modality
 end
 local had = #modalities
-for _, place in ipairs(news) do
-  call('HSET', instances, ARGV[place], ARGV[place + 1] .. ARGV[place + 3])
-  local modality = ARGV[place + 2]
-  local is_new = modality ~= ''
-  for _, held in ipairs(modalities) do
-    is_new = is_new and held ~= modality
+for from = 1, #news, TOGETHER do
+  local records = {}
+  for index = from, math.min(from + TOGETHER - 1, #news) do
+    local place = news[index]
+    records[#records + 1] = ARGV[place]
+    records[#records + 1] = ARGV[place + 1] .. ARGV[place + 3]
+    local modality = ARGV[place + 2]
+    local is_new = modality ~= ''
+    for _, held in ipairs(modalities) do
+      is_new = is_new and held ~= modality
+    end
+    if is_new then
+      modalities[#modalities + 1] = modality
+    end
   end
-  if is_new then
-    modalities[#modalities + 1] = modality
+  call('HSET', instances, unpack(records))
+end
+if known[1] and known[1] ~= 'receiving' and known[1] ~= 'cancelled' then
+  -- A cancelled study stays so when the rest of its upload comes in; only a new request opens it.
+  reopen(uid, known[1], 'receiving', known[6], tenant, wall)
+end
+local changes = { 'last_instance', t, 'updated', wall, 'instances', tonumber(known[3] or 0) + #news }
+local function change(name, value)
+  changes[#changes + 1] = name
+  changes[#changes + 1] = value
+end
+if not known[1] then
+  change('state', 'receiving')
+  change('tenant', tenant)
+  change('received', wall)
+  change('generation', 1)
+  for _, name in ipairs({ 'next', 'total', 'finished', 'rank', 'draft' }) do
+    change(name, 0)
   end
+  call('ZADD', P .. 'ix:*', -wall, uid)
+  call('ZADD', P .. 'ix:s:receiving', -wall, uid)
+  call('HINCRBY', P .. 'open', tenant, 1)
 end
 if #modalities ~= had then
   table.sort(modalities)
-  call('HSET', study, 'modalities', table.concat(modalities, '\\'))
-end
-if not known[1] then
-  call('HSET', study, 'state', 'receiving', 'tenant', tenant, 'received', wall, 'generation', 1, 'next', 0, 'total', 0,
-    'finished', 0, 'rank', 0, 'draft', 0)
-  call('ZADD', P .. 'ix:*', -wall, uid)
-  call('ZADD', P .. 'ix:s:receiving', -wall, uid)
-  count_open(tenant, 1)
-elseif known[1] ~= 'receiving' and known[1] ~= 'cancelled' then
-  -- A cancelled study stays so when the rest of its upload comes in; only a new request opens it.
-  reopen(uid, known[1], 'receiving', wall)
+  change('modalities', table.concat(modalities, '\\'))
 end
 -- Attributes that are found later fill what is empty. The listings hold digests of them, never themselves.
 local LISTED = { patient_id = 'ix:p:', accession_number = 'ix:a:', study_date = 'ix:d:' }
 for place, name in ipairs(ATTRIBUTES) do
-  local value = attribute(place)
-  if value ~= '' and call('HSETNX', study, 'a:' .. name, value) == 1 and LISTED[name] then
-    call('ZADD', P .. LISTED[name] .. redis.sha1hex(value), -(known[6] or wall), uid)
+  local value = ARGV[FIRST_ATTRIBUTE + place - 1]
+  if value ~= '' and not known[OTHERS + place] then
+    change('a:' .. name, value)
+    if LISTED[name] then
+      call('ZADD', P .. LISTED[name] .. redis.sha1hex(value), -(known[6] or wall), uid)
+    end
   end
 end
 local LEVEL = { routine = 0, urgent = 1, stat = 2 }
 if not known[5] or LEVEL[priority] > LEVEL[known[5]] then
-  call('HSET', study, 'priority', priority)
+  change('priority', priority)
 end
-call('HINCRBY', study, 'instances', #news)
-call('HSET', study, 'last_instance', t, 'updated', wall)
+call('HSET', study, unpack(changes))
 return answers

@@ -1,6 +1,6 @@
 -- Cancels a study with its jobs. ARGV: time, study, reason.
 local uid = ARGV[2]
-local state = call('HGET', P .. 's:' .. uid, 'state')
+local state, received, tenant = unpack(call('HMGET', P .. 's:' .. uid, 'state', 'received', 'tenant'))
 if not state then
   return { 'study' }
 end
@@ -18,5 +18,5 @@ for n, job in pairs(all_jobs(uid)) do
     put_job(uid, n, job)
   end
 end
-set_state(uid, state, 'cancelled', { 'reason', ARGV[3], 'updated', wall })
+set_state(uid, state, 'cancelled', received, tenant, 'reason', ARGV[3], 'updated', wall)
 return { 'now' }

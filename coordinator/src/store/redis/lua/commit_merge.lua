@@ -13,7 +13,7 @@ if job[KIND] ~= 'm' then
   return { 'misfit' }
 end
 local study = P .. 's:' .. uid
-local held = call('HMGET', study, 'state', 'draft')
+local held = call('HMGET', study, 'state', 'draft', 'received', 'tenant', 'cost', 'reason')
 if not held[1] then
   return { 'study' }
 end
@@ -21,15 +21,19 @@ if what == 'draft' and tonumber(ARGV[7]) ~= held[2] + 1 then
   return { 'outdated' }
 end
 local wall, t = clocks()
-add_cost(uid, { [11] = t - job[UPDATED] })
+local cost = costs(held[5])
+cost[11] = cost[11] + t - job[UPDATED]
+cost = cmsgpack.pack(cost)
 if what == 'draft' then
   local draft = string.format(
     '{"version":%s,"digest":"%s","size_bytes":%s,"drafted_at_ms":%.0f}', ARGV[7], ARGV[8], ARGV[9], wall)
   call('HSET', P .. 'd:' .. uid, ARGV[7], draft)
-  call('HDEL', study, 'reason')
-  set_state(uid, held[1], 'drafted', { 'draft', ARGV[7], 'unread', ARGV[6], 'updated', wall })
+  if held[6] then
+    call('HDEL', study, 'reason')
+  end
+  set_state(uid, held[1], 'drafted', held[3], held[4], 'draft', ARGV[7], 'unread', ARGV[6], 'cost', cost, 'updated', wall)
 else
-  set_state(uid, held[1], 'failed', { 'reason', ARGV[7], 'unread', ARGV[6], 'updated', wall })
+  set_state(uid, held[1], 'failed', held[3], held[4], 'reason', ARGV[7], 'unread', ARGV[6], 'cost', cost, 'updated', wall)
 end
 leave(uid, n, job)
 job[STATE], job[EXPIRES], job[SETTLED], job[SETTLED_HOW], job[UPDATED] = 'd', 0, token, 'C', t

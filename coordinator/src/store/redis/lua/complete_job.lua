@@ -22,6 +22,5 @@ for place = FIRST_COST, #ARGV do
   cost[#cost + 1] = tonumber(ARGV[place])
 end
 cost[#cost + 1] = job[WAITED]
-add_cost(uid, cost)
-count_finished(uid, wall, t)
+count_finished(uid, wall, t, cost)
 return { 'now' }

@@ -9,8 +9,8 @@ if id ~= '' then
 end
 local states = {}
 for place = 3, #ARGV do
-  states[place] = call('HGET', P .. 's:' .. ARGV[place], 'state')
-  if not states[place] then
+  states[place] = call('HMGET', P .. 's:' .. ARGV[place], 'state', 'received', 'tenant')
+  if not states[place][1] then
     return { 'study', ARGV[place] }
   end
 end
@@ -18,13 +18,14 @@ local wall, t = clocks()
 local done = 'before'
 local seen = {}
 for place = 3, #ARGV do
-  local state = not seen[ARGV[place]] and states[place]
+  local state, received, tenant = unpack(states[place])
+  state = not seen[ARGV[place]] and state
   seen[ARGV[place]] = true
   if state == 'receiving' then
-    set_state(ARGV[place], state, 'complete', { 'updated', wall })
+    set_state(ARGV[place], state, 'complete', received, tenant, 'updated', wall)
     done = 'now'
   elseif state == 'failed' or state == 'cancelled' then
-    reopen(ARGV[place], state, 'complete', wall)
+    reopen(ARGV[place], state, 'complete', received, tenant, wall)
     done = 'now'
   end
 end

@@ -1,25 +1,27 @@
 -- How much waits, runs and was given up. ARGV: time.
 -- Answers ready and leased jobs by kind, delayed and dead jobs, open studies, and the longest wait in ms.
 local _, t = clocks()
-local ready, leased, delayed, longest = {}, { x = 0, c = 0, m = 0 }, 0, 0
-for _, kind in ipairs({ 'x', 'c', 'm' }) do
-  local late = call('ZCARD', P .. 'late:' .. kind)
-  delayed = delayed + late
-  ready[kind] = late
-  for _, tenant in ipairs(call('SMEMBERS', P .. 'waiting:' .. kind)) do
-    local queue = P .. 'q:' .. kind .. ':' .. tenant
-    ready[kind] = ready[kind] + call('ZCARD', queue)
+local ready, leased = { x = 0, c = 0, m = 0 }, { x = 0, c = 0, m = 0 }
+local longest, open = 0, 0
+local late = call('ZRANGE', P .. 'late', 0, -1)
+for _, member in ipairs(late) do
+  local kind = string.sub(member, -1)
+  ready[kind] = ready[kind] + 1
+end
+local counts = call('HGETALL', P .. 'open')
+for place = 1, #counts, 2 do
+  open = open + counts[place + 1]
+  for kind in string.gmatch('xcm', '%a') do
+    leased[kind] = leased[kind] + call('ZCARD', P .. 'l:' .. kind .. ':' .. counts[place])
+    local queue = P .. 'q:' .. kind .. ':' .. counts[place]
     local first = call('ZRANGE', queue, 0, 0)[1]
-    local uid, n = parse(first)
-    longest = math.max(longest, t - get_job(uid, n)[UPDATED])
+    if first then
+      ready[kind] = ready[kind] + call('ZCARD', queue)
+      local uid, n = parse(first)
+      longest = math.max(longest, t - get_job(uid, n)[UPDATED])
+    end
   end
 end
-local counts = call('HGETALL', P .. 'leased')
-for place = 1, #counts, 2 do
-  local kind = string.sub(counts[place], 1, 1)
-  leased[kind] = leased[kind] + counts[place + 1]
-end
 return {
-  ready.x, ready.c, ready.m, leased.x, leased.c, leased.m, delayed, call('ZCARD', P .. 'dead'),
-  tonumber(call('HGET', P .. 'open', '*') or 0), longest,
+  ready.x, ready.c, ready.m, leased.x, leased.c, leased.m, #late, call('ZCARD', P .. 'dead'), open, longest,
 }

@@ -1,6 +1,6 @@
 -- Leases a job. ARGV: time, worker, request, lease time in ms, kinds, tenants ('*' for all), studies at hand, how far
--- behind the head of the queue those may be in ms, then weight and cap (-1 for none) of a tenant that is not named, then
--- name, weight and cap of those that are.
+-- behind the head of the queue those may be in ms, then weight and cap (-1 for none) of a tenant that is not named,
+-- whether the request was made before (1), then name, weight and cap of tenants that are named.
 local worker, request, ttl, kinds = ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
 local wall, t = clocks()
 
@@ -8,35 +8,36 @@ local function given(uid, n, job)
   return { 'ok', call('HGET', P .. 'sp:' .. uid, n), job[TOKEN], job[ATTEMPTS] }
 end
 
--- The same request again gets the same lease, while it is held.
-if request ~= '' then
-  local newest = call('HGET', P .. 'asked', worker)
-  if newest then
-    local uid, n = parse(newest)
-    local job = get_job(uid, n)
-    if job and job[STATE] == 'l' and job[WORKER] == worker and job[REQUEST] == request then
-      job[EXPIRES] = t + ttl
-      put_job(uid, n, job)
-      call('ZADD', P .. 'leases', job[EXPIRES], newest)
-      return given(uid, n, job)
+-- A request that is made again gets the lease that it got, while it is held. That is rare, and may take a while.
+if ARGV[11] == '1' then
+  for _, tenant in ipairs(call('HKEYS', P .. 'open')) do
+    for kind in string.gmatch('xcm', '%a') do
+      for _, member in ipairs(call('ZRANGE', P .. 'l:' .. kind .. ':' .. tenant, 0, -1)) do
+        local uid, n = parse(member)
+        local job = get_job(uid, n)
+        if job and job[WORKER] == worker and job[REQUEST] == request and job[STATE] == 'l' then
+          job[EXPIRES] = t + ttl
+          put_job(uid, n, job)
+          enter(uid, n, job)
+          return given(uid, n, job)
+        end
+      end
     end
   end
 end
 
 -- Jobs whose time has come.
-for kind in string.gmatch(kinds, '%a') do
-  for _, member in ipairs(call('ZRANGEBYSCORE', P .. 'late:' .. kind, '-inf', t)) do
-    local uid, n = parse(member)
-    local job = get_job(uid, n)
-    leave(uid, n, job)
-    job[NOT_BEFORE] = 0
-    put_job(uid, n, job)
-    enter(uid, n, job)
-  end
+for _, member in ipairs(call('ZRANGEBYSCORE', P .. 'late', '-inf', t)) do
+  local uid, n = parse(member)
+  local job = get_job(uid, n)
+  leave(uid, n, job)
+  job[NOT_BEFORE] = 0
+  put_job(uid, n, job)
+  enter(uid, n, job)
 end
 
 local weights, caps = {}, {}
-for place = 11, #ARGV, 3 do
+for place = 12, #ARGV, 3 do
   weights[ARGV[place]], caps[ARGV[place]] = tonumber(ARGV[place + 1]), tonumber(ARGV[place + 2])
 end
 local allowed
@@ -47,26 +48,34 @@ if ARGV[6] ~= '*' then
   end
 end
 
--- The first job of each tenant that may have its turn.
-local heads = {}
-for kind in string.gmatch(kinds, '%a') do
-  for _, tenant in ipairs(call('SMEMBERS', P .. 'waiting:' .. kind)) do
-    if not allowed or allowed[tenant] then
+-- The first job of each tenant that may have its turn. Where there is one tenant without a cap, nobody need be counted.
+local heads, tenants = {}, 0
+for _, waiting in ipairs(call('SMEMBERS', P .. 'waiting')) do
+  local kind, tenant = string.sub(waiting, 1, 1), string.sub(waiting, 3)
+  if string.find(kinds, kind, 1, true) and (not allowed or allowed[tenant]) then
+    local first = call('ZRANGE', P .. 'q:' .. kind .. ':' .. tenant, 0, 0, 'WITHSCORES')
+    if not first[1] then
+      call('SREM', P .. 'waiting', waiting)
+    else
       local head = heads[tenant]
       if not head then
-        local counts = call('HMGET', P .. 'leased', 'x ' .. tenant, 'c ' .. tenant)
-        head = { tenant = tenant, running = (counts[1] or 0) + (counts[2] or 0), kinds = {} }
-        heads[tenant] = head
+        head = { tenant = tenant, firsts = {} }
+        heads[tenant], tenants = head, tenants + 1
       end
-      local cap = caps[tenant] or tonumber(ARGV[10])
-      if kind == 'm' or cap < 0 or head.running < cap then
-        local first = call('ZRANGE', P .. 'q:' .. kind .. ':' .. tenant, 0, 0, 'WITHSCORES')
-        local rank = tonumber(first[2])
-        head.kinds[#head.kinds + 1] = kind
-        if not head.rank or rank < head.rank or (rank == head.rank and first[1] < head.member) then
-          head.rank, head.member = rank, first[1]
-        end
-      end
+      head.firsts[kind] = { tonumber(first[2]), first[1] }
+    end
+  end
+end
+for tenant, head in pairs(heads) do
+  local cap = caps[tenant] or tonumber(ARGV[10])
+  if tenants > 1 or cap >= 0 then
+    head.running = call('ZCARD', P .. 'l:x:' .. tenant) + call('ZCARD', P .. 'l:c:' .. tenant)
+  end
+  for kind, first in pairs(head.firsts) do
+    if kind ~= 'm' and cap >= 0 and head.running >= cap then
+      head.firsts[kind] = nil
+    elseif not head.rank or first[1] < head.rank or (first[1] == head.rank and first[2] < head.member) then
+      head.rank, head.member = first[1], first[2]
     end
   end
 end
@@ -109,7 +118,7 @@ for held in string.gmatch(ARGV[7], '%S+') do
   local study = call('HMGET', P .. 's:' .. held, 'tenant', 'rank')
   local rank = tonumber(study[2])
   if study[1] == turn.tenant and rank - turn.rank <= tonumber(ARGV[8]) and urgency(rank) == urgency(turn.rank) then
-    for _, kind in ipairs(turn.kinds) do
+    for kind in pairs(turn.firsts) do
       -- All jobs of a study have its rank.
       for _, member in ipairs(call('ZRANGEBYSCORE', P .. 'q:' .. kind .. ':' .. turn.tenant, rank, rank)) do
         local is_of_study = string.sub(member, 1, #held + 1) == held .. ' '
@@ -133,10 +142,8 @@ job[TOKEN] = call('INCR', P .. 'token')
 job[EXPIRES], job[WORKER], job[REQUEST], job[UPDATED] = t + ttl, worker, request, t
 put_job(uid, n, job)
 enter(uid, n, job)
-if request ~= '' then
-  call('HSET', P .. 'asked', worker, member)
-end
 if kind ~= 'm' and call('HGET', P .. 's:' .. uid, 'state') == 'queued' then
-  set_state(uid, 'queued', 'reading', { 'updated', wall })
+  -- The two states share a listing.
+  call('HSET', P .. 's:' .. uid, 'state', 'reading', 'updated', wall)
 end
 return given(uid, n, job)

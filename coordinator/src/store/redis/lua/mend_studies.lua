@@ -9,44 +9,42 @@ for place = 3, #ARGV do
   local finished = 0
   for n, job in pairs(all_jobs(uid)) do
     local state, member = job[STATE], member_of(uid, n, job[KIND])
-    if state == 'l' then
-      if not call('ZSCORE', P .. 'leases', member) then
+    local queue = place_of(job)
+    if queue and not call('ZSCORE', P .. queue, member) then
+      if state == 'l' then
         -- Nobody could renew it: let it run out at once.
         job[EXPIRES] = 0
         put_job(uid, n, job)
-        call('ZADD', P .. 'leases', 0, member)
         lost_leases = lost_leases + 1
-      elseif job[EXPIRES] > limit then
-        job[EXPIRES] = t
-        put_job(uid, n, job)
-        call('ZADD', P .. 'leases', t, member)
-        far_times = far_times + 1
-      end
-    elseif state == 'r' or state == 'D' then
-      local key = state == 'D' and 'dead' or job[NOT_BEFORE] ~= 0 and 'late:' .. job[KIND]
-        or 'q:' .. job[KIND] .. ':' .. job[TENANT]
-      if not call('ZSCORE', P .. key, member) then
-        enter(uid, n, job)
+      else
         lost_jobs = lost_jobs + 1
-      elseif job[NOT_BEFORE] > limit then
-        leave(uid, n, job)
-        job[NOT_BEFORE] = t
-        put_job(uid, n, job)
-        enter(uid, n, job)
-        far_times = far_times + 1
       end
+      enter(uid, n, job)
+    elseif queue and (job[EXPIRES] > limit or job[NOT_BEFORE] > limit) then
+      leave(uid, n, job)
+      if state == 'l' then
+        job[EXPIRES] = t
+      else
+        job[NOT_BEFORE] = t
+      end
+      put_job(uid, n, job)
+      enter(uid, n, job)
+      far_times = far_times + 1
     end
     if job[KIND] ~= 'm' and (state == 'd' or state == 'D') then
       finished = finished + 1
     end
   end
-  local held = call('HMGET', P .. 's:' .. uid, 'state', 'total', 'finished', 'merge')
+  local study = P .. 's:' .. uid
+  local held = call('HMGET', study, 'state', 'total', 'finished', 'merge', 'next', 'rank', 'priority', 'tenant')
   if held[1] == 'queued' or held[1] == 'reading' then
     if finished ~= tonumber(held[3]) then
-      call('HSET', P .. 's:' .. uid, 'finished', finished)
+      call('HSET', study, 'finished', finished)
     end
     if finished == tonumber(held[2]) and not held[4] then
-      enqueue_merge(uid, t)
+      local n = tonumber(held[5])
+      enqueue_merge(uid, n, held[6], held[7], held[8], t)
+      call('HSET', study, 'next', n + 1, 'merge', n)
       missing_merges = missing_merges + 1
     end
   end

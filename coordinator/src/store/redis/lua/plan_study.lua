@@ -3,7 +3,7 @@
 local uid, generation, head_start = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local FIRST_JOB = 8
 local study = P .. 's:' .. uid
-local held = call('HMGET', study, 'state', 'generation', 'next', 'tenant')
+local held = call('HMGET', study, 'state', 'generation', 'next', 'tenant', 'received')
 if not held[1] then
   return { 'study' }
 end
@@ -24,18 +24,32 @@ for place = FIRST_JOB, #ARGV, 3 do
   jobs = jobs + 1
 end
 local wall, t = clocks()
-call('HSET', study, 'unread', ARGV[5], 'notes', ARGV[6])
 if jobs == 0 then
-  set_state(uid, 'complete', 'failed', { 'reason', ARGV[7], 'updated', wall })
+  set_state(uid, 'complete', 'failed', held[5], held[4], 'reason', ARGV[7], 'unread', ARGV[5], 'notes', ARGV[6],
+    'updated', wall)
   return { 'now' }
 end
 local rank = t - head_start
-set_state(uid, 'complete', 'queued', { 'rank', rank, 'total', jobs, 'next', next_job + jobs, 'updated', wall })
-for place = FIRST_JOB, #ARGV, 3 do
-  local n = tonumber(ARGV[place])
-  local job = { ARGV[place + 1], 'r', rank, 0, 0, 0, 0, 0, '', 0, '', t, held[4], '' }
-  call('HSET', P .. 'sp:' .. uid, n, ARGV[place + 2])
-  put_job(uid, n, job)
-  enter(uid, n, job)
+set_state(uid, 'complete', 'queued', held[5], held[4], 'rank', rank, 'total', jobs, 'next', next_job + jobs,
+  'unread', ARGV[5], 'notes', ARGV[6], 'updated', wall)
+-- So many jobs at a time: a call takes a few thousand arguments.
+local TOGETHER = 1000
+for from = FIRST_JOB, #ARGV, 3 * TOGETHER do
+  local specs, records, queues = {}, {}, {}
+  for place = from, math.min(from + 3 * TOGETHER - 1, #ARGV), 3 do
+    local n, kind = tonumber(ARGV[place]), ARGV[place + 1]
+    local job = { kind, 'r', rank, 0, 0, 0, 0, 0, '', 0, '', t, held[4], '' }
+    specs[#specs + 1], specs[#specs + 2] = n, ARGV[place + 2]
+    records[#records + 1], records[#records + 2] = n, cmsgpack.pack(job)
+    queues[kind] = queues[kind] or {}
+    local queue = queues[kind]
+    queue[#queue + 1], queue[#queue + 2] = rank, member_of(uid, n, kind)
+  end
+  call('HSET', P .. 'sp:' .. uid, unpack(specs))
+  call('HSET', P .. 'j:' .. uid, unpack(records))
+  for kind, queue in pairs(queues) do
+    call('ZADD', P .. 'q:' .. kind .. ':' .. held[4], unpack(queue))
+    note_waiting(kind, held[4])
+  end
 end
 return { 'now' }

@@ -8,5 +8,5 @@ end
 local _, t = clocks()
 job[EXPIRES] = t + ttl
 put_job(uid, n, job)
-call('ZADD', P .. 'leases', job[EXPIRES], member_of(uid, n, job[KIND]))
+enter(uid, n, job)
 return { 'now' }

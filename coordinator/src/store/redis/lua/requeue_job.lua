@@ -5,7 +5,7 @@ local job = get_job(uid, n)
 if not job then
   return { 'job' }
 end
-local held = call('HMGET', study, 'state', 'merge')
+local held = call('HMGET', study, 'state', 'merge', 'received', 'tenant')
 if not held[1] then
   return { 'study' }
 end
@@ -34,7 +34,7 @@ if job[KIND] ~= 'm' then
   call('HINCRBY', study, 'finished', -1)
 end
 call('HDEL', study, 'reason')
-set_state(uid, state, 'reading', { 'updated', wall })
+set_state(uid, state, 'reading', held[3], held[4], 'updated', wall)
 leave(uid, n, job)
 job[STATE], job[ATTEMPTS], job[NOT_BEFORE], job[UPDATED] = 'r', 0, 0, t
 put_job(uid, n, job)

@@ -4,11 +4,6 @@ local what, worker = ARGV[2], ARGV[3]
 local _, t = clocks()
 local workers = P .. 'workers'
 
-local function forget(id)
-  call('HDEL', workers, id)
-  call('HDEL', P .. 'asked', id)
-end
-
 if what == 'list' then
   local found = {}
   local held = call('HGETALL', workers)
@@ -22,7 +17,7 @@ elseif what == 'forget_old' then
   local held = call('HGETALL', workers)
   for place = 1, #held, 2 do
     if cmsgpack.unpack(held[place + 1])[3] < t - ARGV[3] then
-      forget(held[place])
+      call('HDEL', workers, held[place])
       count = count + 1
     end
   end
@@ -50,6 +45,6 @@ elseif what == 'forget' then
   if not record then
     return { 'before' }
   end
-  forget(worker)
+  call('HDEL', workers, worker)
   return { 'now' }
 end

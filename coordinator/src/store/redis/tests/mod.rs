@@ -112,9 +112,9 @@ async fn recovery_reconciles_jobs_and_leases_both_ways() {
     // What a mistake, or an older version, might leave: a lease that no job has, a leased job without a lease, a
     // waiting job in no queue, a queue entry without a job, and a wrong count.
     let member = |number: u32, kind: &str| format!("{uid} {number:010} {kind}");
-    on.ask(&["ZREM", "P:leases", &member(lease.job.id.number(), "x")]).await;
+    on.ask(&["ZREM", "P:l:x:default", &member(lease.job.id.number(), "x")]).await;
     on.ask(&["ZREM", "P:q:x:default", &member(1, "x")]).await;
-    on.ask(&["ZADD", "P:leases", "5", &member(1, "x")]).await;
+    on.ask(&["ZADD", "P:l:x:default", "5", &member(1, "x")]).await;
     on.ask(&["ZADD", "P:q:m:default", "5", &member(1, "m")]).await;
     on.ask(&["HSET", "P:open", "default", "7"]).await;
     let mended = Reconciled {
