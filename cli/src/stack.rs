@@ -57,6 +57,7 @@ impl Stack {
             model: config.model,
             simulate: None,
             limits: config.limits,
+            metrics: None,
             worker_id: None,
             decoder: Some(decoder()?),
         };
@@ -66,15 +67,17 @@ impl Stack {
         let listener = bind(config.coordinator.grpc).await?;
         let address = listener.local_addr()?;
         worker_config.grpc = address.to_string();
+        let metrics = bind_metrics(config.coordinator.metrics).await?;
         let opened = prelim_coordinator::open(config.coordinator, decoder()?).await?;
         let (stopping, worker_stopping) = (CancellationToken::new(), CancellationToken::new());
         let stop = stopping.clone().cancelled_owned();
-        let coordinator =
-            tokio::spawn(
-                async move { Ok(prelim_coordinator::serve(opened, Listeners { grpc: listener }, stop).await?) },
-            );
+        let coordinator = tokio::spawn(async move {
+            Ok(prelim_coordinator::serve(opened, Listeners { grpc: listener, metrics }, stop).await?)
+        });
         let stop = worker_stopping.clone().cancelled_owned();
-        let worker = tokio::spawn(async move { Ok(prelim_worker::run::serve(reader, &worker_config, stop).await?) });
+        let worker = tokio::spawn(async move {
+            Ok(prelim_worker::run::serve(reader, &worker_config, Default::default(), stop).await?)
+        });
         let connection = Connection { grpc: address.to_string() };
         let (coordinator, worker) = (AbortOnDropHandle::new(coordinator), AbortOnDropHandle::new(worker));
         Ok(Self { connection, model, stopping, worker_stopping, coordinator, worker })
@@ -116,6 +119,13 @@ pub(crate) async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     })
 }
 
+/// Binds the port for metrics and probes, where one is asked for.
+pub(crate) async fn bind_metrics(address: Option<SocketAddr>) -> anyhow::Result<Option<TcpListener>> {
+    let Some(address) = address else { return Ok(None) };
+    let bound = TcpListener::bind(address).await;
+    Ok(Some(bound.with_context(|| format!("{address} cannot be used: choose another with --metrics"))?))
+}
+
 /// This program as a decoder of hostile pixels.
 pub(crate) fn decoder() -> anyhow::Result<DecoderCommand> {
     let program = std::env::current_exe().context("the path of this program is not known")?;
@@ -142,6 +152,7 @@ pub(crate) fn describe_model(folder: Option<&Path>) -> anyhow::Result<String> {
         model: folder.map(Path::to_owned),
         simulate: None,
         limits: WorkerLimits::default(),
+        metrics: None,
         worker_id: None,
         decoder: Some(decoder()?),
     };

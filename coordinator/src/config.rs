@@ -28,6 +28,9 @@ pub struct CoordinatorConfig {
     /// Address for gRPC: clients and workers. Loopback by default: there is no sign-in yet.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7070", env = "PRELIM_GRPC", value_parser = address)]
     pub grpc: SocketAddr,
+    /// Address for /metrics (Prometheus), /livez and /readyz, over plain HTTP. Not served where not given.
+    #[arg(long, value_name = "ADDR", env = "PRELIM_METRICS", value_parser = address)]
+    pub metrics: Option<SocketAddr>,
     #[command(flatten)]
     #[allow(missing_docs, reason = "a doc comment here would become help text")]
     pub redis: RedisConfig,
@@ -79,6 +82,7 @@ impl Default for CoordinatorConfig {
             bytes: None,
             bytes_direct: false,
             grpc: SocketAddr::from(([127, 0, 0, 1], 7070)),
+            metrics: None,
             redis: RedisConfig::default(),
             tenants: None,
             close_s: 10,

@@ -11,7 +11,7 @@ use crate::bytes::{Pieces, SignedAddress};
 use crate::queue::Verdict;
 use crate::service::{Coordinator, ServiceError};
 use crate::store::StoreError;
-use crate::store::record::{Heartbeat, LeaseRequest};
+use crate::store::record::{Done, Heartbeat, LeaseRequest};
 
 /// Leases taken back in one sweep.
 const SWEEP: usize = 256;
@@ -78,7 +78,7 @@ impl Coordinator {
             }
         });
         if let Some(lease) = told.await.map_err(|_| ServiceError::Stopping)?? {
-            self.changed(lease.job.id.study());
+            self.given(&lease);
             return Ok(Some(lease));
         }
         let mut given = self.line.join(request);
@@ -90,6 +90,12 @@ impl Coordinator {
         // One may have been given at this very moment.
         given.close();
         Ok(given.try_recv().ok())
+    }
+
+    /// Notes that a job was given to a worker.
+    pub(crate) fn given(&self, lease: &Lease) {
+        self.metrics.job_given(lease.waited_ms);
+        self.changed(lease.job.id.study());
     }
 
     /// Gives a job to others whose worker went away before it got it.
@@ -116,7 +122,10 @@ impl Coordinator {
         match self.store.renew(job, token, ttl_ms).await {
             Ok(()) => Ok(Renewal::Renewed(ttl_ms)),
             Err(StoreError::Cancelled(_)) => Ok(Renewal::Cancelled),
-            Err(StoreError::LeaseLost { .. } | StoreError::NoJob(_)) => Ok(Renewal::Lost),
+            Err(StoreError::LeaseLost { .. } | StoreError::NoJob(_)) => {
+                self.metrics.leases_lost.inc();
+                Ok(Renewal::Lost)
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -130,7 +139,9 @@ impl Coordinator {
         outcome: JobOutcome,
     ) -> Result<(), ServiceError> {
         let cost = outcome.cost;
-        self.store.complete_job(job, token, outcome).await?;
+        if self.store.complete_job(job, token, outcome).await? == Done::Now {
+            self.metrics.job_done(&cost);
+        }
         if let Some(kind) = kind {
             self.needs.note(kind, &cost);
         }
@@ -150,6 +161,7 @@ impl Coordinator {
         let attempt = self.store.job(job).await?.map_or(1, |record| record.attempts);
         let verdict = self.verdict(attempt, retryable);
         let again = self.store.fail_job(job, token, reason, verdict).await?;
+        self.metrics.job_finished(if again { "retried" } else { "dead" });
         tracing::warn!(job.number = job.number(), attempt, again, reason, "attempt failed");
         self.merges.notify_one();
         self.changed(job.study());
@@ -190,7 +202,10 @@ impl Coordinator {
         for lease in self.store.expired(SWEEP).await? {
             let verdict = self.verdict(lease.attempt, true);
             tracing::warn!(job.number = lease.job.number(), lease.attempt, "lease ran out");
-            self.store.expire(&lease.job, lease.token, verdict).await?;
+            if self.store.expire(&lease.job, lease.token, verdict).await? == Done::Now {
+                self.metrics.leases_lost.inc();
+                self.metrics.job_finished(if verdict == Verdict::Dead { "dead" } else { "retried" });
+            }
             self.work.notify_waiters();
             self.merges.notify_one();
             self.changed(lease.job.study());

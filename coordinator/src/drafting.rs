@@ -11,7 +11,7 @@ use crate::pictures;
 use crate::report::{self, Format, ReportInputs, json};
 use crate::service::{Coordinator, ServiceError};
 use crate::store::StoreError;
-use crate::store::record::{Failure, LeaseRequest, Merged};
+use crate::store::record::{Done, Failure, LeaseRequest, Merged};
 
 /// The name under which coordinators lease merge jobs.
 const MERGER: &str = "coordinator";
@@ -101,7 +101,13 @@ impl Coordinator {
             }
             Merge::NothingRead { reason, unread } => Merged::Nothing { reason, unread },
         };
-        self.store.commit_merge(&lease.job.id, lease.token, merged).await?;
+        let is_draft = matches!(merged, Merged::Draft { .. });
+        if self.store.commit_merge(&lease.job.id, lease.token, merged).await? == Done::Now {
+            match is_draft {
+                true => self.metrics.study_drafted(study.received_at_ms),
+                false => self.metrics.study_settled("failed"),
+            }
+        }
         Ok(())
     }
 

@@ -8,7 +8,8 @@
 //! - [`merge`]: findings to a draft (pure); [`drafting`]: drafts made and fetched; `pictures`: their key images
 //! - [`report`]: a draft as JSON, HTML, text and DICOM SR (pure)
 //! - [`store`]: where studies, jobs, leases and drafts are recorded; [`bytes`]: objects and reports, by study and digest
-//! - [`backlog`]: what waits in seconds of work; [`clock`]: time, as an argument
+//! - [`backlog`]: what waits in seconds of work; `metrics`: numbers for
+//!   Prometheus, alive and ready; [`clock`]: time, as an argument
 //!
 //! **Invariant**: the coordinator knows no model; the only pixels it touches are those of key images.
 //! **Invariant**: workers are spoken to by gRPC only.
@@ -22,6 +23,7 @@ pub mod drafting;
 pub mod grpc;
 pub mod intake;
 pub mod merge;
+mod metrics;
 pub mod operate;
 pub mod partition;
 mod pictures;

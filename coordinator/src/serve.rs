@@ -15,6 +15,7 @@ use crate::bytes::{ByteStore, OpenError, Variables};
 use crate::clock::SystemClock;
 use crate::config::CoordinatorConfig;
 use crate::grpc;
+use crate::metrics;
 use crate::service::Coordinator;
 use crate::store::embedded::EmbeddedStore;
 use crate::store::record::Reconciled;
@@ -35,6 +36,8 @@ const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(300);
 pub struct Listeners {
     /// For gRPC.
     pub grpc: TcpListener,
+    /// For metrics and probes, where they are served.
+    pub metrics: Option<TcpListener>,
 }
 
 /// Why a coordinator did not start, or stopped.
@@ -123,6 +126,7 @@ pub async fn serve(
         async move { coordinator.merge_until_stopped().await }
     });
     let sweeping = tokio::spawn(sweep(coordinator.clone()));
+    let measuring = listeners.metrics.map(|listener| tokio::spawn(metrics::serve(coordinator.clone(), listener)));
     let giving = tokio::spawn({
         let coordinator = coordinator.clone();
         async move { tokio::join!(coordinator.serve_line(), coordinator.hear_of_work()) }
@@ -154,6 +158,9 @@ pub async fn serve(
     // A task that panicked has said so; there is nothing left for it to do.
     let _ = merging.await;
     let _ = sweeping.await;
+    if let Some(measuring) = measuring {
+        let _ = measuring.await;
+    }
     let _ = giving.await;
     Ok(served?)
 }

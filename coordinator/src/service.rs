@@ -19,9 +19,11 @@ use tokio_util::sync::CancellationToken;
 use crate::backlog::Needs;
 use crate::bytes::{ByteStore, BytesError};
 use crate::config::CoordinatorConfig;
+use crate::metrics::Metrics;
 use crate::queue::Shares;
 use crate::report::ReportError;
-use crate::store::record::{StudyQuery, StudyRecord, by_series};
+use crate::store::measured::Measured;
+use crate::store::record::{Done, StudyQuery, StudyRecord, by_series};
 use crate::store::{JobStore, StoreError};
 use crate::waiting::Line;
 
@@ -91,6 +93,8 @@ pub struct Coordinator {
     pub(crate) shares: Arc<Shares>,
     /// Workers that wait for a job.
     pub(crate) line: Line,
+    /// Numbers for Prometheus.
+    pub(crate) metrics: Arc<Metrics>,
     /// What jobs needed lately.
     pub(crate) needs: Needs,
     pub(crate) bytes: ByteStore,
@@ -118,8 +122,22 @@ impl Coordinator {
     ) -> Self {
         let (changes, _) = broadcast::channel(CHANGES_KEPT);
         let (work, merges) = (Notify::new(), Notify::new());
-        let (shares, line) = (Arc::new(shares), Line::default());
-        Self { config, store, shares, line, needs: Needs::default(), bytes, decoder, work, merges, changes, stopping }
+        let (shares, line, metrics) = (Arc::new(shares), Line::default(), Arc::<Metrics>::default());
+        let store = Arc::new(Measured::new(store, metrics.clone()));
+        Self {
+            config,
+            store,
+            shares,
+            line,
+            metrics,
+            needs: Needs::default(),
+            bytes,
+            decoder,
+            work,
+            merges,
+            changes,
+            stopping,
+        }
     }
 
     /// Tells watchers that a study changed.
@@ -170,7 +188,9 @@ impl Coordinator {
             return Err(ServiceError::Invalid { field: "reason", problem });
         }
         let reason = if reason.is_empty() { "cancelled by a user" } else { reason };
-        self.store.cancel_study(study, reason).await?;
+        if self.store.cancel_study(study, reason).await? == Done::Now {
+            self.metrics.study_settled("cancelled");
+        }
         self.changed(study);
         Ok(())
     }

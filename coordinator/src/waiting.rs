@@ -112,7 +112,7 @@ impl Coordinator {
         while let Some(waiter) = self.line.next(&without) {
             match self.store.lease(waiter.request.clone()).await {
                 Ok(Some(lease)) => {
-                    self.changed(lease.job.id.study());
+                    self.given(&lease);
                     let Err(lease) = waiter.give.send(lease) else { continue };
                     // The worker went away meanwhile: the next one gets the job.
                     self.take_back(&lease).await;

@@ -99,6 +99,8 @@ pub struct Lease {
     pub attempt: u32,
     /// How long the lease lasts from now, in ms, unless renewed.
     pub ttl_ms: u64,
+    /// How long the job waited for workers so far, in ms.
+    pub waited_ms: u64,
 }
 
 /// What came of a read job.

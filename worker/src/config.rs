@@ -1,5 +1,6 @@
 //! The worker's settings: flags, environment variables and help in one.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
@@ -28,6 +29,10 @@ pub struct WorkerConfig {
     #[command(flatten)]
     #[allow(missing_docs, reason = "a doc comment here would become help text")]
     pub limits: WorkerLimits,
+
+    /// Address for /metrics (Prometheus), /livez and /readyz, over plain HTTP. Not served where not given.
+    #[arg(long, value_name = "ADDR", env = "PRELIM_METRICS")]
+    pub metrics: Option<SocketAddr>,
 
     /// This worker's name, unique among those that run. Without it one is made of the host's name and the process.
     #[arg(long, value_name = "NAME", env = "PRELIM_WORKER_ID")]
@@ -149,8 +154,15 @@ mod tests {
     #[test]
     fn every_problem_is_told() {
         let limits = WorkerLimits { slots: 0, batch: 0, ..WorkerLimits::default() };
-        let config =
-            WorkerConfig { grpc: " ".into(), model: None, simulate: None, limits, worker_id: None, decoder: None };
+        let config = WorkerConfig {
+            grpc: " ".into(),
+            model: None,
+            simulate: None,
+            limits,
+            metrics: None,
+            worker_id: None,
+            decoder: None,
+        };
         assert_eq!(config.validate().len(), 3);
     }
 }

@@ -14,6 +14,7 @@
 //! Beside it:
 //! - [`logits`]: a porter's tool: one prompt through the model, tensor by tensor
 //! - [`reader`]: what is loaded once and shared by all jobs
+//! - [`metrics`]: numbers for Prometheus, alive and ready
 //! - [`simulate`]: a worker that only takes its time
 //! - [`demo_model`]: the demonstration model, carried inside the binary
 //!
@@ -35,6 +36,7 @@ mod lease;
 #[cfg(test)]
 mod logged;
 pub mod logits;
+pub mod metrics;
 pub mod model;
 pub mod pictures;
 pub mod preprocess;

@@ -15,6 +15,7 @@ use crate::demo_model;
 use crate::fetch::Objects;
 use crate::job::{self, JobError};
 use crate::lease::{self, Work};
+use crate::metrics::WorkerMetrics;
 use crate::reader::{LoadError, Reader};
 use crate::renew::Renewer;
 
@@ -60,7 +61,7 @@ pub async fn run(config: WorkerConfig, shutdown: impl Future<Output = ()>) -> Re
         () = &mut shutdown => return Ok(()),
         loaded = loading => loaded?,
     };
-    serve(reader, &config, shutdown).await
+    serve(reader, &config, Arc::default(), shutdown).await
 }
 
 /// Loads what a worker with these settings reads with.
@@ -83,8 +84,10 @@ pub async fn load(config: &WorkerConfig) -> Result<Reader, WorkerError> {
 pub async fn serve(
     reader: Reader,
     config: &WorkerConfig,
+    metrics: Arc<WorkerMetrics>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), WorkerError> {
+    metrics.ready(config.limits.slots);
     let name = config.name();
     let coordinator = Coordinator::new(&config.grpc, &name)?;
     let provenance = reader.provenance();
@@ -98,7 +101,7 @@ pub async fn serve(
     let renewer = Renewer::start(config.grpc.clone(), name.clone(), status)?;
     tracing::info!(worker.id = %name, model = %provenance.name, arithmetic = %provenance.arithmetic, "ready");
     let objects = Objects::new(coordinator.clone(), config.limits.object_cache_mib << 20);
-    let work = Arc::new(Reading { reader: Arc::new(reader), objects });
+    let work = Arc::new(Reading { reader: Arc::new(reader), objects, metrics });
     let stop = CancellationToken::new();
     let drain = Duration::from_secs(config.limits.drain_s);
     let serving = lease::serve(work, coordinator.clone(), renewer, config.limits.slots, drain, stop.clone());
@@ -127,6 +130,7 @@ fn model_folder(config: &WorkerConfig) -> Result<PathBuf, WorkerError> {
 /// The work of a worker: reading images.
 struct Reading {
     reader: Arc<Reader>,
+    metrics: Arc<WorkerMetrics>,
     objects: Objects<Coordinator>,
 }
 
@@ -136,6 +140,9 @@ impl Work for Reading {
     }
 
     async fn run(&self, lease: &Lease) -> Result<JobOutcome, JobError> {
-        job::run(&self.reader, &self.objects, lease).await
+        let _running = self.metrics.begin();
+        let outcome = job::run(&self.reader, &self.objects, lease).await?;
+        self.metrics.done(&outcome.cost);
+        Ok(outcome)
     }
 }

@@ -9,6 +9,7 @@ use clap::Args;
 use prelim_coordinator::{CoordinatorConfig, Listeners};
 use prelim_proto::report::ModelProvenance;
 use prelim_worker::config::{WorkerConfig, WorkerLimits};
+use prelim_worker::metrics::WorkerMetrics;
 use prelim_worker::simulate::{Simulated, Times};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -73,13 +74,14 @@ impl Coordinator {
         let listener = stack::bind(self.config.grpc).await?;
         let grpc = listener.local_addr()?.to_string();
         let data = self.config.data.display().to_string();
+        let metrics = stack::bind_metrics(self.config.metrics).await?;
         let opened = prelim_coordinator::open(self.config, stack::decoder()?).await?;
         if self.json {
             table::say(json!({"grpc": grpc, "data": data}))?;
         } else {
             table::say(format!("coordinator on {grpc}, data in {data}"))?;
         }
-        Ok(prelim_coordinator::serve(opened, Listeners { grpc: listener }, stack::stop_signal()).await?)
+        Ok(prelim_coordinator::serve(opened, Listeners { grpc: listener, metrics }, stack::stop_signal()).await?)
     }
 }
 
@@ -99,13 +101,20 @@ impl Worker {
         if let Some(file) = &self.config.simulate {
             return self.simulate(file).await;
         }
+        // The port opens before the model loads: a large one takes a while, in which the worker is alive and not ready.
+        let metrics = Arc::<WorkerMetrics>::default();
+        let served = CancellationToken::new();
+        if let Some(listener) = stack::bind_metrics(self.config.metrics).await? {
+            tokio::spawn(prelim_worker::metrics::serve(listener, metrics.clone(), served.clone()));
+        }
+        let _served = served.drop_guard();
         let reader = prelim_worker::run::load(&self.config).await?;
         if self.json {
             table::say(json!({"grpc": self.config.grpc, "model": reader.provenance().name}))?;
         } else {
             table::say(format!("worker for {}, reading with {}", self.config.grpc, model(reader.provenance())))?;
         }
-        Ok(prelim_worker::run::serve(reader, &self.config, stack::stop_signal()).await?)
+        Ok(prelim_worker::run::serve(reader, &self.config, metrics, stack::stop_signal()).await?)
     }
 }
 

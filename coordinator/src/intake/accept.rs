@@ -9,6 +9,7 @@ use prelim_imaging::header::{Header, read_header};
 use prelim_proto::ids::{Tenant, Uid};
 use prelim_proto::study::{Priority, StudyAttributes};
 
+use crate::bytes::BytesError;
 use crate::service::{Coordinator, ServiceError};
 use crate::store::StoreError;
 use crate::store::record::{AddInstances, Added, InstanceRecord};
@@ -88,11 +89,22 @@ impl Coordinator {
         }
         for (study, reads) in studies {
             for (attributes, reads) in by_patient(reads) {
-                for (place, verdict) in self.take_in(&study, attributes, reads, priority).await? {
+                let taken = self.take_in(&study, attributes, reads, priority).await;
+                if let Err(error) = &taken {
+                    self.metrics.intake_refused(at_its_limit(error));
+                }
+                for (place, verdict) in taken? {
                     outcomes[place].verdict = verdict;
                 }
             }
             self.changed(&study);
+        }
+        for outcome in &outcomes {
+            self.metrics.instance_received(match outcome.verdict {
+                Verdict::Accepted => "accepted",
+                Verdict::Duplicate => "duplicate",
+                Verdict::Refused(_) => "refused",
+            });
         }
         Ok(outcomes)
     }
@@ -144,6 +156,17 @@ fn verdicts_of(answer: Result<Vec<Added>, StoreError>, count: usize) -> Result<V
         // No other study is too large for that. Where too many studies wait, the whole call is to come again later.
         Err(error @ StoreError::TooManyInstances { .. }) => Ok(vec![Verdict::Refused(error.to_string()); count]),
         Err(error) => Err(error),
+    }
+}
+
+/// What an upload that is refused whole found at its limit, in a word.
+fn at_its_limit(error: &ServiceError) -> &'static str {
+    match error {
+        ServiceError::Store(StoreError::TooManyStudies { .. }) => "open_studies",
+        ServiceError::Store(StoreError::TooManyOfTenant { .. }) => "open_studies_of_tenant",
+        ServiceError::Store(StoreError::Full) => "store_full",
+        ServiceError::Bytes(BytesError::Full) => "bytes_full",
+        _ => "failure",
     }
 }
 

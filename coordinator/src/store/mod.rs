@@ -5,6 +5,7 @@
 //! - [`record`]: what is held, and what operations take and give; [`StoreError`] is in `error`
 //! - `machine`: the state machine, which is the specification; `records` is what it asks of a transaction
 //! - [`embedded`]: the default, a redb file in the data folder; [`redis`]: for a cluster
+//! - `measured`: a store whose operations are timed
 //! - `memory` and `conformance` (tests only): the machine on plain maps, and the suite that every store must pass
 //!
 //! **Invariant**: rules (order, backoff, limits) arrive as arguments; a store moves records and decides nothing.
@@ -16,6 +17,7 @@ pub(crate) mod conformance;
 pub mod embedded;
 mod error;
 mod machine;
+pub(crate) mod measured;
 #[cfg(test)]
 pub(crate) mod memory;
 pub mod record;

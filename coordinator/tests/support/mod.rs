@@ -40,7 +40,7 @@ impl Running {
         let opened = open(config, decoder).await.unwrap();
         let stopping = CancellationToken::new();
         let signal = stopping.clone().cancelled_owned();
-        let served = tokio::spawn(serve(opened, Listeners { grpc: listener }, signal));
+        let served = tokio::spawn(serve(opened, Listeners { grpc: listener, metrics: None }, signal));
         let channel = Channel::from_shared(address.clone()).unwrap().connect().await.unwrap();
         Self {
             studies: StudyServiceClient::new(channel.clone()),

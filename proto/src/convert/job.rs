@@ -120,7 +120,7 @@ impl TryFrom<v1::JobSpec> for JobSpec {
 
 impl From<Lease> for v1::Lease {
     fn from(l: Lease) -> Self {
-        Self { job: Some(l.job.into()), token: l.token.0, attempt: l.attempt, ttl_ms: l.ttl_ms }
+        Self { job: Some(l.job.into()), token: l.token.0, attempt: l.attempt, ttl_ms: l.ttl_ms, waited_ms: l.waited_ms }
     }
 }
 
@@ -132,6 +132,7 @@ impl TryFrom<v1::Lease> for Lease {
             token: FencingToken(l.token),
             attempt: l.attempt,
             ttl_ms: l.ttl_ms,
+            waited_ms: l.waited_ms,
         })
     }
 }
@@ -193,6 +194,7 @@ mod tests {
             token: FencingToken(9),
             attempt: 1,
             ttl_ms: 30_000,
+            waited_ms: 12,
         };
         assert_eq!(Lease::try_from(v1::Lease::from(lease.clone())), Ok(lease.clone()));
 

@@ -116,7 +116,7 @@ impl WorkerService for Fake {
             return Ok(Response::new(v1::LeaseResponse { lease: None }));
         };
         let token = FencingToken(100 + u64::from(next));
-        let lease = Lease { job: job(next), token, attempt: 1, ttl_ms: self.ttl_ms };
+        let lease = Lease { job: job(next), token, attempt: 1, ttl_ms: self.ttl_ms, waited_ms: 0 };
         Ok(Response::new(v1::LeaseResponse { lease: Some(lease.into()) }))
     }
 

@@ -65,7 +65,8 @@ fn repeated(records: &impl Reads, request: &LeaseRequest) -> Result<Option<JobRe
 
 fn given(records: &impl Reads, job: &JobRecord, ttl_ms: u64) -> Result<Lease> {
     let spec = records.spec(&job.id)?.ok_or_else(|| StoreError::NoJob(job.id.clone()))?;
-    Ok(Lease { job: spec, token: job.token, attempt: job.attempts, ttl_ms })
+    let waited_ms = job.waited_ms.max(0) as u64;
+    Ok(Lease { job: spec, token: job.token, attempt: job.attempts, ttl_ms, waited_ms })
 }
 
 /// The job that is next for this worker: the first of the tenant whose turn it is, or one of the same urgency, not far

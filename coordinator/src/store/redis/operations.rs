@@ -254,11 +254,12 @@ impl JobStore for RedisStore {
         }
         let answer = reply::list(self.link.run_lease(&self.scripts.lease, args, LEASE_REPEATS).await?)?;
         match answer.as_slice() {
-            [_, spec, token, attempt] => Ok(Some(Lease {
+            [_, spec, token, attempt, waited] => Ok(Some(Lease {
                 job: reply::json(spec)?,
                 token: FencingToken(reply::unsigned(token)?),
                 attempt: u32::try_from(reply::unsigned(attempt)?).map_err(|_| odd("a lease"))?,
                 ttl_ms: request.ttl_ms,
+                waited_ms: reply::unsigned(waited)?,
             })),
             _ => Ok(None),
         }

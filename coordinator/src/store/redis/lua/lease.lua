@@ -5,7 +5,7 @@ local worker, request, ttl, kinds = ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
 local wall, t = clocks()
 
 local function given(uid, n, job)
-  return { 'ok', call('HGET', P .. 'sp:' .. uid, n), job[TOKEN], job[ATTEMPTS] }
+  return { 'ok', call('HGET', P .. 'sp:' .. uid, n), job[TOKEN], job[ATTEMPTS], job[WAITED] }
 end
 
 -- A request that is made again gets the lease that it got, while it is held. That is rare, and may take a while.

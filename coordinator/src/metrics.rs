@@ -1,0 +1,206 @@
+//! What a coordinator tells of itself in numbers, for Prometheus, and whether it is alive and ready.
+//!
+//! **Invariant**: labels are words of ours; nothing of a study or a patient is in any of them.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use prelim_proto::cost::JobCost;
+use prelim_proto::image::ImageKind;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+
+use crate::service::Coordinator;
+
+/// A counter a word.
+type Counters = Family<[(&'static str, &'static str); 1], Counter>;
+/// A histogram a word.
+type Histograms = Family<[(&'static str, &'static str); 1], Histogram>;
+
+/// How long the store may take before a coordinator counts as not ready.
+const READY_WITHIN: Duration = Duration::from_secs(2);
+/// The media type that Prometheus asks for.
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The numbers.
+pub(crate) struct Metrics {
+    registry: Registry,
+    pub(crate) leases_lost: Counter,
+    pub(crate) jobs_leased: Counter,
+    jobs_finished: Counters,
+    studies_settled: Counters,
+    instances_received: Counters,
+    intake_refused: Counters,
+    job_wait: Histogram,
+    job_read: Histogram,
+    study_turnaround: Histogram,
+    store_operation: Histograms,
+    store_errors: Counter,
+    depth: Depth,
+}
+
+/// Numbers that are looked up when they are asked for.
+#[derive(Default)]
+struct Depth {
+    ready: Gauge,
+    leased: Gauge,
+    delayed: Gauge,
+    dead: Gauge,
+    open: Gauge,
+    age: Gauge<f64, AtomicU64>,
+    gpu_seconds: Gauge<f64, AtomicU64>,
+}
+
+/// Seconds from milliseconds to hours.
+fn seconds() -> Histogram {
+    Histogram::new(exponential_buckets(0.005, 2.0, 20))
+}
+
+/// Seconds from tens of microseconds to seconds.
+fn short_seconds() -> Histogram {
+    Histogram::new(exponential_buckets(0.000_1, 2.0, 16))
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let new = Self {
+            registry: Registry::with_prefix("prelim"),
+            leases_lost: Counter::default(),
+            jobs_leased: Counter::default(),
+            jobs_finished: Counters::default(),
+            studies_settled: Counters::default(),
+            instances_received: Counters::default(),
+            intake_refused: Counters::default(),
+            job_wait: seconds(),
+            job_read: seconds(),
+            study_turnaround: seconds(),
+            store_operation: Histograms::new_with_constructor(short_seconds),
+            store_errors: Counter::default(),
+            depth: Depth::default(),
+        };
+        new.registered()
+    }
+}
+
+impl Metrics {
+    /// Gives every number its name and meaning: the list of what is told.
+    fn registered(mut self) -> Self {
+        let depth = &self.depth;
+        let all = &mut self.registry;
+        all.register("jobs_ready", "Read jobs that wait for a worker, now or after a pause", depth.ready.clone());
+        all.register("jobs_leased", "Read jobs that run", depth.leased.clone());
+        all.register("jobs_delayed", "Jobs that pause after a failure", depth.delayed.clone());
+        all.register("jobs_dead", "Jobs that were given up", depth.dead.clone());
+        all.register("studies_open", "Studies that are not settled", depth.open.clone());
+        all.register("backlog_age_seconds", "How long the next job has waited", depth.age.clone());
+        let help = "Work that waits and runs, in expected seconds of one worker";
+        all.register("backlog_gpu_seconds", help, depth.gpu_seconds.clone());
+        all.register("leases_lost", "Leases that ran out, or were renewed too late", self.leases_lost.clone());
+        all.register("jobs_leased", "Jobs given to workers", self.jobs_leased.clone());
+        all.register("jobs_finished", "Attempts that ended: done, retried, dead", self.jobs_finished.clone());
+        all.register("studies_settled", "Studies that were settled, by state", self.studies_settled.clone());
+        let help = "Instances received: accepted, duplicate, refused";
+        all.register("instances_received", help, self.instances_received.clone());
+        let help = "Calls to take in studies that were refused, by what was at its limit";
+        all.register("intake_refused", help, self.intake_refused.clone());
+        all.register("job_wait_seconds", "From a job's queueing to its lease", self.job_wait.clone());
+        all.register("job_read_seconds", "A worker's time for a job", self.job_read.clone());
+        let help = "From a study's first instance to its draft";
+        all.register("study_turnaround_seconds", help, self.study_turnaround.clone());
+        all.register("store_operation_seconds", "Time of the store's operations", self.store_operation.clone());
+        all.register("store_errors", "Operations that the store did not carry out", self.store_errors.clone());
+        self
+    }
+
+    pub(crate) fn job_finished(&self, result: &'static str) {
+        self.jobs_finished.get_or_create(&[("result", result)]).inc();
+    }
+
+    pub(crate) fn job_done(&self, cost: &JobCost) {
+        self.job_finished("done");
+        let parts_ms =
+            [cost.fetch_ms, cost.decode_ms, cost.preprocess_ms, cost.vision_ms, cost.prefill_ms, cost.generate_ms];
+        self.job_read.observe(parts_ms.iter().sum::<f64>() / 1_000.0);
+    }
+
+    pub(crate) fn job_given(&self, waited_ms: u64) {
+        self.jobs_leased.inc();
+        self.job_wait.observe(waited_ms as f64 / 1_000.0);
+    }
+
+    pub(crate) fn study_settled(&self, state: &'static str) {
+        self.studies_settled.get_or_create(&[("state", state)]).inc();
+    }
+
+    /// A draft of a study whose first instance came at `received_at_ms`.
+    pub(crate) fn study_drafted(&self, received_at_ms: i64) {
+        self.study_settled("drafted");
+        let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64;
+        self.study_turnaround.observe((now_ms - received_at_ms).max(0) as f64 / 1_000.0);
+    }
+
+    pub(crate) fn instance_received(&self, verdict: &'static str) {
+        self.instances_received.get_or_create(&[("verdict", verdict)]).inc();
+    }
+
+    pub(crate) fn intake_refused(&self, reason: &'static str) {
+        self.intake_refused.get_or_create(&[("reason", reason)]).inc();
+    }
+
+    pub(crate) fn store_operation(&self, operation: &'static str, took: Duration, failed: bool) {
+        self.store_operation.get_or_create(&[("operation", operation)]).observe(took.as_secs_f64());
+        self.store_errors.inc_by(failed.into());
+    }
+}
+
+/// Serves the numbers, and whether the coordinator is alive and ready, until it stops.
+pub(crate) async fn serve(coordinator: Arc<Coordinator>, listener: TcpListener) -> std::io::Result<()> {
+    let stopping = coordinator.stopping.clone();
+    let routes = Router::new()
+        .route("/metrics", get(metrics))
+        .route("/livez", get(async || "alive\n"))
+        .route("/readyz", get(ready))
+        .with_state(coordinator);
+    axum::serve(listener, routes).with_graceful_shutdown(stopping.cancelled_owned()).await
+}
+
+async fn metrics(State(coordinator): State<Arc<Coordinator>>) -> impl IntoResponse {
+    let numbers = &coordinator.metrics;
+    // Where the store does not answer, what is known without it is told.
+    if let Ok(Ok(depth)) = tokio::time::timeout(READY_WITHIN, coordinator.depth()).await {
+        let gauges = &numbers.depth;
+        gauges.ready.set(depth.ready.reads() as i64);
+        gauges.leased.set(depth.leased.reads() as i64);
+        gauges.delayed.set(depth.delayed as i64);
+        gauges.dead.set(depth.dead as i64);
+        gauges.open.set(depth.open_studies as i64);
+        gauges.age.set(depth.longest_wait_ms.max(0) as f64 / 1_000.0);
+        gauges.gpu_seconds.set(coordinator.needs.backlog_s(&depth, &[ImageKind::Xray, ImageKind::Ct]));
+    }
+    let mut text = String::new();
+    match encode(&mut text, &numbers.registry) {
+        Ok(()) => (StatusCode::OK, [(header::CONTENT_TYPE, OPEN_METRICS)], text),
+        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, [(header::CONTENT_TYPE, "text/plain")], String::new()),
+    }
+}
+
+async fn ready(State(coordinator): State<Arc<Coordinator>>) -> (StatusCode, &'static str) {
+    if coordinator.stopping.is_cancelled() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n");
+    }
+    match tokio::time::timeout(READY_WITHIN, coordinator.depth()).await {
+        Ok(Ok(_)) => (StatusCode::OK, "ready\n"),
+        Ok(Err(_)) | Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the store does not answer\n"),
+    }
+}

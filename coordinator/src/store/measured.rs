@@ -1,0 +1,91 @@
+//! A store whose operations are timed.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use async_trait::async_trait;
+use prelim_proto::ids::{FencingToken, JobId, Uid};
+use prelim_proto::job::{JobOutcome, JobSpec, Lease};
+use tokio::sync::watch;
+
+use super::record::{
+    AddInstances, Added, CompleteStudies, Done, DraftRecord, ExpiredLease, Heartbeat, InstanceRecord, JobRecord,
+    LeaseRequest, Merged, Plan, QueueDepth, Reconciled, StudyQuery, StudyRecord, WorkerRecord,
+};
+use super::{JobStore, StoreError};
+use crate::metrics::Metrics;
+use crate::queue::Verdict;
+
+/// Another store, with a watch beside it.
+pub(crate) struct Measured {
+    store: Arc<dyn JobStore>,
+    metrics: Arc<Metrics>,
+}
+
+impl Measured {
+    pub(crate) fn new(store: Arc<dyn JobStore>, metrics: Arc<Metrics>) -> Self {
+        Self { store, metrics }
+    }
+
+    fn note<T>(&self, operation: &'static str, began: Instant, answer: &Result<T, StoreError>) {
+        // What is refused with good reason is carried out.
+        let failed = matches!(
+            answer,
+            Err(StoreError::Storage(_) | StoreError::Disk(_) | StoreError::Full | StoreError::Unreachable(_))
+        );
+        self.metrics.store_operation(operation, began.elapsed(), failed);
+    }
+}
+
+macro_rules! measured {
+    ($(fn $name:ident(&self $(, $arg:ident: $type:ty)*) -> $answer:ty;)*) => {
+        #[async_trait]
+        impl JobStore for Measured {
+            $(
+                async fn $name(&self $(, $arg: $type)*) -> Result<$answer, StoreError> {
+                    let began = Instant::now();
+                    let answer = self.store.$name($($arg),*).await;
+                    self.note(stringify!($name), began, &answer);
+                    answer
+                }
+            )*
+
+            fn wakes(&self) -> Option<watch::Receiver<u64>> {
+                self.store.wakes()
+            }
+        }
+    };
+}
+
+measured! {
+    fn add_instances(&self, add: AddInstances) -> Vec<Added>;
+    fn preview_instances(&self, add: AddInstances) -> Vec<Added>;
+    fn complete_studies(&self, request: CompleteStudies) -> Done;
+    fn complete_quiet(&self, study: &Uid, quiet_ms: u64) -> Done;
+    fn plan_study(&self, study: &Uid, plan: Plan) -> Done;
+    fn lease(&self, request: LeaseRequest) -> Option<Lease>;
+    fn renew(&self, job: &JobId, token: FencingToken, ttl_ms: u64) -> ();
+    fn release(&self, job: &JobId, token: FencingToken) -> Done;
+    fn complete_job(&self, job: &JobId, token: FencingToken, outcome: JobOutcome) -> Done;
+    fn fail_job(&self, job: &JobId, token: FencingToken, reason: &str, verdict: Verdict) -> bool;
+    fn expired(&self, limit: usize) -> Vec<ExpiredLease>;
+    fn expire(&self, job: &JobId, token: FencingToken, verdict: Verdict) -> Done;
+    fn commit_merge(&self, job: &JobId, token: FencingToken, merged: Merged) -> Done;
+    fn cancel_study(&self, study: &Uid, reason: &str) -> Done;
+    fn requeue_job(&self, job: &JobId) -> Done;
+    fn reconcile(&self) -> Reconciled;
+    fn forget_requests(&self, age_ms: u64) -> u64;
+    fn study(&self, uid: &Uid) -> Option<StudyRecord>;
+    fn studies(&self, query: StudyQuery) -> Vec<StudyRecord>;
+    fn instances(&self, study: &Uid) -> Vec<InstanceRecord>;
+    fn job(&self, id: &JobId) -> Option<JobRecord>;
+    fn jobs(&self, study: &Uid) -> Vec<(JobRecord, JobSpec, Option<JobOutcome>)>;
+    fn dead_jobs(&self, after: Option<&JobId>, limit: usize) -> Vec<JobRecord>;
+    fn draft(&self, study: &Uid, version: Option<u32>) -> Option<DraftRecord>;
+    fn depth(&self) -> QueueDepth;
+    fn heartbeat(&self, heartbeat: Heartbeat) -> bool;
+    fn drain_worker(&self, worker: &str, drain: bool) -> Done;
+    fn forget_worker(&self, worker: &str) -> Done;
+    fn forget_workers(&self, age_ms: u64) -> u64;
+    fn workers(&self) -> Vec<(WorkerRecord, u64)>;
+}

@@ -1,0 +1,78 @@
+//! What coordinators and workers tell of themselves in numbers, and that nobody's name is in it.
+
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+use prelim_tests::{Process, phantoms, repository, submit};
+
+fn free_address() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("an address").to_string()
+}
+
+/// Status and body of a page.
+fn get(address: &str, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).expect("the port is open");
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: prelim\r\nConnection: close\r\n\r\n").expect("a request");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
+    (status.expect("a status"), body.to_owned())
+}
+
+/// The value of a number in the text that Prometheus reads.
+fn value(text: &str, name: &str) -> f64 {
+    let line = text.lines().find(|line| line.split([' ', '{']).next() == Some(name));
+    let line = line.unwrap_or_else(|| panic!("no {name} in {text}"));
+    line.rsplit(' ').next().and_then(|number| number.parse().ok()).expect("a number")
+}
+
+/// Issue promise: Prometheus metrics with names, units and meaning in one list; probes that do not depend on the model.
+#[test]
+fn the_numbers_of_the_list_are_told_and_name_nobody() {
+    let work = tempfile::tempdir().unwrap();
+    let studies = work.path().join("studies");
+    phantoms(&studies, 2, 31, None);
+    let (ours, theirs) = (free_address(), free_address());
+    let data = work.path().join("data").display().to_string();
+    let coordinator =
+        Process::start(["coordinator", "--json", "--grpc", "127.0.0.1:0", "--metrics", &ours, "--data", &data]);
+    let _worker = Process::start(["worker", "--json", "--grpc", &coordinator.grpc, "--metrics", &theirs]);
+    let outcome = submit(&coordinator.grpc, &studies);
+    let studies = outcome["studies"].as_array().expect("studies");
+    for address in [&ours, &theirs] {
+        assert_eq!(get(address, "/livez").0, 200);
+        assert_eq!(get(address, "/readyz").0, 200);
+    }
+    // A worker tells its last job when it has handed it in.
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let mut text = String::new();
+    while Instant::now() < deadline {
+        text = get(&ours, "/metrics").1 + &get(&theirs, "/metrics").1;
+        if value(&text, "prelim_worker_jobs_running") == 0.0 && value(&text, "prelim_studies_open") == 0.0 {
+            break;
+        }
+    }
+    let list = std::fs::read_to_string(repository().join("tests/helm/metrics.txt")).expect("the list");
+    for line in list.lines().filter(|line| !line.starts_with('#') && *line != "gauge up") {
+        let mut words = line.split(' ');
+        let (kind, name) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        let bare = name.trim_end_matches("_total");
+        assert!(text.contains(&format!("# TYPE {bare} {kind}")), "{line} is in the list and is not told: {text}");
+    }
+    let told = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    for line in told {
+        let name = line.split(' ').next().unwrap_or_default();
+        assert!(list.contains(name), "{name} is told and is not in the list");
+    }
+    assert_eq!(value(&text, "prelim_studies_settled_total"), studies.len() as f64);
+    assert!(value(&text, "prelim_job_read_seconds_count") >= studies.len() as f64);
+    assert!(value(&text, "prelim_worker_generated_tokens_total") > 0.0);
+    for study in studies {
+        for field in ["study_uid", "patient_id"] {
+            assert!(!text.contains(study[field].as_str().expect("a text")), "{field} is in the numbers");
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! What a worker tells of itself in numbers, for Prometheus, and whether it is alive and ready.
+//!
+//! **Invariant**: nothing here waits for the model: a worker whose device is busy is alive.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use prelim_proto::cost::JobCost;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// The media type that Prometheus asks for.
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The numbers.
+pub struct WorkerMetrics {
+    registry: Registry,
+    running: Gauge,
+    slots: Gauge,
+    prompt_tokens: Counter,
+    generated_tokens: Counter,
+    stages: Family<[(&'static str, &'static str); 1], Histogram>,
+    is_ready: AtomicBool,
+}
+
+impl Default for WorkerMetrics {
+    fn default() -> Self {
+        let seconds = || Histogram::new(exponential_buckets(0.005, 2.0, 20));
+        let mut new = Self {
+            registry: Registry::with_prefix("prelim_worker"),
+            running: Gauge::default(),
+            slots: Gauge::default(),
+            prompt_tokens: Counter::default(),
+            generated_tokens: Counter::default(),
+            stages: Family::new_with_constructor(seconds),
+            is_ready: AtomicBool::new(false),
+        };
+        let all = &mut new.registry;
+        all.register("jobs_running", "Jobs that the worker does now", new.running.clone());
+        all.register("slots", "Jobs that it does at once", new.slots.clone());
+        all.register("prompt_tokens", "Tokens read, image tokens included", new.prompt_tokens.clone());
+        all.register("generated_tokens", "Tokens generated, forced ones included", new.generated_tokens.clone());
+        all.register("stage_seconds", "Time of a job's stages", new.stages.clone());
+        new
+    }
+}
+
+impl WorkerMetrics {
+    /// The model is loaded: the worker asks for jobs now, this many at once.
+    pub fn ready(&self, slots: usize) {
+        self.slots.set(slots as i64);
+        self.is_ready.store(true, Ordering::Relaxed);
+    }
+
+    /// A job begins; it ends when what this returns is dropped.
+    pub(crate) fn begin(&self) -> Running<'_> {
+        self.running.inc();
+        Running(&self.running)
+    }
+
+    /// What a job cost that was done.
+    pub(crate) fn done(&self, cost: &JobCost) {
+        self.prompt_tokens.inc_by(cost.prompt_tokens);
+        self.generated_tokens.inc_by(cost.generated_tokens);
+        let stages = [
+            ("fetch", cost.fetch_ms),
+            ("decode", cost.decode_ms),
+            ("preprocess", cost.preprocess_ms),
+            ("vision", cost.vision_ms),
+            ("prefill", cost.prefill_ms),
+            ("generate", cost.generate_ms),
+        ];
+        for (stage, ms) in stages {
+            self.stages.get_or_create(&[("stage", stage)]).observe(ms / 1_000.0);
+        }
+    }
+}
+
+/// A job under way.
+pub(crate) struct Running<'a>(&'a Gauge);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// Serves the numbers, and whether the worker is alive and ready, until `stop`.
+pub async fn serve(listener: TcpListener, metrics: Arc<WorkerMetrics>, stop: CancellationToken) -> std::io::Result<()> {
+    let routes = Router::new()
+        .route("/metrics", get(numbers))
+        .route("/livez", get(async || "alive\n"))
+        .route("/readyz", get(ready))
+        .with_state(metrics);
+    axum::serve(listener, routes).with_graceful_shutdown(stop.cancelled_owned()).await
+}
+
+async fn numbers(State(metrics): State<Arc<WorkerMetrics>>) -> impl IntoResponse {
+    let mut text = String::new();
+    match encode(&mut text, &metrics.registry) {
+        Ok(()) => (StatusCode::OK, [(header::CONTENT_TYPE, OPEN_METRICS)], text),
+        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, [(header::CONTENT_TYPE, "text/plain")], String::new()),
+    }
+}
+
+async fn ready(State(metrics): State<Arc<WorkerMetrics>>) -> (StatusCode, &'static str) {
+    match metrics.is_ready.load(Ordering::Relaxed) {
+        true => (StatusCode::OK, "ready\n"),
+        false => (StatusCode::SERVICE_UNAVAILABLE, "the model is being loaded\n"),
+    }
+}
