@@ -28,6 +28,8 @@ type Counters = Family<[(&'static str, &'static str); 1], Counter>;
 /// A histogram a word.
 type Histograms = Family<[(&'static str, &'static str); 1], Histogram>;
 
+/// What an upload can find at its limit.
+const REASONS: [&str; 5] = ["open_studies", "open_studies_of_tenant", "store_full", "bytes_full", "failure"];
 /// How long the store may take before a coordinator counts as not ready.
 const READY_WITHIN: Duration = Duration::from_secs(2);
 /// The media type that Prometheus asks for.
@@ -94,8 +96,19 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Gives every number its name and meaning: the list of what is told.
+    /// Gives every number its name and meaning: the list of what is told. What has not happened yet is told as 0.
     fn registered(mut self) -> Self {
+        let known: [(&Counters, &'static str, &[&'static str]); 4] = [
+            (&self.jobs_finished, "result", &["done", "retried", "dead"]),
+            (&self.studies_settled, "state", &["drafted", "failed", "cancelled"]),
+            (&self.instances_received, "verdict", &["accepted", "duplicate", "refused"]),
+            (&self.intake_refused, "reason", &REASONS),
+        ];
+        for (counters, label, words) in known {
+            for word in words {
+                drop(counters.get_or_create(&[(label, *word)]));
+            }
+        }
         let depth = &self.depth;
         let all = &mut self.registry;
         all.register("jobs_ready", "Read jobs that wait for a worker, now or after a pause", depth.ready.clone());

@@ -67,7 +67,8 @@ fn the_numbers_of_the_list_are_told_and_name_nobody() {
         let name = line.split(' ').next().unwrap_or_default();
         assert!(list.contains(name), "{name} is told and is not in the list");
     }
-    assert_eq!(value(&text, "prelim_studies_settled_total"), studies.len() as f64);
+    let drafted = format!("prelim_studies_settled_total{{state=\"drafted\"}} {}", studies.len());
+    assert!(text.contains(&drafted), "{text}");
     assert!(value(&text, "prelim_job_read_seconds_count") >= studies.len() as f64);
     assert!(value(&text, "prelim_worker_generated_tokens_total") > 0.0);
     for study in studies {
