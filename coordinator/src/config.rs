@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::access::SecurityConfig;
 use crate::partition::PartitionLimits;
 use crate::queue::{IntakeLimits, RetryPolicy};
 
@@ -14,7 +15,7 @@ pub struct CoordinatorConfig {
     /// Folder for studies, jobs and drafts. Made where it is missing; one coordinator at a time.
     #[arg(long, value_name = "DIR", default_value = "prelim-data", env = "PRELIM_DATA")]
     pub data: PathBuf,
-    /// Address for gRPC: clients and workers. Loopback by default: there is no sign-in yet.
+    /// Address for gRPC: clients and workers. Loopback by default, since by default nobody signs in.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7070", env = "PRELIM_GRPC", value_parser = address)]
     pub grpc: SocketAddr,
     /// How long a worker may be silent before its jobs are given to another, in ms.
@@ -38,6 +39,9 @@ pub struct CoordinatorConfig {
     /// Let clients on this machine submit folders by name instead of sending the files.
     #[arg(long, env = "PRELIM_ALLOW_FOLDERS")]
     pub allow_folders: bool,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a doc comment here would become help text")]
+    pub security: SecurityConfig,
 }
 
 /// An address to serve on, as `HOST:PORT`; a name stands for the first address that it has.
@@ -63,6 +67,7 @@ impl Default for CoordinatorConfig {
             views_per_job: PartitionLimits::default().max_views_per_job,
             slab_slices: PartitionLimits::default().slab_slices,
             allow_folders: false,
+            security: SecurityConfig::default(),
         }
     }
 }
@@ -82,6 +87,7 @@ impl CoordinatorConfig {
         need(self.max_open_studies > 0, "--max-open-studies is 0");
         need((1..=64).contains(&self.views_per_job), "--views-per-job is not between 1 and 64");
         need((1..=1_000).contains(&self.slab_slices), "--slab-slices is not between 1 and 1,000");
+        problems.extend(self.security.validate());
         problems
     }
 

@@ -7,20 +7,25 @@ use std::time::Duration;
 
 use prelim_imaging::sandbox::DecoderCommand;
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
+use crate::accept::{self, Door};
+use crate::access::{Access, AccessError};
+use crate::audit::{Act, Audit, AuditError, Event};
 use crate::bytes::{ByteStore, BytesError};
 use crate::clock::SystemClock;
 use crate::config::CoordinatorConfig;
-use crate::grpc;
+use crate::grpc::{self, GateLayer};
 use crate::service::Coordinator;
 use crate::store::embedded::EmbeddedStore;
 use crate::store::{JobStore as _, StoreError};
+use crate::tls::{self, ServerTls, TlsError};
 
 /// How often leases, quiet studies and forgotten plans are looked after.
 const SWEEP_EVERY: Duration = Duration::from_millis(500);
+/// After this, a connection with TLS takes no more calls: the client makes another.
+const CONNECTION_AGE: Duration = Duration::from_secs(600);
 /// How long open calls may take to end when the coordinator stops.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -29,6 +34,15 @@ const DRAIN: Duration = Duration::from_secs(10);
 pub struct Listeners {
     /// For gRPC.
     pub grpc: TcpListener,
+    /// For this process's own worker, which shows [`Opened::inside_token`] there. On loopback, without TLS.
+    pub inside: Option<TcpListener>,
+}
+
+impl Listeners {
+    /// One socket for everybody.
+    pub fn on(grpc: TcpListener) -> Self {
+        Self { grpc, inside: None }
+    }
 }
 
 /// Why a coordinator did not start, or stopped.
@@ -51,6 +65,15 @@ pub enum ServeError {
     /// The byte store could not be opened.
     #[error(transparent)]
     Bytes(#[from] BytesError),
+    /// Certificates and keys.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The rules of access.
+    #[error(transparent)]
+    Access(#[from] AccessError),
+    /// The audit.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     /// The reflection service could not be built.
     #[error("reflection: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
@@ -64,6 +87,16 @@ pub enum ServeError {
 pub struct Opened {
     coordinator: Arc<Coordinator>,
     stopping: CancellationToken,
+    tls: Option<ServerTls>,
+    access: Arc<Access>,
+    audit: Audit,
+}
+
+impl Opened {
+    /// What this process's own worker shows at the inside door.
+    pub fn inside_token(&self) -> &str {
+        self.access.inside_token()
+    }
 }
 
 /// Opens the stores and brings them in order after whatever happened before.
@@ -72,6 +105,9 @@ pub async fn open(config: CoordinatorConfig, decoder: DecoderCommand) -> Result<
     if !problems.is_empty() {
         return Err(ServeError::Config(problems));
     }
+    // What is wrong with certificates and rules is told before anything is written.
+    let tls = tls::open(&config.security)?;
+    let access = Arc::new(Access::open(&config.security)?);
     let objects = config.data.join("objects");
     make_folder(&config.data)?;
     let store = EmbeddedStore::open(&config.data, Arc::new(SystemClock::default()))?;
@@ -79,9 +115,13 @@ pub async fn open(config: CoordinatorConfig, decoder: DecoderCommand) -> Result<
     let bytes = ByteStore::in_folder(&objects)?;
     let mended = store.reconcile().await?;
     tracing::info!(?mended, "store opened");
+    let audit = match &config.security.audit {
+        Some(file) => Audit::open(file, config.security.audit_set_aside)?,
+        None => Audit::default(),
+    };
     let stopping = CancellationToken::new();
     let coordinator = Coordinator::new(config, Arc::new(store), bytes, decoder, stopping.clone());
-    Ok(Opened { coordinator: Arc::new(coordinator), stopping })
+    Ok(Opened { coordinator: Arc::new(coordinator), stopping, tls, access, audit })
 }
 
 fn make_folder(folder: &Path) -> Result<(), ServeError> {
@@ -94,7 +134,8 @@ pub async fn serve(
     listeners: Listeners,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
-    let Opened { coordinator, stopping } = opened;
+    let Opened { coordinator, stopping, tls, access, audit } = opened;
+    warn_of_open_doors(&listeners, tls.is_some(), access.tells_callers_apart());
     let merging = tokio::spawn({
         let coordinator = coordinator.clone();
         async move { coordinator.merge_until_stopped().await }
@@ -107,10 +148,15 @@ pub async fn serve(
         // Long polls and watches end; other calls are let finish.
         stop.cancel();
     };
-    let server = Server::builder()
-        .http2_keepalive_interval(Some(Duration::from_secs(20)))
+    // Certificates that were renewed are shown again on a new connection.
+    let server = Server::builder().http2_keepalive_interval(Some(Duration::from_secs(20)));
+    let server = if tls.is_some() { server.max_connection_age(CONNECTION_AGE) } else { server };
+    let mut doors = vec![Door { listener: listeners.grpc, tls, is_inside: false }];
+    doors.extend(listeners.inside.map(|listener| Door { listener, tls: None, is_inside: true }));
+    let server = server
+        .layer(GateLayer { access, audit: audit.clone() })
         .add_routes(routes)
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listeners.grpc), signal);
+        .serve_with_incoming_shutdown(accept::connections(doors, &audit), signal);
     let drained = {
         let stopping = stopping.clone();
         async move {
@@ -126,7 +172,23 @@ pub async fn serve(
     // A task that panicked has said so; there is nothing left for it to do.
     let _ = merging.await;
     let _ = sweeping.await;
+    // An audit that cannot be written has said so.
+    let _ = audit.record(vec![Event::of(Act::Stopped)]).await;
     Ok(served?)
+}
+
+/// Says what is open to whoever reaches the address.
+fn warn_of_open_doors(listeners: &Listeners, tls: bool, tells_callers_apart: bool) {
+    let Ok(address) = listeners.grpc.local_addr() else { return };
+    if address.ip().is_loopback() {
+        return;
+    }
+    if !tells_callers_apart {
+        tracing::warn!(%address, "open: whoever reaches this address can read and send studies; set --client-ca or --oidc-issuer");
+    }
+    if !tls {
+        tracing::warn!(%address, "not encrypted: studies, reports and tokens can be read on the way; set --tls-cert and --tls-key");
+    }
 }
 
 /// Looks after what no request looks after: leases that ran out, senders that went away, plans not made.

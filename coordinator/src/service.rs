@@ -16,6 +16,7 @@ use prelim_proto::study::{Study, StudyState};
 use tokio::sync::{Notify, RwLock, broadcast};
 use tokio_util::sync::CancellationToken;
 
+use crate::access::Refusal;
 use crate::bytes::{ByteStore, BytesError};
 use crate::config::CoordinatorConfig;
 use crate::report::ReportError;
@@ -57,6 +58,9 @@ pub enum ServiceError {
     /// The coordinator is stopping.
     #[error("the coordinator is stopping; try again")]
     Stopping,
+    /// The caller may not.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
     /// The store refused or failed.
     #[error(transparent)]
     Store(#[from] StoreError),

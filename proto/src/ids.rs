@@ -195,7 +195,8 @@ mod tests {
 
     #[test]
     fn a_tenant_is_a_short_plain_name() {
-        for (text, good) in [("default", true), ("st-mary.er_2", true), ("", false), ("St Mary", false), ("a/b", false)] {
+        for (text, good) in [("default", true), ("st-mary.er_2", true), ("", false), ("St Mary", false), ("a/b", false)]
+        {
             assert_eq!(Tenant::parse(text).is_ok(), good, "{text:?}");
         }
         assert!(Tenant::parse(&"a".repeat(65)).is_err());

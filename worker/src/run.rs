@@ -9,7 +9,8 @@ use prelim_proto::job::{JobKind, JobOutcome, JobSpec};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::WorkerConfig;
-use crate::coordinator::{AddressError, Coordinator};
+use crate::connection::ConnectionError;
+use crate::coordinator::Coordinator;
 use crate::demo_model;
 use crate::fetch::Objects;
 use crate::job::{self, JobError};
@@ -23,9 +24,9 @@ pub enum WorkerError {
     /// The settings.
     #[error("settings are not usable: {}", .0.join("; "))]
     Config(Vec<String>),
-    /// The coordinator's address.
+    /// The way to the coordinator.
     #[error(transparent)]
-    Address(#[from] AddressError),
+    Connection(#[from] ConnectionError),
     /// The model.
     #[error(transparent)]
     Load(#[from] LoadError),
@@ -85,8 +86,8 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), WorkerError> {
     let name = config.name();
-    let coordinator = Coordinator::new(&config.grpc, &name)?;
-    let renewer = Renewer::start(config.grpc.clone(), name.clone())?;
+    let coordinator = Coordinator::new(&config.connection, &name)?;
+    let renewer = Renewer::start(config.connection.clone(), name.clone())?;
     let provenance = reader.provenance();
     tracing::info!(worker.id = %name, model = %provenance.name, arithmetic = %provenance.arithmetic, "ready");
     let objects = Objects::new(coordinator.clone(), config.limits.object_cache_mib << 20);

@@ -34,7 +34,7 @@ impl Up {
         let data = self.coordinator.data.display().to_string();
         let config = StackConfig { coordinator: self.coordinator, model: self.model, limits: self.limits };
         let stack = Stack::start(config).await?;
-        let grpc = stack.connection().grpc.clone();
+        let grpc = stack.connection().args.grpc.clone();
         if self.json {
             table::say(json!({"grpc": grpc, "data": data, "model": stack.model().name}))?;
         } else {
@@ -66,7 +66,7 @@ pub(crate) struct Coordinator {
 impl Coordinator {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         let listener = stack::bind(self.config.grpc).await?;
-        let grpc = listener.local_addr()?.to_string();
+        let grpc = stack::url(&listener, &self.config)?;
         let data = self.config.data.display().to_string();
         let opened = prelim_coordinator::open(self.config, stack::decoder()?).await?;
         if self.json {
@@ -74,7 +74,7 @@ impl Coordinator {
         } else {
             table::say(format!("coordinator on {grpc}, data in {data}"))?;
         }
-        Ok(prelim_coordinator::serve(opened, Listeners { grpc: listener }, stack::stop_signal()).await?)
+        Ok(prelim_coordinator::serve(opened, Listeners::on(listener), stack::stop_signal()).await?)
     }
 }
 
@@ -93,9 +93,13 @@ impl Worker {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         let reader = prelim_worker::run::load(&self.config).await?;
         if self.json {
-            table::say(json!({"grpc": self.config.grpc, "model": reader.provenance().name}))?;
+            table::say(json!({"grpc": self.config.connection.grpc, "model": reader.provenance().name}))?;
         } else {
-            table::say(format!("worker for {}, reading with {}", self.config.grpc, model(reader.provenance())))?;
+            table::say(format!(
+                "worker for {}, reading with {}",
+                self.config.connection.grpc,
+                model(reader.provenance())
+            ))?;
         }
         Ok(prelim_worker::run::serve(reader, &self.config, stack::stop_signal()).await?)
     }

@@ -3,10 +3,13 @@
 //! # Layout
 //! - `study_service`: what clients ask; `upload` and `watch` are its two streams
 //! - `worker_service`: what workers ask
+//! - `gate`: who may call; `session`: who called, and the record of it
 //! - `status`: the one place where an error becomes a status
 //!
 //! **Invariant**: nothing is decided here: messages are checked, handed to [`crate::service::Coordinator`], and answered.
 
+mod gate;
+mod session;
 mod status;
 mod study_service;
 mod upload;
@@ -15,6 +18,7 @@ mod worker_service;
 
 use std::sync::Arc;
 
+pub(crate) use gate::GateLayer;
 use prelim_proto::v1::FILE_DESCRIPTOR_SET;
 use prelim_proto::v1::study_service_server::StudyServiceServer;
 use prelim_proto::v1::worker_service_server::WorkerServiceServer;

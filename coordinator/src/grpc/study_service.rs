@@ -1,5 +1,6 @@
 //! `StudyService`: what clients ask.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,7 +12,9 @@ use prelim_proto::v1::study_service_server::StudyService;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::session::Session;
 use super::{status, upload, watch};
+use crate::audit::Act;
 use crate::intake::{Object, Outcome};
 use crate::report::Format;
 use crate::service::{Coordinator, ServiceError};
@@ -39,7 +42,8 @@ impl StudyService for Studies {
         &self,
         request: Request<Streaming<v1::SubmitStudiesRequest>>,
     ) -> Answer<v1::SubmitStudiesResponse> {
-        let uploaded = upload::receive(&self.0, request.into_inner()).await?;
+        let session = Session::of(&request);
+        let uploaded = upload::receive(&self.0, session, request.into_inner()).await?;
         let study_uids = self.complete(uploaded.request_id, &uploaded.outcomes).await?;
         let objects = uploaded.outcomes.into_iter().map(upload::message).collect();
         Ok(Response::new(v1::SubmitStudiesResponse { objects, study_uids }))
@@ -50,21 +54,26 @@ impl StudyService for Studies {
         if !(self.0.config.allow_folders && is_local) {
             return Err(status::of(ServiceError::FoldersNotAllowed));
         }
+        let session = Session::of(&request);
         let request = request.into_inner();
         let priority = Priority::from_wire(request.priority).map_err(|error| status::of(error.into()))?;
-        let outcomes = self.read_folder(&request.path, priority).await.map_err(status::of)?;
+        session.tenant_for_submission(&request.tenant).await.map_err(status::of)?;
+        let outcomes = self.read_folder(&session, &request.path, priority).await.map_err(status::of)?;
         let study_uids = self.complete(request.request_id, &outcomes).await?;
         let objects = outcomes.into_iter().map(upload::message).collect();
         Ok(Response::new(v1::SubmitFolderResponse { objects, study_uids }))
     }
 
     async fn get_study(&self, request: Request<v1::GetStudyRequest>) -> Answer<v1::GetStudyResponse> {
+        let session = Session::of(&request);
         let uid = uid(&request.into_inner().study_uid)?;
         let study = self.0.study(&uid).await.map_err(status::of)?;
+        session.note(Act::Read, &[uid]).await.map_err(status::of)?;
         Ok(Response::new(v1::GetStudyResponse { study: Some(study.into()) }))
     }
 
     async fn list_studies(&self, request: Request<v1::ListStudiesRequest>) -> Answer<v1::ListStudiesResponse> {
+        let session = Session::of(&request);
         let request = request.into_inner();
         let page = if request.page_size == 0 { DEFAULT_PAGE } else { request.page_size.min(MAX_PAGE) } as usize;
         let states = request.states.iter().map(|wire| state(*wire)).collect::<Result<Vec<_>, _>>()?;
@@ -82,32 +91,39 @@ impl StudyService for Studies {
         for record in records {
             studies.push(summary(&self.0, record).await.map_err(status::of)?);
         }
+        session.note(Act::Queried, &[]).await.map_err(status::of)?;
         Ok(Response::new(v1::ListStudiesResponse { studies, next_page_token }))
     }
 
     async fn watch_studies(&self, request: Request<v1::WatchStudiesRequest>) -> Answer<Self::WatchStudiesStream> {
+        let session = Session::of(&request);
         let named = request.into_inner().study_uids;
         if named.len() > MAX_WATCHED {
             return Err(status::invalid("study_uids", format!("more than {MAX_WATCHED}")));
         }
         let studies = named.iter().map(|text| uid(text)).collect::<Result<Vec<_>, _>>()?;
-        Ok(Response::new(watch::watch(self.0.clone(), studies)))
+        session.note(Act::Queried, &studies).await.map_err(status::of)?;
+        Ok(Response::new(watch::watch(self.0.clone(), session, studies)))
     }
 
     async fn cancel_study(&self, request: Request<v1::CancelStudyRequest>) -> Answer<v1::CancelStudyResponse> {
+        let session = Session::of(&request);
         let request = request.into_inner();
         let uid = uid(&request.study_uid)?;
         self.0.cancel(&uid, &request.reason).await.map_err(status::of)?;
+        session.note(Act::Cancelled, std::slice::from_ref(&uid)).await.map_err(status::of)?;
         let record = self.0.record(&uid).await.map_err(status::of)?;
         let study = summary(&self.0, record).await.map_err(status::of)?;
         Ok(Response::new(v1::CancelStudyResponse { study: Some(study) }))
     }
 
     async fn get_report(&self, request: Request<v1::GetReportRequest>) -> Answer<v1::GetReportResponse> {
+        let session = Session::of(&request);
         let request = request.into_inner();
         let uid = uid(&request.study_uid)?;
         let (wire, format) = format(request.format)?;
         let report = self.0.report(&uid, format).await.map_err(status::of)?;
+        session.note(Act::Reported, std::slice::from_ref(&uid)).await.map_err(status::of)?;
         let report = v1::RenderedReport {
             study_uid: uid.into(),
             version: report.version,
@@ -135,13 +151,19 @@ impl Studies {
     }
 
     /// Takes in every file below a folder of this machine.
-    async fn read_folder(&self, path: &str, priority: Priority) -> Result<Vec<Outcome>, ServiceError> {
+    async fn read_folder(
+        &self,
+        session: &Session,
+        path: &str,
+        priority: Priority,
+    ) -> Result<Vec<Outcome>, ServiceError> {
         let root = PathBuf::from(path);
         let missing = || ServiceError::NoFolder(path.to_owned());
         let walk = root.clone();
         let files = tokio::task::spawn_blocking(move || files_below(&walk)).await.map_err(|_| missing())?;
         let files = files.map_err(|_| missing())?;
         let mut outcomes = Vec::with_capacity(files.len());
+        let mut noted = BTreeSet::new();
         for batch in files.chunks(FOLDER_BATCH) {
             let mut objects = Vec::with_capacity(batch.len());
             for file in batch {
@@ -149,7 +171,9 @@ impl Studies {
                 let bytes = tokio::fs::read(file).await;
                 objects.push(Object { name, bytes: bytes.map(Into::into).map_err(|e| format!("cannot be read: {e}")) });
             }
-            outcomes.extend(self.0.accept(objects, priority).await?);
+            let taken = self.0.accept(objects, priority).await?;
+            session.note_submitted(&mut noted, &taken).await?;
+            outcomes.extend(taken);
         }
         Ok(outcomes)
     }

@@ -10,7 +10,9 @@ use prelim_proto::v1::worker_service_server::WorkerService;
 use tokio_stream::Iter;
 use tonic::{Request, Response, Status};
 
+use super::session::Session;
 use super::status;
+use crate::audit::Act;
 use crate::dispatch::Renewal;
 use crate::service::{Coordinator, ServiceError};
 
@@ -35,6 +37,7 @@ impl WorkerService for Workers {
     type ReadObjectStream = Iter<std::vec::IntoIter<Result<v1::ReadObjectResponse, Status>>>;
 
     async fn lease(&self, request: Request<v1::LeaseRequest>) -> Answer<v1::LeaseResponse> {
+        let session = Session::of(&request);
         let request = request.into_inner();
         check_worker(&request.worker_id)?;
         let kinds: Vec<JobKind> = request
@@ -50,6 +53,9 @@ impl WorkerService for Workers {
             return Err(status::invalid("wait_ms", format!("more than {}", MAX_WAIT.as_millis())));
         }
         let lease = self.0.lease(&request.worker_id, &kinds, wait).await.map_err(status::of)?;
+        if let Some(lease) = &lease {
+            session.note(Act::Leased, std::slice::from_ref(lease.job.id.study())).await.map_err(status::of)?;
+        }
         Ok(Response::new(v1::LeaseResponse { lease: lease.map(Into::into) }))
     }
 
