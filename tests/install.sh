@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the tests talk to: DICOM tools from Debian, pydicom and highdicom into a virtual environment, buf from npm.
+# Installs what the tests talk to: DICOM tools from Debian, pydicom, highdicom and grpcio into a virtual environment, buf
+# and an OpenID provider from npm.
 # Everything but the Debian packages goes below target/. Says nothing where all of it is there already.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -36,16 +37,19 @@ if [ ${#missing[@]} -gt 0 ]; then
 fi
 
 python=target/python/bin/python
-if ! "$python" -c 'import highdicom, pydicom' 2>/dev/null || ! cmp -s tests/requirements.txt target/python/requirements.txt; then
+if ! "$python" -c 'import grpc, highdicom, pydicom' 2>/dev/null || ! cmp -s tests/requirements.txt target/python/requirements.txt; then
   say "Python packages, into target/python"
   python3 -m venv target/python
   "$python" -m pip install --quiet --disable-pip-version-check --requirement tests/requirements.txt
   cp tests/requirements.txt target/python/requirements.txt
 fi
 
-buf_version=1.75.0
-if [ "$(target/node/node_modules/.bin/buf --version 2>/dev/null)" != "$buf_version" ]; then
-  say "buf, into target/node"
+# Together: npm takes away what the same command does not name.
+node_packages="@bufbuild/buf@1.75.0 oidc-provider@9.13.3"
+if [ "$(cat target/node/packages.txt 2>/dev/null)" != "$node_packages" ]; then
+  say "buf and an OpenID provider, into target/node"
   mkdir -p target/node
-  npm install --prefix target/node --silent --no-audit --no-fund --no-save "@bufbuild/buf@$buf_version"
+  # shellcheck disable=SC2086
+  npm install --prefix target/node --silent --no-audit --no-fund --no-save $node_packages
+  echo "$node_packages" >target/node/packages.txt
 fi
