@@ -94,7 +94,7 @@ pub struct Caller {
     pub roles: BTreeSet<Role>,
     /// Whose studies it may see.
     pub tenants: Tenants,
-    /// When the certificate or token runs out, in s since the Unix epoch.
+    /// When the certificate or token no longer counts, in s since the Unix epoch.
     pub expires_at_s: Option<i64>,
 }
 

@@ -140,7 +140,7 @@ impl Access {
                 "tokens are not taken here; give a client certificate with --cert and --key",
             ))?;
             let (claims, expires_at_s) = issuer.verify(token, now_s).await?;
-            return Ok(self.rules().of_claims(&claims, expires_at_s)?);
+            return Ok(self.rules().of_claims(&claims, expires_at_s.saturating_add(token::LEEWAY_S))?);
         }
         let Some(certificate) = &peer.certificate else { return Err(Refusal::NoCredentials(self.wanted())) };
         if now_s >= certificate.not_after_s {

@@ -8,7 +8,6 @@ use std::time::Duration;
 use prelim_proto::ids::{Tenant, Uid};
 use tonic::Request;
 
-use crate::access::token::LEEWAY_S;
 use crate::access::{Caller, Refusal, now_s};
 use crate::audit::{Act, Audit, Event};
 use crate::intake::Outcome;
@@ -77,7 +76,7 @@ impl Session {
     /// Waits until the caller's certificate or token has run out.
     pub(super) async fn expired(&self) {
         let Some(expires_at_s) = self.caller.expires_at_s else { return std::future::pending().await };
-        let left_s = expires_at_s.saturating_add(LEEWAY_S).saturating_sub(now_s());
+        let left_s = expires_at_s.saturating_sub(now_s());
         tokio::time::sleep(Duration::from_secs(u64::try_from(left_s).unwrap_or(0))).await;
     }
 
