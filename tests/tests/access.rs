@@ -148,6 +148,9 @@ fn certificates_open_what_their_roles_allow() {
     let said = refusal(&studies(&grpc.replace("127.0.0.1", "127.0.0.2"), &shown(&ours.pem, &reader)));
     assert!(said.contains("no coordinator answers"), "{said}");
 
+    let said = refusal(&studies(grpc.trim_start_matches("https://"), &[]));
+    assert!(said.contains("https://"), "{said}");
+
     // The same for a client that is not ours.
     let list = "/prelim.v1.StudyService/ListStudies";
     assert_eq!(peer(grpc, list, &ours.pem, Some(&reader)), "OK");
@@ -329,6 +332,7 @@ fn tokens_of_the_issuer_are_taken_and_no_others() {
         assert!(is_audited(folder, event, Some("ListStudies"), caller, sentence), "{what} is not audited");
     }
     assert!(refusal(&studies(&running.grpc, &[])).contains("give a token with --token-file"));
+    assert!(refusal(&studies(&format!("https://{}", running.grpc), &[])).contains("speaks no TLS; use http://"));
     let text = std::fs::read_to_string(folder.join("audit.jsonl")).unwrap();
     assert!(!text.contains(good.split('.').nth(1).unwrap()), "no token is in the audit");
 
