@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the tests talk to: DICOM tools from Debian, pydicom, highdicom and grpcio into a virtual environment, buf
-# and an OpenID provider from npm.
+# and an OpenID provider from npm, an S3 server from crates.io.
 # Everything but the Debian packages goes below target/. Says nothing where all of it is there already.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -52,4 +52,14 @@ if [ "$(cat target/node/packages.txt 2>/dev/null)" != "$node_packages" ]; then
   # shellcheck disable=SC2086
   npm install --prefix target/node --silent --no-audit --no-fund --no-save $node_packages
   echo "$node_packages" >target/node/packages.txt
+fi
+
+# It keeps objects as files, checks signatures and checksums, and is compiled once, in about a minute on two cores. This
+# version builds with the oldest compiler that the workspace takes.
+s3_version=0.12.0
+if [ "$(target/s3/bin/s3s-fs --version 2>/dev/null)" != "s3s-fs $s3_version" ]; then
+  say "s3s-fs, into target/s3"
+  CARGO_TARGET_DIR=target/s3/build CARGO_PROFILE_DEV_DEBUG=false \
+    cargo install --quiet --debug --locked --root target/s3 --features binary --version "$s3_version" s3s-fs
+  rm -rf target/s3/build
 fi

@@ -1,6 +1,7 @@
 //! Connecting to a coordinator, and its errors in plain words.
 
 use clap::Args;
+use prelim_proto::v1::queue_service_client::QueueServiceClient;
 use prelim_proto::v1::study_service_client::StudyServiceClient;
 use prelim_worker::connection::{ConnectError, ConnectionArgs, ConnectionError, Wire, explain};
 use tonic::{Code, Status};
@@ -19,13 +20,21 @@ pub(crate) struct Connection {
 impl Connection {
     /// A client of the study service.
     pub(crate) async fn studies(&self) -> anyhow::Result<StudyServiceClient<Wire>> {
-        let wire = self.args.connect().await.map_err(|error| match error {
+        Ok(StudyServiceClient::new(self.wire().await?).max_decoding_message_size(MAX_RESPONSE_BYTES))
+    }
+
+    /// A client of the queue service.
+    pub(crate) async fn queue(&self) -> anyhow::Result<QueueServiceClient<Wire>> {
+        Ok(QueueServiceClient::new(self.wire().await?))
+    }
+
+    async fn wire(&self) -> anyhow::Result<Wire> {
+        self.args.connect().await.map_err(|error| match error {
             ConnectionError::Connect(ConnectError::Unreachable { address, .. }) => anyhow::anyhow!(
                 "no coordinator answers at {address}: start one with `prelim up`, or name another with --grpc"
             ),
             error => error.into(),
-        })?;
-        Ok(StudyServiceClient::new(wire).max_decoding_message_size(MAX_RESPONSE_BYTES))
+        })
     }
 }
 

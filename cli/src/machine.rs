@@ -22,6 +22,15 @@ pub(crate) fn memory_gib(name: &str) -> Option<f64> {
     Some(kib("/proc/meminfo", name)? as f64 / f64::from(1 << 20))
 }
 
+/// The processor time that a process used so far, in s; none where the system does not say, or it is gone.
+pub(crate) fn cpu_s(process: u32) -> Option<f64> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // After the name, which is in brackets and may hold anything: state, then eleven numbers, then user and system time.
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+    let ticks = fields.next()?.parse::<f64>().ok()? + fields.next()?.parse::<f64>().ok()?;
+    Some(ticks / rustix::param::clock_ticks_per_second() as f64)
+}
+
 /// The most memory that this process and its children hold at once, while it is watched.
 pub(crate) struct MemoryWatch {
     stopped: Arc<AtomicBool>,

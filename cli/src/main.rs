@@ -4,6 +4,7 @@
 //! - [`commands`]: one file a command, each a clap struct with its `run`
 //! - [`client`]: connecting to a coordinator, and its errors in plain words
 //! - [`stack`]: a coordinator and a worker in this process, for `up`, `demo`, `eval` and `bench`
+//! - [`cluster`]: coordinators as processes, for `bench queue`
 //! - [`drafts`]: drafts as a client fetches them
 //! - [`files`]: finding and writing files
 //! - [`machine`]: what this machine is, and the memory in use
@@ -15,6 +16,7 @@
 //! **Invariant**: stdout is for data, stderr for logs, progress and errors.
 
 mod client;
+mod cluster;
 mod commands;
 mod drafts;
 mod files;

@@ -56,6 +56,7 @@ impl Stack {
         let mut worker_config = WorkerConfig {
             connection: ConnectionArgs::to(&config.coordinator.grpc.to_string()),
             model: config.model,
+            simulate: None,
             limits: config.limits,
             worker_id: None,
             decoder: Some(decoder()?),
@@ -153,6 +154,7 @@ pub(crate) fn describe_model(folder: Option<&Path>) -> anyhow::Result<String> {
     let config = WorkerConfig {
         connection: ConnectionArgs::to(DEFAULT_GRPC),
         model: folder.map(Path::to_owned),
+        simulate: None,
         limits: WorkerLimits::default(),
         worker_id: None,
         decoder: Some(decoder()?),

@@ -1,7 +1,7 @@
 //! Time, as an argument.
 
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Where a store on this machine takes its time from. A store on a server uses the server's clock instead.
 pub trait Clock: Send + Sync + 'static {
@@ -9,17 +9,26 @@ pub trait Clock: Send + Sync + 'static {
     fn now_ms(&self) -> i64;
 }
 
-/// The machine's clock. When it is set back it stands still, so that no lease grows.
-#[derive(Debug, Default)]
+/// The machine's clock as it was at the start, and time that runs evenly since: when someone sets the machine's clock,
+/// no lease grows or ends early.
+#[derive(Debug)]
 pub struct SystemClock {
-    latest_ms: AtomicI64,
+    started_at_ms: i64,
+    started: Instant,
+}
+
+impl Default for SystemClock {
+    fn default() -> Self {
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let started_at_ms = i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX);
+        Self { started_at_ms, started: Instant::now() }
+    }
 }
 
 impl Clock for SystemClock {
     fn now_ms(&self) -> i64 {
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let now_ms = i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX);
-        self.latest_ms.fetch_max(now_ms, Ordering::Relaxed).max(now_ms)
+        let running_ms = i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX);
+        self.started_at_ms.saturating_add(running_ms)
     }
 }
 

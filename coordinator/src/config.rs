@@ -6,18 +6,39 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::access::SecurityConfig;
+use crate::bytes::place::{Place, PlaceError};
 use crate::partition::PartitionLimits;
-use crate::queue::{IntakeLimits, RetryPolicy};
+use crate::queue::{IntakeLimits, RetryPolicy, Share, Shares};
+use crate::store::redis::config::RedisConfig;
 
 /// How a coordinator is run.
 #[derive(Debug, Clone, Args)]
 pub struct CoordinatorConfig {
-    /// Folder for studies, jobs and drafts. Made where it is missing; one coordinator at a time.
+    /// Folder for studies, jobs and drafts. Made where it is missing; one coordinator at a time, unless they share a Redis.
     #[arg(long, value_name = "DIR", default_value = "prelim-data", env = "PRELIM_DATA")]
     pub data: PathBuf,
+    /// Where instances and reports are kept: file:///FOLDER, or s3://BUCKET/PREFIX with the usual AWS_ variables
+    /// (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL, AWS_ALLOW_HTTP, AWS_CA_BUNDLE). Without
+    /// it, a folder below --data.
+    #[arg(long, value_name = "URL", env = "PRELIM_BYTES")]
+    pub bytes: Option<String>,
+    /// Let workers read instances from the bucket themselves, by addresses that the coordinator signs. Off by default:
+    /// workers may have no way to the bucket. Those that have none still read through the coordinator.
+    #[arg(long, env = "PRELIM_BYTES_DIRECT")]
+    pub bytes_direct: bool,
     /// Address for gRPC: clients and workers. Loopback by default, since by default nobody signs in.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7070", env = "PRELIM_GRPC", value_parser = address)]
     pub grpc: SocketAddr,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a doc comment here would become help text")]
+    pub redis: RedisConfig,
+    /// File in TOML that says who gets how much: a table [default] and tables [tenants.NAME] with weight, max_running and
+    /// max_open_studies.
+    #[arg(long, value_name = "FILE", env = "PRELIM_TENANTS")]
+    pub tenants: Option<PathBuf>,
+    /// Time for open calls to end after the signal to stop, in s.
+    #[arg(long, value_name = "S", default_value_t = 10, env = "PRELIM_CLOSE_S")]
+    pub close_s: u64,
     /// How long a worker may be silent before its jobs are given to another, in ms.
     #[arg(long, value_name = "MS", default_value_t = 30_000, env = "PRELIM_LEASE_TTL_MS")]
     pub lease_ttl_ms: u64,
@@ -59,7 +80,12 @@ impl Default for CoordinatorConfig {
     fn default() -> Self {
         Self {
             data: "prelim-data".into(),
+            bytes: None,
+            bytes_direct: false,
             grpc: SocketAddr::from(([127, 0, 0, 1], 7070)),
+            redis: RedisConfig::default(),
+            tenants: None,
+            close_s: 10,
             lease_ttl_ms: 30_000,
             quiet_period_ms: 60_000,
             max_attempts: RetryPolicy::default().max_attempts,
@@ -75,7 +101,7 @@ impl Default for CoordinatorConfig {
 impl CoordinatorConfig {
     /// Every problem, in words; empty where the settings can be used.
     pub fn validate(&self) -> Vec<String> {
-        let mut problems = Vec::new();
+        let mut problems = self.redis.validate();
         let mut need = |holds: bool, problem: &str| {
             if !holds {
                 problems.push(problem.to_owned());
@@ -84,16 +110,48 @@ impl CoordinatorConfig {
         need((1_000..=3_600_000).contains(&self.lease_ttl_ms), "--lease-ttl-ms is not between 1,000 and 3,600,000");
         need(self.quiet_period_ms >= 1_000, "--quiet-period-ms is less than 1,000");
         need((1..=100).contains(&self.max_attempts), "--max-attempts is not between 1 and 100");
+        need(self.close_s <= 3_600, "--close-s is more than 3,600");
         need(self.max_open_studies > 0, "--max-open-studies is 0");
+        let place = self.bytes_place();
+        let has_addresses = !matches!(place, Ok(Place::Folder(_)));
+        need(
+            !self.bytes_direct || has_addresses,
+            "--bytes-direct needs --bytes s3://BUCKET: a folder has no addresses",
+        );
         need((1..=64).contains(&self.views_per_job), "--views-per-job is not between 1 and 64");
         need((1..=1_000).contains(&self.slab_slices), "--slab-slices is not between 1 and 1,000");
         problems.extend(self.security.validate());
+        problems.extend(place.err().map(|error| error.to_string()));
         problems
     }
 
-    /// What intake may hold.
-    pub fn intake_limits(&self) -> IntakeLimits {
-        IntakeLimits { max_open_studies: self.max_open_studies, ..IntakeLimits::default() }
+    /// Where instances and reports are kept.
+    pub fn bytes_place(&self) -> Result<Place, PlaceError> {
+        match &self.bytes {
+            Some(text) => Place::parse(text),
+            None => Ok(Place::Folder(self.data.join("objects"))),
+        }
+    }
+
+    /// What intake may hold for a tenant with this share.
+    pub fn intake_limits(&self, share: &Share) -> IntakeLimits {
+        let max_open_of_tenant = share.max_open_studies.unwrap_or(u64::MAX);
+        IntakeLimits { max_open_studies: self.max_open_studies, max_open_of_tenant, ..IntakeLimits::default() }
+    }
+
+    /// Who gets how much.
+    ///
+    /// # Errors
+    /// A sentence: the file cannot be read, or says something else.
+    pub fn shares(&self) -> Result<Shares, String> {
+        let Some(file) = &self.tenants else { return Ok(Shares::default()) };
+        let wrong = |problem: String| format!("--tenants {}: {problem}", file.display());
+        let text = std::fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
+        let shares: Shares = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+        if shares.tenants.values().chain([&shares.default]).any(|share| !(1..=1_000).contains(&share.weight)) {
+            return Err(wrong("a weight is not between 1 and 1,000".to_owned()));
+        }
+        Ok(shares)
     }
 
     /// How studies are cut up.
@@ -114,6 +172,7 @@ impl CoordinatorConfig {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+    use prelim_proto::ids::Tenant;
 
     use super::*;
 
@@ -137,9 +196,35 @@ mod tests {
     }
 
     #[test]
+    fn shares_are_read_from_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("tenants.toml");
+        let read = |text: &str| {
+            std::fs::write(&file, text).unwrap();
+            CoordinatorConfig { tenants: Some(file.clone()), ..CoordinatorConfig::default() }.shares()
+        };
+        let shares = read("[default]\nmax_running = 8\n[tenants.east]\nweight = 3\nmax_open_studies = 100").unwrap();
+        let (east, other) = (Tenant::parse("east").unwrap(), Tenant::parse("other").unwrap());
+        assert_eq!((shares.of(&east).weight, shares.of(&east).max_open_studies), (3, Some(100)));
+        assert_eq!((shares.of(&other).weight, shares.of(&other).max_running), (1, Some(8)));
+        for (text, says) in [("[tenant.a]", "tenant"), ("[default]\nweight = 0", "weight"), ("[tenants.A]", "tenant")] {
+            assert!(read(text).unwrap_err().contains(says), "{text}");
+        }
+    }
+
+    #[test]
     fn every_problem_is_told() {
         let config =
             CoordinatorConfig { lease_ttl_ms: 1, max_attempts: 0, slab_slices: 0, ..CoordinatorConfig::default() };
         assert_eq!(config.validate().len(), 3);
+        let bytes = |url: Option<&str>| CoordinatorConfig {
+            bytes: url.map(str::to_owned),
+            bytes_direct: true,
+            ..CoordinatorConfig::default()
+        };
+        assert_eq!(bytes(None).validate().len(), 1);
+        assert_eq!(bytes(Some("file:///srv")).validate().len(), 1);
+        assert_eq!(bytes(Some("ftp://host")).validate().len(), 1);
+        assert_eq!(bytes(Some("s3://scans/a")).validate(), Vec::<String>::new());
     }
 }

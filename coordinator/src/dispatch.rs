@@ -1,21 +1,35 @@
-//! Jobs to workers and back: leases with long poll, renewals, outcomes, failures.
+//! Jobs to workers and back: leases with long poll, objects, renewals, outcomes, failures.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use prelim_proto::ids::{FencingToken, JobId};
-use prelim_proto::job::{JobKind, JobOutcome, Lease};
-use tokio::time::{Instant, timeout_at};
+use prelim_proto::ids::{Digest, FencingToken, JobId, Tenant, Uid};
+use prelim_proto::job::{JobKind, JobOutcome, JobState, Lease};
+use tokio::sync::oneshot;
 
+use crate::bytes::{Pieces, SignedAddress};
 use crate::queue::Verdict;
 use crate::service::{Coordinator, ServiceError};
 use crate::store::StoreError;
-use crate::store::record::LeaseRequest;
+use crate::store::record::{Heartbeat, LeaseRequest};
 
-/// How often a waiting worker's poll looks at the store without being woken: delayed jobs come due, and another
-/// coordinator may have queued some.
-const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// Leases taken back in one sweep.
 const SWEEP: usize = 256;
+
+/// What a worker asks for.
+#[derive(Debug, Clone)]
+pub struct Ask {
+    /// Who asks.
+    pub worker: String,
+    /// Its name for the request.
+    pub request: String,
+    /// The kinds of job that it takes.
+    pub kinds: Vec<JobKind>,
+    /// The tenants whose jobs it may have; none is all.
+    pub tenants: Option<Vec<Tenant>>,
+    /// Studies whose images it has at hand.
+    pub held: Vec<Uid>,
+}
 
 /// What became of a lease on renewal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,33 +42,69 @@ pub enum Renewal {
     Cancelled,
 }
 
+/// How a worker gets an object.
+pub enum Object {
+    /// It reads it itself.
+    At(SignedAddress),
+    /// Through this coordinator.
+    Pieces(Pieces),
+}
+
 impl Coordinator {
-    /// Waits up to `wait` for a job of the kinds named, and leases it.
-    pub async fn lease(&self, worker: &str, kinds: &[JobKind], wait: Duration) -> Result<Option<Lease>, ServiceError> {
-        let deadline = Instant::now() + wait;
-        let request =
-            LeaseRequest { worker: worker.to_owned(), kinds: kinds.to_vec(), ttl_ms: self.config.lease_ttl_ms };
-        loop {
-            // Registered before the look, so that a job queued in between is not slept through.
-            let woken = self.work.notified();
-            tokio::pin!(woken);
-            woken.as_mut().enable();
-            if self.stopping.is_cancelled() {
-                return Err(ServiceError::Stopping);
-            }
-            if let Some(lease) = self.store.lease(request.clone()).await? {
-                self.changed(lease.job.id.study());
-                return Ok(Some(lease));
-            }
-            if Instant::now() >= deadline {
-                return Ok(None);
-            }
-            let look_again = deadline.min(Instant::now() + LOOK_AGAIN);
-            tokio::select! {
-                _ = timeout_at(look_again, woken) => {}
-                () = self.stopping.cancelled() => {}
-            }
+    /// Waits up to `wait` for a job and leases it.
+    pub async fn lease(self: &Arc<Self>, ask: Ask, wait: Duration) -> Result<Option<Lease>, ServiceError> {
+        if self.stopping.is_cancelled() {
+            return Err(ServiceError::Stopping);
         }
+        let request = LeaseRequest {
+            worker: ask.worker,
+            request: ask.request,
+            kinds: ask.kinds,
+            tenants: ask.tenants,
+            held: ask.held,
+            ttl_ms: self.config.lease_ttl_ms,
+            shares: self.shares.clone(),
+        };
+        // On a task of its own: a call that is given up in the middle of it must not keep a job from everybody.
+        let (coordinator, asked) = (self.clone(), request.clone());
+        let (tell, told) = oneshot::channel();
+        tokio::spawn(async move {
+            let leased = coordinator.store.lease(asked).await;
+            if let Err(Ok(Some(lease))) = tell.send(leased) {
+                coordinator.take_back(&lease).await;
+            }
+        });
+        if let Some(lease) = told.await.map_err(|_| ServiceError::Stopping)?? {
+            self.changed(lease.job.id.study());
+            return Ok(Some(lease));
+        }
+        let mut given = self.line.join(request);
+        tokio::select! {
+            lease = &mut given => return Ok(lease.ok()),
+            () = tokio::time::sleep(wait) => {}
+            () = self.stopping.cancelled() => {}
+        }
+        // One may have been given at this very moment.
+        given.close();
+        Ok(given.try_recv().ok())
+    }
+
+    /// Gives a job to others whose worker went away before it got it.
+    pub(crate) async fn take_back(&self, lease: &Lease) {
+        if let Err(error) = self.release(&lease.job.id, lease.token).await {
+            tracing::warn!(%error, "a job for a worker that is gone is not given back yet");
+        }
+    }
+
+    /// Notes what a worker says of itself; whether it is to stop.
+    pub async fn heartbeat(&self, heartbeat: Heartbeat) -> Result<bool, ServiceError> {
+        Ok(self.store.heartbeat(heartbeat).await?)
+    }
+
+    /// Forgets a worker that stops.
+    pub async fn farewell(&self, worker: &str) -> Result<(), ServiceError> {
+        self.store.forget_worker(worker).await?;
+        Ok(())
     }
 
     /// Keeps a lease alive.
@@ -68,14 +118,19 @@ impl Coordinator {
         }
     }
 
-    /// Stores what came of a job.
+    /// Stores what came of a job, of which the worker may say what kind it was.
     pub async fn complete_job(
         &self,
         job: &JobId,
         token: FencingToken,
+        kind: Option<JobKind>,
         outcome: JobOutcome,
     ) -> Result<(), ServiceError> {
+        let cost = outcome.cost;
         self.store.complete_job(job, token, outcome).await?;
+        if let Some(kind) = kind {
+            self.needs.note(kind, &cost);
+        }
         self.merges.notify_one();
         self.changed(job.study());
         Ok(())
@@ -103,6 +158,28 @@ impl Coordinator {
         self.store.release(job, token).await?;
         self.work.notify_waiters();
         Ok(())
+    }
+
+    /// The bytes of an object, for the holder of a lease on a job of its study: an address where such are given and
+    /// wanted, or the bytes.
+    pub async fn object(
+        &self,
+        job: &JobId,
+        token: FencingToken,
+        digest: &Digest,
+        takes_address: bool,
+    ) -> Result<Object, ServiceError> {
+        let record = self.store.job(job).await?;
+        if !record.is_some_and(|record| record.state == JobState::Leased && record.token == token) {
+            return Err(StoreError::LeaseLost { job: job.clone(), token }.into());
+        }
+        if takes_address
+            && self.config.bytes_direct
+            && let Some(address) = self.bytes.sign(job.study(), digest).await?
+        {
+            return Ok(Object::At(address));
+        }
+        Ok(Object::Pieces(self.bytes.read(job.study(), digest).await?))
     }
 
     /// Takes back leases that ran out.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use prelim_proto::ids::{JobId, Uid};
+use prelim_proto::ids::Uid;
 use prelim_proto::job::{JobKind, Lease};
 use prelim_proto::study::Study;
 
@@ -15,6 +15,8 @@ use crate::store::record::{Failure, LeaseRequest, Merged};
 
 /// The name under which coordinators lease merge jobs.
 const MERGER: &str = "coordinator";
+/// Drafts made at once: one waits for the disk while another is merged.
+const MERGES_AT_ONCE: usize = 4;
 /// How often the merge task looks for work without being woken.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
@@ -28,8 +30,13 @@ pub struct Rendered {
 }
 
 impl Coordinator {
-    /// Makes drafts until the coordinator stops.
+    /// Makes drafts, several at a time, until the coordinator stops.
     pub(crate) async fn merge_until_stopped(&self) {
+        let one_by_one = std::iter::repeat_with(|| self.merge_one_by_one()).take(MERGES_AT_ONCE);
+        futures::future::join_all(one_by_one).await;
+    }
+
+    async fn merge_one_by_one(&self) {
         while !self.stopping.is_cancelled() {
             match self.merge_next().await {
                 Ok(true) => continue,
@@ -45,8 +52,15 @@ impl Coordinator {
 
     /// Does one merge job; whether there was one.
     async fn merge_next(&self) -> Result<bool, ServiceError> {
-        let request =
-            LeaseRequest { worker: MERGER.to_owned(), kinds: vec![JobKind::Merge], ttl_ms: self.config.lease_ttl_ms };
+        let request = LeaseRequest {
+            worker: MERGER.to_owned(),
+            request: String::new(),
+            kinds: vec![JobKind::Merge],
+            tenants: None,
+            held: Vec::new(),
+            ttl_ms: self.config.lease_ttl_ms,
+            shares: self.shares.clone(),
+        };
         let Some(lease) = self.store.lease(request).await? else { return Ok(false) };
         let job = lease.job.id.clone();
         match self.draft(&lease).await {
@@ -55,6 +69,12 @@ impl Coordinator {
             Err(ServiceError::Store(
                 StoreError::Outdated(_) | StoreError::LeaseLost { .. } | StoreError::Cancelled(_),
             )) => {}
+            // The merge waits for the object store without using up its attempts.
+            Err(ServiceError::Bytes(error)) if error.is_retryable() => {
+                tracing::warn!(%error, "merge waits");
+                self.store.release(&job, lease.token).await?;
+                return Ok(false);
+            }
             Err(error) => {
                 let reason = error.to_string();
                 self.fail_job(&job, lease.token, &reason, true).await?;
@@ -75,7 +95,7 @@ impl Coordinator {
                 let content = report::write(Format::Json, &inputs)?;
                 let digest = prelim_imaging::header::digest(&content);
                 let size_bytes = content.len() as u64;
-                self.bytes.put(&digest, content.into()).await?;
+                self.bytes.put(uid, &digest, content.into()).await?;
                 Merged::Draft { version, digest, size_bytes, unread: report.unread }
             }
             Merge::NothingRead { reason, unread } => Merged::Nothing { reason, unread },
@@ -104,7 +124,7 @@ impl Coordinator {
             let reason = study.state_reason;
             return Err(ServiceError::NoDraft { study: uid.clone(), state: study.state, reason });
         };
-        let content = self.bytes.get(&draft.digest).await?;
+        let content = self.bytes.get(uid, &draft.digest).await?;
         if format == Format::Json {
             return Ok(Rendered { version: draft.version, content: content.to_vec() });
         }
@@ -116,13 +136,5 @@ impl Coordinator {
         // Writing a page with a dozen pictures takes longer than other tasks should wait.
         let content = tokio::task::spawn_blocking(write).await.map_err(|_| ServiceError::Stopping)??;
         Ok(Rendered { version: draft.version, content })
-    }
-
-    /// Makes a dead job ready again.
-    pub async fn requeue(&self, job: &JobId) -> Result<(), ServiceError> {
-        self.store.requeue_job(job).await?;
-        self.work.notify_waiters();
-        self.changed(job.study());
-        Ok(())
     }
 }

@@ -4,12 +4,12 @@
 //! - [`serve()`]: a running coordinator, from its [`CoordinatorConfig`]
 //! - [`grpc`]: `prelim.v1` over gRPC; [`service`]: what is done, whoever asks
 //! - [`intake`]: objects in, studies whole; [`partition`]: studies to jobs (pure)
-//! - [`queue`]: order, retries, limits (pure); [`dispatch`]: jobs to workers and back
+//! - [`queue`]: order, retries, limits (pure); [`dispatch`]: jobs to workers and back; `waiting`: workers in a line; [`operate`]: what operators ask
 //! - [`merge`]: findings to a draft (pure); [`drafting`]: drafts made and fetched; `pictures`: their key images
 //! - [`report`]: a draft as JSON, HTML, text and DICOM SR (pure)
-//! - [`store`]: where studies, jobs, leases and drafts are recorded; [`bytes`]: objects and reports, by digest
+//! - [`store`]: where studies, jobs, leases and drafts are recorded; [`bytes`]: objects and reports, by study and digest
 //! - [`access`]: who may call what; [`audit`]: the record of it; [`accept`] and `tls`: connections in
-//! - [`clock`]: time, as an argument; `watched`: files that change
+//! - [`backlog`]: what waits in seconds of work; [`clock`]: time, as an argument; `watched`: files that change
 //!
 //! **Invariant**: the coordinator knows no model; the only pixels it touches are those of key images.
 //! **Invariant**: workers are spoken to by gRPC only.
@@ -17,6 +17,7 @@
 pub mod accept;
 pub mod access;
 pub mod audit;
+pub mod backlog;
 pub mod bytes;
 pub mod clock;
 pub mod config;
@@ -25,6 +26,7 @@ pub mod drafting;
 pub mod grpc;
 pub mod intake;
 pub mod merge;
+pub mod operate;
 pub mod partition;
 mod pictures;
 pub mod queue;
@@ -33,6 +35,7 @@ mod serve;
 pub mod service;
 pub mod store;
 mod tls;
+mod waiting;
 mod watched;
 
 pub use config::CoordinatorConfig;

@@ -23,7 +23,7 @@ pub(crate) async fn key_images(coordinator: &Coordinator, report: &Report, study
     let mut images = Vec::new();
     for (instance, frame) in wanted_key_images(report) {
         let Some((digest, is_ct)) = find(study, &instance) else { continue };
-        let Ok(bytes) = coordinator.bytes.get(&digest).await else { continue };
+        let Ok(bytes) = coordinator.bytes.get(&study.uid, &digest).await else { continue };
         let command = coordinator.decoder.clone();
         let draw = move || {
             let mut decoder = Decoder::new(command, Limits::default(), Decoder::DEADLINE);

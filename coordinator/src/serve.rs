@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use prelim_imaging::sandbox::DecoderCommand;
 use tokio::net::TcpListener;
@@ -13,21 +13,27 @@ use tonic::transport::Server;
 use crate::accept::{self, Door};
 use crate::access::{Access, AccessError};
 use crate::audit::{Act, Audit, AuditError, Event};
-use crate::bytes::{ByteStore, BytesError};
+use crate::bytes::{ByteStore, OpenError, Variables};
 use crate::clock::SystemClock;
 use crate::config::CoordinatorConfig;
 use crate::grpc::{self, GateLayer};
 use crate::service::Coordinator;
 use crate::store::embedded::EmbeddedStore;
-use crate::store::{JobStore as _, StoreError};
+use crate::store::record::Reconciled;
+use crate::store::redis::{RedisOptions, RedisStore};
+use crate::store::{JobStore, StoreError};
 use crate::tls::{self, ServerTls, TlsError};
 
 /// How often leases, quiet studies and forgotten plans are looked after.
 const SWEEP_EVERY: Duration = Duration::from_millis(500);
+/// How long a worker is remembered that was not heard of.
+const FORGET_WORKERS_MS: u64 = 600_000;
+/// How long a request id is remembered.
+const FORGET_REQUESTS_MS: u64 = 7 * 86_400_000;
+/// How often what is old is forgotten, and jobs and queues are compared.
+const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(300);
 /// After this, a connection with TLS takes no more calls: the client makes another.
 const CONNECTION_AGE: Duration = Duration::from_secs(600);
-/// How long open calls may take to end when the coordinator stops.
-const DRAIN: Duration = Duration::from_secs(10);
 
 /// The sockets that a coordinator serves on.
 #[derive(Debug)]
@@ -64,7 +70,7 @@ pub enum ServeError {
     Store(#[from] StoreError),
     /// The byte store could not be opened.
     #[error(transparent)]
-    Bytes(#[from] BytesError),
+    Bytes(#[from] OpenError),
     /// Certificates and keys.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -105,14 +111,19 @@ pub async fn open(config: CoordinatorConfig, decoder: DecoderCommand) -> Result<
     if !problems.is_empty() {
         return Err(ServeError::Config(problems));
     }
+    let wrong = |problem| ServeError::Config(vec![problem]);
+    let shares = config.shares().map_err(wrong)?;
+    let redis = config.redis.options().map_err(wrong)?;
     // What is wrong with certificates and rules is told before anything is written.
     let tls = tls::open(&config.security)?;
     let access = Arc::new(Access::open(&config.security)?);
-    let objects = config.data.join("objects");
     make_folder(&config.data)?;
-    let store = EmbeddedStore::open(&config.data, Arc::new(SystemClock::default()))?;
-    make_folder(&objects)?;
-    let bytes = ByteStore::in_folder(&objects)?;
+    let store: Arc<dyn JobStore> = match redis {
+        Some(options) => Arc::new(open_redis(&options).await?),
+        None => Arc::new(EmbeddedStore::open(&config.data, Arc::new(SystemClock::default()))?),
+    };
+    let place = config.bytes_place().map_err(OpenError::from)?;
+    let bytes = ByteStore::open(&place, &Variables::of_this_process()).await?;
     let mended = store.reconcile().await?;
     tracing::info!(?mended, "store opened");
     let audit = match &config.security.audit {
@@ -120,8 +131,20 @@ pub async fn open(config: CoordinatorConfig, decoder: DecoderCommand) -> Result<
         None => Audit::default(),
     };
     let stopping = CancellationToken::new();
-    let coordinator = Coordinator::new(config, Arc::new(store), bytes, decoder, stopping.clone());
+    let coordinator = Coordinator::new(config, shares, store, bytes, decoder, stopping.clone());
     Ok(Opened { coordinator: Arc::new(coordinator), stopping, tls, access, audit })
+}
+
+/// Opens the store for a cluster, and says what its server's settings risk.
+async fn open_redis(options: &RedisOptions) -> Result<RedisStore, StoreError> {
+    let store = RedisStore::open(options).await?;
+    let report = store.report();
+    let (server, version) = (&report.product, &report.version_text);
+    tracing::info!(%server, %version, durability = report.durability(), "store connected");
+    for risk in report.risks() {
+        tracing::warn!(%risk, "setting of the store's server");
+    }
+    Ok(store)
 }
 
 fn make_folder(folder: &Path) -> Result<(), ServeError> {
@@ -141,6 +164,11 @@ pub async fn serve(
         async move { coordinator.merge_until_stopped().await }
     });
     let sweeping = tokio::spawn(sweep(coordinator.clone()));
+    let giving = tokio::spawn({
+        let coordinator = coordinator.clone();
+        async move { tokio::join!(coordinator.serve_line(), coordinator.hear_of_work()) }
+    });
+    let drain = Duration::from_secs(coordinator.config.close_s);
     let routes = grpc::services(coordinator).await?.routes();
     let stop = stopping.clone();
     let signal = async move {
@@ -161,7 +189,7 @@ pub async fn serve(
         let stopping = stopping.clone();
         async move {
             stopping.cancelled().await;
-            tokio::time::sleep(DRAIN).await;
+            tokio::time::sleep(drain).await;
         }
     };
     let served = tokio::select! {
@@ -172,6 +200,7 @@ pub async fn serve(
     // A task that panicked has said so; there is nothing left for it to do.
     let _ = merging.await;
     let _ = sweeping.await;
+    let _ = giving.await;
     // An audit that cannot be written has said so.
     let _ = audit.record(vec![Event::of(Act::Stopped)]).await;
     Ok(served?)
@@ -193,7 +222,14 @@ fn warn_of_open_doors(listeners: &Listeners, tls: bool, tells_callers_apart: boo
 
 /// Looks after what no request looks after: leases that ran out, senders that went away, plans not made.
 async fn sweep(coordinator: Arc<Coordinator>) {
+    let mut kept_house = Instant::now();
     while !coordinator.stopping.is_cancelled() {
+        if kept_house.elapsed() >= HOUSEKEEPING_EVERY {
+            kept_house = Instant::now();
+            if let Err(error) = keep_house(&coordinator).await {
+                tracing::error!(%error, "housekeeping");
+            }
+        }
         if let Err(error) = coordinator.take_back_expired().await {
             tracing::error!(%error, "expired leases");
         }
@@ -205,4 +241,15 @@ async fn sweep(coordinator: Arc<Coordinator>) {
             () = coordinator.stopping.cancelled() => {}
         }
     }
+}
+
+/// Forgets what is old, and compares jobs with queues.
+async fn keep_house(coordinator: &Coordinator) -> Result<(), StoreError> {
+    coordinator.store.forget_workers(FORGET_WORKERS_MS).await?;
+    coordinator.store.forget_requests(FORGET_REQUESTS_MS).await?;
+    let mended = coordinator.store.reconcile().await?;
+    if mended != Reconciled::default() {
+        tracing::error!(?mended, "jobs and queues did not agree");
+    }
+    Ok(())
 }

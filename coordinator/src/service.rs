@@ -13,15 +13,18 @@ use prelim_imaging::sandbox::DecoderCommand;
 use prelim_proto::convert::ConvertError;
 use prelim_proto::ids::{IdError, Uid};
 use prelim_proto::study::{Study, StudyState};
-use tokio::sync::{Notify, RwLock, broadcast};
+use tokio::sync::{Notify, broadcast};
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Refusal;
+use crate::backlog::Needs;
 use crate::bytes::{ByteStore, BytesError};
 use crate::config::CoordinatorConfig;
+use crate::queue::Shares;
 use crate::report::ReportError;
 use crate::store::record::{StudyQuery, StudyRecord, by_series};
 use crate::store::{JobStore, StoreError};
+use crate::waiting::Line;
 
 /// Changes that a watcher may be behind before it looks at all its studies again.
 const CHANGES_KEPT: usize = 1_024;
@@ -88,11 +91,15 @@ impl From<ConvertError> for ServiceError {
 pub struct Coordinator {
     pub(crate) config: CoordinatorConfig,
     pub(crate) store: Arc<dyn JobStore>,
+    /// Who gets how much.
+    pub(crate) shares: Arc<Shares>,
+    /// Workers that wait for a job.
+    pub(crate) line: Line,
+    /// What jobs needed lately.
+    pub(crate) needs: Needs,
     pub(crate) bytes: ByteStore,
     /// The program that decodes key images.
     pub(crate) decoder: DecoderCommand,
-    /// Shared by intake while it works, and held alone while bytes that no record names are removed.
-    pub(crate) taking_in: RwLock<()>,
     /// Set off when a job may be waiting for a worker.
     pub(crate) work: Notify,
     /// Set off when a merge may be waiting.
@@ -107,14 +114,16 @@ impl Coordinator {
     /// A coordinator on the given stores.
     pub fn new(
         config: CoordinatorConfig,
+        shares: Shares,
         store: Arc<dyn JobStore>,
         bytes: ByteStore,
         decoder: DecoderCommand,
         stopping: CancellationToken,
     ) -> Self {
         let (changes, _) = broadcast::channel(CHANGES_KEPT);
-        let (taking_in, work, merges) = (RwLock::new(()), Notify::new(), Notify::new());
-        Self { config, store, bytes, decoder, taking_in, work, merges, changes, stopping }
+        let (work, merges) = (Notify::new(), Notify::new());
+        let (shares, line) = (Arc::new(shares), Line::default());
+        Self { config, store, shares, line, needs: Needs::default(), bytes, decoder, work, merges, changes, stopping }
     }
 
     /// Tells watchers that a study changed.

@@ -9,7 +9,12 @@ use tonic_types::StatusExt as _;
 
 /// Leases the next CT job, waiting up to two seconds.
 async fn lease(running: &mut Running) -> v1::Lease {
-    let request = v1::LeaseRequest { worker_id: "w".into(), kinds: vec![JobKind::ReadCt as i32], wait_ms: 2_000 };
+    let request = v1::LeaseRequest {
+        worker_id: "w".into(),
+        kinds: vec![JobKind::ReadCt as i32],
+        wait_ms: 2_000,
+        ..Default::default()
+    };
     running.workers.lease(request).await.unwrap().into_inner().lease.expect("a job is waiting")
 }
 
@@ -52,8 +57,20 @@ fn walk(folder: &std::path::Path) -> usize {
     entries.map(|path| if path.is_dir() { walk(&path) } else { 1 }).sum()
 }
 
+/// Asks for the first image of the leased job.
+fn read_request(lease: &v1::Lease) -> v1::ReadObjectRequest {
+    let job = lease.job.as_ref().unwrap();
+    let digest = job.images[0].digest.clone();
+    v1::ReadObjectRequest { digest, job_id: job.id.clone(), token: lease.token, chunks_only: false }
+}
+
 async fn complete(running: &mut Running, lease: &v1::Lease) -> Result<(), tonic::Status> {
-    let request = v1::CompleteRequest { worker_id: "w".into(), lease: held(lease), outcome: Some(outcome(lease)) };
+    let request = v1::CompleteRequest {
+        worker_id: "w".into(),
+        lease: held(lease),
+        outcome: Some(outcome(lease)),
+        ..Default::default()
+    };
     running.workers.complete(request).await.map(|_| ())
 }
 
@@ -84,12 +101,7 @@ async fn a_study_becomes_a_draft_in_every_form() {
     let lease = lease(&mut running).await;
     let job = lease.job.clone().unwrap();
     assert_eq!(job.images.len(), 5);
-    let mut stream = running
-        .workers
-        .read_object(v1::ReadObjectRequest { digest: job.images[0].digest.clone() })
-        .await
-        .unwrap()
-        .into_inner();
+    let mut stream = running.workers.read_object(read_request(&lease)).await.unwrap().into_inner();
     let mut bytes = Vec::new();
     while let Some(part) = stream.message().await.unwrap() {
         bytes.extend(part.chunk);
@@ -134,12 +146,20 @@ async fn a_silent_worker_loses_its_job_and_cannot_commit() {
     let stale = lease(&mut running).await;
     // The lease lasts a second; the job comes back by itself.
     let fresh = loop {
-        let request = v1::LeaseRequest { worker_id: "v".into(), kinds: vec![JobKind::ReadCt as i32], wait_ms: 10_000 };
+        let request = v1::LeaseRequest {
+            worker_id: "v".into(),
+            kinds: vec![JobKind::ReadCt as i32],
+            wait_ms: 10_000,
+            ..Default::default()
+        };
         if let Some(lease) = running.workers.lease(request).await.unwrap().into_inner().lease {
             break lease;
         }
     };
     assert!(fresh.token > stale.token);
+    let unread = running.workers.read_object(read_request(&stale)).await.unwrap_err();
+    assert_eq!(unread.code(), Code::FailedPrecondition, "bytes are for who holds the lease");
+    assert!(running.workers.read_object(read_request(&fresh)).await.is_ok());
     let refused = complete(&mut running, &stale).await.unwrap_err();
     assert_eq!(refused.code(), Code::FailedPrecondition);
     assert_eq!(refused.get_error_details().error_info().unwrap().reason, "LEASE_LOST");
@@ -176,7 +196,8 @@ async fn a_cancelled_study_stays_so_until_it_is_sent_again() {
     let request = v1::CancelStudyRequest { study_uid: "1.2.4".into(), reason: "wrong patient".into() };
     let study = running.studies.cancel_study(request).await.unwrap().into_inner().study.unwrap();
     assert_eq!((study.state(), study.state_reason.as_deref()), (StudyState::Cancelled, Some("wrong patient")));
-    let renewal = v1::RenewRequest { worker_id: "w".into(), leases: held(&lease).into_iter().collect() };
+    let renewal =
+        v1::RenewRequest { worker_id: "w".into(), leases: held(&lease).into_iter().collect(), ..Default::default() };
     let renewed = running.workers.renew(renewal).await.unwrap().into_inner();
     assert_eq!(renewed.leases[0].status(), v1::LeaseStatus::Cancelled);
     running.submit("b", vec![("one", slice(4, 0))]).await;

@@ -34,6 +34,11 @@ pub enum JobKind {
     Merge,
 }
 
+impl JobKind {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::Read(ImageKind::Xray), Self::Read(ImageKind::Ct), Self::Merge];
+}
+
 /// One frame that a job reads.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ImageRef {

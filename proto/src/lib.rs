@@ -10,6 +10,7 @@
 //! - [`vocabulary`]: the coded concepts that findings are made of
 //! - [`report`]: a draft report with its provenance
 //! - [`v1`]: the generated messages and services of `prelim.v1`; [`convert`] takes them to domain types and back
+//! - [`keda`]: the same of KEDA's external scaler
 //!
 //! **Invariant**: nothing here does IO, reads a clock or draws a random number.
 //! **Invariant**: no type here is named after a transport or a store.
@@ -21,6 +22,7 @@ pub mod finding;
 pub mod ids;
 pub mod image;
 pub mod job;
+pub mod keda;
 pub mod report;
 pub mod study;
 pub mod v1;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::cost::StudyCost;
-use crate::ids::{Digest, Uid};
+use crate::ids::{Digest, Tenant, Uid};
 use crate::image::{ImageAttributes, ImageKind};
 
 /// Where a study stands. The path is receiving → complete → queued → reading → drafted → signed | amended | rejected.
@@ -212,6 +212,8 @@ pub enum UnreadReason {
 pub struct Study {
     /// Study Instance UID (0020,000D).
     pub uid: Uid,
+    /// Whom it belongs to.
+    pub tenant: Tenant,
     /// Where it stands.
     pub state: StudyState,
     /// Why it stands there, for failed and cancelled studies.

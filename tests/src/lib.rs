@@ -3,6 +3,7 @@
 //! # Layout
 //! - here: the binary, a serving process, phantoms, submitting and fetching
 //! - [`certificates`]: an authority and what it signs; [`issuer`]: an OpenID Connect issuer
+//! - [`s3`]: a server that speaks S3
 //! - [`workspace`]: the repository's files and crates, as the gate reads them
 //! - [`source`]: Rust source without its comments and strings
 //!
@@ -10,6 +11,7 @@
 
 pub mod certificates;
 pub mod issuer;
+pub mod s3;
 pub mod source;
 pub mod workspace;
 
@@ -75,12 +77,15 @@ impl Process {
     /// # Panics
     /// Where it ends before that.
     pub fn start<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Self {
-        let mut child = Command::new(binary())
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("prelim starts");
+        Self::start_as(Command::new(binary()).args(arguments))
+    }
+
+    /// Starts `command`, which is the binary with arguments, variables and a log of its own, and waits as [`Process::start`].
+    ///
+    /// # Panics
+    /// As [`Process::start`].
+    pub fn start_as(command: &mut Command) -> Self {
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("prelim starts");
         let mut line = String::new();
         let stdout = child.stdout.take().expect("stdout is piped");
         BufReader::new(stdout).read_line(&mut line).expect("stdout can be read");

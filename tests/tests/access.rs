@@ -21,6 +21,22 @@ const RULES: &str = r#"
     [[certificate]]
     name = "worker"
     roles = ["worker"]
+    [[certificate]]
+    name = "east"
+    roles = ["submit", "read", "admin"]
+    tenants = ["east"]
+    [[certificate]]
+    name = "west"
+    roles = ["submit", "read", "admin"]
+    tenants = ["west"]
+    [[certificate]]
+    name = "west-worker"
+    roles = ["worker"]
+    tenants = ["west"]
+    [[certificate]]
+    name = "any-worker"
+    roles = ["worker"]
+    tenants = ["*"]
 "#;
 
 /// Command lines out of texts and paths.
@@ -72,8 +88,19 @@ fn refusal(output: &Output) -> String {
 
 /// What a gRPC client that is not ours hears.
 fn peer(grpc: &str, method: &str, ca: &Path, pair: Option<&Pair>) -> String {
+    peer_saying(grpc, method, &[], ca, pair)
+}
+
+/// The same, with a message whose fields are these texts, from number 1 on.
+fn peer_saying(grpc: &str, method: &str, fields: &[&str], ca: &Path, pair: Option<&Pair>) -> String {
+    let field = |(index, text): (usize, &&str)| -> String {
+        let bytes = [&[(index as u8 + 1) << 3 | 2, text.len() as u8], text.as_bytes()].concat();
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    };
+    let message: String = fields.iter().enumerate().map(field).collect();
     let mut command = Command::new(repository().join("target/python/bin/python"));
-    command.arg(repository().join("tests/peers/call.py")).arg(grpc.trim_start_matches("https://")).arg(method).arg(ca);
+    command.arg(repository().join("tests/peers/call.py")).arg(grpc.trim_start_matches("https://")).arg(method);
+    command.arg(message).arg(ca);
     if let Some(pair) = pair {
         command.args([&pair.cert, &pair.key]);
     }
@@ -215,6 +242,71 @@ fn the_chain_holds_and_a_change_is_found(folder: &Path, running: Process, lines:
     drop(Process::start(arguments));
     assert!(verify().status.success(), "a new chain begins");
     assert!(folder.join("audit.jsonl.changed-1/audit.jsonl").exists(), "the old one is kept");
+}
+
+/// Issue promise: one tenant's certificates, those of workers among them, reach nothing of another's studies.
+#[test]
+fn tenants_do_not_see_each_other() {
+    let work = tempfile::tempdir().unwrap();
+    let folder = work.path();
+    let ours = Authority::new(folder, "ours");
+    let running = coordinator(folder, &ours, &ours.server(), &[]);
+    let grpc = running.grpc.as_str();
+    let (east, west) = (ours.client("east"), ours.client("west"));
+    let images = folder.join("images");
+    phantoms(&images, 1, 24, Some("dx"));
+    let command = |parts: &[&dyn AsRef<OsStr>], pair: &Pair| {
+        prelim(
+            line(parts.iter().copied())
+                .into_iter()
+                .chain(line([&"--grpc" as &dyn AsRef<OsStr>, &grpc]))
+                .chain(shown(&ours.pem, pair)),
+        )
+    };
+    let sent = command(&[&"submit", &"--json", &images], &east);
+    assert!(sent.status.success(), "{}", words(&sent));
+    let sent: Value = serde_json::from_slice(&sent.stdout).unwrap();
+    let study = sent["study_uids"][0].as_str().unwrap();
+
+    // Clients of the other tenant: the study is not there, and cannot be added to.
+    let listed = |pair: &Pair| -> Value {
+        let found = studies(grpc, &shown(&ours.pem, pair));
+        serde_json::from_slice(&found.stdout).unwrap_or_else(|error| panic!("{error}: {}", words(&found)))
+    };
+    assert_eq!((listed(&east).as_array().unwrap().len(), listed(&west)), (1, json!([])));
+    for parts in [&[&"report" as &dyn AsRef<OsStr>, &study][..], &[&"watch", &study]] {
+        let said = refusal(&command(parts, &west));
+        assert!(said.contains("no study") && !said.contains("east"), "{said}");
+    }
+    assert!(refusal(&command(&[&"submit", &images], &west)).contains("none of"));
+    let cancel = "/prelim.v1.StudyService/CancelStudy";
+    assert_eq!(peer_saying(grpc, cancel, &[study], &ours.pem, Some(&west)), "NOT_FOUND");
+
+    // A worker of the other tenant: it gets no job, and nothing by guessing one.
+    let worker = |name: &str| {
+        let line = line([&"worker" as &dyn AsRef<OsStr>, &"--json", &"--grpc", &grpc]);
+        Process::start(line.into_iter().chain(shown(&ours.pem, &ours.client(name))))
+    };
+    let west_worker = worker("west-worker");
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(listed(&east)[0]["state"], "queued");
+    west_worker.kill();
+    let job = format!("{study}/0");
+    let read = "/prelim.v1.WorkerService/ReadObject";
+    let guess = |pair: &Pair| peer_saying(grpc, read, &[&"0".repeat(64), &job], &ours.pem, Some(pair));
+    assert_eq!(guess(&ours.client("west-worker")), "NOT_FOUND");
+    assert_eq!(guess(&ours.client("any-worker")), "FAILED_PRECONDITION", "it may see the study, and holds no lease");
+    for (call, caller) in
+        [("GetReport", "west"), ("WatchStudies", "west"), ("CancelStudy", "west"), ("ReadObject", "west-worker")]
+    {
+        let reason = "the study is of tenant east";
+        assert!(is_audited(folder, "110113", Some(call), Some(caller), reason), "{call} by {caller}");
+    }
+
+    let _worker = worker("any-worker");
+    let watched = command(&[&"watch", &"--json", &study], &east);
+    assert!(watched.status.success(), "{}", words(&watched));
+    assert_eq!(listed(&east)[0]["state"], "drafted");
 }
 
 /// Issue promise: a certificate that runs out does not live on in the connection that it opened.

@@ -122,6 +122,19 @@ fn a_port_in_use_is_named() {
 }
 
 #[test]
+fn a_place_for_bytes_that_cannot_be_is_named() {
+    let work = tempfile::tempdir().unwrap();
+    let data = work.path().join("data");
+    check_refused(&up(&data, &["--bytes", "ftp://host/x"]), &["\"ftp\"", "s3://BUCKET"]);
+    check_refused(&up(&data, &["--bytes", "bytes"]), &["no URL", "file:///FOLDER"]);
+    check_refused(&up(&data, &["--bytes-direct"]), &["--bytes-direct needs", "s3://BUCKET"]);
+    let with_secret = up(&data, &["--bytes", "s3://key:hunter2@scans"]);
+    check_refused(&with_secret, &["AWS_SECRET_ACCESS_KEY"]);
+    assert!(!words(&with_secret).contains("hunter2"), "{}", words(&with_secret));
+    assert!(!data.exists(), "a mistake leaves no trace");
+}
+
+#[test]
 fn a_second_coordinator_on_one_data_folder_is_refused() {
     let work = tempfile::tempdir().unwrap();
     let data = work.path().join("data");

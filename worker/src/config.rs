@@ -22,6 +22,11 @@ pub struct WorkerConfig {
     #[arg(long, value_name = "DIR", env = "PRELIM_MODEL")]
     pub model: Option<PathBuf>,
 
+    /// Read nothing: take as long for each job as this file says, in lines of xray,MS or ct,MS. For measuring a cluster, or
+    /// trying one. Every draft says that no image was looked at.
+    #[arg(long, value_name = "FILE", env = "PRELIM_SIMULATE", conflicts_with = "model")]
+    pub simulate: Option<PathBuf>,
+
     #[command(flatten)]
     #[allow(missing_docs, reason = "a doc comment here would become help text")]
     pub limits: WorkerLimits,
@@ -115,7 +120,7 @@ impl WorkerConfig {
     }
 
     /// This worker's name.
-    pub(crate) fn name(&self) -> String {
+    pub fn name(&self) -> String {
         self.worker_id.clone().unwrap_or_else(|| {
             let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
             let host: String = host.trim().chars().filter(char::is_ascii).take(32).collect();
@@ -146,8 +151,14 @@ mod tests {
     #[test]
     fn every_problem_is_told() {
         let limits = WorkerLimits { slots: 0, batch: 0, ..WorkerLimits::default() };
-        let config =
-            WorkerConfig { connection: ConnectionArgs::to(" "), model: None, limits, worker_id: None, decoder: None };
+        let config = WorkerConfig {
+            connection: ConnectionArgs::to(" "),
+            model: None,
+            simulate: None,
+            limits,
+            worker_id: None,
+            decoder: None,
+        };
         assert_eq!(config.validate().len(), 3);
     }
 }

@@ -1,21 +1,25 @@
-//! The coordinator, as a worker sees it: six calls, in domain types.
+//! The coordinator, as a worker sees it: seven calls, in domain types.
 
 use std::time::Duration;
 
 use prelim_proto::convert::ConvertError;
-use prelim_proto::ids::{Digest, FencingToken, JobId};
+use prelim_proto::ids::{Digest, FencingToken, JobId, Uid};
 use prelim_proto::job::{JobKind, JobOutcome, Lease};
 use prelim_proto::v1;
 use prelim_proto::v1::worker_service_client::WorkerServiceClient;
 use tonic::{Code, Request, Status};
 
 use crate::connection::{ConnectionArgs, ConnectionError, Wire, explain};
+use crate::direct::Direct;
 
 /// Largest message taken from a coordinator: a job of thousands of slices fits.
 const MAX_MESSAGE_BYTES: usize = 64 << 20;
 
 /// Time for a call that waits for nothing.
 const CALL_TIME: Duration = Duration::from_secs(20);
+
+/// Time to say good-bye.
+const LEAVE_TIME: Duration = Duration::from_secs(2);
 
 /// Time between two pieces of an object.
 const CHUNK_TIME: Duration = Duration::from_secs(20);
@@ -35,6 +39,9 @@ pub enum CallError {
     /// The coordinator does not let this worker do that, now: credentials are renewed, and roles given.
     #[error("coordinator does not let this worker in: {0}")]
     Barred(String),
+    /// What the object store holds is not what was put there.
+    #[error("stored bytes are damaged: {0}")]
+    Damaged(String),
     /// The coordinator refuses.
     #[error("coordinator refused: {0}")]
     Refused(String),
@@ -56,6 +63,11 @@ impl CallError {
     pub fn is_retryable(&self) -> bool {
         matches!(self, Self::Unavailable(_) | Self::Barred(_))
     }
+
+    /// Whether other bytes came than were put: on the way, or in the store.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Damaged(_) | Self::TooLong { .. })
+    }
 }
 
 impl From<Status> for CallError {
@@ -65,6 +77,7 @@ impl From<Status> for CallError {
         match status.code() {
             Code::FailedPrecondition | Code::Aborted => Self::Superseded(message),
             Code::NotFound => Self::NotFound(message),
+            Code::DataLoss => Self::Damaged(message),
             Code::PermissionDenied | Code::Unauthenticated => Self::Barred(message),
             Code::InvalidArgument | Code::Unimplemented => Self::Refused(message),
             _ => Self::Unavailable(message),
@@ -83,10 +96,20 @@ pub enum Renewal {
     Cancelled,
 }
 
+/// What a coordinator answers a renewal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Heard {
+    /// What became of the leases, in the order asked.
+    pub renewals: Vec<Renewal>,
+    /// The worker is to take no more jobs, finish those it has, and stop.
+    pub drain: bool,
+}
+
 /// The way to a coordinator. It connects when first used, and again after a loss. Clones share the connection.
 #[derive(Clone)]
 pub struct Coordinator {
     client: WorkerServiceClient<Wire>,
+    direct: Direct,
     worker_id: String,
 }
 
@@ -101,22 +124,39 @@ impl Coordinator {
                 .keep_alive_while_idle(true)
         })?;
         let client = WorkerServiceClient::new(wire).max_decoding_message_size(MAX_MESSAGE_BYTES);
-        Ok(Self { client, worker_id: worker_id.to_owned() })
+        Ok(Self { client, direct: Direct::default(), worker_id: worker_id.to_owned() })
     }
 
-    /// Waits up to `wait` for a job of one of the kinds.
-    pub async fn lease(&self, kinds: &[JobKind], wait: Duration) -> Result<Option<Lease>, CallError> {
-        let kinds = kinds.iter().map(|kind| v1::JobKind::from(*kind) as i32).collect();
-        let wait_ms = wait.as_millis() as u64;
-        let message = v1::LeaseRequest { worker_id: self.worker_id.clone(), kinds, wait_ms };
+    /// Waits up to `wait` for a job of one of the kinds; jobs of the studies `held` are preferred. Repeated under the same
+    /// `request` it gets the same job.
+    pub async fn lease(
+        &self,
+        request: &str,
+        kinds: &[JobKind],
+        held: &[Uid],
+        wait: Duration,
+    ) -> Result<Option<Lease>, CallError> {
+        let message = v1::LeaseRequest {
+            worker_id: self.worker_id.clone(),
+            kinds: kinds.iter().map(|kind| v1::JobKind::from(*kind) as i32).collect(),
+            wait_ms: wait.as_millis() as u64,
+            request_id: request.to_owned(),
+            studies_held: held.iter().map(ToString::to_string).collect(),
+        };
         let response = self.client.clone().lease(within(message, wait + CALL_TIME)).await?.into_inner();
         Ok(response.lease.map(Lease::try_from).transpose()?)
     }
 
-    /// Keeps leases alive. The answers come in the order asked; a lease that the answer leaves out counts as lost.
-    pub async fn renew(&self, held: &[(JobId, FencingToken)], time: Duration) -> Result<Vec<Renewal>, CallError> {
+    /// Keeps leases alive, and says what the worker is, where `status` is given. The answers come in the order asked; a
+    /// lease that the answer leaves out counts as lost.
+    pub async fn renew(
+        &self,
+        held: &[(JobId, FencingToken)],
+        status: Option<v1::WorkerStatus>,
+        time: Duration,
+    ) -> Result<Heard, CallError> {
         let leases = held.iter().map(|(job, token)| held_lease(job, *token)).collect();
-        let message = v1::RenewRequest { worker_id: self.worker_id.clone(), leases };
+        let message = v1::RenewRequest { worker_id: self.worker_id.clone(), leases, status, leaving: false };
         let response = self.client.clone().renew(within(message, time)).await?.into_inner();
         let status = |job: &JobId| {
             let found = response.leases.iter().find(|lease| lease.job_id == job.to_string());
@@ -126,15 +166,29 @@ impl Coordinator {
                 _ => Renewal::Lost,
             }
         };
-        Ok(held.iter().map(|(job, _)| status(job)).collect())
+        Ok(Heard { renewals: held.iter().map(|(job, _)| status(job)).collect(), drain: response.drain })
+    }
+
+    /// Says that the worker stops now.
+    pub async fn leave(&self) -> Result<(), CallError> {
+        let message = v1::RenewRequest { worker_id: self.worker_id.clone(), leaving: true, ..Default::default() };
+        self.client.clone().renew(within(message, LEAVE_TIME)).await?;
+        Ok(())
     }
 
     /// Hands in an outcome. May be repeated.
-    pub async fn complete(&self, job: &JobId, token: FencingToken, outcome: JobOutcome) -> Result<(), CallError> {
+    pub async fn complete(
+        &self,
+        job: &JobId,
+        kind: JobKind,
+        token: FencingToken,
+        outcome: JobOutcome,
+    ) -> Result<(), CallError> {
         let message = v1::CompleteRequest {
             worker_id: self.worker_id.clone(),
             lease: Some(held_lease(job, token)),
             outcome: Some(outcome.into()),
+            kind: v1::JobKind::from(kind) as i32,
         };
         self.client.clone().complete(within(message, CALL_TIME)).await?;
         Ok(())
@@ -164,22 +218,78 @@ impl Coordinator {
         Ok(())
     }
 
-    /// The bytes of an object, at most `size_bytes` of them.
-    pub async fn read_object(&self, digest: &Digest, size_bytes: u64) -> Result<Vec<u8>, CallError> {
-        let message = v1::ReadObjectRequest { digest: digest.to_string() };
+    /// The bytes of an object of a leased job, at most `size_bytes` of them, by the way given. They are not checked.
+    pub async fn read_object(
+        &self,
+        lease: &Lease,
+        digest: &Digest,
+        size_bytes: u64,
+        way: Way,
+    ) -> Result<Vec<u8>, CallError> {
+        let chunks_only = way == Way::Chunks || !self.direct.is_worth_a_try();
+        match self.read_parts(lease, digest, size_bytes, chunks_only).await? {
+            Object::Bytes(bytes) => Ok(bytes),
+            Object::Address(url) => match self.direct.read(&url, size_bytes).await {
+                Ok(bytes) => Ok(bytes),
+                Err(error) => {
+                    tracing::warn!(%error, "object not read from its address; the coordinator is asked for it");
+                    match self.read_parts(lease, digest, size_bytes, true).await? {
+                        Object::Bytes(bytes) => Ok(bytes),
+                        Object::Address(_) => {
+                            Err(CallError::Refused("an address where bytes were asked for".to_owned()))
+                        }
+                    }
+                }
+            },
+        }
+    }
+
+    async fn read_parts(
+        &self,
+        lease: &Lease,
+        digest: &Digest,
+        size_bytes: u64,
+        chunks_only: bool,
+    ) -> Result<Object, CallError> {
+        let (job_id, token) = (lease.job.id.to_string(), lease.token.0);
+        let message = v1::ReadObjectRequest { digest: digest.to_string(), job_id, token, chunks_only };
         let slow = || CallError::Unavailable(format!("object {digest} came too slowly"));
-        let call = self.client.clone();
-        let started = tokio::time::timeout(CHUNK_TIME, async move { call.clone().read_object(message).await });
+        let mut call = self.client.clone();
+        let started = tokio::time::timeout(CHUNK_TIME, call.read_object(message));
         let mut stream = started.await.map_err(|_| slow())??.into_inner();
-        let mut bytes = Vec::with_capacity(size_bytes.min(MAX_MESSAGE_BYTES as u64) as usize);
+        let mut bytes = Vec::with_capacity(capacity(size_bytes));
         while let Some(part) = tokio::time::timeout(CHUNK_TIME, stream.message()).await.map_err(|_| slow())?? {
-            bytes.extend_from_slice(&part.chunk);
-            if bytes.len() as u64 > size_bytes {
+            if !part.signed_url.is_empty() {
+                return Ok(Object::Address(part.signed_url));
+            }
+            if (bytes.len() + part.chunk.len()) as u64 > size_bytes {
                 return Err(CallError::TooLong { digest: digest.clone(), size_bytes });
             }
+            bytes.extend_from_slice(&part.chunk);
         }
-        Ok(bytes)
+        Ok(Object::Bytes(bytes))
     }
+}
+
+/// How an object may come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// As the coordinator likes: from an address, or in chunks.
+    Any,
+    /// In chunks, which the coordinator has checked.
+    Chunks,
+}
+
+/// What the coordinator gave.
+enum Object {
+    Bytes(Vec<u8>),
+    /// Not to be logged.
+    Address(String),
+}
+
+/// Memory set aside for an object of that size before any of it came.
+pub(crate) fn capacity(size_bytes: u64) -> usize {
+    size_bytes.min(MAX_MESSAGE_BYTES as u64) as usize
 }
 
 fn held_lease(job: &JobId, token: FencingToken) -> v1::HeldLease {

@@ -1,12 +1,24 @@
 //! The bytes of instances, by digest.
+//!
+//! **Invariant**: bytes that do not have the digest asked for reach nobody.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use prelim_proto::ids::Digest;
+use prelim_proto::job::Lease;
 use sha2::{Digest as _, Sha256};
 
-use crate::coordinator::{CallError, Coordinator};
+use crate::coordinator::{CallError, Coordinator, Way};
+use crate::lease::without_study;
+use crate::retry::{backoff, entropy};
+
+/// Times that an object is read again when it came damaged: once, from the coordinator, which sees what is stored.
+const DAMAGE_RETRIES: u32 = 1;
+/// How long an object is waited for while the coordinator or the object store is away. The job's lease lives on
+/// meanwhile; giving the attempt up would not bring the bytes nearer.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Bytes that were not had.
 #[derive(Debug, thiserror::Error)]
@@ -14,8 +26,8 @@ pub enum FetchError {
     /// The coordinator.
     #[error(transparent)]
     Call(#[from] CallError),
-    /// Other bytes came than were asked for.
-    #[error("object {wanted} came with digest {found}")]
+    /// Other bytes came than were asked for, again and again, though what is stored is sound.
+    #[error("object {wanted} came damaged, with digest {found}")]
     Digest {
         /// What was asked for.
         wanted: Digest,
@@ -24,15 +36,35 @@ pub enum FetchError {
     },
 }
 
+impl FetchError {
+    /// Whether another attempt, here or elsewhere, may go better. What is damaged in the store stays so.
+    pub fn is_retryable(&self) -> bool {
+        !matches!(self, Self::Call(error) if error.is_damage())
+    }
+
+    fn is_damage(&self) -> bool {
+        match self {
+            Self::Call(error) => error.is_damage(),
+            Self::Digest { .. } => true,
+        }
+    }
+}
+
 /// Where bytes come from.
 pub trait ObjectSource: Send + Sync + 'static {
-    /// The bytes with this digest, at most `size_bytes` of them.
-    fn read(&self, digest: &Digest, size_bytes: u64) -> impl Future<Output = Result<Vec<u8>, CallError>> + Send;
+    /// The bytes with this digest, of an image of the leased job, at most `size_bytes` of them. They are not checked.
+    fn read(
+        &self,
+        lease: &Lease,
+        digest: &Digest,
+        size_bytes: u64,
+        way: Way,
+    ) -> impl Future<Output = Result<Vec<u8>, CallError>> + Send;
 }
 
 impl ObjectSource for Coordinator {
-    async fn read(&self, digest: &Digest, size_bytes: u64) -> Result<Vec<u8>, CallError> {
-        self.read_object(digest, size_bytes).await
+    async fn read(&self, lease: &Lease, digest: &Digest, size_bytes: u64, way: Way) -> Result<Vec<u8>, CallError> {
+        self.read_object(lease, digest, size_bytes, way).await
     }
 }
 
@@ -48,17 +80,40 @@ impl<S: ObjectSource> Objects<S> {
         Self { source, kept: Mutex::new(Kept { capacity_bytes, ..Kept::default() }) }
     }
 
-    /// The bytes with this digest, checked.
-    pub async fn get(&self, digest: &Digest, size_bytes: u64) -> Result<Arc<[u8]>, FetchError> {
+    /// The bytes with this digest, an image of the leased job, checked. Waits while they cannot be had, and reads them
+    /// again when they come damaged, both within bounds.
+    pub async fn get(&self, lease: &Lease, digest: &Digest, size_bytes: u64) -> Result<Arc<[u8]>, FetchError> {
         if let Some(bytes) = self.kept().get(digest) {
             return Ok(bytes);
         }
-        let bytes: Arc<[u8]> = self.source.read(digest, size_bytes).await?.into();
+        let started = Instant::now();
+        let (mut waits, mut damages) = (0, 0);
+        let bytes = loop {
+            let way = if damages == 0 { Way::Any } else { Way::Chunks };
+            match self.read(lease, digest, size_bytes, way).await {
+                Ok(bytes) => break bytes,
+                Err(error) if error.is_damage() && damages < DAMAGE_RETRIES => {
+                    damages += 1;
+                    tracing::warn!(error = without_study(&error, &lease.job.id), "object read again");
+                }
+                Err(FetchError::Call(error)) if error.is_retryable() && started.elapsed() < PATIENCE => {
+                    waits += 1;
+                    tracing::warn!(error = without_study(&error, &lease.job.id), waits, "object waited for");
+                    tokio::time::sleep(backoff(waits, entropy())).await;
+                }
+                Err(error) => return Err(error),
+            }
+        };
+        self.kept().put(digest.clone(), Arc::clone(&bytes));
+        Ok(bytes)
+    }
+
+    async fn read(&self, lease: &Lease, digest: &Digest, size_bytes: u64, way: Way) -> Result<Arc<[u8]>, FetchError> {
+        let bytes: Arc<[u8]> = self.source.read(lease, digest, size_bytes, way).await?.into();
         let found = Digest::from_bytes(&Sha256::digest(&bytes).into());
         if found != *digest {
             return Err(FetchError::Digest { wanted: digest.clone(), found });
         }
-        self.kept().put(digest.clone(), Arc::clone(&bytes));
         Ok(bytes)
     }
 
@@ -103,18 +158,29 @@ impl Kept {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::collections::VecDeque;
+
+    use prelim_proto::ids::{FencingToken, JobId, Uid};
+    use prelim_proto::image::ImageKind;
+    use prelim_proto::job::{JobKind, JobSpec};
+    use prelim_proto::study::Priority;
 
     use super::*;
 
-    /// Objects are their own first byte, repeated; every read is counted.
-    struct Source(Arc<AtomicUsize>, Vec<Vec<u8>>);
+    /// Answers in turn, and the ways that were asked for. After the last answer come the bytes of `all`.
+    #[derive(Clone, Default)]
+    struct Source {
+        all: Vec<Vec<u8>>,
+        answers: Arc<Mutex<VecDeque<Result<Vec<u8>, CallError>>>>,
+        ways: Arc<Mutex<Vec<Way>>>,
+    }
 
     impl ObjectSource for Source {
-        async fn read(&self, digest: &Digest, _: u64) -> Result<Vec<u8>, CallError> {
-            self.0.fetch_add(1, Ordering::Relaxed);
-            let found = self.1.iter().find(|bytes| digest_of(bytes) == *digest);
-            Ok(found.cloned().unwrap_or_else(|| b"something else".to_vec()))
+        async fn read(&self, _: &Lease, digest: &Digest, _: u64, way: Way) -> Result<Vec<u8>, CallError> {
+            self.ways.lock().unwrap().push(way);
+            let found = || self.all.iter().find(|bytes| digest_of(bytes) == *digest).cloned();
+            let next = self.answers.lock().unwrap().pop_front();
+            next.unwrap_or_else(|| found().ok_or_else(|| CallError::NotFound(digest.to_string())))
         }
     }
 
@@ -122,17 +188,53 @@ mod tests {
         Digest::from_bytes(&Sha256::digest(bytes).into())
     }
 
+    fn lease() -> Lease {
+        let id = JobId::new(Uid::parse("1.2").unwrap(), 0);
+        let kind = JobKind::Read(ImageKind::Xray);
+        let job = JobSpec { id, kind, images: Vec::new(), body_part: None, priority: Priority::Routine };
+        Lease { job, token: FencingToken(1), attempt: 1, ttl_ms: 1_000 }
+    }
+
     #[tokio::test]
-    async fn an_object_is_fetched_once_while_there_is_room_and_checked() {
-        let reads = Arc::new(AtomicUsize::new(0));
+    async fn an_object_is_fetched_once_while_there_is_room() {
         let all: Vec<_> = (0..3u8).map(|byte| vec![byte; 40]).collect();
-        let objects = Objects::new(Source(Arc::clone(&reads), all.clone()), 100);
+        let source = Source { all: all.clone(), ..Source::default() };
+        let objects = Objects::new(source.clone(), 100);
         for (at, reads_so_far) in [(0, 1), (1, 2), (0, 2), (2, 3), (0, 3), (1, 4)] {
-            let bytes = objects.get(&digest_of(&all[at]), 40).await.unwrap();
+            let bytes = objects.get(&lease(), &digest_of(&all[at]), 40).await.unwrap();
             assert_eq!(*bytes, all[at][..]);
-            assert_eq!(reads.load(Ordering::Relaxed), reads_so_far, "object {at}");
+            assert_eq!(source.ways.lock().unwrap().len(), reads_so_far, "object {at}");
         }
-        let error = objects.get(&digest_of(b"never stored"), 40).await.unwrap_err();
-        assert!(matches!(error, FetchError::Digest { .. }));
+    }
+
+    /// What becomes of an object whose first reads are answered so, and by which ways it was read.
+    async fn check(answers: Vec<Result<Vec<u8>, CallError>>, expected: Result<(), &str>, ways: &[Way]) {
+        let source =
+            Source { all: vec![b"good".to_vec()], answers: Arc::new(Mutex::new(answers.into())), ..Source::default() };
+        let objects = Objects::new(source.clone(), 100);
+        let got = objects.get(&lease(), &digest_of(b"good"), 4).await;
+        match (&got, expected) {
+            (Ok(bytes), Ok(())) => assert_eq!(**bytes, b"good"[..]),
+            (Err(error), Err(words)) => assert!(error.to_string().contains(words), "{error}"),
+            _ => panic!("{got:?}"),
+        }
+        assert_eq!(*source.ways.lock().unwrap(), ways);
+    }
+
+    #[tokio::test]
+    async fn damage_is_read_again_once_and_absence_is_waited_for() {
+        let bad = || Ok(b"evil".to_vec());
+        let damaged = || Err(CallError::Damaged("object x".to_owned()));
+        let away = || Err(CallError::Unavailable("object store".to_owned()));
+        let gone = || Err(CallError::NotFound("x".to_owned()));
+        let (any, chunks) = (Way::Any, Way::Chunks);
+        let digest = digest_of(b"good");
+        check(vec![bad()], Ok(()), &[any, chunks]).await;
+        check(vec![bad(), bad()], Err(digest.as_str()), &[any, chunks]).await;
+        check(vec![bad(), damaged()], Err("damaged"), &[any, chunks]).await;
+        check(vec![damaged(), damaged()], Err("object x"), &[any, chunks]).await;
+        check(vec![away(), away(), away()], Ok(()), &[any; 4]).await;
+        check(vec![bad(), away()], Ok(()), &[any, chunks, chunks]).await;
+        check(vec![gone()], Err("not found"), &[any]).await;
     }
 }

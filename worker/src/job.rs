@@ -8,7 +8,7 @@ use futures::future::join_all;
 use prelim_proto::cost::JobCost;
 use prelim_proto::ids::Digest;
 use prelim_proto::image::ImageKind;
-use prelim_proto::job::{ImageRef, ImageRole, JobKind, JobOutcome, JobSpec};
+use prelim_proto::job::{ImageRef, ImageRole, JobKind, JobOutcome, JobSpec, Lease};
 use prelim_proto::study::{Unread, UnreadReason};
 
 use crate::coordinator::CallError;
@@ -49,7 +49,8 @@ impl JobError {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Kind(_) | Self::Prompt(_) => false,
-            Self::Fetch(_) | Self::Picture(_) | Self::Panic(_) => true,
+            Self::Fetch(error) => error.is_retryable(),
+            Self::Picture(_) | Self::Panic(_) => true,
             Self::Engine(error) => {
                 matches!(error, EngineError::Model(_) | EngineError::Cancelled | EngineError::Stopped)
             }
@@ -62,16 +63,18 @@ impl JobError {
     }
 }
 
-/// Reads the images of `job`. An image that cannot be read is listed with the reason, and the rest is read.
+/// Reads the images of the leased job. An image that cannot be read is listed with the reason, and the rest is read; one
+/// whose stored bytes are damaged fails the job, since nobody knows what they were.
 pub async fn run<S: ObjectSource>(
     reader: &Arc<Reader>,
     objects: &Objects<S>,
-    job: &JobSpec,
+    lease: &Lease,
 ) -> Result<JobOutcome, JobError> {
+    let job = &lease.job;
     let (image_kind, kind) = reader.kind(job.kind)?;
     let mut outcome = reader.blank_outcome(job, kind);
     let wanted = wanted_images(job, kind);
-    let bytes = fetch(objects, &wanted, &mut outcome).await?;
+    let bytes = fetch(objects, lease, &wanted, &mut outcome).await?;
     let pictures = see(reader, image_kind, &wanted, bytes, &mut outcome).await?;
     let prompts = group(pictures, kind.images_per_prompt);
     let answers = ask(reader, kind, &prompts).await?;
@@ -97,6 +100,7 @@ fn wanted_images<'a>(job: &'a JobSpec, kind: &KindProfile) -> Vec<&'a ImageRef> 
 /// Fetches each instance once. One that the coordinator does not have is not read.
 async fn fetch<S: ObjectSource>(
     objects: &Objects<S>,
+    lease: &Lease,
     images: &[&ImageRef],
     outcome: &mut JobOutcome,
 ) -> Result<HashMap<Digest, Arc<[u8]>>, JobError> {
@@ -106,7 +110,7 @@ async fn fetch<S: ObjectSource>(
         if fetched.contains_key(&image.digest) {
             continue;
         }
-        match objects.get(&image.digest, image.size_bytes).await {
+        match objects.get(lease, &image.digest, image.size_bytes).await {
             Ok(bytes) => drop(fetched.insert(image.digest.clone(), bytes)),
             Err(FetchError::Call(CallError::NotFound(_))) => {}
             Err(error) => return Err(error.into()),

@@ -1,10 +1,11 @@
 //! The loop of a worker: lease a job, do it while the lease lives, hand in what came of it.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use prelim_proto::ids::{FencingToken, JobId};
-use prelim_proto::job::{JobKind, JobOutcome, JobSpec, Lease};
+use prelim_proto::ids::{JobId, Uid};
+use prelim_proto::job::{JobKind, JobOutcome, Lease};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -18,6 +19,10 @@ use crate::retry::{backoff, entropy};
 /// How long one request for work waits at the coordinator.
 const LEASE_WAIT: Duration = Duration::from_secs(20);
 
+/// Studies that the worker says it has at hand: those whose jobs it has, and one before them, but no more than the
+/// coordinator looks at. Each costs a look.
+const HELD: (usize, usize) = (2, 16);
+
 /// Time to give jobs back, and to hand in what is done, after the signal to stop.
 const PARTING: Duration = Duration::from_secs(5);
 
@@ -27,10 +32,10 @@ pub(crate) trait Work: Send + Sync + 'static {
     fn kinds(&self) -> Vec<JobKind>;
 
     /// Does one. Dropping the future gives the job up.
-    fn run(&self, job: &JobSpec) -> impl Future<Output = Result<JobOutcome, JobError>> + Send;
+    fn run(&self, lease: &Lease) -> impl Future<Output = Result<JobOutcome, JobError>> + Send;
 }
 
-/// Leases jobs, `slots` at once, until `stop`; then gives those in flight `drain` to end. Returns early, with `false`,
+/// Leases jobs, `slots` at once, until `stop`, or until the coordinator wants the worker to stop; then gives those in flight `drain` to end. Returns early, with `false`,
 /// when the work says that it can do no more.
 pub(crate) async fn serve<W: Work>(
     work: Arc<W>,
@@ -44,20 +49,28 @@ pub(crate) async fn serve<W: Work>(
     let (give_back, broken) = (CancellationToken::new(), CancellationToken::new());
     let mut jobs = JoinSet::new();
     let mut failures = 0;
-    loop {
+    let mut request = new_request();
+    let mut held: VecDeque<Uid> = VecDeque::new();
+    let drained = loop {
         let leasing = async {
             let slot = Arc::clone(&free).acquire_owned().await;
-            (slot, coordinator.lease(&work.kinds(), LEASE_WAIT).await)
+            (slot, coordinator.lease(&request, &work.kinds(), held.make_contiguous(), LEASE_WAIT).await)
         };
         let (slot, leased) = tokio::select! {
-            () = stop.cancelled() => break,
-            () = broken.cancelled() => break,
+            () = stop.cancelled() => break false,
+            () = broken.cancelled() => break false,
+            () = renewer.drained() => break true,
             leased = leasing => leased,
         };
+        // A request whose answer was lost is repeated; one that was answered is over.
+        if leased.is_ok() {
+            request = new_request();
+        }
         while jobs.try_join_next().is_some() {}
         match leased {
             Ok(Some(lease)) => {
                 failures = 0;
+                remember(&mut held, lease.job.id.study(), (slots + HELD.0 - 1).min(HELD.1));
                 let held = renewer.hold(&lease);
                 let span = tracing::info_span!("job", job.number = lease.job.id.number(), attempt = lease.attempt);
                 let (work, coordinator) = (Arc::clone(&work), coordinator.clone());
@@ -74,10 +87,18 @@ pub(crate) async fn serve<W: Work>(
                 let pause = backoff(failures, entropy());
                 tracing::warn!(%error, pause_ms = pause.as_millis() as u64, "no work leased");
                 tokio::select! {
-                    () = stop.cancelled() => break,
+                    () = stop.cancelled() => break false,
                     () = tokio::time::sleep(pause) => {}
                 }
             }
+        }
+    };
+    if drained {
+        // Asked to stop by an operator: what is begun is finished, unless the signal to stop comes as well.
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = broken.cancelled() => {}
+            () = join_all(&mut jobs) => {}
         }
     }
     // Jobs that end in time hand in their outcomes; the others are given back.
@@ -85,6 +106,18 @@ pub(crate) async fn serve<W: Work>(
     give_back.cancel();
     let _ = tokio::time::timeout(PARTING, join_all(&mut jobs)).await;
     !broken.is_cancelled()
+}
+
+/// A name for the next request for work.
+fn new_request() -> String {
+    format!("{:016x}", entropy())
+}
+
+/// Notes that images of a study are at hand; forgets the oldest.
+fn remember(held: &mut VecDeque<Uid>, study: &Uid, most: usize) {
+    held.retain(|known| known != study);
+    held.push_front(study.clone());
+    held.truncate(most);
 }
 
 async fn join_all(jobs: &mut JoinSet<()>) {
@@ -109,7 +142,7 @@ async fn do_job<W: Work>(
             tracing::info!(released = released.is_ok(), "given back");
             return;
         }
-        done = work.run(&lease.job) => Some(done),
+        done = work.run(lease) => Some(done),
     };
     let Some(done) = done else {
         tracing::info!("given up: the lease is lost");
@@ -120,18 +153,19 @@ async fn do_job<W: Work>(
     }
     tokio::select! {
         () = held.lost() => tracing::info!("outcome dropped: the lease is lost"),
-        () = hand_in(coordinator, job, token, done) => {}
+        () = hand_in(coordinator, lease, done) => {}
     }
 }
 
 /// Hands in an outcome or a failure, again and again while the coordinator is away or does not let this worker in: both
 /// calls may be repeated, and work is not thrown away for a token that was not renewed in time.
-async fn hand_in(coordinator: &Coordinator, job: &JobId, token: FencingToken, done: Result<JobOutcome, JobError>) {
+async fn hand_in(coordinator: &Coordinator, lease: &Lease, done: Result<JobOutcome, JobError>) {
+    let (job, token) = (&lease.job.id, lease.token);
     let mut done = done.map_err(|error| (error.to_string(), error.is_retryable()));
     let mut attempt = 0;
     loop {
         let answer = match &done {
-            Ok(outcome) => coordinator.complete(job, token, outcome.clone()).await,
+            Ok(outcome) => coordinator.complete(job, lease.job.kind, token, outcome.clone()).await,
             Err((reason, retryable)) => coordinator.fail(job, token, reason, *retryable).await.map(drop),
         };
         match (answer, &done) {
@@ -157,7 +191,7 @@ async fn hand_in(coordinator: &Coordinator, job: &JobId, token: FencingToken, do
 }
 
 /// What a coordinator said about `job`, without the study's UID: it must not reach a log.
-fn without_study(said: &impl std::fmt::Display, job: &JobId) -> String {
+pub(crate) fn without_study(said: &impl std::fmt::Display, job: &JobId) -> String {
     said.to_string().replace(job.study().as_str(), "STUDY")
 }
 

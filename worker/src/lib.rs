@@ -3,7 +3,8 @@
 //! # Layout
 //! The path of a job, in order:
 //! - [`run`](mod@run): a worker from start to stop; [`config`]: its settings; `lease`, `renew`: the loop around jobs
-//! - [`connection`]: the way to a coordinator; [`coordinator`]: the coordinator, as a worker sees it; [`fetch`]: the bytes of instances
+//! - [`connection`]: the way to a coordinator; [`coordinator`]: the coordinator, as a worker sees it
+//! - [`fetch`]: the bytes of instances; `direct`: from the object store
 //! - [`job`]: one job, from images to findings
 //! - [`pictures`]: decode, render, [`preprocess`]: an instance's bytes to the numbers a vision tower takes
 //! - [`profile`]: what a model wants to be asked, and what it may answer; [`prompt`]: its words and pictures to tokens
@@ -14,6 +15,7 @@
 //! Beside it:
 //! - [`logits`]: a porter's tool: one prompt through the model, tensor by tensor
 //! - [`reader`]: what is loaded once and shared by all jobs
+//! - [`simulate`]: a worker that only takes its time
 //! - [`demo_model`]: the demonstration model, carried inside the binary
 //!
 //! **Invariant**: nothing here knows the coordinator's code; the two meet over gRPC only.
@@ -26,6 +28,7 @@ pub mod config;
 pub mod connection;
 pub mod coordinator;
 pub mod demo_model;
+mod direct;
 pub mod engine;
 pub mod fetch;
 pub mod findings;
@@ -43,6 +46,7 @@ pub mod reader;
 mod renew;
 mod retry;
 pub mod run;
+pub mod simulate;
 
 pub use config::{WorkerConfig, WorkerLimits};
 pub use run::{WorkerError, run};

@@ -8,17 +8,20 @@ use std::time::{Duration, Instant};
 
 use prelim_proto::ids::{FencingToken, JobId};
 use prelim_proto::job::Lease;
+use prelim_proto::v1::WorkerStatus;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::connection::ConnectionArgs;
-use crate::coordinator::{CallError, Coordinator, Renewal};
+use crate::coordinator::{CallError, Coordinator, Heard, Renewal};
 
 /// A lease is renewed when a third of its time has passed, so that two renewals may fail.
 const RENEWALS_PER_LEASE: u32 = 3;
 
-/// The shortest and longest pause between two renewals.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(30));
+/// The shortest pause between two renewals.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
+/// The longest: a worker without leases is heard of this often.
+const HEARTBEAT: Duration = Duration::from_secs(10);
 
 /// The thread, and the leases that it keeps alive. It ends when this is dropped.
 pub(crate) struct Renewer {
@@ -30,6 +33,8 @@ struct Shared {
     held: Mutex<HashMap<JobId, Held>>,
     changed: Notify,
     stopped: CancellationToken,
+    /// The coordinator wants the worker to stop.
+    drained: CancellationToken,
 }
 
 struct Held {
@@ -48,8 +53,8 @@ pub(crate) struct HeldLease {
 }
 
 impl Renewer {
-    /// Starts the thread, which makes its own connection.
-    pub(crate) fn start(connection: ConnectionArgs, worker_id: String) -> io::Result<Self> {
+    /// Starts the thread, which makes its own connection and tells the coordinator what the worker is.
+    pub(crate) fn start(connection: ConnectionArgs, worker_id: String, status: WorkerStatus) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let seen = Arc::clone(&shared);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -57,11 +62,19 @@ impl Renewer {
             runtime.block_on(async {
                 // The settings were checked before; without a connection leases lapse, and nothing else is lost.
                 if let Ok(coordinator) = Coordinator::new(&connection, &worker_id) {
-                    keep_alive(&seen, &coordinator).await;
+                    keep_alive(&seen, &coordinator, &status).await;
                 }
             });
         })?;
         Ok(Self { shared })
+    }
+
+    /// The same as a task of this runtime, for a worker that never holds its runtime up.
+    pub(crate) fn on_this_runtime(coordinator: Coordinator, status: WorkerStatus) -> Self {
+        let shared = Arc::new(Shared::default());
+        let seen = Arc::clone(&shared);
+        tokio::spawn(async move { keep_alive(&seen, &coordinator, &status).await });
+        Self { shared }
     }
 
     /// Keeps `lease` alive until what this returns is dropped.
@@ -72,6 +85,13 @@ impl Renewer {
         self.shared.held().insert(lease.job.id.clone(), held);
         self.shared.changed.notify_one();
         HeldLease { job: lease.job.id.clone(), token: lease.token, lost, shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl Renewer {
+    /// Waits until the coordinator wants the worker to stop.
+    pub(crate) async fn drained(&self) {
+        self.shared.drained.cancelled().await;
     }
 }
 
@@ -103,10 +123,10 @@ impl Shared {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How long until the next renewal is due; nothing while no lease is held.
-    fn pause(&self) -> Option<Duration> {
-        let shortest = self.held().values().map(|held| held.ttl).min()?;
-        Some((shortest / RENEWALS_PER_LEASE).clamp(PAUSE.0, PAUSE.1))
+    /// How long until the next renewal is due.
+    fn pause(&self) -> Duration {
+        let shortest = self.held().values().map(|held| held.ttl).min();
+        shortest.map_or(HEARTBEAT, |ttl| (ttl / RENEWALS_PER_LEASE).clamp(SHORTEST_PAUSE, HEARTBEAT))
     }
 
     /// The leases that are not lost.
@@ -117,12 +137,16 @@ impl Shared {
     }
 
     /// Notes what became of the leases `asked`, or that nobody answered.
-    fn note(&self, asked: &[(JobId, FencingToken)], answer: Result<Vec<Renewal>, CallError>) {
+    fn note(&self, asked: &[(JobId, FencingToken)], answer: Result<Heard, CallError>) {
         let now = Instant::now();
         let mut held = self.held();
         match answer {
-            Ok(renewals) => {
-                for ((job, token), renewal) in asked.iter().zip(renewals) {
+            Ok(heard) => {
+                if heard.drain && !self.drained.is_cancelled() {
+                    tracing::info!("drained: taking no more jobs");
+                    self.drained.cancel();
+                }
+                for ((job, token), renewal) in asked.iter().zip(heard.renewals) {
                     let Some(lease) = held.get_mut(job).filter(|lease| lease.token == *token) else { continue };
                     match renewal {
                         Renewal::Renewed(ttl) => (lease.ttl, lease.expires_at) = (ttl, now + ttl),
@@ -133,6 +157,7 @@ impl Shared {
                     }
                 }
             }
+            Err(error) if asked.is_empty() => tracing::debug!(%error, "heartbeat not heard"),
             Err(error) => tracing::warn!(%error, leases = asked.len(), "leases not renewed"),
         }
         for (job, lease) in held.iter().filter(|(_, lease)| lease.expires_at <= now && !lease.lost.is_cancelled()) {
@@ -142,30 +167,34 @@ impl Shared {
     }
 }
 
-/// Renews all leases again and again, until the thread is to stop.
-async fn keep_alive(shared: &Shared, coordinator: &Coordinator) {
-    let mut renewed_at = Instant::now();
+/// Renews all leases again and again, and tells the coordinator what the worker is, until the thread is to stop.
+async fn keep_alive(shared: &Shared, coordinator: &Coordinator, status: &WorkerStatus) {
+    let mut told_at: Option<Instant> = None;
+    let mut renewed_at: Option<Instant> = None;
     loop {
-        let Some(pause) = shared.pause() else {
-            tokio::select! {
-                () = shared.stopped.cancelled() => return,
-                () = shared.changed.notified() => renewed_at = Instant::now(),
-            }
-            continue;
-        };
+        let pause = shared.pause();
+        // The first time at once: a worker is known before it has a job.
+        let due = renewed_at.map_or_else(Instant::now, |at| at + pause);
         tokio::select! {
             () = shared.stopped.cancelled() => return,
-            // A new lease may be shorter than those before it; the time of the last renewal stays what it was.
+            // A new lease may be shorter than those before it.
             () = shared.changed.notified() => continue,
-            () = tokio::time::sleep_until((renewed_at + pause).into()) => renewed_at = Instant::now(),
+            () = tokio::time::sleep_until(due.into()) => renewed_at = Some(Instant::now()),
         }
         let asked = shared.alive();
-        if asked.is_empty() {
+        let is_due = told_at.is_none_or(|at| at.elapsed() + pause > HEARTBEAT);
+        let said = is_due.then(|| WorkerStatus { running: asked.len() as u32, ..status.clone() });
+        if said.is_none() && asked.is_empty() {
             continue;
         }
         tokio::select! {
             () = shared.stopped.cancelled() => return,
-            answer = coordinator.renew(&asked, pause) => shared.note(&asked, answer),
+            answer = coordinator.renew(&asked, said, pause) => {
+                if is_due && answer.is_ok() {
+                    told_at = Some(Instant::now());
+                }
+                shared.note(&asked, answer);
+            }
         }
     }
 }
@@ -188,7 +217,7 @@ mod tests {
             shared.held().insert(job(number), held);
         }
         // One is said to be lost; the other is past its time.
-        shared.note(&[(job(7), FencingToken(1))], Ok(vec![Renewal::Lost]));
+        shared.note(&[(job(7), FencingToken(1))], Ok(Heard { renewals: vec![Renewal::Lost], drain: false }));
         let text = logged.text();
         assert!(text.contains("job.number=7 ") && text.contains("job.number=8 "), "{text}");
         assert!(!text.contains("1.2.3"), "{text}");

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prelim_imaging::sandbox::DecoderCommand;
-use prelim_proto::job::{JobKind, JobOutcome, JobSpec};
+use prelim_proto::job::{JobKind, JobOutcome, Lease};
+use prelim_proto::v1::{self, WorkerStatus};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::WorkerConfig;
@@ -87,14 +88,21 @@ pub async fn serve(
 ) -> Result<(), WorkerError> {
     let name = config.name();
     let coordinator = Coordinator::new(&config.connection, &name)?;
-    let renewer = Renewer::start(config.connection.clone(), name.clone())?;
     let provenance = reader.provenance();
+    let status = WorkerStatus {
+        kinds: reader.kinds().into_iter().map(|kind| v1::JobKind::from(kind) as i32).collect(),
+        slots: config.limits.slots as u32,
+        running: 0,
+        model: provenance.name.clone(),
+        software_version: provenance.software_version.clone(),
+    };
+    let renewer = Renewer::start(config.connection.clone(), name.clone(), status)?;
     tracing::info!(worker.id = %name, model = %provenance.name, arithmetic = %provenance.arithmetic, "ready");
     let objects = Objects::new(coordinator.clone(), config.limits.object_cache_mib << 20);
     let work = Arc::new(Reading { reader: Arc::new(reader), objects });
     let stop = CancellationToken::new();
     let drain = Duration::from_secs(config.limits.drain_s);
-    let serving = lease::serve(work, coordinator, renewer, config.limits.slots, drain, stop.clone());
+    let serving = lease::serve(work, coordinator.clone(), renewer, config.limits.slots, drain, stop.clone());
     tokio::pin!(serving, shutdown);
     let sound = tokio::select! {
         sound = &mut serving => sound,
@@ -103,6 +111,8 @@ pub async fn serve(
             serving.await
         }
     };
+    // Without this the coordinator forgets the worker by itself, some minutes later.
+    let _ = coordinator.leave().await;
     if sound { Ok(()) } else { Err(WorkerError::EngineStopped) }
 }
 
@@ -126,7 +136,7 @@ impl Work for Reading {
         self.reader.kinds()
     }
 
-    async fn run(&self, job: &JobSpec) -> Result<JobOutcome, JobError> {
-        job::run(&self.reader, &self.objects, job).await
+    async fn run(&self, lease: &Lease) -> Result<JobOutcome, JobError> {
+        job::run(&self.reader, &self.objects, lease).await
     }
 }

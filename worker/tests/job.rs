@@ -10,12 +10,12 @@ use std::sync::Arc;
 use futures::future::join_all;
 use prelim_imaging::sandbox::DecoderCommand;
 use prelim_proto::cost::JobCost;
-use prelim_proto::ids::{Digest, JobId, Uid};
+use prelim_proto::ids::{Digest, FencingToken, JobId, Uid};
 use prelim_proto::image::ImageKind;
-use prelim_proto::job::{ImageRef, ImageRole, JobKind, JobOutcome, JobSpec};
+use prelim_proto::job::{ImageRef, ImageRole, JobKind, JobOutcome, JobSpec, Lease};
 use prelim_proto::study::{Priority, UnreadReason};
 use prelim_worker::WorkerLimits;
-use prelim_worker::coordinator::CallError;
+use prelim_worker::coordinator::{CallError, Way};
 use prelim_worker::fetch::{ObjectSource, Objects};
 use prelim_worker::job::{self, JobError};
 use prelim_worker::reader::Reader;
@@ -27,7 +27,7 @@ const CRATE: &str = env!("CARGO_MANIFEST_DIR");
 struct Files(HashMap<Digest, Vec<u8>>);
 
 impl ObjectSource for Files {
-    async fn read(&self, digest: &Digest, _: u64) -> Result<Vec<u8>, CallError> {
+    async fn read(&self, _: &Lease, digest: &Digest, _: u64, _: Way) -> Result<Vec<u8>, CallError> {
         self.0.get(digest).cloned().ok_or_else(|| CallError::NotFound(digest.to_string()))
     }
 }
@@ -66,9 +66,10 @@ fn image(number: u32, digest: &Digest, role: ImageRole) -> ImageRef {
     }
 }
 
-fn spec(kind: JobKind, images: Vec<ImageRef>) -> JobSpec {
+fn leased(kind: JobKind, images: Vec<ImageRef>) -> Lease {
     let id = JobId::new(Uid::parse("1.2").unwrap(), 0);
-    JobSpec { id, kind, images, body_part: Some("HEAD".to_owned()), priority: Priority::Routine }
+    let job = JobSpec { id, kind, images, body_part: Some("HEAD".to_owned()), priority: Priority::Routine };
+    Lease { job, token: FencingToken(1), attempt: 1, ttl_ms: 30_000 }
 }
 
 fn without_cost(outcome: JobOutcome) -> JobOutcome {
@@ -91,7 +92,7 @@ async fn what_can_be_read_is_read_and_the_rest_has_its_reason() {
         image(4, &no_data.0, ImageRole::Read),
         image(5, &gone, ImageRole::Context),
     ];
-    let (job, objects) = (spec(JobKind::Read(ImageKind::Ct), images), Files([good, no_rows, no_data].into()));
+    let (job, objects) = (leased(JobKind::Read(ImageKind::Ct), images), Files([good, no_rows, no_data].into()));
     let outcome = job::run(&reader(), &Objects::new(objects, 1 << 24), &job).await.unwrap();
     assert_eq!(outcome.frames_read, 1);
     let mut unread: Vec<_> = outcome.unread.iter().map(|u| (u.instance.as_str(), u.reason)).collect();
@@ -113,7 +114,7 @@ async fn a_jobs_outcome_is_the_same_alone_and_beside_others() {
         |picks: &[usize]| picks.iter().map(|at| image(*at as u32, &files[*at].0, ImageRole::Read)).collect::<Vec<_>>();
     let jobs: Vec<_> = [&[0usize, 1][..], &[2], &[3, 0, 1, 2]]
         .into_iter()
-        .map(|picks| spec(JobKind::Read(ImageKind::Ct), images(picks)))
+        .map(|picks| leased(JobKind::Read(ImageKind::Ct), images(picks)))
         .collect();
     let objects = || Objects::new(Files(files.iter().cloned().collect()), 1 << 24);
     let mut alone = Vec::new();
@@ -139,7 +140,7 @@ async fn an_answer_that_was_cut_is_said_by_its_flag_alone() {
     short["kinds"]["ct"]["max_new_tokens"] = 1.into();
     std::fs::write(&profile, short.to_string()).unwrap();
     let file = read_file(SLICES[0]);
-    let job = spec(JobKind::Read(ImageKind::Ct), vec![image(1, &file.0, ImageRole::Read)]);
+    let job = leased(JobKind::Read(ImageKind::Ct), vec![image(1, &file.0, ImageRole::Read)]);
     let objects = Objects::new(Files([file].into()), 1 << 24);
     let outcome = job::run(&reader_of(folder.path()), &objects, &job).await.unwrap();
     assert!(outcome.truncated);
@@ -149,7 +150,7 @@ async fn an_answer_that_was_cut_is_said_by_its_flag_alone() {
 
 #[tokio::test]
 async fn what_the_model_does_not_read_is_refused_for_good() {
-    let job = spec(JobKind::Merge, Vec::new());
+    let job = leased(JobKind::Merge, Vec::new());
     let error = job::run(&reader(), &Objects::new(Files(HashMap::new()), 0), &job).await.unwrap_err();
     assert!(matches!(error, JobError::Kind(_)) && !error.is_retryable());
 }
@@ -157,7 +158,7 @@ async fn what_the_model_does_not_read_is_refused_for_good() {
 #[tokio::test]
 async fn a_decoder_that_does_not_start_is_this_machines_fault() {
     let compressed = read_file("malformed/gen_garbage_j2k.dcm");
-    let job = spec(JobKind::Read(ImageKind::Ct), vec![image(1, &compressed.0, ImageRole::Read)]);
+    let job = leased(JobKind::Read(ImageKind::Ct), vec![image(1, &compressed.0, ImageRole::Read)]);
     let objects = Objects::new(Files([compressed].into()), 1 << 24);
     let error = job::run(&reader(), &objects, &job).await.unwrap_err();
     assert!(error.is_retryable() && error.to_string().contains("/nowhere/decoder"), "{error}");

@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context as _;
-use clap::Args;
+use clap::{Args, Subcommand};
 use prelim_proto::v1::{Priority, Study, StudyState};
 use prelim_worker::config::WorkerLimits;
 use serde::Serialize;
 
+use crate::commands::bench_queue::QueueBench;
 use crate::commands::report::Format;
 use crate::commands::submit::{upload, wait};
 use crate::drafts;
@@ -26,7 +27,10 @@ use crate::table;
 #[command(
     after_help = "Example:\n  prelim bench\n  prelim bench --model ~/models/medgemma-4b-it --runs 1 ~/studies --json"
 )]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Bench {
+    #[command(subcommand)]
+    what: Option<What>,
     /// Folders with DICOM studies; phantoms are drawn where none is given.
     #[arg(value_name = "DIR")]
     folders: Vec<PathBuf>,
@@ -47,6 +51,13 @@ pub(crate) struct Bench {
     /// For programs: one JSON object.
     #[arg(long)]
     json: bool,
+}
+
+/// What else to measure.
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Measure the queue: coordinators on a Redis, simulated workers, no images.
+    Queue(QueueBench),
 }
 
 /// What was measured.
@@ -93,6 +104,9 @@ struct Stage {
 
 impl Bench {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
+        if let Some(What::Queue(queue)) = self.what {
+            return queue.run().await;
+        }
         let drawn = tempfile::tempdir().context("no folder for the phantoms")?;
         let folders = if self.folders.is_empty() { vec![self.draw(drawn.path())?] } else { self.folders.clone() };
         let mut files = files::below(&folders)?.files;

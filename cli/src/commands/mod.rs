@@ -2,12 +2,14 @@
 
 mod audit;
 mod bench;
+mod bench_queue;
 mod decoder;
 mod demo;
 mod doctor;
 mod eval;
 mod logits;
 mod phantom;
+mod queue;
 pub(crate) mod report;
 mod serve;
 mod studies;
@@ -55,6 +57,14 @@ pub(crate) enum Command {
     Studies(studies::Studies),
     /// Fetch the draft report of a study.
     Report(report::Report),
+    /// List the workers, and how much waits for them.
+    Workers(queue::Workers),
+    /// Tell a worker to take no more jobs, finish those it has, and stop.
+    Drain(queue::Drain),
+    /// List the jobs that were given up, with what went wrong.
+    Dead(queue::Dead),
+    /// Try jobs again that were given up.
+    Requeue(queue::Requeue),
     /// Draw phantom studies, each in a folder with its truth.
     Phantom(phantom::Phantom),
     /// Read studies whose truth is known, and score the drafts.
@@ -94,6 +104,10 @@ impl Command {
             Self::Watch(command) => block_on(command.run()),
             Self::Studies(command) => block_on(command.run()),
             Self::Report(command) => block_on(command.run()),
+            Self::Workers(command) => block_on(command.run()),
+            Self::Drain(command) => block_on(command.run()),
+            Self::Dead(command) => block_on(command.run()),
+            Self::Requeue(command) => block_on(command.run()),
             Self::TrainingPixels(command) => command.run(),
         }
     }

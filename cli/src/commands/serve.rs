@@ -1,12 +1,17 @@
 //! `prelim up`, `prelim coordinator`, `prelim worker`: the roles that run until they are stopped.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
+use anyhow::Context as _;
 use clap::Args;
 use prelim_coordinator::{CoordinatorConfig, Listeners};
 use prelim_proto::report::ModelProvenance;
 use prelim_worker::config::{WorkerConfig, WorkerLimits};
+use prelim_worker::simulate::{Simulated, Times};
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use crate::stack::{self, Stack, StackConfig};
 use crate::table;
@@ -91,6 +96,9 @@ pub(crate) struct Worker {
 
 impl Worker {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
+        if let Some(file) = &self.config.simulate {
+            return self.simulate(file).await;
+        }
         let reader = prelim_worker::run::load(&self.config).await?;
         if self.json {
             table::say(json!({"grpc": self.config.connection.grpc, "model": reader.provenance().name}))?;
@@ -102,5 +110,36 @@ impl Worker {
             ))?;
         }
         Ok(prelim_worker::run::serve(reader, &self.config, stack::stop_signal()).await?)
+    }
+}
+
+impl Worker {
+    /// Takes jobs and the time that a file says, and reads nothing.
+    async fn simulate(&self, file: &Path) -> anyhow::Result<()> {
+        let problems = self.config.validate();
+        anyhow::ensure!(problems.is_empty(), "settings are not usable: {}", problems.join("; "));
+        let text = std::fs::read_to_string(file).with_context(|| format!("--simulate {}", file.display()))?;
+        let times = Times::parse(&text).map_err(|error| anyhow::anyhow!("--simulate {}: {error}", file.display()))?;
+        let grpc = &self.config.connection.grpc;
+        if self.json {
+            table::say(json!({"grpc": grpc, "model": "simulation"}))?;
+        } else {
+            table::say(format!("simulated worker for {grpc}: it reads nothing, and every draft says so"))?;
+        }
+        let limits = &self.config.limits;
+        let worker = Simulated {
+            connection: self.config.connection.clone(),
+            name: self.config.name(),
+            slots: limits.slots,
+            times: Arc::new(times),
+            drain: Duration::from_secs(limits.drain_s),
+        };
+        let stop = CancellationToken::new();
+        let stopping = stop.clone();
+        tokio::spawn(async move {
+            stack::stop_signal().await;
+            stopping.cancel();
+        });
+        Ok(worker.work(stop, None).await?)
     }
 }

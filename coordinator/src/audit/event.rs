@@ -67,6 +67,8 @@ pub enum Act {
     Leased,
     /// Work on a study was stopped.
     Cancelled,
+    /// A job of a study that was given up was given another try.
+    Requeued,
     /// Studies were listed, or followed.
     Queried,
 }
@@ -85,7 +87,7 @@ impl Act {
             Self::Submitted => (INSTANCES_TRANSFERRED, None, 'C', SUCCESS),
             Self::Read | Self::Reported => (INSTANCES_ACCESSED, None, 'R', SUCCESS),
             Self::Leased => (INSTANCES_TRANSFERRED, None, 'R', SUCCESS),
-            Self::Cancelled => (PROCEDURE_RECORD, None, 'U', SUCCESS),
+            Self::Cancelled | Self::Requeued => (PROCEDURE_RECORD, None, 'U', SUCCESS),
             Self::Queried => (QUERY, None, 'E', SUCCESS),
         }
     }

@@ -2,13 +2,15 @@
 //!
 //! # Layout
 //! - `study_service`: what clients ask; `upload` and `watch` are its two streams
-//! - `worker_service`: what workers ask
+//! - `worker_service`: what workers ask; `queue_service`: what operators ask; `scaler`: what KEDA asks
 //! - `gate`: who may call; `session`: who called, and the record of it
 //! - `status`: the one place where an error becomes a status
 //!
 //! **Invariant**: nothing is decided here: messages are checked, handed to [`crate::service::Coordinator`], and answered.
 
 mod gate;
+mod queue_service;
+mod scaler;
 mod session;
 mod status;
 mod study_service;
@@ -19,7 +21,9 @@ mod worker_service;
 use std::sync::Arc;
 
 pub(crate) use gate::GateLayer;
+use prelim_proto::keda::external_scaler_server::ExternalScalerServer;
 use prelim_proto::v1::FILE_DESCRIPTOR_SET;
+use prelim_proto::v1::queue_service_server::QueueServiceServer;
 use prelim_proto::v1::study_service_server::StudyServiceServer;
 use prelim_proto::v1::worker_service_server::WorkerServiceServer;
 use tonic::service::RoutesBuilder;
@@ -36,11 +40,14 @@ pub(crate) async fn services(coordinator: Arc<Coordinator>) -> Result<RoutesBuil
     let studies = StudyServiceServer::new(study_service::Studies(coordinator.clone()))
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_RESPONSE_BYTES);
+    let queue = QueueServiceServer::new(queue_service::Queue(coordinator.clone()));
+    let scaler = ExternalScalerServer::new(scaler::Scaler(coordinator.clone()));
     let workers =
         WorkerServiceServer::new(worker_service::Workers(coordinator)).max_decoding_message_size(MAX_MESSAGE_BYTES);
     let (reporter, health) = tonic_health::server::health_reporter();
     reporter.set_serving::<StudyServiceServer<study_service::Studies>>().await;
     reporter.set_serving::<WorkerServiceServer<worker_service::Workers>>().await;
+    reporter.set_serving::<QueueServiceServer<queue_service::Queue>>().await;
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
@@ -50,6 +57,8 @@ pub(crate) async fn services(coordinator: Arc<Coordinator>) -> Result<RoutesBuil
     routes
         .add_service(studies)
         .add_service(workers)
+        .add_service(queue)
+        .add_service(scaler)
         .add_service(health)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?);

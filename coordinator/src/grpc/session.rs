@@ -8,10 +8,10 @@ use std::time::Duration;
 use prelim_proto::ids::{Tenant, Uid};
 use tonic::Request;
 
-use crate::access::{Caller, Refusal, now_s};
+use crate::access::{Caller, Refusal, Tenants, now_s};
 use crate::audit::{Act, Audit, Event};
 use crate::intake::Outcome;
-use crate::service::ServiceError;
+use crate::service::{Coordinator, ServiceError};
 use crate::store::StoreError;
 
 /// Studies that one record names, where one may name several.
@@ -38,7 +38,6 @@ impl Session {
     }
 
     /// Who calls.
-    #[allow(dead_code, reason = "for leases and lists, once the store knows tenants")]
     pub(super) fn caller(&self) -> &Caller {
         &self.caller
     }
@@ -80,10 +79,26 @@ impl Session {
         tokio::time::sleep(Duration::from_secs(u64::try_from(left_s).unwrap_or(0))).await;
     }
 
+    /// The tenants whose studies and jobs the caller may have; none is all.
+    pub(super) fn tenants(&self) -> Option<Vec<Tenant>> {
+        match &self.caller.tenants {
+            Tenants::All => None,
+            Tenants::Only(tenants) => Some(tenants.iter().cloned().collect()),
+        }
+    }
+
+    /// Lets the caller go on with a study, if it may see it. Otherwise there is no such study, as far as it learns.
+    pub(super) async fn allow(&self, coordinator: &Coordinator, study: &Uid) -> Result<(), ServiceError> {
+        if self.caller.tenants == Tenants::All {
+            return Ok(());
+        }
+        let record = coordinator.record(study).await?;
+        self.may_see(study, &record.tenant).await
+    }
+
     /// Lets the caller go on with a study of `tenant`, if it may see it. Otherwise there is no such study, as far as the
     /// caller learns; the audit knows better.
-    #[allow(dead_code, reason = "for every call that names a study, once the store knows tenants")]
-    pub(super) async fn may_see(&self, study: &Uid, tenant: &Tenant) -> Result<(), ServiceError> {
+    async fn may_see(&self, study: &Uid, tenant: &Tenant) -> Result<(), ServiceError> {
         if self.caller.may_see(tenant) {
             return Ok(());
         }
@@ -111,8 +126,6 @@ impl Session {
 
 #[cfg(test)]
 mod tests {
-    use crate::access::Tenants;
-
     use super::*;
 
     fn session(tenant: &str, file: &std::path::Path) -> Session {

@@ -52,6 +52,8 @@ fn class(error: &ServiceError) -> (Code, &'static str) {
         ServiceError::Bytes(BytesError::Missing(_)) => (Code::NotFound, "NO_OBJECT"),
         ServiceError::Bytes(BytesError::Full) => (Code::ResourceExhausted, "DISK_FULL"),
         ServiceError::Bytes(BytesError::Damaged(_)) => (Code::DataLoss, "DAMAGED"),
+        ServiceError::Bytes(BytesError::Unavailable(_)) => (Code::Unavailable, "OBJECT_STORE_UNAVAILABLE"),
+        ServiceError::Bytes(BytesError::Refused(_)) => (Code::Internal, "OBJECT_STORE_REFUSES"),
         ServiceError::Bytes(BytesError::Store(_)) | ServiceError::Report(_) => (Code::Internal, "INTERNAL"),
     }
 }
@@ -81,10 +83,12 @@ fn store(error: &StoreError) -> (Code, &'static str) {
         StoreError::WrongState { .. } => (Code::FailedPrecondition, "WRONG_STATE"),
         StoreError::Outdated(_) => (Code::Aborted, "OUTDATED"),
         StoreError::RequestReused(_) => (Code::InvalidArgument, "REQUEST_REUSED"),
-        StoreError::TooManyStudies { .. } | StoreError::TooManyInstances { .. } => {
-            (Code::ResourceExhausted, "LIMIT_REACHED")
-        }
-        StoreError::Full => (Code::ResourceExhausted, "DISK_FULL"),
+        StoreError::NoWorker(_) => (Code::NotFound, "NO_WORKER"),
+        StoreError::TooManyStudies { .. }
+        | StoreError::TooManyOfTenant { .. }
+        | StoreError::TooManyInstances { .. } => (Code::ResourceExhausted, "LIMIT_REACHED"),
+        StoreError::Full => (Code::ResourceExhausted, "STORE_FULL"),
+        StoreError::Unreachable(_) => (Code::Unavailable, "STORE_UNREACHABLE"),
         StoreError::Disk(_) => (Code::Unavailable, "DISK_FAILED"),
         StoreError::InUse(_) | StoreError::Misfit(_) | StoreError::Storage(_) => (Code::Internal, "INTERNAL"),
     }

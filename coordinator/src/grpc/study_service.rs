@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use prelim_proto::ids::Uid;
+use prelim_proto::ids::{Tenant, Uid};
 use prelim_proto::study::{Priority, StudyState};
 use prelim_proto::v1;
 use prelim_proto::v1::study_service_server::StudyService;
@@ -18,7 +18,7 @@ use crate::audit::Act;
 use crate::intake::{Object, Outcome};
 use crate::report::Format;
 use crate::service::{Coordinator, ServiceError};
-use crate::store::record::{StudyCursor, StudyQuery, StudyRecord, by_series};
+use crate::store::record::{StudyCursor, StudyQuery, StudyRecord};
 
 /// Studies a page where the client does not say.
 const DEFAULT_PAGE: u32 = 50;
@@ -26,8 +26,6 @@ const DEFAULT_PAGE: u32 = 50;
 const MAX_PAGE: u32 = 500;
 /// Studies that one watch names at most.
 const MAX_WATCHED: usize = 10_000;
-/// Files of a folder that are read together.
-const FOLDER_BATCH: usize = 16;
 
 /// The service.
 pub(crate) struct Studies(pub(crate) Arc<Coordinator>);
@@ -57,8 +55,9 @@ impl StudyService for Studies {
         let session = Session::of(&request);
         let request = request.into_inner();
         let priority = Priority::from_wire(request.priority).map_err(|error| status::of(error.into()))?;
-        session.tenant_for_submission(&request.tenant).await.map_err(status::of)?;
-        let outcomes = self.read_folder(&session, &request.path, priority).await.map_err(status::of)?;
+        let tenant = session.tenant_for_submission(&request.tenant).await.map_err(status::of)?;
+        let taking = self.read_folder(&session, &tenant, &request.path, priority);
+        let outcomes = taking.await.map_err(status::of)?;
         let study_uids = self.complete(request.request_id, &outcomes).await?;
         let objects = outcomes.into_iter().map(upload::message).collect();
         Ok(Response::new(v1::SubmitFolderResponse { objects, study_uids }))
@@ -67,6 +66,7 @@ impl StudyService for Studies {
     async fn get_study(&self, request: Request<v1::GetStudyRequest>) -> Answer<v1::GetStudyResponse> {
         let session = Session::of(&request);
         let uid = uid(&request.into_inner().study_uid)?;
+        session.allow(&self.0, &uid).await.map_err(status::of)?;
         let study = self.0.study(&uid).await.map_err(status::of)?;
         session.note(Act::Read, &[uid]).await.map_err(status::of)?;
         Ok(Response::new(v1::GetStudyResponse { study: Some(study.into()) }))
@@ -79,7 +79,8 @@ impl StudyService for Studies {
         let states = request.states.iter().map(|wire| state(*wire)).collect::<Result<Vec<_>, _>>()?;
         let after = page_after(&request)?;
         // One more than asked for tells whether there is another page.
-        let query = StudyQuery { states, after, limit: page + 1, ..StudyQuery::default() };
+        let tenants = session.tenants();
+        let query = StudyQuery { states, after, tenants, limit: page + 1, ..StudyQuery::default() };
         let mut records = self.0.studies(query).await.map_err(status::of)?;
         let is_last = records.len() <= page;
         records.truncate(page);
@@ -87,10 +88,7 @@ impl StudyService for Studies {
             Some(last) if !is_last => page_token(&request.states, last),
             _ => String::new(),
         };
-        let mut studies = Vec::with_capacity(records.len());
-        for record in records {
-            studies.push(summary(&self.0, record).await.map_err(status::of)?);
-        }
+        let studies = records.into_iter().map(summary).collect();
         session.note(Act::Queried, &[]).await.map_err(status::of)?;
         Ok(Response::new(v1::ListStudiesResponse { studies, next_page_token }))
     }
@@ -102,6 +100,9 @@ impl StudyService for Studies {
             return Err(status::invalid("study_uids", format!("more than {MAX_WATCHED}")));
         }
         let studies = named.iter().map(|text| uid(text)).collect::<Result<Vec<_>, _>>()?;
+        for study in &studies {
+            session.allow(&self.0, study).await.map_err(status::of)?;
+        }
         session.note(Act::Queried, &studies).await.map_err(status::of)?;
         Ok(Response::new(watch::watch(self.0.clone(), session, studies)))
     }
@@ -110,11 +111,11 @@ impl StudyService for Studies {
         let session = Session::of(&request);
         let request = request.into_inner();
         let uid = uid(&request.study_uid)?;
+        session.allow(&self.0, &uid).await.map_err(status::of)?;
         self.0.cancel(&uid, &request.reason).await.map_err(status::of)?;
         session.note(Act::Cancelled, std::slice::from_ref(&uid)).await.map_err(status::of)?;
         let record = self.0.record(&uid).await.map_err(status::of)?;
-        let study = summary(&self.0, record).await.map_err(status::of)?;
-        Ok(Response::new(v1::CancelStudyResponse { study: Some(study) }))
+        Ok(Response::new(v1::CancelStudyResponse { study: Some(summary(record)) }))
     }
 
     async fn get_report(&self, request: Request<v1::GetReportRequest>) -> Answer<v1::GetReportResponse> {
@@ -122,6 +123,7 @@ impl StudyService for Studies {
         let request = request.into_inner();
         let uid = uid(&request.study_uid)?;
         let (wire, format) = format(request.format)?;
+        session.allow(&self.0, &uid).await.map_err(status::of)?;
         let report = self.0.report(&uid, format).await.map_err(status::of)?;
         session.note(Act::Reported, std::slice::from_ref(&uid)).await.map_err(status::of)?;
         let report = v1::RenderedReport {
@@ -154,6 +156,7 @@ impl Studies {
     async fn read_folder(
         &self,
         session: &Session,
+        tenant: &Tenant,
         path: &str,
         priority: Priority,
     ) -> Result<Vec<Outcome>, ServiceError> {
@@ -164,17 +167,22 @@ impl Studies {
         let files = files.map_err(|_| missing())?;
         let mut outcomes = Vec::with_capacity(files.len());
         let mut noted = BTreeSet::new();
-        for batch in files.chunks(FOLDER_BATCH) {
-            let mut objects = Vec::with_capacity(batch.len());
-            for file in batch {
-                let name = file.strip_prefix(&root).unwrap_or(file).to_string_lossy().into_owned();
-                let bytes = tokio::fs::read(file).await;
-                objects.push(Object { name, bytes: bytes.map(Into::into).map_err(|e| format!("cannot be read: {e}")) });
+        let (mut batch, mut batch_bytes) = (Vec::new(), 0);
+        for file in &files {
+            let name = file.strip_prefix(&root).unwrap_or(file).to_string_lossy().into_owned();
+            let bytes = tokio::fs::read(file).await;
+            batch_bytes += bytes.as_ref().map_or(0, Vec::len);
+            batch.push(Object { name, bytes: bytes.map(Into::into).map_err(|e| format!("cannot be read: {e}")) });
+            if upload::is_full(batch.len(), batch_bytes) {
+                let taken = self.0.accept(tenant, std::mem::take(&mut batch), priority).await?;
+                session.note_submitted(&mut noted, &taken).await?;
+                outcomes.extend(taken);
+                batch_bytes = 0;
             }
-            let taken = self.0.accept(objects, priority).await?;
-            session.note_submitted(&mut noted, &taken).await?;
-            outcomes.extend(taken);
         }
+        let taken = self.0.accept(tenant, batch, priority).await?;
+        session.note_submitted(&mut noted, &taken).await?;
+        outcomes.extend(taken);
         Ok(outcomes)
     }
 }
@@ -199,11 +207,9 @@ fn files_below(root: &Path) -> std::io::Result<Vec<PathBuf>> {
 }
 
 /// A study as lists and watches show it: with what its series are, but without the series.
-pub(super) async fn summary(coordinator: &Coordinator, record: StudyRecord) -> Result<v1::Study, ServiceError> {
-    let instances = coordinator.store.instances(&record.uid).await?;
-    let mut study = v1::Study::from(record.into_study(by_series(instances)));
-    study.series.clear();
-    Ok(study)
+pub(super) fn summary(record: StudyRecord) -> v1::Study {
+    let (modalities, instance_count) = (record.modalities.clone(), record.instances);
+    v1::Study { modalities, instance_count, ..v1::Study::from(record.into_study(Vec::new())) }
 }
 
 fn uid(text: &str) -> Result<Uid, Status> {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use prelim_imaging::Limits;
 use prelim_imaging::header;
-use prelim_proto::ids::Uid;
+use prelim_proto::ids::{Tenant, Uid};
 use prelim_proto::study::Priority;
 use prelim_proto::v1::submit_studies_request::Part;
 use prelim_proto::v1::{Disposition, ObjectEnd, ObjectOutcome, ObjectStart, SubmitHeader, SubmitStudiesRequest};
@@ -17,12 +17,17 @@ use crate::service::Coordinator;
 
 /// Objects taken in together: their records share a transaction.
 const BATCH_OBJECTS: usize = 64;
-/// Bytes after which a batch is taken in, however few objects it holds.
+/// Bytes after which a batch is taken in, however few objects it holds: an upload holds that much and one object.
 const BATCH_BYTES: usize = 64 << 20;
 /// Longest name of an object, in bytes.
 const MAX_NAME_BYTES: usize = 1_020;
 /// Longest request id, in characters.
 const MAX_REQUEST_ID: usize = 64;
+
+/// Whether a batch is to be taken in now.
+pub(super) fn is_full(objects: usize, bytes: usize) -> bool {
+    objects >= BATCH_OBJECTS || bytes >= BATCH_BYTES
+}
 
 /// What an upload came to.
 pub(super) struct Uploaded {
@@ -40,9 +45,10 @@ pub(super) async fn receive(
         return Err(status::invalid("part", "the first message is no header"));
     };
     let priority = check(&header)?;
-    session.tenant_for_submission(&header.tenant).await.map_err(status::of)?;
+    let tenant = session.tenant_for_submission(&header.tenant).await.map_err(status::of)?;
     let (batch, outcomes, noted) = (Vec::new(), Vec::new(), BTreeSet::new());
-    let mut upload = Upload { coordinator, session, priority, batch, batch_bytes: 0, current: None, outcomes, noted };
+    let mut upload =
+        Upload { coordinator, session, tenant, priority, batch, batch_bytes: 0, current: None, outcomes, noted };
     while let Some(message) = stream.message().await? {
         upload.take(message.part).await?;
     }
@@ -68,6 +74,7 @@ struct Current {
 struct Upload<'a> {
     coordinator: &'a Coordinator,
     session: Session,
+    tenant: Tenant,
     priority: Priority,
     batch: Vec<Object>,
     batch_bytes: usize,
@@ -121,7 +128,7 @@ impl Upload<'_> {
         };
         self.batch_bytes += current.bytes.len();
         self.batch.push(current.finish(&end.digest));
-        if self.batch.len() >= BATCH_OBJECTS || self.batch_bytes >= BATCH_BYTES {
+        if is_full(self.batch.len(), self.batch_bytes) {
             self.flush().await?;
         }
         Ok(())
@@ -130,7 +137,7 @@ impl Upload<'_> {
     async fn flush(&mut self) -> Result<(), Status> {
         let batch = std::mem::take(&mut self.batch);
         self.batch_bytes = 0;
-        let taken = self.coordinator.accept(batch, self.priority).await.map_err(status::of)?;
+        let taken = self.coordinator.accept(&self.tenant, batch, self.priority).await.map_err(status::of)?;
         // Here, and not at the end: a stream that breaks off has brought what it brought.
         self.session.note_submitted(&mut self.noted, &taken).await.map_err(status::of)?;
         self.outcomes.extend(taken);

@@ -53,7 +53,7 @@ async fn follow(
     let mut told: BTreeMap<Uid, i64> = BTreeMap::new();
     let mut told_progress = None;
     loop {
-        let records = look(coordinator, named).await?;
+        let records = look(coordinator, session, named).await?;
         let progress = progress(&records);
         let is_settled = records.iter().all(|record| record.state.is_settled());
         for record in records {
@@ -61,8 +61,7 @@ async fn follow(
                 continue;
             }
             told.insert(record.uid.clone(), record.updated_at_ms);
-            let study = summary(coordinator, record).await?;
-            if !tell(sender, Some(study), progress).await {
+            if !tell(sender, Some(summary(record)), progress).await {
                 return Ok(());
             }
         }
@@ -88,9 +87,11 @@ async fn tell(sender: &Sender, study: Option<Study>, progress: Progress) -> bool
     sender.send(Ok(WatchStudiesResponse { study, progress: Some(progress) })).await.is_ok()
 }
 
-async fn look(coordinator: &Coordinator, named: &[Uid]) -> Result<Vec<StudyRecord>, ServiceError> {
+async fn look(coordinator: &Coordinator, session: &Session, named: &[Uid]) -> Result<Vec<StudyRecord>, ServiceError> {
     if named.is_empty() {
-        return coordinator.studies(StudyQuery { limit: FOLLOWED, ..StudyQuery::default() }).await;
+        return coordinator
+            .studies(StudyQuery { tenants: session.tenants(), limit: FOLLOWED, ..StudyQuery::default() })
+            .await;
     }
     let mut records = Vec::with_capacity(named.len());
     for study in named {

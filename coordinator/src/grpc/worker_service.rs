@@ -3,18 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use prelim_proto::ids::{Digest, FencingToken, JobId};
+use futures::stream::{self, BoxStream, StreamExt as _};
+use prelim_proto::ids::{Digest, FencingToken, JobId, Uid};
 use prelim_proto::job::{JobKind, JobOutcome};
 use prelim_proto::v1;
 use prelim_proto::v1::worker_service_server::WorkerService;
-use tokio_stream::Iter;
 use tonic::{Request, Response, Status};
 
 use super::session::Session;
 use super::status;
 use crate::audit::Act;
-use crate::dispatch::Renewal;
+use crate::dispatch::{Ask, Object, Renewal};
 use crate::service::{Coordinator, ServiceError};
+use crate::store::record::{Heartbeat, MAX_HELD};
 
 /// Longest wait of a long poll.
 const MAX_WAIT: Duration = Duration::from_secs(60);
@@ -24,8 +25,8 @@ const MAX_RENEWALS: usize = 1_024;
 const MAX_WORKER_ID: usize = 64;
 /// Bytes of a failure's reason that are kept.
 const MAX_REASON_BYTES: usize = 2_000;
-/// Bytes in one message of an object.
-const CHUNK_BYTES: usize = 1 << 20;
+/// Bytes of a model's name that are kept.
+const MAX_NAME_BYTES: usize = 200;
 
 /// The service.
 pub(crate) struct Workers(pub(crate) Arc<Coordinator>);
@@ -34,7 +35,7 @@ type Answer<T> = Result<Response<T>, Status>;
 
 #[tonic::async_trait]
 impl WorkerService for Workers {
-    type ReadObjectStream = Iter<std::vec::IntoIter<Result<v1::ReadObjectResponse, Status>>>;
+    type ReadObjectStream = BoxStream<'static, Result<v1::ReadObjectResponse, Status>>;
 
     async fn lease(&self, request: Request<v1::LeaseRequest>) -> Answer<v1::LeaseResponse> {
         let session = Session::of(&request);
@@ -52,7 +53,15 @@ impl WorkerService for Workers {
         if wait > MAX_WAIT {
             return Err(status::invalid("wait_ms", format!("more than {}", MAX_WAIT.as_millis())));
         }
-        let lease = self.0.lease(&request.worker_id, &kinds, wait).await.map_err(status::of)?;
+        if request.request_id.chars().count() > MAX_WORKER_ID {
+            return Err(status::invalid("request_id", format!("longer than {MAX_WORKER_ID} characters")));
+        }
+        let held = request.studies_held.iter().take(MAX_HELD).map(|uid| Uid::parse(uid));
+        let held =
+            held.collect::<Result<_, _>>().map_err(|error| status::invalid("studies_held", error.to_string()))?;
+        let ask =
+            Ask { worker: request.worker_id, request: request.request_id, kinds, tenants: session.tenants(), held };
+        let lease = self.0.lease(ask, wait).await.map_err(status::of)?;
         if let Some(lease) = &lease {
             session.note(Act::Leased, std::slice::from_ref(lease.job.id.study())).await.map_err(status::of)?;
         }
@@ -60,14 +69,25 @@ impl WorkerService for Workers {
     }
 
     async fn renew(&self, request: Request<v1::RenewRequest>) -> Answer<v1::RenewResponse> {
+        let session = Session::of(&request);
         let request = request.into_inner();
         check_worker(&request.worker_id)?;
         if request.leases.len() > MAX_RENEWALS {
             return Err(status::invalid("leases", format!("more than {MAX_RENEWALS}")));
         }
+        if request.leaving {
+            self.0.farewell(&request.worker_id).await.map_err(status::of)?;
+            return Ok(Response::new(v1::RenewResponse::default()));
+        }
+        let mut drain = false;
+        if let Some(said) = request.status {
+            let heartbeat = heartbeat(request.worker_id, said)?;
+            drain = self.0.heartbeat(heartbeat).await.map_err(status::of)?;
+        }
         let mut leases = Vec::with_capacity(request.leases.len());
         for held in request.leases {
             let (job, token) = lease(Some(held))?;
+            session.allow(&self.0, job.study()).await.map_err(status::of)?;
             let renewal = self.0.renew(&job, token).await.map_err(status::of)?;
             let (lease_status, ttl_ms) = match renewal {
                 Renewal::Renewed(ttl_ms) => (v1::LeaseStatus::Renewed, ttl_ms),
@@ -76,23 +96,28 @@ impl WorkerService for Workers {
             };
             leases.push(v1::RenewedLease { job_id: job.to_string(), status: lease_status as i32, ttl_ms });
         }
-        Ok(Response::new(v1::RenewResponse { leases }))
+        Ok(Response::new(v1::RenewResponse { leases, drain }))
     }
 
     async fn complete(&self, request: Request<v1::CompleteRequest>) -> Answer<v1::CompleteResponse> {
+        let session = Session::of(&request);
         let request = request.into_inner();
         check_worker(&request.worker_id)?;
+        let kind = JobKind::try_from(request.kind()).ok();
         let (job, token) = lease(request.lease)?;
+        session.allow(&self.0, job.study()).await.map_err(status::of)?;
         let outcome = request.outcome.ok_or_else(|| status::invalid("outcome", "missing"))?;
         let outcome = JobOutcome::try_from(outcome).map_err(|error| status::of(error.into()))?;
-        self.0.complete_job(&job, token, outcome).await.map_err(status::of)?;
+        self.0.complete_job(&job, token, kind, outcome).await.map_err(status::of)?;
         Ok(Response::new(v1::CompleteResponse {}))
     }
 
     async fn fail(&self, request: Request<v1::FailRequest>) -> Answer<v1::FailResponse> {
+        let session = Session::of(&request);
         let request = request.into_inner();
         check_worker(&request.worker_id)?;
         let (job, token) = lease(request.lease)?;
+        session.allow(&self.0, job.study()).await.map_err(status::of)?;
         let mut reason = request.reason;
         reason.truncate(reason.floor_char_boundary(MAX_REASON_BYTES));
         let will_retry = self.0.fail_job(&job, token, &reason, request.retryable).await.map_err(status::of)?;
@@ -100,20 +125,37 @@ impl WorkerService for Workers {
     }
 
     async fn release(&self, request: Request<v1::ReleaseRequest>) -> Answer<v1::ReleaseResponse> {
+        let session = Session::of(&request);
         let request = request.into_inner();
         check_worker(&request.worker_id)?;
         let (job, token) = lease(request.lease)?;
+        session.allow(&self.0, job.study()).await.map_err(status::of)?;
         self.0.release(&job, token).await.map_err(status::of)?;
         Ok(Response::new(v1::ReleaseResponse {}))
     }
 
     async fn read_object(&self, request: Request<v1::ReadObjectRequest>) -> Answer<Self::ReadObjectStream> {
-        let digest = Digest::parse(&request.into_inner().digest)
-            .map_err(|error| status::invalid("digest", error.to_string()))?;
-        let bytes = self.0.bytes.get(&digest).await.map_err(|error| status::of(ServiceError::from(error)))?;
-        let chunks: Vec<_> =
-            bytes.chunks(CHUNK_BYTES).map(|chunk| Ok(v1::ReadObjectResponse { chunk: chunk.to_vec() })).collect();
-        Ok(Response::new(tokio_stream::iter(chunks)))
+        let session = Session::of(&request);
+        let request = request.into_inner();
+        let digest = Digest::parse(&request.digest).map_err(|error| status::invalid("digest", error.to_string()))?;
+        let (job, token) = lease(Some(v1::HeldLease { job_id: request.job_id, token: request.token }))?;
+        session.allow(&self.0, job.study()).await.map_err(status::of)?;
+        let object = self.0.object(&job, token, &digest, !request.chunks_only).await.map_err(status::of)?;
+        let messages = match object {
+            Object::At(address) => stream::iter([Ok(v1::ReadObjectResponse {
+                signed_url: address.url,
+                expires_in_ms: address.expires_in.as_millis() as u64,
+                ..v1::ReadObjectResponse::default()
+            })])
+            .boxed(),
+            Object::Pieces(pieces) => pieces
+                .map(|piece| match piece {
+                    Ok(chunk) => Ok(v1::ReadObjectResponse { chunk, ..v1::ReadObjectResponse::default() }),
+                    Err(error) => Err(status::of(ServiceError::from(error))),
+                })
+                .boxed(),
+        };
+        Ok(Response::new(messages))
     }
 }
 
@@ -129,4 +171,21 @@ fn lease(held: Option<v1::HeldLease>) -> Result<(JobId, FencingToken), Status> {
     let held = held.ok_or_else(|| status::invalid("lease", "missing"))?;
     let job = JobId::parse(&held.job_id).map_err(|error| status::invalid("job_id", error.to_string()))?;
     Ok((job, FencingToken(held.token)))
+}
+
+/// What a worker says of itself in a message.
+fn heartbeat(worker: String, said: v1::WorkerStatus) -> Result<Heartbeat, Status> {
+    let kinds = said.kinds().map(JobKind::try_from).collect::<Result<_, _>>();
+    let mut heartbeat = Heartbeat {
+        worker,
+        kinds: kinds.map_err(|error| status::of(error.into()))?,
+        slots: said.slots,
+        running: said.running,
+        model: said.model,
+        software_version: said.software_version,
+    };
+    for text in [&mut heartbeat.model, &mut heartbeat.software_version] {
+        text.truncate(text.floor_char_boundary(MAX_NAME_BYTES));
+    }
+    Ok(heartbeat)
 }

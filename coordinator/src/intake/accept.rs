@@ -1,16 +1,20 @@
 //! One object in: scanned, stored, recorded, and only then answered for.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use futures::stream::{self, TryStreamExt as _};
 use prelim_imaging::Limits;
 use prelim_imaging::header::{Header, read_header};
-use prelim_proto::ids::{Digest, Uid};
+use prelim_proto::ids::{Tenant, Uid};
 use prelim_proto::study::{Priority, StudyAttributes};
 
 use crate::service::{Coordinator, ServiceError};
 use crate::store::StoreError;
 use crate::store::record::{AddInstances, Added, InstanceRecord};
+
+/// Objects of an upload that are stored at once: each waits for a disk or a server.
+const PUTS_AT_ONCE: usize = 8;
 
 /// An object as it was received.
 #[derive(Debug, Clone)]
@@ -50,75 +54,47 @@ impl Outcome {
     }
 }
 
+/// An object whose header is read: its place among the objects received, what it is, and its bytes.
+struct Read {
+    place: usize,
+    header: Header,
+    bytes: Bytes,
+}
+
 impl Coordinator {
-    /// Takes objects in, each on its own: what is wrong with one does not touch the others.
+    /// Takes objects in, each on its own: what is wrong with one does not touch the others. Their bytes are held until
+    /// they are stored: callers bound a batch.
     ///
-    /// When this returns, every object accepted is on the disk and in its study's record. An error is one of the store's or
-    /// of the disk's; objects that were not answered for may be sent again. What was stored and not recorded is removed.
-    pub async fn accept(&self, objects: Vec<Object>, priority: Priority) -> Result<Vec<Outcome>, ServiceError> {
-        let mut stored = Vec::new();
-        let taken = {
-            let _others_may_too = self.taking_in.read().await;
-            self.take_in(objects, priority, &mut stored).await
-        };
-        if taken.as_ref().map_or(true, |outcomes| outcomes.iter().any(Outcome::is_refused)) {
-            self.remove_unrecorded(&stored).await;
-        }
-        taken
-    }
-
-    /// Removes bytes of `stored` that their study's record does not name. While this runs nothing is taken in, so that
-    /// no other upload counts on them.
-    async fn remove_unrecorded(&self, stored: &[(Uid, Digest)]) {
-        if stored.is_empty() {
-            return;
-        }
-        let _alone = self.taking_in.write().await;
-        let mut studies: BTreeMap<&Uid, HashSet<&Digest>> = BTreeMap::new();
-        for (study, digest) in stored {
-            studies.entry(study).or_default().insert(digest);
-        }
-        for (study, mut digests) in studies {
-            // Where the record cannot be read, bytes too many are the smaller harm.
-            let Ok(instances) = self.store.instances(study).await else { continue };
-            for record in &instances {
-                digests.remove(&record.instance.digest);
-            }
-            for digest in digests {
-                if let Err(error) = self.bytes.delete(digest).await {
-                    tracing::warn!(%error, "bytes without a record are not removed");
-                }
-            }
-        }
-    }
-
-    async fn take_in(
+    /// When this returns, every object accepted is stored and in its study's record. An error is one of the stores';
+    /// objects that were not answered for may be sent again. Only bytes that the record would take are stored; where
+    /// another coordinator is quicker in between, they may stay without a record, and go with their study.
+    pub async fn accept(
         &self,
+        tenant: &Tenant,
         objects: Vec<Object>,
         priority: Priority,
-        stored: &mut Vec<(Uid, Digest)>,
     ) -> Result<Vec<Outcome>, ServiceError> {
         let mut outcomes: Vec<Outcome> = Vec::with_capacity(objects.len());
-        let mut studies: BTreeMap<Uid, Vec<(usize, Header)>> = BTreeMap::new();
-        for (index, object) in objects.into_iter().enumerate() {
-            let header = match object.bytes {
-                Ok(bytes) => self.store_object(&object.name, bytes, stored).await?,
+        let mut studies: BTreeMap<Uid, Vec<Read>> = BTreeMap::new();
+        for (place, Object { name, bytes }) in objects.into_iter().enumerate() {
+            let read = match bytes {
+                Ok(bytes) => header_of(&name, bytes.clone()).await.map(|header| Read { place, header, bytes }),
                 Err(reason) => Err(reason),
             };
-            let (verdict, ids) = match header {
-                Ok(header) => {
-                    let ids = (header.study.clone(), header.instance.uid.clone());
-                    studies.entry(header.study.clone()).or_default().push((index, header));
+            let (verdict, ids) = match read {
+                Ok(read) => {
+                    let ids = (read.header.study.clone(), read.header.instance.uid.clone());
+                    studies.entry(read.header.study.clone()).or_default().push(read);
                     (Verdict::Accepted, Some(ids))
                 }
                 Err(reason) => (Verdict::Refused(reason), None),
             };
-            outcomes.push(Outcome { name: object.name, verdict, ids });
+            outcomes.push(Outcome { name, verdict, ids });
         }
-        for (study, headers) in studies {
-            for (attributes, headers) in by_patient(headers) {
-                for (index, verdict) in self.record_instances(&study, attributes, headers, priority).await? {
-                    outcomes[index].verdict = verdict;
+        for (study, reads) in studies {
+            for (attributes, reads) in by_patient(reads) {
+                for (place, verdict) in self.take_in(tenant, &study, attributes, reads, priority).await? {
+                    outcomes[place].verdict = verdict;
                 }
             }
             self.changed(&study);
@@ -126,75 +102,83 @@ impl Coordinator {
         Ok(outcomes)
     }
 
-    /// Reads the header and stores the bytes; the inner error is what is wrong with the object.
-    async fn store_object(
+    /// Stores what the study's record would take, then adds it to the record, which decides.
+    async fn take_in(
         &self,
-        name: &str,
-        bytes: Bytes,
-        stored: &mut Vec<(Uid, Digest)>,
-    ) -> Result<Result<Header, String>, ServiceError> {
-        let (read, name) = (bytes.clone(), name.to_owned());
-        // A scan of a large object takes longer than other tasks should wait.
-        let scan = move || read_header(&read, Some(&name), &Limits::default());
-        let header = match tokio::task::spawn_blocking(scan).await {
-            Ok(Ok(header)) => header,
-            Ok(Err(error)) => return Ok(Err(error.to_string())),
-            Err(_) => return Ok(Err("its header could not be read".to_owned())),
-        };
-        if self.bytes.put(&header.instance.digest, bytes).await? {
-            stored.push((header.study.clone(), header.instance.digest.clone()));
-        }
-        Ok(Ok(header))
-    }
-
-    /// Adds instances to their study's record.
-    async fn record_instances(
-        &self,
+        tenant: &Tenant,
         study: &Uid,
         attributes: StudyAttributes,
-        headers: Vec<(usize, Header)>,
+        reads: Vec<Read>,
         priority: Priority,
     ) -> Result<Vec<(usize, Verdict)>, ServiceError> {
-        let (places, instances): (Vec<usize>, Vec<InstanceRecord>) = headers.into_iter().map(split).unzip();
-        let add =
-            AddInstances { study: study.clone(), attributes, priority, instances, limits: self.config.intake_limits() };
-        let verdicts = match self.store.add_instances(add).await {
-            Ok(added) => added.into_iter().map(verdict).collect(),
-            // A limit concerns this study only.
-            Err(error @ (StoreError::TooManyStudies { .. } | StoreError::TooManyInstances { .. })) => {
-                vec![Verdict::Refused(error.to_string()); places.len()]
-            }
-            Err(error) => return Err(error.into()),
-        };
+        let places: Vec<usize> = reads.iter().map(|read| read.place).collect();
+        let (instances, bytes): (Vec<InstanceRecord>, Vec<Bytes>) = reads.into_iter().map(split).unzip();
+        let limits = self.config.intake_limits(&self.shares.of(tenant));
+        let tenant = tenant.clone();
+        let mut add = AddInstances { study: study.clone(), tenant, attributes, priority, instances, limits };
+        let mut verdicts = verdicts_of(self.store.preview_instances(add.clone()).await, places.len())?;
+        let wanted: Vec<usize> = (0..places.len()).filter(|at| verdicts[*at] == Verdict::Accepted).collect();
+        // What is not stored is not added, whatever happens in between.
+        add.instances = wanted.iter().map(|at| add.instances[*at].clone()).collect();
+        let puts = wanted.iter().zip(&add.instances).map(|(at, record)| {
+            let digest = &record.instance.digest;
+            Ok(self.bytes.put(study, digest, bytes[*at].clone()))
+        });
+        stream::iter(puts).try_for_each_concurrent(PUTS_AT_ONCE, |put| put).await?;
+        if !wanted.is_empty() {
+            let added = verdicts_of(self.store.add_instances(add).await, wanted.len())?;
+            wanted.into_iter().zip(added).for_each(|(at, verdict)| verdicts[at] = verdict);
+        }
         Ok(places.into_iter().zip(verdicts).collect())
     }
 }
 
+/// Reads the header, on a thread that may block: a scan of a large object takes longer than other tasks should wait.
+async fn header_of(name: &str, bytes: Bytes) -> Result<Header, String> {
+    let name = name.to_owned();
+    let scan = move || read_header(&bytes, Some(&name), &Limits::default());
+    match tokio::task::spawn_blocking(scan).await {
+        Ok(header) => header.map_err(|error| error.to_string()),
+        Err(_) => Err("its header could not be read".to_owned()),
+    }
+}
+
+/// The store's answer for `count` instances. A limit concerns their study only.
+fn verdicts_of(answer: Result<Vec<Added>, StoreError>, count: usize) -> Result<Vec<Verdict>, StoreError> {
+    match answer {
+        Ok(added) => Ok(added.into_iter().map(verdict).collect()),
+        // No other study is too large for that. Where too many studies wait, the whole call is to come again later.
+        Err(error @ StoreError::TooManyInstances { .. }) => Ok(vec![Verdict::Refused(error.to_string()); count]),
+        Err(error) => Err(error),
+    }
+}
+
 /// Headers of one study by the patient that they name, each group with all that its headers say of patient and request.
-fn by_patient(headers: Vec<(usize, Header)>) -> Vec<(StudyAttributes, Vec<(usize, Header)>)> {
-    let mut patients: Vec<(StudyAttributes, Vec<(usize, Header)>)> = Vec::new();
-    for (place, header) in headers {
-        match patients.iter_mut().find(|(known, _)| !known.is_another_patient(&header.study_attributes)) {
+fn by_patient(reads: Vec<Read>) -> Vec<(StudyAttributes, Vec<Read>)> {
+    let mut patients: Vec<(StudyAttributes, Vec<Read>)> = Vec::new();
+    for read in reads {
+        let said = &read.header.study_attributes;
+        match patients.iter_mut().find(|(known, _)| !known.is_another_patient(said)) {
             Some((known, group)) => {
-                known.fill_from(&header.study_attributes);
-                group.push((place, header));
+                known.fill_from(said);
+                group.push(read);
             }
-            None => patients.push((header.study_attributes.clone(), vec![(place, header)])),
+            None => patients.push((said.clone(), vec![read])),
         }
     }
     patients
 }
 
-fn split((place, header): (usize, Header)) -> (usize, InstanceRecord) {
-    let series = header.series;
+fn split(read: Read) -> (InstanceRecord, Bytes) {
+    let series = read.header.series;
     let record = InstanceRecord {
         series: series.uid,
         modality: series.modality,
         description: series.description,
         number: series.number,
-        instance: header.instance,
+        instance: read.header.instance,
     };
-    (place, record)
+    (record, read.bytes)
 }
 
 fn verdict(added: Added) -> Verdict {
@@ -205,6 +189,7 @@ fn verdict(added: Added) -> Verdict {
             let start = &held.as_str()[..12];
             Verdict::Refused(format!("another object with the same SOP Instance UID is held (digest {start}…)"))
         }
+        Added::OtherTenant => Verdict::Refused("its Study Instance UID cannot be used here".to_owned()),
         Added::OtherPatient => Verdict::Refused(
             "its study is held for another patient (Patient ID, name or birth date differ): give one of them another \
              Study Instance UID"

@@ -41,6 +41,7 @@ fn study() -> Study {
     };
     Study {
         uid: uid("1"),
+        tenant: Default::default(),
         state: StudyState::Reading,
         state_reason: None,
         priority: Priority::Routine,

@@ -35,6 +35,7 @@ fn series(number: i32, modality: &str, description: &str, images: Vec<ImageAttri
 fn study(series: Vec<Series>) -> Study {
     Study {
         uid: uid("1.2"),
+        tenant: Default::default(),
         state: StudyState::Complete,
         state_reason: None,
         priority: Priority::Routine,

@@ -1,6 +1,6 @@
 //! What can go wrong in a store.
 
-use prelim_proto::ids::{FencingToken, JobId, Uid};
+use prelim_proto::ids::{FencingToken, JobId, Tenant, Uid};
 use prelim_proto::study::StudyState;
 
 /// An operation that a store refused, or could not carry out. Nothing changed, unless the variant says otherwise.
@@ -46,6 +46,17 @@ pub enum StoreError {
         /// The limit.
         limit: u64,
     },
+    /// Too much of the tenant is waiting.
+    #[error("{limit} studies of {tenant} are open, which is its limit")]
+    TooManyOfTenant {
+        /// The tenant.
+        tenant: Tenant,
+        /// The limit.
+        limit: u64,
+    },
+    /// The caller named a worker that was not heard of.
+    #[error("no worker {0:?} was heard of lately")]
+    NoWorker(String),
     /// The study would get too large.
     #[error("study {study} would have more than {limit} instances")]
     TooManyInstances {
@@ -63,7 +74,10 @@ pub enum StoreError {
     /// The disk under the store failed. Whether the operation happened is not known: repeat it.
     #[error("the disk under the store failed: {0}")]
     Disk(String),
-    /// The store contradicts itself, or cannot be reached.
+    /// The server of the store does not answer. Whether the operation happened is not known: repeat it.
+    #[error("the store cannot be reached: {0}")]
+    Unreachable(String),
+    /// The store contradicts itself.
     #[error("store: {0}")]
     Storage(String),
 }
@@ -71,6 +85,15 @@ pub enum StoreError {
 impl StoreError {
     /// Whether the same operation may succeed later.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Storage(_) | Self::Disk(_) | Self::Full | Self::TooManyStudies { .. } | Self::Outdated(_))
+        matches!(
+            self,
+            Self::Storage(_)
+                | Self::Disk(_)
+                | Self::Full
+                | Self::Unreachable(_)
+                | Self::TooManyStudies { .. }
+                | Self::TooManyOfTenant { .. }
+                | Self::Outdated(_)
+        )
     }
 }

@@ -1,13 +1,14 @@
 //! Records in plain maps, searched from end to end: slow and plainly right. Tests compare other stores with it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
-use prelim_proto::ids::{FencingToken, JobId, Uid};
+use prelim_proto::ids::{FencingToken, JobId, Tenant, Uid};
 use prelim_proto::job::{JobKind, JobOutcome, JobSpec, JobState};
 
 use super::record::{
-    DraftRecord, InstanceRecord, JobRecord, QueueDepth, Reconciled, RequestRecord, StudyQuery, StudyRecord,
+    DraftRecord, InstanceRecord, JobRecord, QueueDepth, Reconciled, RequestRecord, StudyCursor, StudyQuery,
+    StudyRecord, WorkerRecord,
 };
 use super::records::{Reads, Records, Result};
 use super::transact::Backend;
@@ -23,6 +24,8 @@ pub(crate) struct Maps {
     outcomes: BTreeMap<JobId, JobOutcome>,
     drafts: BTreeMap<(Uid, u32), DraftRecord>,
     requests: BTreeMap<String, RequestRecord>,
+    workers: BTreeMap<String, WorkerRecord>,
+    newest_leases: BTreeMap<String, JobId>,
     token: u64,
 }
 
@@ -51,16 +54,9 @@ impl Reads for Maps {
     }
 
     fn studies(&self, query: &StudyQuery) -> Result<Vec<StudyRecord>> {
-        let is = |wanted: &Option<String>, held: &str| wanted.as_deref().is_none_or(|wanted| wanted == held);
         let wanted = |study: &&StudyRecord| {
-            (query.states.is_empty() || query.states.contains(&study.state))
-                && is(&query.patient_id, &study.attributes.patient_id)
-                && is(&query.accession_number, &study.attributes.accession_number)
-                && is(&query.study_date, &study.attributes.study_date)
-                && query
-                    .after
-                    .as_ref()
-                    .is_none_or(|after| (-study.received_at_ms, &study.uid) > (-after.received_at_ms, &after.uid))
+            let older = |after: &StudyCursor| (-study.received_at_ms, &study.uid) > (-after.received_at_ms, &after.uid);
+            query.wants(study) && query.after.as_ref().is_none_or(older)
         };
         let mut studies: Vec<_> = self.studies.values().filter(wanted).cloned().collect();
         studies.sort_by(|a, b| (-a.received_at_ms, &a.uid).cmp(&(-b.received_at_ms, &b.uid)));
@@ -100,15 +96,30 @@ impl Reads for Maps {
         Ok(self.requests.get(id).cloned())
     }
 
-    fn first_ready(&self, kind: JobKind) -> Result<Option<(i64, JobId)>> {
-        let ready = self.waiting().filter(|job| job.kind == kind && job.not_before_ms == 0);
+    fn tenants_waiting(&self, kind: JobKind) -> Result<Vec<Tenant>> {
+        let waiting = self.waiting().filter(|job| job.kind == kind && job.not_before_ms == 0);
+        let tenants: BTreeSet<_> = waiting.map(|job| job.tenant.clone()).collect();
+        Ok(tenants.into_iter().collect())
+    }
+
+    fn first_ready(&self, kind: JobKind, tenant: &Tenant) -> Result<Option<(i64, JobId)>> {
+        let ready = self.waiting().filter(|job| job.kind == kind && job.not_before_ms == 0 && job.tenant == *tenant);
         Ok(ready.map(|job| (job.rank, job.id.clone())).min())
     }
 
-    fn due(&self, now_ms: i64, limit: usize) -> Result<Vec<JobId>> {
-        let delayed =
-            |job: &JobRecord| (job.state == JobState::Ready && job.not_before_ms != 0).then_some(job.not_before_ms);
-        Ok(self.timed(now_ms, limit, delayed))
+    fn due(&self, kind: JobKind, now_ms: i64, limit: usize) -> Result<Vec<JobId>> {
+        let is_delayed = |job: &JobRecord| job.state == JobState::Ready && job.kind == kind && job.not_before_ms != 0;
+        Ok(self.timed(now_ms, limit, |job| is_delayed(job).then_some(job.not_before_ms)))
+    }
+
+    fn running(&self, tenant: &Tenant) -> Result<u64> {
+        let runs =
+            |job: &&JobRecord| job.state == JobState::Leased && job.kind != JobKind::Merge && job.tenant == *tenant;
+        Ok(self.jobs.values().filter(runs).count() as u64)
+    }
+
+    fn newest_lease(&self, worker: &str) -> Result<Option<JobId>> {
+        Ok(self.newest_leases.get(worker).cloned())
     }
 
     fn expired(&self, now_ms: i64, limit: usize) -> Result<Vec<JobId>> {
@@ -120,17 +131,40 @@ impl Reads for Maps {
         Ok(dead.filter(|id| after.is_none_or(|after| id > after)).take(limit).collect())
     }
 
-    fn depth(&self) -> Result<QueueDepth> {
-        let in_state = |state| self.jobs.values().filter(|job| job.state == state).count() as u64;
-        let ready_merges = self.waiting().filter(|job| job.kind == JobKind::Merge).count() as u64;
-        Ok(QueueDepth {
-            ready: in_state(JobState::Ready) - ready_merges,
-            ready_merges,
-            delayed: self.waiting().filter(|job| job.not_before_ms != 0).count() as u64,
-            leased: in_state(JobState::Leased),
-            dead: in_state(JobState::Dead),
-            open_studies: self.studies.values().filter(|study| !study.state.is_settled()).count() as u64,
-        })
+    fn depth(&self, now_ms: i64) -> Result<QueueDepth> {
+        let mut depth = QueueDepth::default();
+        for job in self.jobs.values() {
+            match job.state {
+                JobState::Ready => *depth.ready.of(job.kind) += 1,
+                JobState::Leased => *depth.leased.of(job.kind) += 1,
+                JobState::Dead => depth.dead += 1,
+                JobState::Done | JobState::Cancelled => {}
+            }
+        }
+        depth.delayed = self.waiting().filter(|job| job.not_before_ms != 0).count() as u64;
+        depth.open_studies = self.studies.values().filter(|study| !study.state.is_settled()).count() as u64;
+        for kind in JobKind::ALL {
+            for tenant in self.tenants_waiting(kind)? {
+                let (_, first) = self.first_ready(kind, &tenant)?.expect("it waits");
+                let wait_ms = now_ms - self.jobs[&first].updated_at_ms;
+                depth.longest_wait_ms = depth.longest_wait_ms.max(wait_ms);
+            }
+        }
+        Ok(depth)
+    }
+
+    fn open_studies(&self, tenant: &Tenant) -> Result<(u64, u64)> {
+        let open: Vec<_> = self.studies.values().filter(|study| !study.state.is_settled()).collect();
+        let of_tenant = open.iter().filter(|study| study.tenant == *tenant).count();
+        Ok((open.len() as u64, of_tenant as u64))
+    }
+
+    fn worker(&self, id: &str) -> Result<Option<WorkerRecord>> {
+        Ok(self.workers.get(id).cloned())
+    }
+
+    fn workers(&self) -> Result<Vec<WorkerRecord>> {
+        Ok(self.workers.values().cloned().collect())
     }
 }
 
@@ -181,6 +215,22 @@ impl Records for Maps {
         let before = self.requests.len();
         self.requests.retain(|_, request| request.at_ms >= at_ms);
         Ok((before - self.requests.len()) as u64)
+    }
+
+    fn put_newest_lease(&mut self, worker: &str, id: &JobId) -> Result<()> {
+        self.newest_leases.insert(worker.to_owned(), id.clone());
+        Ok(())
+    }
+
+    fn put_worker(&mut self, worker: &WorkerRecord) -> Result<()> {
+        self.workers.insert(worker.heartbeat.worker.clone(), worker.clone());
+        Ok(())
+    }
+
+    fn remove_worker(&mut self, id: &str) -> Result<()> {
+        self.workers.remove(id);
+        self.newest_leases.remove(id);
+        Ok(())
     }
 
     fn next_token(&mut self) -> Result<FencingToken> {

@@ -4,7 +4,7 @@
 //! - [`JobStore`]: the operations and what they guarantee
 //! - [`record`]: what is held, and what operations take and give; [`StoreError`] is in `error`
 //! - `machine`: the state machine, which is the specification; `records` is what it asks of a transaction
-//! - [`embedded`]: the default, a redb file in the data folder
+//! - [`embedded`]: the default, a redb file in the data folder; [`redis`]: for a cluster
 //! - `memory` and `conformance` (tests only): the machine on plain maps, and the suite that every store must pass
 //!
 //! **Invariant**: rules (order, backoff, limits) arrive as arguments; a store moves records and decides nothing.
@@ -20,6 +20,7 @@ mod machine;
 pub(crate) mod memory;
 pub mod record;
 mod records;
+pub mod redis;
 mod transact;
 
 pub use error::StoreError;
@@ -27,11 +28,12 @@ pub use error::StoreError;
 use async_trait::async_trait;
 use prelim_proto::ids::{FencingToken, JobId, Uid};
 use prelim_proto::job::{JobOutcome, JobSpec, Lease};
+use tokio::sync::watch;
 
 use crate::queue::Verdict;
 use record::{
-    AddInstances, Added, CompleteStudies, Done, DraftRecord, ExpiredLease, InstanceRecord, JobRecord, LeaseRequest,
-    Merged, Plan, QueueDepth, Reconciled, StudyQuery, StudyRecord,
+    AddInstances, Added, CompleteStudies, Done, DraftRecord, ExpiredLease, Heartbeat, InstanceRecord, JobRecord,
+    LeaseRequest, Merged, Plan, QueueDepth, Reconciled, StudyQuery, StudyRecord, WorkerRecord,
 };
 
 /// The record of studies and the queue of jobs.
@@ -45,8 +47,8 @@ use record::{
 /// Time is the store's: leases end and retries begin by one clock, whoever asks. No operation blocks on another's work,
 /// and none waits for something to happen: waiting is the service's part.
 ///
-/// An error means that nothing changed, except [`StoreError::Storage`], [`StoreError::Disk`] and [`StoreError::Full`],
-/// after which the operation may or may not have happened: repeat it.
+/// An error means that nothing changed, except [`StoreError::Storage`], [`StoreError::Disk`], [`StoreError::Full`] and
+/// [`StoreError::Unreachable`], after which the operation may or may not have happened: repeat it.
 #[async_trait]
 pub trait JobStore: Send + Sync + 'static {
     /// Adds instances to a study, which begins with its first one. Idempotent: an instance held already, with the same
@@ -54,6 +56,10 @@ pub trait JobStore: Send + Sync + 'static {
     /// study that was past receiving is received again (its jobs are dropped, their leases lost, its drafts kept), but
     /// a cancelled one stays so. One answer an instance, in order. Nothing is added past a limit.
     async fn add_instances(&self, add: AddInstances) -> Result<Vec<Added>, StoreError>;
+
+    /// What [`JobStore::add_instances`] would answer now, its refusals included. Nothing is changed, and nothing is
+    /// reserved: another coordinator may add in between.
+    async fn preview_instances(&self, add: AddInstances) -> Result<Vec<Added>, StoreError>;
 
     /// Declares studies complete: those that are received become complete; failed and cancelled ones are opened again
     /// and become complete; the others stay. Idempotent by request id, if there is one: a repeated request changes
@@ -69,9 +75,11 @@ pub trait JobStore: Send + Sync + 'static {
     /// the plan was made.
     async fn plan_study(&self, study: &Uid, plan: Plan) -> Result<Done, StoreError>;
 
-    /// Leases the waiting job of the kinds asked for that is first by rank, then by id, among those whose time has
-    /// come. Its token is larger than every one given before. A repeated call leases another job: the first lease runs
-    /// out.
+    /// Leases a waiting job of the kinds and tenants asked for, among those whose time has come: whose turn it is says
+    /// [`crate::queue::turn`], a tenant's jobs go by rank, then by id, and a job of a study that the worker has at hand
+    /// goes first where it is of the same urgency and at most [`crate::queue::LOCALITY_MS`] behind. Its token is larger
+    /// than every one given before. Idempotent by request: a worker that repeats its newest request gets the same
+    /// lease, for another `ttl_ms`, while it holds it. A request without a name leases another job when repeated.
     async fn lease(&self, request: LeaseRequest) -> Result<Option<Lease>, StoreError>;
 
     /// Lets a lease last `ttl_ms` from now. Fenced: [`StoreError::LeaseLost`], or [`StoreError::Cancelled`].
@@ -114,9 +122,10 @@ pub trait JobStore: Send + Sync + 'static {
     /// read again and merged again. Idempotent: a job that is not dead any more is left alone.
     async fn requeue_job(&self, job: &JobId) -> Result<Done, StoreError>;
 
-    /// Compares jobs, leases and queue entries both ways and mends what does not agree: a leased job without a lease
-    /// gets one that has run out, a lease without a leased job goes, a waiting job is in the queue once, a study whose
-    /// jobs are finished has its merge. For the start, and now and then. Idempotent.
+    /// Compares jobs, leases, queue entries and counters both ways and mends what does not agree: a leased job without a
+    /// lease gets one that has run out, a lease without a leased job goes, a waiting job is in the queue once, a study
+    /// whose jobs are finished has its merge, and nothing lasts longer than [`crate::queue::MAX_LEASE_MS`]. For the start,
+    /// and now and then. Idempotent.
     async fn reconcile(&self) -> Result<Reconciled, StoreError>;
 
     /// Forgets request ids older than `age_ms`; how many. Idempotent.
@@ -146,4 +155,25 @@ pub trait JobStore: Send + Sync + 'static {
 
     /// How much waits, runs and was given up.
     async fn depth(&self) -> Result<QueueDepth, StoreError>;
+
+    /// Notes what a worker says of itself; whether it was told to take no more jobs. Idempotent.
+    async fn heartbeat(&self, heartbeat: Heartbeat) -> Result<bool, StoreError>;
+
+    /// Tells a worker to take no more jobs, or to take them again. Idempotent. [`StoreError::NoWorker`].
+    async fn drain_worker(&self, worker: &str, drain: bool) -> Result<Done, StoreError>;
+
+    /// Forgets a worker that has left. Its leases, if it has any, run out. Idempotent.
+    async fn forget_worker(&self, worker: &str) -> Result<Done, StoreError>;
+
+    /// Forgets workers that were not heard of for `age_ms`; how many. Idempotent.
+    async fn forget_workers(&self, age_ms: u64) -> Result<u64, StoreError>;
+
+    /// The workers known, in order of name, each with the time since it was last heard of, in ms.
+    async fn workers(&self) -> Result<Vec<(WorkerRecord, u64)>, StoreError>;
+
+    /// Changes when a queue that was empty has a job, whoever put it there. None where only this process can. A hint: some
+    /// may be lost, and some mean nothing.
+    fn wakes(&self) -> Option<watch::Receiver<u64>> {
+        None
+    }
 }

@@ -1,12 +1,15 @@
 //! What a store holds, and what its operations take and give.
 
 use prelim_proto::cost::StudyCost;
-use prelim_proto::ids::{Digest, FencingToken, JobId, Uid};
+use prelim_proto::ids::{Digest, FencingToken, JobId, Tenant, Uid};
+use prelim_proto::image::ImageKind;
 use prelim_proto::job::{JobKind, JobSpec, JobState};
 use prelim_proto::study::{Instance, Priority, Series, Study, StudyAttributes, StudyState, Unread};
 use serde::{Deserialize, Serialize};
 
-use crate::queue::IntakeLimits;
+use std::sync::Arc;
+
+use crate::queue::{IntakeLimits, Shares};
 
 /// Failures kept with a job; older ones are dropped.
 pub const MAX_FAILURES_KEPT: usize = 8;
@@ -16,6 +19,8 @@ pub const MAX_FAILURES_KEPT: usize = 8;
 pub struct StudyRecord {
     /// Study Instance UID.
     pub uid: Uid,
+    /// Whom it belongs to.
+    pub tenant: Tenant,
     /// Where it stands.
     pub state: StudyState,
     /// Why, for failed and cancelled studies.
@@ -32,6 +37,8 @@ pub struct StudyRecord {
     pub attributes: StudyAttributes,
     /// Instances held.
     pub instances: u32,
+    /// Modalities of its series, each once, in order.
+    pub modalities: Vec<String>,
     /// How often the study was opened: late instances and a second submission open it again.
     pub generation: u32,
     /// The number of the next job. Numbers are not used twice, also not by a later generation.
@@ -59,6 +66,7 @@ impl StudyRecord {
     pub fn into_study(self, series: Vec<Series>) -> Study {
         Study {
             uid: self.uid,
+            tenant: self.tenant,
             state: self.state,
             state_reason: self.state_reason,
             priority: self.priority,
@@ -115,6 +123,8 @@ pub fn by_series(mut records: Vec<InstanceRecord>) -> Vec<Series> {
 pub struct JobRecord {
     /// Which job.
     pub id: JobId,
+    /// Whom its study belongs to.
+    pub tenant: Tenant,
     /// What kind of work it is.
     pub kind: JobKind,
     /// Where it stands.
@@ -133,6 +143,8 @@ pub struct JobRecord {
     pub expires_at_ms: i64,
     /// Who holds, or last held, the lease.
     pub worker: String,
+    /// What the holder called the request by which it got the lease.
+    pub request: String,
     /// The newest lease that was ended by its holder, and how: a repeated commit is answered from this.
     pub settled: Option<(FencingToken, Settlement)>,
     /// What went wrong in the newest attempts, oldest first.
@@ -143,9 +155,10 @@ pub struct JobRecord {
 
 impl JobRecord {
     /// A job that nobody has leased yet.
-    pub fn new(spec: &JobSpec, rank: i64, now_ms: i64) -> Self {
+    pub fn new(spec: &JobSpec, tenant: &Tenant, rank: i64, now_ms: i64) -> Self {
         Self {
             id: spec.id.clone(),
+            tenant: tenant.clone(),
             kind: spec.kind,
             state: JobState::Ready,
             rank,
@@ -155,6 +168,7 @@ impl JobRecord {
             token: FencingToken(0),
             expires_at_ms: 0,
             worker: String::new(),
+            request: String::new(),
             settled: None,
             failures: Vec::new(),
             updated_at_ms: now_ms,
@@ -207,11 +221,13 @@ pub struct DraftRecord {
 pub struct AddInstances {
     /// Study Instance UID.
     pub study: Uid,
+    /// Whom the study belongs to.
+    pub tenant: Tenant,
     /// Patient and request, for a study not seen before; fills empty fields of one that was.
     pub attributes: StudyAttributes,
     /// How soon the study is wanted; the highest asked for counts.
     pub priority: Priority,
-    /// The instances. Their bytes are stored already.
+    /// The instances. Their bytes are stored before they are added, and after a preview says that they may be.
     pub instances: Vec<InstanceRecord>,
     /// What may be held.
     pub limits: IntakeLimits,
@@ -231,6 +247,8 @@ pub enum Added {
     },
     /// The study is held for another patient. It is left as it was.
     OtherPatient,
+    /// The study is held by another tenant. It is left as it was, and nothing is told of it.
+    OtherTenant,
 }
 
 /// Studies that a client says are whole.
@@ -273,10 +291,52 @@ pub struct Plan {
 pub struct LeaseRequest {
     /// Who asks.
     pub worker: String,
+    /// The worker's name for this request; empty where it has none. A worker asks for one job at a time: while it
+    /// repeats its newest request it gets the same job.
+    pub request: String,
     /// The kinds of job wanted.
     pub kinds: Vec<JobKind>,
+    /// The tenants whose jobs it may have; none is all.
+    pub tenants: Option<Vec<Tenant>>,
+    /// Studies whose images it has at hand, at most [`MAX_HELD`].
+    pub held: Vec<Uid>,
     /// How long the lease lasts, in ms.
     pub ttl_ms: u64,
+    /// Who gets how much.
+    pub shares: Arc<Shares>,
+}
+
+/// Studies that a worker may say it has at hand; the rest is not looked at.
+pub const MAX_HELD: usize = 16;
+
+/// What a worker says of itself now and then.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heartbeat {
+    /// Its name.
+    pub worker: String,
+    /// The kinds of job that it does.
+    pub kinds: Vec<JobKind>,
+    /// Jobs that it does at once.
+    pub slots: u32,
+    /// Jobs that it does now.
+    pub running: u32,
+    /// The model that it reads with.
+    pub model: String,
+    /// prelim's version.
+    pub software_version: String,
+}
+
+/// A worker as it is known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerRecord {
+    /// What it said last.
+    pub heartbeat: Heartbeat,
+    /// When it was first heard of, on the store's clock.
+    pub since_ms: i64,
+    /// When it was last heard of.
+    pub seen_at_ms: i64,
+    /// It was told to take no more jobs.
+    pub draining: bool,
 }
 
 /// A lease that has run out.
@@ -325,6 +385,8 @@ pub enum Merged {
 /// Which studies to list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StudyQuery {
+    /// Only studies of these tenants; none is all.
+    pub tenants: Option<Vec<Tenant>>,
     /// Only these states; all where empty.
     pub states: Vec<StudyState>,
     /// Only this Patient ID.
@@ -339,6 +401,18 @@ pub struct StudyQuery {
     pub limit: usize,
 }
 
+impl StudyQuery {
+    /// Whether a study is one of those asked for, wherever it stands in the list.
+    pub fn wants(&self, study: &StudyRecord) -> bool {
+        let is = |wanted: &Option<String>, held: &str| wanted.as_deref().is_none_or(|wanted| wanted == held);
+        self.tenants.as_ref().is_none_or(|tenants| tenants.contains(&study.tenant))
+            && (self.states.is_empty() || self.states.contains(&study.state))
+            && is(&self.patient_id, &study.attributes.patient_id)
+            && is(&self.accession_number, &study.attributes.accession_number)
+            && is(&self.study_date, &study.attributes.study_date)
+    }
+}
+
 /// A place in the list of studies: newest first, then by UID.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StudyCursor {
@@ -351,18 +425,45 @@ pub struct StudyCursor {
 /// How much waits, runs and was given up.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct QueueDepth {
-    /// Read jobs that may be leased now or later.
-    pub ready: u64,
-    /// Merge jobs that may be leased.
-    pub ready_merges: u64,
-    /// Of all waiting jobs, those that wait for their time.
+    /// Jobs that may be leased now or later.
+    pub ready: ByKind,
+    /// Of them, those that wait for their time.
     pub delayed: u64,
     /// Jobs under a lease.
-    pub leased: u64,
+    pub leased: ByKind,
     /// Dead letters.
     pub dead: u64,
     /// Studies not settled.
     pub open_studies: u64,
+    /// How long the next job has waited, in ms, where the wait is longest over tenants and kinds.
+    pub longest_wait_ms: i64,
+}
+
+/// A number for each kind of job.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ByKind {
+    /// X-ray jobs.
+    pub xray: u64,
+    /// CT jobs.
+    pub ct: u64,
+    /// Merges.
+    pub merge: u64,
+}
+
+impl ByKind {
+    /// The number for a kind.
+    pub fn of(&mut self, kind: JobKind) -> &mut u64 {
+        match kind {
+            JobKind::Read(ImageKind::Xray) => &mut self.xray,
+            JobKind::Read(ImageKind::Ct) => &mut self.ct,
+            JobKind::Merge => &mut self.merge,
+        }
+    }
+
+    /// Jobs for workers, of both kinds.
+    pub fn reads(&self) -> u64 {
+        self.xray + self.ct
+    }
 }
 
 /// What recovery mended.
@@ -378,4 +479,8 @@ pub struct Reconciled {
     pub stray_entries: u64,
     /// Studies whose last job was finished and whose merge was not enqueued.
     pub missing_merges: u64,
+    /// Counters that did not agree with what they count, set right.
+    pub wrong_counts: u64,
+    /// Leases and delays that end later than any may, because a clock was set back: they end now.
+    pub far_times: u64,
 }

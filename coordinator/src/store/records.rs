@@ -2,12 +2,13 @@
 //!
 //! A backend keeps whatever indexes it needs to answer these; the machine never mentions one.
 
-use prelim_proto::ids::{FencingToken, JobId, Uid};
+use prelim_proto::ids::{FencingToken, JobId, Tenant, Uid};
 use prelim_proto::job::{JobKind, JobOutcome, JobSpec};
 
 use super::StoreError;
 use super::record::{
     DraftRecord, InstanceRecord, JobRecord, QueueDepth, Reconciled, RequestRecord, StudyQuery, StudyRecord,
+    WorkerRecord,
 };
 
 /// The result of every access.
@@ -35,16 +36,28 @@ pub(crate) trait Reads {
     fn draft(&self, study: &Uid, version: u32) -> Result<Option<DraftRecord>>;
     /// What a request id stands for.
     fn request(&self, id: &str) -> Result<Option<RequestRecord>>;
-    /// The first waiting job of a kind, by rank and id, among those without a time to wait for.
-    fn first_ready(&self, kind: JobKind) -> Result<Option<(i64, JobId)>>;
-    /// Waiting jobs whose time has come, at most `limit`, in order of time and id.
-    fn due(&self, now_ms: i64, limit: usize) -> Result<Vec<JobId>>;
+    /// Tenants with waiting jobs of a kind whose time has come.
+    fn tenants_waiting(&self, kind: JobKind) -> Result<Vec<Tenant>>;
+    /// The first waiting job of a tenant and kind, by rank and id, among those without a time to wait for.
+    fn first_ready(&self, kind: JobKind, tenant: &Tenant) -> Result<Option<(i64, JobId)>>;
+    /// Waiting jobs of a kind whose time has come, at most `limit`, in order of time and id.
+    fn due(&self, kind: JobKind, now_ms: i64, limit: usize) -> Result<Vec<JobId>>;
+    /// Read jobs of a tenant under a lease.
+    fn running(&self, tenant: &Tenant) -> Result<u64>;
+    /// The job that a worker's newest request got.
+    fn newest_lease(&self, worker: &str) -> Result<Option<JobId>>;
     /// Leases that ran out at or before `now_ms`, at most `limit`, in order of time and id.
     fn expired(&self, now_ms: i64, limit: usize) -> Result<Vec<JobId>>;
     /// Dead letters, in order of id, at most `limit`, after `after`.
     fn dead(&self, after: Option<&JobId>, limit: usize) -> Result<Vec<JobId>>;
     /// How much there is.
-    fn depth(&self) -> Result<QueueDepth>;
+    fn depth(&self, now_ms: i64) -> Result<QueueDepth>;
+    /// Studies that are not settled: all, and those of a tenant.
+    fn open_studies(&self, tenant: &Tenant) -> Result<(u64, u64)>;
+    /// One worker.
+    fn worker(&self, id: &str) -> Result<Option<WorkerRecord>>;
+    /// Workers, in order of name.
+    fn workers(&self) -> Result<Vec<WorkerRecord>>;
 }
 
 /// Reading and writing.
@@ -67,6 +80,12 @@ pub(crate) trait Records: Reads {
     fn put_request(&mut self, id: &str, request: &RequestRecord) -> Result<()>;
     /// Forgets requests made before `at_ms`; how many.
     fn forget_requests(&mut self, at_ms: i64) -> Result<u64>;
+    /// Remembers the job that a worker's newest request got.
+    fn put_newest_lease(&mut self, worker: &str, id: &JobId) -> Result<()>;
+    /// Stores a worker.
+    fn put_worker(&mut self, worker: &WorkerRecord) -> Result<()>;
+    /// Forgets a worker, and its newest request.
+    fn remove_worker(&mut self, id: &str) -> Result<()>;
     /// A token larger than every one before.
     fn next_token(&mut self) -> Result<FencingToken>;
     /// Compares every index with the records, both ways, and mends it.

@@ -7,8 +7,8 @@ use prelim_proto::ids::{FencingToken, JobId, Uid};
 use prelim_proto::job::{JobOutcome, JobSpec, Lease};
 
 use super::record::{
-    AddInstances, Added, CompleteStudies, Done, DraftRecord, ExpiredLease, InstanceRecord, JobRecord, LeaseRequest,
-    Merged, Plan, QueueDepth, Reconciled, StudyQuery, StudyRecord,
+    AddInstances, Added, CompleteStudies, Done, DraftRecord, ExpiredLease, Heartbeat, InstanceRecord, JobRecord,
+    LeaseRequest, Merged, Plan, QueueDepth, Reconciled, StudyQuery, StudyRecord, WorkerRecord,
 };
 use super::records::{Reads, Records, Result};
 use super::{JobStore, StoreError, machine};
@@ -41,6 +41,10 @@ impl<B: Backend> JobStore for B {
         self.write(move |records, now_ms| machine::add_instances(records, now_ms, &add)).await
     }
 
+    async fn preview_instances(&self, add: AddInstances) -> Result<Vec<Added>> {
+        self.read(move |records, _| machine::preview_instances(records, &add)).await
+    }
+
     async fn complete_studies(&self, request: CompleteStudies) -> Result<Done> {
         self.write(move |records, now_ms| machine::complete_studies(records, now_ms, &request)).await
     }
@@ -57,12 +61,17 @@ impl<B: Backend> JobStore for B {
 
     async fn lease(&self, request: LeaseRequest) -> Result<Option<Lease>> {
         // Most calls of an idle worker find nothing: a look costs no write.
-        let wanted = request.kinds.clone();
+        let wanted = request.clone();
         let any = move |records: &B::Read, now_ms| -> Result<bool> {
-            if !records.due(now_ms, 1)?.is_empty() {
+            if !wanted.request.is_empty() && records.newest_lease(&wanted.worker)?.is_some() {
                 return Ok(true);
             }
-            Ok(wanted.iter().any(|kind| !matches!(records.first_ready(*kind), Ok(None))))
+            for kind in &wanted.kinds {
+                if !records.due(*kind, now_ms, 1)?.is_empty() || !records.tenants_waiting(*kind)?.is_empty() {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
         };
         if !self.read(any).await? {
             return Ok(None);
@@ -125,6 +134,7 @@ impl<B: Backend> JobStore for B {
     async fn reconcile(&self) -> Result<Reconciled> {
         self.write(|records, now_ms| {
             let mut mended = records.mend_indexes()?;
+            mended.far_times = machine::mend_times(records, now_ms)?;
             mended.missing_merges = machine::mend_studies(records, now_ms)?;
             Ok(mended)
         })
@@ -190,6 +200,33 @@ impl<B: Backend> JobStore for B {
     }
 
     async fn depth(&self) -> Result<QueueDepth> {
-        self.read(|records, _| records.depth()).await
+        self.read(|records, now_ms| records.depth(now_ms)).await
+    }
+
+    async fn heartbeat(&self, heartbeat: Heartbeat) -> Result<bool> {
+        self.write(move |records, now_ms| machine::heartbeat(records, now_ms, &heartbeat)).await
+    }
+
+    async fn drain_worker(&self, worker: &str, drain: bool) -> Result<Done> {
+        let worker = worker.to_owned();
+        self.write(move |records, _| machine::drain_worker(records, &worker, drain)).await
+    }
+
+    async fn forget_worker(&self, worker: &str) -> Result<Done> {
+        let worker = worker.to_owned();
+        self.write(move |records, _| machine::forget_worker(records, &worker)).await
+    }
+
+    async fn forget_workers(&self, age_ms: u64) -> Result<u64> {
+        let age_ms = i64::try_from(age_ms).unwrap_or(i64::MAX);
+        self.write(move |records, now_ms| machine::forget_workers(records, now_ms.saturating_sub(age_ms))).await
+    }
+
+    async fn workers(&self) -> Result<Vec<(WorkerRecord, u64)>> {
+        self.read(|records, now_ms| {
+            let silent_ms = |worker: &WorkerRecord| now_ms.saturating_sub(worker.seen_at_ms).max(0) as u64;
+            Ok(records.workers()?.into_iter().map(|worker| (worker.clone(), silent_ms(&worker))).collect())
+        })
+        .await
     }
 }

@@ -222,6 +222,7 @@ pub(crate) fn hostile() -> Sample {
 fn study(uid: &str, patient: &str) -> Study {
     Study {
         uid: Uid::parse(uid).unwrap(),
+        tenant: Default::default(),
         state: StudyState::Drafted,
         state_reason: None,
         priority: Priority::Routine,

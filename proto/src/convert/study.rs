@@ -109,6 +109,7 @@ impl From<Study> for v1::Study {
         modalities.dedup();
         Self {
             uid: s.uid.into(),
+            tenant: s.tenant.into(),
             state: v1::StudyState::from(s.state) as i32,
             state_reason: s.state_reason,
             priority: v1::Priority::from(s.priority) as i32,

@@ -116,6 +116,8 @@ fn names(line: &str, word: &str) -> bool {
 fn only_the_redis_store_names_redis() {
     for (file, code) in sources(repository()) {
         let redis = file.starts_with("coordinator/src/store/redis");
+        // Our own module has the library's name.
+        let code = code.replace("store::redis::", "");
         assert!(redis || !(code.contains("redis::") || code.contains("fred::")), "{file} uses Redis");
     }
     for package in workspace::packages().iter().filter(|package| package.name != "prelim-coordinator") {

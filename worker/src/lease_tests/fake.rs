@@ -32,6 +32,12 @@ pub(super) struct State {
     pub(super) complete_errors: VecDeque<tonic::Code>,
     pub(super) lease_errors: u32,
     pub(super) workers: Vec<String>,
+    /// Requests for work, by name, with the studies at hand.
+    pub(super) requests: Vec<(String, Vec<String>)>,
+    pub(super) heartbeats: Vec<u32>,
+    /// Whether the worker is told to stop.
+    pub(super) drain: bool,
+    pub(super) left: u32,
 }
 
 #[derive(Clone, Default)]
@@ -97,6 +103,7 @@ impl WorkerService for Fake {
         assert_eq!(message.kinds, [v1::JobKind::ReadXray as i32]);
         let next = {
             let mut state = self.state();
+            state.requests.push((message.request_id, message.studies_held));
             if state.lease_errors > 0 {
                 state.lease_errors -= 1;
                 return Err(Status::unavailable("stopping"));
@@ -115,14 +122,22 @@ impl WorkerService for Fake {
 
     async fn renew(&self, request: Request<v1::RenewRequest>) -> Result<Response<v1::RenewResponse>, Status> {
         let mut state = self.state();
+        let request = request.into_inner();
+        if let Some(status) = &request.status {
+            state.heartbeats.push(status.slots);
+        }
+        if request.leaving {
+            state.left += 1;
+        }
+        let drain = state.drain;
         let answer = |lease: v1::HeldLease| {
             let (number, _) = number(&Some(lease.clone()));
             *state.renewals.entry(number).or_default() += 1;
             let status = state.ended.get(&number).copied().unwrap_or(v1::LeaseStatus::Renewed);
             v1::RenewedLease { job_id: lease.job_id, status: status as i32, ttl_ms: self.ttl_ms }
         };
-        let leases = request.into_inner().leases.into_iter().map(answer).collect();
-        Ok(Response::new(v1::RenewResponse { leases }))
+        let leases = request.leases.into_iter().map(answer).collect();
+        Ok(Response::new(v1::RenewResponse { leases, drain }))
     }
 
     async fn complete(&self, request: Request<v1::CompleteRequest>) -> Result<Response<v1::CompleteResponse>, Status> {

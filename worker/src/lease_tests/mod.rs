@@ -8,6 +8,7 @@ use prelim_proto::cost::JobCost;
 use prelim_proto::ids::Digest;
 use prelim_proto::image::ImageKind;
 use prelim_proto::report::ModelProvenance;
+use prelim_proto::v1::WorkerStatus;
 use tonic::Code;
 
 use super::*;
@@ -43,11 +44,11 @@ impl Work for Script {
         vec![JobKind::Read(ImageKind::Xray)]
     }
 
-    async fn run(&self, job: &JobSpec) -> Result<JobOutcome, JobError> {
+    async fn run(&self, lease: &Lease) -> Result<JobOutcome, JobError> {
         let mut guard = Guard(Arc::clone(&self.dropped), false);
         let running = self.running.fetch_add(1, Ordering::Relaxed) + 1;
         self.most.fetch_max(running, Ordering::Relaxed);
-        match job.id.number() {
+        match lease.job.id.number() {
             LONG => tokio::time::sleep(Duration::from_secs(3_600)).await,
             // Longer than the lease, on a thread of the runtime, as inference must never be.
             BLOCKING => std::thread::sleep(Duration::from_millis(900)),
@@ -55,7 +56,7 @@ impl Work for Script {
         }
         self.running.fetch_sub(1, Ordering::Relaxed);
         guard.1 = true;
-        match job.id.number() {
+        match lease.job.id.number() {
             FAILING => Err(JobError::Kind("X-rays")),
             FATAL => Err(EngineError::Stopped.into()),
             _ => Ok(outcome()),
@@ -93,7 +94,8 @@ impl Running {
     async fn start(fake: &Fake, slots: usize, drain: Duration) -> Self {
         let address = fake.serve().await.to_string();
         let coordinator = Coordinator::new(&ConnectionArgs::to(&address), "w").unwrap();
-        let renewer = Renewer::start(ConnectionArgs::to(&address), "w".to_owned()).unwrap();
+        let status = WorkerStatus { slots: 7, ..WorkerStatus::default() };
+        let renewer = Renewer::start(ConnectionArgs::to(&address), "w".to_owned(), status).unwrap();
         let (work, stop) = (Arc::new(Script::default()), CancellationToken::new());
         let serving = serve(Arc::clone(&work), coordinator, renewer, slots, drain, stop.clone());
         Self { work, stop, serving: tokio::spawn(serving) }
@@ -131,7 +133,8 @@ async fn a_job_that_blocks_the_runtime_keeps_its_lease() {
     });
     let address = receiver.recv().unwrap().to_string();
     let coordinator = Coordinator::new(&ConnectionArgs::to(&address), "w").unwrap();
-    let renewer = Renewer::start(ConnectionArgs::to(&address), "w".to_owned()).unwrap();
+    let status = WorkerStatus { slots: 7, ..WorkerStatus::default() };
+    let renewer = Renewer::start(ConnectionArgs::to(&address), "w".to_owned(), status).unwrap();
     let stop = CancellationToken::new();
     let serving = tokio::spawn(serve(Arc::new(Script::default()), coordinator, renewer, 1, NO_DRAIN, stop.clone()));
     assert_eq!(fake.events(1).await, [Event::Completed(BLOCKING, 160)]);
@@ -171,6 +174,26 @@ async fn an_outcome_is_handed_in_again_while_the_coordinator_is_away() {
     let running = Running::start(&fake, 1, NO_DRAIN).await;
     assert_eq!(fake.events(1).await, [Event::Completed(1, 101)]);
     assert!(running.stop().await);
+    // A request for work that was not answered is repeated as it was; the next one is another, with what is at hand.
+    let requests = fake.state().requests.clone();
+    assert_eq!((&requests[0], &requests[1]), (&requests[2], &requests[2]));
+    assert!(requests[3].0 != requests[2].0 && requests[3].1 == ["1.2.3"], "{requests:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drained_worker_finishes_what_it_has_and_stops() {
+    let fake = Fake::with_jobs([1, BLOCKING]);
+    let running = Running::start(&fake, 2, NO_DRAIN).await;
+    fake.events(1).await;
+    {
+        let mut state = fake.state();
+        assert_eq!(state.heartbeats, [7], "it made itself known once");
+        state.waiting.clear();
+        state.drain = true;
+    }
+    // Heard with the next renewal.
+    assert!(running.serving.await.unwrap());
+    assert_eq!(fake.events(2).await, [Event::Completed(1, 101), Event::Completed(BLOCKING, 160)]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

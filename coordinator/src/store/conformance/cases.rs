@@ -3,21 +3,26 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use prelim_proto::ids::{FencingToken, JobId, Uid};
+use std::sync::Arc;
+
+use prelim_proto::ids::{FencingToken, JobId, Tenant, Uid};
 use prelim_proto::job::{JobKind, JobState, Lease};
 use prelim_proto::study::{Priority, StudyState};
 
 use super::Harness;
 use super::fixture::{CT, XRAY, add, complete, digest, draft, instance, outcome, plan, study, wanted};
-use crate::queue::Verdict;
+use crate::queue::{LOCALITY_MS, Share, Shares, Verdict};
 use crate::store::StoreError;
-use crate::store::record::{Added, Done, JobRecord, Merged, Reconciled, StudyCursor, StudyQuery, StudyRecord};
+use crate::store::record::{
+    AddInstances, Added, Done, Heartbeat, JobRecord, LeaseRequest, Merged, Reconciled, StudyCursor, StudyQuery,
+    StudyRecord,
+};
 
 type Case<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
 
 /// Runs every case, each on a store of its own.
 pub(super) async fn run_all<H: Harness>(factory: &impl AsyncFn() -> H) {
-    let cases: [for<'a> fn(&'a mut H) -> Case<'a>; 16] = [
+    let cases: [for<'a> fn(&'a mut H) -> Case<'a>; 22] = [
         |h| Box::pin(the_same_instance_twice_is_the_same_instance(h)),
         |h| Box::pin(another_patient_is_kept_out_of_a_study(h)),
         |h| Box::pin(limits_refuse_and_change_nothing(h)),
@@ -34,6 +39,12 @@ pub(super) async fn run_all<H: Harness>(factory: &impl AsyncFn() -> H) {
         |h| Box::pin(cancelling_takes_the_leases(h)),
         |h| Box::pin(a_late_instance_leads_to_a_second_draft(h)),
         |h| Box::pin(studies_are_listed_newest_first(h)),
+        |h| Box::pin(a_preview_says_what_adding_would_and_changes_nothing(h)),
+        |h| Box::pin(tenants_share_the_workers_and_see_nothing_of_each_other(h)),
+        |h| Box::pin(a_tenant_stays_below_its_caps(h)),
+        |h| Box::pin(a_repeated_request_for_work_gets_the_same_lease(h)),
+        |h| Box::pin(a_worker_is_preferred_for_studies_that_it_has(h)),
+        |h| Box::pin(workers_are_known_drained_and_forgotten(h)),
     ];
     for case in cases {
         case(&mut factory().await).await;
@@ -42,9 +53,13 @@ pub(super) async fn run_all<H: Harness>(factory: &impl AsyncFn() -> H) {
 
 /// A planned study with jobs of these kinds.
 async fn planned(h: &impl Harness, n: u8, kinds: &[JobKind], priority: Priority) -> Uid {
+    planned_for(h, "default", n, kinds, priority).await
+}
+
+async fn planned_for(h: &impl Harness, tenant: &str, n: u8, kinds: &[JobKind], priority: Priority) -> Uid {
     let (store, uid) = (h.store(), study(n));
-    let added = store.add_instances(add(&uid, vec![instance(&uid, 1, 1)])).await.unwrap();
-    assert_eq!(added, [Added::Accepted]);
+    let whole = AddInstances { tenant: named(tenant), ..add(&uid, vec![instance(&uid, 1, 1)]) };
+    assert_eq!(store.add_instances(whole).await.unwrap(), [Added::Accepted]);
     assert_eq!(store.complete_studies(complete(&uid, None)).await, Ok(Done::Now));
     assert_eq!(store.plan_study(&uid, plan(&uid, 1, 0, kinds, priority)).await, Ok(Done::Now));
     uid
@@ -52,6 +67,10 @@ async fn planned(h: &impl Harness, n: u8, kinds: &[JobKind], priority: Priority)
 
 async fn take(h: &impl Harness, kinds: &[JobKind]) -> Option<Lease> {
     h.store().lease(wanted("w", kinds, 1_000)).await.unwrap()
+}
+
+fn named(tenant: &str) -> Tenant {
+    Tenant::parse(tenant).unwrap()
 }
 
 async fn job(h: &impl Harness, id: &JobId) -> JobRecord {
@@ -87,7 +106,7 @@ async fn limits_refuse_and_change_nothing(h: &mut impl Harness) {
     first.limits.max_open_studies = 1;
     first.limits.max_instances_per_study = 1;
     store.add_instances(first.clone()).await.unwrap();
-    let second = crate::store::record::AddInstances { study: study(2), ..first.clone() };
+    let second = AddInstances { study: study(2), ..first.clone() };
     assert_eq!(store.add_instances(second).await, Err(StoreError::TooManyStudies { limit: 1 }));
     first.instances = vec![instance(&study(1), 2, 1)];
     assert_eq!(store.add_instances(first).await, Err(StoreError::TooManyInstances { study: study(1), limit: 1 }));
@@ -189,7 +208,7 @@ async fn jobs_are_leased_by_rank_and_kind(h: &mut impl Harness) {
     }
     assert_eq!(record(h, &ct).await.state, StudyState::Reading);
     let depth = h.store().depth().await.unwrap();
-    assert_eq!((depth.ready, depth.leased, depth.open_studies), (0, 4, 3));
+    assert_eq!((depth.ready.reads(), depth.leased.xray, depth.leased.ct, depth.open_studies), (0, 3, 1, 3));
 }
 
 async fn only_the_holder_of_the_newest_lease_may_commit(h: &mut impl Harness) {
@@ -275,7 +294,7 @@ async fn the_last_job_enqueues_one_merge(h: &mut impl Harness) {
     for _ in 0..2 {
         store.complete_job(&second.job.id, second.token, outcome(2)).await.unwrap();
     }
-    assert_eq!(store.depth().await.unwrap().ready_merges, 1);
+    assert_eq!(store.depth().await.unwrap().ready.merge, 1);
     let merge = take(h, &[JobKind::Merge]).await.unwrap();
     assert_eq!(take(h, &[JobKind::Merge]).await, None);
     let direct = store.complete_job(&merge.job.id, merge.token, outcome(3)).await;
@@ -447,4 +466,162 @@ async fn studies_are_listed_newest_first(h: &mut impl Harness) {
     assert_eq!(list(StudyQuery { patient_id, ..all.clone() }).await, [study(4)]);
     let accession_number = Some("A".to_owned());
     assert_eq!(list(StudyQuery { accession_number, ..all }).await, []);
+}
+
+async fn a_preview_says_what_adding_would_and_changes_nothing(h: &mut impl Harness) {
+    let (store, uid) = (h.store(), study(1));
+    let batch = add(&uid, vec![instance(&uid, 1, 1), instance(&uid, 1, 2), instance(&uid, 2, 1)]);
+    for _ in 0..2 {
+        let preview = store.preview_instances(batch.clone()).await.unwrap();
+        assert_eq!(preview, [Added::Accepted, Added::Conflict { held: digest(1) }, Added::Accepted]);
+    }
+    assert_eq!(store.study(&uid).await, Ok(None));
+    store.add_instances(batch.clone()).await.unwrap();
+    let preview = store.preview_instances(batch.clone()).await.unwrap();
+    assert_eq!(preview, [Added::Duplicate, Added::Conflict { held: digest(1) }, Added::Duplicate]);
+    let mut more = add(&uid, vec![instance(&uid, 3, 1)]);
+    more.limits.max_instances_per_study = 2;
+    let full = Err(StoreError::TooManyInstances { study: uid, limit: 2 });
+    assert_eq!(store.preview_instances(more).await, full);
+}
+
+async fn tenants_share_the_workers_and_see_nothing_of_each_other(h: &mut impl Harness) {
+    let east = planned_for(h, "east", 1, &[XRAY; 6], Priority::Routine).await;
+    h.advance(10);
+    let west = planned_for(h, "west", 2, &[XRAY; 4], Priority::Routine).await;
+    let store = h.store();
+    // A study belongs to whoever sent it first; others learn nothing of it.
+    let foreign = AddInstances { tenant: named("west"), ..add(&east, vec![instance(&east, 1, 1)]) };
+    assert_eq!(store.add_instances(foreign.clone()).await.unwrap(), [Added::OtherTenant]);
+    assert_eq!(store.preview_instances(foreign).await.unwrap(), [Added::OtherTenant]);
+    let seen = StudyQuery { tenants: Some(vec![named("west")]), limit: 9, ..StudyQuery::default() };
+    let seen: Vec<_> = store.studies(seen).await.unwrap().into_iter().map(|study| study.uid).collect();
+    assert_eq!(seen, [west.clone()]);
+    // West weighs twice as much: of six jobs running it has four.
+    let weight = Share { weight: 2, ..Share::default() };
+    let shares = Arc::new(Shares { tenants: [(named("west"), weight)].into(), ..Shares::default() });
+    let request = LeaseRequest { shares, ..wanted("w", &[XRAY], 1_000) };
+    let mut leases = Vec::new();
+    for _ in 0..6 {
+        leases.push(store.lease(request.clone()).await.unwrap().unwrap());
+    }
+    let of = |leases: &[Lease], uid: &Uid| leases.iter().filter(|lease| lease.job.id.study() == uid).count();
+    assert_eq!((of(&leases, &east), of(&leases, &west)), (2, 4));
+    // A worker that may only have west's jobs gets none of east's.
+    let bound = LeaseRequest { tenants: Some(vec![named("west")]), ..request.clone() };
+    assert_eq!(store.lease(bound).await, Ok(None));
+    // A STAT study goes before the others, whatever its tenant has already.
+    h.advance(10);
+    let stat = planned_for(h, "west", 3, &[XRAY], Priority::Stat).await;
+    assert_eq!(store.lease(request).await.unwrap().unwrap().job.id.study(), &stat);
+}
+
+async fn a_tenant_stays_below_its_caps(h: &mut impl Harness) {
+    let cap = Share { max_running: Some(1), ..Share::default() };
+    let shares = Arc::new(Shares { tenants: [(named("east"), cap)].into(), ..Shares::default() });
+    let east = planned_for(h, "east", 1, &[XRAY; 2], Priority::Stat).await;
+    h.advance(10);
+    let west = planned_for(h, "west", 2, &[XRAY; 2], Priority::Routine).await;
+    let request = LeaseRequest { shares, ..wanted("w", &[XRAY, JobKind::Merge], 1_000) };
+    let mut order = Vec::new();
+    while let Some(lease) = h.store().lease(request.clone()).await.unwrap() {
+        order.push((lease.job.id.study().clone(), lease));
+    }
+    let studies: Vec<_> = order.iter().map(|(uid, _)| uid).collect();
+    assert_eq!(studies, [&east, &west, &west]);
+    h.reopen().await;
+    let first = &order[0].1;
+    h.store().complete_job(&first.job.id, first.token, outcome(1)).await.unwrap();
+    let second = h.store().lease(request.clone()).await.unwrap().unwrap();
+    assert_eq!(second.job.id, JobId::new(east.clone(), 1));
+    // Merges are no load on workers: no cap holds them up.
+    h.store().complete_job(&second.job.id, second.token, outcome(2)).await.unwrap();
+    assert!(h.store().lease(request).await.unwrap().is_some_and(|lease| lease.job.kind == JobKind::Merge));
+
+    let mut third = AddInstances { tenant: named("west"), ..add(&study(3), vec![instance(&study(3), 1, 1)]) };
+    third.limits.max_open_of_tenant = 1;
+    let full = Err(StoreError::TooManyOfTenant { tenant: named("west"), limit: 1 });
+    assert_eq!(h.store().add_instances(third.clone()).await, full);
+    h.store().cancel_study(&west, "not wanted").await.unwrap();
+    assert_eq!(h.store().add_instances(third).await.unwrap(), [Added::Accepted]);
+}
+
+async fn a_repeated_request_for_work_gets_the_same_lease(h: &mut impl Harness) {
+    planned(h, 1, &[XRAY; 4], Priority::Routine).await;
+    let request = |name: &str| LeaseRequest { request: name.into(), ..wanted("w", &[XRAY], 1_000) };
+    let first = h.store().lease(request("a")).await.unwrap().unwrap();
+    h.advance(900);
+    h.reopen().await;
+    assert_eq!(h.store().lease(request("a")).await.unwrap().as_ref(), Some(&first));
+    // It lasts as long as a new one.
+    h.advance(900);
+    assert_eq!(h.store().expired(9).await.unwrap(), []);
+    let second = h.store().lease(request("b")).await.unwrap().unwrap();
+    assert_ne!(second.job.id, first.job.id);
+    // Another worker's request of the same name is another request.
+    let other = LeaseRequest { worker: "v".into(), ..request("b") };
+    assert_ne!(h.store().lease(other).await.unwrap().unwrap().job.id, second.job.id);
+    // One whose job is finished gets another job.
+    h.store().complete_job(&second.job.id, second.token, outcome(1)).await.unwrap();
+    let third = h.store().lease(request("b")).await.unwrap().unwrap();
+    assert_eq!((third.job.id.number(), third.attempt), (3, 1));
+}
+
+async fn a_worker_is_preferred_for_studies_that_it_has(h: &mut impl Harness) {
+    let old = planned(h, 1, &[CT; 3], Priority::Routine).await;
+    h.advance(10);
+    let at_hand = planned(h, 2, &[CT; 3], Priority::Routine).await;
+    h.advance(LOCALITY_MS as u32);
+    let late = planned(h, 3, &[CT; 3], Priority::Routine).await;
+    let take_with = async |held: &[&Uid]| {
+        let held = held.iter().map(|uid| (*uid).clone()).collect();
+        let lease = h.store().lease(LeaseRequest { held, ..wanted("w", &[CT], 600_000) }).await.unwrap().unwrap();
+        (lease.job.id.study().clone(), lease.job.id.number())
+    };
+    assert_eq!(take_with(&[&at_hand]).await, (at_hand.clone(), 0));
+    assert_eq!(take_with(&[]).await, (old.clone(), 0));
+    assert_eq!(take_with(&[&at_hand, &old]).await, (old.clone(), 1));
+    // Too far behind the head of the queue: waiting counts more than images at hand.
+    assert_eq!(take_with(&[&late]).await, (old, 2));
+    assert_eq!(take_with(&[&late]).await, (late, 0));
+    // Nor does it pass what is more urgent.
+    let stat = planned(h, 4, &[CT], Priority::Stat).await;
+    assert_eq!(take_with(&[&at_hand]).await, (stat, 0));
+}
+
+async fn workers_are_known_drained_and_forgotten(h: &mut impl Harness) {
+    let says = |worker: &str, running| Heartbeat {
+        worker: worker.into(),
+        kinds: vec![XRAY, CT],
+        slots: 4,
+        running,
+        model: "m".into(),
+        software_version: "0".into(),
+    };
+    let store = h.store();
+    assert_eq!(store.heartbeat(says("a", 0)).await, Ok(false));
+    h.advance(100);
+    assert_eq!(store.heartbeat(says("b", 0)).await, Ok(false));
+    assert_eq!(store.heartbeat(says("a", 3)).await, Ok(false));
+    assert_eq!(store.drain_worker("c", true).await, Err(StoreError::NoWorker("c".into())));
+    for want in [Done::Now, Done::Before] {
+        assert_eq!(store.drain_worker("a", true).await, Ok(want));
+    }
+    h.advance(50);
+    h.reopen().await;
+    let store = h.store();
+    assert_eq!(store.heartbeat(says("a", 2)).await, Ok(true));
+    let known: Vec<_> = store.workers().await.unwrap();
+    let brief =
+        known.iter().map(|(worker, silent_ms)| (&*worker.heartbeat.worker, worker.heartbeat.running, *silent_ms));
+    assert_eq!(brief.collect::<Vec<_>>(), [("a", 2, 0), ("b", 0, 50)]);
+    assert!(known[0].0.draining && !known[1].0.draining);
+    assert_eq!(known[0].0.seen_at_ms - known[0].0.since_ms, 150);
+    assert_eq!(store.drain_worker("a", false).await, Ok(Done::Now));
+    assert_eq!(store.heartbeat(says("a", 2)).await, Ok(false));
+    assert_eq!(store.forget_workers(49).await, Ok(1));
+    for want in [Done::Now, Done::Before] {
+        assert_eq!(store.forget_worker("a").await, Ok(want));
+    }
+    assert_eq!(store.workers().await, Ok(Vec::new()));
 }

@@ -1,8 +1,10 @@
 //! Small studies, jobs and outcomes to test stores with.
 
+use std::sync::Arc;
+
 use prelim_proto::cost::JobCost;
 use prelim_proto::finding::{Finding, Presence};
-use prelim_proto::ids::{Digest, JobId, Uid};
+use prelim_proto::ids::{Digest, JobId, Tenant, Uid};
 use prelim_proto::image::ImageKind;
 use prelim_proto::job::{ImageRef, ImageRole, JobKind, JobOutcome, JobSpec};
 use prelim_proto::report::ModelProvenance;
@@ -51,10 +53,11 @@ pub(crate) fn instance(of: &Uid, n: u8, contents: u8) -> InstanceRecord {
 pub(crate) fn add(of: &Uid, instances: Vec<InstanceRecord>) -> AddInstances {
     AddInstances {
         study: of.clone(),
+        tenant: Tenant::default(),
         attributes: StudyAttributes { patient_id: format!("P{of}"), ..StudyAttributes::default() },
         priority: Priority::Routine,
         instances,
-        limits: IntakeLimits { max_open_studies: 100, max_instances_per_study: 50 },
+        limits: IntakeLimits { max_open_studies: 100, max_open_of_tenant: 100, max_instances_per_study: 50 },
     }
 }
 
@@ -101,7 +104,15 @@ fn image(of: &Uid) -> ImageRef {
 }
 
 pub(crate) fn wanted(worker: &str, kinds: &[JobKind], ttl_ms: u64) -> LeaseRequest {
-    LeaseRequest { worker: worker.into(), kinds: kinds.to_vec(), ttl_ms }
+    LeaseRequest {
+        worker: worker.into(),
+        request: String::new(),
+        kinds: kinds.to_vec(),
+        tenants: None,
+        held: Vec::new(),
+        ttl_ms,
+        shares: Arc::default(),
+    }
 }
 
 /// An outcome that says which attempt it is from.

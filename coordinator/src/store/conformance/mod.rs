@@ -30,6 +30,11 @@ const MODEL_CASES: u32 = 96;
 /// Holds the stores that `factory` makes (empty, each apart from the others) to the guarantees of [`JobStore`].
 pub(crate) async fn conformance<H: Harness>(factory: impl AsyncFn() -> H) {
     cases::run_all(&factory).await;
-    let cases = std::env::var("PRELIM_MODEL_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(MODEL_CASES);
+    explore(factory, MODEL_CASES).await;
+}
+
+/// The part of [`conformance`] that is left to chance.
+pub(crate) async fn explore<H: Harness>(factory: impl AsyncFn() -> H, cases: u32) {
+    let cases = std::env::var("PRELIM_MODEL_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(cases);
     model::explore_at_random(&factory, cases).await;
 }

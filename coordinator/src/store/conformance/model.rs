@@ -4,7 +4,7 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use prelim_proto::ids::{FencingToken, JobId};
+use prelim_proto::ids::{FencingToken, JobId, Tenant};
 use prelim_proto::job::{JobKind, JobState};
 use prelim_proto::study::{Priority, StudyState};
 use proptest::prelude::*;
@@ -14,11 +14,11 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use super::Harness;
 use super::fixture::{CT, XRAY, add, complete, draft, instance, outcome, plan, study, wanted};
 use crate::clock::{Clock as _, ManualClock};
-use crate::queue::Verdict;
-use crate::store::JobStore;
+use crate::queue::{Share, Shares, Verdict};
 use crate::store::memory::{Maps, MemoryStore};
-use crate::store::record::{CompleteStudies, Merged, StudyQuery};
+use crate::store::record::{AddInstances, CompleteStudies, Heartbeat, LeaseRequest, Merged, StudyQuery};
 use crate::store::records::Reads as _;
+use crate::store::{JobStore, StoreError};
 
 /// Studies in play.
 const STUDIES: u8 = 2;
@@ -29,11 +29,12 @@ const STEPS: usize = 60;
 /// again and again.
 #[derive(Debug, Clone)]
 pub(crate) enum Op {
-    Add { study: u8, instance: u8, contents: u8 },
+    Add { study: u8, instance: u8, contents: u8, foreign: bool },
+    Preview { study: u8, instance: u8 },
     Complete { study: u8, request: Option<u8> },
     Quiet { study: u8 },
     Plan { study: u8, jobs: u8, stale: bool, stat: bool },
-    Lease { kinds: u8, ttl_ms: u64 },
+    Lease { kinds: u8, ttl_ms: u64, request: Option<u8>, held: u8, bound: bool },
     Renew { lease: usize },
     Release { lease: usize },
     Finish { lease: usize },
@@ -46,6 +47,10 @@ pub(crate) enum Op {
     Reopen,
     Reconcile,
     Forget,
+    Heartbeat { worker: u8 },
+    Drain { worker: u8, drain: bool },
+    ForgetWorker { worker: u8 },
+    ForgetWorkers,
 }
 
 fn verdict() -> impl Strategy<Value = Verdict> {
@@ -58,14 +63,17 @@ pub(crate) fn op() -> impl Strategy<Value = Op> {
     // Mostly the newest leases.
     let lease = || prop_oneof![4 => 0_usize..3, 1 => 0_usize..12];
     prop_oneof![
-        4 => (study(), 0_u8..3, 0_u8..8).prop_map(|(study, instance, contents)| {
-            Op::Add { study, instance, contents: u8::from(contents == 0) }
+        4 => (study(), 0_u8..3, 0_u8..8, 0_u8..16).prop_map(|(study, instance, contents, foreign)| {
+            Op::Add { study, instance, contents: u8::from(contents == 0), foreign: foreign == 0 }
         }),
+        1 => (study(), 0_u8..3).prop_map(|(study, instance)| Op::Preview { study, instance }),
         5 => (study(), prop::option::of(0_u8..4)).prop_map(|(study, request)| Op::Complete { study, request }),
         1 => study().prop_map(|study| Op::Quiet { study }),
         6 => (study(), 0_u8..4, prop::bool::weighted(0.1), any::<bool>())
             .prop_map(|(study, jobs, stale, stat)| Op::Plan { study, jobs, stale, stat }),
-        10 => (1_u8..8, 1_u64..40).prop_map(|(kinds, ttl_ms)| Op::Lease { kinds, ttl_ms }),
+        10 => (1_u8..8, 1_u64..40, prop::option::of(0_u8..2), 0_u8..4, prop::bool::weighted(0.2)).prop_map(
+            |(kinds, ttl_ms, request, held, bound)| Op::Lease { kinds, ttl_ms, request, held, bound }
+        ),
         1 => lease().prop_map(|lease| Op::Renew { lease }),
         1 => lease().prop_map(|lease| Op::Release { lease }),
         8 => lease().prop_map(|lease| Op::Finish { lease }),
@@ -78,6 +86,9 @@ pub(crate) fn op() -> impl Strategy<Value = Op> {
         1 => Just(Op::Reopen),
         1 => Just(Op::Reconcile),
         1 => Just(Op::Forget),
+        1 => (0_u8..2).prop_map(|worker| Op::Heartbeat { worker }),
+        1 => (0_u8..2, any::<bool>()).prop_map(|(worker, drain)| Op::Drain { worker, drain }),
+        1 => prop_oneof![(0_u8..2).prop_map(|worker| Op::ForgetWorker { worker }), Just(Op::ForgetWorkers)],
     ]
 }
 
@@ -113,17 +124,52 @@ fn text(answer: impl Debug) -> String {
     format!("{answer:?}")
 }
 
+/// Whom study `n` belongs to.
+fn tenant(n: u8) -> Tenant {
+    Tenant::parse(["east", "west"][usize::from(n % 2)]).unwrap()
+}
+
+/// East may run two jobs at a time and have one study open; west weighs twice as much.
+fn shares() -> Arc<Shares> {
+    let east = Share { max_running: Some(2), ..Share::default() };
+    let west = Share { weight: 2, ..Share::default() };
+    Arc::new(Shares { tenants: [(tenant(0), east), (tenant(1), west)].into(), ..Shares::default() })
+}
+
+fn adding(n: u8, i: u8, contents: u8, foreign: bool) -> AddInstances {
+    let uid = study(n);
+    let mut add = add(&uid, vec![instance(&uid, i, contents), instance(&uid, 0, 0)]);
+    add.tenant = tenant(n + u8::from(foreign));
+    add.limits.max_open_studies = 2;
+    add.limits.max_open_of_tenant = 1;
+    add
+}
+
+fn heartbeat(worker: u8) -> Heartbeat {
+    Heartbeat {
+        worker: format!("w{worker}"),
+        kinds: vec![XRAY],
+        slots: 2,
+        running: worker.into(),
+        model: "m".into(),
+        software_version: "0".into(),
+    }
+}
+
 /// Carries out one operation that concerns the store alone; the answer as text. The model says what the arguments stand
 /// for.
 pub(crate) async fn apply(store: &dyn JobStore, op: &Op, model: &Maps, lease: (JobId, FencingToken)) -> String {
     let (job, token) = lease;
     match op {
-        Op::Add { study: n, instance: i, contents } => {
-            let uid = study(*n);
-            let mut add = add(&uid, vec![instance(&uid, *i, *contents), instance(&uid, 0, 0)]);
-            add.limits.max_open_studies = 2;
-            text(store.add_instances(add).await)
+        Op::Add { study: n, instance: i, contents, foreign } => {
+            let add = adding(*n, *i, *contents, *foreign);
+            let (preview, added) = (store.preview_instances(add.clone()).await, store.add_instances(add).await);
+            // A disk may fail between the two.
+            let broke = matches!(added, Err(StoreError::Storage(_) | StoreError::Disk(_) | StoreError::Full));
+            assert!(broke || preview == added, "a preview says what is then done: {preview:?}, {added:?}");
+            text(added)
         }
+        Op::Preview { study: n, instance: i } => text(store.preview_instances(adding(*n, *i, 0, false)).await),
         Op::Complete { study: n, request } => {
             let request = request.map(|r| format!("r{r}"));
             text(store.complete_studies(CompleteStudies { request_id: request, ..complete(&study(*n), None) }).await)
@@ -137,13 +183,21 @@ pub(crate) async fn apply(store: &dyn JobStore, op: &Op, model: &Maps, lease: (J
             let priority = if *stat { Priority::Stat } else { Priority::Routine };
             text(store.plan_study(&uid, plan(&uid, generation - u32::from(*stale), first, kinds, priority)).await)
         }
-        Op::Lease { kinds, ttl_ms } => {
+        Op::Lease { kinds, ttl_ms, request, held, bound } => {
             let wants: Vec<_> = [XRAY, CT, JobKind::Merge]
                 .into_iter()
                 .zip([1, 2, 4])
                 .filter_map(|(kind, bit)| (kinds & bit != 0).then_some(kind))
                 .collect();
-            text(store.lease(wanted("w", &wants, *ttl_ms)).await)
+            let held = (0..STUDIES).filter(|n| held & (1 << n) != 0).map(study).collect();
+            let request = LeaseRequest {
+                request: request.map(|r| format!("q{r}")).unwrap_or_default(),
+                tenants: bound.then(|| vec![tenant(1)]),
+                held,
+                shares: shares(),
+                ..wanted("w", &wants, *ttl_ms)
+            };
+            text(store.lease(request).await)
         }
         Op::Renew { .. } => text(store.renew(&job, token, 25).await),
         Op::Release { .. } => text(store.release(&job, token).await),
@@ -159,6 +213,10 @@ pub(crate) async fn apply(store: &dyn JobStore, op: &Op, model: &Maps, lease: (J
         Op::Requeue { study: n, job } => text(store.requeue_job(&JobId::new(study(*n), *job)).await),
         Op::Reconcile => text(store.reconcile().await),
         Op::Forget => text(store.forget_requests(40).await),
+        Op::Heartbeat { worker } => text(store.heartbeat(heartbeat(*worker)).await),
+        Op::Drain { worker, drain } => text(store.drain_worker(&format!("w{worker}"), *drain).await),
+        Op::ForgetWorker { worker } => text(store.forget_worker(&format!("w{worker}")).await),
+        Op::ForgetWorkers => text(store.forget_workers(40).await),
         Op::Advance { .. } | Op::Reopen => String::new(),
     }
 }
@@ -238,7 +296,7 @@ pub(crate) async fn view(store: &dyn JobStore) -> String {
         seen += &format!("{:?}\n", store.draft(&uid, None).await);
     }
     seen += &format!("{:?}\n{:?}\n", store.dead_jobs(None, usize::MAX).await, store.expired(usize::MAX).await);
-    seen + &format!("{:?}", store.depth().await)
+    seen + &format!("{:?}\n{:?}", store.depth().await, store.workers().await)
 }
 
 /// Runs one sequence on a fresh store; what differed, if something did.

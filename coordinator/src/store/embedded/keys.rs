@@ -1,6 +1,6 @@
 //! Keys of the embedded store: bytes whose order is the order of what they name.
 
-use prelim_proto::ids::{JobId, Uid};
+use prelim_proto::ids::{JobId, Tenant, Uid};
 use prelim_proto::image::ImageKind;
 use prelim_proto::job::JobKind;
 use prelim_proto::study::StudyState;
@@ -49,13 +49,44 @@ pub(super) fn kind(kind: JobKind) -> u8 {
     }
 }
 
-pub(super) fn ready(of: JobKind, rank: i64, id: &JobId) -> Vec<u8> {
-    [kind(of)].into_iter().chain(number(rank)).chain(job(id)).collect()
+/// What all waiting jobs of a kind and tenant begin with.
+pub(super) fn queue(of: JobKind, tenant: &Tenant) -> Vec<u8> {
+    [kind(of)].into_iter().chain(text(tenant.as_str())).collect()
 }
 
-/// What [`ready`] wrote.
-pub(super) fn read_ready(key: &[u8]) -> Option<(i64, JobId)> {
-    read_timed(key.get(1..)?)
+pub(super) fn ready(of: JobKind, tenant: &Tenant, rank: i64, id: &JobId) -> Vec<u8> {
+    queue(of, tenant).into_iter().chain(number(rank)).chain(job(id)).collect()
+}
+
+/// What [`ready`] wrote, without the kind.
+pub(super) fn read_ready(key: &[u8]) -> Option<(Tenant, i64, JobId)> {
+    let end = key.iter().position(|byte| *byte == 0)?;
+    let tenant = Tenant::parse(std::str::from_utf8(key.get(1..end)?).ok()?).ok()?;
+    let (rank, id) = read_timed(key.get(end + 1..)?)?;
+    Some((tenant, rank, id))
+}
+
+/// What comes after every waiting job of a kind and tenant.
+pub(super) fn past_queue(of: JobKind, tenant: &Tenant) -> Vec<u8> {
+    let mut key = queue(of, tenant);
+    // The zero byte that ends the name becomes the next larger byte, which no name holds.
+    *key.last_mut().expect("a queue's key has an end") = 1;
+    key
+}
+
+/// A delayed job of a kind.
+pub(super) fn delayed(of: JobKind, at_ms: i64, id: &JobId) -> Vec<u8> {
+    [kind(of)].into_iter().chain(timed(at_ms, id)).collect()
+}
+
+/// The counter of a tenant's leased jobs of a kind.
+pub(super) fn leased_count(of: JobKind, tenant: &Tenant) -> Vec<u8> {
+    [b'l', kind(of)].into_iter().chain(tenant.as_str().bytes()).collect()
+}
+
+/// The counter of a tenant's open studies.
+pub(super) fn open_count(tenant: &Tenant) -> Vec<u8> {
+    [b'o'].into_iter().chain(tenant.as_str().bytes()).collect()
 }
 
 /// A time and a job.
@@ -122,7 +153,10 @@ mod tests {
         assert!(entries.is_sorted());
         for (at, id) in entries {
             assert_eq!(read_timed(&timed(at, &id)), Some((at, id.clone())));
-            assert_eq!(read_ready(&ready(JobKind::Merge, at, &id)), Some((at, id)));
+            let tenant = Tenant::default();
+            let key = ready(JobKind::Merge, &tenant, at, &id);
+            assert!(key < past_queue(JobKind::Merge, &tenant));
+            assert_eq!(read_ready(&key), Some((tenant, at, id)));
         }
     }
 }

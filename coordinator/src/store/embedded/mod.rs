@@ -15,7 +15,6 @@ use std::fmt::Display;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use prelim_proto::study::StudyState;
 use redb::{Database, DatabaseError, ReadTransaction, ReadableDatabase, StorageError, WriteTransaction};
 
 use super::StoreError;
@@ -28,10 +27,6 @@ use tables::Source as _;
 pub const FILE_NAME: &str = "prelim.redb";
 /// Memory for pages of the file. Records are small; the pictures are elsewhere.
 const CACHE_BYTES: usize = 64 << 20;
-
-/// States of studies that are not settled.
-const OPEN_STATES: [StudyState; 4] =
-    [StudyState::Receiving, StudyState::Complete, StudyState::Queued, StudyState::Reading];
 
 /// A transaction of redb, seen as records.
 pub(crate) struct Transaction<S>(S);

@@ -1,6 +1,6 @@
 //! Reading records and indexes in a redb transaction of either kind.
 
-use prelim_proto::ids::{JobId, Uid};
+use prelim_proto::ids::{JobId, Tenant, Uid};
 use prelim_proto::job::{JobKind, JobOutcome, JobSpec};
 
 use super::keys::{self, Listing};
@@ -8,6 +8,7 @@ use super::tables::{self, Definition, Source};
 use super::{Transaction, corrupt};
 use crate::store::record::{
     DraftRecord, InstanceRecord, JobRecord, QueueDepth, RequestRecord, StudyCursor, StudyQuery, StudyRecord,
+    WorkerRecord,
 };
 use crate::store::records::{Reads, Result};
 
@@ -31,21 +32,13 @@ fn listing(query: &StudyQuery) -> Vec<Listing<'_>> {
     states.into_iter().map(Listing::State).collect()
 }
 
-/// Whether the study is one that the query asks for. An index may be wider than the query.
-fn wanted(query: &StudyQuery, study: &StudyRecord) -> bool {
-    let is = |wanted: &Option<String>, held: &str| wanted.as_deref().is_none_or(|wanted| wanted == held);
-    (query.states.is_empty() || query.states.contains(&study.state))
-        && is(&query.patient_id, &study.attributes.patient_id)
-        && is(&query.accession_number, &study.attributes.accession_number)
-        && is(&query.study_date, &study.attributes.study_date)
-}
-
 impl<S: Source> Transaction<S> {
-    /// Ids from an index of times, up to `now_ms`.
-    fn timed(&self, table: Definition, now_ms: i64, limit: usize) -> Result<Vec<JobId>> {
+    /// Ids from an index of times whose keys begin with `prefix`, up to `now_ms`.
+    fn timed(&self, table: Definition, prefix: &[u8], now_ms: i64, limit: usize) -> Result<Vec<JobId>> {
         let mut ids = Vec::new();
-        tables::scan(&self.0, table, &[], None, |key, _| {
-            let (at_ms, id) = keys::read_timed(key).ok_or_else(|| corrupt("time index"))?;
+        tables::scan(&self.0, table, prefix, None, |key, _| {
+            let time = key.get(prefix.len()..).and_then(keys::read_timed);
+            let (at_ms, id) = time.ok_or_else(|| corrupt("time index"))?;
             if at_ms > now_ms || ids.len() >= limit {
                 return Ok(false);
             }
@@ -53,6 +46,11 @@ impl<S: Source> Transaction<S> {
             Ok(true)
         })?;
         Ok(ids)
+    }
+
+    /// A counter.
+    pub(super) fn counted(&self, key: &[u8]) -> Result<u64> {
+        Ok(tables::get(&self.0, tables::COUNTS, key)?.unwrap_or(0))
     }
 }
 
@@ -72,7 +70,7 @@ impl<S: Source> Reads for Transaction<S> {
                 }
                 let uid = listing.read(key).ok_or_else(|| corrupt("study index"))?;
                 let study = self.study(&uid)?.ok_or_else(|| corrupt("study index"))?;
-                if wanted(query, &study) {
+                if query.wants(&study) {
                     studies.push(study);
                     found += 1;
                 }
@@ -117,21 +115,48 @@ impl<S: Source> Reads for Transaction<S> {
         tables::get(&self.0, tables::REQUESTS, id.as_bytes())
     }
 
-    fn first_ready(&self, kind: JobKind) -> Result<Option<(i64, JobId)>> {
+    fn tenants_waiting(&self, kind: JobKind) -> Result<Vec<Tenant>> {
+        let mut tenants: Vec<Tenant> = Vec::new();
+        loop {
+            // One look a tenant: after the last one's queue the next one's begins.
+            let after = tenants.last().map(|tenant| keys::past_queue(kind, tenant));
+            let mut next = None;
+            tables::scan(&self.0, tables::READY, &[keys::kind(kind)], after.as_deref(), |key, _| {
+                next = Some(keys::read_ready(key).ok_or_else(|| corrupt("ready index"))?.0);
+                Ok(false)
+            })?;
+            match next {
+                Some(tenant) => tenants.push(tenant),
+                None => return Ok(tenants),
+            }
+        }
+    }
+
+    fn first_ready(&self, kind: JobKind, tenant: &Tenant) -> Result<Option<(i64, JobId)>> {
         let mut first = None;
-        tables::scan(&self.0, tables::READY, &[keys::kind(kind)], None, |key, _| {
-            first = Some(keys::read_ready(key).ok_or_else(|| corrupt("ready index"))?);
+        tables::scan(&self.0, tables::READY, &keys::queue(kind, tenant), None, |key, _| {
+            let (_, rank, id) = keys::read_ready(key).ok_or_else(|| corrupt("ready index"))?;
+            first = Some((rank, id));
             Ok(false)
         })?;
         Ok(first)
     }
 
-    fn due(&self, now_ms: i64, limit: usize) -> Result<Vec<JobId>> {
-        self.timed(tables::DELAYED, now_ms, limit)
+    fn due(&self, kind: JobKind, now_ms: i64, limit: usize) -> Result<Vec<JobId>> {
+        self.timed(tables::DELAYED, &[keys::kind(kind)], now_ms, limit)
+    }
+
+    fn running(&self, tenant: &Tenant) -> Result<u64> {
+        let reads = JobKind::ALL.into_iter().filter(|kind| *kind != JobKind::Merge);
+        reads.map(|kind| self.counted(&keys::leased_count(kind, tenant))).sum()
+    }
+
+    fn newest_lease(&self, worker: &str) -> Result<Option<JobId>> {
+        tables::get(&self.0, tables::NEWEST_LEASES, worker.as_bytes())
     }
 
     fn expired(&self, now_ms: i64, limit: usize) -> Result<Vec<JobId>> {
-        self.timed(tables::LEASES, now_ms, limit)
+        self.timed(tables::LEASES, &[], now_ms, limit)
     }
 
     fn dead(&self, after: Option<&JobId>, limit: usize) -> Result<Vec<JobId>> {
@@ -147,7 +172,7 @@ impl<S: Source> Reads for Transaction<S> {
         Ok(ids)
     }
 
-    fn depth(&self) -> Result<QueueDepth> {
+    fn depth(&self, now_ms: i64) -> Result<QueueDepth> {
         let entries = |table, prefix: &[u8]| {
             let mut entries = 0;
             tables::scan(&self.0, table, prefix, None, |_, _| {
@@ -156,33 +181,43 @@ impl<S: Source> Reads for Transaction<S> {
             })?;
             Ok::<u64, crate::store::StoreError>(entries)
         };
-        let mut open_studies = 0;
-        for state in super::OPEN_STATES {
-            open_studies += entries(tables::STUDY_INDEX, &Listing::State(state).prefix())?;
+        let mut depth = QueueDepth { dead: tables::count(&self.0, tables::DEAD)?, ..QueueDepth::default() };
+        for kind in JobKind::ALL {
+            let delayed = entries(tables::DELAYED, &[keys::kind(kind)])?;
+            depth.delayed += delayed;
+            *depth.ready.of(kind) = entries(tables::READY, &[keys::kind(kind)])? + delayed;
+            for tenant in self.tenants_waiting(kind)? {
+                let Some((_, first)) = self.first_ready(kind, &tenant)? else { continue };
+                let since_ms = self.job(&first)?.ok_or_else(|| corrupt("ready index"))?.updated_at_ms;
+                depth.longest_wait_ms = depth.longest_wait_ms.max(now_ms - since_ms);
+            }
         }
-        let delayed = count_kinds(self)?;
-        let merges = entries(tables::READY, &[keys::kind(JobKind::Merge)])?;
-        Ok(QueueDepth {
-            ready: tables::count(&self.0, tables::READY)? - merges + delayed.0,
-            ready_merges: merges + delayed.1,
-            delayed: delayed.0 + delayed.1,
-            leased: tables::count(&self.0, tables::LEASES)?,
-            dead: tables::count(&self.0, tables::DEAD)?,
-            open_studies,
-        })
+        tables::scan(&self.0, tables::COUNTS, b"l", None, |key, value| {
+            let kind = JobKind::ALL.into_iter().find(|kind| key.get(1) == Some(&keys::kind(*kind)));
+            let count: u64 = serde_json::from_slice(value).map_err(super::storage)?;
+            *depth.leased.of(kind.ok_or_else(|| corrupt("counter"))?) += count;
+            Ok(true)
+        })?;
+        depth.open_studies = self.open_studies(&Tenant::default())?.0;
+        Ok(depth)
     }
-}
 
-/// Delayed jobs: read jobs and merges. There are few of them.
-fn count_kinds<S: Source>(txn: &Transaction<S>) -> Result<(u64, u64)> {
-    let (mut reads, mut merges) = (0, 0);
-    for id in txn.timed(tables::DELAYED, i64::MAX, usize::MAX)? {
-        match txn.job(&id)?.ok_or_else(|| corrupt("delayed index"))?.kind {
-            JobKind::Merge => merges += 1,
-            JobKind::Read(_) => reads += 1,
-        }
+    fn open_studies(&self, tenant: &Tenant) -> Result<(u64, u64)> {
+        let mut all = 0;
+        tables::scan(&self.0, tables::COUNTS, b"o", None, |_, value| {
+            all += serde_json::from_slice::<u64>(value).map_err(super::storage)?;
+            Ok(true)
+        })?;
+        Ok((all, self.counted(&keys::open_count(tenant))?))
     }
-    Ok((reads, merges))
+
+    fn worker(&self, id: &str) -> Result<Option<WorkerRecord>> {
+        tables::get(&self.0, tables::WORKERS, id.as_bytes())
+    }
+
+    fn workers(&self) -> Result<Vec<WorkerRecord>> {
+        tables::all(&self.0, tables::WORKERS, &[])
+    }
 }
 
 /// The place of a study in the listings.

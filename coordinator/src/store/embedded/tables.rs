@@ -22,19 +22,41 @@ pub(super) const SPECS: Definition = TableDefinition::new("specs");
 pub(super) const OUTCOMES: Definition = TableDefinition::new("outcomes");
 pub(super) const DRAFTS: Definition = TableDefinition::new("drafts");
 pub(super) const REQUESTS: Definition = TableDefinition::new("requests");
-/// Waiting jobs by kind, rank and id.
+/// Waiting jobs by kind, tenant, rank and id.
 pub(super) const READY: Definition = TableDefinition::new("ready");
-/// Waiting jobs whose time has not come, by time.
+/// Waiting jobs whose time has not come, by kind and time.
 pub(super) const DELAYED: Definition = TableDefinition::new("delayed");
 /// Leased jobs, by the time at which the lease ends.
 pub(super) const LEASES: Definition = TableDefinition::new("leases");
 /// Dead letters, by id.
 pub(super) const DEAD: Definition = TableDefinition::new("dead");
-/// Counters and the format's version.
+/// Workers, by name.
+pub(super) const WORKERS: Definition = TableDefinition::new("workers");
+/// The job that each worker's newest request got.
+pub(super) const NEWEST_LEASES: Definition = TableDefinition::new("newest_leases");
+/// Leased jobs by tenant and kind, and open studies by tenant.
+pub(super) const COUNTS: Definition = TableDefinition::new("counts");
+/// The last token and the format's version.
 pub(super) const META: Definition = TableDefinition::new("meta");
 
-pub(super) const ALL: [Definition; 13] =
-    [STUDIES, STUDY_INDEX, INSTANCES, JOBS, SPECS, OUTCOMES, DRAFTS, REQUESTS, READY, DELAYED, LEASES, DEAD, META];
+pub(super) const ALL: [Definition; 16] = [
+    STUDIES,
+    STUDY_INDEX,
+    INSTANCES,
+    JOBS,
+    SPECS,
+    OUTCOMES,
+    DRAFTS,
+    REQUESTS,
+    READY,
+    DELAYED,
+    LEASES,
+    DEAD,
+    WORKERS,
+    NEWEST_LEASES,
+    COUNTS,
+    META,
+];
 
 /// A transaction of either kind, as far as reading goes.
 pub(crate) trait Source {

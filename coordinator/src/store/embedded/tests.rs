@@ -5,6 +5,7 @@ mod crash;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use prelim_proto::ids::Tenant;
 use prelim_proto::job::JobKind;
 use prelim_proto::study::Priority;
 use tempfile::TempDir;
@@ -104,16 +105,25 @@ async fn recovery_reconciles_jobs_and_leases_both_ways() {
     // waiting job in no queue.
     let raw = disk.store.inner();
     raw.write(move |txn, _| {
+        let tenant = Tenant::default();
         let job = txn.job(&lease.job.id)?.unwrap();
         assert!(tables::remove(&txn.0, tables::LEASES, &keys::timed(job.expires_at_ms, &job.id))?);
-        let (rank, waiting) = txn.first_ready(XRAY)?.unwrap();
-        assert!(tables::remove(&txn.0, tables::READY, &keys::ready(XRAY, rank, &waiting))?);
+        let (rank, waiting) = txn.first_ready(XRAY, &tenant)?.unwrap();
+        assert!(tables::remove(&txn.0, tables::READY, &keys::ready(XRAY, &tenant, rank, &waiting))?);
         tables::mark(&txn.0, tables::LEASES, &keys::timed(5, &waiting))?;
-        tables::mark(&txn.0, tables::READY, &keys::ready(JobKind::Merge, rank, &waiting))
+        tables::mark(&txn.0, tables::READY, &keys::ready(JobKind::Merge, &tenant, rank, &waiting))?;
+        tables::put(&txn.0, tables::COUNTS, &keys::open_count(&tenant), &7_u64)
     })
     .await
     .unwrap();
-    let mended = Reconciled { stray_leases: 1, lost_leases: 1, lost_jobs: 1, stray_entries: 1, missing_merges: 0 };
+    let mended = Reconciled {
+        stray_leases: 1,
+        lost_leases: 1,
+        lost_jobs: 1,
+        stray_entries: 1,
+        wrong_counts: 1,
+        ..Reconciled::default()
+    };
     assert_eq!(store.reconcile().await, Ok(mended));
     assert_eq!(store.reconcile().await, Ok(Reconciled::default()));
     // The lease that was lost has run out; the job that was lost can be leased.

@@ -1,5 +1,7 @@
 //! Writing records in a redb transaction, with the indexes that follow from them.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use prelim_proto::ids::{FencingToken, JobId, Uid};
 use prelim_proto::job::{JobOutcome, JobSpec, JobState};
 use redb::WriteTransaction;
@@ -8,7 +10,9 @@ use super::keys::{self, Listing};
 use super::read::cursor;
 use super::tables::{self, Definition};
 use super::{Transaction, corrupt};
-use crate::store::record::{DraftRecord, InstanceRecord, JobRecord, Reconciled, RequestRecord, StudyRecord};
+use crate::store::record::{
+    DraftRecord, InstanceRecord, JobRecord, Reconciled, RequestRecord, StudyRecord, WorkerRecord,
+};
 use crate::store::records::{Reads, Records, Result};
 
 /// Where the newest fencing token is kept.
@@ -30,17 +34,75 @@ fn study_entries(study: &StudyRecord) -> [Vec<u8>; 5] {
 /// The one queue entry of a job, by its state; none for a job that is done or cancelled.
 fn job_entry(job: &JobRecord) -> Option<(Definition, Vec<u8>)> {
     match job.state {
-        JobState::Ready if job.not_before_ms != 0 => Some((tables::DELAYED, keys::timed(job.not_before_ms, &job.id))),
-        JobState::Ready => Some((tables::READY, keys::ready(job.kind, job.rank, &job.id))),
+        JobState::Ready if job.not_before_ms != 0 => {
+            Some((tables::DELAYED, keys::delayed(job.kind, job.not_before_ms, &job.id)))
+        }
+        JobState::Ready => Some((tables::READY, keys::ready(job.kind, &job.tenant, job.rank, &job.id))),
         JobState::Leased => Some((tables::LEASES, keys::timed(job.expires_at_ms, &job.id))),
         JobState::Dead => Some((tables::DEAD, keys::job(&job.id))),
         JobState::Done | JobState::Cancelled => None,
     }
 }
 
+/// The counter that a job is counted in, by its state.
+fn job_counter(job: &JobRecord) -> Option<Vec<u8>> {
+    (job.state == JobState::Leased).then(|| keys::leased_count(job.kind, &job.tenant))
+}
+
+/// The counter that a study is counted in, by its state.
+fn study_counter(study: &StudyRecord) -> Option<Vec<u8>> {
+    (!study.state.is_settled()).then(|| keys::open_count(&study.tenant))
+}
+
+impl Transaction<WriteTransaction> {
+    /// Counts something in one counter that was counted in another, or in none.
+    fn recount(&mut self, before: Option<Vec<u8>>, after: Option<Vec<u8>>) -> Result<()> {
+        if before == after {
+            return Ok(());
+        }
+        if let Some(key) = before {
+            let count = self.counted(&key)?.saturating_sub(1);
+            tables::put(&self.0, tables::COUNTS, &key, &count)?;
+        }
+        if let Some(key) = after {
+            let count = self.counted(&key)? + 1;
+            tables::put(&self.0, tables::COUNTS, &key, &count)?;
+        }
+        Ok(())
+    }
+
+    /// Counts everything again; how many counters were wrong.
+    fn mend_counts(&mut self) -> Result<u64> {
+        let mut right: BTreeMap<Vec<u8>, u64> = BTreeMap::new();
+        for job in tables::all::<JobRecord>(&self.0, tables::JOBS, &[])? {
+            job_counter(&job).into_iter().for_each(|key| *right.entry(key).or_default() += 1);
+        }
+        for study in tables::all::<StudyRecord>(&self.0, tables::STUDIES, &[])? {
+            study_counter(&study).into_iter().for_each(|key| *right.entry(key).or_default() += 1);
+        }
+        let mut held: BTreeMap<Vec<u8>, u64> = BTreeMap::new();
+        tables::scan(&self.0, tables::COUNTS, &[], None, |key, value| {
+            held.insert(key.to_vec(), serde_json::from_slice(value).map_err(super::storage)?);
+            Ok(true)
+        })?;
+        let keys: BTreeSet<Vec<u8>> = held.keys().chain(right.keys()).cloned().collect();
+        let mut wrong = 0;
+        for key in keys {
+            let count = right.get(&key).copied().unwrap_or(0);
+            if held.get(&key).copied().unwrap_or(0) != count {
+                tables::put(&self.0, tables::COUNTS, &key, &count)?;
+                wrong += 1;
+            }
+        }
+        Ok(wrong)
+    }
+}
+
 impl Records for Transaction<WriteTransaction> {
     fn put_study(&mut self, study: &StudyRecord) -> Result<()> {
-        let before = self.study(&study.uid)?.map(|before| study_entries(&before)).unwrap_or_default();
+        let before = self.study(&study.uid)?;
+        self.recount(before.as_ref().and_then(study_counter), study_counter(study))?;
+        let before = before.map(|before| study_entries(&before)).unwrap_or_default();
         let after = study_entries(study);
         for entry in before.iter().filter(|entry| !entry.is_empty() && !after.contains(entry)) {
             tables::remove(&self.0, tables::STUDY_INDEX, entry)?;
@@ -60,7 +122,9 @@ impl Records for Transaction<WriteTransaction> {
     }
 
     fn put_job(&mut self, job: &JobRecord) -> Result<()> {
-        if let Some((table, key)) = self.job(&job.id)?.as_ref().and_then(job_entry) {
+        let before = self.job(&job.id)?;
+        self.recount(before.as_ref().and_then(job_counter), job_counter(job))?;
+        if let Some((table, key)) = before.as_ref().and_then(job_entry) {
             tables::remove(&self.0, table, &key)?;
         }
         if let Some((table, key)) = job_entry(job) {
@@ -70,7 +134,9 @@ impl Records for Transaction<WriteTransaction> {
     }
 
     fn remove_job(&mut self, id: &JobId) -> Result<()> {
-        if let Some((table, key)) = self.job(id)?.as_ref().and_then(job_entry) {
+        let before = self.job(id)?;
+        self.recount(before.as_ref().and_then(job_counter), None)?;
+        if let Some((table, key)) = before.as_ref().and_then(job_entry) {
             tables::remove(&self.0, table, &key)?;
         }
         for table in [tables::JOBS, tables::SPECS, tables::OUTCOMES] {
@@ -104,6 +170,20 @@ impl Records for Transaction<WriteTransaction> {
             tables::remove(&self.0, tables::REQUESTS, key)?;
         }
         Ok(old.len() as u64)
+    }
+
+    fn put_newest_lease(&mut self, worker: &str, id: &JobId) -> Result<()> {
+        tables::put(&self.0, tables::NEWEST_LEASES, worker.as_bytes(), id)
+    }
+
+    fn put_worker(&mut self, worker: &WorkerRecord) -> Result<()> {
+        tables::put(&self.0, tables::WORKERS, worker.heartbeat.worker.as_bytes(), worker)
+    }
+
+    fn remove_worker(&mut self, id: &str) -> Result<()> {
+        tables::remove(&self.0, tables::NEWEST_LEASES, id.as_bytes())?;
+        tables::remove(&self.0, tables::WORKERS, id.as_bytes())?;
+        Ok(())
     }
 
     fn next_token(&mut self) -> Result<FencingToken> {
@@ -141,6 +221,7 @@ impl Records for Transaction<WriteTransaction> {
                 _ => mended.lost_jobs += 1,
             }
         }
+        mended.wrong_counts = self.mend_counts()?;
         Ok(mended)
     }
 }
@@ -155,8 +236,9 @@ fn stray_entries(txn: &Transaction<WriteTransaction>, table: Definition) -> Resu
     let mut stray = Vec::new();
     tables::scan(&txn.0, table, &[], None, |key, _| {
         let id = match table {
-            _ if same(table, tables::READY) => keys::read_ready(key).map(|(_, id)| id),
+            _ if same(table, tables::READY) => keys::read_ready(key).map(|(_, _, id)| id),
             _ if same(table, tables::DEAD) => keys::read_job(key),
+            _ if same(table, tables::DELAYED) => key.get(1..).and_then(keys::read_timed).map(|(_, id)| id),
             _ => keys::read_timed(key).map(|(_, id)| id),
         };
         let job = match id {
@@ -175,7 +257,7 @@ fn stray_entries(txn: &Transaction<WriteTransaction>, table: Definition) -> Resu
 /// Fails where the file was written by a version that this one does not know; marks a new file.
 pub(super) fn check_format(txn: &WriteTransaction) -> Result<()> {
     const FORMAT: &[u8] = b"format";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     match tables::get::<u32>(txn, tables::META, FORMAT)? {
         None => tables::put(txn, tables::META, FORMAT, &VERSION),
         Some(VERSION) => Ok(()),

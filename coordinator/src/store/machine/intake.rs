@@ -6,11 +6,14 @@ use prelim_proto::study::{StudyAttributes, StudyState};
 
 use super::{StoreError, reopen, study};
 use crate::store::record::{AddInstances, Added, CompleteStudies, Done, RequestRecord, StudyRecord};
-use crate::store::records::{Records, Result};
+use crate::store::records::{Reads, Records, Result};
 
-/// [`crate::store::JobStore::add_instances`].
-pub(crate) fn add_instances(records: &mut impl Records, now_ms: i64, add: &AddInstances) -> Result<Vec<Added>> {
+/// [`crate::store::JobStore::preview_instances`].
+pub(crate) fn preview_instances(records: &impl Reads, add: &AddInstances) -> Result<Vec<Added>> {
     let known = records.study(&add.study)?;
+    if known.as_ref().is_some_and(|held| held.tenant != add.tenant) {
+        return Ok(vec![Added::OtherTenant; add.instances.len()]);
+    }
     let mut added: Vec<Added> = Vec::with_capacity(add.instances.len());
     for (index, new) in add.instances.iter().enumerate() {
         let uid = &new.instance.uid;
@@ -32,22 +35,48 @@ pub(crate) fn add_instances(records: &mut impl Records, now_ms: i64, add: &AddIn
             *what = Added::OtherPatient;
         }
     }
-    let accepted = added.iter().filter(|what| **what == Added::Accepted).count() as u32;
+    let accepted = count_accepted(&added);
     if accepted == 0 {
         return Ok(added);
     }
-
-    if known.is_none() && records.depth()?.open_studies >= add.limits.max_open_studies {
-        return Err(StoreError::TooManyStudies { limit: add.limits.max_open_studies });
+    if known.is_none() {
+        let (open, of_tenant) = records.open_studies(&add.tenant)?;
+        if open >= add.limits.max_open_studies {
+            return Err(StoreError::TooManyStudies { limit: add.limits.max_open_studies });
+        }
+        let limit = add.limits.max_open_of_tenant;
+        if of_tenant >= limit {
+            return Err(StoreError::TooManyOfTenant { tenant: add.tenant.clone(), limit });
+        }
     }
-    let mut study = known.unwrap_or_else(|| new_study(add, now_ms));
-    if study.instances.saturating_add(accepted) > add.limits.max_instances_per_study {
-        return Err(StoreError::TooManyInstances { study: study.uid, limit: add.limits.max_instances_per_study });
+    let held = known.map_or(0, |study| study.instances);
+    if held.saturating_add(accepted) > add.limits.max_instances_per_study {
+        let limit = add.limits.max_instances_per_study;
+        return Err(StoreError::TooManyInstances { study: add.study.clone(), limit });
     }
+    Ok(added)
+}
 
+fn count_accepted(added: &[Added]) -> u32 {
+    added.iter().filter(|what| **what == Added::Accepted).count() as u32
+}
+
+/// [`crate::store::JobStore::add_instances`].
+pub(crate) fn add_instances(records: &mut impl Records, now_ms: i64, add: &AddInstances) -> Result<Vec<Added>> {
+    let added = preview_instances(records, add)?;
+    let accepted = count_accepted(&added);
+    if accepted == 0 {
+        return Ok(added);
+    }
+    let mut study = records.study(&add.study)?.unwrap_or_else(|| new_study(add, now_ms));
     for (new, what) in add.instances.iter().zip(&added) {
         if *what == Added::Accepted {
             records.put_instance(&add.study, new)?;
+            if let Err(place) = study.modalities.binary_search(&new.modality)
+                && !new.modality.is_empty()
+            {
+                study.modalities.insert(place, new.modality.clone());
+            }
         }
     }
     // A cancelled study stays so when the rest of its upload comes in; only a new request opens it.
@@ -66,6 +95,7 @@ pub(crate) fn add_instances(records: &mut impl Records, now_ms: i64, add: &AddIn
 fn new_study(add: &AddInstances, now_ms: i64) -> StudyRecord {
     StudyRecord {
         uid: add.study.clone(),
+        tenant: add.tenant.clone(),
         state: StudyState::Receiving,
         state_reason: None,
         priority: add.priority,
@@ -74,6 +104,7 @@ fn new_study(add: &AddInstances, now_ms: i64) -> StudyRecord {
         updated_at_ms: now_ms,
         attributes: StudyAttributes::default(),
         instances: 0,
+        modalities: Vec::new(),
         generation: 1,
         next_job: 0,
         jobs_total: 0,

@@ -1,14 +1,16 @@
 //! Leases are taken, kept alive, given back, and run out.
 
-use prelim_proto::ids::{FencingToken, JobId};
+use std::collections::BTreeMap;
+
+use prelim_proto::ids::{FencingToken, JobId, Tenant};
 use prelim_proto::job::{JobKind, JobState, Lease};
 use prelim_proto::study::StudyState;
 
 use super::finish::note_failure;
 use super::{StoreError, held, settled, study};
-use crate::queue::Verdict;
-use crate::store::record::{Done, LeaseRequest, Settlement};
-use crate::store::records::{Records, Result};
+use crate::queue::{Candidate, LOCALITY_MS, Verdict, turn, urgency};
+use crate::store::record::{Done, JobRecord, LeaseRequest, MAX_HELD, Settlement};
+use crate::store::records::{Reads, Records, Result};
 
 /// `by_ms` after `now_ms`.
 pub(super) fn later(now_ms: i64, by_ms: u64) -> i64 {
@@ -17,20 +19,19 @@ pub(super) fn later(now_ms: i64, by_ms: u64) -> i64 {
 
 /// [`crate::store::JobStore::lease`].
 pub(crate) fn lease(records: &mut impl Records, now_ms: i64, request: &LeaseRequest) -> Result<Option<Lease>> {
-    for id in records.due(now_ms, usize::MAX)? {
-        let mut job = super::job(records, &id)?;
-        job.not_before_ms = 0;
+    if let Some(mut job) = repeated(records, request)? {
+        job.expires_at_ms = later(now_ms, request.ttl_ms);
         records.put_job(&job)?;
+        return given(records, &job, request.ttl_ms).map(Some);
     }
-    let mut first = None;
     for kind in &request.kinds {
-        first = match (first, records.first_ready(*kind)?) {
-            (Some(a), Some(b)) => Some(std::cmp::min::<(i64, JobId)>(a, b)),
-            (a, b) => a.or(b),
-        };
+        for id in records.due(*kind, now_ms, usize::MAX)? {
+            let mut job = super::job(records, &id)?;
+            job.not_before_ms = 0;
+            records.put_job(&job)?;
+        }
     }
-    let Some((_, id)) = first else { return Ok(None) };
-    let spec = records.spec(&id)?.ok_or_else(|| StoreError::NoJob(id.clone()))?;
+    let Some(id) = choose(records, now_ms, request)? else { return Ok(None) };
     let mut study = study(records, id.study())?;
     let mut job = super::job(records, &id)?;
 
@@ -40,14 +41,74 @@ pub(crate) fn lease(records: &mut impl Records, now_ms: i64, request: &LeaseRequ
     job.token = records.next_token()?;
     job.expires_at_ms = later(now_ms, request.ttl_ms);
     job.worker.clone_from(&request.worker);
+    job.request.clone_from(&request.request);
     job.updated_at_ms = now_ms;
     records.put_job(&job)?;
+    if !request.request.is_empty() {
+        records.put_newest_lease(&request.worker, &id)?;
+    }
     if study.state == StudyState::Queued && job.kind != JobKind::Merge {
         study.state = StudyState::Reading;
         study.updated_at_ms = now_ms;
         records.put_study(&study)?;
     }
-    Ok(Some(Lease { job: spec, token: job.token, attempt: job.attempts, ttl_ms: request.ttl_ms }))
+    given(records, &job, request.ttl_ms).map(Some)
+}
+
+/// The job that this very request got before, while the worker holds it.
+fn repeated(records: &impl Reads, request: &LeaseRequest) -> Result<Option<JobRecord>> {
+    if request.request.is_empty() {
+        return Ok(None);
+    }
+    let Some(id) = records.newest_lease(&request.worker)? else { return Ok(None) };
+    let same = |job: &JobRecord| {
+        job.state == JobState::Leased && job.worker == request.worker && job.request == request.request
+    };
+    Ok(records.job(&id)?.filter(same))
+}
+
+fn given(records: &impl Reads, job: &JobRecord, ttl_ms: u64) -> Result<Lease> {
+    let spec = records.spec(&job.id)?.ok_or_else(|| StoreError::NoJob(job.id.clone()))?;
+    Ok(Lease { job: spec, token: job.token, attempt: job.attempts, ttl_ms })
+}
+
+/// The job that is next for this worker: the first of the tenant whose turn it is, or one of the same urgency, not far
+/// behind it, of a study that the worker has at hand.
+fn choose(records: &impl Reads, now_ms: i64, request: &LeaseRequest) -> Result<Option<JobId>> {
+    let allowed = |tenant: &Tenant| request.tenants.as_ref().is_none_or(|tenants| tenants.contains(tenant));
+    let mut candidates: BTreeMap<Tenant, (Candidate, Vec<JobKind>)> = BTreeMap::new();
+    for kind in &request.kinds {
+        for tenant in records.tenants_waiting(*kind)?.into_iter().filter(allowed) {
+            let running = records.running(&tenant)?;
+            let cap = request.shares.of(&tenant).max_running;
+            if *kind != JobKind::Merge && cap.is_some_and(|cap| running >= cap.into()) {
+                continue;
+            }
+            let Some((rank, job)) = records.first_ready(*kind, &tenant)? else { continue };
+            let new = || (Candidate { tenant: tenant.clone(), rank, job: job.clone(), running }, Vec::new());
+            let (candidate, kinds) = candidates.entry(tenant.clone()).or_insert_with(new);
+            if (rank, &job) < (candidate.rank, &candidate.job) {
+                (candidate.rank, candidate.job) = (rank, job);
+            }
+            kinds.push(*kind);
+        }
+    }
+    let heads = candidates.values().map(|(candidate, _)| candidate.clone()).collect();
+    let Some(head) = turn(heads, &request.shares, now_ms) else { return Ok(None) };
+    let kinds = &candidates[&head.tenant].1;
+    let mut best: Option<(i64, JobId)> = None;
+    for uid in request.held.iter().take(MAX_HELD) {
+        let Some(study) = records.study(uid)?.filter(|study| study.tenant == head.tenant) else { continue };
+        let near = study.rank.saturating_sub(head.rank) <= LOCALITY_MS;
+        if !near || urgency(study.rank, now_ms) != urgency(head.rank, now_ms) {
+            continue;
+        }
+        let waits =
+            |job: &JobRecord| job.state == JobState::Ready && job.not_before_ms == 0 && kinds.contains(&job.kind);
+        let first = records.jobs(uid)?.into_iter().find(waits).map(|job| (job.rank, job.id));
+        best = [best, first].into_iter().flatten().min();
+    }
+    Ok(Some(best.map_or(head.job, |(_, id)| id)))
 }
 
 /// [`crate::store::JobStore::renew`].

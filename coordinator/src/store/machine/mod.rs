@@ -15,12 +15,14 @@ mod finish;
 mod intake;
 mod lease;
 mod plan;
+mod workers;
 
 pub(crate) use control::{cancel_study, requeue_job};
 pub(crate) use finish::{commit_merge, complete_job, fail_job};
-pub(crate) use intake::{add_instances, complete_quiet, complete_studies};
+pub(crate) use intake::{add_instances, complete_quiet, complete_studies, preview_instances};
 pub(crate) use lease::{expire, lease, release, renew};
-pub(crate) use plan::{mend_studies, plan_study};
+pub(crate) use plan::{mend_studies, mend_times, plan_study};
+pub(crate) use workers::{drain_worker, forget_worker, forget_workers, heartbeat};
 
 use prelim_proto::ids::{FencingToken, JobId, Uid};
 use prelim_proto::job::JobState;

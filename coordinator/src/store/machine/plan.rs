@@ -5,6 +5,7 @@ use prelim_proto::job::{JobKind, JobSpec, JobState};
 use prelim_proto::study::StudyState;
 
 use super::{StoreError, study};
+use crate::queue::MAX_LEASE_MS;
 use crate::store::record::{Done, JobRecord, Plan, StudyQuery, StudyRecord};
 use crate::store::records::{Records, Result};
 
@@ -40,7 +41,7 @@ pub(crate) fn plan_study(records: &mut impl Records, now_ms: i64, uid: &Uid, pla
         study.next_job += study.jobs_total;
         for spec in &plan.jobs {
             records.put_spec(spec)?;
-            records.put_job(&JobRecord::new(spec, study.rank, now_ms))?;
+            records.put_job(&JobRecord::new(spec, &study.tenant, study.rank, now_ms))?;
         }
     }
     records.put_study(&study)?;
@@ -59,7 +60,7 @@ pub(super) fn enqueue_merge(records: &mut impl Records, now_ms: i64, study: &mut
     study.next_job += 1;
     study.merge = Some(spec.id.clone());
     records.put_spec(&spec)?;
-    records.put_job(&JobRecord::new(&spec, study.rank, now_ms))
+    records.put_job(&JobRecord::new(&spec, &study.tenant, study.rank, now_ms))
 }
 
 /// The part of [`crate::store::JobStore::reconcile`] that concerns studies: counts their finished jobs again, and
@@ -86,4 +87,28 @@ pub(crate) fn mend_studies(records: &mut impl Records, now_ms: i64) -> Result<u6
         }
     }
     Ok(missing)
+}
+
+/// The part of [`crate::store::JobStore::reconcile`] that concerns a clock that was set back: leases and delays that
+/// end later than any may end now. How many did.
+pub(crate) fn mend_times(records: &mut impl Records, now_ms: i64) -> Result<u64> {
+    let limit_ms = now_ms.saturating_add(MAX_LEASE_MS);
+    let mut far = records.expired(i64::MAX, usize::MAX)?;
+    for kind in JobKind::ALL {
+        far.extend(records.due(kind, i64::MAX, usize::MAX)?);
+    }
+    let mut mended = 0;
+    for id in far {
+        let mut job = super::job(records, &id)?;
+        if job.expires_at_ms.max(job.not_before_ms) <= limit_ms {
+            continue;
+        }
+        match job.state {
+            JobState::Leased => job.expires_at_ms = now_ms,
+            _ => job.not_before_ms = now_ms,
+        }
+        records.put_job(&job)?;
+        mended += 1;
+    }
+    Ok(mended)
 }

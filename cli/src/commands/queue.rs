@@ -1,0 +1,250 @@
+//! `prelim workers`, `drain`, `dead` and `requeue`: the queue, for operators.
+
+use clap::Args;
+use prelim_proto::v1::{
+    DeadJob, DrainWorkerRequest, GetQueueRequest, JobCounts, JobKind, ListDeadJobsRequest, ListWorkersRequest, Queue,
+    RequeueJobRequest, Worker,
+};
+use serde_json::{Value, json};
+
+use crate::client::{Connection, plain};
+use crate::table;
+
+/// Dead letters asked for at once.
+const PAGE: u32 = 200;
+
+/// List the workers, and how much waits for them.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  prelim workers\n  prelim workers --json | jq '.workers[] | select(.running == 0).id'"
+)]
+pub(crate) struct Workers {
+    #[command(flatten)]
+    connection: Connection,
+    /// For programs: a JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Workers {
+    pub(crate) async fn run(self) -> anyhow::Result<()> {
+        let mut client = self.connection.queue().await?;
+        let workers = client.list_workers(ListWorkersRequest {}).await.map_err(plain)?.into_inner().workers;
+        let queue = client.get_queue(GetQueueRequest {}).await.map_err(plain)?.into_inner().queue.unwrap_or_default();
+        if self.json {
+            let workers: Vec<_> = workers.iter().map(worker_json).collect();
+            let whole = json!({"queue": queue_json(&queue), "workers": workers});
+            return table::say(serde_json::to_string_pretty(&whole)?);
+        }
+        if workers.is_empty() {
+            table::say("no worker was heard of lately; start one with `prelim worker`")?;
+        } else {
+            let mut rows = table::new(&["Worker", "Reads", "Running", "Heard of", "State", "Model"]);
+            for worker in &workers {
+                let status = worker.status.clone().unwrap_or_default();
+                rows.add_row([
+                    table::cell(&worker.id, 64),
+                    kinds(&status.kinds),
+                    format!("{}/{}", status.running, status.slots),
+                    format!("{} s ago", worker.silent_ms / 1_000),
+                    if worker.draining { "draining" } else { "working" }.to_owned(),
+                    table::cell(&status.model, 40),
+                ]);
+            }
+            table::one_line_a_row(&mut rows);
+            table::align_right(&mut rows, &[2]);
+            table::say(rows)?;
+        }
+        table::say(describe(&queue))
+    }
+}
+
+/// Tell a worker to take no more jobs, finish those it has, and stop.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  prelim workers\n  prelim drain reader-7f9c")]
+pub(crate) struct Drain {
+    /// The worker's name, as `prelim workers` lists it.
+    #[arg(value_name = "WORKER")]
+    worker: String,
+    /// Take it back while the worker has not stopped yet.
+    #[arg(long)]
+    undo: bool,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+impl Drain {
+    pub(crate) async fn run(self) -> anyhow::Result<()> {
+        let mut client = self.connection.queue().await?;
+        let request = DrainWorkerRequest { worker_id: self.worker.clone(), undo: self.undo };
+        client.drain_worker(request).await.map_err(plain)?;
+        let worker = table::cell(&self.worker, 64);
+        table::say(match self.undo {
+            true => format!("{worker} takes jobs again"),
+            false => format!("{worker} hears of it within 10 s, finishes what it has, and stops"),
+        })
+    }
+}
+
+/// List the jobs that were given up, with what went wrong.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  prelim dead\n  prelim requeue 1.2.840.1/3      try one again\n  prelim requeue --all            try all again"
+)]
+pub(crate) struct Dead {
+    #[command(flatten)]
+    connection: Connection,
+    /// For programs: a JSON array.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Dead {
+    pub(crate) async fn run(self) -> anyhow::Result<()> {
+        let dead = dead_jobs(&self.connection).await?;
+        if self.json {
+            let rows: Vec<_> = dead.iter().map(dead_json).collect();
+            return table::say(serde_json::to_string_pretty(&rows)?);
+        }
+        if dead.is_empty() {
+            return table::say("no job was given up");
+        }
+        let mut rows = table::new(&["Job", "Reads", "Attempts", "What went wrong last"]);
+        for job in &dead {
+            let reason = job.failures.last().map_or("", |failure| &failure.reason);
+            rows.add_row([job.job_id.clone(), kinds(&[job.kind]), job.attempts.to_string(), table::cell(reason, 120)]);
+        }
+        table::one_line_a_row(&mut rows);
+        table::align_right(&mut rows, &[2]);
+        table::say(rows)?;
+        table::say("when the cause is mended: `prelim requeue JOB`, or --all")
+    }
+}
+
+/// Try jobs again that were given up. Their studies are merged again afterwards.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  prelim requeue 1.2.840.1/3\n  prelim requeue --all")]
+pub(crate) struct Requeue {
+    /// The jobs, as `prelim dead` lists them.
+    #[arg(value_name = "JOB", required_unless_present = "all")]
+    jobs: Vec<String>,
+    /// Every job that was given up.
+    #[arg(long, conflicts_with = "jobs")]
+    all: bool,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+impl Requeue {
+    pub(crate) async fn run(self) -> anyhow::Result<()> {
+        let jobs = match self.all {
+            true => dead_jobs(&self.connection).await?.into_iter().map(|job| job.job_id).collect(),
+            false => self.jobs,
+        };
+        let mut client = self.connection.queue().await?;
+        for job_id in &jobs {
+            client.requeue_job(RequeueJobRequest { job_id: job_id.clone() }).await.map_err(plain)?;
+        }
+        table::say(format!("{} ready again", table::count(jobs.len(), "job")))
+    }
+}
+
+/// Every dead letter.
+async fn dead_jobs(connection: &Connection) -> anyhow::Result<Vec<DeadJob>> {
+    let mut client = connection.queue().await?;
+    let (mut dead, mut page_token) = (Vec::new(), String::new());
+    loop {
+        let request = ListDeadJobsRequest { page_size: PAGE, page_token };
+        let page = client.list_dead_jobs(request).await.map_err(plain)?.into_inner();
+        dead.extend(page.jobs);
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            return Ok(dead);
+        }
+    }
+}
+
+/// Kinds of job in words.
+fn kinds(wire: &[i32]) -> String {
+    let word = |kind: &i32| match JobKind::try_from(*kind) {
+        Ok(JobKind::ReadXray) => "X-ray",
+        Ok(JobKind::ReadCt) => "CT",
+        Ok(JobKind::Merge) => "merge",
+        _ => "?",
+    };
+    wire.iter().map(word).collect::<Vec<_>>().join(", ")
+}
+
+/// The queue in a sentence.
+fn describe(queue: &Queue) -> String {
+    let reads = |counts: &Option<JobCounts>| counts.map_or(0, |counts| counts.xray + counts.ct) as usize;
+    format!(
+        "{} waiting ({} of work, the longest for {} s), {} running, {} given up, {} open",
+        table::count(reads(&queue.ready), "job"),
+        spell(queue.backlog_seconds),
+        queue.longest_wait_ms / 1_000,
+        reads(&queue.leased),
+        queue.dead,
+        table::count(queue.open_studies as usize, "study"),
+    )
+}
+
+/// A length of time, in the unit that fits.
+fn spell(seconds: f64) -> String {
+    match seconds {
+        s if s < 120.0 => format!("{s:.0} s"),
+        s if s < 7_200.0 => format!("{:.0} min", s / 60.0),
+        s => format!("{:.1} h", s / 3_600.0),
+    }
+}
+
+fn counts_json(counts: &Option<JobCounts>) -> Value {
+    let counts = counts.unwrap_or_default();
+    json!({"xray": counts.xray, "ct": counts.ct, "merge": counts.merge})
+}
+
+fn queue_json(queue: &Queue) -> Value {
+    json!({
+        "ready": counts_json(&queue.ready),
+        "leased": counts_json(&queue.leased),
+        "delayed": queue.delayed,
+        "dead": queue.dead,
+        "open_studies": queue.open_studies,
+        "longest_wait_ms": queue.longest_wait_ms,
+        "backlog_seconds": queue.backlog_seconds,
+    })
+}
+
+fn worker_json(worker: &Worker) -> Value {
+    let status = worker.status.clone().unwrap_or_default();
+    json!({
+        "id": worker.id,
+        "kinds": kinds(&status.kinds),
+        "slots": status.slots,
+        "running": status.running,
+        "model": status.model,
+        "software_version": status.software_version,
+        "since_ms": worker.since_ms,
+        "silent_ms": worker.silent_ms,
+        "draining": worker.draining,
+    })
+}
+
+fn dead_json(job: &DeadJob) -> Value {
+    let failure = |failure: &prelim_proto::v1::JobFailure| {
+        json!({
+            "attempt": failure.attempt,
+            "worker_id": failure.worker_id,
+            "reason": failure.reason,
+            "at_ms": failure.at_ms,
+        })
+    };
+    let failures: Vec<_> = job.failures.iter().map(failure).collect();
+    json!({
+        "job_id": job.job_id,
+        "kind": kinds(&[job.kind]),
+        "tenant": job.tenant,
+        "attempts": job.attempts,
+        "failures": failures,
+    })
+}

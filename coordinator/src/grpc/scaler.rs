@@ -1,0 +1,116 @@
+//! KEDA's external scaler: how much work waits. It tells numbers only, nothing of a study.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use prelim_proto::image::ImageKind;
+use prelim_proto::keda;
+use prelim_proto::keda::external_scaler_server::ExternalScaler;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+use super::status;
+use crate::service::Coordinator;
+
+/// The measure.
+const METRIC: &str = "prelim_backlog_gpu_seconds";
+/// Which kinds of job a pool of workers takes: `xray`, `ct`, or both with a comma; all where not given.
+const KINDS: &str = "kinds";
+/// How much of the backlog one replica is to have.
+const TARGET: &str = "targetGpuSeconds";
+/// That much where not given, in s: a minute's work a replica.
+const DEFAULT_TARGET_S: f64 = 60.0;
+/// How often the stream looks.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// The service.
+pub(crate) struct Scaler(pub(crate) Arc<Coordinator>);
+
+type Answer<T> = Result<Response<T>, Status>;
+
+impl Scaler {
+    async fn backlog_s(&self, of: &keda::ScaledObjectRef) -> Result<f64, Status> {
+        let kinds = kinds(of)?;
+        self.0.backlog_s(&kinds).await.map_err(status::of)
+    }
+}
+
+#[tonic::async_trait]
+impl ExternalScaler for Scaler {
+    type StreamIsActiveStream = ReceiverStream<Result<keda::IsActiveResponse, Status>>;
+
+    async fn is_active(&self, request: Request<keda::ScaledObjectRef>) -> Answer<keda::IsActiveResponse> {
+        let result = self.backlog_s(request.get_ref()).await? > 0.0;
+        Ok(Response::new(keda::IsActiveResponse { result }))
+    }
+
+    async fn stream_is_active(&self, request: Request<keda::ScaledObjectRef>) -> Answer<Self::StreamIsActiveStream> {
+        let kinds = kinds(request.get_ref())?;
+        let (sender, receiver) = mpsc::channel(1);
+        let coordinator = self.0.clone();
+        tokio::spawn(async move {
+            let mut told = None;
+            while !coordinator.stopping.is_cancelled() && !sender.is_closed() {
+                // A store that does not answer for a moment is no reason to scale down.
+                if let Ok(backlog_s) = coordinator.backlog_s(&kinds).await {
+                    let result = backlog_s > 0.0;
+                    if told != Some(result) && sender.send(Ok(keda::IsActiveResponse { result })).await.is_err() {
+                        return;
+                    }
+                    told = Some(result);
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+
+    async fn get_metric_spec(&self, request: Request<keda::ScaledObjectRef>) -> Answer<keda::GetMetricSpecResponse> {
+        let of = request.get_ref();
+        kinds(of)?;
+        let target_s = match of.scaler_metadata.get(TARGET) {
+            None => DEFAULT_TARGET_S,
+            Some(text) => match text.parse::<f64>() {
+                Ok(target_s) if target_s.is_finite() && target_s > 0.0 => target_s,
+                _ => return Err(status::invalid(TARGET, format!("{text:?} is no number of seconds above 0"))),
+            },
+        };
+        let spec = keda::MetricSpec {
+            metric_name: METRIC.to_owned(),
+            target_size: target_s.ceil() as i64,
+            target_size_float: target_s,
+        };
+        Ok(Response::new(keda::GetMetricSpecResponse { metric_specs: vec![spec] }))
+    }
+
+    async fn get_metrics(&self, request: Request<keda::GetMetricsRequest>) -> Answer<keda::GetMetricsResponse> {
+        let of = request.get_ref().scaled_object_ref.clone().unwrap_or_default();
+        let backlog_s = self.backlog_s(&of).await?;
+        let value = keda::MetricValue {
+            metric_name: METRIC.to_owned(),
+            metric_value: backlog_s.ceil() as i64,
+            metric_value_float: backlog_s,
+        };
+        Ok(Response::new(keda::GetMetricsResponse { metric_values: vec![value] }))
+    }
+}
+
+/// The kinds of job that the pool takes.
+fn kinds(of: &keda::ScaledObjectRef) -> Result<Vec<ImageKind>, Status> {
+    let Some(text) = of.scaler_metadata.get(KINDS).filter(|text| !text.trim().is_empty()) else {
+        return Ok(vec![ImageKind::Xray, ImageKind::Ct]);
+    };
+    let mut kinds = Vec::new();
+    for word in text.split(',').map(str::trim) {
+        let kind = match word {
+            "xray" => ImageKind::Xray,
+            "ct" => ImageKind::Ct,
+            other => return Err(status::invalid(KINDS, format!("{other:?} is neither xray nor ct"))),
+        };
+        if !kinds.contains(&kind) {
+            kinds.push(kind);
+        }
+    }
+    Ok(kinds)
+}

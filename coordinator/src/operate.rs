@@ -1,0 +1,44 @@
+//! What operators ask: how much waits, who works, what was given up; and stepping in.
+
+use prelim_proto::ids::JobId;
+use prelim_proto::image::ImageKind;
+
+use crate::service::{Coordinator, ServiceError};
+use crate::store::record::{JobRecord, QueueDepth, WorkerRecord};
+
+impl Coordinator {
+    /// How much waits, runs and was given up.
+    pub async fn depth(&self) -> Result<QueueDepth, ServiceError> {
+        Ok(self.store.depth().await?)
+    }
+
+    /// The work that waits and runs, of the kinds named, in expected seconds of one worker's time.
+    pub async fn backlog_s(&self, kinds: &[ImageKind]) -> Result<f64, ServiceError> {
+        Ok(self.needs.backlog_s(&self.store.depth().await?, kinds))
+    }
+
+    /// The workers heard of lately, each with the time since then, in ms.
+    pub async fn workers(&self) -> Result<Vec<(WorkerRecord, u64)>, ServiceError> {
+        Ok(self.store.workers().await?)
+    }
+
+    /// Tells a worker to take no more jobs, or to take them again.
+    pub async fn drain_worker(&self, worker: &str, drain: bool) -> Result<(), ServiceError> {
+        self.store.drain_worker(worker, drain).await?;
+        tracing::info!(worker.id = worker, drain, "worker told");
+        Ok(())
+    }
+
+    /// Dead letters in order of id, after `after`.
+    pub async fn dead_jobs(&self, after: Option<&JobId>, limit: usize) -> Result<Vec<JobRecord>, ServiceError> {
+        Ok(self.store.dead_jobs(after, limit).await?)
+    }
+
+    /// Makes a dead job ready again.
+    pub async fn requeue(&self, job: &JobId) -> Result<(), ServiceError> {
+        self.store.requeue_job(job).await?;
+        self.work.notify_waiters();
+        self.changed(job.study());
+        Ok(())
+    }
+}

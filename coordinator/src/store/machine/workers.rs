@@ -1,0 +1,46 @@
+//! Workers make themselves known, and are told to stop.
+
+use super::StoreError;
+use crate::store::record::{Done, Heartbeat, WorkerRecord};
+use crate::store::records::{Records, Result};
+
+/// [`crate::store::JobStore::heartbeat`].
+pub(crate) fn heartbeat(records: &mut impl Records, now_ms: i64, heartbeat: &Heartbeat) -> Result<bool> {
+    let known = records.worker(&heartbeat.worker)?;
+    let draining = known.as_ref().is_some_and(|worker| worker.draining);
+    let since_ms = known.map_or(now_ms, |worker| worker.since_ms);
+    records.put_worker(&WorkerRecord { heartbeat: heartbeat.clone(), since_ms, seen_at_ms: now_ms, draining })?;
+    Ok(draining)
+}
+
+/// [`crate::store::JobStore::drain_worker`].
+pub(crate) fn drain_worker(records: &mut impl Records, id: &str, drain: bool) -> Result<Done> {
+    let mut worker = records.worker(id)?.ok_or_else(|| StoreError::NoWorker(id.to_owned()))?;
+    if worker.draining == drain {
+        return Ok(Done::Before);
+    }
+    worker.draining = drain;
+    records.put_worker(&worker)?;
+    Ok(Done::Now)
+}
+
+/// [`crate::store::JobStore::forget_worker`].
+pub(crate) fn forget_worker(records: &mut impl Records, id: &str) -> Result<Done> {
+    if records.worker(id)?.is_none() {
+        return Ok(Done::Before);
+    }
+    records.remove_worker(id)?;
+    Ok(Done::Now)
+}
+
+/// [`crate::store::JobStore::forget_workers`].
+pub(crate) fn forget_workers(records: &mut impl Records, before_ms: i64) -> Result<u64> {
+    let mut forgotten = 0;
+    for worker in records.workers()? {
+        if worker.seen_at_ms < before_ms {
+            records.remove_worker(&worker.heartbeat.worker)?;
+            forgotten += 1;
+        }
+    }
+    Ok(forgotten)
+}

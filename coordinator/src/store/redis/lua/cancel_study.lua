@@ -1,0 +1,22 @@
+-- Cancels a study with its jobs. ARGV: time, study, reason.
+local uid = ARGV[2]
+local state = call('HGET', P .. 's:' .. uid, 'state')
+if not state then
+  return { 'study' }
+end
+if state == 'cancelled' then
+  return { 'before' }
+end
+if not OPEN[state] then
+  return { 'state', state }
+end
+local wall, t = clocks()
+for n, job in pairs(all_jobs(uid)) do
+  if job[STATE] == 'r' or job[STATE] == 'l' or job[STATE] == 'D' then
+    leave(uid, n, job)
+    job[STATE], job[NOT_BEFORE], job[EXPIRES], job[UPDATED] = 'c', 0, 0, t
+    put_job(uid, n, job)
+  end
+end
+set_state(uid, state, 'cancelled', { 'reason', ARGV[3], 'updated', wall })
+return { 'now' }

@@ -1,0 +1,155 @@
+//! The store for a cluster: Redis or Valkey, one Lua script an operation, any number of coordinators.
+//!
+//! # Layout
+//! - [`config`]: flags; [`address`]: where a Redis is; `link`: connections that mend themselves
+//! - `script` and `lua/`: the operations; `reply`: what they answer, read into records
+//! - `operations`: [`super::JobStore`] on them; `mend`: what recovery compares
+//! - [`checks`]: what the server's settings risk; `durable`: waiting until a write is on the disk
+//! - `wake`: hearing of jobs that another coordinator queued
+//!
+//! # Keys
+//! All begin with the prefix, for example `{prelim}:`, whose hash tag puts them into one slot of a cluster. After it:
+//!
+//! | key | what it is |
+//! |---|---|
+//! | `s:UID` | hash: a study; fields `a:…` are the patient's and the request's |
+//! | `i:UID` | hash by SOP Instance UID: digest, then the instance's record as JSON |
+//! | `j:UID`, `f:UID` | hashes by number: a job's record and its failures, packed |
+//! | `sp:UID`, `o:UID`, `d:UID` | hashes: what jobs are to do, their outcomes, drafts, as JSON |
+//! | `q:KIND:TENANT` | sorted set by rank: waiting jobs; `waiting:KIND` is the set of tenants that have any |
+//! | `late:KIND`, `leases` | sorted sets by time: jobs that wait for their time, jobs under a lease |
+//! | `dead` | sorted set: dead letters |
+//! | `leased`, `open` | hashes: leased jobs by kind and tenant, open studies by tenant |
+//! | `ix:…` | sorted sets: listings of studies; values of patients are in their names as digests only |
+//! | `token`, `asked`, `requests`, `workers`, `clock` | the last token, newest leases, request ids, workers, the queue's time |
+//! | `wake` | channel: a queue that was empty has a job |
+//!
+//! **Invariant**: nothing outside this folder names Redis.
+//! **Invariant**: every script is safe to repeat, because its answer may be lost.
+//! **Invariant**: the queue's time is the server's, without its jumps: no clock of a client, and no setting of the
+//! server's clock, ends a lease.
+
+pub mod address;
+pub mod checks;
+pub mod config;
+mod durable;
+mod link;
+mod mend;
+mod operations;
+mod reply;
+mod script;
+#[cfg(test)]
+mod tests;
+mod wake;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::Value;
+use tokio::sync::watch;
+use tokio_util::task::AbortOnDropHandle;
+
+use self::address::{Address, Credentials};
+use self::checks::ServerReport;
+use self::durable::Durable;
+use self::link::Link;
+use self::script::{Args, Script, Scripts};
+use super::records::Result;
+use crate::clock::Clock;
+
+/// How long a server may be away when a coordinator starts before that is given up.
+const START: Duration = Duration::from_secs(5);
+
+/// How to open a store.
+#[derive(Debug, Clone)]
+pub struct RedisOptions {
+    /// Where the server is.
+    pub address: Address,
+    /// How to make oneself known to it.
+    pub credentials: Credentials,
+    /// Name that sets this cluster's keys apart from others on the same server.
+    pub prefix: String,
+}
+
+/// The store on a Redis or Valkey server.
+pub struct RedisStore {
+    link: Arc<Link>,
+    scripts: Scripts,
+    /// Of all keys, with the hash tag.
+    prefix: String,
+    durable: Option<Durable>,
+    report: ServerReport,
+    wakes: watch::Receiver<u64>,
+    _listening: AbortOnDropHandle<()>,
+    /// In the place of the server's, for tests.
+    clock: Option<Arc<dyn Clock>>,
+}
+
+impl RedisStore {
+    /// Connects, looks at the server's settings, and refuses a server that cannot be used.
+    pub async fn open(options: &RedisOptions) -> Result<Self> {
+        Self::with_clock(options, None).await
+    }
+
+    async fn with_clock(options: &RedisOptions, clock: Option<Arc<dyn Clock>>) -> Result<Self> {
+        let report = checks::look(&Link::new(&options.address, &options.credentials)?.within(START)).await?;
+        let link = Arc::new(Link::new(&options.address, &options.credentials)?);
+        let prefix = format!("{{{}}}:", options.prefix);
+        let durable = report.needs_wait().then(|| Durable::start(options, &prefix)).transpose()?;
+        let (wakes, listening) = wake::listen(link.clone(), format!("{prefix}wake"));
+        let scripts = Scripts::default();
+        Ok(Self { link, scripts, prefix, durable, report, wakes, _listening: listening, clock })
+    }
+
+    /// What the server is, and what its settings risk.
+    pub fn report(&self) -> &ServerReport {
+        &self.report
+    }
+
+    /// The processor time that the server used so far, for everybody, in s.
+    pub async fn server_cpu_s(&self) -> Result<f64> {
+        checks::cpu_s(&self.link).await
+    }
+
+    /// Removes every key of this store from the server: all studies and jobs. For what measures and tries.
+    pub async fn erase(&self) -> Result<()> {
+        let mut cursor = "0".to_owned();
+        loop {
+            let mut scan = redis::cmd("SCAN");
+            scan.arg(&cursor).arg("MATCH").arg(format!("{}*", self.prefix)).arg("COUNT").arg(1_000);
+            let answer = reply::list(self.link.ask(&scan).await?)?;
+            let [next, keys] = <[Value; 2]>::try_from(answer).map_err(|_| reply::odd("a list of keys"))?;
+            let keys = reply::list(keys)?;
+            if !keys.is_empty() {
+                let mut unlink = redis::cmd("UNLINK");
+                for key in &keys {
+                    unlink.arg(reply::bytes(key)?);
+                }
+                self.link.ask(&unlink).await?;
+            }
+            cursor = reply::text(&next)?.to_owned();
+            if cursor == "0" {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Arguments of a script, to which its own are added.
+    fn args(&self) -> Args {
+        Args::new(&self.prefix, self.clock.as_ref().map(|clock| clock.now_ms()))
+    }
+
+    /// Runs a script whose effect a crash of the server may undo: leases, renewals, and what can be asked again.
+    async fn run(&self, script: &Script, args: Args) -> Result<Value> {
+        self.link.run(script, &args).await
+    }
+
+    /// Runs a script whose effect must survive a crash of the server once it was answered.
+    async fn run_durably(&self, script: &Script, args: Args) -> Result<Value> {
+        let answer = self.link.run(script, &args).await?;
+        if let Some(durable) = &self.durable {
+            durable.reached().await?;
+        }
+        Ok(answer)
+    }
+}

@@ -1,0 +1,499 @@
+//! [`JobStore`] on the scripts: arguments in, answers read.
+
+use async_trait::async_trait;
+use prelim_proto::ids::{Digest, FencingToken, JobId, Uid};
+use prelim_proto::job::{JobKind, JobOutcome, JobSpec, Lease};
+use redis::Value;
+use tokio::sync::watch;
+
+use super::RedisStore;
+use super::reply::{self, odd};
+use super::script::Args;
+use crate::queue::{LOCALITY_MS, Share, Verdict};
+use crate::store::record::{
+    AddInstances, Added, CompleteStudies, Done, DraftRecord, ExpiredLease, Heartbeat, InstanceRecord, JobRecord,
+    LeaseRequest, MAX_HELD, Merged, Plan, QueueDepth, Reconciled, StudyQuery, StudyRecord, WorkerRecord,
+};
+use crate::store::records::Result;
+use crate::store::{JobStore, StoreError};
+
+/// Studies that one script lists.
+const PAGE: usize = 500;
+/// More than any limit on what is listed.
+const ALL: usize = 1 << 30;
+
+/// A job and a token, as arguments.
+fn held(args: Args, job: &JobId, token: FencingToken) -> Args {
+    args.text(job.study().as_str()).number(job.number()).number(token.0)
+}
+
+/// A verdict, as an argument.
+fn verdict(args: Args, verdict: Verdict) -> Args {
+    match verdict {
+        Verdict::Dead => args.text("dead"),
+        Verdict::RetryIn(delay_ms) => args.number(delay_ms.min(i64::MAX as u64)),
+    }
+}
+
+/// What an operation on a study, or on a job of it, came to.
+struct About<'a> {
+    study: &'a Uid,
+    job: Option<&'a JobId>,
+    token: FencingToken,
+}
+
+impl<'a> About<'a> {
+    fn study(study: &'a Uid) -> Self {
+        Self { study, job: None, token: FencingToken(0) }
+    }
+
+    fn job(job: &'a JobId, token: FencingToken) -> Self {
+        Self { study: job.study(), job: Some(job), token }
+    }
+
+    /// Reads the answer of a script that changes something.
+    fn done(&self, answer: Value) -> Result<Done> {
+        let answer = reply::list(answer)?;
+        let job = || self.job.cloned().ok_or_else(|| odd("an answer"));
+        match answer.first().map(reply::text).transpose()?.unwrap_or_default() {
+            "now" => Ok(Done::Now),
+            "before" => Ok(Done::Before),
+            "study" => Err(StoreError::NoStudy(self.study.clone())),
+            "job" => Err(StoreError::NoJob(job()?)),
+            "lost" => Err(StoreError::LeaseLost { job: job()?, token: self.token }),
+            "cancelled" => Err(StoreError::Cancelled(job()?)),
+            "misfit" => Err(StoreError::Misfit(job()?.to_string())),
+            "outdated" => Err(StoreError::Outdated(self.study.clone())),
+            "state" => {
+                let state = reply::state(answer.get(1).unwrap_or(&Value::Nil))?;
+                Err(StoreError::WrongState { study: self.study.clone(), state })
+            }
+            _ => Err(odd("an answer")),
+        }
+    }
+}
+
+impl RedisStore {
+    /// Runs the script that adds instances, or says what adding would answer.
+    async fn add_or_preview(&self, mode: &str, add: AddInstances) -> Result<Vec<Added>> {
+        let (limits, a) = (add.limits, &add.attributes);
+        let mut args = self
+            .args()
+            .text(mode)
+            .text(add.study.as_str())
+            .text(add.tenant.as_str())
+            .text(word(&add.priority)?)
+            .number(limits.max_open_studies.min(i64::MAX as u64))
+            .number(limits.max_open_of_tenant.min(i64::MAX as u64))
+            .number(limits.max_instances_per_study)
+            .texts([&a.patient_id, &a.patient_name, &a.patient_birth_date, &a.patient_sex, &a.accession_number])
+            .texts([&a.study_id, &a.study_date, &a.study_time, &a.description, &a.referring_physician])
+            .text(&a.institution);
+        for record in &add.instances {
+            let (uid, digest) = (&record.instance.uid, &record.instance.digest);
+            args = args.texts([uid.as_str(), digest.as_str(), &record.modality]).json(record);
+        }
+        let script = &self.scripts.add_instances;
+        let answer = if mode == "add" { self.run_durably(script, args).await } else { self.run(script, args).await };
+        let answer = reply::list(answer?)?;
+        let mut words = answer.iter().map(reply::text);
+        match words.next().transpose()?.unwrap_or_default() {
+            "ok" => {}
+            "studies" => return Err(StoreError::TooManyStudies { limit: limits.max_open_studies }),
+            "tenant" => {
+                return Err(StoreError::TooManyOfTenant { tenant: add.tenant, limit: limits.max_open_of_tenant });
+            }
+            "instances" => {
+                return Err(StoreError::TooManyInstances { study: add.study, limit: limits.max_instances_per_study });
+            }
+            _ => return Err(odd("an answer")),
+        }
+        let added = |word: Result<&str>| {
+            Ok(match word? {
+                "accepted" => Added::Accepted,
+                "duplicate" => Added::Duplicate,
+                "patient" => Added::OtherPatient,
+                "tenant" => Added::OtherTenant,
+                digest => Added::Conflict { held: Digest::parse(digest).map_err(|_| odd("a digest"))? },
+            })
+        };
+        words.map(added).collect()
+    }
+
+    /// Members of one listing after a place in it, as many as `limit` at most.
+    async fn listing(&self, name: &str, value: &str, query: &StudyQuery, limit: usize) -> Result<Vec<StudyRecord>> {
+        let mut after = query.after.as_ref().map(|after| (after.received_at_ms, after.uid.clone()));
+        let mut found = Vec::new();
+        while found.len() < limit {
+            let page = PAGE.min(limit);
+            let mut args = self.args().texts([name, value]).number(page);
+            if let Some((received_at_ms, uid)) = &after {
+                args = args.number(received_at_ms).text(uid.as_str());
+            }
+            let entries = reply::list(self.run(&self.scripts.studies, args).await?)?;
+            let is_last = entries.len() < page;
+            for entry in entries {
+                let [uid, fields] = <[Value; 2]>::try_from(reply::list(entry)?).map_err(|_| odd("a listing"))?;
+                let uid = Uid::parse(reply::text(&uid)?).map_err(|_| odd("a listing"))?;
+                let Some(study) = reply::study(uid.clone(), reply::list(fields)?)? else { continue };
+                after = Some((study.received_at_ms, uid));
+                if query.wants(&study) {
+                    found.push(study);
+                }
+            }
+            if is_last {
+                break;
+            }
+        }
+        found.truncate(limit);
+        Ok(found)
+    }
+
+    /// One field of a hash.
+    async fn field(&self, key: String, field: impl AsRef<str>) -> Result<Option<Value>> {
+        let mut get = redis::cmd("HGET");
+        get.arg(key).arg(field.as_ref());
+        Ok(Some(self.link.ask(&get).await?).filter(|value| *value != Value::Nil))
+    }
+
+    fn key(&self, name: &str, study: &Uid) -> String {
+        format!("{}{name}:{study}", self.prefix)
+    }
+}
+
+/// A word as its JSON form has it.
+fn word(value: &impl serde::Serialize) -> Result<String> {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(word)) => Ok(word),
+        _ => Err(odd("a word")),
+    }
+}
+
+#[async_trait]
+impl JobStore for RedisStore {
+    async fn add_instances(&self, add: AddInstances) -> Result<Vec<Added>> {
+        self.add_or_preview("add", add).await
+    }
+
+    async fn preview_instances(&self, add: AddInstances) -> Result<Vec<Added>> {
+        self.add_or_preview("preview", add).await
+    }
+
+    async fn complete_studies(&self, request: CompleteStudies) -> Result<Done> {
+        let id = request.request_id.unwrap_or_default();
+        let args = self.args().text(&id).texts(request.studies.iter().map(Uid::as_str));
+        let answer = reply::list(self.run_durably(&self.scripts.complete_studies, args).await?)?;
+        match answer.iter().map(reply::text).collect::<Result<Vec<_>>>()?.as_slice() {
+            ["now"] => Ok(Done::Now),
+            ["before"] => Ok(Done::Before),
+            ["reused"] => Err(StoreError::RequestReused(id)),
+            ["study", uid] => Err(StoreError::NoStudy(Uid::parse(uid).map_err(|_| odd("an answer"))?)),
+            _ => Err(odd("an answer")),
+        }
+    }
+
+    async fn complete_quiet(&self, study: &Uid, quiet_ms: u64) -> Result<Done> {
+        let args = self.args().text(study.as_str()).number(quiet_ms.min(i64::MAX as u64));
+        About::study(study).done(self.run(&self.scripts.complete_quiet, args).await?)
+    }
+
+    async fn plan_study(&self, study: &Uid, plan: Plan) -> Result<Done> {
+        let mut args = self
+            .args()
+            .text(study.as_str())
+            .number(plan.generation)
+            .number(plan.head_start_ms)
+            .json(&plan.unread)
+            .json(&plan.notes)
+            .text(&plan.failure);
+        for job in &plan.jobs {
+            let belongs = job.id.study() == study && job.kind != JobKind::Merge;
+            let number = if belongs { i64::from(job.id.number()) } else { -1 };
+            args = args.number(number).text(reply::letter(job.kind).to_string()).json(job);
+        }
+        let answer = reply::list(self.run_durably(&self.scripts.plan_study, args).await?)?;
+        if let [Value::BulkString(word), Value::Int(place)] = answer.as_slice()
+            && word == b"misfit"
+        {
+            let job =
+                usize::try_from(*place).ok().and_then(|place| plan.jobs.get(place)).ok_or_else(|| odd("an answer"))?;
+            return Err(StoreError::Misfit(job.id.to_string()));
+        }
+        About::study(study).done(Value::Array(answer))
+    }
+
+    async fn lease(&self, request: LeaseRequest) -> Result<Option<Lease>> {
+        let kinds: String = request.kinds.iter().copied().map(reply::letter).collect();
+        let tenants = request.tenants.as_ref().map_or_else(
+            || "*".to_owned(),
+            |tenants| tenants.iter().map(|tenant| tenant.as_str()).collect::<Vec<_>>().join(" "),
+        );
+        let at_hand: Vec<_> = request.held.iter().take(MAX_HELD).map(Uid::as_str).collect();
+        let share = |args: Args, share: &Share| {
+            let cap = share.max_running.map_or(-1, i64::from);
+            args.number(share.weight).number(cap)
+        };
+        let mut args = self
+            .args()
+            .texts([&request.worker, &request.request])
+            .number(request.ttl_ms)
+            .text(kinds)
+            .text(tenants)
+            .text(at_hand.join(" "))
+            .number(LOCALITY_MS);
+        args = share(args, &request.shares.default);
+        for (tenant, of) in &request.shares.tenants {
+            args = share(args.text(tenant.as_str()), of);
+        }
+        let answer = reply::list(self.run(&self.scripts.lease, args).await?)?;
+        match answer.as_slice() {
+            [_, spec, token, attempt] => Ok(Some(Lease {
+                job: reply::json(spec)?,
+                token: FencingToken(reply::unsigned(token)?),
+                attempt: u32::try_from(reply::unsigned(attempt)?).map_err(|_| odd("a lease"))?,
+                ttl_ms: request.ttl_ms,
+            })),
+            _ => Ok(None),
+        }
+    }
+
+    async fn renew(&self, job: &JobId, token: FencingToken, ttl_ms: u64) -> Result<()> {
+        let args = held(self.args(), job, token).number(ttl_ms);
+        About::job(job, token).done(self.run(&self.scripts.renew, args).await?).map(drop)
+    }
+
+    async fn release(&self, job: &JobId, token: FencingToken) -> Result<Done> {
+        About::job(job, token).done(self.run(&self.scripts.release, held(self.args(), job, token)).await?)
+    }
+
+    async fn complete_job(&self, job: &JobId, token: FencingToken, outcome: JobOutcome) -> Result<Done> {
+        let mut args = held(self.args(), job, token).json(&outcome);
+        for figure in reply::figures(&outcome.cost) {
+            args = args.number(figure);
+        }
+        About::job(job, token).done(self.run_durably(&self.scripts.complete_job, args).await?)
+    }
+
+    async fn fail_job(&self, job: &JobId, token: FencingToken, reason: &str, end: Verdict) -> Result<bool> {
+        let args = verdict(held(self.args(), job, token).text(reason), end);
+        let answer = self.run_durably(&self.scripts.fail_job, args).await?;
+        match reply::list(answer)?.as_slice() {
+            [Value::BulkString(word)] if word == b"retried" => Ok(true),
+            [Value::BulkString(word)] if word == b"buried" => Ok(false),
+            other => About::job(job, token).done(Value::Array(other.to_vec())).and(Err(odd("an answer"))),
+        }
+    }
+
+    async fn expired(&self, limit: usize) -> Result<Vec<ExpiredLease>> {
+        let args = self.args().number(limit.min(ALL));
+        let lease = |entry| {
+            let [member, token, attempt] = <[Value; 3]>::try_from(reply::list(entry)?).map_err(|_| odd("a lease"))?;
+            Ok(ExpiredLease {
+                job: reply::member(reply::text(&member)?)?,
+                token: FencingToken(reply::unsigned(&token)?),
+                attempt: u32::try_from(reply::unsigned(&attempt)?).map_err(|_| odd("a lease"))?,
+            })
+        };
+        reply::list(self.run(&self.scripts.expired, args).await?)?.into_iter().map(lease).collect()
+    }
+
+    async fn expire(&self, job: &JobId, token: FencingToken, end: Verdict) -> Result<Done> {
+        let args = verdict(held(self.args(), job, token), end);
+        About::job(job, token).done(self.run_durably(&self.scripts.expire, args).await?)
+    }
+
+    async fn commit_merge(&self, job: &JobId, token: FencingToken, merged: Merged) -> Result<Done> {
+        let args = held(self.args(), job, token);
+        let args = match &merged {
+            Merged::Draft { version, digest, size_bytes, unread } => {
+                args.text("draft").json(unread).number(version).text(digest.as_str()).number(size_bytes)
+            }
+            Merged::Nothing { reason, unread } => args.text("nothing").json(unread).text(reason),
+        };
+        About::job(job, token).done(self.run_durably(&self.scripts.commit_merge, args).await?)
+    }
+
+    async fn cancel_study(&self, study: &Uid, reason: &str) -> Result<Done> {
+        let args = self.args().text(study.as_str()).text(reason);
+        About::study(study).done(self.run_durably(&self.scripts.cancel_study, args).await?)
+    }
+
+    async fn requeue_job(&self, job: &JobId) -> Result<Done> {
+        let args = self.args().text(job.study().as_str()).number(job.number());
+        About::job(job, FencingToken(0)).done(self.run_durably(&self.scripts.requeue_job, args).await?)
+    }
+
+    async fn reconcile(&self) -> Result<Reconciled> {
+        self.mend().await
+    }
+
+    async fn forget_requests(&self, age_ms: u64) -> Result<u64> {
+        let args = self.args().number(age_ms.min(i64::MAX as u64));
+        reply::unsigned(&self.run(&self.scripts.forget_requests, args).await?)
+    }
+
+    async fn study(&self, uid: &Uid) -> Result<Option<StudyRecord>> {
+        let mut get = redis::cmd("HGETALL");
+        get.arg(self.key("s", uid));
+        let fields = match self.link.ask(&get).await? {
+            Value::Map(pairs) => pairs.into_iter().flat_map(|(name, value)| [name, value]).collect(),
+            other => reply::list(other)?,
+        };
+        reply::study(uid.clone(), fields)
+    }
+
+    async fn studies(&self, query: StudyQuery) -> Result<Vec<StudyRecord>> {
+        // The listing with the fewest entries, as a guess.
+        let limit = query.limit;
+        if let Some(number) = &query.accession_number {
+            return self.listing("a:", number, &query, limit).await;
+        }
+        if let Some(id) = &query.patient_id {
+            return self.listing("p:", id, &query, limit).await;
+        }
+        if let Some(date) = &query.study_date {
+            return self.listing("d:", date, &query, limit).await;
+        }
+        if query.states.is_empty() {
+            return self.listing("*", "", &query, limit).await;
+        }
+        let mut states: Vec<_> = query.states.iter().map(|state| state.as_str()).collect();
+        states.sort_unstable();
+        states.dedup();
+        let mut studies = Vec::new();
+        for state in states {
+            studies.extend(self.listing("s:", state, &query, limit).await?);
+        }
+        // Each listing is in order; several of them together are not. A study may change state between two of them.
+        studies.sort_by(|a, b| b.received_at_ms.cmp(&a.received_at_ms).then_with(|| a.uid.cmp(&b.uid)));
+        studies.dedup_by(|a, b| a.uid == b.uid);
+        studies.truncate(limit);
+        Ok(studies)
+    }
+
+    async fn instances(&self, study: &Uid) -> Result<Vec<InstanceRecord>> {
+        let mut get = redis::cmd("HVALS");
+        get.arg(self.key("i", study));
+        let record = |value: &Value| {
+            // The digest stands before the record, for the scripts.
+            let record = reply::bytes(value)?.get(64..).ok_or_else(|| odd("an instance"))?;
+            serde_json::from_slice::<InstanceRecord>(record).map_err(|_| odd("an instance"))
+        };
+        let records = reply::list(self.link.ask(&get).await?)?;
+        let mut records = records.iter().map(record).collect::<Result<Vec<_>>>()?;
+        records.sort_by(|a, b| a.instance.uid.cmp(&b.instance.uid));
+        Ok(records)
+    }
+
+    async fn job(&self, id: &JobId) -> Result<Option<JobRecord>> {
+        let number = id.number().to_string();
+        let Some(record) = self.field(self.key("j", id.study()), &number).await? else { return Ok(None) };
+        let failures = self.field(self.key("f", id.study()), &number).await?;
+        reply::job(id.clone(), &record, &failures.unwrap_or(Value::BulkString(Vec::new()))).map(Some)
+    }
+
+    async fn jobs(&self, study: &Uid) -> Result<Vec<(JobRecord, JobSpec, Option<JobOutcome>)>> {
+        let whole = |entry| {
+            let [number, record, failures, spec, outcome] =
+                <[Value; 5]>::try_from(reply::list(entry)?).map_err(|_| odd("a job"))?;
+            let number = u32::try_from(reply::unsigned(&number)?).map_err(|_| odd("a job"))?;
+            let job = reply::job(JobId::new(study.clone(), number), &record, &failures)?;
+            Ok((job, reply::json(&spec)?, reply::json_if_any(&outcome)?))
+        };
+        let entries = self.run(&self.scripts.jobs, self.args().text(study.as_str())).await?;
+        let mut jobs = reply::list(entries)?.into_iter().map(whole).collect::<Result<Vec<_>>>()?;
+        jobs.sort_by_key(|(job, _, _): &(JobRecord, _, _)| job.id.number());
+        Ok(jobs)
+    }
+
+    async fn dead_jobs(&self, after: Option<&JobId>, limit: usize) -> Result<Vec<JobRecord>> {
+        let args = self.args().number(limit.min(ALL)).text(after.map(reply::past_member).unwrap_or_default());
+        let letter = |entry| {
+            let [member, record, failures] = <[Value; 3]>::try_from(reply::list(entry)?).map_err(|_| odd("a job"))?;
+            reply::job(reply::member(reply::text(&member)?)?, &record, &failures)
+        };
+        reply::list(self.run(&self.scripts.dead_jobs, args).await?)?.into_iter().map(letter).collect()
+    }
+
+    async fn draft(&self, study: &Uid, version: Option<u32>) -> Result<Option<DraftRecord>> {
+        let version = match version {
+            Some(version) => version.to_string(),
+            None => match self.field(self.key("s", study), "draft").await? {
+                Some(version) => reply::text(&version)?.to_owned(),
+                None => return Ok(None),
+            },
+        };
+        self.field(self.key("d", study), version).await?.as_ref().map(reply::json).transpose()
+    }
+
+    async fn depth(&self) -> Result<QueueDepth> {
+        let numbers = reply::list(self.run(&self.scripts.depth, self.args()).await?)?;
+        let numbers = numbers.iter().map(reply::number).collect::<Result<Vec<i64>>>()?;
+        let n = <[i64; 10]>::try_from(numbers).map_err(|_| odd("the queue's depth"))?;
+        let by_kind = |xray: i64, ct: i64, merge: i64| crate::store::record::ByKind {
+            xray: xray.max(0) as u64,
+            ct: ct.max(0) as u64,
+            merge: merge.max(0) as u64,
+        };
+        Ok(QueueDepth {
+            ready: by_kind(n[0], n[1], n[2]),
+            leased: by_kind(n[3], n[4], n[5]),
+            delayed: n[6].max(0) as u64,
+            dead: n[7].max(0) as u64,
+            open_studies: n[8].max(0) as u64,
+            longest_wait_ms: n[9],
+        })
+    }
+
+    async fn heartbeat(&self, heartbeat: Heartbeat) -> Result<bool> {
+        let args = self.args().texts(["heartbeat", &heartbeat.worker]).json(&heartbeat);
+        let answer = reply::list(self.run(&self.scripts.workers, args).await?)?;
+        Ok(answer.first().map(reply::text).transpose()? == Some("drain"))
+    }
+
+    async fn drain_worker(&self, worker: &str, drain: bool) -> Result<Done> {
+        let args = self.args().texts(["drain", worker, if drain { "1" } else { "0" }]);
+        let answer = reply::list(self.run(&self.scripts.workers, args).await?)?;
+        match answer.first().map(reply::text).transpose()? {
+            Some("now") => Ok(Done::Now),
+            Some("before") => Ok(Done::Before),
+            Some("worker") => Err(StoreError::NoWorker(worker.to_owned())),
+            _ => Err(odd("an answer")),
+        }
+    }
+
+    async fn forget_worker(&self, worker: &str) -> Result<Done> {
+        let answer = reply::list(self.run(&self.scripts.workers, self.args().texts(["forget", worker])).await?)?;
+        match answer.first().map(reply::text).transpose()? {
+            Some("now") => Ok(Done::Now),
+            _ => Ok(Done::Before),
+        }
+    }
+
+    async fn forget_workers(&self, age_ms: u64) -> Result<u64> {
+        let args = self.args().text("forget_old").number(age_ms.min(i64::MAX as u64));
+        reply::unsigned(&self.run(&self.scripts.workers, args).await?)
+    }
+
+    async fn workers(&self) -> Result<Vec<(WorkerRecord, u64)>> {
+        let entries = reply::list(self.run(&self.scripts.workers, self.args().text("list")).await?)?;
+        let worker = |entry| {
+            let [heartbeat, since, seen, draining, silent] =
+                <[Value; 5]>::try_from(reply::list(entry)?).map_err(|_| odd("a worker"))?;
+            let record = WorkerRecord {
+                heartbeat: reply::json(&heartbeat)?,
+                since_ms: reply::number(&since)?,
+                seen_at_ms: reply::number(&seen)?,
+                draining: reply::number(&draining)? == 1,
+            };
+            Ok((record, reply::unsigned(&silent)?))
+        };
+        let mut workers = entries.into_iter().map(worker).collect::<Result<Vec<_>>>()?;
+        workers.sort_by(|(a, _), (b, _)| a.heartbeat.worker.cmp(&b.heartbeat.worker));
+        Ok(workers)
+    }
+
+    fn wakes(&self) -> Option<watch::Receiver<u64>> {
+        Some(self.wakes.clone())
+    }
+}

@@ -1,0 +1,88 @@
+//! A real server for tests, in a folder of its own on a port of its own, gone when it is dropped.
+
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// How long a server may take to start.
+const START: Duration = Duration::from_secs(20);
+
+/// A running server.
+pub(super) struct Server {
+    /// Its files.
+    folder: TempDir,
+    /// Its port on the loopback interface.
+    pub(super) port: u16,
+    program: &'static str,
+    settings: Vec<String>,
+    process: Option<Child>,
+}
+
+impl Server {
+    /// A `redis-server` that syncs every write, with more settings as on its command line (`--maxmemory 8mb`).
+    pub(super) fn start(settings: &[&str]) -> Self {
+        Self::at("redis-server", free_port(), settings)
+    }
+
+    /// Another program, for example `redis-sentinel`, which serves on `port` as its settings say.
+    pub(super) fn at(program: &'static str, port: u16, settings: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let settings = settings.iter().map(ToString::to_string).collect();
+        let mut server = Self { folder, port, program, settings, process: None };
+        server.resume();
+        server
+    }
+
+    /// Its address.
+    pub(super) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Kills it as the system would when memory is short: without a word.
+    pub(super) fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+
+    /// Starts it again on the same files and port.
+    pub(super) fn resume(&mut self) {
+        let mut command = Command::new(self.program);
+        if self.program == "redis-server" {
+            command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "yes", "--appendfsync", "always"]);
+            command.args(["--maxmemory-policy", "noeviction", "--dir"]).arg(self.folder.path());
+            command.args(["--port", &self.port.to_string()]);
+        }
+        command.args(&self.settings).stdout(Stdio::null()).stderr(Stdio::null()).stdin(Stdio::null());
+        let process = command.spawn();
+        let process = process.unwrap_or_else(|error| panic!("{} ({error}): run tests/install.sh first", self.program));
+        self.process = Some(process);
+        self.wait();
+    }
+
+    fn wait(&mut self) {
+        let started = Instant::now();
+        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+            let ended = self.process.as_mut().expect("it was started").try_wait().expect("a state");
+            assert!(ended.is_none(), "{} ended at once: {ended:?}", self.program);
+            assert!(started.elapsed() < START, "{} does not start", self.program);
+            sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A port that nobody uses at the moment.
+pub(super) fn free_port() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    listener.local_addr().expect("an address").port()
+}
