@@ -3,39 +3,37 @@
 use clap::Args;
 use prelim_proto::v1::queue_service_client::QueueServiceClient;
 use prelim_proto::v1::study_service_client::StudyServiceClient;
-use prelim_worker::coordinator::endpoint;
-use tonic::transport::Channel;
+use prelim_worker::connection::{ConnectError, ConnectionArgs, ConnectionError, Wire, explain};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
 /// Responses larger than this are refused: a study of 100,000 instances fits.
 const MAX_RESPONSE_BYTES: usize = 256 << 20;
 
-/// Where the coordinator is.
+/// Where the coordinator is, and what to show it.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Connection {
-    /// Address of the coordinator's gRPC port.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7070", env = "PRELIM_GRPC")]
-    pub(crate) grpc: String,
+    #[command(flatten)]
+    pub(crate) args: ConnectionArgs,
 }
 
 impl Connection {
     /// A client of the study service.
-    pub(crate) async fn studies(&self) -> anyhow::Result<StudyServiceClient<Channel>> {
-        Ok(StudyServiceClient::new(self.channel().await?).max_decoding_message_size(MAX_RESPONSE_BYTES))
+    pub(crate) async fn studies(&self) -> anyhow::Result<StudyServiceClient<Wire>> {
+        Ok(StudyServiceClient::new(self.wire().await?).max_decoding_message_size(MAX_RESPONSE_BYTES))
     }
 
     /// A client of the queue service.
-    pub(crate) async fn queue(&self) -> anyhow::Result<QueueServiceClient<Channel>> {
-        Ok(QueueServiceClient::new(self.channel().await?))
+    pub(crate) async fn queue(&self) -> anyhow::Result<QueueServiceClient<Wire>> {
+        Ok(QueueServiceClient::new(self.wire().await?))
     }
 
-    async fn channel(&self) -> anyhow::Result<Channel> {
-        endpoint(&self.grpc)?.connect().await.map_err(|_| {
-            anyhow::anyhow!(
-                "no coordinator answers at {}: start one with `prelim up`, or name another with --grpc",
-                self.grpc
-            )
+    async fn wire(&self) -> anyhow::Result<Wire> {
+        self.args.connect().await.map_err(|error| match error {
+            ConnectionError::Connect(ConnectError::Unreachable { address, .. }) => anyhow::anyhow!(
+                "no coordinator answers at {address}: start one with `prelim up`, or name another with --grpc"
+            ),
+            error => error.into(),
         })
     }
 }
@@ -46,13 +44,21 @@ pub(crate) fn plain(status: Status) -> anyhow::Error {
     if text.is_empty() {
         text = status.code().to_string();
     }
+    if let Some(why) = explain(&status) {
+        return anyhow::anyhow!(why);
+    }
     let details = status.get_error_details();
+    // Said on this side, before anything was sent.
+    let is_ours = details.error_info().is_none() && status.code() == Code::Unauthenticated;
+    if is_ours {
+        return anyhow::anyhow!(text);
+    }
     if details.error_info().is_none()
         && matches!(status.code(), Code::Unknown | Code::Unavailable | Code::Internal | Code::Unimplemented)
     {
         return anyhow::anyhow!(
             "the connection to the coordinator broke, or something else answers at that address ({text}); studies that it \
-             acknowledged are held: look with `prelim studies`, and at --grpc"
+             acknowledged are held: look with `prelim studies`, and at --grpc (is it https://?)"
         );
     }
     if let Some(help) = details.help() {

@@ -8,6 +8,7 @@ use prelim_coordinator::{CoordinatorConfig, Listeners};
 use prelim_imaging::sandbox::DecoderCommand;
 use prelim_proto::report::ModelProvenance;
 use prelim_worker::config::{WorkerConfig, WorkerLimits};
+use prelim_worker::connection::ConnectionArgs;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -53,7 +54,7 @@ impl Stack {
     /// Loads the model, then opens the port, then the store: a mistake in one leaves no trace in the next.
     pub(crate) async fn start(config: StackConfig) -> anyhow::Result<Self> {
         let mut worker_config = WorkerConfig {
-            grpc: String::new(),
+            connection: ConnectionArgs::to(&config.coordinator.grpc.to_string()),
             model: config.model,
             simulate: None,
             limits: config.limits,
@@ -61,24 +62,32 @@ impl Stack {
             worker_id: None,
             decoder: Some(decoder()?),
         };
-        worker_config.grpc = config.coordinator.grpc.to_string();
         let reader = prelim_worker::run::load(&worker_config).await?;
         let model = reader.provenance().clone();
         let listener = bind(config.coordinator.grpc).await?;
-        let address = listener.local_addr()?;
-        worker_config.grpc = address.to_string();
+        let url = url(&listener, &config.coordinator)?;
+        let guarded =
+            config.coordinator.security.tls_cert.is_some() || config.coordinator.security.tells_callers_apart();
         let metrics = bind_metrics(config.coordinator.metrics).await?;
         let opened = prelim_coordinator::open(config.coordinator, decoder()?).await?;
+        // The worker of this process needs no certificate of its own: it has a door, and a token that nobody else is told.
+        let inside = if guarded { Some(bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?) } else { None };
+        worker_config.connection = match &inside {
+            None => ConnectionArgs::to(&url),
+            Some(door) => ConnectionArgs {
+                token: Some(opened.inside_token().parse()?),
+                ..ConnectionArgs::to(&door.local_addr()?.to_string())
+            },
+        };
         let (stopping, worker_stopping) = (CancellationToken::new(), CancellationToken::new());
         let stop = stopping.clone().cancelled_owned();
-        let coordinator = tokio::spawn(async move {
-            Ok(prelim_coordinator::serve(opened, Listeners { grpc: listener, metrics }, stop).await?)
-        });
+        let listeners = Listeners { grpc: listener, metrics, inside };
+        let coordinator = tokio::spawn(async move { Ok(prelim_coordinator::serve(opened, listeners, stop).await?) });
         let stop = worker_stopping.clone().cancelled_owned();
         let worker = tokio::spawn(async move {
             Ok(prelim_worker::run::serve(reader, &worker_config, Default::default(), stop).await?)
         });
-        let connection = Connection { grpc: address.to_string() };
+        let connection = Connection { args: ConnectionArgs::to(&url) };
         let (coordinator, worker) = (AbortOnDropHandle::new(coordinator), AbortOnDropHandle::new(worker));
         Ok(Self { connection, model, stopping, worker_stopping, coordinator, worker })
     }
@@ -119,6 +128,12 @@ pub(crate) async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     })
 }
 
+/// The address of a coordinator, as clients give it.
+pub(crate) fn url(listener: &TcpListener, config: &CoordinatorConfig) -> anyhow::Result<String> {
+    let scheme = if config.security.tls_cert.is_some() { "https://" } else { "" };
+    Ok(format!("{scheme}{}", listener.local_addr()?))
+}
+
 /// Binds the port for metrics and probes, where one is asked for.
 pub(crate) async fn bind_metrics(address: Option<SocketAddr>) -> anyhow::Result<Option<TcpListener>> {
     let Some(address) = address else { return Ok(None) };
@@ -148,7 +163,7 @@ pub(crate) async fn stop_signal() {
 /// The model that a worker would load, in a sentence.
 pub(crate) fn describe_model(folder: Option<&Path>) -> anyhow::Result<String> {
     let config = WorkerConfig {
-        grpc: DEFAULT_GRPC.to_owned(),
+        connection: ConnectionArgs::to(DEFAULT_GRPC),
         model: folder.map(Path::to_owned),
         simulate: None,
         limits: WorkerLimits::default(),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::access::SecurityConfig;
 use crate::bytes::place::{Place, PlaceError};
 use crate::partition::PartitionLimits;
 use crate::queue::{IntakeLimits, RetryPolicy, Share, Shares};
@@ -25,7 +26,7 @@ pub struct CoordinatorConfig {
     /// workers may have no way to the bucket. Those that have none still read through the coordinator.
     #[arg(long, env = "PRELIM_BYTES_DIRECT")]
     pub bytes_direct: bool,
-    /// Address for gRPC: clients and workers. Loopback by default: there is no sign-in yet.
+    /// Address for gRPC: clients and workers. Loopback by default, since by default nobody signs in.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7070", env = "PRELIM_GRPC", value_parser = address)]
     pub grpc: SocketAddr,
     /// Address for /metrics (Prometheus), /livez and /readyz, over plain HTTP. Not served where not given.
@@ -62,6 +63,9 @@ pub struct CoordinatorConfig {
     /// Let clients on this machine submit folders by name instead of sending the files.
     #[arg(long, env = "PRELIM_ALLOW_FOLDERS")]
     pub allow_folders: bool,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a doc comment here would become help text")]
+    pub security: SecurityConfig,
 }
 
 /// An address to serve on, as `HOST:PORT`; a name stands for the first address that it has.
@@ -93,6 +97,7 @@ impl Default for CoordinatorConfig {
             views_per_job: PartitionLimits::default().max_views_per_job,
             slab_slices: PartitionLimits::default().slab_slices,
             allow_folders: false,
+            security: SecurityConfig::default(),
         }
     }
 }
@@ -119,6 +124,7 @@ impl CoordinatorConfig {
         );
         need((1..=64).contains(&self.views_per_job), "--views-per-job is not between 1 and 64");
         need((1..=1_000).contains(&self.slab_slices), "--slab-slices is not between 1 and 1,000");
+        problems.extend(self.security.validate());
         problems.extend(place.err().map(|error| error.to_string()));
         problems
     }

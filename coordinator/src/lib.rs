@@ -8,12 +8,16 @@
 //! - [`merge`]: findings to a draft (pure); [`drafting`]: drafts made and fetched; `pictures`: their key images
 //! - [`report`]: a draft as JSON, HTML, text and DICOM SR (pure)
 //! - [`store`]: where studies, jobs, leases and drafts are recorded; [`bytes`]: objects and reports, by study and digest
-//! - [`backlog`]: what waits in seconds of work; `metrics`: numbers for
-//!   Prometheus, alive and ready; [`clock`]: time, as an argument
+//! - [`access`]: who may call what; [`audit`]: the record of it; [`accept`] and `tls`: connections in
+//! - [`backlog`]: what waits in seconds of work; `metrics`: numbers for Prometheus, alive and ready
+//! - [`clock`]: time, as an argument; `watched`: files that change
 //!
 //! **Invariant**: the coordinator knows no model; the only pixels it touches are those of key images.
 //! **Invariant**: workers are spoken to by gRPC only.
 
+pub mod accept;
+pub mod access;
+pub mod audit;
 pub mod backlog;
 pub mod bytes;
 pub mod clock;
@@ -32,7 +36,9 @@ pub mod report;
 mod serve;
 pub mod service;
 pub mod store;
+mod tls;
 mod waiting;
+mod watched;
 
 pub use config::CoordinatorConfig;
 pub use serve::{Listeners, Opened, ServeError, open, serve};

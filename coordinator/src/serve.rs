@@ -7,20 +7,23 @@ use std::time::{Duration, Instant};
 
 use prelim_imaging::sandbox::DecoderCommand;
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
+use crate::accept::{self, Door};
+use crate::access::{Access, AccessError};
+use crate::audit::{Act, Audit, AuditError, Event};
 use crate::bytes::{ByteStore, OpenError, Variables};
 use crate::clock::SystemClock;
 use crate::config::CoordinatorConfig;
-use crate::grpc;
+use crate::grpc::{self, GateLayer};
 use crate::metrics;
 use crate::service::Coordinator;
 use crate::store::embedded::EmbeddedStore;
 use crate::store::record::Reconciled;
 use crate::store::redis::{RedisOptions, RedisStore};
 use crate::store::{JobStore, StoreError};
+use crate::tls::{self, ServerTls, TlsError};
 
 /// How often leases, quiet studies and forgotten plans are looked after.
 const SWEEP_EVERY: Duration = Duration::from_millis(500);
@@ -30,6 +33,8 @@ const FORGET_WORKERS_MS: u64 = 600_000;
 const FORGET_REQUESTS_MS: u64 = 7 * 86_400_000;
 /// How often what is old is forgotten, and jobs and queues are compared.
 const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(300);
+/// After this, a connection with TLS takes no more calls: the client makes another.
+const CONNECTION_AGE: Duration = Duration::from_secs(600);
 
 /// The sockets that a coordinator serves on.
 #[derive(Debug)]
@@ -38,6 +43,15 @@ pub struct Listeners {
     pub grpc: TcpListener,
     /// For metrics and probes, where they are served.
     pub metrics: Option<TcpListener>,
+    /// For this process's own worker, which shows [`Opened::inside_token`] there. On loopback, without TLS.
+    pub inside: Option<TcpListener>,
+}
+
+impl Listeners {
+    /// One socket for everybody.
+    pub fn on(grpc: TcpListener) -> Self {
+        Self { grpc, metrics: None, inside: None }
+    }
 }
 
 /// Why a coordinator did not start, or stopped.
@@ -60,6 +74,15 @@ pub enum ServeError {
     /// The byte store could not be opened.
     #[error(transparent)]
     Bytes(#[from] OpenError),
+    /// Certificates and keys.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The rules of access.
+    #[error(transparent)]
+    Access(#[from] AccessError),
+    /// The audit.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     /// The reflection service could not be built.
     #[error("reflection: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
@@ -73,6 +96,16 @@ pub enum ServeError {
 pub struct Opened {
     coordinator: Arc<Coordinator>,
     stopping: CancellationToken,
+    tls: Option<ServerTls>,
+    access: Arc<Access>,
+    audit: Audit,
+}
+
+impl Opened {
+    /// What this process's own worker shows at the inside door.
+    pub fn inside_token(&self) -> &str {
+        self.access.inside_token()
+    }
 }
 
 /// Opens the stores and brings them in order after whatever happened before.
@@ -84,6 +117,9 @@ pub async fn open(config: CoordinatorConfig, decoder: DecoderCommand) -> Result<
     let wrong = |problem| ServeError::Config(vec![problem]);
     let shares = config.shares().map_err(wrong)?;
     let redis = config.redis.options().map_err(wrong)?;
+    // What is wrong with certificates and rules is told before anything is written.
+    let tls = tls::open(&config.security)?;
+    let access = Arc::new(Access::open(&config.security)?);
     make_folder(&config.data)?;
     let store: Arc<dyn JobStore> = match redis {
         Some(options) => Arc::new(open_redis(&options).await?),
@@ -93,9 +129,13 @@ pub async fn open(config: CoordinatorConfig, decoder: DecoderCommand) -> Result<
     let bytes = ByteStore::open(&place, &Variables::of_this_process()).await?;
     let mended = store.reconcile().await?;
     tracing::info!(?mended, "store opened");
+    let audit = match &config.security.audit {
+        Some(file) => Audit::open(file, config.security.audit_set_aside)?,
+        None => Audit::default(),
+    };
     let stopping = CancellationToken::new();
     let coordinator = Coordinator::new(config, shares, store, bytes, decoder, stopping.clone());
-    Ok(Opened { coordinator: Arc::new(coordinator), stopping })
+    Ok(Opened { coordinator: Arc::new(coordinator), stopping, tls, access, audit })
 }
 
 /// Opens the store for a cluster, and says what its server's settings risk.
@@ -120,7 +160,8 @@ pub async fn serve(
     listeners: Listeners,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
-    let Opened { coordinator, stopping } = opened;
+    let Opened { coordinator, stopping, tls, access, audit } = opened;
+    warn_of_open_doors(&listeners, tls.is_some(), access.tells_callers_apart());
     let merging = tokio::spawn({
         let coordinator = coordinator.clone();
         async move { coordinator.merge_until_stopped().await }
@@ -139,10 +180,15 @@ pub async fn serve(
         // Long polls and watches end; other calls are let finish.
         stop.cancel();
     };
-    let server = Server::builder()
-        .http2_keepalive_interval(Some(Duration::from_secs(20)))
+    // Certificates that were renewed are shown again on a new connection.
+    let server = Server::builder().http2_keepalive_interval(Some(Duration::from_secs(20)));
+    let server = if tls.is_some() { server.max_connection_age(CONNECTION_AGE) } else { server };
+    let mut doors = vec![Door { listener: listeners.grpc, tls, is_inside: false }];
+    doors.extend(listeners.inside.map(|listener| Door { listener, tls: None, is_inside: true }));
+    let server = server
+        .layer(GateLayer { access, audit: audit.clone() })
         .add_routes(routes)
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listeners.grpc), signal);
+        .serve_with_incoming_shutdown(accept::connections(doors, &audit), signal);
     let drained = {
         let stopping = stopping.clone();
         async move {
@@ -162,7 +208,23 @@ pub async fn serve(
         let _ = measuring.await;
     }
     let _ = giving.await;
+    // An audit that cannot be written has said so.
+    let _ = audit.record(vec![Event::of(Act::Stopped)]).await;
     Ok(served?)
+}
+
+/// Says what is open to whoever reaches the address.
+fn warn_of_open_doors(listeners: &Listeners, tls: bool, tells_callers_apart: bool) {
+    let Ok(address) = listeners.grpc.local_addr() else { return };
+    if address.ip().is_loopback() {
+        return;
+    }
+    if !tells_callers_apart {
+        tracing::warn!(%address, "open: whoever reaches this address can read and send studies; set --client-ca or --oidc-issuer");
+    }
+    if !tls {
+        tracing::warn!(%address, "not encrypted: studies, reports and tokens can be read on the way; set --tls-cert and --tls-key");
+    }
 }
 
 /// Looks after what no request looks after: leases that ran out, senders that went away, plans not made.

@@ -16,6 +16,7 @@ use prelim_proto::study::{Study, StudyState};
 use tokio::sync::{Notify, broadcast};
 use tokio_util::sync::CancellationToken;
 
+use crate::access::Refusal;
 use crate::backlog::Needs;
 use crate::bytes::{ByteStore, BytesError};
 use crate::config::CoordinatorConfig;
@@ -62,6 +63,9 @@ pub enum ServiceError {
     /// The coordinator is stopping.
     #[error("the coordinator is stopping; try again")]
     Stopping,
+    /// The caller may not.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
     /// The store refused or failed.
     #[error(transparent)]
     Store(#[from] StoreError),

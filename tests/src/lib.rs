@@ -2,12 +2,15 @@
 //!
 //! # Layout
 //! - here: the binary, a serving process, phantoms, submitting and fetching
+//! - [`certificates`]: an authority and what it signs; [`issuer`]: an OpenID Connect issuer
 //! - [`s3`]: a server that speaks S3
 //! - [`workspace`]: the repository's files and crates, as the gate reads them
 //! - [`source`]: Rust source without its comments and strings
 //!
 //! **Invariant**: a check starts what it needs and ends it; ports are free ones, folders are temporary.
 
+pub mod certificates;
+pub mod issuer;
 pub mod s3;
 pub mod source;
 pub mod workspace;

@@ -96,7 +96,7 @@ fn a_report_goes_where_it_is_told() {
 
 #[test]
 fn an_address_with_a_scheme_that_is_not_spoken_is_refused() {
-    check_refused(&prelim(["studies", "--grpc", "https://127.0.0.1:1"]), &["TLS"]);
+    check_refused(&prelim(["studies", "--grpc", "unix://127.0.0.1:1"]), &["unix", "https"]);
 }
 
 #[test]

@@ -7,15 +7,17 @@ use clap::{Args, ValueEnum};
 
 use prelim_imaging::sandbox::DecoderCommand;
 
+use crate::connection::ConnectionArgs;
+
 /// Longest name of a worker that a coordinator takes.
 const MAX_WORKER_ID: usize = 64;
 
 /// What a worker is told.
 #[derive(Debug, Clone, Args)]
 pub struct WorkerConfig {
-    /// Address of the coordinator's gRPC port.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7070", env = "PRELIM_GRPC")]
-    pub grpc: String,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a doc comment here would become help text")]
+    pub connection: ConnectionArgs,
 
     /// Folder with a Hugging Face checkpoint (MedGemma as published). Without it the demonstration model is used.
     #[arg(long, value_name = "DIR", env = "PRELIM_MODEL")]
@@ -111,7 +113,6 @@ impl WorkerConfig {
             }
         };
         let limits = &self.limits;
-        need(!self.grpc.trim().is_empty(), "--grpc is empty");
         need((1..=256).contains(&limits.slots), "--slots is not 1 to 256");
         need((1..=1024).contains(&limits.batch), "--batch is not 1 to 1024");
         need((1..=65_536).contains(&limits.pass_tokens), "--pass-tokens is not 1 to 65536");
@@ -119,6 +120,7 @@ impl WorkerConfig {
         need(limits.object_cache_mib <= 1 << 20, "--object-cache-mib is above 1048576");
         let named = self.worker_id.as_ref().is_none_or(|name| (1..=MAX_WORKER_ID).contains(&name.len()));
         need(named, "--worker-id is not 1 to 64 bytes long");
+        problems.extend(self.connection.validate());
         problems
     }
 
@@ -155,7 +157,7 @@ mod tests {
     fn every_problem_is_told() {
         let limits = WorkerLimits { slots: 0, batch: 0, ..WorkerLimits::default() };
         let config = WorkerConfig {
-            grpc: " ".into(),
+            connection: ConnectionArgs::to(" "),
             model: None,
             simulate: None,
             limits,

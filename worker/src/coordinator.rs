@@ -7,9 +7,9 @@ use prelim_proto::ids::{Digest, FencingToken, JobId, Uid};
 use prelim_proto::job::{JobKind, JobOutcome, Lease};
 use prelim_proto::v1;
 use prelim_proto::v1::worker_service_client::WorkerServiceClient;
-use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
 
+use crate::connection::{ConnectionArgs, ConnectionError, Wire, explain};
 use crate::direct::Direct;
 
 /// Largest message taken from a coordinator: a job of thousands of slices fits.
@@ -24,37 +24,6 @@ const LEAVE_TIME: Duration = Duration::from_secs(2);
 /// Time between two pieces of an object.
 const CHUNK_TIME: Duration = Duration::from_secs(20);
 
-/// An address that cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum AddressError {
-    /// It does not parse.
-    #[error("{address:?} is not an address; use HOST:PORT, for example 127.0.0.1:7070")]
-    Malformed {
-        /// What was given.
-        address: String,
-    },
-    /// It asks for another protocol, which would silently become plain text.
-    #[error("{address:?} asks for {scheme}, and this build speaks no TLS, only http; use HOST:PORT")]
-    Scheme {
-        /// What was given.
-        address: String,
-        /// What is before its `://`.
-        scheme: String,
-    },
-}
-
-/// The gRPC endpoint at `HOST:PORT`, or at a URL with `http`: for workers, and for clients.
-pub fn endpoint(address: &str) -> Result<Endpoint, AddressError> {
-    let uri = match address.split_once("://") {
-        Some((scheme, _)) if !scheme.eq_ignore_ascii_case("http") => {
-            return Err(AddressError::Scheme { address: address.to_owned(), scheme: scheme.to_owned() });
-        }
-        Some(_) => address.to_owned(),
-        None => format!("http://{address}"),
-    };
-    Endpoint::from_shared(uri).map_err(|_| AddressError::Malformed { address: address.to_owned() })
-}
-
 /// A call that was not answered as hoped.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
@@ -67,6 +36,9 @@ pub enum CallError {
     /// There is no such object.
     #[error("not found: {0}")]
     NotFound(String),
+    /// The coordinator does not let this worker do that, now: credentials are renewed, and roles given.
+    #[error("coordinator does not let this worker in: {0}")]
+    Barred(String),
     /// What the object store holds is not what was put there.
     #[error("stored bytes are damaged: {0}")]
     Damaged(String),
@@ -89,7 +61,7 @@ pub enum CallError {
 impl CallError {
     /// Whether the same call may go better later.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Unavailable(_))
+        matches!(self, Self::Unavailable(_) | Self::Barred(_))
     }
 
     /// Whether other bytes came than were put: on the way, or in the store.
@@ -100,14 +72,14 @@ impl CallError {
 
 impl From<Status> for CallError {
     fn from(status: Status) -> Self {
-        let message = format!("{} ({})", status.message(), status.code());
+        let said = explain(&status).unwrap_or(status.message());
+        let message = format!("{said} ({})", status.code());
         match status.code() {
             Code::FailedPrecondition | Code::Aborted => Self::Superseded(message),
             Code::NotFound => Self::NotFound(message),
             Code::DataLoss => Self::Damaged(message),
-            Code::InvalidArgument | Code::PermissionDenied | Code::Unauthenticated | Code::Unimplemented => {
-                Self::Refused(message)
-            }
+            Code::PermissionDenied | Code::Unauthenticated => Self::Barred(message),
+            Code::InvalidArgument | Code::Unimplemented => Self::Refused(message),
             _ => Self::Unavailable(message),
         }
     }
@@ -134,24 +106,24 @@ pub struct Heard {
 }
 
 /// The way to a coordinator. It connects when first used, and again after a loss. Clones share the connection.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Coordinator {
-    client: WorkerServiceClient<Channel>,
+    client: WorkerServiceClient<Wire>,
     direct: Direct,
     worker_id: String,
 }
 
 impl Coordinator {
-    /// The way to the coordinator at `address`. Must be called on the runtime that will make the calls.
-    pub fn new(address: &str, worker_id: &str) -> Result<Self, AddressError> {
-        let channel = endpoint(address)?
-            .connect_timeout(Duration::from_secs(5))
-            .tcp_nodelay(true)
-            .http2_keep_alive_interval(Duration::from_secs(20))
-            .keep_alive_timeout(Duration::from_secs(10))
-            .keep_alive_while_idle(true)
-            .connect_lazy();
-        let client = WorkerServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
+    /// The way to a coordinator. Must be called on the runtime that will make the calls.
+    pub fn new(connection: &ConnectionArgs, worker_id: &str) -> Result<Self, ConnectionError> {
+        let wire = connection.lazy(|endpoint| {
+            endpoint
+                .connect_timeout(Duration::from_secs(5))
+                .http2_keep_alive_interval(Duration::from_secs(20))
+                .keep_alive_timeout(Duration::from_secs(10))
+                .keep_alive_while_idle(true)
+        })?;
+        let client = WorkerServiceClient::new(wire).max_decoding_message_size(MAX_MESSAGE_BYTES);
         Ok(Self { client, direct: Direct::default(), worker_id: worker_id.to_owned() })
     }
 
@@ -330,23 +302,4 @@ fn within<T>(message: T, time: Duration) -> Request<T> {
     let mut request = Request::new(message);
     request.set_timeout(time);
     request
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn only_plain_addresses_are_taken() {
-        for address in ["127.0.0.1:7070", "http://127.0.0.1:7070", "HTTP://host:7070"] {
-            assert!(Coordinator::new(address, "w").is_ok(), "{address}");
-        }
-        let refused = |address: &str| Coordinator::new(address, "w").unwrap_err().to_string();
-        assert_eq!(
-            refused("https://host:7070"),
-            "\"https://host:7070\" asks for https, and this build speaks no TLS, only http; use HOST:PORT"
-        );
-        assert!(refused("unix://host").contains("asks for unix"));
-        assert!(refused("a b").contains("is not an address"));
-    }
 }

@@ -157,7 +157,8 @@ async fn do_job<W: Work>(
     }
 }
 
-/// Hands in an outcome or a failure, again and again while the coordinator is away: both calls may be repeated.
+/// Hands in an outcome or a failure, again and again while the coordinator is away or does not let this worker in: both
+/// calls may be repeated, and work is not thrown away for a token that was not renewed in time.
 async fn hand_in(coordinator: &Coordinator, lease: &Lease, done: Result<JobOutcome, JobError>) {
     let (job, token) = (&lease.job.id, lease.token);
     let mut done = done.map_err(|error| (error.to_string(), error.is_retryable()));
@@ -172,7 +173,7 @@ async fn hand_in(coordinator: &Coordinator, lease: &Lease, done: Result<JobOutco
                 return tracing::info!(findings = outcome.findings.len(), frames = outcome.frames_read, "done");
             }
             (Ok(()), Err((reason, retryable))) => return tracing::warn!(%reason, retryable, "failed"),
-            (Err(CallError::Unavailable(error)), _) => {
+            (Err(CallError::Unavailable(error) | CallError::Barred(error)), _) => {
                 attempt += 1;
                 tracing::warn!(error = without_study(&error, job), attempt, "not handed in yet");
                 tokio::time::sleep(backoff(attempt, entropy())).await;

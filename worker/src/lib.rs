@@ -3,7 +3,8 @@
 //! # Layout
 //! The path of a job, in order:
 //! - [`run`](mod@run): a worker from start to stop; [`config`]: its settings; `lease`, `renew`: the loop around jobs
-//! - [`coordinator`]: the coordinator, as a worker sees it; [`fetch`]: the bytes of instances; `direct`: from the object store
+//! - [`connection`]: the way to a coordinator; [`coordinator`]: the coordinator, as a worker sees it
+//! - [`fetch`]: the bytes of instances; `direct`: from the object store
 //! - [`job`]: one job, from images to findings
 //! - [`pictures`]: decode, render, [`preprocess`]: an instance's bytes to the numbers a vision tower takes
 //! - [`profile`]: what a model wants to be asked, and what it may answer; [`prompt`]: its words and pictures to tokens
@@ -25,6 +26,7 @@
 
 mod backend;
 pub mod config;
+pub mod connection;
 pub mod coordinator;
 pub mod demo_model;
 mod direct;

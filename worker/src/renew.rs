@@ -12,6 +12,7 @@ use prelim_proto::v1::WorkerStatus;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use crate::connection::ConnectionArgs;
 use crate::coordinator::{CallError, Coordinator, Heard, Renewal};
 
 /// A lease is renewed when a third of its time has passed, so that two renewals may fail.
@@ -52,15 +53,15 @@ pub(crate) struct HeldLease {
 }
 
 impl Renewer {
-    /// Starts the thread, which makes its own connection to `address` and tells the coordinator what the worker is.
-    pub(crate) fn start(address: String, worker_id: String, status: WorkerStatus) -> io::Result<Self> {
+    /// Starts the thread, which makes its own connection and tells the coordinator what the worker is.
+    pub(crate) fn start(connection: ConnectionArgs, worker_id: String, status: WorkerStatus) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let seen = Arc::clone(&shared);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         thread::Builder::new().name("renewals".to_owned()).spawn(move || {
             runtime.block_on(async {
-                // The address was checked before; without a connection leases lapse, and nothing else is lost.
-                if let Ok(coordinator) = Coordinator::new(&address, &worker_id) {
+                // The settings were checked before; without a connection leases lapse, and nothing else is lost.
+                if let Ok(coordinator) = Coordinator::new(&connection, &worker_id) {
                     keep_alive(&seen, &coordinator, &status).await;
                 }
             });

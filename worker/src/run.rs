@@ -10,7 +10,8 @@ use prelim_proto::v1::{self, WorkerStatus};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::WorkerConfig;
-use crate::coordinator::{AddressError, Coordinator};
+use crate::connection::ConnectionError;
+use crate::coordinator::Coordinator;
 use crate::demo_model;
 use crate::fetch::Objects;
 use crate::job::{self, JobError};
@@ -25,9 +26,9 @@ pub enum WorkerError {
     /// The settings.
     #[error("settings are not usable: {}", .0.join("; "))]
     Config(Vec<String>),
-    /// The coordinator's address.
+    /// The way to the coordinator.
     #[error(transparent)]
-    Address(#[from] AddressError),
+    Connection(#[from] ConnectionError),
     /// The model.
     #[error(transparent)]
     Load(#[from] LoadError),
@@ -89,7 +90,7 @@ pub async fn serve(
 ) -> Result<(), WorkerError> {
     metrics.ready(config.limits.slots);
     let name = config.name();
-    let coordinator = Coordinator::new(&config.grpc, &name)?;
+    let coordinator = Coordinator::new(&config.connection, &name)?;
     let provenance = reader.provenance();
     let status = WorkerStatus {
         kinds: reader.kinds().into_iter().map(|kind| v1::JobKind::from(kind) as i32).collect(),
@@ -98,7 +99,7 @@ pub async fn serve(
         model: provenance.name.clone(),
         software_version: provenance.software_version.clone(),
     };
-    let renewer = Renewer::start(config.grpc.clone(), name.clone(), status)?;
+    let renewer = Renewer::start(config.connection.clone(), name.clone(), status)?;
     tracing::info!(worker.id = %name, model = %provenance.name, arithmetic = %provenance.arithmetic, "ready");
     let objects = Objects::new(coordinator.clone(), config.limits.object_cache_mib << 20);
     let work = Arc::new(Reading { reader: Arc::new(reader), objects, metrics });

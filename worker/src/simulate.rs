@@ -14,6 +14,7 @@ use prelim_proto::v1::{self, WorkerStatus};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
+use crate::connection::ConnectionArgs;
 use crate::coordinator::Coordinator;
 use crate::job::JobError;
 use crate::lease::{self, Work};
@@ -152,8 +153,8 @@ impl Work for Simulation {
 /// A simulated worker.
 #[derive(Debug, Clone)]
 pub struct Simulated {
-    /// Address of the coordinator's gRPC port.
-    pub grpc: String,
+    /// The way to the coordinator.
+    pub connection: ConnectionArgs,
     /// The worker's name.
     pub name: String,
     /// Jobs at once.
@@ -167,7 +168,7 @@ pub struct Simulated {
 impl Simulated {
     /// Works until `stop`. Each job done is told to `tell`.
     pub async fn work(self, stop: CancellationToken, tell: Option<UnboundedSender<Done>>) -> Result<(), WorkerError> {
-        let coordinator = Coordinator::new(&self.grpc, &self.name)?;
+        let coordinator = Coordinator::new(&self.connection, &self.name)?;
         let status = WorkerStatus {
             kinds: self.times.kinds().into_iter().map(|kind| v1::JobKind::from(kind) as i32).collect(),
             slots: self.slots as u32,

@@ -167,7 +167,7 @@ impl Bench {
     async fn read(&self, stack: &Stack, files: Vec<PathBuf>) -> anyhow::Result<Run> {
         let connection = stack.connection();
         let began = Instant::now();
-        let response = upload(connection, files, Priority::Routine).await?;
+        let response = upload(connection, files, Priority::Routine, String::new()).await?;
         let upload_s = began.elapsed().as_secs_f64();
         let studies = wait(connection, &response.study_uids, !self.json).await?;
         let seconds = began.elapsed().as_secs_f64();

@@ -19,6 +19,7 @@ use prelim_proto::ids::{Digest, JobId, Tenant, Uid};
 use prelim_proto::image::ImageKind;
 use prelim_proto::job::{ImageRef, ImageRole, JobKind, JobSpec};
 use prelim_proto::study::{Instance, Priority, StudyAttributes};
+use prelim_worker::connection::ConnectionArgs;
 use prelim_worker::simulate::{Done, Simulated, Times};
 use serde::Serialize;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -280,7 +281,7 @@ impl Rig {
         let mut working = JoinSet::new();
         for number in 0..workers {
             let worker = Simulated {
-                grpc: self.cluster.address(number),
+                connection: ConnectionArgs::to(&self.cluster.address(number)),
                 name: format!("bench-{workers}-{number}"),
                 slots: 1,
                 times: times.clone(),

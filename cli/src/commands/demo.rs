@@ -70,7 +70,7 @@ impl Demo {
             .into_iter()
             .filter(|path| path.extension().is_some_and(|end| end == "dcm"))
             .collect();
-        let response = upload(stack.connection(), files, Priority::Routine).await?;
+        let response = upload(stack.connection(), files, Priority::Routine, String::new()).await?;
         let studies = wait(stack.connection(), &response.study_uids, !self.json).await?;
         let mut rows = Vec::new();
         for folder in drawn {

@@ -59,7 +59,7 @@ impl Eval {
             files.extend(files::below(std::slice::from_ref(folder))?.files);
         }
         files.retain(|path| path.extension().is_some_and(|end| end == "dcm"));
-        let response = upload(connection, files, Priority::Routine).await?;
+        let response = upload(connection, files, Priority::Routine, String::new()).await?;
         let studies: Vec<Study> = wait(connection, &response.study_uids, !self.json).await?;
         let mut cases = Vec::new();
         for (folder, truth) in truths {

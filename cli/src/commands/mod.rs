@@ -1,5 +1,6 @@
 //! The commands.
 
+mod audit;
 mod bench;
 mod bench_queue;
 mod decoder;
@@ -72,6 +73,8 @@ pub(crate) enum Command {
     Bench(bench::Bench),
     /// Write the tensors of one prompt, to be held against another implementation.
     Logits(logits::Logits),
+    /// Check the record of who did what.
+    Audit(audit::Audit),
     /// Say what this machine has, and what stands in the way.
     Doctor(doctor::Doctor),
     /// Decode pixels for a parent process, on stdin and stdout.
@@ -94,6 +97,7 @@ impl Command {
             Self::Phantom(command) => command.run(),
             Self::Eval(command) => block_on(interruptible(command.run())),
             Self::Logits(command) => command.run(),
+            Self::Audit(command) => command.run(),
             Self::Doctor(command) => command.run(),
             Self::Decoder(command) => command.run(),
             Self::Submit(command) => block_on(command.run()),

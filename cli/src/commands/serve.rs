@@ -40,7 +40,7 @@ impl Up {
         let data = self.coordinator.data.display().to_string();
         let config = StackConfig { coordinator: self.coordinator, model: self.model, limits: self.limits };
         let stack = Stack::start(config).await?;
-        let grpc = stack.connection().grpc.clone();
+        let grpc = stack.connection().args.grpc.clone();
         if self.json {
             table::say(json!({"grpc": grpc, "data": data, "model": stack.model().name}))?;
         } else {
@@ -72,7 +72,7 @@ pub(crate) struct Coordinator {
 impl Coordinator {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         let listener = stack::bind(self.config.grpc).await?;
-        let grpc = listener.local_addr()?.to_string();
+        let grpc = stack::url(&listener, &self.config)?;
         let data = self.config.data.display().to_string();
         let metrics = stack::bind_metrics(self.config.metrics).await?;
         let opened = prelim_coordinator::open(self.config, stack::decoder()?).await?;
@@ -81,7 +81,8 @@ impl Coordinator {
         } else {
             table::say(format!("coordinator on {grpc}, data in {data}"))?;
         }
-        Ok(prelim_coordinator::serve(opened, Listeners { grpc: listener, metrics }, stack::stop_signal()).await?)
+        let listeners = Listeners { metrics, ..Listeners::on(listener) };
+        Ok(prelim_coordinator::serve(opened, listeners, stack::stop_signal()).await?)
     }
 }
 
@@ -110,9 +111,13 @@ impl Worker {
         let _served = served.drop_guard();
         let reader = prelim_worker::run::load(&self.config).await?;
         if self.json {
-            table::say(json!({"grpc": self.config.grpc, "model": reader.provenance().name}))?;
+            table::say(json!({"grpc": self.config.connection.grpc, "model": reader.provenance().name}))?;
         } else {
-            table::say(format!("worker for {}, reading with {}", self.config.grpc, model(reader.provenance())))?;
+            table::say(format!(
+                "worker for {}, reading with {}",
+                self.config.connection.grpc,
+                model(reader.provenance())
+            ))?;
         }
         Ok(prelim_worker::run::serve(reader, &self.config, metrics, stack::stop_signal()).await?)
     }
@@ -125,7 +130,7 @@ impl Worker {
         anyhow::ensure!(problems.is_empty(), "settings are not usable: {}", problems.join("; "));
         let text = std::fs::read_to_string(file).with_context(|| format!("--simulate {}", file.display()))?;
         let times = Times::parse(&text).map_err(|error| anyhow::anyhow!("--simulate {}: {error}", file.display()))?;
-        let grpc = self.config.grpc.clone();
+        let grpc = &self.config.connection.grpc;
         if self.json {
             table::say(json!({"grpc": grpc, "model": "simulation"}))?;
         } else {
@@ -133,7 +138,7 @@ impl Worker {
         }
         let limits = &self.config.limits;
         let worker = Simulated {
-            grpc,
+            connection: self.config.connection.clone(),
             name: self.config.name(),
             slots: limits.slots,
             times: Arc::new(times),

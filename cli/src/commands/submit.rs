@@ -46,6 +46,9 @@ pub(crate) struct Submit {
     /// How soon the drafts are wanted.
     #[arg(long, value_enum, default_value_t = Urgency::Routine)]
     priority: Urgency,
+    /// Whose the studies are; where not given, your only tenant, or else `default`.
+    #[arg(long, value_name = "NAME", env = "PRELIM_TENANT")]
+    tenant: Option<String>,
     /// For programs: one JSON object at the end.
     #[arg(long)]
     json: bool,
@@ -71,7 +74,8 @@ impl Submit {
             Urgency::Urgent => Priority::Urgent,
             Urgency::Stat => Priority::Stat,
         };
-        let mut response = upload(&self.connection, files, priority).await?;
+        let tenant = self.tenant.unwrap_or_default();
+        let mut response = upload(&self.connection, files, priority, tenant).await?;
         response.objects.extend(unreadable.iter().map(|(path, reason)| refused(path, reason)));
         let studies =
             if self.wait { wait(&self.connection, &response.study_uids, !self.json).await? } else { Vec::new() };
@@ -97,17 +101,18 @@ impl Submit {
     }
 }
 
-/// Sends the files, one after the other, in one stream.
+/// Sends the files, one after the other, in one stream. An empty tenant means the caller's own.
 pub(crate) async fn upload(
     connection: &Connection,
     files: Vec<PathBuf>,
     priority: Priority,
+    tenant: String,
 ) -> anyhow::Result<SubmitStudiesResponse> {
     let mut client = connection.studies().await?;
     let (parts, stream) = mpsc::channel(4);
     let request_id = request_id(&files);
     let sender = tokio::spawn(async move {
-        let header = SubmitHeader { request_id, priority: priority as i32 };
+        let header = SubmitHeader { request_id, priority: priority as i32, tenant };
         let mut unreadable = Vec::new();
         if send(&parts, Part::Header(header)).await.is_err() {
             return unreadable;

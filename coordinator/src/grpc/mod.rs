@@ -3,12 +3,15 @@
 //! # Layout
 //! - `study_service`: what clients ask; `upload` and `watch` are its two streams
 //! - `worker_service`: what workers ask; `queue_service`: what operators ask; `scaler`: what KEDA asks
+//! - `gate`: who may call; `session`: who called, and the record of it
 //! - `status`: the one place where an error becomes a status
 //!
 //! **Invariant**: nothing is decided here: messages are checked, handed to [`crate::service::Coordinator`], and answered.
 
+mod gate;
 mod queue_service;
 mod scaler;
+mod session;
 mod status;
 mod study_service;
 mod upload;
@@ -17,6 +20,7 @@ mod worker_service;
 
 use std::sync::Arc;
 
+pub(crate) use gate::GateLayer;
 use prelim_proto::keda::external_scaler_server::ExternalScalerServer;
 use prelim_proto::v1::FILE_DESCRIPTOR_SET;
 use prelim_proto::v1::queue_service_server::QueueServiceServer;

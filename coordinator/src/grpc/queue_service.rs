@@ -8,7 +8,9 @@ use prelim_proto::v1;
 use prelim_proto::v1::queue_service_server::QueueService;
 use tonic::{Request, Response, Status};
 
+use super::session::Session;
 use super::status;
+use crate::audit::Act;
 use crate::service::Coordinator;
 use crate::store::record::{ByKind, JobRecord, WorkerRecord};
 
@@ -50,6 +52,7 @@ impl QueueService for Queue {
     }
 
     async fn list_dead_jobs(&self, request: Request<v1::ListDeadJobsRequest>) -> Answer<v1::ListDeadJobsResponse> {
+        let session = Session::of(&request);
         let request = request.into_inner();
         let page = if request.page_size == 0 { PAGE.0 } else { request.page_size.min(PAGE.1) } as usize;
         let after = match request.page_token.as_str() {
@@ -67,14 +70,19 @@ impl QueueService for Queue {
             Some(last) if !is_last => last.id.to_string(),
             _ => String::new(),
         };
+        // A page of somebody who sees some tenants only may be short, or empty, and have another after it.
+        dead.retain(|job| session.caller().may_see(&job.tenant));
         let jobs = dead.into_iter().map(dead_job).collect();
         Ok(Response::new(v1::ListDeadJobsResponse { jobs, next_page_token }))
     }
 
     async fn requeue_job(&self, request: Request<v1::RequeueJobRequest>) -> Answer<v1::RequeueJobResponse> {
+        let session = Session::of(&request);
         let job = JobId::parse(&request.into_inner().job_id);
         let job = job.map_err(|error| status::invalid("job_id", error.to_string()))?;
+        session.allow(&self.0, job.study()).await.map_err(status::of)?;
         self.0.requeue(&job).await.map_err(status::of)?;
+        session.note(Act::Requeued, std::slice::from_ref(job.study())).await.map_err(status::of)?;
         Ok(Response::new(v1::RequeueJobResponse {}))
     }
 }

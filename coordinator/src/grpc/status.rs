@@ -5,6 +5,7 @@ use std::time::Duration;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
+use crate::access::Refusal;
 use crate::bytes::BytesError;
 use crate::service::ServiceError;
 use crate::store::StoreError;
@@ -46,6 +47,7 @@ fn class(error: &ServiceError) -> (Code, &'static str) {
         ServiceError::FoldersNotAllowed => (Code::PermissionDenied, "FOLDERS_NOT_ALLOWED"),
         ServiceError::NoFolder(_) => (Code::NotFound, "NO_FOLDER"),
         ServiceError::Stopping => (Code::Unavailable, "STOPPING"),
+        ServiceError::Refused(refusal) => refused(refusal),
         ServiceError::Store(error) => store(error),
         ServiceError::Bytes(BytesError::Missing(_)) => (Code::NotFound, "NO_OBJECT"),
         ServiceError::Bytes(BytesError::Full) => (Code::ResourceExhausted, "DISK_FULL"),
@@ -53,6 +55,22 @@ fn class(error: &ServiceError) -> (Code, &'static str) {
         ServiceError::Bytes(BytesError::Unavailable(_)) => (Code::Unavailable, "OBJECT_STORE_UNAVAILABLE"),
         ServiceError::Bytes(BytesError::Refused(_)) => (Code::Internal, "OBJECT_STORE_REFUSES"),
         ServiceError::Bytes(BytesError::Store(_)) | ServiceError::Report(_) => (Code::Internal, "INTERNAL"),
+    }
+}
+
+fn refused(refusal: &Refusal) -> (Code, &'static str) {
+    match refusal {
+        Refusal::NoCredentials(_) => (Code::Unauthenticated, "NO_CREDENTIALS"),
+        Refusal::Token(_) => (Code::Unauthenticated, "TOKEN_REFUSED"),
+        Refusal::CertificateExpired { .. } => (Code::Unauthenticated, "CERTIFICATE_EXPIRED"),
+        Refusal::Expired => (Code::Unauthenticated, "EXPIRED"),
+        Refusal::NoKeys => (Code::Unavailable, "NO_KEYS"),
+        Refusal::NoAudit => (Code::Unavailable, "NO_AUDIT"),
+        Refusal::NoRule { .. } => (Code::PermissionDenied, "NO_RULE"),
+        Refusal::Role { .. } => (Code::PermissionDenied, "ROLE_MISSING"),
+        Refusal::NoSuchCall => (Code::PermissionDenied, "NO_SUCH_CALL"),
+        Refusal::Tenant { .. } => (Code::PermissionDenied, "OTHER_TENANT"),
+        Refusal::TenantUnclear { .. } => (Code::InvalidArgument, "TENANT_UNCLEAR"),
     }
 }
 

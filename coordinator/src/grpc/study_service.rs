@@ -1,17 +1,20 @@
 //! `StudyService`: what clients ask.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use prelim_proto::ids::Uid;
+use prelim_proto::ids::{Tenant, Uid};
 use prelim_proto::study::{Priority, StudyState};
 use prelim_proto::v1;
 use prelim_proto::v1::study_service_server::StudyService;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::session::Session;
 use super::{status, upload, watch};
+use crate::audit::Act;
 use crate::intake::{Object, Outcome};
 use crate::report::Format;
 use crate::service::{Coordinator, ServiceError};
@@ -37,7 +40,8 @@ impl StudyService for Studies {
         &self,
         request: Request<Streaming<v1::SubmitStudiesRequest>>,
     ) -> Answer<v1::SubmitStudiesResponse> {
-        let uploaded = upload::receive(&self.0, request.into_inner()).await?;
+        let session = Session::of(&request);
+        let uploaded = upload::receive(&self.0, session, request.into_inner()).await?;
         let study_uids = self.complete(uploaded.request_id, &uploaded.outcomes).await?;
         let objects = uploaded.outcomes.into_iter().map(upload::message).collect();
         Ok(Response::new(v1::SubmitStudiesResponse { objects, study_uids }))
@@ -48,27 +52,35 @@ impl StudyService for Studies {
         if !(self.0.config.allow_folders && is_local) {
             return Err(status::of(ServiceError::FoldersNotAllowed));
         }
+        let session = Session::of(&request);
         let request = request.into_inner();
         let priority = Priority::from_wire(request.priority).map_err(|error| status::of(error.into()))?;
-        let outcomes = self.read_folder(&request.path, priority).await.map_err(status::of)?;
+        let tenant = session.tenant_for_submission(&request.tenant).await.map_err(status::of)?;
+        let taking = self.read_folder(&session, &tenant, &request.path, priority);
+        let outcomes = taking.await.map_err(status::of)?;
         let study_uids = self.complete(request.request_id, &outcomes).await?;
         let objects = outcomes.into_iter().map(upload::message).collect();
         Ok(Response::new(v1::SubmitFolderResponse { objects, study_uids }))
     }
 
     async fn get_study(&self, request: Request<v1::GetStudyRequest>) -> Answer<v1::GetStudyResponse> {
+        let session = Session::of(&request);
         let uid = uid(&request.into_inner().study_uid)?;
+        session.allow(&self.0, &uid).await.map_err(status::of)?;
         let study = self.0.study(&uid).await.map_err(status::of)?;
+        session.note(Act::Read, &[uid]).await.map_err(status::of)?;
         Ok(Response::new(v1::GetStudyResponse { study: Some(study.into()) }))
     }
 
     async fn list_studies(&self, request: Request<v1::ListStudiesRequest>) -> Answer<v1::ListStudiesResponse> {
+        let session = Session::of(&request);
         let request = request.into_inner();
         let page = if request.page_size == 0 { DEFAULT_PAGE } else { request.page_size.min(MAX_PAGE) } as usize;
         let states = request.states.iter().map(|wire| state(*wire)).collect::<Result<Vec<_>, _>>()?;
         let after = page_after(&request)?;
         // One more than asked for tells whether there is another page.
-        let query = StudyQuery { states, after, limit: page + 1, ..StudyQuery::default() };
+        let tenants = session.tenants();
+        let query = StudyQuery { states, after, tenants, limit: page + 1, ..StudyQuery::default() };
         let mut records = self.0.studies(query).await.map_err(status::of)?;
         let is_last = records.len() <= page;
         records.truncate(page);
@@ -77,31 +89,43 @@ impl StudyService for Studies {
             _ => String::new(),
         };
         let studies = records.into_iter().map(summary).collect();
+        session.note(Act::Queried, &[]).await.map_err(status::of)?;
         Ok(Response::new(v1::ListStudiesResponse { studies, next_page_token }))
     }
 
     async fn watch_studies(&self, request: Request<v1::WatchStudiesRequest>) -> Answer<Self::WatchStudiesStream> {
+        let session = Session::of(&request);
         let named = request.into_inner().study_uids;
         if named.len() > MAX_WATCHED {
             return Err(status::invalid("study_uids", format!("more than {MAX_WATCHED}")));
         }
         let studies = named.iter().map(|text| uid(text)).collect::<Result<Vec<_>, _>>()?;
-        Ok(Response::new(watch::watch(self.0.clone(), studies)))
+        for study in &studies {
+            session.allow(&self.0, study).await.map_err(status::of)?;
+        }
+        session.note(Act::Queried, &studies).await.map_err(status::of)?;
+        Ok(Response::new(watch::watch(self.0.clone(), session, studies)))
     }
 
     async fn cancel_study(&self, request: Request<v1::CancelStudyRequest>) -> Answer<v1::CancelStudyResponse> {
+        let session = Session::of(&request);
         let request = request.into_inner();
         let uid = uid(&request.study_uid)?;
+        session.allow(&self.0, &uid).await.map_err(status::of)?;
         self.0.cancel(&uid, &request.reason).await.map_err(status::of)?;
+        session.note(Act::Cancelled, std::slice::from_ref(&uid)).await.map_err(status::of)?;
         let record = self.0.record(&uid).await.map_err(status::of)?;
         Ok(Response::new(v1::CancelStudyResponse { study: Some(summary(record)) }))
     }
 
     async fn get_report(&self, request: Request<v1::GetReportRequest>) -> Answer<v1::GetReportResponse> {
+        let session = Session::of(&request);
         let request = request.into_inner();
         let uid = uid(&request.study_uid)?;
         let (wire, format) = format(request.format)?;
+        session.allow(&self.0, &uid).await.map_err(status::of)?;
         let report = self.0.report(&uid, format).await.map_err(status::of)?;
+        session.note(Act::Reported, std::slice::from_ref(&uid)).await.map_err(status::of)?;
         let report = v1::RenderedReport {
             study_uid: uid.into(),
             version: report.version,
@@ -129,13 +153,20 @@ impl Studies {
     }
 
     /// Takes in every file below a folder of this machine.
-    async fn read_folder(&self, path: &str, priority: Priority) -> Result<Vec<Outcome>, ServiceError> {
+    async fn read_folder(
+        &self,
+        session: &Session,
+        tenant: &Tenant,
+        path: &str,
+        priority: Priority,
+    ) -> Result<Vec<Outcome>, ServiceError> {
         let root = PathBuf::from(path);
         let missing = || ServiceError::NoFolder(path.to_owned());
         let walk = root.clone();
         let files = tokio::task::spawn_blocking(move || files_below(&walk)).await.map_err(|_| missing())?;
         let files = files.map_err(|_| missing())?;
         let mut outcomes = Vec::with_capacity(files.len());
+        let mut noted = BTreeSet::new();
         let (mut batch, mut batch_bytes) = (Vec::new(), 0);
         for file in &files {
             let name = file.strip_prefix(&root).unwrap_or(file).to_string_lossy().into_owned();
@@ -143,11 +174,15 @@ impl Studies {
             batch_bytes += bytes.as_ref().map_or(0, Vec::len);
             batch.push(Object { name, bytes: bytes.map(Into::into).map_err(|e| format!("cannot be read: {e}")) });
             if upload::is_full(batch.len(), batch_bytes) {
-                outcomes.extend(self.0.accept(std::mem::take(&mut batch), priority).await?);
+                let taken = self.0.accept(tenant, std::mem::take(&mut batch), priority).await?;
+                session.note_submitted(&mut noted, &taken).await?;
+                outcomes.extend(taken);
                 batch_bytes = 0;
             }
         }
-        outcomes.extend(self.0.accept(batch, priority).await?);
+        let taken = self.0.accept(tenant, batch, priority).await?;
+        session.note_submitted(&mut noted, &taken).await?;
+        outcomes.extend(taken);
         Ok(outcomes)
     }
 }

@@ -1,12 +1,16 @@
 //! The upload stream: messages to objects, objects to intake in batches.
 
+use std::collections::BTreeSet;
+
 use prelim_imaging::Limits;
 use prelim_imaging::header;
+use prelim_proto::ids::{Tenant, Uid};
 use prelim_proto::study::Priority;
 use prelim_proto::v1::submit_studies_request::Part;
 use prelim_proto::v1::{Disposition, ObjectEnd, ObjectOutcome, ObjectStart, SubmitHeader, SubmitStudiesRequest};
 use tonic::{Status, Streaming};
 
+use super::session::Session;
 use super::status;
 use crate::intake::{Object, Outcome, Verdict};
 use crate::service::Coordinator;
@@ -34,14 +38,17 @@ pub(super) struct Uploaded {
 /// Reads the stream to its end and takes its objects in.
 pub(super) async fn receive(
     coordinator: &Coordinator,
+    session: Session,
     mut stream: Streaming<SubmitStudiesRequest>,
 ) -> Result<Uploaded, Status> {
     let Some(SubmitStudiesRequest { part: Some(Part::Header(header)) }) = stream.message().await? else {
         return Err(status::invalid("part", "the first message is no header"));
     };
     let priority = check(&header)?;
+    let tenant = session.tenant_for_submission(&header.tenant).await.map_err(status::of)?;
+    let (batch, outcomes, noted) = (Vec::new(), Vec::new(), BTreeSet::new());
     let mut upload =
-        Upload { coordinator, priority, batch: Vec::new(), batch_bytes: 0, current: None, outcomes: Vec::new() };
+        Upload { coordinator, session, tenant, priority, batch, batch_bytes: 0, current: None, outcomes, noted };
     while let Some(message) = stream.message().await? {
         upload.take(message.part).await?;
     }
@@ -66,11 +73,15 @@ struct Current {
 
 struct Upload<'a> {
     coordinator: &'a Coordinator,
+    session: Session,
+    tenant: Tenant,
     priority: Priority,
     batch: Vec<Object>,
     batch_bytes: usize,
     current: Option<Current>,
     outcomes: Vec<Outcome>,
+    /// Studies that the audit has.
+    noted: BTreeSet<Uid>,
 }
 
 impl Upload<'_> {
@@ -126,7 +137,10 @@ impl Upload<'_> {
     async fn flush(&mut self) -> Result<(), Status> {
         let batch = std::mem::take(&mut self.batch);
         self.batch_bytes = 0;
-        self.outcomes.extend(self.coordinator.accept(batch, self.priority).await.map_err(status::of)?);
+        let taken = self.coordinator.accept(&self.tenant, batch, self.priority).await.map_err(status::of)?;
+        // Here, and not at the end: a stream that breaks off has brought what it brought.
+        self.session.note_submitted(&mut self.noted, &taken).await.map_err(status::of)?;
+        self.outcomes.extend(taken);
         Ok(())
     }
 

@@ -10,8 +10,10 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
+use super::session::Session;
 use super::status;
 use super::study_service::summary;
+use crate::access::Refusal;
 use crate::service::{Coordinator, ServiceError};
 use crate::store::record::{StudyQuery, StudyRecord};
 
@@ -27,24 +29,31 @@ type Sender = mpsc::Sender<Result<WatchStudiesResponse, Status>>;
 /// Follows `studies`, or the newest ones where none is named.
 pub(super) fn watch(
     coordinator: Arc<Coordinator>,
+    session: Session,
     studies: Vec<Uid>,
 ) -> ReceiverStream<Result<WatchStudiesResponse, Status>> {
     let (sender, receiver) = mpsc::channel(BACKLOG);
     tokio::spawn(async move {
-        if let Err(error) = follow(&coordinator, &studies, &sender).await {
+        if let Err(error) = follow(&coordinator, &session, &studies, &sender).await {
             let _ = sender.send(Err(status::of(error))).await;
         }
     });
     ReceiverStream::new(receiver)
 }
 
-/// Tells every change until all named studies are settled, the watcher is gone, or the coordinator stops.
-async fn follow(coordinator: &Coordinator, named: &[Uid], sender: &Sender) -> Result<(), ServiceError> {
+/// Tells every change until all named studies are settled, the watcher is gone or its credentials have run out, or the
+/// coordinator stops.
+async fn follow(
+    coordinator: &Coordinator,
+    session: &Session,
+    named: &[Uid],
+    sender: &Sender,
+) -> Result<(), ServiceError> {
     let mut changes = coordinator.subscribe();
     let mut told: BTreeMap<Uid, i64> = BTreeMap::new();
     let mut told_progress = None;
     loop {
-        let records = look(coordinator, named).await?;
+        let records = look(coordinator, session, named).await?;
         let progress = progress(&records);
         let is_settled = records.iter().all(|record| record.state.is_settled());
         for record in records {
@@ -67,6 +76,7 @@ async fn follow(coordinator: &Coordinator, named: &[Uid], sender: &Sender) -> Re
             () = coordinator.next_change(&mut changes) => {}
             () = coordinator.stopping.cancelled() => return Err(ServiceError::Stopping),
             () = sender.closed() => return Ok(()),
+            () = session.expired() => return Err(Refusal::Expired.into()),
         }
         tokio::time::sleep(PAUSE).await;
     }
@@ -77,9 +87,11 @@ async fn tell(sender: &Sender, study: Option<Study>, progress: Progress) -> bool
     sender.send(Ok(WatchStudiesResponse { study, progress: Some(progress) })).await.is_ok()
 }
 
-async fn look(coordinator: &Coordinator, named: &[Uid]) -> Result<Vec<StudyRecord>, ServiceError> {
+async fn look(coordinator: &Coordinator, session: &Session, named: &[Uid]) -> Result<Vec<StudyRecord>, ServiceError> {
     if named.is_empty() {
-        return coordinator.studies(StudyQuery { limit: FOLLOWED, ..StudyQuery::default() }).await;
+        return coordinator
+            .studies(StudyQuery { tenants: session.tenants(), limit: FOLLOWED, ..StudyQuery::default() })
+            .await;
     }
     let mut records = Vec::with_capacity(named.len());
     for study in named {

@@ -10,7 +10,9 @@ use prelim_proto::v1;
 use prelim_proto::v1::worker_service_server::WorkerService;
 use tonic::{Request, Response, Status};
 
+use super::session::Session;
 use super::status;
+use crate::audit::Act;
 use crate::dispatch::{Ask, Object, Renewal};
 use crate::service::{Coordinator, ServiceError};
 use crate::store::record::{Heartbeat, MAX_HELD};
@@ -36,6 +38,7 @@ impl WorkerService for Workers {
     type ReadObjectStream = BoxStream<'static, Result<v1::ReadObjectResponse, Status>>;
 
     async fn lease(&self, request: Request<v1::LeaseRequest>) -> Answer<v1::LeaseResponse> {
+        let session = Session::of(&request);
         let request = request.into_inner();
         check_worker(&request.worker_id)?;
         let kinds: Vec<JobKind> = request
@@ -56,13 +59,23 @@ impl WorkerService for Workers {
         let held = request.studies_held.iter().take(MAX_HELD).map(|uid| Uid::parse(uid));
         let held =
             held.collect::<Result<_, _>>().map_err(|error| status::invalid("studies_held", error.to_string()))?;
-        let repeats = request.repeated;
-        let ask = Ask { worker: request.worker_id, request: request.request_id, repeats, kinds, tenants: None, held };
+        let ask = Ask {
+            worker: request.worker_id,
+            request: request.request_id,
+            repeats: request.repeated,
+            kinds,
+            tenants: session.tenants(),
+            held,
+        };
         let lease = self.0.lease(ask, wait).await.map_err(status::of)?;
+        if let Some(lease) = &lease {
+            session.note(Act::Leased, std::slice::from_ref(lease.job.id.study())).await.map_err(status::of)?;
+        }
         Ok(Response::new(v1::LeaseResponse { lease: lease.map(Into::into) }))
     }
 
     async fn renew(&self, request: Request<v1::RenewRequest>) -> Answer<v1::RenewResponse> {
+        let session = Session::of(&request);
         let request = request.into_inner();
         check_worker(&request.worker_id)?;
         if request.leases.len() > MAX_RENEWALS {
@@ -80,6 +93,7 @@ impl WorkerService for Workers {
         let mut leases = Vec::with_capacity(request.leases.len());
         for held in request.leases {
             let (job, token) = lease(Some(held))?;
+            session.allow(&self.0, job.study()).await.map_err(status::of)?;
             let renewal = self.0.renew(&job, token).await.map_err(status::of)?;
             let (lease_status, ttl_ms) = match renewal {
                 Renewal::Renewed(ttl_ms) => (v1::LeaseStatus::Renewed, ttl_ms),
@@ -92,10 +106,12 @@ impl WorkerService for Workers {
     }
 
     async fn complete(&self, request: Request<v1::CompleteRequest>) -> Answer<v1::CompleteResponse> {
+        let session = Session::of(&request);
         let request = request.into_inner();
         check_worker(&request.worker_id)?;
         let kind = JobKind::try_from(request.kind()).ok();
         let (job, token) = lease(request.lease)?;
+        session.allow(&self.0, job.study()).await.map_err(status::of)?;
         let outcome = request.outcome.ok_or_else(|| status::invalid("outcome", "missing"))?;
         let outcome = JobOutcome::try_from(outcome).map_err(|error| status::of(error.into()))?;
         self.0.complete_job(&job, token, kind, outcome).await.map_err(status::of)?;
@@ -103,9 +119,11 @@ impl WorkerService for Workers {
     }
 
     async fn fail(&self, request: Request<v1::FailRequest>) -> Answer<v1::FailResponse> {
+        let session = Session::of(&request);
         let request = request.into_inner();
         check_worker(&request.worker_id)?;
         let (job, token) = lease(request.lease)?;
+        session.allow(&self.0, job.study()).await.map_err(status::of)?;
         let mut reason = request.reason;
         reason.truncate(reason.floor_char_boundary(MAX_REASON_BYTES));
         let will_retry = self.0.fail_job(&job, token, &reason, request.retryable).await.map_err(status::of)?;
@@ -113,17 +131,21 @@ impl WorkerService for Workers {
     }
 
     async fn release(&self, request: Request<v1::ReleaseRequest>) -> Answer<v1::ReleaseResponse> {
+        let session = Session::of(&request);
         let request = request.into_inner();
         check_worker(&request.worker_id)?;
         let (job, token) = lease(request.lease)?;
+        session.allow(&self.0, job.study()).await.map_err(status::of)?;
         self.0.release(&job, token).await.map_err(status::of)?;
         Ok(Response::new(v1::ReleaseResponse {}))
     }
 
     async fn read_object(&self, request: Request<v1::ReadObjectRequest>) -> Answer<Self::ReadObjectStream> {
+        let session = Session::of(&request);
         let request = request.into_inner();
         let digest = Digest::parse(&request.digest).map_err(|error| status::invalid("digest", error.to_string()))?;
         let (job, token) = lease(Some(v1::HeldLease { job_id: request.job_id, token: request.token }))?;
+        session.allow(&self.0, job.study()).await.map_err(status::of)?;
         let object = self.0.object(&job, token, &digest, !request.chunks_only).await.map_err(status::of)?;
         let messages = match object {
             Object::At(address) => stream::iter([Ok(v1::ReadObjectResponse {

@@ -69,7 +69,12 @@ impl Coordinator {
     /// When this returns, every object accepted is stored and in its study's record. An error is one of the stores';
     /// objects that were not answered for may be sent again. Only bytes that the record would take are stored; where
     /// another coordinator is quicker in between, they may stay without a record, and go with their study.
-    pub async fn accept(&self, objects: Vec<Object>, priority: Priority) -> Result<Vec<Outcome>, ServiceError> {
+    pub async fn accept(
+        &self,
+        tenant: &Tenant,
+        objects: Vec<Object>,
+        priority: Priority,
+    ) -> Result<Vec<Outcome>, ServiceError> {
         let mut outcomes: Vec<Outcome> = Vec::with_capacity(objects.len());
         let mut studies: BTreeMap<Uid, Vec<Read>> = BTreeMap::new();
         for (place, Object { name, bytes }) in objects.into_iter().enumerate() {
@@ -89,7 +94,7 @@ impl Coordinator {
         }
         for (study, reads) in studies {
             for (attributes, reads) in by_patient(reads) {
-                let taken = self.take_in(&study, attributes, reads, priority).await;
+                let taken = self.take_in(tenant, &study, attributes, reads, priority).await;
                 if let Err(error) = &taken {
                     self.metrics.intake_refused(at_its_limit(error));
                 }
@@ -112,6 +117,7 @@ impl Coordinator {
     /// Stores what the study's record would take, then adds it to the record, which decides.
     async fn take_in(
         &self,
+        tenant: &Tenant,
         study: &Uid,
         attributes: StudyAttributes,
         reads: Vec<Read>,
@@ -119,8 +125,8 @@ impl Coordinator {
     ) -> Result<Vec<(usize, Verdict)>, ServiceError> {
         let places: Vec<usize> = reads.iter().map(|read| read.place).collect();
         let (instances, bytes): (Vec<InstanceRecord>, Vec<Bytes>) = reads.into_iter().map(split).unzip();
-        let tenant = Tenant::default();
-        let limits = self.config.intake_limits(&self.shares.of(&tenant));
+        let limits = self.config.intake_limits(&self.shares.of(tenant));
+        let tenant = tenant.clone();
         let mut add = AddInstances { study: study.clone(), tenant, attributes, priority, instances, limits };
         let mut verdicts = verdicts_of(self.store.preview_instances(add.clone()).await, places.len())?;
         let wanted: Vec<usize> = (0..places.len()).filter(|at| verdicts[*at] == Verdict::Accepted).collect();

@@ -40,7 +40,7 @@ impl Running {
         let opened = open(config, decoder).await.unwrap();
         let stopping = CancellationToken::new();
         let signal = stopping.clone().cancelled_owned();
-        let served = tokio::spawn(serve(opened, Listeners { grpc: listener, metrics: None }, signal));
+        let served = tokio::spawn(serve(opened, Listeners::on(listener), signal));
         let channel = Channel::from_shared(address.clone()).unwrap().connect().await.unwrap();
         Self {
             studies: StudyServiceClient::new(channel.clone()),
@@ -60,7 +60,7 @@ impl Running {
 
     /// Uploads objects in one stream.
     pub(crate) async fn submit(&mut self, request_id: &str, objects: Vec<(&str, Vec<u8>)>) -> SubmitStudiesResponse {
-        let mut parts = vec![Part::Header(SubmitHeader { request_id: request_id.into(), priority: 0 })];
+        let mut parts = vec![Part::Header(SubmitHeader { request_id: request_id.into(), ..SubmitHeader::default() })];
         for (name, bytes) in objects {
             parts.push(Part::Start(ObjectStart { name: name.into(), size_bytes: bytes.len() as u64 }));
             parts.extend(bytes.chunks(700).map(|chunk| Part::Chunk(chunk.to_vec())));

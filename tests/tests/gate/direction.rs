@@ -158,8 +158,12 @@ fn only_the_command_line_prints_exits_and_uses_anyhow() {
 fn crate_sources(package: &Package) -> Vec<(String, String)> {
     let all = sources(&package.folder.join("src"));
     let tests: Vec<String> = all.iter().flat_map(|(file, code)| test_modules(file, code)).collect();
-    let is_test =
-        |file: &str| tests.iter().any(|module| file == format!("{module}.rs") || file == format!("{module}/mod.rs"));
+    // A module may lie elsewhere (`#[path]`): then its file or folder is called `…_tests`.
+    let is_named = |file: &str| file.split('/').any(|part| part.trim_end_matches(".rs").ends_with("_tests"));
+    let is_test = |file: &str| {
+        is_named(file)
+            || tests.iter().any(|module| file == format!("{module}.rs") || file == format!("{module}/mod.rs"))
+    };
     all.into_iter().filter(|(file, _)| !is_test(file)).map(|(file, code)| (file, without_inline_tests(&code))).collect()
 }
 

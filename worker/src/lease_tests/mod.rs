@@ -12,6 +12,7 @@ use prelim_proto::v1::WorkerStatus;
 use tonic::Code;
 
 use super::*;
+use crate::connection::ConnectionArgs;
 use crate::engine::request::EngineError;
 use crate::logged::Logged;
 use fake::{Event, Fake};
@@ -92,9 +93,9 @@ struct Running {
 impl Running {
     async fn start(fake: &Fake, slots: usize, drain: Duration) -> Self {
         let address = fake.serve().await.to_string();
-        let coordinator = Coordinator::new(&address, "w").unwrap();
-        let renewer =
-            Renewer::start(address, "w".to_owned(), WorkerStatus { slots: 7, ..WorkerStatus::default() }).unwrap();
+        let coordinator = Coordinator::new(&ConnectionArgs::to(&address), "w").unwrap();
+        let status = WorkerStatus { slots: 7, ..WorkerStatus::default() };
+        let renewer = Renewer::start(ConnectionArgs::to(&address), "w".to_owned(), status).unwrap();
         let (work, stop) = (Arc::new(Script::default()), CancellationToken::new());
         let serving = serve(Arc::clone(&work), coordinator, renewer, slots, drain, stop.clone());
         Self { work, stop, serving: tokio::spawn(serving) }
@@ -131,9 +132,9 @@ async fn a_job_that_blocks_the_runtime_keeps_its_lease() {
         });
     });
     let address = receiver.recv().unwrap().to_string();
-    let coordinator = Coordinator::new(&address, "w").unwrap();
-    let renewer =
-        Renewer::start(address, "w".to_owned(), WorkerStatus { slots: 7, ..WorkerStatus::default() }).unwrap();
+    let coordinator = Coordinator::new(&ConnectionArgs::to(&address), "w").unwrap();
+    let status = WorkerStatus { slots: 7, ..WorkerStatus::default() };
+    let renewer = Renewer::start(ConnectionArgs::to(&address), "w".to_owned(), status).unwrap();
     let stop = CancellationToken::new();
     let serving = tokio::spawn(serve(Arc::new(Script::default()), coordinator, renewer, 1, NO_DRAIN, stop.clone()));
     assert_eq!(fake.events(1).await, [Event::Completed(BLOCKING, 160)]);

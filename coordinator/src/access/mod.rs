@@ -1,0 +1,258 @@
+//! Who may call what: certificates and tokens to callers, callers to roles and tenants.
+//!
+//! # Layout
+//! - [`Access`]: a call let in, or refused with a [`Refusal`]
+//! - [`Caller`], [`Role`], [`Tenants`]: who calls; [`rules`]: the file that says so; [`table`]: what each call takes
+//! - [`token`], `keys`: bearer tokens checked (pure); `issuer`: the keys fetched
+//! - `certificate`: the names in a client certificate; [`SecurityConfig`]: the settings
+//!
+//! **Invariant**: what is in no table and no rule is refused.
+//! **Invariant**: a token that is shown must count; a certificate does not make up for a bad one.
+//! **Invariant**: where nothing tells callers apart, nothing is refused.
+
+mod caller;
+mod certificate;
+mod config;
+mod issuer;
+mod keys;
+mod refusal;
+pub mod rules;
+pub mod table;
+pub mod token;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+pub use caller::{Caller, Role, Tenants};
+pub use certificate::PeerCertificate;
+pub use config::SecurityConfig;
+pub use issuer::IssuerError;
+pub use refusal::Refusal;
+
+use issuer::Issuer;
+use rules::{Rules, RulesError};
+use table::Need;
+
+use crate::accept::Peer;
+use crate::watched::Watched;
+
+/// Rules that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum AccessError {
+    /// The file cannot be read.
+    #[error("--access {file}: {source}")]
+    File {
+        /// The file.
+        file: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file says something else.
+    #[error("--access {file}: {source}")]
+    Rules {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong.
+        source: RulesError,
+    },
+    /// The issuer.
+    #[error("--oidc-issuer: {0}")]
+    Issuer(#[from] IssuerError),
+}
+
+/// What lets calls in.
+pub struct Access {
+    takes_certificates: bool,
+    rules: Option<Watched<Rules, AccessError>>,
+    issuer: Option<Issuer>,
+    /// What this process's own worker shows, at a door that only it is told of.
+    inside: String,
+}
+
+impl Access {
+    /// Reads the rules, if there are any.
+    pub fn open(config: &SecurityConfig) -> Result<Self, AccessError> {
+        let rules = config.access.clone().map(|file| {
+            let path = file.clone();
+            Watched::open("rules of access", vec![file], move || {
+                let wrong = |source| AccessError::File { file: path.clone(), source };
+                let text = std::fs::read_to_string(&path).map_err(wrong)?;
+                Rules::parse(&text).map_err(|source| AccessError::Rules { file: path.clone(), source })
+            })
+        });
+        let issuer = match (&config.oidc_issuer, &config.oidc_audience) {
+            (Some(url), Some(audience)) => Some(Issuer::new(url, audience)?),
+            _ => None,
+        };
+        let inside = format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>());
+        Ok(Self { takes_certificates: config.client_ca.is_some(), rules: rules.transpose()?, issuer, inside })
+    }
+
+    /// The token of this process's own worker.
+    pub fn inside_token(&self) -> &str {
+        &self.inside
+    }
+
+    /// Whether callers are told apart.
+    pub fn tells_callers_apart(&self) -> bool {
+        self.takes_certificates || self.issuer.is_some()
+    }
+
+    /// Lets the call at `path` in, with its name and its caller, or says why not.
+    pub(crate) async fn admit(
+        &self,
+        path: &str,
+        authorization: Option<&str>,
+        peer: &Peer,
+    ) -> Result<(&'static str, Caller), Refusal> {
+        let found = table::need(path);
+        let call = found.map_or("an unknown call", |(call, _)| call);
+        if !self.tells_callers_apart() {
+            return Ok((call, Caller::anybody()));
+        }
+        if let Some((_, Need::Nothing)) = found {
+            return Ok((call, Caller::nobody()));
+        }
+        // Who is not known does not learn which calls there are.
+        let caller = self.identify(authorization, peer).await?;
+        match found {
+            None => Err(Refusal::NoSuchCall),
+            Some((_, Need::Role(needed))) if !needed.iter().any(|role| caller.roles.contains(role)) => {
+                let needed: Vec<_> = needed.iter().map(|role| format!("the role {}", role.as_str())).collect();
+                Err(Refusal::Role { caller: caller.name, call, needed: needed.join(" or ") })
+            }
+            Some(_) => Ok((call, caller)),
+        }
+    }
+
+    /// Who calls.
+    async fn identify(&self, authorization: Option<&str>, peer: &Peer) -> Result<Caller, Refusal> {
+        let now_s = now_s();
+        if let Some(authorization) = authorization {
+            let token = bearer(authorization).ok_or(Refusal::Token(token::TokenError::Malformed))?;
+            if peer.is_inside && same(token, &self.inside) {
+                let roles = [Role::Worker].into();
+                let name = "worker in this process".to_owned();
+                return Ok(Caller { name, roles, tenants: Tenants::All, expires_at_s: None });
+            }
+            let issuer = self.issuer.as_ref().ok_or(Refusal::NoCredentials(
+                "tokens are not taken here; give a client certificate with --cert and --key",
+            ))?;
+            let (claims, expires_at_s) = issuer.verify(token, now_s).await?;
+            return Ok(self.rules().of_claims(&claims, expires_at_s.saturating_add(token::LEEWAY_S))?);
+        }
+        let Some(certificate) = &peer.certificate else { return Err(Refusal::NoCredentials(self.wanted())) };
+        if now_s >= certificate.not_after_s {
+            return Err(Refusal::CertificateExpired { caller: certificate.name() });
+        }
+        let caller = self.rules().of_certificate(&certificate.names, certificate.not_after_s);
+        caller.ok_or_else(|| Refusal::NoRule { caller: certificate.name() })
+    }
+
+    fn rules(&self) -> Arc<Rules> {
+        self.rules.as_ref().map_or_else(Arc::default, Watched::get)
+    }
+
+    /// What a caller without credentials is told to bring.
+    fn wanted(&self) -> &'static str {
+        match (self.takes_certificates, self.issuer.is_some()) {
+            (true, true) => "sign in: give a token with --token-file, or a client certificate with --cert and --key",
+            (true, false) => "sign in: give a client certificate with --cert and --key",
+            _ => "sign in: give a token with --token-file",
+        }
+    }
+}
+
+/// The token of an `authorization` header (RFC 6750 section 2.1).
+fn bearer(authorization: &str) -> Option<&str> {
+    let (scheme, token) = authorization.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// Whether two secrets are the same, in a time that tells nothing of where they differ.
+fn same(left: &str, right: &str) -> bool {
+    let differing = left.bytes().zip(right.bytes()).fold(0, |sum, (left, right)| sum | (left ^ right));
+    left.len() == right.len() && differing == 0
+}
+
+/// Now, in s since the Unix epoch.
+pub(crate) fn now_s() -> i64 {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const READ: &str = "/prelim.v1.StudyService/GetReport";
+
+    fn peer(name: &str, not_after_s: i64) -> Peer {
+        let certificate = PeerCertificate { names: vec![name.to_owned()], not_after_s };
+        Peer { certificate: Some(Arc::new(certificate)), ..Peer::default() }
+    }
+
+    /// Access by certificates: `reader` reads, `worker` works.
+    fn access() -> (tempfile::TempDir, Access) {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("access.toml");
+        let rule = |name: &str, role: &str| format!("[[certificate]]\nname = '{name}'\nroles = ['{role}']\n");
+        std::fs::write(&file, rule("reader", "read") + &rule("worker", "worker")).unwrap();
+        let config = SecurityConfig { client_ca: Some("ca".into()), access: Some(file), ..SecurityConfig::default() };
+        let access = Access::open(&config).unwrap();
+        (folder, access)
+    }
+
+    #[tokio::test]
+    async fn where_callers_are_not_told_apart_everybody_may_call_everything() {
+        let access = Access::open(&SecurityConfig::default()).unwrap();
+        for path in [READ, "/prelim.v1.WorkerService/Lease", "/unknown.Service/Call"] {
+            let (_, caller) = access.admit(path, Some("Bearer anything"), &Peer::default()).await.unwrap();
+            assert_eq!(caller, Caller::anybody());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_certificate_gives_the_roles_of_its_rule_and_no_more() {
+        let (_folder, access) = access();
+        let later = now_s() + 60;
+        assert_eq!(access.admit(READ, None, &peer("reader", later)).await.unwrap().1.name, "reader");
+        let refused =
+            async |path, authorization, peer: &Peer| access.admit(path, authorization, peer).await.unwrap_err();
+        let role = refused(READ, None, &peer("worker", later)).await;
+        assert_eq!(
+            role.to_string(),
+            "\"worker\" has not the role for GetReport: it takes the role read, and an administrator gives roles"
+        );
+        assert!(matches!(refused(READ, None, &peer("stranger", later)).await, Refusal::NoRule { .. }));
+        assert!(matches!(refused(READ, None, &peer("reader", now_s())).await, Refusal::CertificateExpired { .. }));
+        assert!(matches!(refused(READ, None, &Peer::default()).await, Refusal::NoCredentials(_)));
+        assert!(matches!(refused(READ, Some("Bearer x"), &peer("reader", later)).await, Refusal::NoCredentials(_)));
+        assert!(matches!(refused(READ, Some("Basic x"), &peer("reader", later)).await, Refusal::Token(_)));
+        assert_eq!(refused("/prelim.v1.StudyService/New", None, &peer("reader", later)).await, Refusal::NoSuchCall);
+        let unknown = refused("/prelim.v1.StudyService/New", None, &Peer::default()).await;
+        assert!(matches!(unknown, Refusal::NoCredentials(_)), "strangers do not learn what there is");
+    }
+
+    #[tokio::test]
+    async fn health_is_open_and_reflection_is_for_the_known() {
+        let (_folder, access) = access();
+        assert!(access.admit("/grpc.health.v1.Health/Check", None, &Peer::default()).await.is_ok());
+        let reflection = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
+        assert!(access.admit(reflection, None, &Peer::default()).await.is_err());
+        assert!(access.admit(reflection, None, &peer("worker", now_s() + 60)).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn the_inside_token_works_at_the_inside_door_only() {
+        let (_folder, access) = access();
+        let (lease, token) = ("/prelim.v1.WorkerService/Lease", format!("Bearer {}", access.inside_token()));
+        let inside = Peer { is_inside: true, ..Peer::default() };
+        assert!(access.admit(lease, Some(&token), &inside).await.is_ok());
+        assert!(access.admit(lease, Some(&token), &Peer::default()).await.is_err());
+        assert!(access.admit(lease, Some("Bearer guess"), &inside).await.is_err());
+        assert!(access.admit(lease, None, &inside).await.is_err());
+        assert!(access.admit(READ, Some(&token), &inside).await.is_err());
+    }
+}

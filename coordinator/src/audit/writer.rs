@@ -1,0 +1,104 @@
+//! The thread that writes the audit: lines that wait together are written together, and on the disk before they are answered.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::chain::{self, Link};
+use super::event::{Event, Record};
+use super::{AuditError, files};
+
+/// Events that are written together at most.
+const BATCH: usize = 256;
+
+/// Events that wait, each with whom to tell that they are on the disk.
+pub(super) type Waiting = (Vec<Event>, oneshot::Sender<bool>);
+
+/// The file that is written to, and where the chain stands.
+pub(super) struct Writer {
+    path: PathBuf,
+    file: File,
+    size_bytes: u64,
+    max_bytes: u64,
+    last: Link,
+    /// A write ended in the middle; what it left is cut off before the next.
+    torn: bool,
+}
+
+impl Writer {
+    /// Goes on with the file at `path`, whose whole lines are `size_bytes` long and end at `last`. It is locked: one
+    /// coordinator writes to it.
+    pub(super) fn open(path: &Path, size_bytes: u64, last: Link, max_bytes: u64) -> Result<Self, AuditError> {
+        let file = open(path).map_err(|source| AuditError::File { file: path.to_owned(), source })?;
+        file.try_lock().map_err(|_| AuditError::InUse(path.to_owned()))?;
+        Ok(Self { path: path.to_owned(), file, size_bytes, max_bytes, last, torn: true })
+    }
+
+    /// Writes what comes until nobody can send any more.
+    pub(super) fn run(mut self, mut events: mpsc::Receiver<Waiting>) {
+        let mut waiting = Vec::new();
+        while events.blocking_recv_many(&mut waiting, BATCH) > 0 {
+            let written = self.write(waiting.iter().flat_map(|(events, _)| events));
+            if let Err(error) = &written {
+                tracing::error!(%error, file = %self.path.display(), "audit not written");
+            }
+            for (_, told) in waiting.drain(..) {
+                // Who no longer waits was given up; the record stands.
+                let _ = told.send(written.is_ok());
+            }
+        }
+    }
+
+    /// Writes events, all or none, and has them on the disk when it returns.
+    pub(super) fn write<'a>(&mut self, events: impl Iterator<Item = &'a Event>) -> io::Result<()> {
+        if self.size_bytes >= self.max_bytes {
+            self.rotate()?;
+        }
+        if self.torn {
+            self.file.set_len(self.size_bytes)?;
+        }
+        let mut last = self.last.clone();
+        let mut text = String::new();
+        for event in events {
+            let at = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string();
+            let record = Record::new(event, last.seq + 1, at, &last.digest);
+            let (line, digest) = chain::seal(&serde_json::to_string(&record)?);
+            last = Link { seq: last.seq + 1, digest };
+            text.push_str(&line);
+            text.push('\n');
+        }
+        self.torn = true;
+        self.file.write_all(text.as_bytes())?;
+        self.file.sync_data()?;
+        self.torn = false;
+        self.size_bytes += text.len() as u64;
+        self.last = last;
+        Ok(())
+    }
+
+    /// Puts a full file beside, under the next number, and begins another, in which the chain goes on.
+    fn rotate(&mut self) -> io::Result<()> {
+        let full = files::next_full(&self.path)?;
+        if self.torn {
+            self.file.set_len(self.size_bytes)?;
+        }
+        fs::rename(&self.path, &full)?;
+        self.file = open(&self.path)?;
+        self.file.try_lock()?;
+        (self.size_bytes, self.torn) = (0, false);
+        // The names are on the disk, too.
+        if let Some(folder) = full.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            File::open(folder)?.sync_all()?;
+        }
+        tracing::warn!(file = %full.display(), seq = self.last.seq, digest = %self.last.digest, "audit file full, and kept");
+        Ok(())
+    }
+}
+
+/// Opens a file to be added to; others than its owner may not read it.
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).append(true).mode(0o600).open(path)
+}
