@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the tests talk to: DICOM tools from Debian, pydicom and highdicom into a virtual environment, buf from npm,
-# an S3 server from crates.io.
+# Installs what the tests talk to: DICOM tools, Redis and iproute2 from Debian, pydicom and highdicom
+# into a virtual environment, buf from npm, an S3 server from crates.io.
 # Everything but the Debian packages goes below target/. Says nothing where all of it is there already.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -15,6 +15,10 @@ done <<'END'
 dcmtk dsrdump
 dicom3tools dciodvfy
 npm npm
+redis-server redis-server
+redis-tools redis-cli
+iproute2 ip
+iproute2 tc
 END
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
 
