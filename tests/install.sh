@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the tests talk to: DICOM tools, Redis and Sentinel from Debian; pydicom, highdicom and grpcio into a virtual
-# environment; buf, an OpenID provider and types of Kubernetes objects from npm; helm; an S3 server from crates.io.
+# Installs what the tests talk to: DICOM tools, Redis, Sentinel and iproute2 from Debian; pydicom, highdicom and grpcio into a
+# virtual environment; buf, an OpenID provider and types of Kubernetes objects from npm; helm; an S3 server from crates.io.
 # Everything but the Debian packages goes below target/. Says nothing where all of it is there already.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -18,6 +18,9 @@ npm npm
 openssl openssl
 redis-sentinel redis-sentinel
 redis-server redis-server
+redis-tools redis-cli
+iproute2 ip
+iproute2 tc
 END
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
 

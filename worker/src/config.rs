@@ -24,7 +24,8 @@ pub struct WorkerConfig {
     pub model: Option<PathBuf>,
 
     /// Read nothing: take as long for each job as this file says, in lines of xray,MS or ct,MS. For measuring a cluster, or
-    /// trying one. Every draft says that no image was looked at.
+    /// trying one: a line poison,END makes jobs of studies whose UID ends so abort the process. Every draft says that no
+    /// image was looked at.
     #[arg(long, value_name = "FILE", env = "PRELIM_SIMULATE", conflicts_with = "model")]
     pub simulate: Option<PathBuf>,
 

@@ -124,7 +124,7 @@ async fn join_all(jobs: &mut JoinSet<()>) {
     while jobs.join_next().await.is_some() {}
 }
 
-/// Does one job, and hands in what came of it unless the lease is lost.
+/// Does one job, unless the lease is lost meanwhile, and hands in what came of it.
 async fn do_job<W: Work>(
     work: &W,
     coordinator: &Coordinator,
@@ -151,10 +151,9 @@ async fn do_job<W: Work>(
     if done.as_ref().is_err_and(JobError::is_fatal) {
         broken.cancel();
     }
-    tokio::select! {
-        () = held.lost() => tracing::info!("outcome dropped: the lease is lost"),
-        () = hand_in(coordinator, lease, done) => {}
-    }
+    // Whether it still counts, the coordinator decides: a lease that lapsed while none was there lives on until it is taken
+    // back, and one that a renewal calls lost may be one whose outcome was stored a moment ago.
+    hand_in(coordinator, lease, done).await;
 }
 
 /// Hands in an outcome or a failure, again and again while the coordinator is away or does not let this worker in: both

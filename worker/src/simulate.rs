@@ -33,10 +33,13 @@ const LONGEST_MS: f64 = 3_600_000.0;
 pub struct Times {
     xray_ms: Vec<f64>,
     ct_ms: Vec<f64>,
+    /// Ends of the UIDs of studies that kill the process.
+    poison: Vec<String>,
 }
 
 impl Times {
-    /// Reads lines of `xray,MS` or `ct,MS`; lines that begin with `#` are comments.
+    /// Reads lines of `xray,MS` or `ct,MS`, or `poison,END` for studies whose UID ends so, which abort the process that
+    /// gets one of their jobs; lines that begin with `#` are comments.
     ///
     /// # Errors
     /// A sentence that names the first line that is something else.
@@ -46,8 +49,12 @@ impl Times {
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
-            let wrong = || format!("line {number}, {line:?}, is neither xray,MS nor ct,MS");
+            let wrong = || format!("line {number}, {line:?}, is neither xray,MS nor ct,MS nor poison,END");
             let (kind, ms) = line.split_once(',').ok_or_else(wrong)?;
+            if kind.trim() == "poison" && !ms.trim().is_empty() {
+                times.poison.push(ms.trim().to_owned());
+                continue;
+            }
             let ms: f64 = ms.trim().parse().map_err(|_| wrong())?;
             if !(0.0..=LONGEST_MS).contains(&ms) {
                 return Err(format!("line {number}: {ms} ms is not between 0 and {LONGEST_MS}"));
@@ -66,7 +73,7 @@ impl Times {
 
     /// The same time for every job of every kind.
     pub fn constant(ms: f64) -> Self {
-        Self { xray_ms: vec![ms], ct_ms: vec![ms] }
+        Self { xray_ms: vec![ms], ct_ms: vec![ms], poison: Vec::new() }
     }
 
     /// The mean of all times, in ms.
@@ -79,6 +86,11 @@ impl Times {
     fn kinds(&self) -> Vec<JobKind> {
         let has = [(ImageKind::Xray, &self.xray_ms), (ImageKind::Ct, &self.ct_ms)];
         has.into_iter().filter(|(_, times)| !times.is_empty()).map(|(kind, _)| JobKind::Read(kind)).collect()
+    }
+
+    /// Whether a job kills the process.
+    fn is_poison(&self, job: &JobSpec) -> bool {
+        self.poison.iter().any(|end| job.id.study().as_str().ends_with(end))
     }
 
     fn of(&self, job: &JobSpec) -> Duration {
@@ -118,6 +130,10 @@ impl Work for Simulation {
 
     async fn run(&self, lease: &Lease) -> Result<JobOutcome, JobError> {
         let job = &lease.job;
+        if self.times.is_poison(job) {
+            tracing::warn!("aborted: the job is poison");
+            std::process::abort();
+        }
         let began = Instant::now();
         let needs = self.times.of(job);
         if !needs.is_zero() {
@@ -207,9 +223,16 @@ mod tests {
         let chosen: Vec<_> = (0..20).map(|number| times.of(&job(number))).collect();
         assert_eq!(chosen, (0..20).map(|number| times.of(&job(number))).collect::<Vec<_>>());
         assert!(chosen.iter().any(|time| *time != chosen[0]));
-        for (text, says) in
-            [("mr,1", "line 1"), ("xray", "line 1"), ("ct,x", "line 1"), ("ct,-1", "between"), ("", "no time")]
-        {
+        assert!(!times.is_poison(&job(1)));
+        assert!(Times::parse("xray,1\npoison, .2").unwrap().is_poison(&job(1)));
+        for (text, says) in [
+            ("mr,1", "line 1"),
+            ("xray", "line 1"),
+            ("ct,x", "line 1"),
+            ("ct,-1", "between"),
+            ("poison,", "line 1"),
+            ("", "no time"),
+        ] {
             assert!(Times::parse(text).unwrap_err().contains(says), "{text:?}");
         }
     }

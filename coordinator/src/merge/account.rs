@@ -8,7 +8,9 @@ use super::Reading;
 
 /// Everything of the study that was not read: by the partition's choice, by the workers, and for dead jobs.
 pub(super) fn unread(study: &Study, readings: &[Reading<'_>]) -> Vec<Unread> {
-    let mut unread = study.unread.clone();
+    // An earlier merge may have listed what was tried again since.
+    let chosen = study.unread.iter().filter(|unread| unread.reason != UnreadReason::JobDead);
+    let mut unread: Vec<Unread> = chosen.cloned().collect();
     for reading in readings {
         match reading.end {
             Ok(outcome) => unread.extend(outcome.unread.iter().cloned()),

@@ -351,6 +351,19 @@ fn a_dead_job_leaves_a_partial_draft_that_names_what_was_not_read() {
 }
 
 #[test]
+fn what_was_given_up_and_then_read_is_not_called_unread() {
+    let specs = [job(0, 2, 1, 6, 5.0), job(1, 2, 7, SLICES, 5.0)];
+    let outcome = outcome(Vec::new());
+    let reading = |end| [Reading { spec: &specs[0], end: Ok(&outcome) }, Reading { spec: &specs[1], end }];
+    let Merge::Draft(partial) = merge(&study(), &reading(Err("killed")), 1) else { panic!("no draft") };
+    assert_eq!(partial.unread.len(), 6);
+    // The study's record lists them until the next merge.
+    let again = Study { unread: partial.unread, ..study() };
+    let Merge::Draft(whole) = merge(&again, &reading(Ok(&outcome)), 2) else { panic!("no draft") };
+    assert_eq!((whole.partial, whole.unread), (false, Vec::new()));
+}
+
+#[test]
 fn with_no_image_read_there_is_no_draft() {
     let corrupt = Unread {
         instance: uid("1.1.1"),

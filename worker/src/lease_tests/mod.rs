@@ -181,6 +181,20 @@ async fn an_outcome_is_handed_in_again_while_the_coordinator_is_away() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_outcome_is_handed_in_also_when_a_renewal_calls_its_lease_lost() {
+    let fake = Fake::with_jobs([1]);
+    fake.state().complete_errors.extend([Code::Unavailable; 4]);
+    let running = Running::start(&fake, 1, NO_DRAIN).await;
+    while fake.state().complete_errors.len() == 4 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // It was stored, and only the answer did not come: to a renewal the lease is gone.
+    fake.state().ended.insert(1, prelim_proto::v1::LeaseStatus::Lost);
+    assert_eq!(fake.events(1).await, [Event::Completed(1, 101)]);
+    assert!(running.stop().await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_drained_worker_finishes_what_it_has_and_stops() {
     let fake = Fake::with_jobs([1, BLOCKING]);
     let running = Running::start(&fake, 2, NO_DRAIN).await;
