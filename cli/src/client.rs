@@ -54,7 +54,10 @@ pub(crate) fn plain(status: Status) -> anyhow::Error {
         return anyhow::anyhow!(text);
     }
     if details.error_info().is_none()
-        && matches!(status.code(), Code::Unknown | Code::Unavailable | Code::Internal | Code::Unimplemented)
+        && matches!(
+            status.code(),
+            Code::Cancelled | Code::Unknown | Code::Unavailable | Code::Internal | Code::Unimplemented
+        )
     {
         return anyhow::anyhow!(
             "the connection to the coordinator broke, or something else answers at that address ({text}); studies that it \

@@ -39,7 +39,11 @@ pub(crate) async fn workers(address: &str) -> Result<WorkerServiceClient<Channel
 
 /// Sends a study once.
 pub(crate) async fn submit(address: &str, study: &TinyStudy) -> Result<SubmitStudiesResponse, Status> {
-    let header = SubmitHeader { request_id: format!("send {}", study.uid), priority: Priority::Routine as i32 };
+    let header = SubmitHeader {
+        request_id: format!("send {}", study.uid),
+        priority: Priority::Routine as i32,
+        ..SubmitHeader::default()
+    };
     let mut parts = vec![Part::Header(header)];
     for (view, object) in study.objects.iter().enumerate() {
         parts.push(Part::Start(ObjectStart { name: view.to_string(), size_bytes: object.len() as u64 }));

@@ -66,6 +66,7 @@ fn a_token_that_is_not_the_newest_opens_nothing() {
             wait_ms: 10_000,
             request_id: "once".to_owned(),
             studies_held: Vec::new(),
+            repeated: false,
         };
         let mut sleeper = client::workers(&address).await.expect("a coordinator answers");
         sleeper.lease(request).await.expect("it leases").into_inner().lease.expect("there is a job")
