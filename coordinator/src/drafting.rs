@@ -1,10 +1,12 @@
 //! Merge jobs to drafts, and drafts to reports in the form asked for.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use opentelemetry::KeyValue;
 use prelim_proto::ids::Uid;
 use prelim_proto::job::{JobKind, Lease};
 use prelim_proto::study::Study;
+use prelim_proto::trace::without_uids;
 
 use crate::merge::{Merge, Reading, merge};
 use crate::pictures;
@@ -12,6 +14,7 @@ use crate::report::{self, Format, ReportInputs, json};
 use crate::service::{Coordinator, ServiceError};
 use crate::store::StoreError;
 use crate::store::record::{Done, Failure, LeaseRequest, Merged};
+use crate::traces;
 
 /// The name under which coordinators lease merge jobs.
 const MERGER: &str = "coordinator";
@@ -41,7 +44,7 @@ impl Coordinator {
             match self.merge_next().await {
                 Ok(true) => continue,
                 Ok(false) => {}
-                Err(error) => tracing::error!(%error, "merge failed"),
+                Err(error) => tracing::error!(error = without_uids(&error), "merge failed"),
             }
             tokio::select! {
                 _ = tokio::time::timeout(LOOK_AGAIN, self.merges.notified()) => {}
@@ -72,13 +75,15 @@ impl Coordinator {
             )) => {}
             // The merge waits for the object store without using up its attempts.
             Err(ServiceError::Bytes(error)) if error.is_retryable() => {
-                tracing::warn!(%error, "merge waits");
+                tracing::warn!(error = without_uids(&error), "merge waits");
                 self.store.release(&job, lease.token).await?;
                 return Ok(false);
             }
             Err(error) => {
                 let reason = error.to_string();
-                self.fail_job(&job, lease.token, &reason, true).await?;
+                if !self.fail_job(&job, lease.token, &reason, true).await? {
+                    self.end_trace(job.study(), "not merged").await;
+                }
             }
         }
         self.changed(job.study());
@@ -88,9 +93,13 @@ impl Coordinator {
     /// Merges a study's readings and commits the draft. The bytes are stored before the record points to them.
     async fn draft(&self, lease: &Lease) -> Result<(), ServiceError> {
         let uid = lease.job.id.study();
+        let began = SystemTime::now();
         let (study, drafts) = self.study_and_drafts(uid).await?;
         let version = drafts + 1;
-        let merged = match self.merge(&study, version).await? {
+        let jobs = self.store.jobs(uid).await?;
+        // A later draft belongs to the same trace, which has its root already.
+        let has_root = traces::has_root(drafts, &study.cost, &jobs);
+        let merged = match merge_jobs(&study, &jobs, version) {
             Merge::Draft(report) => {
                 let inputs = ReportInputs { report: &report, study: &study, key_images: &[] };
                 let content = report::write(Format::Json, &inputs)?;
@@ -107,21 +116,12 @@ impl Coordinator {
                 true => self.metrics.study_drafted(study.received_at_ms),
                 false => self.metrics.study_settled("failed"),
             }
+            traces::add(uid, "merge", began, [KeyValue::new("prelim.draft.version", i64::from(version))]);
+            if !has_root {
+                traces::add_root(uid, study.received_at_ms, (!is_draft).then_some("no draft"));
+            }
         }
         Ok(())
-    }
-
-    async fn merge(&self, study: &Study, version: u32) -> Result<Merge, ServiceError> {
-        let jobs = self.store.jobs(&study.uid).await?;
-        const UNKNOWN: &str = "no reason was recorded";
-        let why = |failures: &[Failure]| failures.last().map_or(UNKNOWN.to_owned(), |failure| failure.reason.clone());
-        let reasons: Vec<String> = jobs.iter().map(|(record, _, _)| why(&record.failures)).collect();
-        let readings: Vec<Reading<'_>> = jobs
-            .iter()
-            .zip(&reasons)
-            .map(|((_, spec, outcome), reason)| Reading { spec, end: outcome.as_ref().ok_or(reason.as_str()) })
-            .collect();
-        Ok(merge(study, &readings, version))
     }
 
     /// The newest draft of a study in the form asked for.
@@ -144,4 +144,17 @@ impl Coordinator {
         let content = tokio::task::spawn_blocking(write).await.map_err(|_| ServiceError::Stopping)??;
         Ok(Rendered { version: draft.version, content })
     }
+}
+
+/// Merges what came of a study's jobs.
+fn merge_jobs(study: &Study, jobs: &[traces::StudyJob], version: u32) -> Merge {
+    const UNKNOWN: &str = "no reason was recorded";
+    let why = |failures: &[Failure]| failures.last().map_or(UNKNOWN.to_owned(), |failure| failure.reason.clone());
+    let reasons: Vec<String> = jobs.iter().map(|(record, _, _)| why(&record.failures)).collect();
+    let readings: Vec<Reading<'_>> = jobs
+        .iter()
+        .zip(&reasons)
+        .map(|((_, spec, outcome), reason)| Reading { spec, end: outcome.as_ref().ok_or(reason.as_str()) })
+        .collect();
+    merge(study, &readings, version)
 }

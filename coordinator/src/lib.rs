@@ -10,6 +10,7 @@
 //! - [`store`]: where studies, jobs, leases and drafts are recorded; [`bytes`]: objects and reports, by study and digest
 //! - [`access`]: who may call what; [`audit`]: the record of it; [`accept`] and `tls`: connections in
 //! - [`backlog`]: what waits in seconds of work; `metrics`: numbers for Prometheus, alive and ready
+//! - [`traces`]: what is added to a study's trace
 //! - [`clock`]: time, as an argument; `watched`: files that change
 //!
 //! **Invariant**: the coordinator knows no model; the only pixels it touches are those of key images.
@@ -37,6 +38,7 @@ mod serve;
 pub mod service;
 pub mod store;
 mod tls;
+pub mod traces;
 mod waiting;
 mod watched;
 

@@ -122,7 +122,8 @@ impl Metrics {
         all.register("leases_lost", "Leases that ran out, or were renewed too late", self.leases_lost.clone());
         all.register("jobs_leased", "Jobs given to workers", self.jobs_leased.clone());
         all.register("jobs_finished", "Attempts that ended: done, retried, dead", self.jobs_finished.clone());
-        all.register("studies_settled", "Studies that were settled, by state", self.studies_settled.clone());
+        let help = "Studies that were settled: drafted, failed, cancelled";
+        all.register("studies_settled", help, self.studies_settled.clone());
         let help = "Instances received: accepted, duplicate, refused";
         all.register("instances_received", help, self.instances_received.clone());
         let help = "Calls to take in studies that were refused, by what was at its limit";

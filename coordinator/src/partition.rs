@@ -24,6 +24,9 @@ use prelim_proto::image::{ImageAttributes, ImageKind};
 use prelim_proto::job::{ImageRef, ImageRole, JobKind, JobSpec};
 use prelim_proto::study::{Instance, Series, Study, Unread, UnreadReason};
 
+/// Longest meaning of a code, in bytes (PS3.5 section 6.2: LO).
+const MAX_CODE_BYTES: usize = 64;
+
 /// How much goes into one job and one study.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PartitionLimits {
@@ -72,8 +75,8 @@ impl Image<'_> {
 
     /// Body part in DICOM's word; from the description of the series where the header has none.
     fn body_part(&self) -> Option<String> {
-        if self.attributes.body_part.is_some() {
-            return self.attributes.body_part.clone();
+        if let Some(part) = self.attributes.body_part.as_deref().and_then(code_word) {
+            return Some(part.to_owned());
         }
         let words = self.series.description.to_uppercase();
         let parts = [
@@ -103,6 +106,13 @@ impl Image<'_> {
             label,
         }
     }
+}
+
+/// A text that stands where a code should, if it can be one. Jobs name no patient, and damaged objects have names anywhere:
+/// their components are parted by carets and equals signs, which no code has (PS3.5 section 6.2).
+fn code_word(text: &str) -> Option<&str> {
+    let allowed = |c: char| c.is_alphanumeric() || " _-/,.()+".contains(c);
+    (text.len() <= MAX_CODE_BYTES && text.chars().all(allowed)).then_some(text)
 }
 
 /// The images of one job, before it has a number.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use prelim_imaging::sandbox::DecoderCommand;
+use prelim_proto::trace::without_uids;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
@@ -234,14 +235,14 @@ async fn sweep(coordinator: Arc<Coordinator>) {
         if kept_house.elapsed() >= HOUSEKEEPING_EVERY {
             kept_house = Instant::now();
             if let Err(error) = keep_house(&coordinator).await {
-                tracing::error!(%error, "housekeeping");
+                tracing::error!(error = without_uids(&error), "housekeeping");
             }
         }
         if let Err(error) = coordinator.take_back_expired().await {
-            tracing::error!(%error, "expired leases");
+            tracing::error!(error = without_uids(&error), "expired leases");
         }
         if let Err(error) = coordinator.assemble_stragglers().await {
-            tracing::error!(%error, "waiting studies");
+            tracing::error!(error = without_uids(&error), "waiting studies");
         }
         tokio::select! {
             () = tokio::time::sleep(SWEEP_EVERY) => {}

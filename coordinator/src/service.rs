@@ -194,6 +194,7 @@ impl Coordinator {
         let reason = if reason.is_empty() { "cancelled by a user" } else { reason };
         if self.store.cancel_study(study, reason).await? == Done::Now {
             self.metrics.study_settled("cancelled");
+            self.end_trace(study, "cancelled").await;
         }
         self.changed(study);
         Ok(())

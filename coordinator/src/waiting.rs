@@ -5,8 +5,10 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures::future::join_all;
 use prelim_proto::ids::Tenant;
 use prelim_proto::job::{JobKind, Lease};
+use prelim_proto::trace::without_uids;
 use tokio::sync::{Notify, oneshot};
 
 use crate::service::Coordinator;
@@ -14,6 +16,10 @@ use crate::store::record::LeaseRequest;
 
 /// How often the line looks at the store without being told to: delayed jobs come due, and a signal may be lost.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+/// Most workers in the line for whom jobs are asked at once: a store that takes several calls together is then asked once
+/// for all of them.
+const AT_ONCE: usize = 32;
 
 /// A worker in the line.
 struct Waiter {
@@ -48,12 +54,15 @@ impl Line {
         given
     }
 
-    /// The first in the line who still waits and wants something that is not in `without`.
-    fn next(&self, without: &HashSet<Wants>) -> Option<Waiter> {
+    /// The first in the line, at most so many, who still wait and want something that is not in `without`.
+    fn next(&self, without: &HashSet<Wants>, most: usize) -> Vec<Waiter> {
         let mut waiters = self.waiters();
         waiters.retain(|waiter| !waiter.give.is_closed());
-        let place = waiters.iter().position(|waiter| !without.contains(&wants(&waiter.request)))?;
-        waiters.remove(place)
+        let mut next = || {
+            let place = waiters.iter().position(|waiter| !without.contains(&wants(&waiter.request)))?;
+            waiters.remove(place)
+        };
+        std::iter::from_fn(&mut next).take(most).collect()
     }
 
     fn return_to_front(&self, waiter: Waiter) {
@@ -106,26 +115,40 @@ impl Coordinator {
         }
     }
 
-    /// Gives jobs while there are any that somebody waits for.
+    /// Gives jobs while there are any that somebody waits for: to one worker first, then to twice as many each time.
     async fn serve_waiting(&self) {
-        let mut without = HashSet::new();
-        while let Some(waiter) = self.line.next(&without) {
-            match self.store.lease(waiter.request.clone()).await {
-                Ok(Some(lease)) => {
-                    self.given(&lease);
-                    let Err(lease) = waiter.give.send(lease) else { continue };
-                    // The worker went away meanwhile: the next one gets the job.
-                    self.take_back(&lease).await;
+        let (mut without, mut most) = (HashSet::new(), 1);
+        loop {
+            let waiters = self.line.next(&without, most);
+            if waiters.is_empty() {
+                return;
+            }
+            most = AT_ONCE.min(2 * most);
+            let ask = async |waiter: Waiter| (self.store.lease(waiter.request.clone()).await, waiter);
+            let answers = join_all(waiters.into_iter().map(ask)).await;
+            let mut is_over = false;
+            // The last first, so that those who return to the front stand there as before.
+            for (answer, waiter) in answers.into_iter().rev() {
+                match answer {
+                    Ok(Some(lease)) => {
+                        self.given(&lease);
+                        let Err(lease) = waiter.give.send(lease) else { continue };
+                        // The worker went away meanwhile: the next one gets the job.
+                        self.take_back(&lease).await;
+                    }
+                    Ok(None) => {
+                        without.insert(wants(&waiter.request));
+                        self.line.return_to_front(waiter);
+                    }
+                    Err(error) => {
+                        tracing::error!(error = without_uids(&error), "no work for those who wait");
+                        self.line.return_to_front(waiter);
+                        is_over = true;
+                    }
                 }
-                Ok(None) => {
-                    without.insert(wants(&waiter.request));
-                    self.line.return_to_front(waiter);
-                }
-                Err(error) => {
-                    tracing::error!(%error, "no work for those who wait");
-                    self.line.return_to_front(waiter);
-                    return;
-                }
+            }
+            if is_over {
+                return;
             }
         }
     }

@@ -76,6 +76,9 @@ impl Photometric {
     }
 }
 
+/// Photometric interpretations that are defined (PS3.3 section C.7.6.3.1.2) and not read.
+const NOT_READ: [&str; 6] = ["HSV", "ARGB", "CMYK", "XYB", "YBR_PARTIAL_420", "YBR_PARTIAL_422"];
+
 /// Why the Image Pixel module cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PixelDescriptionError {
@@ -90,6 +93,9 @@ pub enum PixelDescriptionError {
         /// Its value.
         found: String,
     },
+    /// An attribute has a value that is none of those defined. It is not repeated: in damaged objects it may be a name.
+    #[error("{0} is none that is known")]
+    Unknown(&'static str),
     /// A frame larger than is taken.
     #[error("frame of {rows} × {columns} × {samples} samples is larger than the limit of {limit}")]
     FrameTooLarge {
@@ -115,7 +121,7 @@ pub enum PixelDescriptionError {
 impl PixelDescription {
     /// Reads and checks the module.
     pub fn read(attributes: &Attributes<'_>, limits: &Limits) -> Result<Self, PixelDescriptionError> {
-        use PixelDescriptionError::{Impossible, Missing};
+        use PixelDescriptionError::{Impossible, Missing, Unknown};
         let number = |tag, name| attributes.u16(tag).map(u32::from).ok_or(Missing(name));
         let impossible = |name, found: &dyn ToString| Impossible { name, found: found.to_string() };
 
@@ -125,7 +131,11 @@ impl PixelDescription {
             return Err(impossible("Rows × Columns", &format!("{rows} × {columns}")));
         }
         let text = attributes.text(tags::PHOTOMETRIC_INTERPRETATION).ok_or(Missing("Photometric Interpretation"))?;
-        let photometric = Photometric::parse(&text).ok_or_else(|| impossible("Photometric Interpretation", &text))?;
+        let photometric = match Photometric::parse(&text) {
+            Some(photometric) => photometric,
+            None if NOT_READ.contains(&text.as_str()) => return Err(impossible("Photometric Interpretation", &text)),
+            None => return Err(Unknown("Photometric Interpretation")),
+        };
         let samples = number(tags::SAMPLES_PER_PIXEL, "Samples per Pixel").unwrap_or(photometric.samples());
         if samples != photometric.samples() {
             return Err(impossible("Samples per Pixel", &format!("{samples}, with {text}")));

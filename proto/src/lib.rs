@@ -7,6 +7,7 @@
 //! - [`job`]: a part of a study that one worker reads in one go, and what came of it
 //! - [`cost`]: what reading costs
 //! - [`finding`]: one observation: code, side, site, size, confidence and where it was seen
+//! - [`trace`]: the ids by which spans from every machine find each other
 //! - [`vocabulary`]: the coded concepts that findings are made of
 //! - [`report`]: a draft report with its provenance
 //! - [`v1`]: the generated messages and services of `prelim.v1`; [`convert`] takes them to domain types and back
@@ -25,6 +26,7 @@ pub mod job;
 pub mod keda;
 pub mod report;
 pub mod study;
+pub mod trace;
 pub mod v1;
 pub mod vocabulary;
 

@@ -6,7 +6,7 @@ import re
 
 import promql_parser
 
-from chart import HERE, label, of_kind
+from chart import CHART, label, of_kind
 
 # Labels that Prometheus and the operator give to every target. `prelim_pool` comes from the pod (podTargetLabels).
 TARGET_LABELS = {"namespace", "job", "pod", "prelim_pool", "le"}
@@ -16,13 +16,14 @@ VARIABLES = {"$__rate_interval": "5m", "$namespace": "imaging", "$pool": "gpu"}
 
 def metrics():
     """Name to labels of every series; a histogram's are three."""
-    known = {}
-    with open(os.path.join(HERE, "metrics.txt"), encoding="utf-8") as file:
+    # Prometheus's own, of every target.
+    known = {"up": ("gauge", TARGET_LABELS)}
+    with open(os.path.join(CHART, "METRICS.md"), encoding="utf-8") as file:
         for line in file:
-            if line.strip() and not line.startswith("#"):
-                kind, name, *labels = line.split()
+            if line.startswith("| `"):
+                name, kind, _, labels, _ = (cell.strip().replace("`", "") for cell in line.strip(" |\n").split("|"))
                 for suffix in ("_bucket", "_sum", "_count") if kind == "histogram" else ("",):
-                    known[name + suffix] = (kind, set(labels) | TARGET_LABELS)
+                    known[name + suffix] = (kind, set(labels.split()) | TARGET_LABELS)
     return known
 
 

@@ -3,15 +3,24 @@
 //! # Layout
 //! - here: the binary, a serving process, phantoms, submitting and fetching
 //! - [`certificates`]: an authority and what it signs; [`issuer`]: an OpenID Connect issuer
-//! - [`s3`]: a server that speaks S3
+//! - [`s3`]: a server that speaks S3; [`redis`]: one that speaks Redis; [`collector`]: one that takes traces
+//! - [`server`]: a serving process whose every word is kept
+//! - [`object`]: DICOM objects byte by byte, also broken ones; [`patient`]: patients who are nobody
+//! - [`planted`]: the search for what was put into them
 //! - [`workspace`]: the repository's files and crates, as the gate reads them
 //! - [`source`]: Rust source without its comments and strings
 //!
 //! **Invariant**: a check starts what it needs and ends it; ports are free ones, folders are temporary.
 
 pub mod certificates;
+pub mod collector;
 pub mod issuer;
+pub mod object;
+pub mod patient;
+pub mod planted;
+pub mod redis;
 pub mod s3;
+pub mod server;
 pub mod source;
 pub mod workspace;
 

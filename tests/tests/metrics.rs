@@ -22,6 +22,11 @@ fn get(address: &str, path: &str) -> (u16, String) {
     (status.expect("a status"), body.to_owned())
 }
 
+/// The cells of a row in Markdown, without the quotes of code around a name.
+fn cells(row: &str) -> Vec<&str> {
+    row.trim_matches('|').split('|').map(|cell| cell.trim().trim_matches('`')).collect()
+}
+
 /// The value of a number in the text that Prometheus reads.
 fn value(text: &str, name: &str) -> f64 {
     let line = text.lines().find(|line| line.split([' ', '{']).next() == Some(name));
@@ -55,17 +60,24 @@ fn the_numbers_of_the_list_are_told_and_name_nobody() {
             break;
         }
     }
-    let list = std::fs::read_to_string(repository().join("tests/helm/metrics.txt")).expect("the list");
-    for line in list.lines().filter(|line| !line.starts_with('#') && *line != "gauge up") {
-        let mut words = line.split(' ');
-        let (kind, name) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let list = std::fs::read_to_string(repository().join("helm/METRICS.md")).expect("the list");
+    let rows: Vec<Vec<&str>> = list.lines().filter(|line| line.starts_with("| `")).map(cells).collect();
+    assert!(rows.len() > 20, "the list has only {} rows", rows.len());
+    for row in &rows {
+        let [name, kind, unit, labels, meaning] = row[..] else { panic!("not five cells: {row:?}") };
         let bare = name.trim_end_matches("_total");
-        assert!(text.contains(&format!("# TYPE {bare} {kind}")), "{line} is in the list and is not told: {text}");
+        for line in [format!("# TYPE {bare} {kind}\n"), format!("# HELP {bare} {meaning}.\n")] {
+            assert!(text.contains(&line), "{line:?} is in the list and is not told: {text}");
+        }
+        assert_eq!(name.contains("_seconds"), unit == "s", "{name} is in {unit}");
+        let label = text.lines().find(|line| line.starts_with(bare) && line.contains('{'));
+        let has = label.is_some_and(|line| line.contains(&format!("{{{labels}=")));
+        assert!(labels.is_empty() || has, "{name} is told without {labels}");
     }
     let told = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
     for line in told {
         let name = line.split(' ').next().unwrap_or_default();
-        assert!(list.contains(name), "{name} is told and is not in the list");
+        assert!(list.contains(&format!("`{name}")), "{name} is told and is not in the list");
     }
     let drafted = format!("prelim_studies_settled_total{{state=\"drafted\"}} {}", studies.len());
     assert!(text.contains(&drafted), "{text}");

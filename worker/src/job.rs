@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures::future::join_all;
+use opentelemetry::KeyValue;
 use prelim_proto::cost::JobCost;
 use prelim_proto::ids::Digest;
 use prelim_proto::image::ImageKind;
@@ -20,6 +21,7 @@ use crate::pictures::{PictureError, Seen};
 use crate::profile::KindProfile;
 use crate::prompt::{PromptError, Shown};
 use crate::reader::Reader;
+use crate::traces;
 
 /// Why an attempt at a job came to nothing.
 #[derive(Debug, thiserror::Error)]
@@ -39,9 +41,9 @@ pub enum JobError {
     /// The engine.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// A part of the work panicked.
-    #[error("a part of the job panicked: {0}")]
-    Panic(String),
+    /// A part of the work panicked. What it said is not repeated: it may quote what it read.
+    #[error("a part of the job panicked")]
+    Panic,
 }
 
 impl JobError {
@@ -50,7 +52,7 @@ impl JobError {
         match self {
             Self::Kind(_) | Self::Prompt(_) => false,
             Self::Fetch(error) => error.is_retryable(),
-            Self::Picture(_) | Self::Panic(_) => true,
+            Self::Picture(_) | Self::Panic => true,
             Self::Engine(error) => {
                 matches!(error, EngineError::Model(_) | EngineError::Cancelled | EngineError::Stopped)
             }
@@ -74,14 +76,22 @@ pub async fn run<S: ObjectSource>(
     let (image_kind, kind) = reader.kind(job.kind)?;
     let mut outcome = reader.blank_outcome(job, kind);
     let wanted = wanted_images(job, kind);
-    let bytes = fetch(objects, lease, &wanted, &mut outcome).await?;
-    let pictures = see(reader, image_kind, &wanted, bytes, &mut outcome).await?;
+    let bytes = traces::step("fetch", fetch(objects, lease, &wanted, &mut outcome)).await?;
+    let pictures = traces::step("decode", see(reader, image_kind, &wanted, bytes, &mut outcome)).await?;
     let prompts = group(pictures, kind.images_per_prompt);
-    let answers = ask(reader, kind, &prompts).await?;
+    let answers = traces::step("read", ask(reader, kind, &prompts)).await?;
     for (prompt, answer) in prompts.iter().zip(&answers) {
         note_answer(&mut outcome, kind, prompt, answer);
     }
     conclude(&mut outcome, kind);
+    let cost = &outcome.cost;
+    traces::note([
+        KeyValue::new("prelim.vision_ms", cost.vision_ms),
+        KeyValue::new("prelim.prefill_ms", cost.prefill_ms),
+        KeyValue::new("prelim.generate_ms", cost.generate_ms),
+        KeyValue::new("prelim.prompt_tokens", cost.prompt_tokens as i64),
+        KeyValue::new("prelim.generated_tokens", cost.generated_tokens as i64),
+    ]);
     Ok(outcome)
 }
 
@@ -138,7 +148,7 @@ async fn see<'a>(
         let windows = reader.profile.kind(image_kind).and_then(|kind| kind.windows_hu);
         let worker = Arc::clone(reader);
         let seeing = tokio::task::spawn_blocking(move || worker.sight.see(&bytes, &frames, windows));
-        let (seen, spent) = seeing.await.map_err(|error| JobError::Panic(error.to_string()))?;
+        let (seen, spent) = seeing.await.map_err(|_| JobError::Panic)?;
         outcome.cost.decode_ms += spent.decode_ms;
         outcome.cost.preprocess_ms += spent.preprocess_ms;
         for (at, seen) in places.into_iter().zip(seen) {

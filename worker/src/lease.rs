@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use prelim_proto::ids::{JobId, Uid};
 use prelim_proto::job::{JobKind, JobOutcome, Lease};
+use prelim_proto::trace::without_uids;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -15,6 +16,7 @@ use crate::coordinator::{CallError, Coordinator};
 use crate::job::JobError;
 use crate::renew::{HeldLease, Renewer};
 use crate::retry::{backoff, entropy};
+use crate::traces;
 
 /// How long one request for work waits at the coordinator.
 const LEASE_WAIT: Duration = Duration::from_secs(20);
@@ -72,11 +74,12 @@ pub(crate) async fn serve<W: Work>(
                 failures = 0;
                 remember(&mut held, lease.job.id.study(), (slots + HELD.0 - 1).min(HELD.1));
                 let held = renewer.hold(&lease);
-                let span = tracing::info_span!("job", job.number = lease.job.id.number(), attempt = lease.attempt);
+                let (hash, number) = (traces::hash(lease.job.id.study()), lease.job.id.number());
+                let span = tracing::info_span!("job", study.hash = hash, job.number = number, attempt = lease.attempt);
                 let (work, coordinator) = (Arc::clone(&work), coordinator.clone());
                 let (give_back, broken) = (give_back.clone(), broken.clone());
                 let doing = async move {
-                    do_job(&*work, &coordinator, &lease, &held, &give_back, &broken).await;
+                    traces::job(&lease, do_job(&*work, &coordinator, &lease, &held, &give_back, &broken)).await;
                     drop(slot);
                 };
                 jobs.spawn(doing.instrument(span));
@@ -85,7 +88,8 @@ pub(crate) async fn serve<W: Work>(
             Err(error) => {
                 failures += 1;
                 let pause = backoff(failures, entropy());
-                tracing::warn!(%error, pause_ms = pause.as_millis() as u64, "no work leased");
+                let said = without_uids(&error);
+                tracing::warn!(error = said, pause_ms = pause.as_millis() as u64, "no work leased");
                 tokio::select! {
                     () = stop.cancelled() => break false,
                     () = tokio::time::sleep(pause) => {}
@@ -140,20 +144,22 @@ async fn do_job<W: Work>(
         () = give_back.cancelled() => {
             let released = coordinator.release(job, token).await;
             tracing::info!(released = released.is_ok(), "given back");
+            traces::ended(Some("given back".to_owned()));
             return;
         }
         done = work.run(lease) => Some(done),
     };
     let Some(done) = done else {
         tracing::info!("given up: the lease is lost");
-        return;
+        return traces::ended(Some("the lease is lost".to_owned()));
     };
     if done.as_ref().is_err_and(JobError::is_fatal) {
         broken.cancel();
     }
     // Whether it still counts, the coordinator decides: a lease that lapsed while none was there lives on until it is taken
     // back, and one that a renewal calls lost may be one whose outcome was stored a moment ago.
-    hand_in(coordinator, lease, done).await;
+    traces::ended(done.as_ref().err().map(|error| without_study(error, job)));
+    traces::step("hand in", hand_in(coordinator, lease, done)).await;
 }
 
 /// Hands in an outcome or a failure, again and again while the coordinator is away or does not let this worker in: both
@@ -171,7 +177,9 @@ async fn hand_in(coordinator: &Coordinator, lease: &Lease, done: Result<JobOutco
             (Ok(()), Ok(outcome)) => {
                 return tracing::info!(findings = outcome.findings.len(), frames = outcome.frames_read, "done");
             }
-            (Ok(()), Err((reason, retryable))) => return tracing::warn!(%reason, retryable, "failed"),
+            (Ok(()), Err((reason, retryable))) => {
+                return tracing::warn!(reason = without_study(reason, job), retryable, "failed");
+            }
             (Err(CallError::Unavailable(error) | CallError::Barred(error)), _) => {
                 attempt += 1;
                 tracing::warn!(error = without_study(&error, job), attempt, "not handed in yet");
@@ -189,9 +197,9 @@ async fn hand_in(coordinator: &Coordinator, lease: &Lease, done: Result<JobOutco
     }
 }
 
-/// What a coordinator said about `job`, without the study's UID: it must not reach a log.
+/// What was said about `job`, without UIDs: they must not reach a log.
 pub(crate) fn without_study(said: &impl std::fmt::Display, job: &JobId) -> String {
-    said.to_string().replace(job.study().as_str(), "STUDY")
+    without_uids(&said.to_string().replace(job.study().as_str(), "STUDY"))
 }
 
 #[cfg(test)]

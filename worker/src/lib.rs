@@ -15,7 +15,7 @@
 //! Beside it:
 //! - [`logits`]: a porter's tool: one prompt through the model, tensor by tensor
 //! - [`reader`]: what is loaded once and shared by all jobs
-//! - [`metrics`]: numbers for Prometheus, alive and ready
+//! - [`metrics`]: numbers for Prometheus, alive and ready; `traces`: what is added to a study's trace
 //! - [`simulate`]: a worker that only takes its time
 //! - [`demo_model`]: the demonstration model, carried inside the binary
 //!
@@ -49,6 +49,7 @@ mod renew;
 mod retry;
 pub mod run;
 pub mod simulate;
+mod traces;
 
 pub use config::{WorkerConfig, WorkerLimits};
 pub use run::{WorkerError, run};

@@ -51,7 +51,8 @@ impl Default for WorkerMetrics {
         all.register("slots", "Jobs that it does at once", new.slots.clone());
         all.register("prompt_tokens", "Tokens read, image tokens included", new.prompt_tokens.clone());
         all.register("generated_tokens", "Tokens generated, forced ones included", new.generated_tokens.clone());
-        all.register("stage_seconds", "Time of a job's stages", new.stages.clone());
+        let help = "Time of a job's stages: fetch, decode, preprocess, vision, prefill, generate";
+        all.register("stage_seconds", help, new.stages.clone());
         for stage in ["fetch", "decode", "preprocess", "vision", "prefill", "generate"] {
             // What has not happened yet is told as 0.
             drop(new.stages.get_or_create(&[("stage", stage)]));

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use prelim_proto::ids::{FencingToken, JobId};
 use prelim_proto::job::Lease;
+use prelim_proto::trace::without_uids;
 use prelim_proto::v1::WorkerStatus;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -157,8 +158,8 @@ impl Shared {
                     }
                 }
             }
-            Err(error) if asked.is_empty() => tracing::debug!(%error, "heartbeat not heard"),
-            Err(error) => tracing::warn!(%error, leases = asked.len(), "leases not renewed"),
+            Err(error) if asked.is_empty() => tracing::debug!(error = without_uids(&error), "heartbeat not heard"),
+            Err(error) => tracing::warn!(error = without_uids(&error), leases = asked.len(), "leases not renewed"),
         }
         for (job, lease) in held.iter().filter(|(_, lease)| lease.expires_at <= now && !lease.lost.is_cancelled()) {
             tracing::warn!(job.number = job.number(), "lease lapsed without a coordinator");

@@ -3,13 +3,14 @@
 mod audit;
 mod bench;
 mod bench_queue;
+mod cancel;
 mod decoder;
 mod demo;
 mod doctor;
 mod eval;
 mod logits;
 mod phantom;
-mod queue;
+pub(crate) mod queue;
 pub(crate) mod report;
 mod serve;
 mod studies;
@@ -18,6 +19,8 @@ mod training_pixels;
 mod watch;
 
 use clap::{Parser, Subcommand};
+
+use crate::telemetry::traced;
 
 /// Draft radiology reports from DICOM studies with a vision language model.
 ///
@@ -51,12 +54,14 @@ pub(crate) enum Command {
     Worker(serve::Worker),
     /// Send DICOM files to a coordinator.
     Submit(submit::Submit),
-    /// Follow studies until their drafts are made.
+    /// Show the cluster as it works, or follow studies until their drafts are made.
     Watch(watch::Watch),
     /// List the studies that a coordinator holds.
     Studies(studies::Studies),
     /// Fetch the draft report of a study.
     Report(report::Report),
+    /// Stop work on studies that are not drafted yet.
+    Cancel(cancel::Cancel),
     /// List the workers, and how much waits for them.
     Workers(queue::Workers),
     /// Tell a worker to take no more jobs, finish those it has, and stop.
@@ -91,9 +96,9 @@ impl Command {
         match self {
             Self::Bench(command) => block_on(interruptible(command.run())),
             Self::Demo(command) => block_on(interruptible(command.run())),
-            Self::Up(command) => block_on(command.run()),
-            Self::Coordinator(command) => block_on(command.run()),
-            Self::Worker(command) => block_on(command.run()),
+            Self::Up(command) => block_on(traced("prelim", command.run())),
+            Self::Coordinator(command) => block_on(traced("prelim-coordinator", command.run())),
+            Self::Worker(command) => block_on(traced("prelim-worker", command.run())),
             Self::Phantom(command) => command.run(),
             Self::Eval(command) => block_on(interruptible(command.run())),
             Self::Logits(command) => command.run(),
@@ -104,6 +109,7 @@ impl Command {
             Self::Watch(command) => block_on(command.run()),
             Self::Studies(command) => block_on(command.run()),
             Self::Report(command) => block_on(command.run()),
+            Self::Cancel(command) => block_on(command.run()),
             Self::Workers(command) => block_on(command.run()),
             Self::Drain(command) => block_on(command.run()),
             Self::Dead(command) => block_on(command.run()),

@@ -165,7 +165,7 @@ async fn dead_jobs(connection: &Connection) -> anyhow::Result<Vec<DeadJob>> {
 }
 
 /// Kinds of job in words.
-fn kinds(wire: &[i32]) -> String {
+pub(crate) fn kinds(wire: &[i32]) -> String {
     let word = |kind: &i32| match JobKind::try_from(*kind) {
         Ok(JobKind::ReadXray) => "X-ray",
         Ok(JobKind::ReadCt) => "CT",
@@ -190,11 +190,12 @@ fn describe(queue: &Queue) -> String {
 }
 
 /// A length of time, in the unit that fits.
-fn spell(seconds: f64) -> String {
+pub(crate) fn spell(seconds: f64) -> String {
     match seconds {
         s if s < 120.0 => format!("{s:.0} s"),
         s if s < 7_200.0 => format!("{:.0} min", s / 60.0),
-        s => format!("{:.1} h", s / 3_600.0),
+        s if s < 172_800.0 => format!("{:.1} h", s / 3_600.0),
+        s => format!("{:.0} days", s / 86_400.0),
     }
 }
 

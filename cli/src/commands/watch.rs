@@ -1,4 +1,6 @@
-//! `prelim watch`: follow studies.
+//! `prelim watch`: the cluster, or some studies of it.
+
+use std::io::IsTerminal as _;
 
 use clap::Args;
 use prelim_proto::v1::WatchStudiesRequest;
@@ -8,10 +10,11 @@ use crate::commands::studies::study_json;
 use crate::progress::Bars;
 use crate::table;
 
-/// Follow studies until their drafts are made.
+/// Show the cluster as it works: queue, workers and studies. Where studies are named, follow those until their drafts are
+/// made. Where stdout is no terminal, a line for each change.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  prelim watch                 everything, until interrupted\n  prelim watch 1.2.840.1       one study, until it is drafted"
+    after_help = "Example:\n  prelim watch                 the cluster, until q\n  prelim watch 1.2.840.1       one study, until it is drafted\n  prelim watch --json | jq     every change of every study, for programs"
 )]
 pub(crate) struct Watch {
     /// Study Instance UIDs; every study where none is named.
@@ -26,6 +29,9 @@ pub(crate) struct Watch {
 
 impl Watch {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
+        if self.studies.is_empty() && !self.json && std::io::stdout().is_terminal() {
+            return crate::live::show(&self.connection).await;
+        }
         let mut client = self.connection.studies().await?;
         let request = WatchStudiesRequest { study_uids: self.studies };
         let mut changes = client.watch_studies(request).await.map_err(plain)?.into_inner();

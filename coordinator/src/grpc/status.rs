@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use prelim_proto::trace::without_uids;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
@@ -34,7 +35,7 @@ pub(super) fn of(error: ServiceError) -> Status {
         _ => {}
     }
     if code == Code::Internal {
-        tracing::error!(%error, "request failed");
+        tracing::error!(error = without_uids(&error), "request failed");
     }
     Status::with_error_details(code, message, details)
 }

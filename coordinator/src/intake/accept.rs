@@ -1,9 +1,11 @@
 //! One object in: scanned, stored, recorded, and only then answered for.
 
 use std::collections::BTreeMap;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use futures::stream::{self, TryStreamExt as _};
+use opentelemetry::KeyValue;
 use prelim_imaging::Limits;
 use prelim_imaging::header::{Header, read_header};
 use prelim_proto::ids::{Tenant, Uid};
@@ -13,6 +15,7 @@ use crate::bytes::BytesError;
 use crate::service::{Coordinator, ServiceError};
 use crate::store::StoreError;
 use crate::store::record::{AddInstances, Added, InstanceRecord};
+use crate::traces;
 
 /// Objects of an upload that are stored at once: each waits for a disk or a server.
 const PUTS_AT_ONCE: usize = 8;
@@ -93,6 +96,7 @@ impl Coordinator {
             outcomes.push(Outcome { name, verdict, ids });
         }
         for (study, reads) in studies {
+            let (began, instances) = (SystemTime::now(), reads.len() as i64);
             for (attributes, reads) in by_patient(reads) {
                 let taken = self.take_in(tenant, &study, attributes, reads, priority).await;
                 if let Err(error) = &taken {
@@ -102,6 +106,7 @@ impl Coordinator {
                     outcomes[place].verdict = verdict;
                 }
             }
+            traces::add(&study, "receive", began, [KeyValue::new("prelim.instances", instances)]);
             self.changed(&study);
         }
         for outcome in &outcomes {

@@ -1,5 +1,8 @@
 //! Objects to whole studies, and whole studies to jobs.
 
+use std::time::SystemTime;
+
+use opentelemetry::KeyValue;
 use prelim_proto::ids::Uid;
 use prelim_proto::study::StudyState;
 
@@ -7,7 +10,8 @@ use crate::partition::partition;
 use crate::queue::head_start_ms;
 use crate::service::{Coordinator, ServiceError};
 use crate::store::StoreError;
-use crate::store::record::{CompleteStudies, Plan, StudyQuery, by_series};
+use crate::store::record::{CompleteStudies, Done, Plan, StudyQuery, by_series};
+use crate::traces;
 
 /// Plans of one study that may be overtaken by late instances before we wait for the next signal.
 const MAX_PLANS: usize = 8;
@@ -31,6 +35,7 @@ impl Coordinator {
     /// Gives a complete study its jobs; leaves one in any other state alone.
     async fn plan(&self, uid: &Uid) -> Result<(), ServiceError> {
         for _ in 0..MAX_PLANS {
+            let began = SystemTime::now();
             let record = self.record(uid).await?;
             if record.state != StudyState::Complete {
                 break;
@@ -39,7 +44,8 @@ impl Coordinator {
             let instances = self.store.instances(uid).await?;
             let study = record.into_study(by_series(instances));
             let parts = partition(&study, first_job, &self.config.partition_limits());
-            tracing::info!(jobs = parts.jobs.len(), unread = parts.unread.len(), "study partitioned");
+            let (hash, jobs) = (traces::hash(uid), parts.jobs.len() as i64);
+            tracing::info!(study.hash = hash, jobs, unread = parts.unread.len(), "study partitioned");
             let plan = Plan {
                 generation,
                 jobs: parts.jobs,
@@ -52,7 +58,16 @@ impl Coordinator {
                 // Instances came in between: look again.
                 Err(StoreError::Outdated(_)) => {}
                 Err(error) => return Err(error.into()),
-                Ok(_) => break,
+                Ok(done) => {
+                    // Another coordinator may have been quicker with the same plan.
+                    if done == Done::Now {
+                        traces::add(uid, "plan", began, [KeyValue::new("prelim.jobs", jobs)]);
+                        if jobs == 0 {
+                            self.end_trace(uid, "nothing to read").await;
+                        }
+                    }
+                    break;
+                }
             }
         }
         self.work.notify_waiters();

@@ -126,6 +126,16 @@ fn views_go_together_frontal_first_and_by_body_part() {
 }
 
 #[test]
+fn a_name_where_a_code_should_be_is_in_no_job() {
+    let mut named = view("Nobody^Nora");
+    named.body_part = Some("NOBODY^NORA".into());
+    let result = cut(&study(vec![series(1, "DX", "Thorax", vec![named])]));
+    assert_eq!(result.jobs[0].images[0].label, "view not stated");
+    assert_eq!(result.jobs[0].body_part.as_deref(), Some("CHEST"));
+    assert_eq!(code_word("left anterior oblique"), Some("left anterior oblique"));
+}
+
+#[test]
 fn too_many_views_are_read_one_by_one_with_others_beside() {
     let result = cut(&study(vec![series(1, "CR", "", vec![view("PA"), view("AP"), view("LL"), view("")])]));
     assert_eq!(jobs(&result), ["1.1 [1.2] [1.4]", "1.2 [1.1] [1.4]", "1.4 [1.1] [1.2]", "1.3 [1.1] [1.2]"]);

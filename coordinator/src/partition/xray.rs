@@ -4,7 +4,7 @@ use prelim_proto::image::ImageKind;
 use prelim_proto::job::{ImageRef, ImageRole};
 use prelim_proto::study::UnreadReason;
 
-use super::{Group, Image, Partition, PartitionLimits};
+use super::{Group, Image, Partition, PartitionLimits, code_word};
 
 /// Frames up to which a multi-frame image is a set of stills; more are a cine run, which a reader watches and does not
 /// read frame by frame.
@@ -60,7 +60,7 @@ fn one_of(refs: &[ImageRef], at: usize, limits: &PartitionLimits) -> Vec<ImageRe
 
 /// Place of a view among the others of its body part, and what to call it.
 fn view(image: &Image<'_>) -> (u8, String) {
-    let stated = image.attributes.view_position.as_deref().unwrap_or("").trim();
+    let stated = image.attributes.view_position.as_deref().and_then(code_word).unwrap_or("").trim();
     let upper = stated.to_uppercase();
     let (rank, name) = match upper.as_str() {
         "PA" | "POSTERO-ANTERIOR" => (0, "PA".to_owned()),
