@@ -1,6 +1,7 @@
 //! Coordinators as processes of their own on this machine, as in a cluster, for measuring.
 
 use std::io::{BufRead as _, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use anyhow::Context as _;
@@ -8,6 +9,9 @@ use prelim_coordinator::store::redis::config::RedisConfig;
 use tempfile::TempDir;
 
 use crate::machine;
+
+/// A folder in memory, where the system has one.
+const IN_MEMORY: &str = "/dev/shm";
 
 /// Running coordinators that share a Redis. They end when this is dropped.
 pub(crate) struct Coordinators {
@@ -35,15 +39,22 @@ impl CpuTimes {
 }
 
 impl Coordinators {
-    /// Starts `count` coordinators on the server and prefix of `redis`.
-    pub(crate) async fn start(count: u32, redis: &RedisConfig) -> anyhow::Result<Self> {
-        let data = tempfile::tempdir().context("no folder for the coordinators")?;
+    /// Starts `count` coordinators on the server and prefix of `redis`, with as many threads together as there are cores.
+    /// They keep what they store below `data`; without it, in memory where that can be had.
+    pub(crate) async fn start(count: u32, redis: &RedisConfig, data: Option<&Path>) -> anyhow::Result<Self> {
+        let data = match data {
+            Some(folder) => tempfile::tempdir_in(folder),
+            None => tempfile::tempdir_in(IN_MEMORY).or_else(|_| tempfile::tempdir()),
+        };
+        let data = data.context("no folder for the coordinators")?;
+        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
         let mut started = Self { processes: Vec::new(), _data: data };
         for number in 0..count {
             let folder = started._data.path().join(number.to_string());
             let mut command = Command::new(std::env::current_exe().context("the path of this program is not known")?);
             command.args(["coordinator", "--json", "--grpc", "127.0.0.1:0", "--data"]).arg(folder);
             command.args(["--redis-prefix", &redis.prefix]);
+            command.env("TOKIO_WORKER_THREADS", cores.div_ceil(count).to_string());
             // By the environment: what is on a command line, others see.
             let settings = [
                 ("PRELIM_REDIS", redis.url.clone()),

@@ -55,7 +55,7 @@ pub(crate) struct QueueBench {
     /// Workers of the first measurement.
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     busy_workers: u32,
-    /// Numbers of workers for the second measurement, whose jobs take their time.
+    /// Numbers of workers for the second measurement, whose jobs take their time; 0 leaves it out.
     #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "1,10,100,1000")]
     workers: Vec<u32>,
     /// How long the second measurement takes for each number of workers, about, in s.
@@ -64,6 +64,10 @@ pub(crate) struct QueueBench {
     /// Service times, in lines of xray,MS.
     #[arg(long, value_name = "FILE")]
     times: Option<std::path::PathBuf>,
+    /// Folder for the drafts. Without it they lie in memory where the system has /dev/shm: measured is the queue, not a
+    /// disk.
+    #[arg(long, value_name = "DIR")]
+    drafts: Option<std::path::PathBuf>,
     /// Coordinators.
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
     coordinators: u32,
@@ -159,12 +163,12 @@ impl QueueBench {
         redis: &RedisConfig,
         times: Arc<Times>,
     ) -> anyhow::Result<Results> {
-        let cluster = Coordinators::start(self.coordinators, redis).await?;
+        let cluster = Coordinators::start(self.coordinators, redis, self.drafts.as_deref()).await?;
         let rig = Rig { store: store.clone(), cluster, jobs: self.jobs, next: Mutex::new(0) };
         self.tell("jobs that take no time …");
         let throughput = rig.throughput(self.busy_workers, self.studies.into()).await?;
         let mut fleets = Vec::new();
-        for workers in &self.workers {
+        for workers in self.workers.iter().filter(|workers| **workers > 0) {
             self.tell(&format!("{} …", table::count(*workers as usize, "worker")));
             fleets.push(rig.fleet(*workers, times.clone(), self.seconds).await?);
         }
@@ -454,6 +458,9 @@ fn show(results: &Results) -> anyhow::Result<()> {
     }
     table::align_right(&mut rows, &[1, 2, 3, 4]);
     table::say(rows)?;
+    if results.fleets.is_empty() {
+        return Ok(());
+    }
     let header =
         ["Workers", "Jobs", "Service ms", "Dispatch p50", "p99 ms", "Handover p50", "p99 ms", "Idle while work waits"];
     let mut rows = table::new(&header);

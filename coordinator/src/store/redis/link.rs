@@ -7,7 +7,9 @@ use redis::aio::{ConnectionLike, MultiplexedConnection, PubSub};
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
 use redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType};
-use redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, RedisError, RedisResult, ServerErrorKind, TlsMode, Value};
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind, TlsMode, Value,
+};
 use tokio::sync::Mutex;
 
 use super::address::{Address, Credentials, Kind};
@@ -55,6 +57,25 @@ impl Connection {
         // What the server refuses is a value to the library, and an error to us.
         answer?.extract_error()
     }
+
+    /// Runs commands as one transaction; the list of their answers.
+    async fn send_together(&mut self, commands: &Pipeline) -> RedisResult<Value> {
+        // The answers to MULTI and to each command say only that they were queued.
+        let queued = commands.len() + 1;
+        let answers = match self {
+            Self::Single(connection) => connection.req_packed_commands(commands, queued, 1).await,
+            Self::Cluster(connection) => connection.req_packed_commands(commands, queued, 1).await,
+        };
+        answers?.pop().unwrap_or(Value::Nil).extract_error()
+    }
+}
+
+/// What is sent to a server at once.
+#[derive(Clone, Copy)]
+enum Question<'a> {
+    One(&'a Cmd),
+    Script(&'a Script, &'a Args),
+    Together(&'a Pipeline),
 }
 
 impl Way {
@@ -149,7 +170,7 @@ impl Link {
 
     /// Runs a script, again and again until there is an answer or time is up.
     pub(super) async fn run(&self, script: &Script, args: &Args) -> Result<Value> {
-        self.persist(&script.by_digest(args), Some((script, args))).await
+        self.persist(Question::Script(script, args)).await
     }
 
     /// Runs the script that leases a job. An answer that is lost is asked for again as a repeated request, so that the
@@ -175,7 +196,13 @@ impl Link {
 
     /// Runs a command that is safe to repeat, again and again until there is an answer or time is up.
     pub(super) async fn ask(&self, cmd: &Cmd) -> Result<Value> {
-        self.persist(cmd, None).await
+        self.persist(Question::One(cmd)).await
+    }
+
+    /// Runs commands as one transaction that only reads, again and again until there is an answer or time is up. The list
+    /// of their answers.
+    pub(super) async fn ask_together(&self, commands: &Pipeline) -> Result<Value> {
+        self.persist(Question::Together(commands)).await
     }
 
     /// Runs a command once; the library's own answer.
@@ -183,35 +210,36 @@ impl Link {
         self.connection().await?.send(cmd).await
     }
 
-    /// Sends `cmd` until it is answered. A server that does not know the script gets its text.
-    async fn persist(&self, cmd: &Cmd, script: Option<(&Script, &Args)>) -> Result<Value> {
+    /// Sends a question until it is answered. A server that does not know the script gets its text.
+    async fn persist(&self, question: Question<'_>) -> Result<Value> {
         let started = Instant::now();
         let mut pause = PAUSES.0;
         loop {
-            let error = match self.connection().await {
-                Ok(mut connection) => match (connection.send(cmd).await, script) {
-                    (Ok(value), _) => return Ok(value),
-                    (Err(error), Some((script, args))) if is_unknown(&error) => {
-                        match connection.send(&script.by_text(args)).await {
-                            Ok(value) => return Ok(value),
-                            Err(error) => error,
-                        }
-                    }
-                    (Err(error), _) => {
-                        if breaks_connection(&error) {
-                            *self.connection.lock().await = None;
-                        }
-                        error
-                    }
-                },
+            let error = match self.send(question).await {
+                Ok(value) => return Ok(value),
                 Err(error) => error,
             };
+            if breaks_connection(&error) {
+                *self.connection.lock().await = None;
+            }
             if !may_pass(&error) || started.elapsed() + pause > self.ask_for {
                 return Err(refused(&error));
             }
             tracing::debug!(%error, "asked again");
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(PAUSES.1);
+        }
+    }
+
+    async fn send(&self, question: Question<'_>) -> RedisResult<Value> {
+        let mut connection = self.connection().await?;
+        match question {
+            Question::One(cmd) => connection.send(cmd).await,
+            Question::Together(commands) => connection.send_together(commands).await,
+            Question::Script(script, args) => match connection.send(&script.by_digest(args)).await {
+                Err(error) if is_unknown(&error) => connection.send(&script.by_text(args)).await,
+                answer => answer,
+            },
         }
     }
 

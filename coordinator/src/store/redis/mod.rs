@@ -3,7 +3,8 @@
 //! # Layout
 //! - [`config`]: flags; [`address`]: where a Redis is; `link`: connections that mend themselves
 //! - `script` and `lua/`: the operations; `reply`: what they answer, read into records
-//! - `operations`: [`super::JobStore`] on them; `mend`: what recovery compares
+//! - `operations`: [`super::JobStore`] on them; `together`: leases and outcomes, several in a script; `mend`: what recovery
+//!   compares
 //! - [`checks`]: what the server's settings risk; `durable`: waiting until a write is on the disk
 //! - `wake`: hearing of jobs that another coordinator queued
 //!
@@ -40,11 +41,13 @@ mod reply;
 mod script;
 #[cfg(test)]
 mod tests;
+mod together;
 mod wake;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use prelim_proto::job::Lease;
 use redis::Value;
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
@@ -54,6 +57,8 @@ use self::checks::ServerReport;
 use self::durable::Durable;
 use self::link::Link;
 use self::script::{Args, Script, Scripts};
+use self::together::{HandedIn, Runner, Together};
+use super::record::LeaseRequest;
 use super::records::Result;
 use crate::clock::Clock;
 
@@ -74,15 +79,16 @@ pub struct RedisOptions {
 /// The store on a Redis or Valkey server.
 pub struct RedisStore {
     link: Arc<Link>,
-    scripts: Scripts,
+    scripts: Arc<Scripts>,
     /// Of all keys, with the hash tag.
     prefix: String,
+    runner: Runner,
+    leases: Together<LeaseRequest, Option<Lease>>,
+    outcomes: Together<HandedIn, Value>,
     durable: Option<Durable>,
     report: ServerReport,
     wakes: watch::Receiver<u64>,
     _listening: AbortOnDropHandle<()>,
-    /// In the place of the server's, for tests.
-    clock: Option<Arc<dyn Clock>>,
 }
 
 impl RedisStore {
@@ -97,8 +103,11 @@ impl RedisStore {
         let prefix = format!("{{{}}}:", options.prefix);
         let durable = report.needs_wait().then(|| Durable::start(options, &prefix)).transpose()?;
         let (wakes, listening) = wake::listen(link.clone(), format!("{prefix}wake"));
-        let scripts = Scripts::default();
-        Ok(Self { link, scripts, prefix, durable, report, wakes, _listening: listening, clock })
+        let scripts = Arc::new(Scripts::default());
+        let runner = Runner { link: link.clone(), scripts: scripts.clone(), prefix: prefix.clone(), clock };
+        let (leases, outcomes) = (together::leases(runner.clone()), together::outcomes(runner.clone()));
+        let _listening = listening;
+        Ok(Self { link, scripts, prefix, runner, leases, outcomes, durable, report, wakes, _listening })
     }
 
     /// What the server is, and what its settings risk.
@@ -136,7 +145,7 @@ impl RedisStore {
 
     /// Arguments of a script, to which its own are added.
     fn args(&self) -> Args {
-        Args::new(&self.prefix, self.clock.as_ref().map(|clock| clock.now_ms()))
+        self.runner.args()
     }
 
     /// Runs a script whose effect a crash of the server may undo: leases, renewals, and what can be asked again.
@@ -147,9 +156,15 @@ impl RedisStore {
     /// Runs a script whose effect must survive a crash of the server once it was answered.
     async fn run_durably(&self, script: &Script, args: Args) -> Result<Value> {
         let answer = self.link.run(script, &args).await?;
-        if let Some(durable) = &self.durable {
-            durable.reached().await?;
-        }
+        self.reached_disk().await?;
         Ok(answer)
+    }
+
+    /// Returns when what was written so far survives a crash of the server, where the server can be asked that.
+    async fn reached_disk(&self) -> Result<()> {
+        match &self.durable {
+            Some(durable) => durable.reached().await,
+            None => Ok(()),
+        }
     }
 }

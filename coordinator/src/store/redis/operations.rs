@@ -12,18 +12,17 @@ use tokio::sync::watch;
 use super::RedisStore;
 use super::reply::{self, odd};
 use super::script::Args;
-use crate::queue::{LOCALITY_MS, Share, Verdict};
+use super::together::HandedIn;
+use crate::queue::Verdict;
 use crate::store::record::{
     AddInstances, Added, CompleteStudies, Done, DraftRecord, ExpiredLease, Heartbeat, InstanceRecord, JobRecord,
-    LeaseRequest, MAX_HELD, Merged, Plan, QueueDepth, Reconciled, StudyQuery, StudyRecord, WorkerRecord,
+    LeaseRequest, Merged, Plan, QueueDepth, Reconciled, StudyQuery, StudyRecord, WorkerRecord,
 };
 use crate::store::records::Result;
 use crate::store::{JobStore, StoreError};
 
 /// Studies that one script lists.
 const PAGE: usize = 500;
-/// Where the arguments of a lease say that it is repeated.
-const LEASE_REPEATS: usize = 11;
 /// More than any limit on what is listed.
 const ALL: usize = 1 << 30;
 
@@ -228,41 +227,7 @@ impl JobStore for RedisStore {
     }
 
     async fn lease(&self, request: LeaseRequest) -> Result<Option<Lease>> {
-        let kinds: String = request.kinds.iter().copied().map(reply::letter).collect();
-        let tenants = request.tenants.as_ref().map_or_else(
-            || "*".to_owned(),
-            |tenants| tenants.iter().map(|tenant| tenant.as_str()).collect::<Vec<_>>().join(" "),
-        );
-        let at_hand: Vec<_> = request.held.iter().take(MAX_HELD).map(Uid::as_str).collect();
-        let share = |args: Args, share: &Share| {
-            let cap = share.max_running.map_or(-1, i64::from);
-            args.number(share.weight).number(cap)
-        };
-        let mut args = self
-            .args()
-            .texts([&request.worker, &request.request])
-            .number(request.ttl_ms)
-            .text(kinds)
-            .text(tenants)
-            .text(at_hand.join(" "))
-            .number(LOCALITY_MS);
-        args = share(args, &request.shares.default);
-        let repeats = request.repeats && !request.request.is_empty();
-        args = args.number(u8::from(repeats));
-        for (tenant, of) in &request.shares.tenants {
-            args = share(args.text(tenant.as_str()), of);
-        }
-        let answer = reply::list(self.link.run_lease(&self.scripts.lease, args, LEASE_REPEATS).await?)?;
-        match answer.as_slice() {
-            [_, spec, token, attempt, waited] => Ok(Some(Lease {
-                job: reply::json(spec)?,
-                token: FencingToken(reply::unsigned(token)?),
-                attempt: u32::try_from(reply::unsigned(attempt)?).map_err(|_| odd("a lease"))?,
-                ttl_ms: request.ttl_ms,
-                waited_ms: reply::unsigned(waited)?,
-            })),
-            _ => Ok(None),
-        }
+        self.leases.ask(request).await
     }
 
     async fn renew(&self, job: &JobId, token: FencingToken, ttl_ms: u64) -> Result<()> {
@@ -275,11 +240,9 @@ impl JobStore for RedisStore {
     }
 
     async fn complete_job(&self, job: &JobId, token: FencingToken, outcome: JobOutcome) -> Result<Done> {
-        let mut args = held(self.args(), job, token).json(&outcome);
-        for figure in reply::figures(&outcome.cost) {
-            args = args.number(figure);
-        }
-        About::job(job, token).done(self.run_durably(&self.scripts.complete_job, args).await?)
+        let word = self.outcomes.ask(HandedIn { job: job.clone(), token, outcome }).await?;
+        self.reached_disk().await?;
+        About::job(job, token).done(Value::Array(vec![word]))
     }
 
     async fn fail_job(&self, job: &JobId, token: FencingToken, reason: &str, end: Verdict) -> Result<bool> {
@@ -343,11 +306,7 @@ impl JobStore for RedisStore {
     async fn study(&self, uid: &Uid) -> Result<Option<StudyRecord>> {
         let mut get = redis::cmd("HGETALL");
         get.arg(self.key("s", uid));
-        let fields = match self.link.ask(&get).await? {
-            Value::Map(pairs) => pairs.into_iter().flat_map(|(name, value)| [name, value]).collect(),
-            other => reply::list(other)?,
-        };
-        reply::study(uid.clone(), fields)
+        reply::study(uid.clone(), reply::fields(self.link.ask(&get).await?)?)
     }
 
     async fn studies(&self, query: StudyQuery) -> Result<Vec<StudyRecord>> {
@@ -406,10 +365,16 @@ impl JobStore for RedisStore {
     }
 
     async fn jobs(&self, study: &Uid) -> Result<Vec<(JobRecord, JobSpec, Option<JobOutcome>)>> {
-        let parts = reply::list(self.run(&self.scripts.jobs, self.args().text(study.as_str())).await?)?;
+        // Not a script: what passes through one is copied twice more.
+        let mut hashes = redis::pipe();
+        hashes.atomic();
+        for name in ["j", "f", "sp", "o"] {
+            hashes.cmd("HGETALL").arg(self.key(name, study));
+        }
+        let parts = reply::list(self.link.ask_together(&hashes).await?)?;
         let [records, failures, specs, outcomes] = <[Value; 4]>::try_from(parts).map_err(|_| odd("the jobs"))?;
         let by_number = |part: Value| -> Result<BTreeMap<u32, Value>> {
-            let mut pairs = reply::list(part)?.into_iter();
+            let mut pairs = reply::fields(part)?.into_iter();
             let mut held = BTreeMap::new();
             while let (Some(number), Some(value)) = (pairs.next(), pairs.next()) {
                 held.insert(u32::try_from(reply::unsigned(&number)?).map_err(|_| odd("a job"))?, value);

@@ -121,6 +121,13 @@ impl Args {
         texts.into_iter().fold(self, Self::text)
     }
 
+    /// One more argument, packed.
+    pub(super) fn packed(mut self, value: &impl serde::Serialize) -> Self {
+        // Numbers and lists of them always have a packed form.
+        self.0.push(rmp_serde::to_vec(value).unwrap_or_default());
+        self
+    }
+
     /// One more argument, as JSON.
     pub(super) fn json(mut self, value: &impl serde::Serialize) -> Self {
         // Records are plain data: they always have a JSON form.
@@ -157,7 +164,6 @@ scripts! {
     always expired,
     always fail_job,
     always forget_requests,
-    always jobs,
     always lease,
     always mend_counts,
     always mend_entries,
@@ -179,7 +185,7 @@ mod tests {
         let scripts = Scripts::default();
         let has = |script: &Script, name: &str| script.text.contains(&format!("function {name}("));
         assert!(has(&scripts.renew, "refusal") && has(&scripts.renew, "place_of") && has(&scripts.renew, "clocks"));
-        assert!(!has(&scripts.renew, "reopen") && !has(&scripts.jobs, "clocks"));
+        assert!(!has(&scripts.renew, "reopen") && !has(&scripts.studies, "clocks"));
         // A part that another part uses comes before it.
         let finish = &scripts.complete_job.text;
         assert!(finish.find("function enqueue_merge(") < finish.find("function count_finished("));

@@ -4,20 +4,15 @@
 local mode, uid, tenant, priority = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local max_open, max_open_of_tenant, max_instances = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
 local ATTRIBUTES = {
-  'patient_id', 'patient_name', 'patient_birth_date', 'patient_sex', 'accession_number', 'study_id', 'study_date',
-  'study_time', 'description', 'referring_physician', 'institution',
+  'a:patient_id', 'a:patient_name', 'a:patient_birth_date', 'a:patient_sex', 'a:accession_number', 'a:study_id',
+  'a:study_date', 'a:study_time', 'a:description', 'a:referring_physician', 'a:institution',
 }
 local FIRST_ATTRIBUTE = 9
 local FIRST_INSTANCE = FIRST_ATTRIBUTE + #ATTRIBUTES
 
-
 local study, instances = P .. 's:' .. uid, P .. 'i:' .. uid
-local fields = { 'state', 'tenant', 'instances', 'modalities', 'priority', 'received' }
-local OTHERS = #fields
-for place, name in ipairs(ATTRIBUTES) do
-  fields[OTHERS + place] = 'a:' .. name
-end
-local known = call('HMGET', study, unpack(fields))
+local OTHERS = 6
+local known = call('HMGET', study, 'state', 'tenant', 'instances', 'modalities', 'priority', 'received', unpack(ATTRIBUTES))
 local answers, news = { 'ok' }, {}
 if known[1] and known[2] ~= tenant then
   for _ = FIRST_INSTANCE, #ARGV, 4 do
@@ -130,9 +125,9 @@ if not known[1] then
   change('state', 'receiving')
   change('tenant', tenant)
   change('received', wall)
-  change('generation', 1)
+  change('generation', '1')
   for _, name in ipairs({ 'next', 'total', 'finished', 'rank', 'draft' }) do
-    change(name, 0)
+    change(name, '0')
   end
   call('ZADD', P .. 'ix:*', -wall, uid)
   call('ZADD', P .. 'ix:s:receiving', -wall, uid)
@@ -143,11 +138,11 @@ if #modalities ~= had then
   change('modalities', table.concat(modalities, '\\'))
 end
 -- Attributes that are found later fill what is empty. The listings hold digests of them, never themselves.
-local LISTED = { patient_id = 'ix:p:', accession_number = 'ix:a:', study_date = 'ix:d:' }
+local LISTED = { ['a:patient_id'] = 'ix:p:', ['a:accession_number'] = 'ix:a:', ['a:study_date'] = 'ix:d:' }
 for place, name in ipairs(ATTRIBUTES) do
   local value = ARGV[FIRST_ATTRIBUTE + place - 1]
   if value ~= '' and not known[OTHERS + place] then
-    change('a:' .. name, value)
+    change(name, value)
     if LISTED[name] then
       call('ZADD', P .. LISTED[name] .. redis.sha1hex(value), -(known[6] or wall), uid)
     end

@@ -1,26 +1,44 @@
--- Stores the outcome of a read job. ARGV: time, study, number, token, outcome, then the nine figures of its cost.
-local uid, n, token, outcome = ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
-local FIRST_COST = 6
-local job = get_job(uid, n)
-if settled(job, token) == 'C' then
-  return { 'before' }
-end
-local refused = refusal(job, token)
-if refused then
-  return { refused }
-end
-if job[KIND] == 'm' then
-  return { 'misfit' }
-end
+-- Stores the outcomes of read jobs. ARGV: time, then, for each, study, number, token, outcome and the figures of its cost,
+-- packed. Answers a word for each; 'broken' where a job's record cannot be read.
+local EACH = 5
 local wall, t = clocks()
-leave(uid, n, job)
-job[STATE], job[EXPIRES], job[SETTLED], job[SETTLED_HOW], job[UPDATED] = 'd', 0, token, 'C', t
-put_job(uid, n, job)
-call('HSET', P .. 'o:' .. uid, n, outcome)
-local cost = {}
-for place = FIRST_COST, #ARGV do
-  cost[#cost + 1] = tonumber(ARGV[place])
+
+-- By study, how many of its jobs are done now, and what they cost together.
+local done, costs_of = {}, {}
+
+local function complete(place)
+  local uid, n, token = ARGV[place], ARGV[place + 1], tonumber(ARGV[place + 2])
+  local job = get_job(uid, n)
+  if settled(job, token) == 'C' then
+    return 'before'
+  end
+  local refused = refusal(job, token)
+  if refused then
+    return refused
+  end
+  if job[KIND] == 'm' then
+    return 'misfit'
+  end
+  leave(uid, n, job)
+  job[STATE], job[EXPIRES], job[SETTLED], job[SETTLED_HOW], job[UPDATED] = 'd', 0, token, 'C', t
+  put_job(uid, n, job)
+  call('HSET', P .. 'o:' .. uid, n, ARGV[place + 3])
+  local cost, before = cmsgpack.unpack(ARGV[place + 4]), costs_of[uid]
+  cost[#cost + 1] = job[WAITED]
+  for figure = 1, before and #cost or 0 do
+    cost[figure] = cost[figure] + before[figure]
+  end
+  done[uid], costs_of[uid] = (done[uid] or 0) + 1, cost
+  return 'now'
 end
-cost[#cost + 1] = job[WAITED]
-count_finished(uid, wall, t, cost)
-return { 'now' }
+
+local answers = {}
+for place = 2, #ARGV, EACH do
+  -- One that cannot be read must not keep the others from being counted.
+  local is_read, word = pcall(complete, place)
+  answers[#answers + 1] = is_read and word or 'broken'
+end
+for uid, jobs in pairs(done) do
+  count_finished(uid, jobs, wall, t, costs_of[uid])
+end
+return answers

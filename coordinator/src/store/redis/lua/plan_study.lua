@@ -30,20 +30,21 @@ if jobs == 0 then
   return { 'now' }
 end
 local rank = t - head_start
-set_state(uid, 'complete', 'queued', held[5], held[4], 'rank', rank, 'total', jobs, 'next', next_job + jobs,
+local score = string.format('%.0f', rank)
+set_state(uid, 'complete', 'queued', held[5], held[4], 'rank', score, 'total', jobs, 'next', next_job + jobs,
   'unread', ARGV[5], 'notes', ARGV[6], 'updated', wall)
 -- So many jobs at a time: a call takes a few thousand arguments.
 local TOGETHER = 1000
 for from = FIRST_JOB, #ARGV, 3 * TOGETHER do
   local specs, records, queues = {}, {}, {}
   for place = from, math.min(from + 3 * TOGETHER - 1, #ARGV), 3 do
-    local n, kind = tonumber(ARGV[place]), ARGV[place + 1]
+    local n, kind = ARGV[place], ARGV[place + 1]
     local job = { kind, 'r', rank, 0, 0, 0, 0, 0, '', 0, '', t, held[4], '' }
     specs[#specs + 1], specs[#specs + 2] = n, ARGV[place + 2]
     records[#records + 1], records[#records + 2] = n, cmsgpack.pack(job)
     queues[kind] = queues[kind] or {}
     local queue = queues[kind]
-    queue[#queue + 1], queue[#queue + 2] = rank, member_of(uid, n, kind)
+    queue[#queue + 1], queue[#queue + 2] = score, member_of(uid, n, kind)
   end
   call('HSET', P .. 'sp:' .. uid, unpack(specs))
   call('HSET', P .. 'j:' .. uid, unpack(records))

@@ -2,7 +2,8 @@
 -- cluster; ARGV[1] is the time in ms for tests, empty otherwise. The layout of the keys is in ../mod.rs.
 --
 -- A line of three dashes begins a part. A script gets the parts whose names it uses, and those that they use: a call of
--- a script makes all its functions anew.
+-- a script makes all its functions anew. Numbers cost more as arguments than text does: each is written out, to its last
+-- digit.
 
 local P = KEYS[1]
 local call = redis.call
@@ -61,9 +62,9 @@ local function member_of(uid, n, kind)
 end
 
 ---
+-- The number stays text, without its zeros, as the keys of hashes are: a number would have to be written out for each.
 local function parse(member)
-  local uid, n, kind = string.match(member, '^(%S+) (%d+) (%a)$')
-  return uid, tonumber(n), kind
+  return string.match(member, '^(%S+) 0*(%d+) (%a)$')
 end
 
 ---
@@ -151,12 +152,12 @@ local function set_state(uid, from, to, received, tenant, ...)
   local old, new = listing_of(from), listing_of(to)
   if old ~= new then
     call('ZREM', P .. old, uid)
-    call('ZADD', P .. new, -received, uid)
+    call('ZADD', P .. new, '-' .. received, uid)
   end
   if OPEN[to] and not OPEN[from] then
-    call('HINCRBY', P .. 'open', tenant, 1)
+    call('HINCRBY', P .. 'open', tenant, '1')
   elseif OPEN[from] and not OPEN[to] then
-    call('HINCRBY', P .. 'open', tenant, -1)
+    call('HINCRBY', P .. 'open', tenant, '-1')
   end
 end
 
@@ -178,24 +179,25 @@ local function costs(packed)
 end
 
 ---
--- One more read job of the study is done or dead; the last one enqueues the merge. What the job cost is added.
-local function count_finished(uid, wall, t, cost)
+-- So many more read jobs of the study are done or dead; the last one enqueues the merge. What they cost is added.
+local function count_finished(uid, jobs, wall, t, cost)
   local study = P .. 's:' .. uid
-  local held = call('HMGET', study, 'finished', 'total', 'next', 'rank', 'priority', 'tenant', 'cost')
-  local finished, changes = held[1] + 1, { 'updated', wall }
+  local held = call('HMGET', study, 'finished', 'total', 'cost')
+  local finished = held[1] + jobs
+  if finished == tonumber(held[2]) then
+    local about = call('HMGET', study, 'next', 'rank', 'priority', 'tenant')
+    local n = about[1]
+    enqueue_merge(uid, n, about[2], about[3], about[4], t)
+    call('HSET', study, 'next', n + 1, 'merge', n)
+  end
   if cost then
-    local sum = costs(held[7])
+    local sum = costs(held[3])
     for place, figure in ipairs(cost) do
       sum[place] = sum[place] + figure
     end
-    changes[3], changes[4] = 'cost', cmsgpack.pack(sum)
-  end
-  if finished == tonumber(held[2]) then
-    local n = tonumber(held[3])
-    enqueue_merge(uid, n, held[4], held[5], held[6], t)
-    call('HSET', study, 'finished', finished, 'next', n + 1, 'merge', n, unpack(changes))
+    call('HSET', study, 'finished', finished, 'updated', wall, 'cost', cmsgpack.pack(sum))
   else
-    call('HSET', study, 'finished', finished, unpack(changes))
+    call('HSET', study, 'finished', finished, 'updated', wall)
   end
 end
 
@@ -225,7 +227,7 @@ local function note_failure(uid, n, job, reason, verdict, wall, t)
     return
   end
   if job[KIND] ~= 'm' then
-    return count_finished(uid, wall, t)
+    return count_finished(uid, 1, wall, t)
   end
   local held = call('HMGET', P .. 's:' .. uid, 'state', 'received', 'tenant')
   local why = 'the findings could not be merged: ' .. reason

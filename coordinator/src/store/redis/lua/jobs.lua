@@ -1,6 +1,0 @@
--- The jobs of a study: numbers and records, then numbers and failures, specs, outcomes. ARGV: time, study.
-local uid = ARGV[2]
-return {
-  call('HGETALL', P .. 'j:' .. uid), call('HGETALL', P .. 'f:' .. uid), call('HGETALL', P .. 'sp:' .. uid),
-  call('HGETALL', P .. 'o:' .. uid),
-}
