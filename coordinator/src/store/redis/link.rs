@@ -7,9 +7,7 @@ use redis::aio::{ConnectionLike, MultiplexedConnection, PubSub};
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
 use redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType};
-use redis::{
-    AsyncConnectionConfig, Client, Cmd, ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind, TlsMode, Value,
-};
+use redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, RedisError, RedisResult, ServerErrorKind, TlsMode, Value};
 use tokio::sync::Mutex;
 
 use super::address::{Address, Credentials, Kind};
@@ -57,17 +55,6 @@ impl Connection {
         // What the server refuses is a value to the library, and an error to us.
         answer?.extract_error()
     }
-
-    /// Runs commands as one transaction; the list of their answers.
-    async fn send_together(&mut self, commands: &Pipeline) -> RedisResult<Value> {
-        // The answers to MULTI and to each command say only that they were queued.
-        let queued = commands.len() + 1;
-        let answers = match self {
-            Self::Single(connection) => connection.req_packed_commands(commands, queued, 1).await,
-            Self::Cluster(connection) => connection.req_packed_commands(commands, queued, 1).await,
-        };
-        answers?.pop().unwrap_or(Value::Nil).extract_error()
-    }
 }
 
 /// What is sent to a server at once.
@@ -75,7 +62,6 @@ impl Connection {
 enum Question<'a> {
     One(&'a Cmd),
     Script(&'a Script, &'a Args),
-    Together(&'a Pipeline),
 }
 
 impl Way {
@@ -199,12 +185,6 @@ impl Link {
         self.persist(Question::One(cmd)).await
     }
 
-    /// Runs commands as one transaction that only reads, again and again until there is an answer or time is up. The list
-    /// of their answers.
-    pub(super) async fn ask_together(&self, commands: &Pipeline) -> Result<Value> {
-        self.persist(Question::Together(commands)).await
-    }
-
     /// Runs a command once; the library's own answer.
     pub(super) async fn ask_once(&self, cmd: &Cmd) -> RedisResult<Value> {
         self.connection().await?.send(cmd).await
@@ -235,7 +215,6 @@ impl Link {
         let mut connection = self.connection().await?;
         match question {
             Question::One(cmd) => connection.send(cmd).await,
-            Question::Together(commands) => connection.send_together(commands).await,
             Question::Script(script, args) => match connection.send(&script.by_digest(args)).await {
                 Err(error) if is_unknown(&error) => connection.send(&script.by_text(args)).await,
                 answer => answer,

@@ -306,7 +306,11 @@ impl JobStore for RedisStore {
     async fn study(&self, uid: &Uid) -> Result<Option<StudyRecord>> {
         let mut get = redis::cmd("HGETALL");
         get.arg(self.key("s", uid));
-        reply::study(uid.clone(), reply::fields(self.link.ask(&get).await?)?)
+        let fields = match self.link.ask(&get).await? {
+            Value::Map(pairs) => pairs.into_iter().flat_map(|(name, value)| [name, value]).collect(),
+            other => reply::list(other)?,
+        };
+        reply::study(uid.clone(), fields)
     }
 
     async fn studies(&self, query: StudyQuery) -> Result<Vec<StudyRecord>> {
@@ -365,16 +369,10 @@ impl JobStore for RedisStore {
     }
 
     async fn jobs(&self, study: &Uid) -> Result<Vec<(JobRecord, JobSpec, Option<JobOutcome>)>> {
-        // Not a script: what passes through one is copied twice more.
-        let mut hashes = redis::pipe();
-        hashes.atomic();
-        for name in ["j", "f", "sp", "o"] {
-            hashes.cmd("HGETALL").arg(self.key(name, study));
-        }
-        let parts = reply::list(self.link.ask_together(&hashes).await?)?;
+        let parts = reply::list(self.run(&self.scripts.jobs, self.args().text(study.as_str())).await?)?;
         let [records, failures, specs, outcomes] = <[Value; 4]>::try_from(parts).map_err(|_| odd("the jobs"))?;
         let by_number = |part: Value| -> Result<BTreeMap<u32, Value>> {
-            let mut pairs = reply::fields(part)?.into_iter();
+            let mut pairs = reply::list(part)?.into_iter();
             let mut held = BTreeMap::new();
             while let (Some(number), Some(value)) = (pairs.next(), pairs.next()) {
                 held.insert(u32::try_from(reply::unsigned(&number)?).map_err(|_| odd("a job"))?, value);

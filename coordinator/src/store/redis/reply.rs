@@ -28,14 +28,6 @@ pub(super) fn list(value: Value) -> Result<Vec<Value>> {
     }
 }
 
-/// The names and values of a hash, in turn.
-pub(super) fn fields(value: Value) -> Result<Vec<Value>> {
-    match value {
-        Value::Map(pairs) => Ok(pairs.into_iter().flat_map(|(name, value)| [name, value]).collect()),
-        other => list(other),
-    }
-}
-
 /// Text or bytes.
 pub(super) fn bytes(value: &Value) -> Result<&[u8]> {
     match value {

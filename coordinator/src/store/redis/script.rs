@@ -164,6 +164,7 @@ scripts! {
     always expired,
     always fail_job,
     always forget_requests,
+    always jobs,
     always lease,
     always mend_counts,
     always mend_entries,
@@ -185,7 +186,7 @@ mod tests {
         let scripts = Scripts::default();
         let has = |script: &Script, name: &str| script.text.contains(&format!("function {name}("));
         assert!(has(&scripts.renew, "refusal") && has(&scripts.renew, "place_of") && has(&scripts.renew, "clocks"));
-        assert!(!has(&scripts.renew, "reopen") && !has(&scripts.studies, "clocks"));
+        assert!(!has(&scripts.renew, "reopen") && !has(&scripts.jobs, "clocks"));
         // A part that another part uses comes before it.
         let finish = &scripts.complete_job.text;
         assert!(finish.find("function enqueue_merge(") < finish.find("function count_finished("));
