@@ -50,9 +50,10 @@ impl fmt::Display for Risk {
 }
 
 impl ServerReport {
-    /// Whether writes have to be waited for: the server syncs now and then, and can be asked.
+    /// Whether writes have to be waited for: the server syncs now and then, and can be asked. One that leaves it to the
+    /// system cannot: it never knows that something is on the disk.
     pub(super) fn needs_wait(&self) -> bool {
-        self.appendonly && self.appendfsync.as_deref() != Some("always") && self.version >= WAITS
+        self.appendonly && !matches!(self.appendfsync.as_deref(), Some("always" | "no")) && self.version >= WAITS
     }
 
     /// What the settings risk, the worst first.
@@ -73,11 +74,12 @@ impl ServerReport {
                  appendonly yes and appendfsync always",
             ),
             (true, Some("always")) => {}
-            (true, _) if self.version >= WAITS => {}
             (true, Some("no")) => risk(
                 "appendfsync no".to_owned(),
-                "when the machine stops, half a minute of acknowledged studies and finished work may be lost; set always",
+                "when the machine stops, half a minute of acknowledged studies and finished work may be lost; set always, or \
+                 everysec where the server is asked whether a write is on the disk (from version 7.2 on)",
             ),
+            (true, _) if self.version >= WAITS => {}
             (true, Some(_)) => risk(
                 "appendfsync everysec".to_owned(),
                 "when the server stops suddenly, a second of acknowledged studies and finished work may be lost; set \

@@ -1,6 +1,7 @@
 //! The way to a Redis: connections that are made again when they break, and questions that are asked again until there
 //! is an answer. Every script is safe to repeat, so a lost answer costs nothing but the time.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use redis::aio::{ConnectionLike, MultiplexedConnection, PubSub};
@@ -29,6 +30,8 @@ pub(super) struct Link {
     way: Way,
     ask_for: Duration,
     connection: Mutex<Option<Connection>>,
+    /// Connections made so far.
+    made: AtomicU64,
 }
 
 /// How connections are made.
@@ -129,13 +132,18 @@ impl Link {
         // Whoever was first to choose how TLS is computed has chosen for all.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let way = Way::new(address, credentials).map_err(|error| unreachable(&error))?;
-        Ok(Self { way, ask_for: ASK_FOR, connection: Mutex::new(None) })
+        Ok(Self { way, ask_for: ASK_FOR, connection: Mutex::new(None), made: AtomicU64::new(0) })
     }
 
     /// The same way, for questions that are given up after `ask_for`.
     pub(super) fn within(mut self, ask_for: Duration) -> Self {
         self.ask_for = ask_for;
         self
+    }
+
+    /// How many connections were made so far: another number means another connection.
+    pub(super) fn connections(&self) -> u64 {
+        self.made.load(Ordering::SeqCst)
     }
 
     /// Whether keys must be sent to the server that holds them.
@@ -228,6 +236,7 @@ impl Link {
             return Ok(connection.clone());
         }
         let connection = self.way.connect().await?;
+        self.made.fetch_add(1, Ordering::SeqCst);
         *slot = Some(connection.clone());
         Ok(connection)
     }

@@ -58,10 +58,13 @@ use self::durable::Durable;
 use self::link::Link;
 use self::script::{Args, Script, Scripts};
 use self::together::{HandedIn, Runner, Together};
+use super::StoreError;
 use super::record::LeaseRequest;
 use super::records::Result;
 use crate::clock::Clock;
 
+/// How often a write is done again that a server which went away may have lost.
+const TRIES: u32 = 4;
 /// How long a server may be away when a coordinator starts before that is given up.
 const START: Duration = Duration::from_secs(5);
 
@@ -101,7 +104,10 @@ impl RedisStore {
         let report = checks::look(&Link::new(&options.address, &options.credentials)?.within(START)).await?;
         let link = Arc::new(Link::new(&options.address, &options.credentials)?);
         let prefix = format!("{{{}}}:", options.prefix);
-        let durable = report.needs_wait().then(|| Durable::start(options, &prefix)).transpose()?;
+        let durable = match report.needs_wait() {
+            true => Some(Durable::start(options, &prefix).await?),
+            false => None,
+        };
         let (wakes, listening) = wake::listen(link.clone(), format!("{prefix}wake"));
         let scripts = Arc::new(Scripts::default());
         let runner = Runner { link: link.clone(), scripts: scripts.clone(), prefix: prefix.clone(), clock };
@@ -155,16 +161,20 @@ impl RedisStore {
 
     /// Runs a script whose effect must survive a crash of the server once it was answered.
     async fn run_durably(&self, script: &Script, args: Args) -> Result<Value> {
-        let answer = self.link.run(script, &args).await?;
-        self.reached_disk().await?;
-        Ok(answer)
+        self.durably(|| self.link.run(script, &args)).await
     }
 
-    /// Returns when what was written so far survives a crash of the server, where the server can be asked that.
-    async fn reached_disk(&self) -> Result<()> {
-        match &self.durable {
-            Some(durable) => durable.reached().await,
-            None => Ok(()),
+    /// Does something that is safe to repeat until its effect survives a crash of the server, where the server can be asked.
+    async fn durably<T, Doing: Future<Output = Result<T>>>(&self, mut act: impl FnMut() -> Doing) -> Result<T> {
+        let Some(durable) = &self.durable else { return act().await };
+        for _ in 0..TRIES {
+            let mark = durable.mark();
+            let answer = act().await?;
+            if durable.reached(mark).await? {
+                return Ok(answer);
+            }
+            // It may be gone, with the last second before the crash.
         }
+        Err(StoreError::Unreachable(format!("it was away {TRIES} times in a row before a write was on its disk")))
     }
 }

@@ -240,8 +240,8 @@ impl JobStore for RedisStore {
     }
 
     async fn complete_job(&self, job: &JobId, token: FencingToken, outcome: JobOutcome) -> Result<Done> {
-        let word = self.outcomes.ask(HandedIn { job: job.clone(), token, outcome }).await?;
-        self.reached_disk().await?;
+        let ask = || self.outcomes.ask(HandedIn { job: job.clone(), token, outcome: outcome.clone() });
+        let word = self.durably(ask).await?;
         About::job(job, token).done(Value::Array(vec![word]))
     }
 

@@ -94,6 +94,23 @@ async fn the_redis_store_conforms() {
 }
 
 #[tokio::test]
+async fn the_store_conforms_on_valkey() {
+    let server = Arc::new(Mutex::new(Server::valkey(&["--appendfsync", "no"])));
+    let next = prefixes();
+    conformance(async || OnServer::new(server.clone(), &next(), false).await).await;
+}
+
+/// With `everysec` alone the writes of the last second would be gone; what must last waits for them to be synced.
+#[tokio::test]
+async fn a_server_killed_between_two_syncs_loses_nothing_that_was_answered() {
+    let server = Arc::new(Mutex::new(Server::valkey(&["--appendfsync", "everysec"])));
+    let next = prefixes();
+    let on = OnServer::new(server.clone(), &next(), false).await;
+    assert!(on.store.durable.is_some(), "{}", on.store.report.durability());
+    crate::store::conformance::explore(async || OnServer::new(server.clone(), &next(), true).await, 4).await;
+}
+
+#[tokio::test]
 async fn a_server_that_is_killed_loses_nothing_that_was_answered() {
     let server = Arc::new(Mutex::new(Server::start(&[])));
     let next = prefixes();

@@ -7,6 +7,10 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+/// Debian's Redis.
+const SERVER: &str = "redis-server";
+/// Where `tests/install.sh` puts Valkey.
+const VALKEY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/valkey/valkey-server");
 /// How long a server may take to start.
 const START: Duration = Duration::from_secs(20);
 
@@ -24,7 +28,12 @@ pub(super) struct Server {
 impl Server {
     /// A `redis-server` that syncs every write, with more settings as on its command line (`--maxmemory 8mb`).
     pub(super) fn start(settings: &[&str]) -> Self {
-        Self::at("redis-server", free_port(), settings)
+        Self::at(SERVER, free_port(), settings)
+    }
+
+    /// The same of `valkey-server`.
+    pub(super) fn valkey(settings: &[&str]) -> Self {
+        Self::at(VALKEY, free_port(), settings)
     }
 
     /// Another program, for example `redis-sentinel`, which serves on `port` as its settings say.
@@ -52,7 +61,7 @@ impl Server {
     /// Starts it again on the same files and port.
     pub(super) fn resume(&mut self) {
         let mut command = Command::new(self.program);
-        if self.program == "redis-server" {
+        if [SERVER, VALKEY].contains(&self.program) {
             command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "yes", "--appendfsync", "always"]);
             command.args(["--maxmemory-policy", "noeviction", "--dir"]).arg(self.folder.path());
             command.args(["--port", &self.port.to_string()]);
