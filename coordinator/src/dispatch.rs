@@ -55,7 +55,7 @@ pub enum Object {
 }
 
 impl Coordinator {
-    /// Waits up to `wait` for a job and leases it.
+    /// Waits up to `wait` for a job and leases it. Without a wait, only one that waits already.
     pub async fn lease(self: &Arc<Self>, ask: Ask, wait: Duration) -> Result<Option<Lease>, ServiceError> {
         if self.stopping.is_cancelled() {
             return Err(ServiceError::Stopping);
@@ -82,6 +82,9 @@ impl Coordinator {
         if let Some(lease) = told.await.map_err(|_| ServiceError::Stopping)?? {
             self.given(&lease);
             return Ok(Some(lease));
+        }
+        if wait.is_zero() {
+            return Ok(None);
         }
         let mut given = self.line.join(request);
         tokio::select! {

@@ -169,6 +169,46 @@ async fn a_silent_worker_loses_its_job_and_cannot_commit() {
 }
 
 #[tokio::test]
+async fn the_next_job_comes_along_with_an_outcome_and_again_when_it_is_repeated() {
+    let data = tempfile::tempdir().unwrap();
+    let mut running = Running::start(data.path()).await;
+    running.submit("a", vec![("one", slice(2, 0)), ("two", slice(3, 0))]).await;
+    let first = lease(&mut running).await;
+    let want = v1::LeaseRequest {
+        worker_id: "w".into(),
+        kinds: vec![JobKind::ReadCt as i32],
+        wait_ms: 60_000,
+        request_id: "next".into(),
+        ..Default::default()
+    };
+    let request = |next| v1::CompleteRequest {
+        worker_id: "w".into(),
+        lease: held(&first),
+        outcome: Some(outcome(&first)),
+        next: Some(next),
+        ..Default::default()
+    };
+    let wrong = v1::LeaseRequest { kinds: Vec::new(), ..want.clone() };
+    let refused = running.workers.complete(request(wrong)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument, "and nothing is stored");
+    let second = running.workers.complete(request(want.clone())).await.unwrap().into_inner().next.expect("it waits");
+    assert_ne!(second.job, first.job);
+    // As after an answer that was lost.
+    let repeated = v1::LeaseRequest { repeated: true, ..want.clone() };
+    let again = running.workers.complete(request(repeated)).await.unwrap().into_inner().next.expect("the same");
+    assert_eq!((again.job, again.token), (second.job.clone(), second.token));
+    // There is no third, and nobody waits for one.
+    let last = v1::CompleteRequest {
+        lease: held(&second),
+        outcome: Some(outcome(&second)),
+        ..request(v1::LeaseRequest { request_id: "last".into(), ..want.clone() })
+    };
+    assert_eq!(running.workers.complete(last).await.unwrap().into_inner().next, None);
+    assert!(settled(&mut running, &["1.2.2", "1.2.3"]).await.iter().all(|study| study.state() == StudyState::Drafted));
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn objects_that_cannot_be_taken_are_named_and_do_not_stop_the_others() {
     let data = tempfile::tempdir().unwrap();
     let mut running = Running::start(data.path()).await;

@@ -85,6 +85,17 @@ impl From<Status> for CallError {
     }
 }
 
+/// Work that a worker could take.
+#[derive(Debug, Clone)]
+pub struct Want {
+    /// A name for the request, never used for another.
+    pub request: String,
+    /// The kinds of job.
+    pub kinds: Vec<JobKind>,
+    /// Studies whose images are at hand: their jobs are preferred.
+    pub held: Vec<Uid>,
+}
+
 /// What became of a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Renewal {
@@ -127,26 +138,22 @@ impl Coordinator {
         Ok(Self { client, direct: Direct::default(), worker_id: worker_id.to_owned() })
     }
 
-    /// Waits up to `wait` for a job of one of the kinds; jobs of the studies `held` are preferred. A request that is
-    /// `repeated` under its name gets the job that it got.
-    pub async fn lease(
-        &self,
-        request: &str,
-        repeated: bool,
-        kinds: &[JobKind],
-        held: &[Uid],
-        wait: Duration,
-    ) -> Result<Option<Lease>, CallError> {
-        let message = v1::LeaseRequest {
-            worker_id: self.worker_id.clone(),
-            kinds: kinds.iter().map(|kind| v1::JobKind::from(*kind) as i32).collect(),
-            wait_ms: wait.as_millis() as u64,
-            request_id: request.to_owned(),
-            studies_held: held.iter().map(ToString::to_string).collect(),
-            repeated,
-        };
+    /// Waits up to `wait` for a job; answers the one that a request got which is repeated under its name.
+    pub async fn lease(&self, want: &Want, repeated: bool, wait: Duration) -> Result<Option<Lease>, CallError> {
+        let message = self.request(want, repeated, wait);
         let response = self.client.clone().lease(within(message, wait + CALL_TIME)).await?.into_inner();
         Ok(response.lease.map(Lease::try_from).transpose()?)
+    }
+
+    fn request(&self, want: &Want, repeated: bool, wait: Duration) -> v1::LeaseRequest {
+        v1::LeaseRequest {
+            worker_id: self.worker_id.clone(),
+            kinds: want.kinds.iter().map(|kind| v1::JobKind::from(*kind) as i32).collect(),
+            wait_ms: wait.as_millis() as u64,
+            request_id: want.request.clone(),
+            studies_held: want.held.iter().map(ToString::to_string).collect(),
+            repeated,
+        }
     }
 
     /// Keeps leases alive, and says what the worker is, where `status` is given. The answers come in the order asked; a
@@ -178,22 +185,25 @@ impl Coordinator {
         Ok(())
     }
 
-    /// Hands in an outcome. May be repeated.
+    /// Hands in an outcome, and gets the next job along with the answer where one is wanted and waits. May be repeated, and
+    /// then says so.
     pub async fn complete(
         &self,
-        job: &JobId,
-        kind: JobKind,
-        token: FencingToken,
+        lease: &Lease,
         outcome: JobOutcome,
-    ) -> Result<(), CallError> {
+        next: Option<&Want>,
+        repeated: bool,
+    ) -> Result<Option<Lease>, CallError> {
         let message = v1::CompleteRequest {
             worker_id: self.worker_id.clone(),
-            lease: Some(held_lease(job, token)),
+            lease: Some(held_lease(&lease.job.id, lease.token)),
             outcome: Some(outcome.into()),
-            kind: v1::JobKind::from(kind) as i32,
+            kind: v1::JobKind::from(lease.job.kind) as i32,
+            next: next.map(|want| self.request(want, repeated, Duration::ZERO)),
         };
-        self.client.clone().complete(within(message, CALL_TIME)).await?;
-        Ok(())
+        let response = self.client.clone().complete(within(message, CALL_TIME)).await?.into_inner();
+        // A job that is not understood is not held against the one that is stored; its lease runs out.
+        Ok(response.next.and_then(|next| Lease::try_from(next).ok()))
     }
 
     /// Says that an attempt went wrong; answers whether there will be another.

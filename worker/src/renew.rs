@@ -94,6 +94,11 @@ impl Renewer {
     pub(crate) async fn drained(&self) {
         self.shared.drained.cancelled().await;
     }
+
+    /// Whether it does.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.shared.drained.is_cancelled()
+    }
 }
 
 impl Drop for Renewer {

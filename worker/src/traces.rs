@@ -12,7 +12,7 @@ use prelim_proto::job::Lease;
 use prelim_proto::trace::StudyTrace;
 
 /// Does a job in a span of the study's trace.
-pub(crate) async fn job(lease: &Lease, doing: impl Future<Output = ()>) {
+pub(crate) async fn job<T>(lease: &Lease, doing: impl Future<Output = T>) -> T {
     let StudyTrace { trace_id, root_span_id } = StudyTrace::of(lease.job.id.study());
     let (trace_id, span_id) = (TraceId::from(trace_id), SpanId::from(root_span_id));
     let root = SpanContext::new(trace_id, span_id, TraceFlags::SAMPLED, true, TraceState::default());
@@ -23,7 +23,7 @@ pub(crate) async fn job(lease: &Lease, doing: impl Future<Output = ()>) {
         KeyValue::new("prelim.job.images", lease.job.images.len() as i64),
     ];
     let builder = SpanBuilder::from_name("job").with_kind(SpanKind::Consumer).with_attributes(attributes);
-    within(parent.with_span(builder.start_with_context(&global::tracer("prelim"), &parent)), doing).await;
+    within(parent.with_span(builder.start_with_context(&global::tracer("prelim"), &parent)), doing).await
 }
 
 /// Does a part of a job in a span of its own.

@@ -40,33 +40,11 @@ impl WorkerService for Workers {
     async fn lease(&self, request: Request<v1::LeaseRequest>) -> Answer<v1::LeaseResponse> {
         let session = Session::of(&request);
         let request = request.into_inner();
-        check_worker(&request.worker_id)?;
-        let kinds: Vec<JobKind> = request
-            .kinds()
-            .map(JobKind::try_from)
-            .collect::<Result<_, _>>()
-            .map_err(|error| status::of(error.into()))?;
-        if kinds.is_empty() || kinds.contains(&JobKind::Merge) {
-            return Err(status::invalid("kinds", "name the kinds of read job that the worker takes"));
-        }
         let wait = Duration::from_millis(request.wait_ms);
         if wait > MAX_WAIT {
             return Err(status::invalid("wait_ms", format!("more than {}", MAX_WAIT.as_millis())));
         }
-        if request.request_id.chars().count() > MAX_WORKER_ID {
-            return Err(status::invalid("request_id", format!("longer than {MAX_WORKER_ID} characters")));
-        }
-        let held = request.studies_held.iter().take(MAX_HELD).map(|uid| Uid::parse(uid));
-        let held =
-            held.collect::<Result<_, _>>().map_err(|error| status::invalid("studies_held", error.to_string()))?;
-        let ask = Ask {
-            worker: request.worker_id,
-            request: request.request_id,
-            repeats: request.repeated,
-            kinds,
-            tenants: session.tenants(),
-            held,
-        };
+        let ask = ask(request, &session)?;
         let lease = self.0.lease(ask, wait).await.map_err(status::of)?;
         if let Some(lease) = &lease {
             session.note(Act::Leased, std::slice::from_ref(lease.job.id.study())).await.map_err(status::of)?;
@@ -114,8 +92,15 @@ impl WorkerService for Workers {
         session.allow(&self.0, job.study()).await.map_err(status::of)?;
         let outcome = request.outcome.ok_or_else(|| status::invalid("outcome", "missing"))?;
         let outcome = JobOutcome::try_from(outcome).map_err(|error| status::of(error.into()))?;
+        let next = request.next.map(|next| ask(next, &session)).transpose()?;
         self.0.complete_job(&job, token, kind, outcome).await.map_err(status::of)?;
-        Ok(Response::new(v1::CompleteResponse {}))
+        let Some(ask) = next else { return Ok(Response::new(v1::CompleteResponse::default())) };
+        // The outcome is stored, whatever comes of this: the worker asks again by itself.
+        let next = self.0.lease(ask, Duration::ZERO).await.unwrap_or_default();
+        if let Some(lease) = &next {
+            session.note(Act::Leased, std::slice::from_ref(lease.job.id.study())).await.map_err(status::of)?;
+        }
+        Ok(Response::new(v1::CompleteResponse { next: next.map(Into::into) }))
     }
 
     async fn fail(&self, request: Request<v1::FailRequest>) -> Answer<v1::FailResponse> {
@@ -163,6 +148,29 @@ impl WorkerService for Workers {
         };
         Ok(Response::new(messages))
     }
+}
+
+/// What a worker asks for in a message.
+fn ask(request: v1::LeaseRequest, session: &Session) -> Result<Ask, Status> {
+    check_worker(&request.worker_id)?;
+    let kinds: Vec<JobKind> =
+        request.kinds().map(JobKind::try_from).collect::<Result<_, _>>().map_err(|error| status::of(error.into()))?;
+    if kinds.is_empty() || kinds.contains(&JobKind::Merge) {
+        return Err(status::invalid("kinds", "name the kinds of read job that the worker takes"));
+    }
+    if request.request_id.chars().count() > MAX_WORKER_ID {
+        return Err(status::invalid("request_id", format!("longer than {MAX_WORKER_ID} characters")));
+    }
+    let held = request.studies_held.iter().take(MAX_HELD).map(|uid| Uid::parse(uid));
+    let held = held.collect::<Result<_, _>>().map_err(|error| status::invalid("studies_held", error.to_string()))?;
+    Ok(Ask {
+        worker: request.worker_id,
+        request: request.request_id,
+        repeats: request.repeated,
+        kinds,
+        tenants: session.tenants(),
+        held,
+    })
 }
 
 fn check_worker(id: &str) -> Result<(), Status> {

@@ -100,6 +100,7 @@ fn a_token_that_is_not_the_newest_opens_nothing() {
             lease: Some(held.clone()),
             outcome: Some(outcome),
             kind: v1::JobKind::ReadXray as i32,
+            next: None,
         };
         // Also when it is asked again.
         for _ in 0..2 {

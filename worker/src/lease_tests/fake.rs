@@ -34,6 +34,8 @@ pub(super) struct State {
     pub(super) workers: Vec<String>,
     /// Requests for work, by name, with the studies at hand.
     pub(super) requests: Vec<(String, Vec<String>)>,
+    /// Requests for the next job that came along with outcomes, and whether they were repeated.
+    pub(super) nexts: Vec<(String, bool)>,
     pub(super) heartbeats: Vec<u32>,
     /// Whether the worker is told to stop.
     pub(super) drain: bool,
@@ -55,6 +57,11 @@ impl Fake {
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
+    }
+
+    fn lease_of(&self, number: u32) -> v1::Lease {
+        let token = FencingToken(100 + u64::from(number));
+        Lease { job: job(number), token, attempt: 1, ttl_ms: self.ttl_ms, waited_ms: 0 }.into()
     }
 
     /// Serves on a free port.
@@ -115,9 +122,7 @@ impl WorkerService for Fake {
             tokio::time::sleep(std::time::Duration::from_millis(message.wait_ms)).await;
             return Ok(Response::new(v1::LeaseResponse { lease: None }));
         };
-        let token = FencingToken(100 + u64::from(next));
-        let lease = Lease { job: job(next), token, attempt: 1, ttl_ms: self.ttl_ms, waited_ms: 0 };
-        Ok(Response::new(v1::LeaseResponse { lease: Some(lease.into()) }))
+        Ok(Response::new(v1::LeaseResponse { lease: Some(self.lease_of(next)) }))
     }
 
     async fn renew(&self, request: Request<v1::RenewRequest>) -> Result<Response<v1::RenewResponse>, Status> {
@@ -142,7 +147,8 @@ impl WorkerService for Fake {
 
     async fn complete(&self, request: Request<v1::CompleteRequest>) -> Result<Response<v1::CompleteResponse>, Status> {
         let mut state = self.state();
-        let lease = request.into_inner().lease;
+        let request = request.into_inner();
+        let lease = request.lease;
         let (number, token) = number(&lease);
         if let Some(code) = state.complete_errors.pop_front() {
             // As the coordinator says it: with the job's whole id.
@@ -150,7 +156,11 @@ impl WorkerService for Fake {
             return Err(Status::new(code, format!("job {job} is not completed")));
         }
         state.events.push(Event::Completed(number, token));
-        Ok(Response::new(v1::CompleteResponse {}))
+        if let Some(next) = &request.next {
+            state.nexts.push((next.request_id.clone(), next.repeated));
+        }
+        let next = request.next.and_then(|_| state.waiting.pop_front()).map(|next| self.lease_of(next));
+        Ok(Response::new(v1::CompleteResponse { next }))
     }
 
     async fn fail(&self, request: Request<v1::FailRequest>) -> Result<Response<v1::FailResponse>, Status> {

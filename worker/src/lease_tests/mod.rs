@@ -178,6 +178,23 @@ async fn an_outcome_is_handed_in_again_while_the_coordinator_is_away() {
     let requests = fake.state().requests.clone();
     assert_eq!((&requests[0], &requests[1]), (&requests[2], &requests[2]));
     assert!(requests[3].0 != requests[2].0 && requests[3].1 == ["1.2.3"], "{requests:?}");
+    // So is the one for the next job that went along with the outcome.
+    let nexts = fake.state().nexts.clone();
+    assert!(matches!(&nexts[..], [(name, true)] if *name != requests[2].0), "{nexts:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_next_job_comes_along_with_the_answer_to_the_last() {
+    let fake = Fake::with_jobs(0..4);
+    let running = Running::start(&fake, 1, NO_DRAIN).await;
+    fake.events(4).await;
+    // One request for the first, and one that waits for a fifth.
+    while fake.state().requests.len() < 2 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(fake.state().requests.len(), 2);
+    assert_eq!(fake.state().nexts.len(), 4);
+    assert!(running.stop().await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
