@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use prelim_coordinator::intake::dimse::config::DicomConfig;
 use prelim_coordinator::{CoordinatorConfig, Listeners};
 use prelim_imaging::sandbox::DecoderCommand;
 use prelim_proto::report::ModelProvenance;
@@ -43,6 +44,8 @@ impl StackConfig {
 pub(crate) struct Stack {
     connection: Connection,
     model: ModelProvenance,
+    /// What DICOM senders are told, where DICOM is served.
+    dicom: Option<String>,
     stopping: CancellationToken,
     worker_stopping: CancellationToken,
     // Dropped with the stack: work that is interrupted leaves nothing running.
@@ -69,6 +72,8 @@ impl Stack {
         let guarded =
             config.coordinator.security.tls_cert.is_some() || config.coordinator.security.tells_callers_apart();
         let metrics = bind_metrics(config.coordinator.metrics).await?;
+        let dicom_listener = bind_dicom(&config.coordinator.dicom).await?;
+        let dicom = dicom_address(&dicom_listener, &config.coordinator.dicom)?;
         let opened = prelim_coordinator::open(config.coordinator, decoder()?).await?;
         // The worker of this process needs no certificate of its own: it has a door, and a token that nobody else is told.
         let inside = if guarded { Some(bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?) } else { None };
@@ -81,7 +86,7 @@ impl Stack {
         };
         let (stopping, worker_stopping) = (CancellationToken::new(), CancellationToken::new());
         let stop = stopping.clone().cancelled_owned();
-        let listeners = Listeners { grpc: listener, metrics, inside };
+        let listeners = Listeners { grpc: listener, metrics, dicom: dicom_listener, inside };
         let coordinator = tokio::spawn(async move { Ok(prelim_coordinator::serve(opened, listeners, stop).await?) });
         let stop = worker_stopping.clone().cancelled_owned();
         let worker = tokio::spawn(async move {
@@ -89,12 +94,17 @@ impl Stack {
         });
         let connection = Connection { args: ConnectionArgs::to(&url) };
         let (coordinator, worker) = (AbortOnDropHandle::new(coordinator), AbortOnDropHandle::new(worker));
-        Ok(Self { connection, model, stopping, worker_stopping, coordinator, worker })
+        Ok(Self { connection, model, dicom, stopping, worker_stopping, coordinator, worker })
     }
 
     /// How clients reach it.
     pub(crate) fn connection(&self) -> &Connection {
         &self.connection
+    }
+
+    /// Where it listens to DICOM, in words for those who set up a sender.
+    pub(crate) fn dicom(&self) -> Option<&str> {
+        self.dicom.as_deref()
     }
 
     /// What it reads with.
@@ -139,6 +149,19 @@ pub(crate) async fn bind_metrics(address: Option<SocketAddr>) -> anyhow::Result<
     let Some(address) = address else { return Ok(None) };
     let bound = TcpListener::bind(address).await;
     Ok(Some(bound.with_context(|| format!("{address} cannot be used: choose another with --metrics"))?))
+}
+
+/// Binds the port for DICOM, where one is asked for.
+pub(crate) async fn bind_dicom(config: &DicomConfig) -> anyhow::Result<Option<TcpListener>> {
+    let Some(address) = config.dicom else { return Ok(None) };
+    let bound = TcpListener::bind(address).await;
+    Ok(Some(bound.with_context(|| format!("{address} cannot be used: choose another with --dicom"))?))
+}
+
+/// Title and address, as a sender is set up with them; nothing where DICOM is not served.
+pub(crate) fn dicom_address(listener: &Option<TcpListener>, config: &DicomConfig) -> anyhow::Result<Option<String>> {
+    let Some(listener) = listener else { return Ok(None) };
+    Ok(Some(format!("{}@{}", config.aet.trim(), listener.local_addr()?)))
 }
 
 /// This program as a decoder of hostile pixels.

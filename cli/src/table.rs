@@ -79,6 +79,11 @@ pub(crate) fn say(text: impl std::fmt::Display) -> anyhow::Result<()> {
     Ok(writeln!(std::io::stdout().lock(), "{safe}")?)
 }
 
+/// The same where there is something to say.
+pub(crate) fn say_if(text: Option<impl std::fmt::Display>) -> anyhow::Result<()> {
+    text.map_or(Ok(()), say)
+}
+
 /// The state of a study in a word, with its reason where it has one.
 pub(crate) fn state(study: &Study) -> String {
     let word = prelim_proto::study::StudyState::try_from(study.state()).map_or("unknown", |state| state.as_str());

@@ -123,6 +123,13 @@ fn is_hangup(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
 }
 
+impl Connection {
+    /// Where its other end is.
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        self.peer.address
+    }
+}
+
 impl Connected for Connection {
     type ConnectInfo = Peer;
 

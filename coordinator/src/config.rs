@@ -7,6 +7,7 @@ use clap::Args;
 
 use crate::access::SecurityConfig;
 use crate::bytes::place::{Place, PlaceError};
+use crate::intake::dimse::config::DicomConfig;
 use crate::partition::PartitionLimits;
 use crate::queue::{IntakeLimits, RetryPolicy, Share, Shares};
 use crate::store::redis::config::RedisConfig;
@@ -65,6 +66,9 @@ pub struct CoordinatorConfig {
     pub allow_folders: bool,
     #[command(flatten)]
     #[allow(missing_docs, reason = "a doc comment here would become help text")]
+    pub dicom: DicomConfig,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a doc comment here would become help text")]
     pub security: SecurityConfig,
 }
 
@@ -97,6 +101,7 @@ impl Default for CoordinatorConfig {
             views_per_job: PartitionLimits::default().max_views_per_job,
             slab_slices: PartitionLimits::default().slab_slices,
             allow_folders: false,
+            dicom: DicomConfig::default(),
             security: SecurityConfig::default(),
         }
     }
@@ -125,6 +130,7 @@ impl CoordinatorConfig {
         need((1..=64).contains(&self.views_per_job), "--views-per-job is not between 1 and 64");
         need((1..=1_000).contains(&self.slab_slices), "--slab-slices is not between 1 and 1,000");
         problems.extend(self.security.validate());
+        problems.extend(self.dicom.validate(self.security.tls_cert.is_some()));
         problems.extend(place.err().map(|error| error.to_string()));
         problems
     }

@@ -18,6 +18,8 @@ use crate::bytes::{ByteStore, OpenError, Variables};
 use crate::clock::SystemClock;
 use crate::config::CoordinatorConfig;
 use crate::grpc::{self, GateLayer};
+use crate::intake::dimse::peers::Peers;
+use crate::intake::dimse::{self, Scp};
 use crate::metrics;
 use crate::service::Coordinator;
 use crate::store::embedded::EmbeddedStore;
@@ -44,6 +46,8 @@ pub struct Listeners {
     pub grpc: TcpListener,
     /// For metrics and probes, where they are served.
     pub metrics: Option<TcpListener>,
+    /// For DICOM, where it is served.
+    pub dicom: Option<TcpListener>,
     /// For this process's own worker, which shows [`Opened::inside_token`] there. On loopback, without TLS.
     pub inside: Option<TcpListener>,
 }
@@ -51,7 +55,7 @@ pub struct Listeners {
 impl Listeners {
     /// One socket for everybody.
     pub fn on(grpc: TcpListener) -> Self {
-        Self { grpc, metrics: None, inside: None }
+        Self { grpc, metrics: None, dicom: None, inside: None }
     }
 }
 
@@ -99,6 +103,7 @@ pub struct Opened {
     stopping: CancellationToken,
     tls: Option<ServerTls>,
     access: Arc<Access>,
+    peers: Peers,
     audit: Audit,
 }
 
@@ -121,6 +126,7 @@ pub async fn open(config: CoordinatorConfig, decoder: DecoderCommand) -> Result<
     // What is wrong with certificates and rules is told before anything is written.
     let tls = tls::open(&config.security)?;
     let access = Arc::new(Access::open(&config.security)?);
+    let peers = Peers::open(config.dicom.dicom_peers.as_deref()).map_err(wrong)?;
     make_folder(&config.data)?;
     let store: Arc<dyn JobStore> = match redis {
         Some(options) => Arc::new(open_redis(&options).await?),
@@ -136,7 +142,7 @@ pub async fn open(config: CoordinatorConfig, decoder: DecoderCommand) -> Result<
     };
     let stopping = CancellationToken::new();
     let coordinator = Coordinator::new(config, shares, store, bytes, decoder, stopping.clone());
-    Ok(Opened { coordinator: Arc::new(coordinator), stopping, tls, access, audit })
+    Ok(Opened { coordinator: Arc::new(coordinator), stopping, tls, access, peers, audit })
 }
 
 /// Opens the store for a cluster, and says what its server's settings risk.
@@ -161,7 +167,7 @@ pub async fn serve(
     listeners: Listeners,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
-    let Opened { coordinator, stopping, tls, access, audit } = opened;
+    let Opened { coordinator, stopping, tls, access, peers, audit } = opened;
     warn_of_open_doors(&listeners, tls.is_some(), access.tells_callers_apart());
     let merging = tokio::spawn({
         let coordinator = coordinator.clone();
@@ -172,6 +178,10 @@ pub async fn serve(
     let giving = tokio::spawn({
         let coordinator = coordinator.clone();
         async move { tokio::join!(coordinator.serve_line(), coordinator.hear_of_work()) }
+    });
+    let dicom = listeners.dicom.map(|listener| {
+        let tls = if coordinator.config.dicom.dicom_tls { tls.clone() } else { None };
+        tokio::spawn(dimse::serve(Arc::new(Scp::new(coordinator.clone(), peers, audit.clone())), listener, tls))
     });
     let drain = Duration::from_secs(coordinator.config.close_s);
     let routes = grpc::services(coordinator).await?.routes();
@@ -209,6 +219,9 @@ pub async fn serve(
         let _ = measuring.await;
     }
     let _ = giving.await;
+    if let Some(dicom) = dicom {
+        let _ = dicom.await;
+    }
     // An audit that cannot be written has said so.
     let _ = audit.record(vec![Event::of(Act::Stopped)]).await;
     Ok(served?)

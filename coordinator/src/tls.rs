@@ -42,7 +42,7 @@ pub enum TlsError {
 }
 
 /// TLS as it is to be served to the next connection.
-pub(crate) type ServerTls = Watched<ServerConfig, TlsError>;
+pub(crate) type ServerTls = Arc<Watched<ServerConfig, TlsError>>;
 
 /// What TLS is served with; nothing where no certificate is set.
 pub(crate) fn open(config: &SecurityConfig) -> Result<Option<ServerTls>, TlsError> {
@@ -52,7 +52,7 @@ pub(crate) fn open(config: &SecurityConfig) -> Result<Option<ServerTls>, TlsErro
     let optional = config.oidc_issuer.is_some();
     let files = [Some(cert.clone()), Some(key.clone()), authorities.clone()].into_iter().flatten().collect();
     let read = move || read(&cert, &key, authorities.as_deref(), optional);
-    Ok(Some(Watched::open("TLS certificates", files, read)?))
+    Ok(Some(Arc::new(Watched::open("TLS certificates", files, read)?)))
 }
 
 fn read(cert: &Path, key: &Path, authorities: Option<&Path>, optional: bool) -> Result<ServerConfig, TlsError> {

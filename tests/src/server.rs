@@ -21,6 +21,8 @@ pub struct Server {
     child: Option<Child>,
     /// The address that it serves, from its newest first line.
     pub grpc: String,
+    /// Title and address for DICOM, from the same line; empty where it is not served.
+    pub dicom: String,
 }
 
 impl Server {
@@ -35,7 +37,14 @@ impl Server {
         let mut variables: Vec<_> =
             variables.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
         variables.push(("TMPDIR".to_owned(), folder.join("tmp").display().to_string()));
-        let mut server = Self { arguments, variables, folder: folder.to_owned(), child: None, grpc: String::new() };
+        let mut server = Self {
+            arguments,
+            variables,
+            folder: folder.to_owned(),
+            child: None,
+            grpc: String::new(),
+            dicom: String::new(),
+        };
         server.start_again();
         server
     }
@@ -61,7 +70,8 @@ impl Server {
             sleep(Duration::from_millis(20));
         }
         let ready = self.stdout().lines().last().and_then(|line| serde_json::from_str::<Value>(line).ok());
-        self.grpc = ready.as_ref().and_then(|ready| ready["grpc"].as_str()).unwrap_or_default().to_owned();
+        let told = |what: &str| ready.as_ref().and_then(|ready| ready[what].as_str()).unwrap_or_default().to_owned();
+        (self.grpc, self.dicom) = (told("grpc"), told("dicom"));
     }
 
     fn stdout(&self) -> String {

@@ -42,9 +42,11 @@ impl Up {
         let stack = Stack::start(config).await?;
         let grpc = stack.connection().args.grpc.clone();
         if self.json {
-            table::say(json!({"grpc": grpc, "data": data, "model": stack.model().name}))?;
+            let model = &stack.model().name;
+            table::say(json!({"grpc": grpc, "data": data, "model": model, "dicom": stack.dicom()}))?;
         } else {
             table::say(format!("prelim is up on {grpc}, data in {data}, reading with {}", model(stack.model())))?;
+            table::say_if(stack.dicom().map(|told| format!("DICOM: {told}")))?;
             table::say(format!("send studies: prelim submit --grpc {grpc} --wait DIR"))?;
             table::say(prelim_proto::UNSIGNED_DRAFT_STATEMENT)?;
         }
@@ -75,13 +77,16 @@ impl Coordinator {
         let grpc = stack::url(&listener, &self.config)?;
         let data = self.config.data.display().to_string();
         let metrics = stack::bind_metrics(self.config.metrics).await?;
+        let dicom = stack::bind_dicom(&self.config.dicom).await?;
+        let told = stack::dicom_address(&dicom, &self.config.dicom)?;
         let opened = prelim_coordinator::open(self.config, stack::decoder()?).await?;
         if self.json {
-            table::say(json!({"grpc": grpc, "data": data}))?;
+            table::say(json!({"grpc": grpc, "data": data, "dicom": told}))?;
         } else {
             table::say(format!("coordinator on {grpc}, data in {data}"))?;
+            table::say_if(told.map(|told| format!("DICOM: {told}")))?;
         }
-        let listeners = Listeners { metrics, ..Listeners::on(listener) };
+        let listeners = Listeners { metrics, dicom, ..Listeners::on(listener) };
         Ok(prelim_coordinator::serve(opened, listeners, stack::stop_signal()).await?)
     }
 }

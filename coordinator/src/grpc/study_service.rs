@@ -172,7 +172,11 @@ impl Studies {
             let name = file.strip_prefix(&root).unwrap_or(file).to_string_lossy().into_owned();
             let bytes = tokio::fs::read(file).await;
             batch_bytes += bytes.as_ref().map_or(0, Vec::len);
-            batch.push(Object { name, bytes: bytes.map(Into::into).map_err(|e| format!("cannot be read: {e}")) });
+            batch.push(Object {
+                name,
+                bytes: bytes.map(Into::into).map_err(|e| format!("cannot be read: {e}")),
+                claimed: None,
+            });
             if upload::is_full(batch.len(), batch_bytes) {
                 let taken = self.0.accept(tenant, std::mem::take(&mut batch), priority).await?;
                 session.note_submitted(&mut noted, &taken).await?;

@@ -147,7 +147,7 @@ impl Upload<'_> {
     async fn finish(mut self, request_id: String) -> Result<Uploaded, Status> {
         if let Some(current) = self.current.take() {
             let refusal = Err("the upload ended in the middle of it".to_owned());
-            self.batch.push(Object { name: current.name, bytes: refusal });
+            self.batch.push(Object { name: current.name, bytes: refusal, claimed: None });
         }
         self.flush().await?;
         Ok(Uploaded { request_id, outcomes: self.outcomes })
@@ -167,7 +167,7 @@ impl Current {
         } else {
             Ok(self.bytes.into())
         };
-        Object { name: self.name, bytes }
+        Object { name: self.name, bytes, claimed: None }
     }
 }
 
@@ -176,7 +176,7 @@ pub(super) fn message(outcome: Outcome) -> ObjectOutcome {
     let (disposition, reason) = match outcome.verdict {
         Verdict::Accepted => (Disposition::Accepted, String::new()),
         Verdict::Duplicate => (Disposition::Duplicate, String::new()),
-        Verdict::Refused(reason) => (Disposition::Refused, reason),
+        Verdict::Refused(refused) => (Disposition::Refused, refused.to_string()),
     };
     let (study_uid, instance_uid) =
         outcome.ids.map_or_else(Default::default, |(study, instance)| (study.into(), instance.into()));

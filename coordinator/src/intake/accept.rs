@@ -27,6 +27,8 @@ pub struct Object {
     pub name: String,
     /// Its bytes, or why there are none.
     pub bytes: Result<Bytes, String>,
+    /// SOP class and instance that the sender says it is, where it says so beside the object.
+    pub claimed: Option<(String, String)>,
 }
 
 /// What became of an object.
@@ -36,8 +38,34 @@ pub enum Verdict {
     Accepted,
     /// The same instance is held already.
     Duplicate,
-    /// Not taken; what was found.
-    Refused(String),
+    /// Not taken.
+    Refused(Refused),
+}
+
+/// Why an object is not taken. Its words are for the sender, and may quote what was found.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// It is no DICOM object that can be read.
+    #[error("{0}")]
+    Unreadable(String),
+    /// It is another object than its sender says.
+    #[error("its {0} is not the one that its sender names")]
+    NotAsClaimed(&'static str),
+    /// Other bytes with the same SOP Instance UID are held.
+    #[error("another object with the same SOP Instance UID is held (digest {0}…)")]
+    Conflict(String),
+    /// Its study is another tenant's. Whose, and that there is one, is not said.
+    #[error("its Study Instance UID cannot be used here")]
+    OtherTenant,
+    /// Its study is held for another patient.
+    #[error(
+        "its study is held for another patient (Patient ID, name or birth date differ): give one of them another Study \
+         Instance UID"
+    )]
+    OtherPatient,
+    /// Its study is as large as a study may be.
+    #[error("{0}")]
+    Limit(String),
 }
 
 /// An object's verdict, with its ids where they could be read.
@@ -65,6 +93,20 @@ struct Read {
     bytes: Bytes,
 }
 
+impl Read {
+    /// Itself, if it is what its sender says.
+    fn if_as(self, claimed: Option<(String, String)>) -> Result<Self, Refused> {
+        let Some((class, instance)) = claimed else { return Ok(self) };
+        if self.header.instance.sop_class.as_str() != class {
+            return Err(Refused::NotAsClaimed("SOP Class UID"));
+        }
+        if self.header.instance.uid.as_str() != instance {
+            return Err(Refused::NotAsClaimed("SOP Instance UID"));
+        }
+        Ok(self)
+    }
+}
+
 impl Coordinator {
     /// Takes objects in, each on its own: what is wrong with one does not touch the others. Their bytes are held until
     /// they are stored: callers bound a batch.
@@ -80,18 +122,19 @@ impl Coordinator {
     ) -> Result<Vec<Outcome>, ServiceError> {
         let mut outcomes: Vec<Outcome> = Vec::with_capacity(objects.len());
         let mut studies: BTreeMap<Uid, Vec<Read>> = BTreeMap::new();
-        for (place, Object { name, bytes }) in objects.into_iter().enumerate() {
+        for (place, Object { name, bytes, claimed }) in objects.into_iter().enumerate() {
             let read = match bytes {
                 Ok(bytes) => header_of(&name, bytes.clone()).await.map(|header| Read { place, header, bytes }),
                 Err(reason) => Err(reason),
             };
+            let read = read.map_err(Refused::Unreadable).and_then(|read| read.if_as(claimed));
             let (verdict, ids) = match read {
                 Ok(read) => {
                     let ids = (read.header.study.clone(), read.header.instance.uid.clone());
                     studies.entry(read.header.study.clone()).or_default().push(read);
                     (Verdict::Accepted, Some(ids))
                 }
-                Err(reason) => (Verdict::Refused(reason), None),
+                Err(refused) => (Verdict::Refused(refused), None),
             };
             outcomes.push(Outcome { name, verdict, ids });
         }
@@ -165,7 +208,9 @@ fn verdicts_of(answer: Result<Vec<Added>, StoreError>, count: usize) -> Result<V
     match answer {
         Ok(added) => Ok(added.into_iter().map(verdict).collect()),
         // No other study is too large for that. Where too many studies wait, the whole call is to come again later.
-        Err(error @ StoreError::TooManyInstances { .. }) => Ok(vec![Verdict::Refused(error.to_string()); count]),
+        Err(error @ StoreError::TooManyInstances { .. }) => {
+            Ok(vec![Verdict::Refused(Refused::Limit(error.to_string())); count])
+        }
         Err(error) => Err(error),
     }
 }
@@ -213,15 +258,8 @@ fn verdict(added: Added) -> Verdict {
     match added {
         Added::Accepted => Verdict::Accepted,
         Added::Duplicate => Verdict::Duplicate,
-        Added::Conflict { held } => {
-            let start = &held.as_str()[..12];
-            Verdict::Refused(format!("another object with the same SOP Instance UID is held (digest {start}…)"))
-        }
-        Added::OtherTenant => Verdict::Refused("its Study Instance UID cannot be used here".to_owned()),
-        Added::OtherPatient => Verdict::Refused(
-            "its study is held for another patient (Patient ID, name or birth date differ): give one of them another \
-             Study Instance UID"
-                .to_owned(),
-        ),
+        Added::Conflict { held } => Verdict::Refused(Refused::Conflict(held.as_str()[..12].to_owned())),
+        Added::OtherTenant => Verdict::Refused(Refused::OtherTenant),
+        Added::OtherPatient => Verdict::Refused(Refused::OtherPatient),
     }
 }

@@ -28,7 +28,7 @@ use super::{ReportError, ReportInputs};
 type DataSet = InMemDicomObject;
 
 /// Names this writer in the file meta information (PS3.7 section D.3.3.2). Drawn once.
-const IMPLEMENTATION_CLASS_UID: &str = "2.25.174230158376521745526708923649139534494";
+pub(crate) const IMPLEMENTATION_CLASS_UID: &str = "2.25.174230158376521745526708923649139534494";
 
 /// Writes the report as a DICOM file in Explicit VR Little Endian.
 pub(super) fn write(inputs: &ReportInputs<'_>) -> Result<Vec<u8>, ReportError> {

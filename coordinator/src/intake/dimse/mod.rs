@@ -1,0 +1,106 @@
+//! The DICOM listener: C-ECHO and C-STORE as an SCP (PS3.4 annexes A and B), over TCP or TLS.
+//!
+//! # Layout
+//! - [`config`]: flags; [`peers`]: who may call, and from where
+//! - `negotiate`: what an association is about (pure); `syntaxes`: what is stored, in which encoding
+//! - `association`: one association from its request to its end; `message`: fragments to messages (pure)
+//! - `command`: command sets (PS3.7 annex E, pure); `part10`: a data set as a file (pure)
+//! - `status`: the one place where what became of an object turns into a DIMSE status
+//!
+//! **Invariant**: an object is stored durably and in its study's record before its C-STORE is answered with success.
+//! **Invariant**: a data set is not parsed here: its bytes are kept as they came, and go through the scan of every object.
+//! **Invariant**: what all associations hold together is bounded; what does not fit is answered with A700.
+
+mod association;
+mod command;
+pub mod config;
+mod message;
+mod negotiate;
+mod part10;
+pub mod peers;
+mod status;
+mod syntaxes;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_stream::StreamExt as _;
+use tracing::Instrument as _;
+
+use self::config::DicomConfig;
+use self::peers::Peers;
+use crate::accept::{self, Door};
+use crate::audit::Audit;
+use crate::service::Coordinator;
+use crate::tls::ServerTls;
+
+/// Connections at once, those without an association included; more are closed.
+const MAX_CONNECTIONS: usize = 2_048;
+/// Bytes in a permit of [`Scp::memory`].
+const MEMORY_UNIT: usize = 1 << 20;
+
+/// What all associations share.
+pub(crate) struct Scp {
+    coordinator: Arc<Coordinator>,
+    config: DicomConfig,
+    peers: Peers,
+    audit: Audit,
+    /// Associations that may be open.
+    associations: Arc<Semaphore>,
+    /// Bytes of objects that are being received, in units of [`MEMORY_UNIT`].
+    memory: Arc<Semaphore>,
+}
+
+impl Scp {
+    pub(crate) fn new(coordinator: Arc<Coordinator>, peers: Peers, audit: Audit) -> Self {
+        let config = coordinator.config.dicom.clone();
+        let associations = Arc::new(Semaphore::new(config.dicom_associations));
+        let memory = Arc::new(Semaphore::new((config.dicom_memory_mib << 20).div_ceil(MEMORY_UNIT)));
+        Self { coordinator, config, peers, audit, associations, memory }
+    }
+}
+
+/// Serves until the coordinator stops; then lets open associations end, for as long as the coordinator gives open calls.
+pub(crate) async fn serve(scp: Arc<Scp>, listener: TcpListener, tls: Option<ServerTls>) {
+    warn_of_an_open_door(&scp, &listener, tls.is_some());
+    let mut connections = accept::connections(vec![Door { listener, tls, is_inside: false }], &scp.audit);
+    let mut open = JoinSet::new();
+    let stopping = scp.coordinator.stopping.clone();
+    loop {
+        let next = tokio::select! {
+            next = connections.next() => next,
+            () = stopping.cancelled() => break,
+        };
+        while open.try_join_next().is_some() {}
+        let Some(Ok(connection)) = next else { continue };
+        if open.len() >= MAX_CONNECTIONS {
+            tracing::warn!(connections = open.len(), "DICOM connection closed: too many");
+            continue;
+        }
+        let span = tracing::info_span!("association", peer = connection.address().map(tracing::field::display));
+        open.spawn(association::serve(scp.clone(), connection).instrument(span));
+    }
+    drop(connections);
+    let grace = Duration::from_secs(scp.coordinator.config.close_s);
+    let ended = async { while open.join_next().await.is_some() {} };
+    if tokio::time::timeout(grace, ended).await.is_err() {
+        tracing::info!("associations cut off");
+    }
+}
+
+/// Says what is open to whoever reaches the address.
+fn warn_of_an_open_door(scp: &Scp, listener: &TcpListener, has_tls: bool) {
+    let Ok(address) = listener.local_addr() else { return };
+    if address.ip().is_loopback() {
+        return;
+    }
+    if scp.peers == Peers::Any {
+        tracing::warn!(%address, "open: whoever reaches this address and knows the title can send studies; set --dicom-peers");
+    }
+    if !has_tls {
+        tracing::warn!(%address, "not encrypted: studies can be read on the way; set --dicom-tls");
+    }
+}

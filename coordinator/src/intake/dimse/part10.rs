@@ -1,0 +1,73 @@
+//! A data set from the network as a file: preamble, prefix and meta group before it (PS3.10 section 7.1).
+
+/// Our Implementation Class UID, the same as in objects that we write.
+pub(super) const IMPLEMENTATION_CLASS: &str = crate::report::sr::IMPLEMENTATION_CLASS_UID;
+/// Our Implementation Version Name.
+pub(super) const IMPLEMENTATION_VERSION: &str =
+    concat!("PRELIM_", env!("CARGO_PKG_VERSION_MAJOR"), "_", env!("CARGO_PKG_VERSION_MINOR"));
+
+/// What the meta group says.
+pub(super) struct Meta<'a> {
+    pub(super) sop_class: &'a str,
+    pub(super) sop_instance: &'a str,
+    pub(super) transfer_syntax: &'a str,
+    /// Title of the sender.
+    pub(super) source: &'a str,
+}
+
+impl Meta<'_> {
+    /// The bytes before the data set: 128 of nothing, `DICM`, and the meta group in Explicit VR Little Endian.
+    pub(super) fn header(&self) -> Vec<u8> {
+        let mut group = Vec::with_capacity(512);
+        // File Meta Information Version: its value representation has a long length.
+        group.extend([0x02, 0, 0x01, 0, b'O', b'B', 0, 0, 2, 0, 0, 0, 0, 1]);
+        put(&mut group, 0x0002, b"UI", self.sop_class);
+        put(&mut group, 0x0003, b"UI", self.sop_instance);
+        put(&mut group, 0x0010, b"UI", self.transfer_syntax);
+        put(&mut group, 0x0012, b"UI", IMPLEMENTATION_CLASS);
+        put(&mut group, 0x0013, b"SH", IMPLEMENTATION_VERSION);
+        put(&mut group, 0x0016, b"AE", self.source);
+        let mut whole = vec![0; 128];
+        whole.extend(b"DICM");
+        whole.extend([0x02, 0, 0, 0, b'U', b'L', 4, 0]);
+        whole.extend((group.len() as u32).to_le_bytes());
+        whole.extend(group);
+        whole
+    }
+}
+
+fn put(to: &mut Vec<u8>, element: u16, vr: &[u8; 2], text: &str) {
+    let mut value = text.as_bytes().to_vec();
+    if value.len() % 2 == 1 {
+        value.push(if vr == b"UI" { 0 } else { b' ' });
+    }
+    to.extend([0x02, 0]);
+    to.extend(element.to_le_bytes());
+    to.extend(vr);
+    // All of these are short: the network's own fields hold no more.
+    to.extend((value.len() as u16).to_le_bytes());
+    to.extend(value);
+}
+
+#[cfg(test)]
+mod tests {
+    use dicom_dictionary_std::tags;
+
+    use super::*;
+
+    #[test]
+    fn the_file_is_read_by_others() {
+        let meta = Meta {
+            sop_class: "1.2.840.10008.5.1.4.1.1.2",
+            sop_instance: "1.2.3.4",
+            transfer_syntax: "1.2.840.10008.1.2.1",
+            source: "CT1",
+        };
+        let mut file = meta.header();
+        file.extend([0x08, 0, 0x60, 0, b'C', b'S', 2, 0, b'C', b'T']);
+        let object = dicom_object::from_reader(&file[..]).unwrap();
+        assert_eq!(object.meta().media_storage_sop_instance_uid(), "1.2.3.4");
+        assert_eq!(object.meta().source_application_entity_title.as_deref().map(str::trim), Some("CT1"));
+        assert_eq!(object.element(tags::MODALITY).unwrap().to_str().unwrap(), "CT");
+    }
+}

@@ -1,0 +1,86 @@
+//! What became of an object as a DIMSE status (PS3.4 table B.2-1, PS3.7 annex C): the one place where that is decided.
+
+use super::message::Dropped;
+use crate::intake::{Refused, Verdict};
+use crate::service::ServiceError;
+
+/// A status with a comment for the sender; empty where all is well. It may quote what was found: it is not for the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Status {
+    pub(super) code: u16,
+    pub(super) comment: String,
+}
+
+/// Success.
+pub(super) const SUCCESS: u16 = 0x0000;
+/// Out of resources: may be sent again later.
+const OUT_OF_RESOURCES: u16 = 0xA700;
+/// The data set is of another SOP class, or another instance, than the command says.
+const MISMATCH: u16 = 0xA900;
+/// The data set is not understood.
+const NOT_UNDERSTOOD: u16 = 0xC000;
+/// The instance is held, with other bytes.
+const DUPLICATE_INSTANCE: u16 = 0x0111;
+/// Not authorized.
+const NOT_AUTHORIZED: u16 = 0x0124;
+/// The operation is not known.
+const UNRECOGNIZED_OPERATION: u16 = 0x0211;
+
+impl Status {
+    /// All is well.
+    pub(super) fn success() -> Self {
+        Self::new(SUCCESS, "")
+    }
+
+    /// The operation is none that is served.
+    pub(super) fn unrecognized() -> Self {
+        Self::new(UNRECOGNIZED_OPERATION, "only C-ECHO and C-STORE are served")
+    }
+
+    /// A request without the data set that it needs.
+    pub(super) fn without_data_set() -> Self {
+        Self::new(NOT_UNDERSTOOD, "no data set")
+    }
+
+    /// The command is of another SOP class than its presentation context.
+    pub(super) fn mismatch(what: &str) -> Self {
+        Self::new(MISMATCH, what)
+    }
+
+    fn new(code: u16, comment: impl Into<String>) -> Self {
+        Self { code, comment: comment.into() }
+    }
+}
+
+impl From<Dropped> for Status {
+    fn from(dropped: Dropped) -> Self {
+        match dropped {
+            Dropped::TooLong => Self::new(NOT_UNDERSTOOD, "longer than any object may be"),
+            Dropped::NoMemory => Self::new(OUT_OF_RESOURCES, "no memory for it now; send it again later"),
+        }
+    }
+}
+
+impl From<&Verdict> for Status {
+    fn from(verdict: &Verdict) -> Self {
+        match verdict {
+            Verdict::Accepted | Verdict::Duplicate => Self::success(),
+            Verdict::Refused(refused) => {
+                let code = match refused {
+                    Refused::Unreadable(_) | Refused::OtherPatient | Refused::Limit(_) => NOT_UNDERSTOOD,
+                    Refused::NotAsClaimed(_) => MISMATCH,
+                    Refused::Conflict(_) => DUPLICATE_INSTANCE,
+                    Refused::OtherTenant => NOT_AUTHORIZED,
+                };
+                Self::new(code, refused.to_string())
+            }
+        }
+    }
+}
+
+impl From<&ServiceError> for Status {
+    fn from(_: &ServiceError) -> Self {
+        // The log says which store it was; the sender can only send again.
+        Self::new(OUT_OF_RESOURCES, "cannot be stored now; send it again later")
+    }
+}
