@@ -63,6 +63,7 @@ impl Coordinator {
                     if done == Done::Now {
                         traces::add(uid, "plan", began, [KeyValue::new("prelim.jobs", jobs)]);
                         if jobs == 0 {
+                            self.metrics.study_settled("failed");
                             self.end_trace(uid, "nothing to read").await;
                         }
                     }
