@@ -64,6 +64,12 @@ pub(crate) fn plain(status: Status) -> anyhow::Error {
              acknowledged are held: look with `prelim studies`, and at --grpc (is it https://?)"
         );
     }
+    if let Some(delay) = details.retry_info().and_then(|retry| retry.retry_delay) {
+        text.push_str(&format!(
+            "; what was held is kept, and the rest may be sent again in {} s",
+            delay.as_secs().max(1)
+        ));
+    }
     if let Some(help) = details.help() {
         for link in &help.links {
             text.push_str("; ");

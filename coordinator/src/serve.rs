@@ -76,6 +76,12 @@ pub enum ServeError {
     /// The store could not be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The Redis could not be used.
+    #[error(
+        "the Redis of --redis cannot be used: {0}; is it up, and are host, port, password (PRELIM_REDIS_PASSWORD) and \
+         redis:// or rediss:// right?"
+    )]
+    Redis(StoreError),
     /// The byte store could not be opened.
     #[error(transparent)]
     Bytes(#[from] OpenError),
@@ -129,7 +135,15 @@ pub async fn open(config: CoordinatorConfig, decoder: DecoderCommand) -> Result<
     let peers = Peers::open(config.dicom.dicom_peers.as_deref()).map_err(wrong)?;
     make_folder(&config.data)?;
     let store: Arc<dyn JobStore> = match redis {
-        Some(options) => Arc::new(open_redis(&options).await?),
+        Some(options) => {
+            if config.bytes.is_none() {
+                tracing::warn!(
+                    "studies are recorded in Redis, and their bytes in a folder of this machine: a second coordinator on \
+                     this Redis needs the same --bytes (s3://…, or file:///… on a shared volume), else studies are lost to it"
+                );
+            }
+            Arc::new(open_redis(&options).await.map_err(ServeError::Redis)?)
+        }
         None => Arc::new(EmbeddedStore::open(&config.data, Arc::new(SystemClock::default()))?),
     };
     let place = config.bytes_place().map_err(OpenError::from)?;

@@ -42,7 +42,11 @@ impl Watch {
             }
             let Some(study) = change.study else { continue };
             match &bars {
-                Some(bars) => bars.line(&format!("{}  {}", study.uid, table::state(&study))),
+                // Above the bars on a terminal; otherwise it is data.
+                Some(bars) if std::io::stdout().is_terminal() => {
+                    bars.line(&format!("{}  {}", study.uid, table::state(&study)));
+                }
+                Some(_) => table::say(format!("{}  {}", study.uid, table::state(&study)))?,
                 None => table::say(study_json(&study))?,
             }
         }

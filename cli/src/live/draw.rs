@@ -17,6 +17,8 @@ use crate::table;
 const QUEUE_ROWS: u16 = 4;
 /// Rows that a bar of jobs takes.
 const BAR: usize = 10;
+/// Characters that most UIDs have at most; the standard allows 64.
+const UID: usize = 44;
 /// Workers shown at most; more are counted.
 const WORKERS: usize = 12;
 
@@ -146,17 +148,21 @@ fn draw_studies(frame: &mut Frame<'_>, area: Rect, view: &View) {
         return;
     }
     let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
-    let rows: Vec<Row<'_>> = studies.iter().skip(view.first).map(|each| study(each, now_ms)).collect();
-    let widths = [
-        Constraint::Fill(3),
-        Constraint::Length(8),
-        Constraint::Length(6),
-        Constraint::Length(8),
-        Constraint::Length(16),
-        Constraint::Fill(2),
-        Constraint::Length(10),
+    // A UID that is cut is another UID: what is dropped first on a narrow screen is everything else.
+    let columns = Columns::of(area.width);
+    let rows: Vec<Row<'_>> = studies.iter().skip(view.first).map(|each| study(each, columns, now_ms)).collect();
+    let all = [
+        ("Study", Constraint::Length(columns.uid as u16), 0),
+        ("State", Constraint::Fill(1), 0),
+        ("Jobs", Constraint::Length(16), 1),
+        ("Age", Constraint::Length(10), 1),
+        ("Priority", Constraint::Length(8), 2),
+        ("Modality", Constraint::Length(8), 3),
+        ("Files", Constraint::Length(6), 3),
     ];
-    let header = Row::new(["Study", "Modality", "Files", "Priority", "Jobs", "State", "Age"]).dim();
+    let kept = || all.iter().filter(|(_, _, level)| *level <= columns.level);
+    let widths: Vec<Constraint> = kept().map(|(_, width, _)| *width).collect();
+    let header = Row::new(kept().map(|(name, _, _)| *name)).dim();
     let title = format!(
         "Studies: {} being read, {} drafted of the newest {}",
         view.listed(StudyState::Reading),
@@ -166,7 +172,37 @@ fn draw_studies(frame: &mut Frame<'_>, area: Rect, view: &View) {
     frame.render_widget(Table::new(rows, widths).header(header).block(section(&title)), area);
 }
 
-fn study(study: &Study, now_ms: i64) -> Row<'static> {
+/// What a list of studies has room for.
+#[derive(Debug, Clone, Copy)]
+struct Columns {
+    /// Characters of a UID.
+    uid: usize,
+    /// How many groups of columns beside it.
+    level: u8,
+}
+
+impl Columns {
+    fn of(width: u16) -> Self {
+        let level = match width {
+            ..80 => 0,
+            80..100 => 1,
+            100..120 => 2,
+            _ => 3,
+        };
+        Self { uid: UID.min(usize::from(width).saturating_sub(12)), level }
+    }
+}
+
+/// A UID whole, or with its middle left out: those of a hospital begin alike, and end differently.
+fn uid(uid: &str, most: usize) -> String {
+    if uid.len() <= most || most < 8 || !uid.is_ascii() {
+        return uid.to_owned();
+    }
+    let head = most / 3;
+    format!("{}…{}", &uid[..head], &uid[uid.len() - (most - head - 1)..])
+}
+
+fn study(study: &Study, columns: Columns, now_ms: i64) -> Row<'static> {
     let priority = match study.priority() {
         Priority::Stat => "STAT".red(),
         Priority::Urgent => "urgent".yellow(),
@@ -179,15 +215,17 @@ fn study(study: &Study, now_ms: i64) -> Row<'static> {
         _ => Color::Reset,
     };
     let jobs = if study.jobs_total == 0 { Span::default() } else { bar(study.jobs_finished, study.jobs_total) };
-    Row::new([
-        study.uid.clone().into(),
-        study.modalities.join(" ").into(),
-        study.instance_count.to_string().into(),
-        priority,
-        jobs,
-        Span::styled(table::state(study), Style::new().fg(colour)),
-        spell((now_ms - study.received_at_ms).max(0) as f64 / 1e3).into(),
-    ])
+    let age = spell((now_ms - study.received_at_ms).max(0) as f64 / 1e3);
+    let all: [(Span<'static>, u8); 7] = [
+        (uid(&study.uid, columns.uid).into(), 0),
+        (Span::styled(table::state(study), Style::new().fg(colour)), 0),
+        (jobs, 1),
+        (age.into(), 1),
+        (priority, 2),
+        (study.modalities.join(" ").into(), 3),
+        (study.instance_count.to_string().into(), 3),
+    ];
+    Row::new(all.into_iter().filter(|(_, level)| *level <= columns.level).map(|(cell, _)| cell))
 }
 
 /// So much of so many, as a bar with its numbers.

@@ -110,6 +110,21 @@ fn what_is_old_is_said_to_be_old() {
 }
 
 #[test]
+fn a_uid_is_whole_or_says_that_it_is_not() {
+    let now = Instant::now();
+    let mut view = View::new("", now);
+    let long = "2.25.325169302371028174651093847561029384756";
+    let studies = vec![Study { uid: long.to_owned(), ..study(1, StudyState::Reading) }];
+    view.take(Ok(Snapshot { studies, ..busy() }), now);
+    for width in [60, 80, 100, 120, 200] {
+        let text = screen(&view, now, width, 24);
+        assert!(text.contains(long) && text.contains("reading"), "{width}\n{text}");
+    }
+    let text = screen(&view, now, 40, 24);
+    assert!(text.contains("2.25.3251…1029384756") || text.contains('…') && text.contains("384756"), "{text}");
+}
+
+#[test]
 fn work_without_workers_is_said() {
     let now = Instant::now();
     let mut view = View::new("", now);

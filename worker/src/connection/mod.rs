@@ -153,7 +153,12 @@ impl ConnectionArgs {
         }
         let connector = Connector::new(self, &uri)?;
         let credentials = Credentials::new(self.token.clone(), self.token_file.clone());
-        Ok((Endpoint::from(uri), connector, credentials))
+        // TLS is the connector's. To tonic the connection is a plain one: where anything in the program has turned tonic's
+        // own TLS on, it takes no https that it does not do itself.
+        let plain: Uri = format!("http://{}", uri.authority().map_or("", |authority| authority.as_str()))
+            .parse()
+            .map_err(|_| ConnectionError::Malformed { address: self.grpc.clone() })?;
+        Ok((Endpoint::from(plain).origin(uri), connector, credentials))
     }
 
     /// The address as a URL. An address without a scheme means https where files for TLS are named.
