@@ -94,6 +94,21 @@
 {{- if and $values.tenants.toml $values.tenants.existingConfigMap -}}
 {{- $problems = append $problems "tenants.toml and tenants.existingConfigMap are both set: choose one" -}}
 {{- end -}}
+{{- if $values.networkPolicy.enabled -}}
+{{- $addresses := dict "redis.external.url" "redis" "bytes.s3.endpoint" "s3" "access.oidc.issuer" "oidc" "tracing.endpoint" "tracing" -}}
+{{- range $setting, $rule := $addresses -}}
+{{- $address := $values -}}
+{{- range $key := splitList "." $setting -}}{{- $address = index $address $key -}}{{- end -}}
+{{- $let := list -}}
+{{- range (index $values.networkPolicy $rule).ports -}}{{- $let = append $let (toString .) -}}{{- end -}}
+{{- range $found := regexFindAll ":[0-9]+(/|,|$)" $address -1 | uniq -}}
+{{- $port := regexFind "[0-9]+" $found -}}
+{{- if not (has $port $let) -}}
+{{- $problems = append $problems (printf "%s goes to port %s, which networkPolicy.%s.ports does not let through: add it there" $setting $port $rule) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- range $name := include "prelim.pools" . | fromYamlArray -}}
 {{- $pool := include "prelim.pool" (list $root $name) | fromYaml -}}
 {{- $at := printf "workers.pools.%s" $name -}}

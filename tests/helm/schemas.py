@@ -326,6 +326,9 @@ REFUSED = [
     (["workers.pools.cpu.autoscaling.mode=hpa", "workers.pools.cpu.autoscaling.minReplicas=0"], "only keda scales to nothing"),
     (["workers.pools.gpu.enabled=true", "workers.pools.gpu.autoscaling.mode=hpa"], "nothing to scale by"),
     (["workers.pools.cpu.autoscaling.mode=keda", "workers.pools.cpu.autoscaling.minReplicas=9"], "above maxReplicas"),
+    (["redis.external.url=redis://redis.example:6380"], "networkPolicy.redis.ports does not let through"),
+    (["bytes.s3.bucket=images", "bytes.s3.endpoint=https://minio.storage.svc:9000"], "goes to port 9000"),
+    (["tracing.endpoint=http://collector.example:4318/"], "tracing.endpoint goes to port 4318"),
 ]
 
 
