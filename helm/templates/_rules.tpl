@@ -104,7 +104,7 @@
 {{- range $found := regexFindAll ":[0-9]+(/|,|$)" $address -1 | uniq -}}
 {{- $port := regexFind "[0-9]+" $found -}}
 {{- if not (has $port $let) -}}
-{{- $problems = append $problems (printf "%s goes to port %s, which networkPolicy.%s.ports does not let through: add it there" $setting $port $rule) -}}
+{{- $problems = append $problems (printf "%s goes to port %s, which networkPolicy.%s.ports does not let through: add it there" $setting $port $rule) | uniq -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
