@@ -34,7 +34,7 @@ fn prelim_arguments(line: &str) -> Option<Vec<String>> {
 }
 
 /// What `prelim` says of itself.
-fn help(arguments: &[&str]) -> String {
+fn help_of(arguments: &[&str]) -> String {
     let output = prelim(arguments);
     assert!(output.status.success(), "prelim {arguments:?}: {}", words(&output));
     String::from_utf8(output.stdout).expect("text")
@@ -44,7 +44,7 @@ fn help(arguments: &[&str]) -> String {
 fn commands_in_the_readme_exist() {
     let commands = commands();
     assert!(!commands.is_empty(), "the README names no command");
-    let top = help(&["--help"]);
+    let top = help_of(&["--help"]);
     for arguments in &commands {
         let line = arguments.join(" ");
         let name = &arguments[0];
@@ -53,7 +53,11 @@ fn commands_in_the_readme_exist() {
             continue;
         }
         assert!(has_word(&top, name), "`prelim {line}`: no command {name}");
-        let help = help(&[name, "--help"]);
+        let mut help = help_of(&[name, "--help"]);
+        // A command may have commands of its own.
+        if let Some(second) = arguments.get(1).filter(|second| has_word(&help, second) && !second.starts_with('-')) {
+            help.push_str(&help_of(&[name, second, "--help"]));
+        }
         for flag in arguments.iter().skip(1).filter(|argument| argument.starts_with('-') && argument.len() > 1) {
             let flag = flag.split('=').next().unwrap_or(flag);
             assert!(has_word(&help, flag), "`prelim {line}`: {name} has no {flag}");
@@ -69,7 +73,7 @@ fn has_word(text: &str, word: &str) -> bool {
 fn every_command_is_explained_with_an_example() {
     let names: BTreeSet<String> = commands().into_iter().map(|arguments| arguments[0].clone()).collect();
     for name in names.iter().filter(|name| name.starts_with(char::is_lowercase)) {
-        let help = help(&[name, "--help"]);
+        let help = help_of(&[name, "--help"]);
         assert!(
             help.contains("Example") && help.contains(&format!("prelim {name}")),
             "prelim {name} --help has no example"
