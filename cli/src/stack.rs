@@ -71,8 +71,8 @@ impl Stack {
         let url = url(&listener, &config.coordinator)?;
         let guarded =
             config.coordinator.security.tls_cert.is_some() || config.coordinator.security.tells_callers_apart();
-        let metrics = bind_metrics(config.coordinator.metrics).await?;
-        let dicom_listener = bind_dicom(&config.coordinator.dicom).await?;
+        let metrics = bind_asked("--metrics", config.coordinator.metrics).await?;
+        let dicom_listener = bind_asked("--dicom", config.coordinator.dicom.dicom).await?;
         let dicom = dicom_address(&dicom_listener, &config.coordinator.dicom)?;
         let opened = prelim_coordinator::open(config.coordinator, decoder()?).await?;
         // The worker of this process needs no certificate of its own: it has a door, and a token that nobody else is told.
@@ -144,18 +144,11 @@ pub(crate) fn url(listener: &TcpListener, config: &CoordinatorConfig) -> anyhow:
     Ok(format!("{scheme}{}", listener.local_addr()?))
 }
 
-/// Binds the port for metrics and probes, where one is asked for.
-pub(crate) async fn bind_metrics(address: Option<SocketAddr>) -> anyhow::Result<Option<TcpListener>> {
+/// Binds the port that `flag` asks for, where it asks for one.
+pub(crate) async fn bind_asked(flag: &str, address: Option<SocketAddr>) -> anyhow::Result<Option<TcpListener>> {
     let Some(address) = address else { return Ok(None) };
     let bound = TcpListener::bind(address).await;
-    Ok(Some(bound.with_context(|| format!("{address} cannot be used: choose another with --metrics"))?))
-}
-
-/// Binds the port for DICOM, where one is asked for.
-pub(crate) async fn bind_dicom(config: &DicomConfig) -> anyhow::Result<Option<TcpListener>> {
-    let Some(address) = config.dicom else { return Ok(None) };
-    let bound = TcpListener::bind(address).await;
-    Ok(Some(bound.with_context(|| format!("{address} cannot be used: choose another with --dicom"))?))
+    Ok(Some(bound.with_context(|| format!("{address} cannot be used: choose another with {flag}"))?))
 }
 
 /// Title and address, as a sender is set up with them; nothing where DICOM is not served.

@@ -4,7 +4,7 @@ use std::io::{IsTerminal as _, Write as _};
 
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Table, TableStyle, presets};
 use prelim_coordinator::report::present::clean;
-use prelim_proto::v1::{Study, StudyState};
+use prelim_proto::v1::{JobCounts, JobKind, Study, StudyState};
 
 /// Columns of a table where there is no terminal to ask.
 const WIDTH: u16 = 120;
@@ -96,4 +96,30 @@ pub(crate) fn state(study: &Study) -> String {
 /// Jobs finished of all, or nothing before the study is partitioned.
 pub(crate) fn jobs(study: &Study) -> String {
     if study.jobs_total == 0 { String::new() } else { format!("{}/{}", study.jobs_finished, study.jobs_total) }
+}
+
+/// Kinds of job in words.
+pub(crate) fn kinds(wire: &[i32]) -> String {
+    let word = |kind: &i32| match JobKind::try_from(*kind) {
+        Ok(JobKind::ReadXray) => "X-ray",
+        Ok(JobKind::ReadCt) => "CT",
+        Ok(JobKind::Merge) => "merge",
+        _ => "?",
+    };
+    wire.iter().map(word).collect::<Vec<_>>().join(", ")
+}
+
+/// A length of time, in the unit that fits.
+pub(crate) fn spell(seconds: f64) -> String {
+    match seconds {
+        s if s < 120.0 => format!("{s:.0} s"),
+        s if s < 7_200.0 => format!("{:.0} min", s / 60.0),
+        s if s < 172_800.0 => format!("{:.1} h", s / 3_600.0),
+        s => format!("{:.0} days", s / 86_400.0),
+    }
+}
+
+/// Read jobs of all kinds.
+pub(crate) fn reads(counts: &Option<JobCounts>) -> usize {
+    counts.map_or(0, |counts| counts.xray + counts.ct) as usize
 }

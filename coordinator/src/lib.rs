@@ -11,7 +11,7 @@
 //! - [`access`]: who may call what; [`audit`]: the record of it; [`accept`] and `tls`: connections in
 //! - [`backlog`]: what waits in seconds of work; `metrics`: numbers for Prometheus, alive and ready
 //! - [`traces`]: what is added to a study's trace
-//! - [`clock`]: time, as an argument; `watched`: files that change
+//! - `causes`: what is behind an error; [`clock`]: time, as an argument; `watched`: files that change
 //!
 //! **Invariant**: the coordinator knows no model; the only pixels it touches are those of key images.
 //! **Invariant**: workers are spoken to by gRPC only.
@@ -21,6 +21,7 @@ pub mod access;
 pub mod audit;
 pub mod backlog;
 pub mod bytes;
+mod causes;
 pub mod clock;
 pub mod config;
 pub mod dispatch;

@@ -29,6 +29,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -178,4 +179,16 @@ pub fn draft(grpc: &str, study: &str, format: &str) -> Vec<u8> {
     let output = prelim(["report", "--grpc", grpc, study, "--format", format]);
     assert!(output.status.success(), "{}", words(&output));
     output.stdout
+}
+
+/// Waits until `holds`.
+///
+/// # Panics
+/// Where it does not hold in time, with what `wanted` says then.
+pub fn eventually(patience: Duration, wanted: impl Fn() -> String, mut holds: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < patience, "not within {patience:?}: {}", wanted());
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }

@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use prelim_tests::certificates::Authority;
 use prelim_tests::server::Server;
-use prelim_tests::{phantoms, prelim_json, repository, words};
+use prelim_tests::{eventually, phantoms, prelim_json, repository, words};
 use serde_json::{Value, json};
 
 /// A coordinator with a worker that listens to DICOM, and its folder.
@@ -49,11 +49,12 @@ impl Site {
 
     /// Waits until the log has said all of that: the peer is answered first.
     fn has_logged(&self, wanted: &[&str]) {
-        let began = Instant::now();
-        while !wanted.iter().all(|each| self.server.log().contains(each)) {
-            assert!(began.elapsed() < Duration::from_secs(10), "not all of {wanted:?} in {}", self.server.log());
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        let log = || self.server.log();
+        eventually(
+            Duration::from_secs(10),
+            || format!("all of {wanted:?} in {}", log()),
+            || wanted.iter().all(|each| log().contains(each)),
+        );
     }
 
     fn studies(&self) -> Vec<Value> {
@@ -63,16 +64,17 @@ impl Site {
 
     /// Waits until every study has its draft, or failed, and there are `count`.
     fn settled(&self, count: usize) -> Vec<Value> {
-        let began = Instant::now();
-        loop {
-            let studies = self.studies();
-            let is_settled = |study: &Value| ["drafted", "failed"].contains(&study["state"].as_str().expect("a word"));
-            if studies.len() == count && studies.iter().all(is_settled) {
-                return studies;
-            }
-            assert!(began.elapsed() < Duration::from_secs(60), "{studies:#?}");
-            std::thread::sleep(Duration::from_millis(100));
-        }
+        let is_settled = |study: &Value| ["drafted", "failed"].contains(&study["state"].as_str().expect("a word"));
+        let mut studies = Vec::new();
+        eventually(
+            Duration::from_secs(60),
+            || format!("{count} settled: {:#?}", self.studies()),
+            || {
+                studies = self.studies();
+                studies.len() == count && studies.iter().all(is_settled)
+            },
+        );
+        studies
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 use std::process::{Command, Output};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use prelim_tests::{Process, phantoms, prelim, prelim_json, words};
+use prelim_tests::{Process, eventually, phantoms, prelim, prelim_json, words};
 use serde_json::Value;
 
 /// The time of a lease; a heartbeat is due after a third of it.
@@ -71,23 +71,15 @@ impl Site {
     /// The study that is being read.
     fn being_read(&self) -> String {
         let mut reading = None;
-        eventually(Duration::from_secs(20), "a study is being read", || {
-            reading = self.studies.iter().find(|study| self.state(study) == "reading").cloned();
-            reading.is_some()
-        });
+        eventually(
+            Duration::from_secs(20),
+            || "a study is being read".to_owned(),
+            || {
+                reading = self.studies.iter().find(|study| self.state(study) == "reading").cloned();
+                reading.is_some()
+            },
+        );
         reading.expect("found above")
-    }
-}
-
-/// Waits until `holds`.
-///
-/// # Panics
-/// With `what` where it does not hold in time.
-fn eventually(patience: Duration, what: &str, mut holds: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !holds() {
-        assert!(began.elapsed() < patience, "not within {patience:?}: {what}");
-        std::thread::sleep(Duration::from_millis(50));
     }
 }
 
@@ -102,7 +94,11 @@ fn a_cancelled_study_is_let_go_within_a_heartbeat() {
     let output = site.prelim(&["cancel", &first, "--reason", "sent twice"]);
     assert!(output.status.success(), "{}", words(&output));
     assert!(String::from_utf8_lossy(&output.stdout).contains("cancelled: sent twice"), "{}", words(&output));
-    eventually(HEARTBEAT + SLACK, "the worker reads the other study", || site.state(&second) == "reading");
+    eventually(
+        HEARTBEAT + SLACK,
+        || "the worker reads the other study".to_owned(),
+        || site.state(&second) == "reading",
+    );
     assert_eq!(site.state(&first), "cancelled");
     // Again is no error; what is not there is one.
     assert!(site.prelim(&["cancel", &first]).status.success());
@@ -121,7 +117,7 @@ fn a_drained_worker_finishes_its_job_and_ends() {
     assert_eq!(listed["workers"][0]["id"], "reader-7", "{listed}");
     let output = site.prelim(&["drain", "reader-7"]);
     assert!(output.status.success(), "{}", words(&output));
-    eventually(Duration::from_secs(30), "the worker ends", || !site.worker.is_alive());
+    eventually(Duration::from_secs(30), || "the worker ends".to_owned(), || !site.worker.is_alive());
     assert_eq!(site.state(&first), "drafted");
     let second = site.studies.iter().find(|study| **study != first).expect("there are two");
     assert_eq!(site.state(second), "queued");
@@ -151,13 +147,12 @@ impl Terminal {
     }
 
     fn shows(&self, wanted: &[&str]) {
-        let mut screen = String::new();
-        let began = Instant::now();
-        while !wanted.iter().all(|each| screen.contains(each)) {
-            assert!(began.elapsed() < Duration::from_secs(20), "not all of {wanted:?} are in\n{screen}");
-            std::thread::sleep(Duration::from_millis(100));
-            screen = self.tmux(&["capture-pane", "-p"]);
-        }
+        let screen = || self.tmux(&["capture-pane", "-p"]);
+        let missing = || format!("all of {wanted:?} in\n{}", screen());
+        eventually(Duration::from_secs(20), missing, || {
+            let screen = screen();
+            wanted.iter().all(|each| screen.contains(each))
+        });
     }
 }
 

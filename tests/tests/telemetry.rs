@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use prelim_proto::ids::Uid;
 use prelim_proto::trace::StudyTrace;
@@ -15,7 +14,7 @@ use prelim_tests::collector::Collector;
 use prelim_tests::patient::Patient;
 use prelim_tests::redis::Redis;
 use prelim_tests::server::Server;
-use prelim_tests::{binary, phantoms, prelim, prelim_json, submit, words};
+use prelim_tests::{binary, eventually, phantoms, prelim, prelim_json, submit, words};
 use serde_json::Value;
 
 /// How long anything may take that must come.
@@ -224,11 +223,8 @@ fn what_fails_has_an_error_status_and_still_one_root() {
         found.map(|study| study["state"].as_str().unwrap().to_owned())
     };
     let wait_for_failure = || {
-        let began = Instant::now();
-        while state(&damaged).as_deref() != Some("failed") {
-            assert!(began.elapsed() < PATIENCE, "{:?}", state(&damaged));
-            sleep(Duration::from_millis(100));
-        }
+        let failed = || state(&damaged).as_deref() == Some("failed");
+        eventually(PATIENCE, || format!("failed, but {:?}", state(&damaged)), failed);
     };
     wait_for_failure();
     // Tried again, it fails again.

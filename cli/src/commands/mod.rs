@@ -10,7 +10,7 @@ mod doctor;
 mod eval;
 mod logits;
 mod phantom;
-pub(crate) mod queue;
+mod queue;
 pub(crate) mod report;
 mod serve;
 mod studies;

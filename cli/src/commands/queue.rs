@@ -2,7 +2,7 @@
 
 use clap::Args;
 use prelim_proto::v1::{
-    DeadJob, DrainWorkerRequest, GetQueueRequest, JobCounts, JobKind, ListDeadJobsRequest, ListWorkersRequest, Queue,
+    DeadJob, DrainWorkerRequest, GetQueueRequest, JobCounts, ListDeadJobsRequest, ListWorkersRequest, Queue,
     RequeueJobRequest, Worker,
 };
 use serde_json::{Value, json};
@@ -44,7 +44,7 @@ impl Workers {
                 let status = worker.status.clone().unwrap_or_default();
                 rows.add_row([
                     table::cell(&worker.id, 64),
-                    kinds(&status.kinds),
+                    table::kinds(&status.kinds),
                     format!("{}/{}", status.running, status.slots),
                     format!("{} s ago", worker.silent_ms / 1_000),
                     if worker.draining { "draining" } else { "working" }.to_owned(),
@@ -112,7 +112,12 @@ impl Dead {
         let mut rows = table::new(&["Job", "Reads", "Attempts", "What went wrong last"]);
         for job in &dead {
             let reason = job.failures.last().map_or("", |failure| &failure.reason);
-            rows.add_row([job.job_id.clone(), kinds(&[job.kind]), job.attempts.to_string(), table::cell(reason, 120)]);
+            rows.add_row([
+                job.job_id.clone(),
+                table::kinds(&[job.kind]),
+                job.attempts.to_string(),
+                table::cell(reason, 120),
+            ]);
         }
         table::one_line_a_row(&mut rows);
         table::align_right(&mut rows, &[2]);
@@ -164,39 +169,17 @@ async fn dead_jobs(connection: &Connection) -> anyhow::Result<Vec<DeadJob>> {
     }
 }
 
-/// Kinds of job in words.
-pub(crate) fn kinds(wire: &[i32]) -> String {
-    let word = |kind: &i32| match JobKind::try_from(*kind) {
-        Ok(JobKind::ReadXray) => "X-ray",
-        Ok(JobKind::ReadCt) => "CT",
-        Ok(JobKind::Merge) => "merge",
-        _ => "?",
-    };
-    wire.iter().map(word).collect::<Vec<_>>().join(", ")
-}
-
 /// The queue in a sentence.
 fn describe(queue: &Queue) -> String {
-    let reads = |counts: &Option<JobCounts>| counts.map_or(0, |counts| counts.xray + counts.ct) as usize;
     format!(
         "{} waiting ({} of work, the longest for {} s), {} running, {} given up, {} open",
-        table::count(reads(&queue.ready), "job"),
-        spell(queue.backlog_seconds),
+        table::count(table::reads(&queue.ready), "job"),
+        table::spell(queue.backlog_seconds),
         queue.longest_wait_ms / 1_000,
-        reads(&queue.leased),
+        table::reads(&queue.leased),
         queue.dead,
         table::count(queue.open_studies as usize, "study"),
     )
-}
-
-/// A length of time, in the unit that fits.
-pub(crate) fn spell(seconds: f64) -> String {
-    match seconds {
-        s if s < 120.0 => format!("{s:.0} s"),
-        s if s < 7_200.0 => format!("{:.0} min", s / 60.0),
-        s if s < 172_800.0 => format!("{:.1} h", s / 3_600.0),
-        s => format!("{:.0} days", s / 86_400.0),
-    }
 }
 
 fn counts_json(counts: &Option<JobCounts>) -> Value {
@@ -220,7 +203,7 @@ fn worker_json(worker: &Worker) -> Value {
     let status = worker.status.clone().unwrap_or_default();
     json!({
         "id": worker.id,
-        "kinds": kinds(&status.kinds),
+        "kinds": table::kinds(&status.kinds),
         "slots": status.slots,
         "running": status.running,
         "model": status.model,
@@ -243,7 +226,7 @@ fn dead_json(job: &DeadJob) -> Value {
     let failures: Vec<_> = job.failures.iter().map(failure).collect();
     json!({
         "job_id": job.job_id,
-        "kind": kinds(&[job.kind]),
+        "kind": table::kinds(&[job.kind]),
         "tenant": job.tenant,
         "attempts": job.attempts,
         "failures": failures,

@@ -76,8 +76,8 @@ impl Coordinator {
         let listener = stack::bind(self.config.grpc).await?;
         let grpc = stack::url(&listener, &self.config)?;
         let data = self.config.data.display().to_string();
-        let metrics = stack::bind_metrics(self.config.metrics).await?;
-        let dicom = stack::bind_dicom(&self.config.dicom).await?;
+        let metrics = stack::bind_asked("--metrics", self.config.metrics).await?;
+        let dicom = stack::bind_asked("--dicom", self.config.dicom.dicom).await?;
         let told = stack::dicom_address(&dicom, &self.config.dicom)?;
         let opened = prelim_coordinator::open(self.config, stack::decoder()?).await?;
         if self.json {
@@ -110,7 +110,7 @@ impl Worker {
         // The port opens before the model loads: a large one takes a while, in which the worker is alive and not ready.
         let metrics = Arc::<WorkerMetrics>::default();
         let served = CancellationToken::new();
-        if let Some(listener) = stack::bind_metrics(self.config.metrics).await? {
+        if let Some(listener) = stack::bind_asked("--metrics", self.config.metrics).await? {
             tokio::spawn(prelim_worker::metrics::serve(listener, metrics.clone(), served.clone()));
         }
         let _served = served.drop_guard();

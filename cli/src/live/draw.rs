@@ -9,9 +9,8 @@ use ratatui::style::{Color, Modifier, Style, Stylize as _};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Borders, Paragraph, Row, Sparkline, Table};
 
-use super::view::{View, reads};
-use crate::commands::queue::{kinds, spell};
-use crate::table;
+use super::view::View;
+use crate::table::{self, kinds, reads, spell};
 
 /// Rows of the queue's part, its line above included.
 const QUEUE_ROWS: u16 = 4;
@@ -59,7 +58,7 @@ fn draw_queue(frame: &mut Frame<'_>, area: Rect, view: &View) {
     let waiting = reads(&queue.ready);
     let [words, curve] = Layout::horizontal([Constraint::Min(40), Constraint::Percentage(35)]).areas(area);
     let mut first = vec![
-        format!("{} waiting", table::count(waiting as usize, "job")).bold(),
+        format!("{} waiting", table::count(waiting, "job")).bold(),
         format!(", {} running", reads(&queue.leased)).into(),
     ];
     if queue.delayed > 0 {
@@ -104,9 +103,7 @@ fn draw_curve(frame: &mut Frame<'_>, area: Rect, view: &View) {
 fn draw_workers(frame: &mut Frame<'_>, area: Rect, view: &View) {
     let workers = &view.now.workers;
     if workers.is_empty() {
-        let words = Line::from("none was heard of lately; start one with `prelim worker`".yellow());
-        frame.render_widget(Paragraph::new(words).block(section("Workers")), area);
-        return;
+        return draw_none(frame, area, "Workers", "none was heard of lately; start one with `prelim worker`".yellow());
     }
     let mut rows: Vec<Row<'_>> = workers.iter().take(WORKERS).map(worker).collect();
     if workers.len() > WORKERS {
@@ -143,9 +140,7 @@ fn worker(worker: &Worker) -> Row<'static> {
 fn draw_studies(frame: &mut Frame<'_>, area: Rect, view: &View) {
     let studies = &view.now.studies;
     if studies.is_empty() {
-        let words = Line::from("none yet; send some with `prelim submit DIR`".dim());
-        frame.render_widget(Paragraph::new(words).block(section("Studies")), area);
-        return;
+        return draw_none(frame, area, "Studies", "none yet; send some with `prelim submit DIR`".dim());
     }
     let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
     // A UID that is cut is another UID: what is dropped first on a narrow screen is everything else.
@@ -232,6 +227,11 @@ fn study(study: &Study, columns: Columns, now_ms: i64) -> Row<'static> {
 fn bar(done: u32, all: u32) -> Span<'static> {
     let full = if all == 0 { 0 } else { (done.min(all) as usize * BAR).div_ceil(all as usize) };
     format!("{}{} {done}/{all}", "━".repeat(full), "─".repeat(BAR - full)).into()
+}
+
+/// A section that has nothing to show, and why.
+fn draw_none(frame: &mut Frame<'_>, area: Rect, title: &str, words: Span<'static>) {
+    frame.render_widget(Paragraph::new(Line::from(words)).block(section(title)), area);
 }
 
 fn section(title: &str) -> Block<'static> {

@@ -3,10 +3,11 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use prelim_proto::v1::{JobCounts, StudyState};
+use prelim_proto::v1::StudyState;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::snapshot::Snapshot;
+use crate::table;
 
 /// Moments kept for the curve of the queue: ten minutes.
 const KEPT: usize = 600;
@@ -47,7 +48,7 @@ impl View {
     pub(super) fn take(&mut self, answer: anyhow::Result<Snapshot>, now: Instant) {
         match answer {
             Ok(snapshot) => {
-                self.waiting.push_back(reads(&snapshot.queue.ready));
+                self.waiting.push_back(table::reads(&snapshot.queue.ready) as u64);
                 while self.waiting.len() > KEPT {
                     self.waiting.pop_front();
                 }
@@ -97,9 +98,4 @@ impl View {
     fn last(&self) -> usize {
         self.now.studies.len().saturating_sub(1)
     }
-}
-
-/// Read jobs of all kinds.
-pub(super) fn reads(counts: &Option<JobCounts>) -> u64 {
-    counts.map_or(0, |counts| counts.xray + counts.ct)
 }

@@ -13,6 +13,7 @@ use super::keys::{Keys, KeysError};
 use super::refusal::Refusal;
 use super::rules::Claims;
 use super::token::{Expected, TokenError, Unchecked};
+use crate::causes::in_words;
 
 /// Time for one answer of the issuer.
 const FETCH_TIME: Duration = Duration::from_secs(5);
@@ -158,7 +159,9 @@ impl Issuer {
                 let held = Held { keys: Arc::new(keys), since: Instant::now() };
                 *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Some(held);
             }
-            Err(error) => tracing::error!(issuer = %self.url, error = %chain(&error), "keys of the issuer not fetched"),
+            Err(error) => {
+                tracing::error!(issuer = %self.url, error = %in_words(&error), "keys of the issuer not fetched")
+            }
         }
         asked.at = Some(Instant::now());
     }
@@ -191,18 +194,4 @@ impl Issuer {
 /// Whether what is at `url` comes without TLS.
 fn is_open(url: &str) -> bool {
     url.starts_with("http://")
-}
-
-/// An error with what led to it: of itself, `reqwest` says little.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
 }

@@ -10,6 +10,7 @@ use object_store::client::HttpError;
 use prelim_proto::ids::Digest;
 
 use super::place::PlaceError;
+use crate::causes::causes;
 
 /// Why bytes were not stored or found.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -227,11 +228,6 @@ impl fmt::Display for Answer {
             (None, code) => f.write_str(code.as_deref().unwrap_or("no answer")),
         }
     }
-}
-
-/// The error and what it came from, outermost first.
-fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
-    std::iter::successors(Some(error), |cause: &&'a (dyn StdError + 'static)| (*cause).source())
 }
 
 fn io_kind(error: &(dyn StdError + 'static)) -> Option<std::io::ErrorKind> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::stream::{self, BoxStream, StreamExt as _};
 use prelim_proto::ids::{Digest, FencingToken, JobId, Uid};
-use prelim_proto::job::{JobKind, JobOutcome};
+use prelim_proto::job::{JobKind, JobOutcome, Lease};
 use prelim_proto::v1;
 use prelim_proto::v1::worker_service_server::WorkerService;
 use tonic::{Request, Response, Status};
@@ -46,10 +46,7 @@ impl WorkerService for Workers {
         }
         let ask = ask(request, &session)?;
         let lease = self.0.lease(ask, wait).await.map_err(status::of)?;
-        if let Some(lease) = &lease {
-            session.note(Act::Leased, std::slice::from_ref(lease.job.id.study())).await.map_err(status::of)?;
-        }
-        Ok(Response::new(v1::LeaseResponse { lease: lease.map(Into::into) }))
+        Ok(Response::new(v1::LeaseResponse { lease: given(lease, &session).await? }))
     }
 
     async fn renew(&self, request: Request<v1::RenewRequest>) -> Answer<v1::RenewResponse> {
@@ -97,10 +94,7 @@ impl WorkerService for Workers {
         let Some(ask) = next else { return Ok(Response::new(v1::CompleteResponse::default())) };
         // The outcome is stored, whatever comes of this: the worker asks again by itself.
         let next = self.0.lease(ask, Duration::ZERO).await.unwrap_or_default();
-        if let Some(lease) = &next {
-            session.note(Act::Leased, std::slice::from_ref(lease.job.id.study())).await.map_err(status::of)?;
-        }
-        Ok(Response::new(v1::CompleteResponse { next: next.map(Into::into) }))
+        Ok(Response::new(v1::CompleteResponse { next: given(next, &session).await? }))
     }
 
     async fn fail(&self, request: Request<v1::FailRequest>) -> Answer<v1::FailResponse> {
@@ -171,6 +165,14 @@ fn ask(request: v1::LeaseRequest, session: &Session) -> Result<Ask, Status> {
         tenants: session.tenants(),
         held,
     })
+}
+
+/// A lease for a message, once the audit has it.
+async fn given(lease: Option<Lease>, session: &Session) -> Result<Option<v1::Lease>, Status> {
+    if let Some(lease) = &lease {
+        session.note(Act::Leased, std::slice::from_ref(lease.job.id.study())).await.map_err(status::of)?;
+    }
+    Ok(lease.map(Into::into))
 }
 
 fn check_worker(id: &str) -> Result<(), Status> {

@@ -196,7 +196,8 @@ impl Coordinator {
 /// Reads the header, on a thread that may block: a scan of a large object takes longer than other tasks should wait.
 async fn header_of(name: &str, bytes: Bytes) -> Result<Header, String> {
     let name = name.to_owned();
-    let scan = move || read_header(&bytes, Some(&name), &Limits::default());
+    // An object from the DICOM network has none.
+    let scan = move || read_header(&bytes, Some(name.as_str()).filter(|name| !name.is_empty()), &Limits::default());
     match tokio::task::spawn_blocking(scan).await {
         Ok(header) => header.map_err(|error| error.to_string()),
         Err(_) => Err("its header could not be read".to_owned()),

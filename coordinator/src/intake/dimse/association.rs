@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use dicom_dictionary_std::uids;
 use dicom_ul::association::read_pdu_from_wire_async;
 use dicom_ul::pdu::{
     AbortRQServiceProviderReason, AbortRQSource, AssociationRJ, AssociationRJResult,
@@ -14,6 +15,7 @@ use dicom_ul::pdu::{
 use prelim_imaging::Limits;
 use prelim_proto::ids::Uid;
 use prelim_proto::study::Priority;
+use prelim_proto::trace::without_uids;
 use tokio::io::AsyncWriteExt as _;
 
 use super::Scp;
@@ -22,9 +24,9 @@ use super::message::{Assembler, DataSet, Message, MessageError};
 use super::negotiate::{self, Agreement, Context};
 use super::part10::Meta;
 use super::status::{SUCCESS, Status};
-use super::syntaxes::VERIFICATION;
 use crate::accept::Connection;
 use crate::audit::{Act, Event};
+use crate::causes::{causes, in_words};
 use crate::intake::{Object, Verdict};
 
 /// Bytes of a fragment's header within a PDU (PS3.8 section 9.3.5).
@@ -176,8 +178,8 @@ async fn answer(
     let Message { context: id, request, data_set } = message;
     let context = agreement.contexts.iter().find(|context| context.id == id).ok_or(End::Context(id))?;
     let status = match request.field {
-        field::C_ECHO if context.sop_class == VERIFICATION => Status::success(),
-        field::C_STORE if context.sop_class == VERIFICATION => Status::unrecognized(),
+        field::C_ECHO if context.sop_class == uids::VERIFICATION => Status::success(),
+        field::C_STORE if context.sop_class == uids::VERIFICATION => Status::unrecognized(),
         field::C_STORE => {
             let status = store(scp, wire, agreement, context, &request, data_set).await;
             match status.code {
@@ -207,7 +209,7 @@ async fn store(
     data_set: Option<DataSet>,
 ) -> Status {
     // The memory is held until the object is stored.
-    let (data_set, _memory) = match data_set {
+    let (mut file, _memory) = match data_set {
         Some(DataSet::Whole(bytes, memory)) => (bytes, memory),
         Some(DataSet::Dropped(why)) => return why.into(),
         None => return Status::without_data_set(),
@@ -224,9 +226,8 @@ async fn store(
         transfer_syntax: &context.transfer_syntax,
         source: &agreement.calling,
     };
-    let mut file = meta.header();
-    file.extend_from_slice(&data_set);
-    drop(data_set);
+    // In place: a copy beside it would be memory that nobody counted.
+    file.splice(0..0, meta.header());
     let object = Object {
         name: String::new(),
         bytes: Ok(Bytes::from(file)),
@@ -249,7 +250,7 @@ async fn store(
             Status::from(&outcome.verdict)
         }
         Err(error) => {
-            tracing::warn!(error = prelim_proto::trace::without_uids(&error), "object not stored");
+            tracing::warn!(error = without_uids(&error), "object not stored");
             Status::from(&error)
         }
     }
@@ -272,10 +273,8 @@ impl Wire {
             Err(_) => Err(End::Silence(self.idle.as_secs())),
             Ok(Ok(pdu)) => Ok(pdu),
             Ok(Err(dicom_ul::association::Error::ConnectionClosed { .. })) => Err(End::Hangup("")),
-            Ok(Err(error)) => match io_error(&error) {
-                Some(_) => Err(End::Hangup("")),
-                None => Err(End::Unreadable(error_chain(&error))),
-            },
+            Ok(Err(error)) if causes(&error).any(|cause| cause.is::<io::Error>()) => Err(End::Hangup("")),
+            Ok(Err(error)) => Err(End::Unreadable(in_words(&error))),
         }
     }
 
@@ -310,28 +309,4 @@ impl Wire {
     async fn close(&mut self) {
         let _ = tokio::time::timeout(Duration::from_secs(1), self.connection.shutdown()).await;
     }
-}
-
-/// The system's error behind an error of the library, where it has one.
-fn io_error(error: &dicom_ul::association::Error) -> Option<&io::Error> {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = cause {
-        if let Some(io) = error.downcast_ref::<io::Error>() {
-            return Some(io);
-        }
-        cause = error.source();
-    }
-    None
-}
-
-/// An error of the library with its causes, each of which says only its own part.
-fn error_chain(error: &dicom_ul::association::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use dicom_dictionary_std::uids;
 use dicom_ul::pdu::{
     AssociationAC, AssociationRJ, AssociationRJResult, AssociationRJServiceProviderASCEReason,
     AssociationRJServiceUserReason, AssociationRJSource, AssociationRQ, PresentationContextProposed,
@@ -11,7 +12,7 @@ use prelim_proto::ids::Tenant;
 
 use super::part10::{IMPLEMENTATION_CLASS, IMPLEMENTATION_VERSION};
 use super::peers::{Peers, Stranger};
-use super::syntaxes::{self, VERIFICATION};
+use super::syntaxes;
 
 /// The DICOM Application Context Name (PS3.7 annex A.2.1).
 const APPLICATION_CONTEXT: &str = "1.2.840.10008.3.1.1.1";
@@ -108,7 +109,7 @@ impl Agreement {
         let sop_class = proposed.abstract_syntax.trim_end_matches(['\0', ' ']);
         let chosen = syntaxes::choose(&proposed.transfer_syntaxes);
         let reason = match chosen {
-            _ if sop_class != VERIFICATION && !syntaxes::is_stored(sop_class) => {
+            _ if sop_class != uids::VERIFICATION && !syntaxes::is_stored(sop_class) => {
                 self.refused.push(format!("SOP class {sop_class} is not stored here"));
                 Reason::AbstractSyntaxNotSupported
             }
@@ -182,7 +183,7 @@ mod tests {
     fn contexts_are_taken_one_by_one_and_refusals_have_a_reason() {
         let (explicit, mpeg) = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.100");
         let contexts: &[(&str, &[&str])] =
-            &[(VERIFICATION, &[explicit]), (CT, &[mpeg, explicit]), (CT, &[mpeg]), (MR, &[explicit])];
+            &[(uids::VERIFICATION, &[explicit]), (CT, &[mpeg, explicit]), (CT, &[mpeg]), (MR, &[explicit])];
         let (agreement, accepted) = ask(request("PRELIM", contexts)).unwrap();
         let reasons: Vec<_> =
             accepted.presentation_contexts.iter().map(|each| (each.id, each.reason.clone())).collect();

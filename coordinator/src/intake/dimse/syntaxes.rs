@@ -1,54 +1,50 @@
 //! What is stored, and in which encodings.
 
+use dicom_dictionary_std::uids;
 use prelim_imaging::syntax::TransferSyntax;
 
-/// Verification (PS3.4 annex A).
-pub(super) const VERIFICATION: &str = "1.2.840.10008.1.1";
-
-/// Storage SOP classes taken (PS3.4 annex B.5): X-ray and CT, and what comes with their studies. The tails stand under
-/// 1.2.840.10008.5.1.4.1.1.
-const STORED: &[(&str, &str)] = &[
-    (".1", "Computed Radiography Image"),
-    (".1.1", "Digital X-Ray Image, For Presentation"),
-    (".1.1.1", "Digital X-Ray Image, For Processing"),
-    (".1.2", "Digital Mammography X-Ray Image, For Presentation"),
-    (".1.2.1", "Digital Mammography X-Ray Image, For Processing"),
-    (".1.3", "Digital Intra-Oral X-Ray Image, For Presentation"),
-    (".1.3.1", "Digital Intra-Oral X-Ray Image, For Processing"),
-    (".2", "CT Image"),
-    (".2.1", "Enhanced CT Image"),
-    (".2.2", "Legacy Converted Enhanced CT Image"),
-    (".12.1", "X-Ray Angiographic Image"),
-    (".12.1.1", "Enhanced XA Image"),
-    (".12.2", "X-Ray Radiofluoroscopic Image"),
-    (".12.2.1", "Enhanced XRF Image"),
-    (".12.77", "X-Ray Angiographic Bi-Plane Image (retired)"),
-    (".13.1.1", "X-Ray 3D Angiographic Image"),
-    (".13.1.2", "X-Ray 3D Craniofacial Image"),
-    (".13.1.3", "Breast Tomosynthesis Image"),
-    (".13.1.4", "Breast Projection X-Ray Image, For Presentation"),
-    (".13.1.5", "Breast Projection X-Ray Image, For Processing"),
-    (".7", "Secondary Capture Image"),
-    (".7.1", "Multi-frame Single Bit Secondary Capture Image"),
-    (".7.2", "Multi-frame Grayscale Byte Secondary Capture Image"),
-    (".7.3", "Multi-frame Grayscale Word Secondary Capture Image"),
-    (".7.4", "Multi-frame True Color Secondary Capture Image"),
-    (".11.1", "Grayscale Softcopy Presentation State"),
-    (".11.2", "Color Softcopy Presentation State"),
-    (".66.4", "Segmentation"),
-    (".88.11", "Basic Text SR"),
-    (".88.22", "Enhanced SR"),
-    (".88.33", "Comprehensive SR"),
-    (".88.34", "Comprehensive 3D SR"),
-    (".88.50", "Mammography CAD SR"),
-    (".88.59", "Key Object Selection Document"),
-    (".88.65", "Chest CAD SR"),
-    (".88.67", "X-Ray Radiation Dose SR"),
-    (".88.75", "Patient Radiation Dose SR"),
-    (".104.1", "Encapsulated PDF"),
+/// Storage SOP classes taken (PS3.4 annex B.5): X-ray and CT, and what comes with their studies.
+const STORED: &[&str] = &[
+    uids::COMPUTED_RADIOGRAPHY_IMAGE_STORAGE,
+    uids::DIGITAL_X_RAY_IMAGE_STORAGE_FOR_PRESENTATION,
+    uids::DIGITAL_X_RAY_IMAGE_STORAGE_FOR_PROCESSING,
+    uids::DIGITAL_MAMMOGRAPHY_X_RAY_IMAGE_STORAGE_FOR_PRESENTATION,
+    uids::DIGITAL_MAMMOGRAPHY_X_RAY_IMAGE_STORAGE_FOR_PROCESSING,
+    uids::DIGITAL_INTRA_ORAL_X_RAY_IMAGE_STORAGE_FOR_PRESENTATION,
+    uids::DIGITAL_INTRA_ORAL_X_RAY_IMAGE_STORAGE_FOR_PROCESSING,
+    uids::CT_IMAGE_STORAGE,
+    uids::ENHANCED_CT_IMAGE_STORAGE,
+    uids::LEGACY_CONVERTED_ENHANCED_CT_IMAGE_STORAGE,
+    uids::X_RAY_ANGIOGRAPHIC_IMAGE_STORAGE,
+    uids::ENHANCED_XA_IMAGE_STORAGE,
+    uids::X_RAY_RADIOFLUOROSCOPIC_IMAGE_STORAGE,
+    uids::ENHANCED_XRF_IMAGE_STORAGE,
+    // X-Ray Angiographic Bi-Plane Image, retired, and not in the dictionary.
+    "1.2.840.10008.5.1.4.1.1.12.77",
+    uids::X_RAY3_D_ANGIOGRAPHIC_IMAGE_STORAGE,
+    uids::X_RAY3_D_CRANIOFACIAL_IMAGE_STORAGE,
+    uids::BREAST_TOMOSYNTHESIS_IMAGE_STORAGE,
+    uids::BREAST_PROJECTION_X_RAY_IMAGE_STORAGE_FOR_PRESENTATION,
+    uids::BREAST_PROJECTION_X_RAY_IMAGE_STORAGE_FOR_PROCESSING,
+    uids::SECONDARY_CAPTURE_IMAGE_STORAGE,
+    uids::MULTI_FRAME_SINGLE_BIT_SECONDARY_CAPTURE_IMAGE_STORAGE,
+    uids::MULTI_FRAME_GRAYSCALE_BYTE_SECONDARY_CAPTURE_IMAGE_STORAGE,
+    uids::MULTI_FRAME_GRAYSCALE_WORD_SECONDARY_CAPTURE_IMAGE_STORAGE,
+    uids::MULTI_FRAME_TRUE_COLOR_SECONDARY_CAPTURE_IMAGE_STORAGE,
+    uids::GRAYSCALE_SOFTCOPY_PRESENTATION_STATE_STORAGE,
+    uids::COLOR_SOFTCOPY_PRESENTATION_STATE_STORAGE,
+    uids::SEGMENTATION_STORAGE,
+    uids::BASIC_TEXT_SR_STORAGE,
+    uids::ENHANCED_SR_STORAGE,
+    uids::COMPREHENSIVE_SR_STORAGE,
+    uids::COMPREHENSIVE3_DSR_STORAGE,
+    uids::MAMMOGRAPHY_CADSR_STORAGE,
+    uids::KEY_OBJECT_SELECTION_DOCUMENT_STORAGE,
+    uids::CHEST_CADSR_STORAGE,
+    uids::X_RAY_RADIATION_DOSE_SR_STORAGE,
+    uids::PERFORMED_IMAGING_AGENT_ADMINISTRATION_SR_STORAGE,
+    uids::ENCAPSULATED_PDF_STORAGE,
 ];
-/// Before every tail of [`STORED`].
-const ROOT: &str = "1.2.840.10008.5.1.4.1.1";
 
 /// How much we would rather have a transfer syntax than another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,7 +71,7 @@ const SYNTAX_ROOT: &str = "1.2.840.10008.1.2";
 
 /// Whether objects of this class are stored.
 pub(super) fn is_stored(sop_class: &str) -> bool {
-    sop_class.strip_prefix(ROOT).is_some_and(|tail| STORED.iter().any(|(known, _)| *known == tail))
+    STORED.contains(&sop_class)
 }
 
 /// The one of the proposed transfer syntaxes that we would rather have; among equals the sender's first, which is most

@@ -26,7 +26,7 @@ impl RedisStore {
         // The other way: jobs without the entry that they ask for, and studies without the merge that is due.
         for studies in self.members("ix:*").await?.chunks(TOGETHER) {
             let args = self.args().number(MAX_LEASE_MS).texts(studies);
-            let counts = reply::list(self.run_durably(&self.scripts.mend_studies, args).await?)?;
+            let counts = reply::list(self.run_durably(&self.runner.scripts.mend_studies, args).await?)?;
             let [lost_leases, lost_jobs, far_times, missing_merges] = counts.as_slice() else {
                 return Err(odd("a count"));
             };
@@ -35,7 +35,7 @@ impl RedisStore {
             mended.far_times += reply::unsigned(far_times)?;
             mended.missing_merges += reply::unsigned(missing_merges)?;
         }
-        mended.wrong_counts = reply::unsigned(&self.run(&self.scripts.mend_counts, self.args()).await?)?;
+        mended.wrong_counts = reply::unsigned(&self.run(&self.runner.scripts.mend_counts, self.args()).await?)?;
         Ok(mended)
     }
 
@@ -43,8 +43,8 @@ impl RedisStore {
     async fn queues(&self) -> Result<Vec<String>> {
         let mut queues: Vec<String> = ["late", "dead"].map(str::to_owned).into();
         let mut tenants = redis::cmd("HKEYS");
-        tenants.arg(format!("{}open", self.prefix));
-        for tenant in reply::list(self.link.ask(&tenants).await?)? {
+        tenants.arg(format!("{}open", self.runner.prefix));
+        for tenant in reply::list(self.runner.link.ask(&tenants).await?)? {
             let tenant = Tenant::parse(reply::text(&tenant)?).map_err(|_| odd("a tenant"))?;
             for kind in ["x", "c", "m"] {
                 queues.extend([format!("q:{kind}:{tenant}"), format!("l:{kind}:{tenant}")]);
@@ -57,7 +57,7 @@ impl RedisStore {
         let mut stray = 0;
         for members in self.members(queue).await?.chunks(TOGETHER) {
             let args = self.args().text(queue).texts(members);
-            stray += reply::unsigned(&self.run(&self.scripts.mend_entries, args).await?)?;
+            stray += reply::unsigned(&self.run(&self.runner.scripts.mend_entries, args).await?)?;
         }
         Ok(stray)
     }
@@ -68,8 +68,8 @@ impl RedisStore {
         let mut cursor = "0".to_owned();
         loop {
             let mut scan = redis::cmd("ZSCAN");
-            scan.arg(format!("{}{name}", self.prefix)).arg(&cursor).arg("COUNT").arg(TOGETHER);
-            let answer = reply::list(self.link.ask(&scan).await?)?;
+            scan.arg(format!("{}{name}", self.runner.prefix)).arg(&cursor).arg("COUNT").arg(TOGETHER);
+            let answer = reply::list(self.runner.link.ask(&scan).await?)?;
             let [next, entries] = <[redis::Value; 2]>::try_from(answer).map_err(|_| odd("a queue"))?;
             for member in reply::list(entries)?.iter().step_by(2) {
                 members.push(reply::text(member)?.to_owned());

@@ -56,7 +56,7 @@ use self::address::{Address, Credentials};
 use self::checks::ServerReport;
 use self::durable::Durable;
 use self::link::Link;
-use self::script::{Args, Script, Scripts};
+use self::script::{Args, Script};
 use self::together::{HandedIn, Runner, Together};
 use super::StoreError;
 use super::record::LeaseRequest;
@@ -81,10 +81,6 @@ pub struct RedisOptions {
 
 /// The store on a Redis or Valkey server.
 pub struct RedisStore {
-    link: Arc<Link>,
-    scripts: Arc<Scripts>,
-    /// Of all keys, with the hash tag.
-    prefix: String,
     runner: Runner,
     leases: Together<LeaseRequest, Option<Lease>>,
     outcomes: Together<HandedIn, Value>,
@@ -109,11 +105,9 @@ impl RedisStore {
             false => None,
         };
         let (wakes, listening) = wake::listen(link.clone(), format!("{prefix}wake"));
-        let scripts = Arc::new(Scripts::default());
-        let runner = Runner { link: link.clone(), scripts: scripts.clone(), prefix: prefix.clone(), clock };
+        let runner = Runner { link, scripts: Arc::default(), prefix, clock };
         let (leases, outcomes) = (together::leases(runner.clone()), together::outcomes(runner.clone()));
-        let _listening = listening;
-        Ok(Self { link, scripts, prefix, runner, leases, outcomes, durable, report, wakes, _listening })
+        Ok(Self { runner, leases, outcomes, durable, report, wakes, _listening: listening })
     }
 
     /// What the server is, and what its settings risk.
@@ -123,7 +117,7 @@ impl RedisStore {
 
     /// The processor time that the server used so far, for everybody, in s.
     pub async fn server_cpu_s(&self) -> Result<f64> {
-        checks::cpu_s(&self.link).await
+        checks::cpu_s(&self.runner.link).await
     }
 
     /// Removes every key of this store from the server: all studies and jobs. For what measures and tries.
@@ -131,8 +125,8 @@ impl RedisStore {
         let mut cursor = "0".to_owned();
         loop {
             let mut scan = redis::cmd("SCAN");
-            scan.arg(&cursor).arg("MATCH").arg(format!("{}*", self.prefix)).arg("COUNT").arg(1_000);
-            let answer = reply::list(self.link.ask(&scan).await?)?;
+            scan.arg(&cursor).arg("MATCH").arg(format!("{}*", self.runner.prefix)).arg("COUNT").arg(1_000);
+            let answer = reply::list(self.runner.link.ask(&scan).await?)?;
             let [next, keys] = <[Value; 2]>::try_from(answer).map_err(|_| reply::odd("a list of keys"))?;
             let keys = reply::list(keys)?;
             if !keys.is_empty() {
@@ -140,7 +134,7 @@ impl RedisStore {
                 for key in &keys {
                     unlink.arg(reply::bytes(key)?);
                 }
-                self.link.ask(&unlink).await?;
+                self.runner.link.ask(&unlink).await?;
             }
             cursor = reply::text(&next)?.to_owned();
             if cursor == "0" {
@@ -156,12 +150,12 @@ impl RedisStore {
 
     /// Runs a script whose effect a crash of the server may undo: leases, renewals, and what can be asked again.
     async fn run(&self, script: &Script, args: Args) -> Result<Value> {
-        self.link.run(script, &args).await
+        self.runner.link.run(script, &args).await
     }
 
     /// Runs a script whose effect must survive a crash of the server once it was answered.
     async fn run_durably(&self, script: &Script, args: Args) -> Result<Value> {
-        self.durably(|| self.link.run(script, &args)).await
+        self.durably(|| self.runner.link.run(script, &args)).await
     }
 
     /// Does something that is safe to repeat until its effect survives a crash of the server, where the server can be asked.

@@ -97,7 +97,7 @@ impl RedisStore {
             let (uid, digest) = (&record.instance.uid, &record.instance.digest);
             args = args.texts([uid.as_str(), digest.as_str(), &record.modality]).json(record);
         }
-        let script = &self.scripts.add_instances;
+        let script = &self.runner.scripts.add_instances;
         let answer = if mode == "add" { self.run_durably(script, args).await } else { self.run(script, args).await };
         let answer = reply::list(answer?)?;
         let mut words = answer.iter().map(reply::text);
@@ -134,7 +134,7 @@ impl RedisStore {
             if let Some((received_at_ms, uid)) = &after {
                 args = args.number(received_at_ms).text(uid.as_str());
             }
-            let entries = reply::list(self.run(&self.scripts.studies, args).await?)?;
+            let entries = reply::list(self.run(&self.runner.scripts.studies, args).await?)?;
             let is_last = entries.len() < page;
             for entry in entries {
                 let [uid, fields] = <[Value; 2]>::try_from(reply::list(entry)?).map_err(|_| odd("a listing"))?;
@@ -157,11 +157,11 @@ impl RedisStore {
     async fn field(&self, key: String, field: impl AsRef<str>) -> Result<Option<Value>> {
         let mut get = redis::cmd("HGET");
         get.arg(key).arg(field.as_ref());
-        Ok(Some(self.link.ask(&get).await?).filter(|value| *value != Value::Nil))
+        Ok(Some(self.runner.link.ask(&get).await?).filter(|value| *value != Value::Nil))
     }
 
     fn key(&self, name: &str, study: &Uid) -> String {
-        format!("{}{name}:{study}", self.prefix)
+        format!("{}{name}:{study}", self.runner.prefix)
     }
 }
 
@@ -186,7 +186,7 @@ impl JobStore for RedisStore {
     async fn complete_studies(&self, request: CompleteStudies) -> Result<Done> {
         let id = request.request_id.unwrap_or_default();
         let args = self.args().text(&id).texts(request.studies.iter().map(Uid::as_str));
-        let answer = reply::list(self.run_durably(&self.scripts.complete_studies, args).await?)?;
+        let answer = reply::list(self.run_durably(&self.runner.scripts.complete_studies, args).await?)?;
         match answer.iter().map(reply::text).collect::<Result<Vec<_>>>()?.as_slice() {
             ["now"] => Ok(Done::Now),
             ["before"] => Ok(Done::Before),
@@ -198,7 +198,7 @@ impl JobStore for RedisStore {
 
     async fn complete_quiet(&self, study: &Uid, quiet_ms: u64) -> Result<Done> {
         let args = self.args().text(study.as_str()).number(quiet_ms.min(i64::MAX as u64));
-        About::study(study).done(self.run(&self.scripts.complete_quiet, args).await?)
+        About::study(study).done(self.run(&self.runner.scripts.complete_quiet, args).await?)
     }
 
     async fn plan_study(&self, study: &Uid, plan: Plan) -> Result<Done> {
@@ -215,7 +215,7 @@ impl JobStore for RedisStore {
             let number = if belongs { i64::from(job.id.number()) } else { -1 };
             args = args.number(number).text(reply::letter(job.kind).to_string()).json(job);
         }
-        let answer = reply::list(self.run_durably(&self.scripts.plan_study, args).await?)?;
+        let answer = reply::list(self.run_durably(&self.runner.scripts.plan_study, args).await?)?;
         if let [Value::BulkString(word), Value::Int(place)] = answer.as_slice()
             && word == b"misfit"
         {
@@ -232,11 +232,11 @@ impl JobStore for RedisStore {
 
     async fn renew(&self, job: &JobId, token: FencingToken, ttl_ms: u64) -> Result<()> {
         let args = held(self.args(), job, token).number(ttl_ms);
-        About::job(job, token).done(self.run(&self.scripts.renew, args).await?).map(drop)
+        About::job(job, token).done(self.run(&self.runner.scripts.renew, args).await?).map(drop)
     }
 
     async fn release(&self, job: &JobId, token: FencingToken) -> Result<Done> {
-        About::job(job, token).done(self.run(&self.scripts.release, held(self.args(), job, token)).await?)
+        About::job(job, token).done(self.run(&self.runner.scripts.release, held(self.args(), job, token)).await?)
     }
 
     async fn complete_job(&self, job: &JobId, token: FencingToken, outcome: JobOutcome) -> Result<Done> {
@@ -247,7 +247,7 @@ impl JobStore for RedisStore {
 
     async fn fail_job(&self, job: &JobId, token: FencingToken, reason: &str, end: Verdict) -> Result<bool> {
         let args = verdict(held(self.args(), job, token).text(reason), end);
-        let answer = self.run_durably(&self.scripts.fail_job, args).await?;
+        let answer = self.run_durably(&self.runner.scripts.fail_job, args).await?;
         match reply::list(answer)?.as_slice() {
             [Value::BulkString(word)] if word == b"retried" => Ok(true),
             [Value::BulkString(word)] if word == b"buried" => Ok(false),
@@ -265,12 +265,12 @@ impl JobStore for RedisStore {
                 attempt: u32::try_from(reply::unsigned(&attempt)?).map_err(|_| odd("a lease"))?,
             })
         };
-        reply::list(self.run(&self.scripts.expired, args).await?)?.into_iter().map(lease).collect()
+        reply::list(self.run(&self.runner.scripts.expired, args).await?)?.into_iter().map(lease).collect()
     }
 
     async fn expire(&self, job: &JobId, token: FencingToken, end: Verdict) -> Result<Done> {
         let args = verdict(held(self.args(), job, token), end);
-        About::job(job, token).done(self.run_durably(&self.scripts.expire, args).await?)
+        About::job(job, token).done(self.run_durably(&self.runner.scripts.expire, args).await?)
     }
 
     async fn commit_merge(&self, job: &JobId, token: FencingToken, merged: Merged) -> Result<Done> {
@@ -281,17 +281,17 @@ impl JobStore for RedisStore {
             }
             Merged::Nothing { reason, unread } => args.text("nothing").json(unread).text(reason),
         };
-        About::job(job, token).done(self.run_durably(&self.scripts.commit_merge, args).await?)
+        About::job(job, token).done(self.run_durably(&self.runner.scripts.commit_merge, args).await?)
     }
 
     async fn cancel_study(&self, study: &Uid, reason: &str) -> Result<Done> {
         let args = self.args().text(study.as_str()).text(reason);
-        About::study(study).done(self.run_durably(&self.scripts.cancel_study, args).await?)
+        About::study(study).done(self.run_durably(&self.runner.scripts.cancel_study, args).await?)
     }
 
     async fn requeue_job(&self, job: &JobId) -> Result<Done> {
         let args = self.args().text(job.study().as_str()).number(job.number());
-        About::job(job, FencingToken(0)).done(self.run_durably(&self.scripts.requeue_job, args).await?)
+        About::job(job, FencingToken(0)).done(self.run_durably(&self.runner.scripts.requeue_job, args).await?)
     }
 
     async fn reconcile(&self) -> Result<Reconciled> {
@@ -300,13 +300,13 @@ impl JobStore for RedisStore {
 
     async fn forget_requests(&self, age_ms: u64) -> Result<u64> {
         let args = self.args().number(age_ms.min(i64::MAX as u64));
-        reply::unsigned(&self.run(&self.scripts.forget_requests, args).await?)
+        reply::unsigned(&self.run(&self.runner.scripts.forget_requests, args).await?)
     }
 
     async fn study(&self, uid: &Uid) -> Result<Option<StudyRecord>> {
         let mut get = redis::cmd("HGETALL");
         get.arg(self.key("s", uid));
-        let fields = match self.link.ask(&get).await? {
+        let fields = match self.runner.link.ask(&get).await? {
             Value::Map(pairs) => pairs.into_iter().flat_map(|(name, value)| [name, value]).collect(),
             other => reply::list(other)?,
         };
@@ -355,7 +355,7 @@ impl JobStore for RedisStore {
             let record = reply::bytes(value)?.get(64..).ok_or_else(|| odd("an instance"))?;
             serde_json::from_slice::<InstanceRecord>(record).map_err(|_| odd("an instance"))
         };
-        let records = reply::list(self.link.ask(&get).await?)?;
+        let records = reply::list(self.runner.link.ask(&get).await?)?;
         let mut records = records.iter().map(record).collect::<Result<Vec<_>>>()?;
         records.sort_by(|a, b| a.instance.uid.cmp(&b.instance.uid));
         Ok(records)
@@ -369,7 +369,7 @@ impl JobStore for RedisStore {
     }
 
     async fn jobs(&self, study: &Uid) -> Result<Vec<(JobRecord, JobSpec, Option<JobOutcome>)>> {
-        let parts = reply::list(self.run(&self.scripts.jobs, self.args().text(study.as_str())).await?)?;
+        let parts = reply::list(self.run(&self.runner.scripts.jobs, self.args().text(study.as_str())).await?)?;
         let [records, failures, specs, outcomes] = <[Value; 4]>::try_from(parts).map_err(|_| odd("the jobs"))?;
         let by_number = |part: Value| -> Result<BTreeMap<u32, Value>> {
             let mut pairs = reply::list(part)?.into_iter();
@@ -395,7 +395,7 @@ impl JobStore for RedisStore {
             let [member, record, failures] = <[Value; 3]>::try_from(reply::list(entry)?).map_err(|_| odd("a job"))?;
             reply::job(reply::member(reply::text(&member)?)?, &record, &failures)
         };
-        reply::list(self.run(&self.scripts.dead_jobs, args).await?)?.into_iter().map(letter).collect()
+        reply::list(self.run(&self.runner.scripts.dead_jobs, args).await?)?.into_iter().map(letter).collect()
     }
 
     async fn draft(&self, study: &Uid, version: Option<u32>) -> Result<Option<DraftRecord>> {
@@ -410,7 +410,7 @@ impl JobStore for RedisStore {
     }
 
     async fn depth(&self) -> Result<QueueDepth> {
-        let numbers = reply::list(self.run(&self.scripts.depth, self.args()).await?)?;
+        let numbers = reply::list(self.run(&self.runner.scripts.depth, self.args()).await?)?;
         let numbers = numbers.iter().map(reply::number).collect::<Result<Vec<i64>>>()?;
         let n = <[i64; 10]>::try_from(numbers).map_err(|_| odd("the queue's depth"))?;
         let by_kind = |xray: i64, ct: i64, merge: i64| crate::store::record::ByKind {
@@ -430,13 +430,13 @@ impl JobStore for RedisStore {
 
     async fn heartbeat(&self, heartbeat: Heartbeat) -> Result<bool> {
         let args = self.args().texts(["heartbeat", &heartbeat.worker]).json(&heartbeat);
-        let answer = reply::list(self.run(&self.scripts.workers, args).await?)?;
+        let answer = reply::list(self.run(&self.runner.scripts.workers, args).await?)?;
         Ok(answer.first().map(reply::text).transpose()? == Some("drain"))
     }
 
     async fn drain_worker(&self, worker: &str, drain: bool) -> Result<Done> {
         let args = self.args().texts(["drain", worker, if drain { "1" } else { "0" }]);
-        let answer = reply::list(self.run(&self.scripts.workers, args).await?)?;
+        let answer = reply::list(self.run(&self.runner.scripts.workers, args).await?)?;
         match answer.first().map(reply::text).transpose()? {
             Some("now") => Ok(Done::Now),
             Some("before") => Ok(Done::Before),
@@ -446,7 +446,7 @@ impl JobStore for RedisStore {
     }
 
     async fn forget_worker(&self, worker: &str) -> Result<Done> {
-        let answer = reply::list(self.run(&self.scripts.workers, self.args().texts(["forget", worker])).await?)?;
+        let answer = reply::list(self.run(&self.runner.scripts.workers, self.args().texts(["forget", worker])).await?)?;
         match answer.first().map(reply::text).transpose()? {
             Some("now") => Ok(Done::Now),
             _ => Ok(Done::Before),
@@ -455,11 +455,11 @@ impl JobStore for RedisStore {
 
     async fn forget_workers(&self, age_ms: u64) -> Result<u64> {
         let args = self.args().text("forget_old").number(age_ms.min(i64::MAX as u64));
-        reply::unsigned(&self.run(&self.scripts.workers, args).await?)
+        reply::unsigned(&self.run(&self.runner.scripts.workers, args).await?)
     }
 
     async fn workers(&self) -> Result<Vec<(WorkerRecord, u64)>> {
-        let entries = reply::list(self.run(&self.scripts.workers, self.args().text("list")).await?)?;
+        let entries = reply::list(self.run(&self.runner.scripts.workers, self.args().text("list")).await?)?;
         let worker = |entry| {
             let [heartbeat, since, seen, draining, silent] =
                 <[Value; 5]>::try_from(reply::list(entry)?).map_err(|_| odd("a worker"))?;

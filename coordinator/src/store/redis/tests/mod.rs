@@ -51,9 +51,9 @@ impl OnServer {
     async fn ask(&self, words: &[&str]) -> Value {
         let mut cmd = redis::cmd(words[0]);
         for word in &words[1..] {
-            cmd.arg(word.replace("P:", &self.store.prefix));
+            cmd.arg(word.replace("P:", &self.store.runner.prefix));
         }
-        self.store.link.ask(&cmd).await.unwrap()
+        self.store.runner.link.ask(&cmd).await.unwrap()
     }
 }
 
@@ -191,7 +191,7 @@ async fn at_the_limit_of_memory_submits_are_refused_and_finished_work_is_stored(
     while size > 8 {
         let mut fill = redis::cmd("SET");
         fill.arg(format!("{{full}}:fill{fills}")).arg(vec![b'x'; size]);
-        match on.store.link.ask(&fill).await {
+        match on.store.runner.link.ask(&fill).await {
             Ok(_) => fills += 1,
             Err(StoreError::Full) => size /= 2,
             Err(other) => panic!("{other}"),
