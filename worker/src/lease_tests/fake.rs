@@ -86,6 +86,17 @@ impl Fake {
         }
         panic!("{:?} instead of {count} events", self.state().events);
     }
+
+    /// Waits until the worker asked for work `count` times.
+    pub(super) async fn requests(&self, count: usize) {
+        for _ in 0..1_000 {
+            if self.state().requests.len() >= count {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        panic!("{:?} instead of {count} requests", self.state().requests);
+    }
 }
 
 pub(super) fn job(number: u32) -> JobSpec {

@@ -173,6 +173,7 @@ async fn an_outcome_is_handed_in_again_while_the_coordinator_is_away() {
     fake.state().complete_errors.extend([Code::Unavailable, Code::DeadlineExceeded]);
     let running = Running::start(&fake, 1, NO_DRAIN).await;
     assert_eq!(fake.events(1).await, [Event::Completed(1, 101)]);
+    fake.requests(4).await;
     assert!(running.stop().await);
     // A request for work that was not answered is repeated as it was; the next one is another, with what is at hand.
     let requests = fake.state().requests.clone();
@@ -189,9 +190,7 @@ async fn the_next_job_comes_along_with_the_answer_to_the_last() {
     let running = Running::start(&fake, 1, NO_DRAIN).await;
     fake.events(4).await;
     // One request for the first, and one that waits for a fifth.
-    while fake.state().requests.len() < 2 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    fake.requests(2).await;
     assert_eq!(fake.state().requests.len(), 2);
     assert_eq!(fake.state().nexts.len(), 4);
     assert!(running.stop().await);
