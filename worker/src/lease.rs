@@ -21,9 +21,9 @@ use crate::traces;
 /// How long one request for work waits at the coordinator.
 const LEASE_WAIT: Duration = Duration::from_secs(20);
 
-/// Studies that the worker says it has at hand: those whose jobs it has, and one before them, but no more than the
-/// coordinator looks at. Each costs a look.
-const HELD: (usize, usize) = (2, 16);
+/// Studies that the worker says it has at hand, at most: as many as the coordinator looks at. Each costs a look, so one
+/// with few slots names only as many as it has jobs.
+const MOST_HELD: usize = 16;
 
 /// Time to give jobs back, and to hand in what is done, after the signal to stop.
 const PARTING: Duration = Duration::from_secs(5);
@@ -66,7 +66,7 @@ pub(crate) async fn serve<W: Work>(
         coordinator,
         renewer,
         held: Mutex::default(),
-        most_held: (slots + HELD.0 - 1).min(HELD.1),
+        most_held: slots.min(MOST_HELD),
         stop,
         give_back: CancellationToken::new(),
         broken: CancellationToken::new(),

@@ -14,6 +14,7 @@ end
 -- A request that is made again gets the lease that it got, while it is held. That is rare, and may take a while.
 local seen = {}
 local function given_before(worker, request, ttl)
+  write_changes()
   for _, tenant in ipairs(call('HKEYS', P .. 'open')) do
     for kind in string.gmatch('xcm', '%a') do
       for _, member in ipairs(call('ZRANGE', P .. 'l:' .. kind .. ':' .. tenant, 0, -1)) do
@@ -81,25 +82,72 @@ local function before(a, b)
   return a.member < b.member
 end
 
--- The tenant whose turn it is, with the first job of each kind that it has. Where there is one tenant without a cap,
--- nobody need be counted.
+-- The first jobs of a queue, read once for all requests: members and ranks in their order, and the places of each study.
+-- A job that is taken leaves false.
+local windows = {}
+local LENGTH = (#ARGV + 1 - FIRST) / EACH + 7
+local function window_of(kind, tenant)
+  local queue = 'q:' .. kind .. ':' .. tenant
+  local window = windows[queue]
+  if window and (window.members[window.first] or window.is_all) then
+    return window
+  end
+  -- The queue still has what was taken from the window before.
+  write_changes()
+  local page = call('ZRANGE', P .. queue, '0', LENGTH - 1, 'WITHSCORES')
+  window = { queue = queue, kind = kind, members = {}, ranks = {}, places = {}, first = 1, is_all = #page < 2 * LENGTH }
+  for place = 1, #page / 2 do
+    local member = page[2 * place - 1]
+    window.members[place], window.ranks[place] = member, tonumber(page[2 * place])
+    local places = list_of(window.places, string.match(member, '^%S+'))
+    places[#places + 1] = place
+  end
+  windows[queue] = window
+  return window
+end
+
+local taken = {}
+local function take(window, place, member)
+  taken[member] = true
+  leave_later(window.queue, member)
+  if place then
+    window.members[place] = false
+    while window.members[window.first] == false do
+      window.first = window.first + 1
+    end
+  end
+end
+
+-- Jobs that each tenant has running, merges aside.
+local running = {}
+local function running_of(tenant)
+  if not running[tenant] then
+    -- What this script leased is counted as it is given.
+    write_changes()
+    running[tenant] = call('ZCARD', P .. 'l:x:' .. tenant) + call('ZCARD', P .. 'l:c:' .. tenant)
+  end
+  return running[tenant]
+end
+
+-- The tenant whose turn it is, with the windows on its jobs and the first of them. Where there is one tenant without a
+-- cap, nobody need be counted.
 local queues = call('SMEMBERS', P .. 'waiting')
 local function turn_of(kinds, allowed)
   local heads, tenants = {}, 0
   for place, waiting in pairs(queues) do
     local kind, tenant = string.sub(waiting, 1, 1), string.sub(waiting, 3)
     if string.find(kinds, kind, 1, true) and (not allowed or allowed[tenant]) then
-      local first = call('ZRANGE', P .. 'q:' .. kind .. ':' .. tenant, '0', '0', 'WITHSCORES')
-      if not first[1] then
+      local window = window_of(kind, tenant)
+      if not window.members[window.first] then
         call('SREM', P .. 'waiting', waiting)
         queues[place] = nil
       else
         local head = heads[tenant]
         if not head then
-          head = { tenant = tenant, firsts = {} }
+          head = { tenant = tenant, windows = {} }
           heads[tenant], tenants = head, tenants + 1
         end
-        head.firsts[kind] = { tonumber(first[2]), first[1] }
+        head.windows[#head.windows + 1] = window
       end
     end
   end
@@ -107,13 +155,15 @@ local function turn_of(kinds, allowed)
   for tenant, head in pairs(heads) do
     local cap = caps[tenant] or default_cap
     if tenants > 1 or cap >= 0 then
-      head.running = call('ZCARD', P .. 'l:x:' .. tenant) + call('ZCARD', P .. 'l:c:' .. tenant)
+      head.running = running_of(tenant)
     end
-    for kind, first in pairs(head.firsts) do
-      if kind ~= 'm' and cap >= 0 and head.running >= cap then
-        head.firsts[kind] = nil
-      elseif not head.rank or first[1] < head.rank or (first[1] == head.rank and first[2] < head.member) then
-        head.rank, head.member = first[1], first[2]
+    for _, window in ipairs(head.windows) do
+      local place = window.first
+      local member, rank = window.members[place], window.ranks[place]
+      local is_capped = window.kind ~= 'm' and cap >= 0 and head.running >= cap
+      window.is_open = not is_capped
+      if not is_capped and (not head.rank or rank < head.rank or (rank == head.rank and member < head.member)) then
+        head.rank, head.member, head.window, head.place = rank, member, window, place
       end
     end
     if head.rank and (not turn or before(head, turn)) then
@@ -123,26 +173,49 @@ local function turn_of(kinds, allowed)
   return turn
 end
 
--- The first job of a study at hand, where it is as urgent as the first of all and not far behind.
+-- The first job of a study at hand, where it is as urgent as the first of all and not far behind: window, place, member.
+-- The place is nil where it lies behind the window.
+local ranks_of = {}
 local function at_hand(turn, studies)
-  local best, best_rank
+  local best, best_rank, best_window, best_place
+  local function consider(window, place, member, rank)
+    local is_near = rank - turn.rank <= locality and urgency(rank) == urgency(turn.rank)
+    if is_near and (not best or rank < best_rank or (rank == best_rank and member < best)) then
+      best, best_rank, best_window, best_place = member, rank, window, place
+    end
+  end
   for held in string.gmatch(studies, '%S+') do
-    local study = call('HMGET', P .. 's:' .. held, 'tenant', 'rank')
-    local rank = tonumber(study[2])
-    if study[1] == turn.tenant and rank - turn.rank <= locality and urgency(rank) == urgency(turn.rank) then
-      for kind in pairs(turn.firsts) do
+    for _, window in ipairs(turn.windows) do
+      for _, place in ipairs(window.is_open and window.places[held] or {}) do
+        local member = window.members[place]
+        if member then
+          consider(window, place, member, window.ranks[place])
+          break
+        end
+      end
+    end
+  end
+  if best then
+    return best_window, best_place, best
+  end
+  for _, window in ipairs(turn.windows) do
+    for held in string.gmatch(window.is_open and not window.is_all and studies or '', '%S+') do
+      if not ranks_of[held] then
+        local study = call('HMGET', P .. 's:' .. held, 'tenant', 'rank')
         -- All jobs of a study have its rank.
-        for _, member in ipairs(call('ZRANGEBYSCORE', P .. 'q:' .. kind .. ':' .. turn.tenant, rank, rank)) do
-          local is_of_study = string.sub(member, 1, #held + 1) == held .. ' '
-          local is_sooner = not best or rank < best_rank or (rank == best_rank and member < best)
-          if is_of_study and is_sooner then
-            best, best_rank = member, rank
+        ranks_of[held] = study[1] == turn.tenant and tonumber(study[2]) or -1
+      end
+      local rank = ranks_of[held]
+      if rank >= window.ranks[#window.ranks] and rank - turn.rank <= locality then
+        for _, member in ipairs(call('ZRANGEBYSCORE', P .. window.queue, rank, rank)) do
+          if not taken[member] and string.sub(member, 1, #held + 1) == held .. ' ' then
+            consider(window, nil, member, rank)
           end
         end
       end
     end
   end
-  return best
+  return best_window, best_place, best
 end
 
 -- Tokens grow. As many are taken as there are requests left: some are never given.
@@ -174,22 +247,31 @@ local function lease(place)
   if not turn then
     return {}
   end
-  local member = ARGV[place + 5] ~= '' and at_hand(turn, ARGV[place + 5]) or turn.member
+  local window, where, member
+  if ARGV[place + 5] ~= '' then
+    window, where, member = at_hand(turn, ARGV[place + 5])
+  end
+  if not member then
+    window, where, member = turn.window, turn.place, turn.member
+  end
+  take(window, where, member)
   local uid, n, kind = parse(member)
   local job = get_job(uid, n)
-  call('ZREM', P .. 'q:' .. kind .. ':' .. turn.tenant, member)
   job[STATE] = 'l'
   job[WAITED] = job[WAITED] + math.max(t - job[UPDATED], 0)
   job[ATTEMPTS] = job[ATTEMPTS] + 1
   job[TOKEN] = token((#ARGV + 1 - place) / EACH)
   job[EXPIRES], job[WORKER], job[REQUEST], job[UPDATED] = t + ttl, worker, request, t
-  put_job(uid, n, job)
-  call('ZADD', P .. 'l:' .. kind .. ':' .. turn.tenant, job[EXPIRES], member)
-  if kind ~= 'm' and not is_read[uid] then
-    is_read[uid] = true
-    if call('HGET', P .. 's:' .. uid, 'state') == 'queued' then
-      -- The two states share a listing.
-      call('HSET', P .. 's:' .. uid, 'state', 'reading', 'updated', wall)
+  put_later(uid, n, job)
+  enter_later('l:' .. kind .. ':' .. turn.tenant, job[EXPIRES], member)
+  if kind ~= 'm' then
+    running[turn.tenant] = running[turn.tenant] and running[turn.tenant] + 1
+    if not is_read[uid] then
+      is_read[uid] = true
+      if call('HGET', P .. 's:' .. uid, 'state') == 'queued' then
+        -- The two states share a listing.
+        call('HSET', P .. 's:' .. uid, 'state', 'reading', 'updated', wall)
+      end
     end
   end
   return given(uid, n, job)
@@ -199,4 +281,5 @@ local answers = {}
 for place = FIRST, #ARGV, EACH do
   answers[#answers + 1] = lease(place)
 end
+write_changes()
 return answers

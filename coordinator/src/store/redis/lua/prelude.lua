@@ -56,6 +56,48 @@ local function put_job(uid, n, job)
 end
 
 ---
+-- Changes of many jobs, written at the end of a script in few commands: records by study, members by queue. Until then
+-- nothing in the server shows them.
+local changed, leaving, entering = {}, {}, {}
+
+local function list_of(lists, name)
+  local list = lists[name]
+  if not list then
+    list = {}
+    lists[name] = list
+  end
+  return list
+end
+
+local function put_later(uid, n, job)
+  local fields = list_of(changed, uid)
+  fields[#fields + 1], fields[#fields + 2] = n, cmsgpack.pack(job)
+end
+
+local function leave_later(queue, member)
+  local members = list_of(leaving, queue)
+  members[#members + 1] = member
+end
+
+local function enter_later(queue, score, member)
+  local members = list_of(entering, queue)
+  members[#members + 1], members[#members + 2] = score, member
+end
+
+local function write_changes()
+  for uid, fields in pairs(changed) do
+    call('HSET', P .. 'j:' .. uid, unpack(fields))
+  end
+  for queue, members in pairs(leaving) do
+    call('ZREM', P .. queue, unpack(members))
+  end
+  for queue, members in pairs(entering) do
+    call('ZADD', P .. queue, unpack(members))
+  end
+  changed, leaving, entering = {}, {}, {}
+end
+
+---
 -- A job's name in the queues: sorts by study, then by number.
 local function member_of(uid, n, kind)
   return string.format('%s %010d %s', uid, n, kind)
@@ -183,22 +225,21 @@ end
 local function count_finished(uid, jobs, wall, t, cost)
   local study = P .. 's:' .. uid
   local held = call('HMGET', study, 'finished', 'total', 'cost')
-  local finished = held[1] + jobs
-  if finished == tonumber(held[2]) then
+  local changes = { 'finished', held[1] + jobs, 'updated', wall }
+  if changes[2] == tonumber(held[2]) then
     local about = call('HMGET', study, 'next', 'rank', 'priority', 'tenant')
     local n = about[1]
     enqueue_merge(uid, n, about[2], about[3], about[4], t)
-    call('HSET', study, 'next', n + 1, 'merge', n)
+    changes[5], changes[6], changes[7], changes[8] = 'next', n + 1, 'merge', n
   end
   if cost then
     local sum = costs(held[3])
     for place, figure in ipairs(cost) do
       sum[place] = sum[place] + figure
     end
-    call('HSET', study, 'finished', finished, 'updated', wall, 'cost', cmsgpack.pack(sum))
-  else
-    call('HSET', study, 'finished', finished, 'updated', wall)
+    changes[#changes + 1], changes[#changes + 2] = 'cost', cmsgpack.pack(sum)
   end
+  call('HSET', study, unpack(changes))
 end
 
 ---
