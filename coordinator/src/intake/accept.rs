@@ -185,7 +185,9 @@ impl Coordinator {
             Ok(self.bytes.put(study, digest, bytes[*at].clone()))
         });
         stream::iter(puts).try_for_each_concurrent(PUTS_AT_ONCE, |put| put).await?;
-        if !wanted.is_empty() {
+        // A study that is held already may be wanted sooner now.
+        let is_hurried = priority > Priority::Routine && verdicts.contains(&Verdict::Duplicate);
+        if !wanted.is_empty() || is_hurried {
             let added = verdicts_of(self.store.add_instances(add).await, wanted.len())?;
             wanted.into_iter().zip(added).for_each(|(at, verdict)| verdicts[at] = verdict);
         }

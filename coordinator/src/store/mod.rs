@@ -56,7 +56,9 @@ pub trait JobStore: Send + Sync + 'static {
     /// Adds instances to a study, which begins with its first one. Idempotent: an instance held already, with the same
     /// digest, is a duplicate. One with another digest is a conflict, and the first is kept. If anything is accepted, a
     /// study that was past receiving is received again (its jobs are dropped, their leases lost, its drafts kept), but
-    /// a cancelled one stays so. One answer an instance, in order. Nothing is added past a limit.
+    /// a cancelled one stays so. One answer an instance, in order. Nothing is added past a limit. A study that is wanted
+    /// sooner than before is so from now on, with its jobs, also where nothing is accepted or no instance is named; it is
+    /// never put back.
     async fn add_instances(&self, add: AddInstances) -> Result<Vec<Added>, StoreError>;
 
     /// What [`JobStore::add_instances`] would answer now, its refusals included. Nothing is changed, and nothing is

@@ -11,7 +11,7 @@ use prelim_proto::study::{Priority, StudyState};
 
 use super::Harness;
 use super::fixture::{CT, XRAY, add, complete, digest, draft, instance, outcome, plan, study, wanted};
-use crate::queue::{LOCALITY_MS, Share, Shares, Verdict};
+use crate::queue::{LOCALITY_MS, Share, Shares, Verdict, head_start_ms};
 use crate::store::StoreError;
 use crate::store::record::{
     AddInstances, Added, Done, Heartbeat, JobRecord, LeaseRequest, Merged, Reconciled, StudyCursor, StudyQuery,
@@ -22,7 +22,7 @@ type Case<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
 
 /// Runs every case, each on a store of its own.
 pub(super) async fn run_all<H: Harness>(factory: &impl AsyncFn() -> H) {
-    let cases: [for<'a> fn(&'a mut H) -> Case<'a>; 22] = [
+    let cases: [for<'a> fn(&'a mut H) -> Case<'a>; 23] = [
         |h| Box::pin(the_same_instance_twice_is_the_same_instance(h)),
         |h| Box::pin(another_patient_is_kept_out_of_a_study(h)),
         |h| Box::pin(limits_refuse_and_change_nothing(h)),
@@ -30,6 +30,7 @@ pub(super) async fn run_all<H: Harness>(factory: &impl AsyncFn() -> H) {
         |h| Box::pin(a_quiet_study_completes_and_a_busy_one_does_not(h)),
         |h| Box::pin(a_plan_is_taken_once_and_only_for_its_generation(h)),
         |h| Box::pin(jobs_are_leased_by_rank_and_kind(h)),
+        |h| Box::pin(a_study_sent_again_as_urgent_goes_ahead(h)),
         |h| Box::pin(only_the_holder_of_the_newest_lease_may_commit(h)),
         |h| Box::pin(a_commit_may_be_repeated(h)),
         |h| Box::pin(a_failed_job_waits_and_then_dies(h)),
@@ -209,6 +210,53 @@ async fn jobs_are_leased_by_rank_and_kind(h: &mut impl Harness) {
     assert_eq!(record(h, &ct).await.state, StudyState::Reading);
     let depth = h.store().depth().await.unwrap();
     assert_eq!((depth.ready.reads(), depth.leased.xray, depth.leased.ct, depth.open_studies), (0, 3, 1, 3));
+}
+
+async fn a_study_sent_again_as_urgent_goes_ahead(h: &mut impl Harness) {
+    let first = planned(h, 1, &[XRAY; 2], Priority::Routine).await;
+    h.advance(10);
+    let hurried = planned(h, 2, &[XRAY; 3], Priority::Routine).await;
+    // One job of it runs, one waits for its time after a failure, one waits.
+    let (a, b) = (take(h, &[XRAY]).await.unwrap(), take(h, &[XRAY]).await.unwrap());
+    assert_eq!((a.job.id.study(), b.job.id.study()), (&first, &first));
+    let (running, failed) = (take(h, &[XRAY]).await.unwrap(), take(h, &[XRAY]).await.unwrap());
+    h.store().fail_job(&failed.job.id, failed.token, "no luck", Verdict::RetryIn(50)).await.unwrap();
+    h.store().release(&a.job.id, a.token).await.unwrap();
+    let before = record(h, &hurried).await;
+
+    let again = |priority, n: u8| AddInstances { priority, ..add(&hurried, vec![instance(&hurried, n, 1)]) };
+    h.advance(5);
+    let stat = again(Priority::Stat, 1);
+    assert_eq!(h.store().preview_instances(stat.clone()).await.unwrap(), [Added::Duplicate]);
+    let other = AddInstances { tenant: named("other"), ..stat.clone() };
+    assert_eq!(h.store().add_instances(other).await.unwrap(), [Added::OtherTenant]);
+    assert_eq!(record(h, &hurried).await, before, "neither a look nor another tenant hurries a study");
+    assert_eq!(h.store().add_instances(stat).await.unwrap(), [Added::Duplicate]);
+    h.reopen().await;
+    let after = record(h, &hurried).await;
+    assert_eq!((after.priority, after.state), (Priority::Stat, StudyState::Reading));
+    assert_eq!((after.rank, after.generation), (before.rank - head_start_ms(Priority::Stat), before.generation));
+    for (job, ..) in h.store().jobs(&hurried).await.unwrap() {
+        assert_eq!(job.rank, after.rank, "job {}", job.id.number());
+    }
+    // Less is no reason to fall behind, with instances or without.
+    let routine = AddInstances { instances: Vec::new(), ..again(Priority::Urgent, 1) };
+    assert_eq!(h.store().add_instances(routine).await.unwrap(), []);
+    assert_eq!(record(h, &hurried).await, after);
+
+    let next = take(h, &[XRAY]).await.unwrap();
+    assert_eq!((next.job.id.study(), next.job.id.number()), (&hurried, 2));
+    h.advance(50);
+    let late = take(h, &[XRAY]).await.unwrap();
+    assert_eq!(late.job.id, failed.job.id, "a job whose time came later goes ahead, too");
+    h.store().renew(&running.job.id, running.token, 1_000).await.unwrap();
+    assert_eq!(h.store().reconcile().await.unwrap(), Reconciled::default());
+    // One that waits for its instances, or its plan, is hurried without jobs.
+    let open = study(3);
+    h.store().add_instances(add(&open, vec![instance(&open, 1, 1)])).await.unwrap();
+    let urgent = AddInstances { priority: Priority::Urgent, instances: Vec::new(), ..add(&open, Vec::new()) };
+    h.store().add_instances(urgent).await.unwrap();
+    assert_eq!((record(h, &open).await.priority, record(h, &open).await.rank), (Priority::Urgent, 0));
 }
 
 async fn only_the_holder_of_the_newest_lease_may_commit(h: &mut impl Harness) {

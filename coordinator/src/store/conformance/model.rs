@@ -29,7 +29,7 @@ const STEPS: usize = 60;
 /// again and again.
 #[derive(Debug, Clone)]
 pub(crate) enum Op {
-    Add { study: u8, instance: u8, contents: u8, foreign: bool },
+    Add { study: u8, instance: u8, contents: u8, foreign: bool, stat: bool },
     Preview { study: u8, instance: u8 },
     Complete { study: u8, request: Option<u8> },
     Quiet { study: u8 },
@@ -63,9 +63,11 @@ pub(crate) fn op() -> impl Strategy<Value = Op> {
     // Mostly the newest leases.
     let lease = || prop_oneof![4 => 0_usize..3, 1 => 0_usize..12];
     prop_oneof![
-        4 => (study(), 0_u8..3, 0_u8..8, 0_u8..16).prop_map(|(study, instance, contents, foreign)| {
-            Op::Add { study, instance, contents: u8::from(contents == 0), foreign: foreign == 0 }
-        }),
+        4 => (study(), 0_u8..3, 0_u8..8, 0_u8..16, prop::bool::weighted(0.2)).prop_map(
+            |(study, instance, contents, foreign, stat)| {
+                Op::Add { study, instance, contents: u8::from(contents == 0), foreign: foreign == 0, stat }
+            }
+        ),
         1 => (study(), 0_u8..3).prop_map(|(study, instance)| Op::Preview { study, instance }),
         5 => (study(), prop::option::of(0_u8..4)).prop_map(|(study, request)| Op::Complete { study, request }),
         1 => study().prop_map(|study| Op::Quiet { study }),
@@ -166,8 +168,9 @@ fn heartbeat(worker: u8) -> Heartbeat {
 pub(crate) async fn apply(store: &dyn JobStore, op: &Op, model: &Maps, lease: (JobId, FencingToken)) -> String {
     let (job, token) = lease;
     match op {
-        Op::Add { study: n, instance: i, contents, foreign } => {
-            let add = adding(*n, *i, *contents, *foreign);
+        Op::Add { study: n, instance: i, contents, foreign, stat } => {
+            let mut add = adding(*n, *i, *contents, *foreign);
+            add.priority = if *stat { Priority::Stat } else { Priority::Routine };
             let (preview, added) = (store.preview_instances(add.clone()).await, store.add_instances(add).await);
             // A disk may fail between the two.
             let broke = matches!(added, Err(StoreError::Storage(_) | StoreError::Disk(_) | StoreError::Full));

@@ -15,7 +15,7 @@ const LEASES: usize = 4;
 
 fn moves() -> Vec<Op> {
     let mut moves = vec![
-        Op::Add { study: 0, instance: 1, contents: 0, foreign: false },
+        Op::Add { study: 0, instance: 1, contents: 0, foreign: false, stat: false },
         Op::Complete { study: 0, request: None },
         Op::Plan { study: 0, jobs: 2, stale: false, stat: false },
         Op::Lease { kinds: 7, ttl_ms: 10, request: None, held: 0, bound: false },
@@ -42,7 +42,7 @@ fn moves() -> Vec<Op> {
 async fn every_state_of_a_small_world_keeps_the_invariants() {
     let mut start = Model::new(0);
     for op in [
-        Op::Add { study: 0, instance: 0, contents: 0, foreign: false },
+        Op::Add { study: 0, instance: 0, contents: 0, foreign: false, stat: false },
         Op::Complete { study: 0, request: None },
         Op::Plan { study: 0, jobs: 2, stale: false, stat: false },
     ] {

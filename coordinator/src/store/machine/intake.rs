@@ -5,6 +5,7 @@ use prelim_proto::ids::Uid;
 use prelim_proto::study::{StudyAttributes, StudyState};
 
 use super::{StoreError, reopen, study};
+use crate::queue::head_start_ms;
 use crate::store::record::{AddInstances, Added, CompleteStudies, Done, RequestRecord, StudyRecord};
 use crate::store::records::{Reads, Records, Result};
 
@@ -66,6 +67,7 @@ pub(crate) fn add_instances(records: &mut impl Records, now_ms: i64, add: &AddIn
     let added = preview_instances(records, add)?;
     let accepted = count_accepted(&added);
     if accepted == 0 {
+        raise_priority(records, now_ms, add)?;
         return Ok(added);
     }
     let mut study = records.study(&add.study)?.unwrap_or_else(|| new_study(add, now_ms));
@@ -90,6 +92,27 @@ pub(crate) fn add_instances(records: &mut impl Records, now_ms: i64, add: &AddIn
     study.updated_at_ms = now_ms;
     records.put_study(&study)?;
     Ok(added)
+}
+
+/// A study that is wanted sooner than before, though nothing new came, goes ahead with all its jobs, as if it had been
+/// wanted so from the beginning. It never falls behind.
+fn raise_priority(records: &mut impl Records, now_ms: i64, add: &AddInstances) -> Result<()> {
+    let Some(mut study) = records.study(&add.study)? else { return Ok(()) };
+    let is_other = study.tenant != add.tenant || study.attributes.is_another_patient(&add.attributes);
+    if is_other || add.priority <= study.priority {
+        return Ok(());
+    }
+    if study.jobs_total > 0 {
+        let sooner_ms = head_start_ms(add.priority) - head_start_ms(study.priority);
+        study.rank -= sooner_ms;
+        for mut job in records.jobs(&study.uid)? {
+            job.rank -= sooner_ms;
+            records.put_job(&job)?;
+        }
+    }
+    study.priority = add.priority;
+    study.updated_at_ms = now_ms;
+    records.put_study(&study)
 }
 
 fn new_study(add: &AddInstances, now_ms: i64) -> StudyRecord {

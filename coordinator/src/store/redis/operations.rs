@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use prelim_proto::ids::{Digest, FencingToken, JobId, Uid};
 use prelim_proto::job::{JobKind, JobOutcome, JobSpec, Lease};
-use prelim_proto::study::StudyState;
+use prelim_proto::study::{Priority, StudyState};
 use redis::Value;
 use tokio::sync::watch;
 
@@ -13,7 +13,7 @@ use super::RedisStore;
 use super::reply::{self, odd};
 use super::script::Args;
 use super::together::HandedIn;
-use crate::queue::Verdict;
+use crate::queue::{Verdict, head_start_ms};
 use crate::store::record::{
     AddInstances, Added, CompleteStudies, Done, DraftRecord, ExpiredLease, Heartbeat, InstanceRecord, JobRecord,
     LeaseRequest, Merged, Plan, QueueDepth, Reconciled, StudyQuery, StudyRecord, WorkerRecord,
@@ -90,6 +90,9 @@ impl RedisStore {
             .number(limits.max_open_studies.min(i64::MAX as u64))
             .number(limits.max_open_of_tenant.min(i64::MAX as u64))
             .number(limits.max_instances_per_study)
+            .number(head_start_ms(Priority::Routine))
+            .number(head_start_ms(Priority::Urgent))
+            .number(head_start_ms(Priority::Stat))
             .texts([&a.patient_id, &a.patient_name, &a.patient_birth_date, &a.patient_sex, &a.accession_number])
             .texts([&a.study_id, &a.study_date, &a.study_time, &a.description, &a.referring_physician])
             .text(&a.institution);

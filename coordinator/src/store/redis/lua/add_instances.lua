@@ -1,13 +1,15 @@
 -- Adds instances to a study, or, with ARGV[2] 'preview', says what adding would answer.
--- ARGV: time, mode, study, tenant, priority, limits (open studies, those of the tenant, instances of a study),
--- 11 attributes, then uid, digest, modality and record of each instance.
+-- ARGV: time, mode, study, tenant, priority, limits (open studies, those of the tenant, instances of a study), head starts
+-- of routine, urgent and STAT in ms, 11 attributes, then uid, digest, modality and record of each instance.
 local mode, uid, tenant, priority = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local max_open, max_open_of_tenant, max_instances = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
 local ATTRIBUTES = {
   'a:patient_id', 'a:patient_name', 'a:patient_birth_date', 'a:patient_sex', 'a:accession_number', 'a:study_id',
   'a:study_date', 'a:study_time', 'a:description', 'a:referring_physician', 'a:institution',
 }
-local FIRST_ATTRIBUTE = 9
+local LEVEL = { routine = 0, urgent = 1, stat = 2 }
+local HEAD_START = { routine = ARGV[9], urgent = ARGV[10], stat = ARGV[11] }
+local FIRST_ATTRIBUTE = 12
 local FIRST_INSTANCE = FIRST_ATTRIBUTE + #ATTRIBUTES
 
 local study, instances = P .. 's:' .. uid, P .. 'i:' .. uid
@@ -64,6 +66,22 @@ for from = FIRST_INSTANCE, #ARGV, 4 * TOGETHER do
   end
 end
 if #news == 0 then
+  -- Wanted sooner than before, though nothing new came: the study goes ahead with all its jobs.
+  if mode ~= 'preview' and known[1] and not is_other and LEVEL[priority] > LEVEL[known[5]] then
+    local held = call('HMGET', study, 'total', 'rank')
+    if held[1] ~= '0' then
+      local sooner = HEAD_START[priority] - HEAD_START[known[5]]
+      for n, job in pairs(all_jobs(uid)) do
+        leave(uid, n, job)
+        job[RANK] = job[RANK] - sooner
+        put_job(uid, n, job)
+        enter(uid, n, job)
+      end
+      call('HSET', study, 'rank', string.format('%.0f', held[2] - sooner))
+    end
+    local wall = clocks()
+    call('HSET', study, 'priority', priority, 'updated', wall)
+  end
   return answers
 end
 if not known[1] then
@@ -148,7 +166,6 @@ for place, name in ipairs(ATTRIBUTES) do
     end
   end
 end
-local LEVEL = { routine = 0, urgent = 1, stat = 2 }
 if not known[5] or LEVEL[priority] > LEVEL[known[5]] then
   change('priority', priority)
 end
