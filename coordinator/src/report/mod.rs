@@ -6,6 +6,7 @@
 //! - [`text`]: plain text for terminals and HL7 messages
 //! - [`sr`]: a DICOM Comprehensive 3D SR after TID 1500, with image coordinates
 //! - [`present`]: the words that all of them share (names, dates, sides, confidence)
+//! - `dicom`: what the DICOM objects share; `concepts`: coded concepts; `uid`: identifiers from content
 //! - `lookup`: finding instances in the study record
 //!
 //! **Invariant**: a writer is a pure function: no IO, no clock, no randomness. Equal inputs give equal bytes.
@@ -13,12 +14,17 @@
 //! demonstration.
 //! **Invariant**: writers add no clinical content. What is said was decided by the merge.
 
+mod concepts;
+mod dicom;
 pub mod html;
 pub mod json;
 mod lookup;
 pub mod present;
 pub mod sr;
 pub mod text;
+mod uid;
+
+pub(crate) use dicom::IMPLEMENTATION_CLASS_UID;
 
 use std::fmt;
 use std::str::FromStr;

@@ -20,6 +20,11 @@ pub(super) fn is_demonstration(report: &Report) -> bool {
     report.models.iter().any(|model| model.demonstration)
 }
 
+/// The version of prelim that made the report.
+pub(super) fn software_version(report: &Report) -> &str {
+    report.models.first().map_or(env!("CARGO_PKG_VERSION"), |model| &model.software_version)
+}
+
 /// `text` on one line, without control characters and without the marks that turn the direction of writing: a header value
 /// must not be able to move a terminal's cursor or to show its neighbours in another order.
 pub fn clean(text: &str) -> String {

@@ -1,7 +1,7 @@
 //! A data set from the network as a file: preamble, prefix and meta group before it (PS3.10 section 7.1).
 
 /// Our Implementation Class UID, the same as in objects that we write.
-pub(super) const IMPLEMENTATION_CLASS: &str = crate::report::sr::IMPLEMENTATION_CLASS_UID;
+pub(super) const IMPLEMENTATION_CLASS: &str = crate::report::IMPLEMENTATION_CLASS_UID;
 /// Our Implementation Version Name.
 pub(super) const IMPLEMENTATION_VERSION: &str =
     concat!("PRELIM_", env!("CARGO_PKG_VERSION_MAJOR"), "_", env!("CARGO_PKG_VERSION_MINOR"));

@@ -7,9 +7,10 @@
 use prelim_proto::finding::{Evidence, Finding, ImageBox};
 use prelim_proto::image::ImageKind;
 
-use super::DataSet;
-use super::concepts as c;
-use super::item::{self, ImageReference, Relationship};
+use crate::report::concepts as c;
+use crate::report::dicom::DataSet;
+use crate::report::dicom::element::ImageReference;
+use crate::report::dicom::item::{self, Relationship};
 use crate::report::lookup::{Image, Images};
 use crate::report::present;
 

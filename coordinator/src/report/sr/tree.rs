@@ -7,11 +7,13 @@ use prelim_proto::report::{ModelProvenance, Report};
 use prelim_proto::study::Study;
 use prelim_proto::vocabulary::Concept;
 
-use super::concepts as c;
-use super::item::{self, Element, Relationship};
-use super::uid::Names;
-use super::{DataSet, group};
+use super::group;
+use crate::report::concepts as c;
+use crate::report::dicom::DataSet;
+use crate::report::dicom::element::{Element, code_sequence, text_element};
+use crate::report::dicom::item::{self, Relationship};
 use crate::report::lookup::{Images, images_read};
+use crate::report::uid::Names;
 use crate::report::{ReportInputs, present};
 
 /// The elements of the tree's root.
@@ -33,8 +35,8 @@ pub(super) fn of(inputs: &ReportInputs<'_>, names: &Names) -> Vec<Element> {
     children.extend(remarks(report));
 
     let mut root = item::container_elements(Some("1500"), children);
-    root.push(item::text_element(tags::VALUE_TYPE, VR::CS, "CONTAINER"));
-    root.push(item::code_sequence(tags::CONCEPT_NAME_CODE_SEQUENCE, c::IMAGING_MEASUREMENT_REPORT));
+    root.push(text_element(tags::VALUE_TYPE, VR::CS, "CONTAINER"));
+    root.push(code_sequence(tags::CONCEPT_NAME_CODE_SEQUENCE, c::IMAGING_MEASUREMENT_REPORT));
     root
 }
 

@@ -1,4 +1,4 @@
-//! The coded concepts that the tree is made of. Numbers are the context groups of PS3.16.
+//! The coded concepts of structured forms. Numbers are the context groups of PS3.16.
 
 use prelim_proto::finding::{Laterality, Presence, Severity, Zone};
 use prelim_proto::image::ImageKind;
@@ -62,6 +62,8 @@ concepts! {
     IMPRESSIONS = "19005-8", "LN", "Impressions";
     IMPRESSION = "121073", "DCM", "Impression";
     COMMENT = "121106", "DCM", "Comment";
+
+    PROCESSING_EQUIPMENT = "109102", "DCM", "Processing Equipment";
 }
 
 const fn sct(value: &'static str, meaning: &'static str) -> Concept {
