@@ -1,6 +1,7 @@
 //! Connecting to a coordinator, and its errors in plain words.
 
 use clap::Args;
+use prelim_proto::v1::exchange_service_client::ExchangeServiceClient;
 use prelim_proto::v1::queue_service_client::QueueServiceClient;
 use prelim_proto::v1::study_service_client::StudyServiceClient;
 use prelim_worker::connection::{ConnectError, ConnectionArgs, ConnectionError, Wire, explain};
@@ -26,6 +27,11 @@ impl Connection {
     /// A client of the queue service.
     pub(crate) async fn queue(&self) -> anyhow::Result<QueueServiceClient<Wire>> {
         Ok(QueueServiceClient::new(self.wire().await?))
+    }
+
+    /// A client of the exchange service.
+    pub(crate) async fn exchange(&self) -> anyhow::Result<ExchangeServiceClient<Wire>> {
+        Ok(ExchangeServiceClient::new(self.wire().await?).max_decoding_message_size(MAX_RESPONSE_BYTES))
     }
 
     async fn wire(&self) -> anyhow::Result<Wire> {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use prelim_coordinator::intake::dimse::config::DicomConfig;
+use prelim_coordinator::dimse::scp::config::DicomConfig;
 use prelim_coordinator::{CoordinatorConfig, Listeners};
 use prelim_imaging::sandbox::DecoderCommand;
 use prelim_proto::report::ModelProvenance;

@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::access::SecurityConfig;
 use crate::bytes::place::{Place, PlaceError};
-use crate::intake::dimse::config::DicomConfig;
+use crate::dimse::scp::config::DicomConfig;
 use crate::partition::PartitionLimits;
 use crate::queue::{IntakeLimits, RetryPolicy, Share, Shares};
 use crate::store::redis::config::RedisConfig;
@@ -40,6 +40,11 @@ pub struct CoordinatorConfig {
     /// max_open_studies.
     #[arg(long, value_name = "FILE", env = "PRELIM_TENANTS")]
     pub tenants: Option<PathBuf>,
+    /// File in TOML that says where drafts go, and where studies may be fetched: tables [[destination]] with name, address
+    /// (dicom://TITLE@HOST:PORT, dicoms:// for TLS, or https://HOST/dicom-web for STOW-RS), objects, tenants, commit and
+    /// tls. Read again when it changes.
+    #[arg(long, value_name = "FILE", env = "PRELIM_DESTINATIONS")]
+    pub destinations: Option<PathBuf>,
     /// Time for open calls to end after the signal to stop, in s.
     #[arg(long, value_name = "S", default_value_t = 10, env = "PRELIM_CLOSE_S")]
     pub close_s: u64,
@@ -93,6 +98,7 @@ impl Default for CoordinatorConfig {
             metrics: None,
             redis: RedisConfig::default(),
             tenants: None,
+            destinations: None,
             close_s: 10,
             lease_ttl_ms: 30_000,
             quiet_period_ms: 60_000,

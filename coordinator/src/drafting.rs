@@ -106,12 +106,13 @@ impl Coordinator {
                 let digest = prelim_imaging::header::digest(&content);
                 let size_bytes = content.len() as u64;
                 self.bytes.put(uid, &digest, content.into()).await?;
-                Merged::Draft { version, digest, size_bytes, unread: report.unread }
+                Merged::Draft { version, digest, size_bytes, unread: report.unread, deliveries: self.wishes(&study) }
             }
             Merge::NothingRead { reason, unread } => Merged::Nothing { reason, unread },
         };
         let is_draft = matches!(merged, Merged::Draft { .. });
         if self.store.commit_merge(&lease.job.id, lease.token, merged).await? == Done::Now {
+            self.deliveries.notify_one();
             match is_draft {
                 true => self.metrics.study_drafted(study.received_at_ms),
                 false => self.metrics.study_settled("failed"),
@@ -126,8 +127,17 @@ impl Coordinator {
 
     /// The newest draft of a study in the form asked for.
     pub async fn report(&self, uid: &Uid, format: Format) -> Result<Rendered, ServiceError> {
+        self.rendered(uid, None, format).await
+    }
+
+    /// A version of a study's draft in the form asked for.
+    pub async fn report_of(&self, uid: &Uid, version: u32, format: Format) -> Result<Rendered, ServiceError> {
+        self.rendered(uid, Some(version), format).await
+    }
+
+    async fn rendered(&self, uid: &Uid, version: Option<u32>, format: Format) -> Result<Rendered, ServiceError> {
         let study = self.study(uid).await?;
-        let Some(draft) = self.store.draft(uid, None).await? else {
+        let Some(draft) = self.store.draft(uid, version).await? else {
             let reason = study.state_reason;
             return Err(ServiceError::NoDraft { study: uid.clone(), state: study.state, reason });
         };

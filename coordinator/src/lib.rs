@@ -3,10 +3,12 @@
 //! # Layout
 //! - [`serve()`]: a running coordinator, from its [`CoordinatorConfig`]
 //! - [`grpc`]: `prelim.v1` over gRPC; [`service`]: what is done, whoever asks
+//! - [`dimse`]: DICOM over associations, as SCP and as SCU
 //! - [`intake`]: objects in, studies whole; [`partition`]: studies to jobs (pure)
 //! - [`queue`]: order, retries, limits (pure); [`dispatch`]: jobs to workers and back; `waiting`: workers in a line; [`operate`]: what operators ask
 //! - [`merge`]: findings to a draft (pure); [`drafting`]: drafts made and fetched; `pictures`: their key images
 //! - [`report`]: a draft as JSON, HTML, text and DICOM SR (pure)
+//! - [`deliver`]: drafts out, to a PACS and to archives; `fetch`: studies from a PACS
 //! - [`store`]: where studies, jobs, leases and drafts are recorded; [`bytes`]: objects and reports, by study and digest
 //! - [`access`]: who may call what; [`audit`]: the record of it; [`accept`] and `tls`: connections in
 //! - [`backlog`]: what waits in seconds of work; `metrics`: numbers for Prometheus, alive and ready
@@ -24,8 +26,11 @@ pub mod bytes;
 mod causes;
 pub mod clock;
 pub mod config;
+pub mod deliver;
+pub mod dimse;
 pub mod dispatch;
 pub mod drafting;
+mod fetch;
 pub mod grpc;
 pub mod intake;
 pub mod merge;

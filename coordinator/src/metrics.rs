@@ -22,6 +22,7 @@ use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 
 use crate::service::Coordinator;
+use crate::store::delivery::DeliveryState;
 
 /// A counter a word.
 type Counters = Family<[(&'static str, &'static str); 1], Counter>;
@@ -30,6 +31,8 @@ type Histograms = Family<[(&'static str, &'static str); 1], Histogram>;
 
 /// What an upload can find at its limit.
 const REASONS: [&str; 5] = ["open_studies", "open_studies_of_tenant", "store_full", "bytes_full", "failure"];
+/// How an attempt to send a draft can end.
+const DELIVERIES: [&str; 6] = ["sent", "committed", "retried", "refused", "given_up", "superseded"];
 /// How long the store may take before a coordinator counts as not ready.
 const READY_WITHIN: Duration = Duration::from_secs(2);
 /// The media type that Prometheus asks for.
@@ -44,6 +47,8 @@ pub(crate) struct Metrics {
     studies_settled: Counters,
     instances_received: Counters,
     intake_refused: Counters,
+    deliveries: Counters,
+    delivery_time: Histogram,
     job_wait: Histogram,
     job_read: Histogram,
     study_turnaround: Histogram,
@@ -84,6 +89,8 @@ impl Default for Metrics {
             studies_settled: Counters::default(),
             instances_received: Counters::default(),
             intake_refused: Counters::default(),
+            deliveries: Counters::default(),
+            delivery_time: seconds(),
             job_wait: seconds(),
             job_read: seconds(),
             study_turnaround: seconds(),
@@ -98,11 +105,12 @@ impl Default for Metrics {
 impl Metrics {
     /// Gives every number its name and meaning: the list of what is told. What has not happened yet is told as 0.
     fn registered(mut self) -> Self {
-        let known: [(&Counters, &'static str, &[&'static str]); 4] = [
+        let known: [(&Counters, &'static str, &[&'static str]); 5] = [
             (&self.jobs_finished, "result", &["done", "retried", "dead"]),
             (&self.studies_settled, "state", &["drafted", "failed", "cancelled"]),
             (&self.instances_received, "verdict", &["accepted", "duplicate", "refused"]),
             (&self.intake_refused, "reason", &REASONS),
+            (&self.deliveries, "result", &DELIVERIES),
         ];
         for (counters, label, words) in known {
             for word in words {
@@ -128,6 +136,9 @@ impl Metrics {
         all.register("instances_received", help, self.instances_received.clone());
         let help = "Calls to take in studies that were refused, by what was at its limit";
         all.register("intake_refused", help, self.intake_refused.clone());
+        let help = "Attempts to send a draft: sent, committed, retried, refused, given_up, superseded";
+        all.register("deliveries", help, self.deliveries.clone());
+        all.register("delivery_seconds", "From a draft to its destination's yes", self.delivery_time.clone());
         all.register("job_wait_seconds", "From a job's queueing to its lease", self.job_wait.clone());
         all.register("job_read_seconds", "A worker's time for a job", self.job_read.clone());
         let help = "From a study's first instance to its draft";
@@ -162,6 +173,23 @@ impl Metrics {
         self.study_settled("drafted");
         let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64;
         self.study_turnaround.observe((now_ms - received_at_ms).max(0) as f64 / 1_000.0);
+    }
+
+    /// An attempt to send a draft that was noted at `created_at_ms` ended so.
+    pub(crate) fn delivery(&self, state: DeliveryState, created_at_ms: i64) {
+        let result = match state {
+            DeliveryState::Waiting | DeliveryState::Sending => "retried",
+            DeliveryState::Sent | DeliveryState::Committing => "sent",
+            DeliveryState::Committed => "committed",
+            DeliveryState::Refused => "refused",
+            DeliveryState::GivenUp => "given_up",
+            DeliveryState::Superseded => "superseded",
+        };
+        self.deliveries.get_or_create(&[("result", result)]).inc();
+        if result == "sent" {
+            let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64;
+            self.delivery_time.observe((now_ms - created_at_ms).max(0) as f64 / 1_000.0);
+        }
     }
 
     pub(crate) fn instance_received(&self, verdict: &'static str) {

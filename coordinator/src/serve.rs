@@ -17,9 +17,10 @@ use crate::audit::{Act, Audit, AuditError, Event};
 use crate::bytes::{ByteStore, OpenError, Variables};
 use crate::clock::SystemClock;
 use crate::config::CoordinatorConfig;
+use crate::deliver::{deliver_until_stopped, destinations};
+use crate::dimse::scp::peers::Peers;
+use crate::dimse::scp::{self, Scp};
 use crate::grpc::{self, GateLayer};
-use crate::intake::dimse::peers::Peers;
-use crate::intake::dimse::{self, Scp};
 use crate::metrics;
 use crate::service::Coordinator;
 use crate::store::embedded::EmbeddedStore;
@@ -133,6 +134,7 @@ pub async fn open(config: CoordinatorConfig, decoder: DecoderCommand) -> Result<
     let tls = tls::open(&config.security)?;
     let access = Arc::new(Access::open(&config.security)?);
     let peers = Peers::open(config.dicom.dicom_peers.as_deref()).map_err(wrong)?;
+    let destinations = destinations::open(config.destinations.as_deref(), &config.dicom.aet).map_err(wrong)?;
     make_folder(&config.data)?;
     let store: Arc<dyn JobStore> = match redis {
         Some(options) => {
@@ -155,7 +157,7 @@ pub async fn open(config: CoordinatorConfig, decoder: DecoderCommand) -> Result<
         None => Audit::default(),
     };
     let stopping = CancellationToken::new();
-    let coordinator = Coordinator::new(config, shares, store, bytes, decoder, stopping.clone());
+    let coordinator = Coordinator::new(config, shares, store, bytes, decoder, destinations, stopping.clone());
     Ok(Opened { coordinator: Arc::new(coordinator), stopping, tls, access, peers, audit })
 }
 
@@ -195,8 +197,9 @@ pub async fn serve(
     });
     let dicom = listeners.dicom.map(|listener| {
         let tls = if coordinator.config.dicom.dicom_tls { tls.clone() } else { None };
-        tokio::spawn(dimse::serve(Arc::new(Scp::new(coordinator.clone(), peers, audit.clone())), listener, tls))
+        tokio::spawn(scp::serve(Arc::new(Scp::new(coordinator.clone(), peers, audit.clone())), listener, tls))
     });
+    let delivering = tokio::spawn(deliver_until_stopped(coordinator.clone(), audit.clone()));
     let drain = Duration::from_secs(coordinator.config.close_s);
     let routes = grpc::services(coordinator).await?.routes();
     let stop = stopping.clone();
@@ -233,6 +236,7 @@ pub async fn serve(
         let _ = measuring.await;
     }
     let _ = giving.await;
+    let _ = delivering.await;
     if let Some(dicom) = dicom {
         let _ = dicom.await;
     }

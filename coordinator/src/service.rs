@@ -4,7 +4,7 @@
 //! - [`Coordinator`]: the shared state, and studies for clients
 //! - [`crate::intake`]: objects in, studies complete, jobs planned
 //! - [`crate::dispatch`]: jobs to workers and back
-//! - [`crate::drafting`]: merge jobs to drafts, drafts to reports
+//! - [`crate::drafting`]: merge jobs to drafts, drafts to reports; [`crate::deliver`]: drafts out
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,13 +13,15 @@ use prelim_imaging::sandbox::DecoderCommand;
 use prelim_proto::convert::ConvertError;
 use prelim_proto::ids::{IdError, Uid};
 use prelim_proto::study::{Study, StudyState};
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::{Notify, Semaphore, broadcast};
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Refusal;
 use crate::backlog::Needs;
 use crate::bytes::{ByteStore, BytesError};
 use crate::config::CoordinatorConfig;
+use crate::deliver::destinations::Destinations;
+use crate::dimse::scu::error::ScuError;
 use crate::metrics::Metrics;
 use crate::queue::Shares;
 use crate::report::ReportError;
@@ -72,6 +74,17 @@ pub enum ServiceError {
     /// The bytes could not be stored or found.
     #[error(transparent)]
     Bytes(#[from] BytesError),
+    /// Another system that was asked has no such study.
+    #[error("{system} holds no study {study}")]
+    NotThere {
+        /// The other system.
+        system: String,
+        /// The study.
+        study: Uid,
+    },
+    /// Another system did not do what it was asked.
+    #[error(transparent)]
+    Peer(#[from] ScuError),
     /// A report could not be written.
     #[error(transparent)]
     Report(#[from] ReportError),
@@ -108,6 +121,10 @@ pub struct Coordinator {
     pub(crate) work: Notify,
     /// Set off when a merge may be waiting.
     pub(crate) merges: Notify,
+    /// Where drafts go; none where they go nowhere.
+    pub(crate) destinations: Option<Destinations>,
+    /// Set off when a delivery may be due.
+    pub(crate) deliveries: Notify,
     /// Studies that changed.
     changes: broadcast::Sender<Uid>,
     /// Cancelled when the coordinator stops: long polls and watches end.
@@ -116,12 +133,13 @@ pub struct Coordinator {
 
 impl Coordinator {
     /// A coordinator on the given stores.
-    pub fn new(
+    pub(crate) fn new(
         config: CoordinatorConfig,
         shares: Shares,
         store: Arc<dyn JobStore>,
         bytes: ByteStore,
         decoder: DecoderCommand,
+        destinations: Option<Destinations>,
         stopping: CancellationToken,
     ) -> Self {
         let (changes, _) = broadcast::channel(CHANGES_KEPT);
@@ -139,9 +157,16 @@ impl Coordinator {
             decoder,
             work,
             merges,
+            destinations,
+            deliveries: Notify::new(),
             changes,
             stopping,
         }
+    }
+
+    /// Memory for what one peer answers that we asked, in units of 1 MiB.
+    pub(crate) fn memory_for_answers(&self) -> Arc<Semaphore> {
+        Arc::new(Semaphore::new(self.config.dicom.dicom_memory_mib))
     }
 
     /// Tells watchers that a study changed.

@@ -8,6 +8,8 @@ mod decoder;
 mod demo;
 mod doctor;
 mod eval;
+mod export;
+mod fetch;
 mod logits;
 mod phantom;
 mod queue;
@@ -60,6 +62,10 @@ pub(crate) enum Command {
     Studies(studies::Studies),
     /// Fetch the draft report of a study.
     Report(report::Report),
+    /// List which drafts were sent where, and what became of them; or send one again.
+    Export(export::Export),
+    /// Bring studies from a PACS.
+    Fetch(fetch::Fetch),
     /// Stop work on studies that are not drafted yet.
     Cancel(cancel::Cancel),
     /// List the workers, and how much waits for them.
@@ -109,6 +115,8 @@ impl Command {
             Self::Watch(command) => block_on(command.run()),
             Self::Studies(command) => block_on(command.run()),
             Self::Report(command) => block_on(command.run()),
+            Self::Export(command) => block_on(command.run()),
+            Self::Fetch(command) => block_on(command.run()),
             Self::Cancel(command) => block_on(command.run()),
             Self::Workers(command) => block_on(command.run()),
             Self::Drain(command) => block_on(command.run()),

@@ -42,6 +42,15 @@ const TABLE: &[(&str, &[(&str, Need)])] = &[
         ],
     ),
     (
+        "prelim.v1.ExchangeService",
+        &[
+            ("ListDeliveries", Need::Role(&[Read, Admin])),
+            ("DeliverStudy", Need::Role(&[Admin])),
+            ("FindRemoteStudies", Need::Role(&[Submit])),
+            ("FetchRemoteStudy", Need::Role(&[Submit])),
+        ],
+    ),
+    (
         "prelim.v1.QueueService",
         &[
             ("GetQueue", Need::Role(&[Read, Admin])),

@@ -63,6 +63,10 @@ pub enum Act {
     Read,
     /// A study's draft was given out.
     Reported,
+    /// A study's draft was sent to another system.
+    Delivered,
+    /// A study was asked for at another system, and brought from there.
+    Fetched,
     /// A study's images were given to a worker.
     Leased,
     /// Work on a study was stopped.
@@ -86,7 +90,8 @@ impl Act {
             Self::TenantRefused => (SECURITY_ALERT, Some(RESTRICTED_FUNCTION), 'E', SERIOUS_FAILURE),
             Self::Submitted => (INSTANCES_TRANSFERRED, None, 'C', SUCCESS),
             Self::Read | Self::Reported => (INSTANCES_ACCESSED, None, 'R', SUCCESS),
-            Self::Leased => (INSTANCES_TRANSFERRED, None, 'R', SUCCESS),
+            Self::Leased | Self::Delivered => (INSTANCES_TRANSFERRED, None, 'R', SUCCESS),
+            Self::Fetched => (INSTANCES_TRANSFERRED, None, 'C', SUCCESS),
             Self::Cancelled | Self::Requeued => (PROCEDURE_RECORD, None, 'U', SUCCESS),
             Self::Queried => (QUERY, None, 'E', SUCCESS),
         }

@@ -3,11 +3,13 @@
 //! # Layout
 //! - `study_service`: what clients ask; `upload` and `watch` are its two streams
 //! - `worker_service`: what workers ask; `queue_service`: what operators ask; `scaler`: what KEDA asks
+//! - `exchange_service`: drafts out to other systems, and studies in from them
 //! - `gate`: who may call; `session`: who called, and the record of it
 //! - `status`: the one place where an error becomes a status
 //!
 //! **Invariant**: nothing is decided here: messages are checked, handed to [`crate::service::Coordinator`], and answered.
 
+mod exchange_service;
 mod gate;
 mod queue_service;
 mod scaler;
@@ -23,6 +25,7 @@ use std::sync::Arc;
 pub(crate) use gate::GateLayer;
 use prelim_proto::keda::external_scaler_server::ExternalScalerServer;
 use prelim_proto::v1::FILE_DESCRIPTOR_SET;
+use prelim_proto::v1::exchange_service_server::ExchangeServiceServer;
 use prelim_proto::v1::queue_service_server::QueueServiceServer;
 use prelim_proto::v1::study_service_server::StudyServiceServer;
 use prelim_proto::v1::worker_service_server::WorkerServiceServer;
@@ -41,6 +44,8 @@ pub(crate) async fn services(coordinator: Arc<Coordinator>) -> Result<RoutesBuil
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_RESPONSE_BYTES);
     let queue = QueueServiceServer::new(queue_service::Queue(coordinator.clone()));
+    let exchange = ExchangeServiceServer::new(exchange_service::Exchange(coordinator.clone()))
+        .max_encoding_message_size(MAX_RESPONSE_BYTES);
     let scaler = ExternalScalerServer::new(scaler::Scaler(coordinator.clone()));
     let workers =
         WorkerServiceServer::new(worker_service::Workers(coordinator)).max_decoding_message_size(MAX_MESSAGE_BYTES);
@@ -48,6 +53,7 @@ pub(crate) async fn services(coordinator: Arc<Coordinator>) -> Result<RoutesBuil
     reporter.set_serving::<StudyServiceServer<study_service::Studies>>().await;
     reporter.set_serving::<WorkerServiceServer<worker_service::Workers>>().await;
     reporter.set_serving::<QueueServiceServer<queue_service::Queue>>().await;
+    reporter.set_serving::<ExchangeServiceServer<exchange_service::Exchange>>().await;
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
@@ -58,6 +64,7 @@ pub(crate) async fn services(coordinator: Arc<Coordinator>) -> Result<RoutesBuil
         .add_service(studies)
         .add_service(workers)
         .add_service(queue)
+        .add_service(exchange)
         .add_service(scaler)
         .add_service(health)
         .add_service(reflection().build_v1()?)

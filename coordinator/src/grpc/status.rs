@@ -8,6 +8,7 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::access::Refusal;
 use crate::bytes::BytesError;
+use crate::dimse::scu::error::ScuError;
 use crate::service::ServiceError;
 use crate::store::StoreError;
 
@@ -48,6 +49,8 @@ fn class(error: &ServiceError) -> (Code, &'static str) {
         ServiceError::FoldersNotAllowed => (Code::PermissionDenied, "FOLDERS_NOT_ALLOWED"),
         ServiceError::NoFolder(_) => (Code::NotFound, "NO_FOLDER"),
         ServiceError::Stopping => (Code::Unavailable, "STOPPING"),
+        ServiceError::NotThere { .. } => (Code::NotFound, "NOT_THERE"),
+        ServiceError::Peer(error) => peer(error),
         ServiceError::Refused(refusal) => refused(refusal),
         ServiceError::Store(error) => store(error),
         ServiceError::Bytes(BytesError::Missing(_)) => (Code::NotFound, "NO_OBJECT"),
@@ -75,6 +78,15 @@ fn refused(refusal: &Refusal) -> (Code, &'static str) {
     }
 }
 
+/// What another system said, or did not say.
+fn peer(error: &ScuError) -> (Code, &'static str) {
+    match error {
+        ScuError::Refused { .. } | ScuError::Failed { .. } => (Code::FailedPrecondition, "PEER_REFUSES"),
+        ScuError::Object(_) => (Code::Internal, "INTERNAL"),
+        _ => (Code::Unavailable, "PEER_UNAVAILABLE"),
+    }
+}
+
 fn store(error: &StoreError) -> (Code, &'static str) {
     match error {
         StoreError::NoStudy(_) => (Code::NotFound, "NO_STUDY"),
@@ -82,6 +94,7 @@ fn store(error: &StoreError) -> (Code, &'static str) {
         StoreError::LeaseLost { .. } => (Code::FailedPrecondition, "LEASE_LOST"),
         StoreError::Cancelled(_) => (Code::FailedPrecondition, "CANCELLED"),
         StoreError::WrongState { .. } => (Code::FailedPrecondition, "WRONG_STATE"),
+        StoreError::DeliveryLost(_) => (Code::Aborted, "DELIVERY_LOST"),
         StoreError::Outdated(_) => (Code::Aborted, "OUTDATED"),
         StoreError::RequestReused(_) => (Code::InvalidArgument, "REQUEST_REUSED"),
         StoreError::NoWorker(_) => (Code::NotFound, "NO_WORKER"),

@@ -3,6 +3,8 @@
 use prelim_proto::ids::{FencingToken, JobId, Tenant, Uid};
 use prelim_proto::study::StudyState;
 
+use super::delivery::DeliveryKey;
+
 /// An operation that a store refused, or could not carry out. Nothing changed, unless the variant says otherwise.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
@@ -34,6 +36,9 @@ pub enum StoreError {
     /// The plan or draft was made from an older state of the study: look at it again.
     #[error("study {0} has changed meanwhile")]
     Outdated(Uid),
+    /// The delivery is not under the lease that was shown: someone else has it, or it is over.
+    #[error("the delivery of {} to {} is no longer held", .0.object, .0.destination)]
+    DeliveryLost(Box<DeliveryKey>),
     /// The plan or commit contradicts itself. A mistake of ours.
     #[error("operation does not fit job or study {0}")]
     Misfit(String),

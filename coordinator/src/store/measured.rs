@@ -8,6 +8,7 @@ use prelim_proto::ids::{FencingToken, JobId, Uid};
 use prelim_proto::job::{JobOutcome, JobSpec, Lease};
 use tokio::sync::watch;
 
+use super::delivery::{DeliveryEnd, DeliveryKey, DeliveryRecord, Wish};
 use super::record::{
     AddInstances, Added, CompleteStudies, Done, DraftRecord, ExpiredLease, Heartbeat, InstanceRecord, JobRecord,
     LeaseRequest, Merged, Plan, QueueDepth, Reconciled, StudyQuery, StudyRecord, WorkerRecord,
@@ -71,6 +72,11 @@ measured! {
     fn expired(&self, limit: usize) -> Vec<ExpiredLease>;
     fn expire(&self, job: &JobId, token: FencingToken, verdict: Verdict) -> Done;
     fn commit_merge(&self, job: &JobId, token: FencingToken, merged: Merged) -> Done;
+    fn add_deliveries(&self, study: &Uid, version: u32, wishes: Vec<Wish>, again: bool) -> Done;
+    fn lease_deliveries(&self, destination: &str, ttl_ms: u64, limit: usize) -> Vec<DeliveryRecord>;
+    fn end_delivery(&self, key: &DeliveryKey, token: FencingToken, end: DeliveryEnd) -> Done;
+    fn deliveries(&self, study: &Uid) -> Vec<DeliveryRecord>;
+    fn open_deliveries(&self, destination: &str, limit: usize) -> Vec<DeliveryRecord>;
     fn cancel_study(&self, study: &Uid, reason: &str) -> Done;
     fn requeue_job(&self, job: &JobId) -> Done;
     fn reconcile(&self) -> Reconciled;

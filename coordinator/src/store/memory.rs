@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use prelim_proto::ids::{FencingToken, JobId, Tenant, Uid};
 use prelim_proto::job::{JobKind, JobOutcome, JobSpec, JobState};
 
+use super::delivery::{DeliveryKey, DeliveryRecord};
 use super::record::{
     DraftRecord, InstanceRecord, JobRecord, QueueDepth, Reconciled, RequestRecord, StudyCursor, StudyQuery,
     StudyRecord, WorkerRecord,
@@ -23,6 +24,7 @@ pub(crate) struct Maps {
     specs: BTreeMap<JobId, JobSpec>,
     outcomes: BTreeMap<JobId, JobOutcome>,
     drafts: BTreeMap<(Uid, u32), DraftRecord>,
+    deliveries: BTreeMap<DeliveryKey, DeliveryRecord>,
     requests: BTreeMap<String, RequestRecord>,
     workers: BTreeMap<String, WorkerRecord>,
     token: u64,
@@ -89,6 +91,23 @@ impl Reads for Maps {
 
     fn draft(&self, study: &Uid, version: u32) -> Result<Option<DraftRecord>> {
         Ok(self.drafts.get(&(study.clone(), version)).cloned())
+    }
+
+    fn delivery(&self, key: &DeliveryKey) -> Result<Option<DeliveryRecord>> {
+        Ok(self.deliveries.get(key).cloned())
+    }
+
+    fn deliveries(&self, study: &Uid) -> Result<Vec<DeliveryRecord>> {
+        Ok(self.deliveries.values().filter(|record| record.key.study == *study).cloned().collect())
+    }
+
+    fn due_deliveries(&self, destination: &str, now_ms: i64, limit: usize) -> Result<Vec<DeliveryKey>> {
+        let is_due = |record: &&DeliveryRecord| {
+            record.state.is_open() && record.key.destination == destination && record.due_at_ms <= now_ms
+        };
+        let mut due: Vec<_> = self.deliveries.values().filter(is_due).map(|each| (each.due_at_ms, &each.key)).collect();
+        due.sort();
+        Ok(due.into_iter().map(|(_, key)| key.clone()).take(limit).collect())
     }
 
     fn request(&self, id: &str) -> Result<Option<RequestRecord>> {
@@ -203,6 +222,11 @@ impl Records for Maps {
 
     fn put_draft(&mut self, study: &Uid, draft: &DraftRecord) -> Result<()> {
         self.drafts.insert((study.clone(), draft.version), draft.clone());
+        Ok(())
+    }
+
+    fn put_delivery(&mut self, delivery: &DeliveryRecord) -> Result<()> {
+        self.deliveries.insert(delivery.key.clone(), delivery.clone());
         Ok(())
     }
 

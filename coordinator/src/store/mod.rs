@@ -2,7 +2,7 @@
 //!
 //! # Layout
 //! - [`JobStore`]: the operations and what they guarantee
-//! - [`record`]: what is held, and what operations take and give; [`StoreError`] is in `error`
+//! - [`record`]: what is held, and what operations take and give; [`delivery`]: the same of drafts on their way out; [`StoreError`] is in `error`
 //! - `machine`: the state machine, which is the specification; `records` is what it asks of a transaction
 //! - [`embedded`]: the default, a redb file in the data folder; [`redis`]: for a cluster
 //! - `measured`: a store whose operations are timed
@@ -14,6 +14,7 @@
 
 #[cfg(test)]
 pub(crate) mod conformance;
+pub mod delivery;
 pub mod embedded;
 mod error;
 mod machine;
@@ -33,6 +34,7 @@ use prelim_proto::job::{JobOutcome, JobSpec, Lease};
 use tokio::sync::watch;
 
 use crate::queue::Verdict;
+use delivery::{DeliveryEnd, DeliveryKey, DeliveryRecord, Wish};
 use record::{
     AddInstances, Added, CompleteStudies, Done, DraftRecord, ExpiredLease, Heartbeat, InstanceRecord, JobRecord,
     LeaseRequest, Merged, Plan, QueueDepth, Reconciled, StudyQuery, StudyRecord, WorkerRecord,
@@ -118,6 +120,36 @@ pub trait JobStore: Send + Sync + 'static {
     /// Ends a merge job with a draft, which becomes the study's newest, or with the reason why there is none. Fenced.
     /// Idempotent by token.
     async fn commit_merge(&self, job: &JobId, token: FencingToken, merged: Merged) -> Result<Done, StoreError>;
+
+    /// Notes where a draft is to go. Idempotent: what was noted before stays as it is, but with `again` it is to be sent
+    /// once more, unless it is being sent. [`StoreError::Outdated`] where there is no such draft. A draft's deliveries are
+    /// noted by [`JobStore::commit_merge`]; this is for those that were asked for later.
+    async fn add_deliveries(
+        &self,
+        study: &Uid,
+        version: u32,
+        wishes: Vec<Wish>,
+        again: bool,
+    ) -> Result<Done, StoreError>;
+
+    /// Leases deliveries to a destination whose time has come, in order of time and key: each under a token larger than
+    /// every one given before, for `ttl_ms`. One whose lease ran out may be leased again: a delivery is made at least once.
+    async fn lease_deliveries(
+        &self,
+        destination: &str,
+        ttl_ms: u64,
+        limit: usize,
+    ) -> Result<Vec<DeliveryRecord>, StoreError>;
+
+    /// Ends an attempt at a delivery, or the wait for a commitment. Fenced: [`StoreError::DeliveryLost`]. Idempotent by
+    /// token, state and answer.
+    async fn end_delivery(&self, key: &DeliveryKey, token: FencingToken, end: DeliveryEnd) -> Result<Done, StoreError>;
+
+    /// What became of a study's drafts on their way out, in order of version, destination and object.
+    async fn deliveries(&self, study: &Uid) -> Result<Vec<DeliveryRecord>, StoreError>;
+
+    /// Deliveries to a destination that are not over, in order of their time and key.
+    async fn open_deliveries(&self, destination: &str, limit: usize) -> Result<Vec<DeliveryRecord>, StoreError>;
 
     /// Cancels a study that is not settled, with its jobs; their leases are lost. Idempotent.
     async fn cancel_study(&self, study: &Uid, reason: &str) -> Result<Done, StoreError>;

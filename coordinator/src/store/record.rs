@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use std::sync::Arc;
 
+use super::delivery::Wish;
 use crate::queue::{IntakeLimits, Shares};
 
 /// Failures kept with a job; older ones are dropped.
@@ -373,6 +374,8 @@ pub enum Merged {
         size_bytes: u64,
         /// All that was not read, as the draft lists it.
         unread: Vec<Unread>,
+        /// Where the draft is to go. They are noted in the same step: none is forgotten.
+        deliveries: Vec<Wish>,
     },
     /// Nothing was read; the study fails.
     Nothing {

@@ -6,6 +6,7 @@ use prelim_proto::ids::{FencingToken, JobId, Tenant, Uid};
 use prelim_proto::job::{JobKind, JobOutcome, JobSpec};
 
 use super::StoreError;
+use super::delivery::{DeliveryKey, DeliveryRecord};
 use super::record::{
     DraftRecord, InstanceRecord, JobRecord, QueueDepth, Reconciled, RequestRecord, StudyQuery, StudyRecord,
     WorkerRecord,
@@ -34,6 +35,12 @@ pub(crate) trait Reads {
     fn outcome(&self, id: &JobId) -> Result<Option<JobOutcome>>;
     /// A version of a study's draft.
     fn draft(&self, study: &Uid, version: u32) -> Result<Option<DraftRecord>>;
+    /// One delivery.
+    fn delivery(&self, key: &DeliveryKey) -> Result<Option<DeliveryRecord>>;
+    /// The deliveries of a study, in order of key.
+    fn deliveries(&self, study: &Uid) -> Result<Vec<DeliveryRecord>>;
+    /// Open deliveries to a destination that are due at `now_ms`, at most `limit`, in order of time and key.
+    fn due_deliveries(&self, destination: &str, now_ms: i64, limit: usize) -> Result<Vec<DeliveryKey>>;
     /// What a request id stands for.
     fn request(&self, id: &str) -> Result<Option<RequestRecord>>;
     /// Tenants with waiting jobs of a kind whose time has come.
@@ -76,6 +83,8 @@ pub(crate) trait Records: Reads {
     fn put_outcome(&mut self, id: &JobId, outcome: &JobOutcome) -> Result<()>;
     /// Stores a draft.
     fn put_draft(&mut self, study: &Uid, draft: &DraftRecord) -> Result<()>;
+    /// Stores a delivery, in place of an older record of it.
+    fn put_delivery(&mut self, delivery: &DeliveryRecord) -> Result<()>;
     /// Remembers a request.
     fn put_request(&mut self, id: &str, request: &RequestRecord) -> Result<()>;
     /// Forgets requests made before `at_ms`; how many.

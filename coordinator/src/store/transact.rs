@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use prelim_proto::ids::{FencingToken, JobId, Uid};
 use prelim_proto::job::{JobKind, JobOutcome, JobSpec, Lease};
 
+use super::delivery::{DeliveryEnd, DeliveryKey, DeliveryRecord, Wish};
 use super::record::{
     AddInstances, Added, CompleteStudies, Done, DraftRecord, ExpiredLease, Heartbeat, InstanceRecord, JobRecord,
     LeaseRequest, Merged, Plan, QueueDepth, Reconciled, StudyQuery, StudyRecord, WorkerRecord,
@@ -120,6 +121,43 @@ impl<B: Backend> JobStore for B {
     async fn commit_merge(&self, job: &JobId, token: FencingToken, merged: Merged) -> Result<Done> {
         let job = job.clone();
         self.write(move |records, now_ms| machine::commit_merge(records, now_ms, &job, token, &merged)).await
+    }
+
+    async fn add_deliveries(&self, study: &Uid, version: u32, wishes: Vec<Wish>, again: bool) -> Result<Done> {
+        let study = study.clone();
+        let add = move |records: &mut B::Write, now_ms| {
+            machine::add_deliveries(records, now_ms, &study, version, &wishes, again)
+        };
+        self.write(add).await
+    }
+
+    async fn lease_deliveries(&self, destination: &str, ttl_ms: u64, limit: usize) -> Result<Vec<DeliveryRecord>> {
+        let name = destination.to_owned();
+        // Most of the time there is nothing: a look costs no write.
+        if self.read(move |records, now_ms| records.due_deliveries(&name, now_ms, 1)).await?.is_empty() {
+            return Ok(Vec::new());
+        }
+        let name = destination.to_owned();
+        self.write(move |records, now_ms| machine::lease_deliveries(records, now_ms, &name, ttl_ms, limit)).await
+    }
+
+    async fn end_delivery(&self, key: &DeliveryKey, token: FencingToken, end: DeliveryEnd) -> Result<Done> {
+        let key = key.clone();
+        self.write(move |records, now_ms| machine::end_delivery(records, now_ms, &key, token, &end)).await
+    }
+
+    async fn deliveries(&self, study: &Uid) -> Result<Vec<DeliveryRecord>> {
+        let study = study.clone();
+        self.read(move |records, _| records.deliveries(&study)).await
+    }
+
+    async fn open_deliveries(&self, destination: &str, limit: usize) -> Result<Vec<DeliveryRecord>> {
+        let name = destination.to_owned();
+        self.read(move |records, _| {
+            let keys = records.due_deliveries(&name, i64::MAX, limit)?;
+            keys.iter().map(|key| machine::delivery(records, key)).collect()
+        })
+        .await
     }
 
     async fn cancel_study(&self, study: &Uid, reason: &str) -> Result<Done> {

@@ -18,11 +18,13 @@ use crate::store::record::{
     StudyRecord,
 };
 
+mod deliveries;
+
 type Case<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
 
 /// Runs every case, each on a store of its own.
 pub(super) async fn run_all<H: Harness>(factory: &impl AsyncFn() -> H) {
-    let cases: [for<'a> fn(&'a mut H) -> Case<'a>; 23] = [
+    let cases: [for<'a> fn(&'a mut H) -> Case<'a>; 25] = [
         |h| Box::pin(the_same_instance_twice_is_the_same_instance(h)),
         |h| Box::pin(another_patient_is_kept_out_of_a_study(h)),
         |h| Box::pin(limits_refuse_and_change_nothing(h)),
@@ -46,6 +48,8 @@ pub(super) async fn run_all<H: Harness>(factory: &impl AsyncFn() -> H) {
         |h| Box::pin(a_repeated_request_for_work_gets_the_same_lease(h)),
         |h| Box::pin(a_worker_is_preferred_for_studies_that_it_has(h)),
         |h| Box::pin(workers_are_known_drained_and_forgotten(h)),
+        |h| Box::pin(deliveries::a_draft_brings_its_deliveries(h)),
+        |h| Box::pin(deliveries::a_delivery_is_fenced_and_made_at_least_once(h)),
     ];
     for case in cases {
         case(&mut factory().await).await;

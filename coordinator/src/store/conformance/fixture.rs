@@ -12,6 +12,7 @@ use prelim_proto::study::{Instance, Priority, StudyAttributes, Unread, UnreadRea
 use prelim_proto::vocabulary::FindingCode;
 
 use crate::queue::{IntakeLimits, head_start_ms};
+use crate::store::delivery::Wish;
 use crate::store::record::{AddInstances, CompleteStudies, InstanceRecord, LeaseRequest, Merged, Plan};
 
 pub(crate) const XRAY: JobKind = JobKind::Read(ImageKind::Xray);
@@ -147,5 +148,10 @@ pub(crate) fn outcome(mark: u64) -> JobOutcome {
 }
 
 pub(crate) fn draft(version: u32) -> Merged {
-    Merged::Draft { version, digest: digest(version as u8), size_bytes: 10, unread: Vec::new() }
+    let deliveries = vec![wish("pacs", "sr"), wish("archive", "sr")];
+    Merged::Draft { version, digest: digest(version as u8), size_bytes: 10, unread: Vec::new(), deliveries }
+}
+
+pub(crate) fn wish(destination: &str, object: &str) -> Wish {
+    Wish { destination: destination.to_owned(), object: object.to_owned() }
 }

@@ -12,9 +12,10 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use super::Harness;
-use super::fixture::{CT, XRAY, add, complete, draft, instance, outcome, plan, study, wanted};
+use super::fixture::{CT, XRAY, add, complete, draft, instance, outcome, plan, study, wanted, wish};
 use crate::clock::{Clock as _, ManualClock};
 use crate::queue::{Share, Shares, Verdict};
+use crate::store::delivery::{DeliveryEnd, DeliveryKey, DeliveryState};
 use crate::store::memory::{Maps, MemoryStore};
 use crate::store::record::{AddInstances, CompleteStudies, Heartbeat, LeaseRequest, Merged, StudyQuery};
 use crate::store::records::Reads as _;
@@ -22,6 +23,8 @@ use crate::store::{JobStore, StoreError};
 
 /// Studies in play.
 const STUDIES: u8 = 2;
+/// Destinations in play.
+const DESTINATIONS: [&str; 2] = ["pacs", "archive"];
 /// Operations in a sequence, at most.
 const STEPS: usize = 60;
 
@@ -41,6 +44,9 @@ pub(crate) enum Op {
     Fail { lease: usize, verdict: Verdict },
     Expire { lease: usize, verdict: Verdict },
     Merge { lease: usize, draft: bool },
+    Wish { study: u8, again: bool },
+    Send { to: u8, ttl_ms: u64, limit: usize },
+    End { study: u8, to: u8, stale: bool, state: u8 },
     Cancel { study: u8 },
     Requeue { study: u8, job: u32 },
     Advance { by_ms: u32 },
@@ -82,6 +88,10 @@ pub(crate) fn op() -> impl Strategy<Value = Op> {
         3 => (lease(), verdict()).prop_map(|(lease, verdict)| Op::Fail { lease, verdict }),
         3 => (lease(), verdict()).prop_map(|(lease, verdict)| Op::Expire { lease, verdict }),
         6 => (lease(), prop::bool::weighted(0.8)).prop_map(|(lease, draft)| Op::Merge { lease, draft }),
+        1 => (study(), any::<bool>()).prop_map(|(study, again)| Op::Wish { study, again }),
+        4 => (0_u8..2, 1_u64..40, 1_usize..3).prop_map(|(to, ttl_ms, limit)| Op::Send { to, ttl_ms, limit }),
+        4 => (study(), 0_u8..2, prop::bool::weighted(0.1), 0_u8..8)
+            .prop_map(|(study, to, stale, state)| Op::End { study, to, stale, state }),
         1 => study().prop_map(|study| Op::Cancel { study }),
         2 => (study(), 0_u32..5).prop_map(|(study, job)| Op::Requeue { study, job }),
         4 => (1_u32..30).prop_map(|by_ms| Op::Advance { by_ms }),
@@ -219,6 +229,31 @@ pub(crate) async fn apply(store: &dyn JobStore, op: &Op, model: &Maps, lease: (J
             let nothing = || Merged::Nothing { reason: "nothing".into(), unread: Vec::new() };
             text(store.commit_merge(&job, token, if *whole { draft(version) } else { nothing() }).await)
         }
+        Op::Wish { study: n, again } => {
+            let version = model.study(&study(*n)).unwrap().map_or(1, |study| study.draft_version);
+            text(
+                store.add_deliveries(&study(*n), version, vec![wish("pacs", "sr"), wish("pacs", "html")], *again).await,
+            )
+        }
+        Op::Send { to, ttl_ms, limit } => {
+            text(store.lease_deliveries(DESTINATIONS[usize::from(*to)], *ttl_ms, *limit).await)
+        }
+        Op::End { study: n, to, stale, state } => {
+            let held = model.deliveries(&study(*n)).unwrap();
+            let newest = held.iter().rev().find(|each| each.key.destination == DESTINATIONS[usize::from(*to)]);
+            let (key, token) = newest.map_or_else(
+                || (DeliveryKey { study: study(*n), version: 1, destination: "pacs".into(), object: "sr".into() }, 1),
+                |each| (each.key.clone(), each.token.0),
+            );
+            let end = DeliveryEnd {
+                state: DeliveryState::ALL[usize::from(*state)],
+                due_in_ms: 20,
+                answer: format!("said {state}"),
+                instance: "1.2".into(),
+                transaction: if *state == 2 { "3.4".into() } else { String::new() },
+            };
+            text(store.end_delivery(&key, FencingToken(token.saturating_sub(u64::from(*stale))), end).await)
+        }
         Op::Cancel { study: n } => text(store.cancel_study(&study(*n), "stopped").await),
         Op::Requeue { study: n, job } => text(store.requeue_job(&JobId::new(study(*n), *job)).await),
         Op::Reconcile => text(store.reconcile().await),
@@ -303,7 +338,10 @@ pub(crate) async fn view(store: &dyn JobStore) -> String {
     let mut seen = format!("{:?}\n{:?}\n", store.studies(all).await, store.studies(open).await);
     for uid in (0..STUDIES).map(study) {
         seen += &format!("{:?}\n{:?}\n", store.jobs(&uid).await, store.instances(&uid).await);
-        seen += &format!("{:?}\n", store.draft(&uid, None).await);
+        seen += &format!("{:?}\n{:?}\n", store.draft(&uid, None).await, store.deliveries(&uid).await);
+    }
+    for destination in DESTINATIONS {
+        seen += &format!("{:?}\n", store.open_deliveries(destination, 10).await);
     }
     seen += &format!("{:?}\n{:?}\n", store.dead_jobs(None, usize::MAX).await, store.expired(usize::MAX).await);
     seen + &format!("{:?}\n{:?}", store.depth().await, store.workers().await)

@@ -5,6 +5,7 @@ use prelim_proto::image::ImageKind;
 use prelim_proto::job::JobKind;
 use prelim_proto::study::StudyState;
 
+use crate::store::delivery::DeliveryKey;
 use crate::store::record::StudyCursor;
 
 /// An integer as eight bytes that sort as it does.
@@ -31,6 +32,35 @@ pub(super) fn job(id: &JobId) -> Vec<u8> {
 
 pub(super) fn draft(study: &Uid, version: u32) -> Vec<u8> {
     text(study.as_str()).chain(version.to_be_bytes()).collect()
+}
+
+pub(super) fn delivery(key: &DeliveryKey) -> Vec<u8> {
+    draft(&key.study, key.version).into_iter().chain(text(&key.destination)).chain(text(&key.object)).collect()
+}
+
+/// What [`delivery`] wrote.
+pub(super) fn read_delivery(key: &[u8]) -> Option<DeliveryKey> {
+    let end = key.iter().position(|byte| *byte == 0)?;
+    let study = Uid::parse(std::str::from_utf8(&key[..end]).ok()?).ok()?;
+    let (version, rest) = key.get(end + 1..)?.split_first_chunk::<4>()?;
+    let mut words = rest.split(|byte| *byte == 0).map(|word| std::str::from_utf8(word).ok().map(str::to_owned));
+    let (destination, object) = (words.next()??, words.next()??);
+    Some(DeliveryKey { study, version: u32::from_be_bytes(*version), destination, object })
+}
+
+/// What all open deliveries to a destination begin with.
+pub(super) fn destination(name: &str) -> Vec<u8> {
+    text(name).collect()
+}
+
+pub(super) fn due(at_ms: i64, key: &DeliveryKey) -> Vec<u8> {
+    destination(&key.destination).into_iter().chain(number(at_ms)).chain(delivery(key)).collect()
+}
+
+/// What [`due`] wrote, without the destination.
+pub(super) fn read_due(key: &[u8]) -> Option<(i64, DeliveryKey)> {
+    let (time, rest) = key.split_first_chunk::<8>()?;
+    Some(((u64::from_be_bytes(*time) ^ (1 << 63)) as i64, read_delivery(rest)?))
 }
 
 /// What [`job`] wrote.

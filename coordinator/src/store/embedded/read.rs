@@ -6,6 +6,7 @@ use prelim_proto::job::{JobKind, JobOutcome, JobSpec};
 use super::keys::{self, Listing};
 use super::tables::{self, Definition, Source};
 use super::{Transaction, corrupt};
+use crate::store::delivery::{DeliveryKey, DeliveryRecord};
 use crate::store::record::{
     DraftRecord, InstanceRecord, JobRecord, QueueDepth, RequestRecord, StudyCursor, StudyQuery, StudyRecord,
     WorkerRecord,
@@ -109,6 +110,28 @@ impl<S: Source> Reads for Transaction<S> {
 
     fn draft(&self, study: &Uid, version: u32) -> Result<Option<DraftRecord>> {
         tables::get(&self.0, tables::DRAFTS, &keys::draft(study, version))
+    }
+
+    fn delivery(&self, key: &DeliveryKey) -> Result<Option<DeliveryRecord>> {
+        tables::get(&self.0, tables::DELIVERIES, &keys::delivery(key))
+    }
+
+    fn deliveries(&self, study: &Uid) -> Result<Vec<DeliveryRecord>> {
+        tables::all(&self.0, tables::DELIVERIES, &keys::study(study))
+    }
+
+    fn due_deliveries(&self, destination: &str, now_ms: i64, limit: usize) -> Result<Vec<DeliveryKey>> {
+        let (mut due, prefix) = (Vec::new(), keys::destination(destination));
+        tables::scan(&self.0, tables::DUE, &prefix, None, |key, _| {
+            let entry = key.get(prefix.len()..).and_then(keys::read_due);
+            let (at_ms, key) = entry.ok_or_else(|| corrupt("index of deliveries"))?;
+            if at_ms > now_ms || due.len() >= limit {
+                return Ok(false);
+            }
+            due.push(key);
+            Ok(true)
+        })?;
+        Ok(due)
     }
 
     fn request(&self, id: &str) -> Result<Option<RequestRecord>> {

@@ -21,6 +21,9 @@ pub(super) const JOBS: Definition = TableDefinition::new("jobs");
 pub(super) const SPECS: Definition = TableDefinition::new("specs");
 pub(super) const OUTCOMES: Definition = TableDefinition::new("outcomes");
 pub(super) const DRAFTS: Definition = TableDefinition::new("drafts");
+pub(super) const DELIVERIES: Definition = TableDefinition::new("deliveries");
+/// Open deliveries by destination, time and key.
+pub(super) const DUE: Definition = TableDefinition::new("due");
 pub(super) const REQUESTS: Definition = TableDefinition::new("requests");
 /// Waiting jobs by kind, tenant, rank and id.
 pub(super) const READY: Definition = TableDefinition::new("ready");
@@ -37,7 +40,7 @@ pub(super) const COUNTS: Definition = TableDefinition::new("counts");
 /// The last token and the format's version.
 pub(super) const META: Definition = TableDefinition::new("meta");
 
-pub(super) const ALL: [Definition; 15] = [
+pub(super) const ALL: [Definition; 17] = [
     STUDIES,
     STUDY_INDEX,
     INSTANCES,
@@ -45,6 +48,8 @@ pub(super) const ALL: [Definition; 15] = [
     SPECS,
     OUTCOMES,
     DRAFTS,
+    DELIVERIES,
+    DUE,
     REQUESTS,
     READY,
     DELAYED,

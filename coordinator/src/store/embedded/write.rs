@@ -10,6 +10,7 @@ use super::keys::{self, Listing};
 use super::read::cursor;
 use super::tables::{self, Definition};
 use super::{Transaction, corrupt};
+use crate::store::delivery::DeliveryRecord;
 use crate::store::record::{
     DraftRecord, InstanceRecord, JobRecord, Reconciled, RequestRecord, StudyRecord, WorkerRecord,
 };
@@ -151,6 +152,16 @@ impl Records for Transaction<WriteTransaction> {
 
     fn put_draft(&mut self, study: &Uid, draft: &DraftRecord) -> Result<()> {
         tables::put(&self.0, tables::DRAFTS, &keys::draft(study, draft.version), draft)
+    }
+
+    fn put_delivery(&mut self, delivery: &DeliveryRecord) -> Result<()> {
+        if let Some(before) = self.delivery(&delivery.key)? {
+            tables::remove(&self.0, tables::DUE, &keys::due(before.due_at_ms, &before.key))?;
+        }
+        if delivery.state.is_open() {
+            tables::mark(&self.0, tables::DUE, &keys::due(delivery.due_at_ms, &delivery.key))?;
+        }
+        tables::put(&self.0, tables::DELIVERIES, &keys::delivery(&delivery.key), delivery)
     }
 
     fn put_request(&mut self, id: &str, request: &RequestRecord) -> Result<()> {

@@ -4,6 +4,7 @@ use prelim_proto::ids::{FencingToken, JobId};
 use prelim_proto::job::{JobKind, JobOutcome, JobState};
 use prelim_proto::study::StudyState;
 
+use super::deliver::wish;
 use super::lease::later;
 use super::plan::enqueue_merge;
 use super::{StoreError, held, settled, study};
@@ -130,7 +131,7 @@ pub(crate) fn commit_merge(
     // The record last changed when the merge was leased.
     study.cost.report_ms += now_ms.saturating_sub(job.updated_at_ms) as f64;
     match merged {
-        Merged::Draft { version, digest, size_bytes, unread } => {
+        Merged::Draft { version, digest, size_bytes, unread, deliveries } => {
             if *version != study.draft_version + 1 {
                 return Err(StoreError::Outdated(study.uid));
             }
@@ -145,6 +146,7 @@ pub(crate) fn commit_merge(
             study.state = StudyState::Drafted;
             study.state_reason = None;
             study.unread.clone_from(unread);
+            wish(records, now_ms, &study.uid, *version, deliveries, false)?;
         }
         Merged::Nothing { reason, unread } => {
             study.state = StudyState::Failed;

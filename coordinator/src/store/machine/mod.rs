@@ -9,6 +9,7 @@
 //! **Invariant**: a study has one merge job when all its read jobs are finished, and none before.
 
 mod control;
+mod deliver;
 #[cfg(test)]
 mod explore;
 mod finish;
@@ -18,6 +19,7 @@ mod plan;
 mod workers;
 
 pub(crate) use control::{cancel_study, requeue_job};
+pub(crate) use deliver::{add_deliveries, delivery, end_delivery, lease_deliveries};
 pub(crate) use finish::{commit_merge, complete_job, fail_job};
 pub(crate) use intake::{add_instances, complete_quiet, complete_studies, preview_instances};
 pub(crate) use lease::{expire, lease, release, renew};

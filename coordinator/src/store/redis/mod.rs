@@ -3,7 +3,7 @@
 //! # Layout
 //! - [`config`]: flags; [`address`]: where a Redis is; `link`: connections that mend themselves
 //! - `script` and `lua/`: the operations; `reply`: what they answer, read into records
-//! - `operations`: [`super::JobStore`] on them; `together`: leases and outcomes, several in a script; `mend`: what recovery
+//! - `operations` and `deliveries`: [`super::JobStore`] on them; `together`: leases and outcomes, several in a script; `mend`: what recovery
 //!   compares
 //! - [`checks`]: what the server's settings risk; `durable`: waiting until a write is on the disk
 //! - `wake`: hearing of jobs that another coordinator queued
@@ -17,6 +17,8 @@
 //! | `i:UID` | hash by SOP Instance UID: digest, then the instance's record as JSON |
 //! | `j:UID`, `f:UID` | hashes by number: a job's record and its failures, packed |
 //! | `sp:UID`, `o:UID`, `d:UID` | hashes: what jobs are to do, their outcomes, drafts, as JSON |
+//! | `dl:UID` | hash by version, destination and object: deliveries, packed |
+//! | `due:DESTINATION` | sorted set by time: deliveries that are not over |
 //! | `q:KIND:TENANT` | sorted set by rank: waiting jobs; `waiting` is the set of those that may have any |
 //! | `l:KIND:TENANT` | sorted set by time: jobs under a lease; `late`: jobs that wait for their time |
 //! | `dead` | sorted set: dead letters |
@@ -33,6 +35,7 @@
 pub mod address;
 pub mod checks;
 pub mod config;
+mod deliveries;
 mod durable;
 mod link;
 mod mend;

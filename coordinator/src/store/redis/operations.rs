@@ -14,6 +14,7 @@ use super::reply::{self, odd};
 use super::script::Args;
 use super::together::HandedIn;
 use crate::queue::{Verdict, head_start_ms};
+use crate::store::delivery::{DeliveryEnd, DeliveryKey, DeliveryRecord, Wish};
 use crate::store::record::{
     AddInstances, Added, CompleteStudies, Done, DraftRecord, ExpiredLease, Heartbeat, InstanceRecord, JobRecord,
     LeaseRequest, Merged, Plan, QueueDepth, Reconciled, StudyQuery, StudyRecord, WorkerRecord,
@@ -279,12 +280,33 @@ impl JobStore for RedisStore {
     async fn commit_merge(&self, job: &JobId, token: FencingToken, merged: Merged) -> Result<Done> {
         let args = held(self.args(), job, token);
         let args = match &merged {
-            Merged::Draft { version, digest, size_bytes, unread } => {
-                args.text("draft").json(unread).number(version).text(digest.as_str()).number(size_bytes)
+            Merged::Draft { version, digest, size_bytes, unread, deliveries } => {
+                let args = args.text("draft").json(unread).number(version).text(digest.as_str()).number(size_bytes);
+                deliveries.iter().fold(args, |args, wish| args.texts([&wish.destination, &wish.object]))
             }
             Merged::Nothing { reason, unread } => args.text("nothing").json(unread).text(reason),
         };
         About::job(job, token).done(self.run_durably(&self.runner.scripts.commit_merge, args).await?)
+    }
+
+    async fn add_deliveries(&self, study: &Uid, version: u32, wishes: Vec<Wish>, again: bool) -> Result<Done> {
+        self.note_deliveries(study, version, &wishes, again).await
+    }
+
+    async fn lease_deliveries(&self, destination: &str, ttl_ms: u64, limit: usize) -> Result<Vec<DeliveryRecord>> {
+        self.take_deliveries(destination, ttl_ms, limit).await
+    }
+
+    async fn end_delivery(&self, key: &DeliveryKey, token: FencingToken, end: DeliveryEnd) -> Result<Done> {
+        self.settle_delivery(key, token, &end).await
+    }
+
+    async fn deliveries(&self, study: &Uid) -> Result<Vec<DeliveryRecord>> {
+        self.deliveries_of(study).await
+    }
+
+    async fn open_deliveries(&self, destination: &str, limit: usize) -> Result<Vec<DeliveryRecord>> {
+        self.deliveries_to(destination, limit).await
     }
 
     async fn cancel_study(&self, study: &Uid, reason: &str) -> Result<Done> {

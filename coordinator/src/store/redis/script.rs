@@ -152,6 +152,7 @@ macro_rules! scripts {
 }
 
 scripts! {
+    always add_deliveries,
     within_limits add_instances,
     always cancel_study,
     always commit_merge,
@@ -160,15 +161,18 @@ scripts! {
     always complete_studies,
     always dead_jobs,
     always depth,
+    always end_delivery,
     always expire,
     always expired,
     always fail_job,
     always forget_requests,
     always jobs,
     always lease,
+    always lease_deliveries,
     always mend_counts,
     always mend_entries,
     always mend_studies,
+    always open_deliveries,
     always plan_study,
     always release,
     always renew,

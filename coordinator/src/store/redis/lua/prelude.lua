@@ -298,3 +298,53 @@ local function reopen(uid, from, to, received, tenant, wall)
   call('HDEL', study, 'reason', 'merge', 'unread', 'notes')
   set_state(uid, from, to, received, tenant, 'total', 0, 'finished', 0, 'updated', wall)
 end
+
+---
+-- A delivery's record is a packed list; these are its places.
+local SENT_STATE, SENT_ATTEMPTS, SENT_TOKEN, SENT_DUE, SENT_ANSWER = 1, 2, 3, 4, 5
+local SENT_INSTANCE, SENT_TRANSACTION, SENT_CREATED, SENT_UPDATED = 6, 7, 8, 9
+
+---
+local function get_delivery(uid, field)
+  local packed = call('HGET', P .. 'dl:' .. uid, field)
+  return packed and cmsgpack.unpack(packed)
+end
+
+---
+-- Stores a delivery, whose field is version, destination and object, and has it stand among those that are due while it
+-- is open. What is due sorts by study, version and object.
+local function put_delivery(uid, field, record)
+  call('HSET', P .. 'dl:' .. uid, field, cmsgpack.pack(record))
+  local version, destination, object = string.match(field, '^(%d+) (%S+) (%S+)$')
+  local member = string.format('%s %010d %s', uid, version, object)
+  local state = record[SENT_STATE]
+  if state == 'waiting' or state == 'sending' or state == 'committing' then
+    call('ZADD', P .. 'due:' .. destination, record[SENT_DUE], member)
+  else
+    call('ZREM', P .. 'due:' .. destination, member)
+  end
+end
+
+---
+-- Notes where a version of a draft is to go: destinations and objects stand in ARGV from `from` on. Whether something
+-- is new.
+local function note_wishes(uid, version, from, again, wall, t)
+  local is_new = false
+  for place = from, #ARGV, 2 do
+    local field = version .. ' ' .. ARGV[place] .. ' ' .. ARGV[place + 1]
+    local record = get_delivery(uid, field)
+    local is_known = record
+    if not record then
+      record = { 'waiting', 0, 0, t, '', '', '', wall, wall }
+    elseif again and record[SENT_STATE] ~= 'sending' then
+      record[SENT_STATE], record[SENT_ATTEMPTS], record[SENT_DUE], record[SENT_TRANSACTION] = 'waiting', 0, t, ''
+      record[SENT_UPDATED] = wall
+      is_known = false
+    end
+    if not is_known then
+      put_delivery(uid, field, record)
+      is_new = true
+    end
+  end
+  return is_new
+end

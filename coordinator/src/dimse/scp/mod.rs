@@ -2,24 +2,16 @@
 //!
 //! # Layout
 //! - [`config`]: flags; [`peers`]: who may call, and from where
-//! - `negotiate`: what an association is about (pure); `syntaxes`: what is stored, in which encoding
-//! - `association`: one association from its request to its end; `message`: fragments to messages (pure)
-//! - `command`: command sets (PS3.7 annex E, pure); `part10`: a data set as a file (pure)
-//! - `status`: the one place where what became of an object turns into a DIMSE status
+//! - `negotiate`: what an association is about (pure); `association`: one association from its request to its end
 //!
 //! **Invariant**: an object is stored durably and in its study's record before its C-STORE is answered with success.
 //! **Invariant**: a data set is not parsed here: its bytes are kept as they came, and go through the scan of every object.
 //! **Invariant**: what all associations hold together is bounded; what does not fit is answered with A700.
 
 mod association;
-mod command;
 pub mod config;
-mod message;
 mod negotiate;
-mod part10;
 pub mod peers;
-mod status;
-mod syntaxes;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,13 +26,12 @@ use self::config::DicomConfig;
 use self::peers::Peers;
 use crate::accept::{self, Door};
 use crate::audit::Audit;
+use crate::dimse::MEMORY_UNIT;
 use crate::service::Coordinator;
 use crate::tls::ServerTls;
 
 /// Connections at once, those without an association included; more are closed.
 const MAX_CONNECTIONS: usize = 2_048;
-/// Bytes in a permit of [`Scp::memory`].
-const MEMORY_UNIT: usize = 1 << 20;
 
 /// What all associations share.
 pub(crate) struct Scp {

@@ -6,7 +6,7 @@ use dicom_ul::pdu::{PDataValue, PDataValueType};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::MEMORY_UNIT;
-use super::command::{self, CommandError, MAX_COMMAND_BYTES, Request};
+use super::command::{Command, CommandError, MAX_COMMAND_BYTES};
 
 /// A whole message.
 #[derive(Debug)]
@@ -14,7 +14,7 @@ pub(super) struct Message {
     /// Its presentation context.
     pub(super) context: u8,
     /// Its command set.
-    pub(super) request: Request,
+    pub(super) command: Command,
     /// Its data set; `None` where it has none.
     pub(super) data_set: Option<DataSet>,
 }
@@ -39,7 +39,7 @@ pub(super) enum Dropped {
 
 /// Why fragments make no message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum MessageError {
+pub(crate) enum MessageError {
     /// A command set that is none.
     #[error(transparent)]
     Command(#[from] CommandError),
@@ -62,8 +62,8 @@ pub(super) struct Assembler {
 enum State {
     /// Within a command set of a context.
     Command(Option<u8>, Vec<u8>),
-    /// Within the data set of a request of a context.
-    Data(u8, Request, Filling),
+    /// Within the data set of a command of a context. Boxed: most of the time there is none.
+    Data(u8, Box<Command>, Filling),
 }
 
 struct Filling {
@@ -99,13 +99,13 @@ impl Assembler {
                 if !is_last {
                     return Ok(None);
                 }
-                let request = command::read(bytes)?;
-                if request.has_data_set {
-                    self.state = State::Data(context, request, Filling::new());
+                let command = Command::read(bytes)?;
+                if command.has_data_set {
+                    self.state = State::Data(context, Box::new(command), Filling::new());
                     return Ok(None);
                 }
                 self.state = State::Command(None, Vec::new());
-                Ok(Some(Message { context, request, data_set: None }))
+                Ok(Some(Message { context, command, data_set: None }))
             }
             (State::Command(..), PDataValueType::Data) => {
                 Err(MessageError::Order("a data set without a command set before it"))
@@ -113,7 +113,7 @@ impl Assembler {
             (State::Data(..), PDataValueType::Command) => {
                 Err(MessageError::Order("a command set within another message's data set"))
             }
-            (State::Data(of, request, filling), PDataValueType::Data) => {
+            (State::Data(of, command, filling), PDataValueType::Data) => {
                 if *of != context {
                     return Err(MessageError::Order("a data set in another presentation context than its command set"));
                 }
@@ -121,9 +121,9 @@ impl Assembler {
                 if !is_last {
                     return Ok(None);
                 }
-                let (request, filling) = (request.clone(), std::mem::replace(filling, Filling::new()));
+                let (command, filling) = (command.as_ref().clone(), std::mem::replace(filling, Filling::new()));
                 self.state = State::Command(None, Vec::new());
-                Ok(Some(Message { context, request, data_set: Some(filling.into()) }))
+                Ok(Some(Message { context, command, data_set: Some(filling.into()) }))
             }
         }
     }

@@ -86,6 +86,11 @@ pub(super) fn choose(proposed: &[String]) -> Option<&str> {
     known.min_by_key(|(liking, _)| *liking).map(|(_, uid)| uid)
 }
 
+/// Transfer syntaxes that are taken, those that we would rather have first.
+pub(super) fn taken() -> impl Iterator<Item = String> {
+    TAKEN.iter().flat_map(|(_, tails)| *tails).map(|tail| format!("{SYNTAX_ROOT}{tail}"))
+}
+
 /// Proposed transfer syntaxes with their names, for the log.
 pub(super) fn names(proposed: &[String]) -> String {
     proposed.iter().map(|uid| TransferSyntax::new(uid).to_string()).collect::<Vec<_>>().join(", ")

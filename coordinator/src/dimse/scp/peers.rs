@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use prelim_proto::ids::Tenant;
 use serde::Deserialize;
 
-use super::config::{AE_TITLE, is_ae_title};
+use crate::dimse::title::{AE_TITLE, is_ae_title};
 
 /// The file, as it is written.
 #[derive(Debug, Deserialize)]

@@ -6,7 +6,7 @@ use crate::service::ServiceError;
 
 /// A status with a comment for the sender; empty where all is well. It may quote what was found: it is not for the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Status {
+pub(crate) struct Status {
     pub(super) code: u16,
     pub(super) comment: String,
 }

@@ -4,49 +4,43 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use dicom_dictionary_std::uids;
-use dicom_ul::association::read_pdu_from_wire_async;
 use dicom_ul::pdu::{
     AbortRQServiceProviderReason, AbortRQSource, AssociationRJ, AssociationRJResult,
-    AssociationRJServiceProviderPresentationReason, AssociationRJSource, AssociationRQ, PDataValue, PDataValueType,
-    Pdu, write_pdu,
+    AssociationRJServiceProviderPresentationReason, AssociationRJSource, AssociationRQ, Pdu,
 };
 use prelim_imaging::Limits;
 use prelim_proto::ids::Uid;
 use prelim_proto::study::Priority;
 use prelim_proto::trace::without_uids;
-use tokio::io::AsyncWriteExt as _;
 
 use super::Scp;
-use super::command::{self, field};
-use super::message::{Assembler, DataSet, Message, MessageError};
 use super::negotiate::{self, Agreement, Context};
-use super::part10::Meta;
-use super::status::{SUCCESS, Status};
 use crate::accept::Connection;
 use crate::audit::{Act, Event};
-use crate::causes::{causes, in_words};
+use crate::dimse::command::{Command, field};
+use crate::dimse::message::{Assembler, DataSet, Message, MessageError};
+use crate::dimse::part10::Meta;
+use crate::dimse::status::{SUCCESS, Status};
+use crate::dimse::wire::WireError;
 use crate::intake::{Object, Verdict};
 
-/// Bytes of a fragment's header within a PDU (PS3.8 section 9.3.5).
-const FRAGMENT_HEADER: u32 = 6;
+/// A connection to whoever called us.
+type Wire = crate::dimse::wire::Wire<Connection>;
 
 /// Why an association ended otherwise than by a release.
 #[derive(Debug, thiserror::Error)]
 enum End {
-    /// The peer hung up.
-    #[error("the peer hung up{0}")]
-    Hangup(&'static str),
+    /// The peer hung up in the middle of a message.
+    #[error("the peer hung up in the middle of a message")]
+    Cut,
+    /// The connection cannot go on.
+    #[error(transparent)]
+    Wire(#[from] WireError),
     /// The peer aborted.
     #[error("aborted by the peer{0}")]
     Aborted(&'static str),
-    /// Nothing came, or something that began did not end.
-    #[error("nothing whole came within {0} s")]
-    Silence(u64),
-    /// A PDU that is none, or is too long.
-    #[error("{0}")]
-    Unreadable(String),
     /// A PDU that does not belong here.
     #[error("{0} where none belongs")]
     Unexpected(&'static str),
@@ -68,11 +62,14 @@ impl End {
     /// What the peer is told before the connection closes; nothing where it is not there any more, or knows already.
     fn abort_reason(&self) -> Option<AbortRQServiceProviderReason> {
         match self {
-            Self::Hangup(_) | Self::Aborted(_) | Self::Send(_) | Self::Rejected(_) => None,
-            Self::Silence(_) => Some(AbortRQServiceProviderReason::ReasonNotSpecified),
-            Self::Unreadable(_) => Some(AbortRQServiceProviderReason::UnrecognizedPdu),
+            Self::Cut | Self::Aborted(_) | Self::Send(_) | Self::Rejected(_) => None,
+            Self::Wire(WireError::Hangup | WireError::Send(_)) => None,
+            Self::Wire(WireError::Silence(_)) => Some(AbortRQServiceProviderReason::ReasonNotSpecified),
+            Self::Wire(WireError::Unreadable(_)) => Some(AbortRQServiceProviderReason::UnrecognizedPdu),
             Self::Unexpected(_) => Some(AbortRQServiceProviderReason::UnexpectedPdu),
-            Self::Message(_) | Self::Context(_) => Some(AbortRQServiceProviderReason::InvalidPduParameter),
+            Self::Message(_) | Self::Context(_) | Self::Wire(WireError::Message(_)) => {
+                Some(AbortRQServiceProviderReason::InvalidPduParameter)
+            }
         }
     }
 }
@@ -80,13 +77,13 @@ impl End {
 /// Serves a connection until it ends.
 pub(super) async fn serve(scp: Arc<Scp>, connection: Connection) {
     let idle = Duration::from_secs(scp.config.dicom_idle_s);
-    let mut wire = Wire { connection, read: BytesMut::new(), max_pdu_bytes: scp.config.dicom_pdu_bytes, idle };
+    let mut wire = Wire::new(connection, scp.config.dicom_pdu_bytes, idle);
     let ended = match wire.receive().await {
         Ok(Pdu::AssociationRQ(request)) => associate(&scp, &mut wire, request).await,
         Ok(_) => Err(End::Unexpected("a PDU before an association")),
         // Ports are probed all the time.
-        Err(End::Hangup(_)) => return,
-        Err(end) => Err(end),
+        Err(WireError::Hangup) => return,
+        Err(error) => Err(error.into()),
     };
     if let Err(end) = ended {
         tracing::info!(error = %end, "association ended");
@@ -107,13 +104,13 @@ async fn associate(scp: &Scp, wire: &mut Wire, request: AssociationRQ) -> Result
         wire.send(&Pdu::AssociationRJ(AssociationRJ { result: AssociationRJResult::Transient, source })).await?;
         return Err(End::Rejected(format!("{} associations are open", scp.config.dicom_associations)));
     };
-    let from = wire.connection.address().map(|address| address.ip());
+    let from = wire.stream().address().map(|address| address.ip());
     let answer = negotiate::answer(request, from, &scp.config.aet, &scp.peers, scp.config.dicom_pdu_bytes);
     let (agreement, accepted) = match answer {
         Ok(answer) => answer,
         Err(rejection) => {
             let reason = Some(format!("DICOM association: {}", rejection.why));
-            let address = wire.connection.address();
+            let address = wire.stream().address();
             scp.audit.refused(Event { reason, address, ..Event::of(Act::NodeRefused) }).await;
             wire.send(&Pdu::AssociationRJ(rejection.pdu)).await?;
             return Err(End::Rejected(rejection.why));
@@ -148,7 +145,7 @@ async fn converse(
     loop {
         let within = if assembler.is_between() { "" } else { " in the middle of a message" };
         let pdu = match wire.receive().await {
-            Err(End::Hangup(_)) => return Err(End::Hangup(within)),
+            Err(WireError::Hangup) if !within.is_empty() => return Err(End::Cut),
             pdu => pdu?,
         };
         match pdu {
@@ -175,7 +172,7 @@ async fn answer(
     message: Message,
     counts: &mut Counts,
 ) -> Result<(), End> {
-    let Message { context: id, request, data_set } = message;
+    let Message { context: id, command: request, data_set } = message;
     let context = agreement.contexts.iter().find(|context| context.id == id).ok_or(End::Context(id))?;
     let status = match request.field {
         field::C_ECHO if context.sop_class == uids::VERIFICATION => Status::success(),
@@ -195,8 +192,8 @@ async fn answer(
         field::C_CANCEL => return Ok(()),
         _ => Status::unrecognized(),
     };
-    let response = command::respond(&request, status.code, &status.comment);
-    wire.send_command(id, &response, agreement.max_pdu_bytes).await
+    let response = request.respond(status.code, &status.comment);
+    Ok(wire.send_message(id, &response.write(), None, agreement.max_pdu_bytes).await?)
 }
 
 /// Stores an object, durably.
@@ -205,7 +202,7 @@ async fn store(
     wire: &Wire,
     agreement: &Agreement,
     context: &Context,
-    request: &command::Request,
+    request: &Command,
     data_set: Option<DataSet>,
 ) -> Status {
     // The memory is held until the object is stored.
@@ -239,7 +236,7 @@ async fn store(
             if let (Verdict::Accepted, Some((study, _))) = (&outcome.verdict, &outcome.ids) {
                 let event = Event {
                     caller: Some(agreement.calling.clone()),
-                    address: wire.connection.address(),
+                    address: wire.stream().address(),
                     call: Some("C-STORE"),
                     studies: vec![study.clone()],
                     ..Event::of(Act::Submitted)
@@ -253,60 +250,5 @@ async fn store(
             tracing::warn!(error = without_uids(&error), "object not stored");
             Status::from(&error)
         }
-    }
-}
-
-/// A connection, PDU by PDU.
-struct Wire {
-    connection: Connection,
-    read: BytesMut,
-    max_pdu_bytes: u32,
-    idle: Duration,
-}
-
-impl Wire {
-    /// The next PDU. It must be whole within the time that the peer may be silent, so that nobody can hold us up by sending
-    /// a byte now and then.
-    async fn receive(&mut self) -> Result<Pdu, End> {
-        let reading = read_pdu_from_wire_async(&mut self.connection, &mut self.read, self.max_pdu_bytes, true);
-        match tokio::time::timeout(self.idle, reading).await {
-            Err(_) => Err(End::Silence(self.idle.as_secs())),
-            Ok(Ok(pdu)) => Ok(pdu),
-            Ok(Err(dicom_ul::association::Error::ConnectionClosed { .. })) => Err(End::Hangup("")),
-            Ok(Err(error)) if causes(&error).any(|cause| cause.is::<io::Error>()) => Err(End::Hangup("")),
-            Ok(Err(error)) => Err(End::Unreadable(in_words(&error))),
-        }
-    }
-
-    async fn send(&mut self, pdu: &Pdu) -> io::Result<()> {
-        let mut bytes = Vec::new();
-        write_pdu(&mut bytes, pdu).map_err(io::Error::other)?;
-        let sending = async {
-            self.connection.write_all(&bytes).await?;
-            self.connection.flush().await
-        };
-        let late = || io::Error::new(io::ErrorKind::TimedOut, "the peer takes no answer");
-        tokio::time::timeout(self.idle, sending).await.map_err(|_| late())?
-    }
-
-    /// Sends a command set in fragments of what the peer takes.
-    async fn send_command(&mut self, context: u8, command: &[u8], max_pdu_bytes: u32) -> Result<(), End> {
-        let most = max_pdu_bytes.saturating_sub(FRAGMENT_HEADER).max(64) as usize & !1;
-        let pieces = command.chunks(most).count();
-        for (at, piece) in command.chunks(most).enumerate() {
-            let data = vec![PDataValue {
-                presentation_context_id: context,
-                value_type: PDataValueType::Command,
-                is_last: at + 1 == pieces,
-                data: piece.to_vec(),
-            }];
-            self.send(&Pdu::PData { data }).await?;
-        }
-        Ok(())
-    }
-
-    /// Ends the connection so that the peer gets what was sent last.
-    async fn close(&mut self) {
-        let _ = tokio::time::timeout(Duration::from_secs(1), self.connection.shutdown()).await;
     }
 }

@@ -6,20 +6,15 @@ use dicom_dictionary_std::uids;
 use dicom_ul::pdu::{
     AssociationAC, AssociationRJ, AssociationRJResult, AssociationRJServiceProviderASCEReason,
     AssociationRJServiceUserReason, AssociationRJSource, AssociationRQ, PresentationContextProposed,
-    PresentationContextResult, PresentationContextResultReason, UserVariableItem,
+    PresentationContextResult, PresentationContextResultReason,
 };
 use prelim_proto::ids::Tenant;
 
-use super::part10::{IMPLEMENTATION_CLASS, IMPLEMENTATION_VERSION};
 use super::peers::{Peers, Stranger};
-use super::syntaxes;
+use crate::dimse::{APPLICATION_CONTEXT, our_variables, peer_limit, syntaxes};
 
-/// The DICOM Application Context Name (PS3.7 annex A.2.1).
-const APPLICATION_CONTEXT: &str = "1.2.840.10008.3.1.1.1";
 /// What is named where nothing was chosen: the field must hold a transfer syntax, and nobody looks at it.
 const ANY_SYNTAX: &str = "1.2.840.10008.1.2";
-/// Longest PDU where the peer sets no limit, in bytes.
-const NO_LIMIT: u32 = 1 << 20;
 
 /// An accepted presentation context.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,11 +88,7 @@ pub(super) fn answer(
         called_ae_title: request.called_ae_title,
         application_context_name: APPLICATION_CONTEXT.to_owned(),
         presentation_contexts: results,
-        user_variables: vec![
-            UserVariableItem::MaxLength(max_pdu_bytes),
-            UserVariableItem::ImplementationClassUID(IMPLEMENTATION_CLASS.to_owned()),
-            UserVariableItem::ImplementationVersionName(IMPLEMENTATION_VERSION.to_owned()),
-        ],
+        user_variables: our_variables(max_pdu_bytes),
     };
     Ok((agreement, accepted))
 }
@@ -132,18 +123,6 @@ impl Agreement {
     }
 }
 
-/// Longest PDU that the peer takes (PS3.8 annex D.1).
-fn peer_limit(variables: &[UserVariableItem]) -> u32 {
-    let given = variables.iter().find_map(|variable| match variable {
-        UserVariableItem::MaxLength(bytes) => Some(*bytes),
-        _ => None,
-    });
-    match given {
-        None | Some(0) => NO_LIMIT,
-        Some(bytes) => bytes,
-    }
-}
-
 fn refuse(reason: AssociationRJServiceUserReason, why: String) -> Rejection {
     rejection(AssociationRJSource::ServiceUser(reason), why)
 }
@@ -154,6 +133,8 @@ fn rejection(source: AssociationRJSource, why: String) -> Rejection {
 
 #[cfg(test)]
 mod tests {
+    use dicom_ul::pdu::UserVariableItem;
+
     use super::*;
 
     const CT: &str = "1.2.840.10008.5.1.4.1.1.2";

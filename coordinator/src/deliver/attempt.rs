@@ -1,0 +1,200 @@
+//! One attempt at deliveries that are due: their objects written, sent, and answered for one by one.
+
+use std::time::{Instant, SystemTime};
+
+use bytes::Bytes;
+use opentelemetry::KeyValue;
+use prelim_proto::trace::without_uids;
+
+use super::destinations::{Destination, Route};
+use super::verdict::{Said, kept};
+use crate::audit::{Act, Audit, Event};
+use crate::dimse::part10;
+use crate::dimse::scu::association::Association;
+use crate::dimse::scu::error::ScuError;
+use crate::dimse::scu::node::Node;
+use crate::dimse::scu::store::{self, Meaning};
+use crate::report::Format;
+use crate::service::{Coordinator, ServiceError};
+use crate::store::StoreError;
+use crate::store::delivery::{DeliveryEnd, DeliveryRecord, DeliveryState};
+use crate::traces;
+
+/// A delivery with the object that it is about.
+struct Parcel {
+    record: DeliveryRecord,
+    file: Bytes,
+    instance: String,
+}
+
+/// What an attempt works with.
+pub(super) struct Attempt<'a> {
+    pub(super) coordinator: &'a Coordinator,
+    pub(super) destination: &'a Destination,
+    pub(super) audit: &'a Audit,
+    /// When the leases end, and nothing more may be begun.
+    pub(super) until: Instant,
+}
+
+impl Attempt<'_> {
+    /// Makes the attempt. An error is one of the store's: what was not ended is leased again when its lease runs out.
+    pub(super) async fn make(&self, records: Vec<DeliveryRecord>) -> Result<(), ServiceError> {
+        let mut parcels = Vec::with_capacity(records.len());
+        for record in records {
+            if let Some(parcel) = self.pack(record).await? {
+                parcels.push(parcel);
+            }
+        }
+        if parcels.is_empty() {
+            return Ok(());
+        }
+        match &self.destination.route {
+            Route::Dicom(node) => self.send(node, parcels).await,
+            Route::Stow(stow) => {
+                for parcel in parcels {
+                    if !self.leaves("STOW-RS", &stow.to_string(), &parcel).await {
+                        continue;
+                    }
+                    let began = SystemTime::now();
+                    let said = stow.send(std::slice::from_ref(&parcel.file)).await;
+                    self.end(parcel, &said, began).await?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// The object of a delivery; none where there is nothing to send any more.
+    async fn pack(&self, record: DeliveryRecord) -> Result<Option<Parcel>, ServiceError> {
+        let key = &record.key;
+        let newest = self.coordinator.record(&key.study).await.map(|study| study.draft_version);
+        if newest.as_ref().is_ok_and(|newest| *newest > key.version) {
+            let words = "a newer draft is there".to_owned();
+            self.settle(&record, DeliveryState::Superseded, 0, &words, &record.instance).await?;
+            return Ok(None);
+        }
+        let written = match key.object.parse::<Format>() {
+            Ok(format) => self.coordinator.report_of(&key.study, key.version, format).await,
+            Err(error) => Err(error.into()),
+        };
+        let began = SystemTime::now();
+        let written = written.map(|rendered| Bytes::from(rendered.content));
+        let parts = written
+            .as_ref()
+            .map_err(ToString::to_string)
+            .and_then(|file| part10::split(file).map(|parts| parts.sop_instance));
+        match (written, parts) {
+            (Ok(file), Ok(instance)) => Ok(Some(Parcel { record, file, instance })),
+            (Err(ServiceError::Store(error)), _) if !matches!(error, StoreError::NoStudy(_)) => Err(error.into()),
+            (Err(ServiceError::Bytes(error)), _) if error.is_retryable() => {
+                let parcel = Parcel { record, file: Bytes::new(), instance: String::new() };
+                self.end(parcel, &Said::later(format!("not written: {error}")), began).await?;
+                Ok(None)
+            }
+            (_, parts) => {
+                let words = parts.err().unwrap_or_else(|| "no object".to_owned());
+                let parcel = Parcel { record, file: Bytes::new(), instance: String::new() };
+                self.end(parcel, &Said::never(format!("not written: {words}")), began).await?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Sends parcels over one association.
+    async fn send(&self, node: &Node, parcels: Vec<Parcel>) -> Result<(), ServiceError> {
+        let began = SystemTime::now();
+        let parts: Vec<_> = parcels.iter().filter_map(|parcel| part10::split(&parcel.file).ok()).collect();
+        let mut contexts = store::proposals(&parts);
+        contexts.truncate(crate::dimse::scu::association::MAX_CONTEXTS);
+        drop(parts);
+        let mut association = match Association::open(node, &contexts, self.coordinator.memory_for_answers()).await {
+            Ok(association) => association,
+            Err(error) => return self.end_all(parcels, &Said::from(&error), began).await,
+        };
+        let mut parcels = parcels.into_iter();
+        while let Some(parcel) = parcels.next() {
+            if Instant::now() >= self.until {
+                // Another will take them up.
+                break;
+            }
+            if !self.leaves("C-STORE", &node.to_string(), &parcel).await {
+                continue;
+            }
+            let began = SystemTime::now();
+            match store::store(&mut association, &parcel.file).await {
+                Ok(answer) => self.end(parcel, &Said::from(&answer), began).await?,
+                Err(error @ (ScuError::Refused { .. } | ScuError::Object(_))) => {
+                    self.end(parcel, &Said::from(&error), began).await?;
+                }
+                Err(error) => {
+                    association.abort().await;
+                    let rest = std::iter::once(parcel).chain(parcels).collect();
+                    return self.end_all(rest, &Said::from(&error), began).await;
+                }
+            }
+        }
+        association.release().await;
+        Ok(())
+    }
+
+    /// Notes that patient data leaves, before it does; whether it may.
+    async fn leaves(&self, call: &'static str, to: &str, parcel: &Parcel) -> bool {
+        let event = Event {
+            caller: Some(format!("{} ({to})", self.destination.name)),
+            call: Some(call),
+            studies: vec![parcel.record.key.study.clone()],
+            ..Event::of(Act::Delivered)
+        };
+        // An audit that cannot be written has said so; the lease runs out, and it is tried again.
+        self.audit.record(vec![event]).await.is_ok()
+    }
+
+    async fn end_all(&self, parcels: Vec<Parcel>, said: &Said, began: SystemTime) -> Result<(), ServiceError> {
+        for parcel in parcels {
+            self.end(parcel, said, began).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends the attempt at one delivery as what was said has it.
+    async fn end(&self, parcel: Parcel, said: &Said, began: SystemTime) -> Result<(), ServiceError> {
+        let Parcel { record, instance, .. } = parcel;
+        let instance = if said.meaning == Meaning::Taken { &instance } else { &record.instance };
+        let DeliveryEnd { state, due_in_ms, answer, .. } =
+            said.end(instance, record.attempts, &self.destination.retries, rand::random());
+        traces::add(&record.key.study, "deliver", began, [KeyValue::new("prelim.delivery", state.as_str())]);
+        self.settle(&record, state, due_in_ms, &answer, instance).await
+    }
+
+    async fn settle(
+        &self,
+        record: &DeliveryRecord,
+        state: DeliveryState,
+        due_in_ms: u64,
+        words: &str,
+        instance: &str,
+    ) -> Result<(), ServiceError> {
+        let answer = kept(words);
+        let (destination, object) = (&record.key.destination, &record.key.object);
+        match state {
+            DeliveryState::Sent | DeliveryState::Superseded => {
+                tracing::info!(%destination, %object, state = state.as_str(), %answer, "delivery");
+            }
+            _ => tracing::warn!(%destination, %object, state = state.as_str(), %answer, "delivery"),
+        }
+        let end = DeliveryEnd { state, due_in_ms, answer, instance: instance.to_owned(), transaction: String::new() };
+        match self.coordinator.store.end_delivery(&record.key, record.token, end).await {
+            Ok(_) => {
+                self.coordinator.metrics.delivery(state, record.created_at_ms);
+                self.coordinator.changed(&record.key.study);
+                Ok(())
+            }
+            // It took too long: another has it, or has sent it.
+            Err(error @ StoreError::DeliveryLost(_)) => {
+                tracing::warn!(error = without_uids(&error), "delivery ended late");
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}

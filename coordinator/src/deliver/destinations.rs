@@ -1,0 +1,281 @@
+//! The file that says where drafts go, and where studies may be fetched.
+//!
+//! ```toml
+//! [[destination]]
+//! name = "pacs"                                # for people and programs
+//! address = "dicom://PACS@pacs.example:104"    # dicoms:// for TLS; https://…/dicom-web for STOW-RS
+//! objects = ["sr"]                             # what goes there; [] for a PACS that studies are only fetched from
+//! when = "drafted"                             # the moment; drafts cannot be signed yet
+//! tenants = ["st-mary"]                        # whose studies; all where not given
+//! calling = "PRELIM"                           # our title there; --aet where not given
+//! commit = true                                # ask for storage commitment
+//! attempts = 100                               # before a delivery is given up; about a day
+//! longest_pause_s = 1800                       # between two of them
+//! connect_s = 10                               # how long we wait: for a connection,
+//! answer_s = 30                                # for the answer to an association request,
+//! idle_s = 60                                  # and for the answer to an object
+//! token_file = "archive.token"                 # a bearer token for STOW-RS, read each time
+//! [destination.tls]
+//! ca = "hospital.pem"                          # the system's authorities where not given
+//! cert = "prelim.pem"                          # where the other side wants a certificate
+//! key = "prelim.key"
+//! ```
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use prelim_proto::ids::Tenant;
+use serde::Deserialize;
+
+use super::objects;
+use super::stow::Stow;
+use crate::dimse::scu::node::{Node, Times, TlsFiles};
+use crate::dimse::title::{AE_TITLE, is_ae_title};
+use crate::queue::RetryPolicy;
+use crate::report::Format;
+use crate::store::delivery::Wish;
+use crate::watched::Watched;
+
+/// Longest name of a destination, in characters.
+const MAX_NAME: usize = 32;
+/// Upper end of the first pause between two attempts, in ms.
+const FIRST_PAUSE_MS: u64 = 2_000;
+
+/// The destinations, as the file has them now.
+pub(crate) type Destinations = Watched<Vec<Arc<Destination>>, String>;
+
+/// Where drafts go.
+#[derive(Debug)]
+pub struct Destination {
+    /// Its name.
+    pub name: String,
+    /// How it is reached.
+    pub route: Route,
+    /// In which objects drafts go there.
+    pub objects: Vec<Format>,
+    /// Whose; none is everybody's.
+    pub tenants: Option<Vec<Tenant>>,
+    /// Whether it is asked to commit itself to keeping what it took.
+    pub commit: bool,
+    /// When a failed attempt is made again.
+    pub retries: RetryPolicy,
+}
+
+/// How a destination is reached.
+#[derive(Debug)]
+pub enum Route {
+    /// By associations.
+    Dicom(Node),
+    /// By STOW-RS.
+    Stow(Stow),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    destination: Vec<Written>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    name: String,
+    address: String,
+    objects: Option<Vec<String>>,
+    when: Option<String>,
+    tenants: Option<Vec<String>>,
+    calling: Option<String>,
+    #[serde(default)]
+    commit: bool,
+    attempts: Option<u32>,
+    longest_pause_s: Option<u64>,
+    connect_s: Option<u64>,
+    answer_s: Option<u64>,
+    idle_s: Option<u64>,
+    token_file: Option<PathBuf>,
+    #[serde(default)]
+    tls: TlsFiles,
+}
+
+/// Opens the file of `--destinations`, which is read again when it, or a file that it names, changes. `aet` is our title
+/// where a destination names no other.
+///
+/// # Errors
+/// A sentence with the file's name and what is wrong in it.
+pub(crate) fn open(file: Option<&Path>, aet: &str) -> Result<Option<Destinations>, String> {
+    let Some(file) = file else { return Ok(None) };
+    let (file, aet) = (file.to_owned(), aet.to_owned());
+    let mut files = vec![file.clone()];
+    if let Ok(text) = std::fs::read_to_string(&file) {
+        files.extend(named_in(&text));
+    }
+    let read = move || {
+        let wrong = |problem: String| format!("--destinations {}: {problem}", file.display());
+        let text = std::fs::read_to_string(&file).map_err(|error| wrong(error.to_string()))?;
+        parse(&text, &aet).map_err(wrong)
+    };
+    Watched::open("destinations", files, read).map(Some)
+}
+
+/// Files of TLS that the text names.
+fn named_in(text: &str) -> Vec<PathBuf> {
+    let Ok(file) = toml::from_str::<File>(text) else { return Vec::new() };
+    file.destination.into_iter().flat_map(|each| [each.tls.ca, each.tls.cert, each.tls.key]).flatten().collect()
+}
+
+fn parse(text: &str, aet: &str) -> Result<Vec<Arc<Destination>>, String> {
+    let file: File = toml::from_str(text).map_err(|error| error.to_string())?;
+    if file.destination.is_empty() {
+        return Err("no [[destination]] in it: drafts would go nowhere".to_owned());
+    }
+    let mut names = BTreeSet::new();
+    let mut destinations = Vec::with_capacity(file.destination.len());
+    for written in file.destination {
+        let name = written.name.clone();
+        if !names.insert(name.clone()) {
+            return Err(format!("two destinations are named {name:?}"));
+        }
+        let destination =
+            Destination::read(written, aet).map_err(|problem| format!("destination {name:?}: {problem}"))?;
+        destinations.push(Arc::new(destination));
+    }
+    Ok(destinations)
+}
+
+impl Destination {
+    fn read(written: Written, aet: &str) -> Result<Self, String> {
+        let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | '.');
+        let name = written.name;
+        if name.is_empty() || name.len() > MAX_NAME || !name.chars().all(is_plain) {
+            return Err(format!("a name is 1 to {MAX_NAME} of a-z, 0-9, '-', '_' and '.'"));
+        }
+        match written.when.as_deref() {
+            None | Some("drafted") => {}
+            Some("signed") => {
+                return Err("when = \"signed\": drafts cannot be signed yet; \"drafted\" is the one moment".to_owned());
+            }
+            Some(other) => return Err(format!("when = {other:?} is no moment: \"drafted\"")),
+        }
+        let of = |word: String| {
+            let known: Vec<&str> = objects().map(Format::as_str).collect();
+            objects()
+                .find(|format| format.as_str() == word)
+                .ok_or_else(|| format!("{word:?} is no object that is sent: {}", known.join(", ")))
+        };
+        let objects = match written.objects {
+            Some(words) => words.into_iter().map(of).collect::<Result<Vec<_>, _>>()?,
+            None => vec![Format::Sr],
+        };
+        let calling = written.calling.unwrap_or_else(|| aet.to_owned());
+        if !is_ae_title(&calling) {
+            return Err(format!("calling = {calling:?} is no application entity title: {AE_TITLE}"));
+        }
+        let tenants = written.tenants.filter(|names| !names.iter().any(|name| name == "*"));
+        let tenant = |name: String| Tenant::parse(&name).map_err(|error| format!("tenant {name:?}: {error}"));
+        let tenants = tenants.map(|names| names.into_iter().map(tenant).collect::<Result<Vec<_>, _>>()).transpose()?;
+        let usual = Times::default();
+        let times = Times {
+            connect: seconds("connect_s", written.connect_s, usual.connect)?,
+            answer: seconds("answer_s", written.answer_s, usual.answer)?,
+            idle: seconds("idle_s", written.idle_s, usual.idle)?,
+        };
+        let longest = seconds("longest_pause_s", written.longest_pause_s, Duration::from_secs(1_800))?;
+        let max_attempts = written.attempts.unwrap_or(100);
+        if !(1..=100_000).contains(&max_attempts) {
+            return Err("attempts is not between 1 and 100,000".to_owned());
+        }
+        let max_delay_ms = longest.as_millis() as u64;
+        let retries = RetryPolicy { max_attempts, base_delay_ms: FIRST_PAUSE_MS.min(max_delay_ms), max_delay_ms };
+        let route = if written.address.starts_with("http://") || written.address.starts_with("https://") {
+            if written.commit {
+                return Err("commit is of DICOM associations: STOW-RS has none".to_owned());
+            }
+            Route::Stow(Stow::new(&written.address, &written.tls, written.token_file, times)?)
+        } else {
+            if written.token_file.is_some() {
+                return Err("token_file is of STOW-RS: a DICOM association shows a certificate".to_owned());
+            }
+            Route::Dicom(Node { times, ..Node::parse(&written.address, &calling, &written.tls)? })
+        };
+        Ok(Self { name, route, objects, tenants, commit: written.commit, retries })
+    }
+
+    /// Whether drafts of this tenant's studies go there.
+    pub fn takes(&self, tenant: &Tenant) -> bool {
+        self.tenants.as_ref().is_none_or(|tenants| tenants.contains(tenant))
+    }
+
+    /// What is to be noted for a draft that goes there.
+    pub fn wishes(destination: &Arc<Self>) -> Vec<Wish> {
+        let wish = |object: &Format| Wish { destination: destination.name.clone(), object: object.as_str().to_owned() };
+        destination.objects.iter().map(wish).collect()
+    }
+}
+
+fn seconds(name: &str, written: Option<u64>, usual: Duration) -> Result<Duration, String> {
+    match written {
+        None => Ok(usual),
+        Some(seconds @ 1..=86_400) => Ok(Duration::from_secs(seconds)),
+        Some(_) => Err(format!("{name} is not between 1 and 86,400")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn destinations_are_read() {
+        let text = r#"
+            [[destination]]
+            name = "pacs"
+            address = "dicom://PACS@10.0.0.5:11112"
+            tenants = ["west"]
+            commit = true
+            idle_s = 5
+            [[destination]]
+            name = "archive"
+            address = "http://127.0.0.1:8042/dicom-web"
+            objects = []
+            tenants = ["*"]
+        "#;
+        let read = parse(text, "PRELIM").unwrap();
+        let west = Tenant::parse("west").unwrap();
+        assert!(read[0].takes(&west) && !read[0].takes(&Tenant::default()) && read[1].takes(&west));
+        let Route::Dicom(node) = &read[0].route else { panic!("{:?}", read[0].route) };
+        assert_eq!((node.calling.as_str(), node.times.idle), ("PRELIM", Duration::from_secs(5)));
+        assert_eq!(Destination::wishes(&read[0]), [Wish { destination: "pacs".into(), object: "sr".into() }]);
+        assert_eq!(Destination::wishes(&read[1]), []);
+    }
+
+    #[test]
+    fn what_is_wrong_with_the_file_is_named() {
+        let with = |more: &str| format!("[[destination]]\nname = \"a\"\naddress = \"dicom://PACS@host\"\n{more}");
+        for (text, named) in [
+            (String::new(), "[[destination]]"),
+            (with("objets = []"), "objets"),
+            (with("objects = [\"html\"]"), "html"),
+            (with("when = \"signed\""), "cannot be signed yet"),
+            (with("when = \"later\""), "later"),
+            (with("calling = \"A TITLE THAT IS TOO LONG\""), "16"),
+            (with("tenants = [\"St Mary\"]"), "St Mary"),
+            (with("idle_s = 0"), "idle_s"),
+            (with("attempts = 0"), "attempts"),
+            (with("token_file = \"t\""), "STOW-RS"),
+            (with("") + &with(""), "two destinations"),
+            ("[[destination]]\nname = \"A B\"\naddress = \"dicom://PACS@host\"".to_owned(), "a-z"),
+            ("[[destination]]\nname = \"a\"\naddress = \"ftp://host\"".to_owned(), "no DICOM address"),
+            ("[[destination]]\nname = \"a\"\naddress = \"http://pacs.example/rs\"".to_owned(), "not encrypted"),
+            (
+                "[[destination]]\nname = \"a\"\naddress = \"https://pacs.example/rs\"\ncommit = true".to_owned(),
+                "commit",
+            ),
+        ] {
+            let problem = parse(&text, "PRELIM").unwrap_err();
+            assert!(problem.contains(named), "{text}: {problem}");
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! Drafts out: to a PACS by C-STORE, to an archive by STOW-RS, until each has said what became of them.
+//!
+//! # Layout
+//! - [`destinations`]: the file that says where drafts go
+//! - `run`: what is due, leased and sent; `attempt`: one association's or connection's worth of it
+//! - `verdict`: what an answer means for a delivery (pure)
+//! - `stow`: STOW-RS; C-STORE is in [`crate::dimse::scu`]
+//! - `ask`: what people ask: what was sent where, and once more
+//!
+//! **Invariant**: a delivery is noted in the same step as its draft, and forgotten by nobody: it ends as sent, as refused, as
+//! given up, or because a newer draft is there.
+//! **Invariant**: the same draft is the same object, with the same UID, however often it is sent.
+//! **Invariant**: that patient data leaves is in the audit before it does.
+
+mod ask;
+mod attempt;
+pub mod destinations;
+mod run;
+mod stow;
+mod verdict;
+
+pub(crate) use run::deliver_until_stopped;
+
+use crate::report::Format;
+use crate::service::Coordinator;
+use crate::store::delivery::Wish;
+use prelim_proto::study::Study;
+
+/// The forms of a draft that are DICOM objects, which is what a destination takes.
+pub fn objects() -> impl Iterator<Item = Format> {
+    Format::ALL.into_iter().filter(|format| format.media_type() == "application/dicom")
+}
+
+impl Coordinator {
+    /// Where a draft of the study is to go.
+    pub(crate) fn wishes(&self, study: &Study) -> Vec<Wish> {
+        let Some(destinations) = &self.destinations else { return Vec::new() };
+        let destinations = destinations.get();
+        let wanted = destinations.iter().filter(|destination| destination.takes(&study.tenant));
+        wanted.flat_map(destinations::Destination::wishes).collect()
+    }
+}

@@ -1,0 +1,170 @@
+//! STOW-RS as a client (PS3.18 section 10.5): objects in one request, and what became of them.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use reqwest::{Client, StatusCode, Url};
+use serde_json::Value;
+
+use super::verdict::Said;
+use crate::causes::in_words;
+use crate::dimse::scu::node::{Times, TlsFiles};
+use crate::dimse::scu::store::Answer;
+use crate::dimse::scu::tls;
+
+/// Longest answer that is read, in bytes.
+const MAX_ANSWER_BYTES: usize = 1 << 20;
+/// Failed SOP Sequence (0008,1198), and in its items Failure Reason (0008,1197).
+const FAILED: (&str, &str) = ("00081198", "00081197");
+
+/// A store of DICOMweb.
+pub struct Stow {
+    url: Url,
+    token_file: Option<PathBuf>,
+    client: Client,
+    /// How long we wait for it.
+    pub(super) times: Times,
+}
+
+impl Stow {
+    /// The one whose service root is `address`, as `https://host/dicom-web`.
+    ///
+    /// # Errors
+    /// A sentence that names what was found.
+    pub(super) fn new(
+        address: &str,
+        files: &TlsFiles,
+        token_file: Option<PathBuf>,
+        times: Times,
+    ) -> Result<Self, String> {
+        let root = address.trim_end_matches('/').trim_end_matches("/studies");
+        let url =
+            Url::parse(&format!("{root}/studies")).map_err(|error| format!("{address:?} is no address: {error}"))?;
+        let is_open = url.scheme() == "http";
+        let is_here = matches!(url.host_str(), Some("127.0.0.1" | "[::1]" | "localhost"));
+        if is_open && !is_here {
+            return Err(format!("{address:?} is not encrypted, and not on this machine: use https://"));
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err("no passwords in addresses: they end in logs; use token_file".to_owned());
+        }
+        let builder = Client::builder()
+            .tls_backend_preconfigured(tls::client(files)?)
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(times.connect)
+            .timeout(times.connect + times.idle);
+        let builder = if is_here { builder.no_proxy() } else { builder };
+        let client = builder.build().map_err(|error| in_words(&error))?;
+        Ok(Self { url, token_file, client, times })
+    }
+
+    /// Sends objects in one request.
+    pub(super) async fn send(&self, files: &[Bytes]) -> Said {
+        // It stands in none of them: objects are binary, and this is drawn anew each time.
+        let boundary = format!("prelim-{:032x}", rand::random::<u128>());
+        let mut body = Vec::with_capacity(files.iter().map(|file| file.len() + 200).sum());
+        for file in files {
+            body.extend(format!("--{boundary}\r\nContent-Type: application/dicom\r\n\r\n").as_bytes());
+            body.extend_from_slice(file);
+            body.extend(b"\r\n");
+        }
+        body.extend(format!("--{boundary}--\r\n").as_bytes());
+        let kind = format!("multipart/related; type=\"application/dicom\"; boundary={boundary}");
+        let mut request = self.client.post(self.url.clone()).header(CONTENT_TYPE, kind);
+        request = request.header(ACCEPT, "application/dicom+json").body(body);
+        if let Some(file) = &self.token_file {
+            match tokio::fs::read_to_string(file).await {
+                Ok(token) => request = request.header(AUTHORIZATION, format!("Bearer {}", token.trim())),
+                Err(error) => return Said::later(format!("token_file {}: {error}", file.display())),
+            }
+        }
+        let mut answer = match request.send().await {
+            Ok(answer) => answer,
+            Err(error) => return Said::later(format!("{self}: {}", in_words(&error.without_url()))),
+        };
+        let (status, mut text) = (answer.status(), Vec::new());
+        while let Ok(Some(piece)) = answer.chunk().await {
+            if text.len() + piece.len() > MAX_ANSWER_BYTES {
+                break;
+            }
+            text.extend_from_slice(&piece);
+        }
+        read(status, &text)
+    }
+}
+
+/// What an answer says of the objects (PS3.18 table 10.5.3-1 and annex I.2).
+fn read(status: StatusCode, text: &[u8]) -> Said {
+    let words = format!("HTTP {status}");
+    let answer: Value = serde_json::from_slice(text).unwrap_or_default();
+    // Some put the data set into a list.
+    let answer = answer.get(0).unwrap_or(&answer);
+    let failed = answer[FAILED.0]["Value"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let reasons = failed.iter().filter_map(|item| item[FAILED.1]["Value"][0].as_u64());
+    // The one that gives most hope decides: what was stored is stored, whatever became of its neighbours.
+    let reason =
+        reasons.filter_map(|code| u16::try_from(code).ok()).map(|status| Answer { status, comment: String::new() });
+    let worst =
+        reason.map(|answer| Said::from(&answer)).find(|said| said.meaning != crate::dimse::scu::store::Meaning::Taken);
+    match (worst, status) {
+        (Some(said), _) => Said { meaning: said.meaning, words: format!("{words}: {}", said.words) },
+        (None, status) if status.is_success() && failed.is_empty() => Said::from_success(words),
+        (None, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS) => Said::later(words),
+        (None, status) if status.is_client_error() => Said::never(words),
+        // A redirect is not followed: it might lead patient data elsewhere.
+        _ => Said::later(words),
+    }
+}
+
+impl Said {
+    fn from_success(words: String) -> Self {
+        Self { meaning: crate::dimse::scu::store::Meaning::Taken, words }
+    }
+}
+
+impl fmt::Display for Stow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.url.fmt(f)
+    }
+}
+
+impl fmt::Debug for Stow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Stow({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dimse::scu::store::Meaning;
+
+    #[test]
+    fn answers_are_read() {
+        let failed = |reason: u16| {
+            serde_json::json!({"00081198": {"vr": "SQ", "Value": [{"00081197": {"vr": "US", "Value": [reason]}}]}})
+                .to_string()
+        };
+        for (status, text, meaning) in [
+            (200, "{}".to_owned(), Meaning::Taken),
+            (202, String::new(), Meaning::Taken),
+            (202, failed(0xA700), Meaning::Later),
+            (409, failed(0xA700), Meaning::Later),
+            (409, failed(0xC000), Meaning::Never),
+            (200, format!("[{}]", failed(0xA900)), Meaning::Never),
+            (400, String::new(), Meaning::Never),
+            (403, "no".to_owned(), Meaning::Never),
+            (409, String::new(), Meaning::Never),
+            (408, String::new(), Meaning::Later),
+            (429, String::new(), Meaning::Later),
+            (503, String::new(), Meaning::Later),
+            (302, String::new(), Meaning::Later),
+        ] {
+            let said = read(StatusCode::from_u16(status).unwrap(), text.as_bytes());
+            assert_eq!(said.meaning, meaning, "{status} {text}");
+            assert!(said.words.contains(&status.to_string()), "{}", said.words);
+        }
+    }
+}
