@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the tests talk to: DICOM tools, Redis, Sentinel, iproute2 and tmux from Debian; pydicom, highdicom and grpcio
+# Installs what the tests talk to: DICOM tools, Orthanc, Redis, Sentinel, iproute2 and tmux from Debian; pydicom, highdicom and grpcio
 # into a virtual environment; buf, an OpenID provider and types of Kubernetes objects from npm; helm; Valkey; an S3 server from
 # crates.io.
 # Everything but the Debian packages goes below target/. Says nothing where all of it is there already.
@@ -22,9 +22,11 @@ redis-server redis-server
 redis-tools redis-cli
 iproute2 ip
 iproute2 tc
+orthanc /usr/sbin/Orthanc
 tmux tmux
 END
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+[ -e /usr/share/orthanc/plugins/libOrthancDicomWeb.so ] || missing+=(orthanc-dicomweb)
 
 if [ ${#missing[@]} -gt 0 ]; then
   if ! command -v apt-get >/dev/null; then

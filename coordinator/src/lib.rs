@@ -8,7 +8,8 @@
 //! - [`queue`]: order, retries, limits (pure); [`dispatch`]: jobs to workers and back; `waiting`: workers in a line; [`operate`]: what operators ask
 //! - [`merge`]: findings to a draft (pure); [`drafting`]: drafts made and fetched; `pictures`: their key images
 //! - [`report`]: a draft as JSON, HTML, text and DICOM SR (pure)
-//! - [`deliver`]: drafts out, to a PACS and to archives; `fetch`: studies from a PACS
+//! - [`deliver`]: drafts out, to a PACS and to archives; `fetch`: studies from a PACS; `commitments`:
+//!   what is held, for who asks
 //! - [`store`]: where studies, jobs, leases and drafts are recorded; [`bytes`]: objects and reports, by study and digest
 //! - [`access`]: who may call what; [`audit`]: the record of it; [`accept`] and `tls`: connections in
 //! - [`backlog`]: what waits in seconds of work; `metrics`: numbers for Prometheus, alive and ready
@@ -25,6 +26,7 @@ pub mod backlog;
 pub mod bytes;
 mod causes;
 pub mod clock;
+mod commitments;
 pub mod config;
 pub mod deliver;
 pub mod dimse;

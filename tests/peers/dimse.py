@@ -9,11 +9,17 @@ import time
 
 import pynetdicom.association
 from pydicom import dcmread
+from pydicom.dataset import Dataset
 from pydicom.filereader import read_file_meta_info
-from pynetdicom import AE, build_context
+from pynetdicom import AE, build_context, evt
 from pynetdicom.dimse_messages import C_STORE_RQ
 from pynetdicom.dimse_primitives import C_STORE
-from pynetdicom.sop_class import MRImageStorage, Verification
+from pynetdicom.sop_class import (
+    MRImageStorage,
+    StorageCommitmentPushModel,
+    StorageCommitmentPushModelInstance,
+    Verification,
+)
 
 HOST, PORT, WHAT, FILES = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4:]
 
@@ -81,6 +87,59 @@ def lie():
     status = association.send_c_store(named)
     association.release()
     return {"status": code(status), "comment": status.get("ErrorComment", "")}
+
+
+def commit(waits=True):
+    """Sends files, and asks for a commitment to them and to one that was not sent: what is reported, and on which association.
+
+    With `commit_late` the association is released at once, and the report comes on one to the port FILES[0]."""
+    files, port = [dcmread(name) for name in FILES[1:]], int(FILES[0])
+    reports, told = [], threading.Event()
+
+    def reported(event):
+        said = event.event_information
+        held = [str(item.ReferencedSOPInstanceUID) for item in said.get("ReferencedSOPSequence", [])]
+        failed = [[str(item.ReferencedSOPInstanceUID), f"{item.FailureReason:04X}"] for item in said.get("FailedSOPSequence", [])]
+        on = "the same" if event.assoc.is_requestor else "another"
+        reports.append({"event": event.request.EventTypeID, "held": held, "failed": failed, "on": on, "uid": str(said.TransactionUID)})
+        told.set()
+        return 0x0000, None
+
+    handlers = [(evt.EVT_N_EVENT_REPORT, reported)]
+    listener = AE(ae_title="PYNET")
+    listener.add_supported_context(StorageCommitmentPushModel, scu_role=True, scp_role=True)
+    server = listener.start_server(("127.0.0.1", port), block=False, evt_handlers=handlers)
+    ae = AE(ae_title="PYNET")
+    contexts = contexts_of(files) + [build_context(StorageCommitmentPushModel)]
+    association = ae.associate(HOST, PORT, ae_title="PRELIM", contexts=contexts, evt_handlers=handlers)
+    statuses = [send(ds, association) for ds in files]
+    asked = Dataset()
+    asked.TransactionUID = "2.25.4711"
+    asked.ReferencedSOPSequence = []
+    pairs = [(ds.SOPClassUID, ds.SOPInstanceUID) for ds in files]
+    pairs += [(files[0].SOPClassUID, "1.2.3.4.5"), (MRImageStorage, files[0].SOPInstanceUID)]
+    for sop_class, instance in pairs:
+        item = Dataset()
+        item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = sop_class, instance
+        asked.ReferencedSOPSequence.append(item)
+    if not waits:
+        # The report is not answered on this association, which ends as soon as the request is answered.
+        association._serve_request = lambda *_: None
+    status, _ = association.send_n_action(asked, 1, StorageCommitmentPushModel, StorageCommitmentPushModelInstance)
+    if waits:
+        told.wait(20)
+        association.release()
+    else:
+        association.abort()
+        reports.clear()
+        told.clear()
+        told.wait(20)
+    server.shutdown()
+    return {"statuses": statuses, "action": code(status), "reports": reports}
+
+
+def commit_late():
+    return commit(waits=False)
 
 
 def refused():

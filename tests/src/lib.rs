@@ -5,6 +5,7 @@
 //! - [`certificates`]: an authority and what it signs; [`issuer`]: an OpenID Connect issuer
 //! - [`s3`]: a server that speaks S3; [`redis`]: one that speaks Redis; [`collector`]: one that takes traces
 //! - [`server`]: a serving process whose every word is kept
+//! - [`pacs`]: systems of others that take and give studies: Orthanc, DCMTK's, pynetdicom's
 //! - [`object`]: DICOM objects byte by byte, also broken ones; [`patient`]: patients who are nobody
 //! - [`planted`]: the search for what was put into them
 //! - [`workspace`]: the repository's files and crates, as the gate reads them
@@ -16,6 +17,7 @@ pub mod certificates;
 pub mod collector;
 pub mod issuer;
 pub mod object;
+pub mod pacs;
 pub mod patient;
 pub mod planted;
 pub mod redis;

@@ -5,6 +5,7 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use prelim_tests::certificates::Authority;
+use prelim_tests::pacs::free_port;
 use prelim_tests::server::Server;
 use prelim_tests::{eventually, phantoms, prelim_json, repository, words};
 use serde_json::{Value, json};
@@ -252,6 +253,36 @@ fn only_listed_peers_may_call() {
     let may = |title: &str| site.dcmtk("echoscu", &["-aet", title], &[]).status.success();
     assert_eq!([may("CT1"), may("CT2"), may("CT3")], [true, false, false]);
     site.has_logged(&["does not call from this address", "no peer has this title"]);
+}
+
+/// Issue promise: storage commitment as an SCP: what is held durably is reported, on the same association or, where the modality
+/// did not wait, on one to it.
+#[test]
+fn modalities_are_told_what_is_held() {
+    let port = free_port();
+    let folder = tempfile::tempdir().expect("a folder");
+    let list = folder.path().join("destinations.toml");
+    let text =
+        format!("[[destination]]\nname = \"modality\"\naddress = \"dicom://PYNET@127.0.0.1:{port}\"\nobjects = []\n");
+    std::fs::write(&list, text).expect("a file");
+    let site = Site::start(&["--destinations", &list.display().to_string()]);
+    let files = drawn(&site, 1);
+    let instances: Vec<Value> = files.iter().map(|file| json!(value_of(file, "0008,0018"))).collect();
+    for (how, on) in [("commit", "the same"), ("commit_late", "another")] {
+        let answer = site.pynetdicom(how, &[vec![port.to_string()], texts(&files)].concat());
+        assert_eq!(answer["action"], "0000", "{answer}");
+        let failed = json!([["1.2.3.4.5", "0112"], [instances[0], "0119"]]);
+        let report = json!({"event": 2, "held": instances, "failed": failed, "on": on, "uid": "2.25.4711"});
+        assert_eq!(answer["reports"], json!([report]), "{how}: {answer}\n{}", site.server.log());
+    }
+}
+
+/// A value of a file, as DCMTK reads it.
+fn value_of(file: &Path, tag: &str) -> String {
+    let output = Command::new("dcmdump").args(["+P", tag]).arg(file).output().expect("dcmdump");
+    let text = words(&output);
+    let (_, rest) = text.split_once('[').expect("a value");
+    rest.split(']').next().expect("a value").trim_end_matches('\0').to_owned()
 }
 
 /// Issue promise: TLS.

@@ -9,16 +9,21 @@ use prelim_proto::trace::without_uids;
 use super::destinations::{Destination, Route};
 use super::verdict::{Said, kept};
 use crate::audit::{Act, Audit, Event};
-use crate::dimse::part10;
-use crate::dimse::scu::association::Association;
+use crate::dimse::commitment::{Reference, Transaction};
+use crate::dimse::scu::association::{Association, MAX_CONTEXTS};
+use crate::dimse::scu::commit;
 use crate::dimse::scu::error::ScuError;
 use crate::dimse::scu::node::Node;
 use crate::dimse::scu::store::{self, Meaning};
+use crate::dimse::{COMMITMENT, part10};
 use crate::report::Format;
 use crate::service::{Coordinator, ServiceError};
 use crate::store::StoreError;
 use crate::store::delivery::{DeliveryEnd, DeliveryRecord, DeliveryState};
 use crate::traces;
+
+/// When a commitment is asked for again whose report did not come, in ms.
+const COMMIT_AGAIN_MS: u64 = 600_000;
 
 /// A delivery with the object that it is about.
 struct Parcel {
@@ -52,6 +57,10 @@ impl Attempt<'_> {
             Route::Dicom(node) => self.send(node, parcels).await,
             Route::Stow(stow) => {
                 for parcel in parcels {
+                    if Instant::now() >= self.until {
+                        // Another will take them up.
+                        break;
+                    }
                     if !self.leaves("STOW-RS", &stow.to_string(), &parcel).await {
                         continue;
                     }
@@ -105,13 +114,15 @@ impl Attempt<'_> {
         let began = SystemTime::now();
         let parts: Vec<_> = parcels.iter().filter_map(|parcel| part10::split(&parcel.file).ok()).collect();
         let mut contexts = store::proposals(&parts);
-        contexts.truncate(crate::dimse::scu::association::MAX_CONTEXTS);
-        drop(parts);
+        contexts.truncate(MAX_CONTEXTS - 1);
+        if self.destination.commit {
+            contexts.push(commit::proposal());
+        }
         let mut association = match Association::open(node, &contexts, self.coordinator.memory_for_answers()).await {
             Ok(association) => association,
             Err(error) => return self.end_all(parcels, &Said::from(&error), began).await,
         };
-        let mut parcels = parcels.into_iter();
+        let (mut taken, mut parcels) = (Vec::new(), parcels.into_iter());
         while let Some(parcel) = parcels.next() {
             if Instant::now() >= self.until {
                 // Another will take them up.
@@ -121,19 +132,101 @@ impl Attempt<'_> {
                 continue;
             }
             let began = SystemTime::now();
+            if !parcel.record.transaction.is_empty() {
+                // It was taken before: only its commitment did not come.
+                taken.push(parcel);
+                continue;
+            }
             match store::store(&mut association, &parcel.file).await {
+                Ok(answer) if self.destination.commit && answer.meaning() == Meaning::Taken => taken.push(parcel),
                 Ok(answer) => self.end(parcel, &Said::from(&answer), began).await?,
                 Err(error @ (ScuError::Refused { .. } | ScuError::Object(_))) => {
                     self.end(parcel, &Said::from(&error), began).await?;
                 }
                 Err(error) => {
                     association.abort().await;
-                    let rest = std::iter::once(parcel).chain(parcels).collect();
+                    let rest = std::iter::once(parcel).chain(parcels).chain(taken).collect();
                     return self.end_all(rest, &Said::from(&error), began).await;
                 }
             }
         }
-        association.release().await;
+        if taken.is_empty() {
+            association.release().await;
+            return Ok(());
+        }
+        self.commit(association, taken, began).await
+    }
+
+    /// Asks for a commitment to what was taken. What the peer says of that does not undo that it took it.
+    async fn commit(
+        &self,
+        mut association: Association,
+        taken: Vec<Parcel>,
+        began: SystemTime,
+    ) -> Result<(), ServiceError> {
+        if !association.takes(COMMITMENT) {
+            association.release().await;
+            let said = Said::taken("0000, stored; it offers no storage commitment");
+            return self.end_all(taken, &said, began).await;
+        }
+        let of = |parcel: &Parcel| {
+            part10::split(&parcel.file)
+                .ok()
+                .map(|parts| Reference { sop_class: parts.sop_class, sop_instance: parts.sop_instance })
+        };
+        let references = taken.iter().filter_map(of).collect();
+        let asked = Transaction { uid: format!("2.25.{}", rand::random::<u128>()), references, failed: Vec::new() };
+        // Before it is asked for: the report may come by another association, to another coordinator.
+        let mut keys = Vec::with_capacity(taken.len());
+        for parcel in &taken {
+            let answer = "0000, stored; asked for storage commitment".to_owned();
+            let (instance, transaction) = (parcel.instance.clone(), asked.uid.clone());
+            let end = DeliveryEnd {
+                state: DeliveryState::Committing,
+                due_in_ms: COMMIT_AGAIN_MS,
+                answer,
+                instance,
+                transaction,
+            };
+            match self.coordinator.store.end_delivery(&parcel.record.key, parcel.record.token, end).await {
+                Ok(_) => {
+                    if parcel.record.transaction.is_empty() {
+                        self.coordinator.metrics.delivery(DeliveryState::Committing, parcel.record.created_at_ms);
+                    }
+                    keys.push((&parcel.record, &parcel.instance));
+                }
+                Err(StoreError::DeliveryLost(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        match commit::request(&mut association, &asked).await {
+            Ok(()) => match commit::report(&mut association).await {
+                Ok(Some(report)) => {
+                    self.coordinator.committed(&report).await;
+                    association.release().await;
+                }
+                // It comes later, on an association of the peer's.
+                Ok(None) => association.release().await,
+                Err(error) => {
+                    tracing::info!(%error, "no report yet");
+                    association.abort().await;
+                }
+            },
+            Err(error) => {
+                tracing::warn!(%error, "no storage commitment");
+                association.abort().await;
+                if matches!(error, ScuError::Failed { .. }) {
+                    for (record, instance) in keys {
+                        let answer = kept(&format!("0000, stored; {error}"));
+                        let (instance, transaction) = (instance.clone(), String::new());
+                        let end =
+                            DeliveryEnd { state: DeliveryState::Sent, due_in_ms: 0, answer, instance, transaction };
+                        // Whatever became of it meanwhile: it was taken.
+                        let _ = self.coordinator.store.end_delivery(&record.key, record.token, end).await;
+                    }
+                }
+            }
+        }
         Ok(())
     }
 

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::verdict::Said;
 use crate::causes::in_words;
 use crate::dimse::scu::node::{Times, TlsFiles};
-use crate::dimse::scu::store::Answer;
+use crate::dimse::scu::store::{Answer, Meaning};
 use crate::dimse::scu::tls;
 
 /// Longest answer that is read, in bytes.
@@ -106,21 +106,14 @@ fn read(status: StatusCode, text: &[u8]) -> Said {
     // The one that gives most hope decides: what was stored is stored, whatever became of its neighbours.
     let reason =
         reasons.filter_map(|code| u16::try_from(code).ok()).map(|status| Answer { status, comment: String::new() });
-    let worst =
-        reason.map(|answer| Said::from(&answer)).find(|said| said.meaning != crate::dimse::scu::store::Meaning::Taken);
+    let worst = reason.map(|answer| Said::from(&answer)).find(|said| said.meaning != Meaning::Taken);
     match (worst, status) {
         (Some(said), _) => Said { meaning: said.meaning, words: format!("{words}: {}", said.words) },
-        (None, status) if status.is_success() && failed.is_empty() => Said::from_success(words),
+        (None, status) if status.is_success() && failed.is_empty() => Said::taken(words),
         (None, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS) => Said::later(words),
         (None, status) if status.is_client_error() => Said::never(words),
         // A redirect is not followed: it might lead patient data elsewhere.
         _ => Said::later(words),
-    }
-}
-
-impl Said {
-    fn from_success(words: String) -> Self {
-        Self { meaning: crate::dimse::scu::store::Meaning::Taken, words }
     }
 }
 
@@ -139,7 +132,6 @@ impl fmt::Debug for Stow {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dimse::scu::store::Meaning;
 
     #[test]
     fn answers_are_read() {

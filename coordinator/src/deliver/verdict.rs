@@ -30,6 +30,11 @@ impl From<&ScuError> for Said {
 }
 
 impl Said {
+    /// It is taken.
+    pub(super) fn taken(words: impl Into<String>) -> Self {
+        Self { meaning: Meaning::Taken, words: words.into() }
+    }
+
     /// Something that may pass.
     pub(super) fn later(words: impl Into<String>) -> Self {
         Self { meaning: Meaning::Later, words: words.into() }

@@ -1,7 +1,8 @@
 //! DICOM messages over associations (PS3.7, PS3.8), over TCP or TLS, in both roles.
 //!
 //! # Layout
-//! - [`scp`]: what others ask of us: C-ECHO and C-STORE; [`scu`]: what we ask of others
+//! - [`scp`]: what others ask of us: C-ECHO, C-STORE, storage commitment; [`scu`]: what we ask of others
+//! - `commitment`: what the messages of storage commitment say (pure)
 //! - `wire`: a connection, PDU by PDU; `message`: fragments to messages (pure); `command`: command sets (PS3.7 annex E, pure)
 //! - `status`: the one place where what became of an object turns into a DIMSE status
 //! - [`part10`]: a data set as a file, and back (pure); `syntaxes`: what is stored, in which encoding; [`title`]: application
@@ -10,10 +11,13 @@
 //! **Invariant**: what comes from a peer has a cap and a time, whoever called whom.
 
 mod command;
+pub(crate) mod commitment;
 mod message;
 pub mod part10;
 pub mod scp;
 pub mod scu;
+#[cfg(test)]
+mod statement;
 mod status;
 mod syntaxes;
 pub mod title;
@@ -26,6 +30,8 @@ use crate::service::ServiceError;
 
 /// The DICOM Application Context Name (PS3.7 annex A.2.1).
 const APPLICATION_CONTEXT: &str = "1.2.840.10008.3.1.1.1";
+/// Storage Commitment Push Model SOP Class (PS3.4 annex J).
+pub(crate) const COMMITMENT: &str = dicom_dictionary_std::uids::STORAGE_COMMITMENT_PUSH_MODEL;
 /// Longest PDU where the peer sets no limit, in bytes.
 const NO_LIMIT: u32 = 1 << 20;
 /// Bytes in a permit of the memory for objects that are being received.

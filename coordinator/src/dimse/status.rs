@@ -21,6 +21,8 @@ const MISMATCH: u16 = 0xA900;
 const NOT_UNDERSTOOD: u16 = 0xC000;
 /// The instance is held, with other bytes.
 const DUPLICATE_INSTANCE: u16 = 0x0111;
+/// An argument that is none.
+const INVALID_ARGUMENT: u16 = 0x0115;
 /// Not authorized.
 const NOT_AUTHORIZED: u16 = 0x0124;
 /// The operation is not known.
@@ -34,7 +36,12 @@ impl Status {
 
     /// The operation is none that is served.
     pub(super) fn unrecognized() -> Self {
-        Self::new(UNRECOGNIZED_OPERATION, "only C-ECHO and C-STORE are served")
+        Self::new(UNRECOGNIZED_OPERATION, "only C-ECHO, C-STORE and storage commitment are served")
+    }
+
+    /// A request whose data set says nothing that can be done.
+    pub(super) fn invalid(what: &str) -> Self {
+        Self::new(INVALID_ARGUMENT, what)
     }
 
     /// A request without the data set that it needs.

@@ -86,6 +86,12 @@ pub(super) fn choose(proposed: &[String]) -> Option<&str> {
     known.min_by_key(|(liking, _)| *liking).map(|(_, uid)| uid)
 }
 
+/// Storage SOP classes taken.
+#[cfg(test)]
+pub(super) fn stored() -> impl Iterator<Item = String> {
+    STORED.iter().map(|uid| (*uid).to_owned())
+}
+
 /// Transfer syntaxes that are taken, those that we would rather have first.
 pub(super) fn taken() -> impl Iterator<Item = String> {
     TAKEN.iter().flat_map(|(_, tails)| *tails).map(|tail| format!("{SYNTAX_ROOT}{tail}"))

@@ -84,6 +84,7 @@ measured! {
     fn study(&self, uid: &Uid) -> Option<StudyRecord>;
     fn studies(&self, query: StudyQuery) -> Vec<StudyRecord>;
     fn instances(&self, study: &Uid) -> Vec<InstanceRecord>;
+    fn studies_of(&self, instances: Vec<Uid>) -> Vec<Option<Uid>>;
     fn job(&self, id: &JobId) -> Option<JobRecord>;
     fn jobs(&self, study: &Uid) -> Vec<(JobRecord, JobSpec, Option<JobOutcome>)>;
     fn dead_jobs(&self, after: Option<&JobId>, limit: usize) -> Vec<JobRecord>;

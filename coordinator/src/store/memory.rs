@@ -20,6 +20,7 @@ use crate::clock::Clock;
 pub(crate) struct Maps {
     studies: BTreeMap<Uid, StudyRecord>,
     instances: BTreeMap<(Uid, Uid), InstanceRecord>,
+    places: BTreeMap<Uid, Uid>,
     jobs: BTreeMap<JobId, JobRecord>,
     specs: BTreeMap<JobId, JobSpec>,
     outcomes: BTreeMap<JobId, JobOutcome>,
@@ -67,6 +68,10 @@ impl Reads for Maps {
 
     fn instance(&self, study: &Uid, instance: &Uid) -> Result<Option<InstanceRecord>> {
         Ok(self.instances.get(&(study.clone(), instance.clone())).cloned())
+    }
+
+    fn study_of(&self, instance: &Uid) -> Result<Option<Uid>> {
+        Ok(self.places.get(instance).cloned())
     }
 
     fn instances(&self, study: &Uid) -> Result<Vec<InstanceRecord>> {
@@ -194,6 +199,7 @@ impl Records for Maps {
     }
 
     fn put_instance(&mut self, study: &Uid, instance: &InstanceRecord) -> Result<()> {
+        self.places.insert(instance.instance.uid.clone(), study.clone());
         self.instances.insert((study.clone(), instance.instance.uid.clone()), instance.clone());
         Ok(())
     }

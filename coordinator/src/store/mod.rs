@@ -176,6 +176,10 @@ pub trait JobStore: Send + Sync + 'static {
     /// The instances of a study, in order of UID.
     async fn instances(&self, study: &Uid) -> Result<Vec<InstanceRecord>, StoreError>;
 
+    /// The study of each instance, where it is held; of one that is held in several, the one that it came into last. One
+    /// answer an instance, in order.
+    async fn studies_of(&self, instances: Vec<Uid>) -> Result<Vec<Option<Uid>>, StoreError>;
+
     /// One job.
     async fn job(&self, id: &JobId) -> Result<Option<JobRecord>, StoreError>;
 

@@ -23,6 +23,8 @@ pub(crate) trait Reads {
     fn studies(&self, query: &StudyQuery) -> Result<Vec<StudyRecord>>;
     /// One instance of a study.
     fn instance(&self, study: &Uid, instance: &Uid) -> Result<Option<InstanceRecord>>;
+    /// The study that an instance was put into last.
+    fn study_of(&self, instance: &Uid) -> Result<Option<Uid>>;
     /// The instances of a study, in order of UID.
     fn instances(&self, study: &Uid) -> Result<Vec<InstanceRecord>>;
     /// One job.

@@ -199,6 +199,10 @@ impl<B: Backend> JobStore for B {
         self.read(move |records, _| records.instances(&study)).await
     }
 
+    async fn studies_of(&self, instances: Vec<Uid>) -> Result<Vec<Option<Uid>>> {
+        self.read(move |records, _| instances.iter().map(|uid| records.study_of(uid)).collect()).await
+    }
+
     async fn job(&self, id: &JobId) -> Result<Option<JobRecord>> {
         let id = id.clone();
         self.read(move |records, _| records.job(&id)).await

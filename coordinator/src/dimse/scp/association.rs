@@ -19,7 +19,9 @@ use super::Scp;
 use super::negotiate::{self, Agreement, Context};
 use crate::accept::Connection;
 use crate::audit::{Act, Event};
+use crate::dimse::COMMITMENT;
 use crate::dimse::command::{Command, field};
+use crate::dimse::commitment::Transaction;
 use crate::dimse::message::{Assembler, DataSet, Message, MessageError};
 use crate::dimse::part10::Meta;
 use crate::dimse::status::{SUCCESS, Status};
@@ -124,6 +126,10 @@ async fn associate(scp: &Scp, wire: &mut Wire, request: AssociationRQ) -> Result
     let mut assembler = Assembler::new(Limits::default().max_object_bytes, scp.memory.clone());
     let mut counts = Counts::default();
     let ended = converse(scp, wire, &agreement, &mut assembler, &mut counts).await;
+    // What the peer did not wait for is told on an association of ours.
+    for (_, report) in std::mem::take(&mut counts.reports) {
+        tokio::spawn(super::report::report_back(scp.coordinator.clone(), agreement.calling.clone(), report));
+    }
     tracing::info!(calling = %agreement.calling, stored = counts.stored, refused = counts.refused, "association over");
     ended
 }
@@ -133,6 +139,8 @@ async fn associate(scp: &Scp, wire: &mut Wire, request: AssociationRQ) -> Result
 struct Counts {
     stored: u64,
     refused: u64,
+    /// Message ids of reports that were not answered yet.
+    reports: Vec<(u16, Transaction)>,
 }
 
 async fn converse(
@@ -189,11 +197,77 @@ async fn answer(
             }
             status
         }
+        field::N_ACTION if context.sop_class == COMMITMENT => {
+            return commit(scp, wire, agreement, context, &request, data_set, counts).await;
+        }
+        field::N_EVENT_REPORT if context.sop_class == COMMITMENT => match transaction(context, data_set) {
+            Ok(report) => {
+                scp.coordinator.committed(&report).await;
+                Status::success()
+            }
+            Err(status) => status,
+        },
         field::C_CANCEL => return Ok(()),
+        // The answer to a report of ours.
+        field if field & field::RESPONSE != 0 => {
+            counts.reports.retain(|(id, _)| Some(*id) != request.responds_to);
+            return Ok(());
+        }
         _ => Status::unrecognized(),
     };
     let response = request.respond(status.code, &status.comment);
     Ok(wire.send_message(id, &response.write(), None, agreement.max_pdu_bytes).await?)
+}
+
+/// What a message of storage commitment says.
+fn transaction(context: &Context, data_set: Option<DataSet>) -> Result<Transaction, Status> {
+    match data_set {
+        Some(DataSet::Whole(bytes, _memory)) => {
+            Transaction::read(&bytes, &context.transfer_syntax).map_err(|problem| Status::invalid(&problem))
+        }
+        Some(DataSet::Dropped(why)) => Err(why.into()),
+        None => Err(Status::without_data_set()),
+    }
+}
+
+/// Answers a request for a commitment, and reports at once what is held.
+async fn commit(
+    scp: &Scp,
+    wire: &mut Wire,
+    agreement: &Agreement,
+    context: &Context,
+    request: &Command,
+    data_set: Option<DataSet>,
+    counts: &mut Counts,
+) -> Result<(), End> {
+    let most = agreement.max_pdu_bytes;
+    let asked = match transaction(context, data_set) {
+        Ok(asked) => asked,
+        Err(status) => {
+            let response = request.respond(status.code, &status.comment).write();
+            return Ok(wire.send_message(context.id, &response, None, most).await?);
+        }
+    };
+    let held = match scp.coordinator.held(&agreement.tenant, &asked).await {
+        Ok(held) => held,
+        Err(error) => {
+            tracing::warn!(error = without_uids(&error), "no commitment");
+            let status = Status::from(&error);
+            let response = request.respond(status.code, &status.comment).write();
+            return Ok(wire.send_message(context.id, &response, None, most).await?);
+        }
+    };
+    tracing::info!(calling = %agreement.calling, held = held.references.len(), not_held = held.failed.len(), "commitment");
+    wire.send_message(context.id, &request.respond(SUCCESS, "").write(), None, most).await?;
+    let id = request.message_id.unwrap_or(0).wrapping_add(1).max(1);
+    match super::report::message(&held, id, &context.transfer_syntax) {
+        Ok((command, data_set)) => {
+            wire.send_message(context.id, &command.write(), Some(&data_set), most).await?;
+            counts.reports.push((id, held));
+        }
+        Err(problem) => tracing::error!(%problem, "report not written"),
+    }
+    Ok(())
 }
 
 /// Stores an object, durably.

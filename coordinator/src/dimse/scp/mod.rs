@@ -1,8 +1,9 @@
-//! The DICOM listener: C-ECHO and C-STORE as an SCP (PS3.4 annexes A and B), over TCP or TLS.
+//! The DICOM listener: C-ECHO, C-STORE and storage commitment as an SCP (PS3.4 annexes A, B and J), over TCP or TLS.
 //!
 //! # Layout
 //! - [`config`]: flags; [`peers`]: who may call, and from where
 //! - `negotiate`: what an association is about (pure); `association`: one association from its request to its end
+//! - `report`: what is held, told to whoever asked for a commitment
 //!
 //! **Invariant**: an object is stored durably and in its study's record before its C-STORE is answered with success.
 //! **Invariant**: a data set is not parsed here: its bytes are kept as they came, and go through the scan of every object.
@@ -12,6 +13,7 @@ mod association;
 pub mod config;
 mod negotiate;
 pub mod peers;
+mod report;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -6,12 +6,12 @@ use dicom_dictionary_std::uids;
 use dicom_ul::pdu::{
     AssociationAC, AssociationRJ, AssociationRJResult, AssociationRJServiceProviderASCEReason,
     AssociationRJServiceUserReason, AssociationRJSource, AssociationRQ, PresentationContextProposed,
-    PresentationContextResult, PresentationContextResultReason,
+    PresentationContextResult, PresentationContextResultReason, UserVariableItem,
 };
 use prelim_proto::ids::Tenant;
 
 use super::peers::{Peers, Stranger};
-use crate::dimse::{APPLICATION_CONTEXT, our_variables, peer_limit, syntaxes};
+use crate::dimse::{APPLICATION_CONTEXT, COMMITMENT, our_variables, peer_limit, syntaxes};
 
 /// What is named where nothing was chosen: the field must hold a transfer syntax, and nobody looks at it.
 const ANY_SYNTAX: &str = "1.2.840.10008.1.2";
@@ -81,6 +81,11 @@ pub(super) fn answer(
         refused: Vec::new(),
         max_pdu_bytes: peer_limit(&request.user_variables),
     };
+    // Who took our drafts reports on an association of its own, in which it is the SCP (PS3.4 section J.3.3).
+    let roles = request.user_variables.iter().filter(|each| {
+        matches!(each, UserVariableItem::ScuScpRoleSelectionSubItem(class, _) if class.trim_end_matches('\0') == COMMITMENT)
+    });
+    let variables = our_variables(max_pdu_bytes).into_iter().chain(roles.cloned()).collect();
     let results = request.presentation_contexts.into_iter().map(|proposed| agreement.consider(proposed)).collect();
     let accepted = AssociationAC {
         protocol_version: 1,
@@ -88,7 +93,7 @@ pub(super) fn answer(
         called_ae_title: request.called_ae_title,
         application_context_name: APPLICATION_CONTEXT.to_owned(),
         presentation_contexts: results,
-        user_variables: our_variables(max_pdu_bytes),
+        user_variables: variables,
     };
     Ok((agreement, accepted))
 }
@@ -100,7 +105,7 @@ impl Agreement {
         let sop_class = proposed.abstract_syntax.trim_end_matches(['\0', ' ']);
         let chosen = syntaxes::choose(&proposed.transfer_syntaxes);
         let reason = match chosen {
-            _ if sop_class != uids::VERIFICATION && !syntaxes::is_stored(sop_class) => {
+            _ if ![uids::VERIFICATION, COMMITMENT].contains(&sop_class) && !syntaxes::is_stored(sop_class) => {
                 self.refused.push(format!("SOP class {sop_class} is not stored here"));
                 Reason::AbstractSyntaxNotSupported
             }
@@ -133,8 +138,6 @@ fn rejection(source: AssociationRJSource, why: String) -> Rejection {
 
 #[cfg(test)]
 mod tests {
-    use dicom_ul::pdu::UserVariableItem;
-
     use super::*;
 
     const CT: &str = "1.2.840.10008.5.1.4.1.1.2";

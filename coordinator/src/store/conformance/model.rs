@@ -4,7 +4,7 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use prelim_proto::ids::{FencingToken, JobId, Tenant};
+use prelim_proto::ids::{FencingToken, JobId, Tenant, Uid};
 use prelim_proto::job::{JobKind, JobState};
 use prelim_proto::study::{Priority, StudyState};
 use proptest::prelude::*;
@@ -338,6 +338,8 @@ pub(crate) async fn view(store: &dyn JobStore) -> String {
     let mut seen = format!("{:?}\n{:?}\n", store.studies(all).await, store.studies(open).await);
     for uid in (0..STUDIES).map(study) {
         seen += &format!("{:?}\n{:?}\n", store.jobs(&uid).await, store.instances(&uid).await);
+        let instances: Vec<Uid> = (0..3).map(|n| instance(&uid, n, 0).instance.uid).collect();
+        seen += &format!("{:?}\n", store.studies_of(instances).await);
         seen += &format!("{:?}\n{:?}\n", store.draft(&uid, None).await, store.deliveries(&uid).await);
     }
     for destination in DESTINATIONS {

@@ -88,6 +88,10 @@ impl<S: Source> Reads for Transaction<S> {
         tables::get(&self.0, tables::INSTANCES, &keys::instance(study, instance))
     }
 
+    fn study_of(&self, instance: &Uid) -> Result<Option<Uid>> {
+        tables::get(&self.0, tables::PLACES, &keys::study(instance))
+    }
+
     fn instances(&self, study: &Uid) -> Result<Vec<InstanceRecord>> {
         tables::all(&self.0, tables::INSTANCES, &keys::study(study))
     }

@@ -17,6 +17,8 @@ pub(super) type Definition = TableDefinition<'static, &'static [u8], &'static [u
 pub(super) const STUDIES: Definition = TableDefinition::new("studies");
 pub(super) const STUDY_INDEX: Definition = TableDefinition::new("study_index");
 pub(super) const INSTANCES: Definition = TableDefinition::new("instances");
+/// The study of each instance, by instance.
+pub(super) const PLACES: Definition = TableDefinition::new("places");
 pub(super) const JOBS: Definition = TableDefinition::new("jobs");
 pub(super) const SPECS: Definition = TableDefinition::new("specs");
 pub(super) const OUTCOMES: Definition = TableDefinition::new("outcomes");
@@ -40,10 +42,11 @@ pub(super) const COUNTS: Definition = TableDefinition::new("counts");
 /// The last token and the format's version.
 pub(super) const META: Definition = TableDefinition::new("meta");
 
-pub(super) const ALL: [Definition; 17] = [
+pub(super) const ALL: [Definition; 18] = [
     STUDIES,
     STUDY_INDEX,
     INSTANCES,
+    PLACES,
     JOBS,
     SPECS,
     OUTCOMES,

@@ -115,6 +115,7 @@ impl Records for Transaction<WriteTransaction> {
     }
 
     fn put_instance(&mut self, study: &Uid, instance: &InstanceRecord) -> Result<()> {
+        tables::put(&self.0, tables::PLACES, &keys::study(&instance.instance.uid), study)?;
         tables::put(&self.0, tables::INSTANCES, &keys::instance(study, &instance.instance.uid), instance)
     }
 

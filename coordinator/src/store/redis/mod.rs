@@ -15,6 +15,7 @@
 //! |---|---|
 //! | `s:UID` | hash: a study; fields `a:…` are the patient's and the request's |
 //! | `i:UID` | hash by SOP Instance UID: digest, then the instance's record as JSON |
+//! | `at` | hash by SOP Instance UID: the study that it came into last |
 //! | `j:UID`, `f:UID` | hashes by number: a job's record and its failures, packed |
 //! | `sp:UID`, `o:UID`, `d:UID` | hashes: what jobs are to do, their outcomes, drafts, as JSON |
 //! | `dl:UID` | hash by version, destination and object: deliveries, packed |

@@ -386,6 +386,24 @@ impl JobStore for RedisStore {
         Ok(records)
     }
 
+    async fn studies_of(&self, instances: Vec<Uid>) -> Result<Vec<Option<Uid>>> {
+        let mut studies = Vec::with_capacity(instances.len());
+        for some in instances.chunks(PAGE) {
+            let mut get = redis::cmd("HMGET");
+            get.arg(format!("{}at", self.runner.prefix));
+            for uid in some {
+                get.arg(uid.as_str());
+            }
+            let found = reply::list(self.runner.link.ask(&get).await?)?;
+            let study = |value: &Value| match value {
+                Value::Nil => Ok(None),
+                held => Uid::parse(reply::text(held)?).map(Some).map_err(|_| odd("a study")),
+            };
+            studies.extend(found.iter().map(study).collect::<Result<Vec<_>>>()?);
+        }
+        Ok(studies)
+    }
+
     async fn job(&self, id: &JobId) -> Result<Option<JobRecord>> {
         let number = id.number().to_string();
         let Some(record) = self.field(self.key("j", id.study()), &number).await? else { return Ok(None) };

@@ -114,11 +114,12 @@ for modality in string.gmatch(known[4] or '', '[^\\]+') do
 end
 local had = #modalities
 for from = 1, #news, TOGETHER do
-  local records = {}
+  local records, places = {}, {}
   for index = from, math.min(from + TOGETHER - 1, #news) do
     local place = news[index]
     records[#records + 1] = ARGV[place]
     records[#records + 1] = ARGV[place + 1] .. ARGV[place + 3]
+    places[#places + 1], places[#places + 2] = ARGV[place], uid
     local modality = ARGV[place + 2]
     local is_new = modality ~= ''
     for _, held in ipairs(modalities) do
@@ -129,6 +130,7 @@ for from = 1, #news, TOGETHER do
     end
   end
   call('HSET', instances, unpack(records))
+  call('HSET', P .. 'at', unpack(places))
 end
 if known[1] and known[1] ~= 'receiving' and known[1] ~= 'cancelled' then
   -- A cancelled study stays so when the rest of its upload comes in; only a new request opens it.
