@@ -232,6 +232,33 @@ mod tests {
         assert!(std::fs::read_to_string(&path).unwrap().contains("cut short"));
     }
 
+    #[tokio::test]
+    async fn a_file_that_another_hand_took_is_begun_anew_and_the_chain_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.jsonl");
+        let moved = folder.path().join("audit.jsonl.1");
+        let audit = Audit::open(&path, false).unwrap();
+        audit.record(vec![refused("one")]).await.unwrap();
+        std::fs::rename(&path, &moved).unwrap();
+        audit.record(vec![refused("two"), refused("three")]).await.unwrap();
+        let (first, second) = (verify(&moved).unwrap(), verify(&path).unwrap());
+        assert_eq!((first.last.seq, second.first, second.last.seq), (2, 3, 4));
+        assert!(files::follow(&path, Some(&first.last)).is_ok(), "the new file goes on where the moved one ends");
+        std::fs::remove_file(&path).unwrap();
+        audit.record(vec![refused("four")]).await.unwrap();
+        assert_eq!(verify(&path).unwrap().first, 5);
+        // As logrotate's copytruncate does.
+        std::fs::File::options().write(true).open(&path).unwrap().set_len(0).unwrap();
+        audit.record(vec![refused("five")]).await.unwrap();
+        assert!(std::fs::read_to_string(&path).unwrap().starts_with('{'));
+        // Another coordinator cannot take what this one writes to, and a restart goes on.
+        assert!(matches!(Audit::open(&path, false), Err(AuditError::InUse(_))));
+        closed(audit, &path).await;
+        closed(Audit::open(&path, false).unwrap(), &path).await;
+        let verified = verify(&path).unwrap();
+        assert_eq!((verified.first, verified.last.seq), (6, 7));
+    }
+
     #[test]
     fn repeated_refusals_are_counted_in_the_log() {
         let refusals = Refusals::default();

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use tokio::sync::{mpsc, oneshot};
@@ -54,6 +54,7 @@ impl Writer {
 
     /// Writes events, all or none, and has them on the disk when it returns.
     pub(super) fn write<'a>(&mut self, events: impl Iterator<Item = &'a Event>) -> io::Result<()> {
+        self.find_again()?;
         if self.size_bytes >= self.max_bytes {
             self.rotate()?;
         }
@@ -79,6 +80,35 @@ impl Writer {
         Ok(())
     }
 
+    /// Goes on in a new file where another hand (logrotate, an operator) moved, removed or emptied the one written to: lines
+    /// in a file without a name would be lost. The chain goes on, so that the moved file and the new one still fit.
+    fn find_again(&mut self) -> io::Result<()> {
+        let ours = self.file.metadata()?;
+        let is_ours = match fs::metadata(&self.path) {
+            Ok(there) => (there.dev(), there.ino()) == (ours.dev(), ours.ino()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+            Err(error) => return Err(error),
+        };
+        let what = match is_ours {
+            true if ours.len() >= self.size_bytes => return Ok(()),
+            true => "cut short",
+            false => "moved or removed",
+        };
+        if !is_ours {
+            if self.torn {
+                self.file.set_len(self.size_bytes)?;
+            }
+            let file = open(&self.path)?;
+            file.try_lock()?;
+            self.file = file;
+        }
+        // What lies there is left as it is, and told by `verify` where it does not fit.
+        (self.size_bytes, self.torn) = (self.file.metadata()?.len(), false);
+        let (file, seq, digest) = (self.path.display(), self.last.seq, &self.last.digest);
+        tracing::error!(%file, seq, %digest, "audit file {what} by another hand; the chain goes on in a new one after this line");
+        sync_folder(&self.path)
+    }
+
     /// Puts a full file beside, under the next number, and begins another, in which the chain goes on.
     fn rotate(&mut self) -> io::Result<()> {
         let full = files::next_full(&self.path)?;
@@ -89,12 +119,17 @@ impl Writer {
         self.file = open(&self.path)?;
         self.file.try_lock()?;
         (self.size_bytes, self.torn) = (0, false);
-        // The names are on the disk, too.
-        if let Some(folder) = full.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            File::open(folder)?.sync_all()?;
-        }
+        sync_folder(&full)?;
         tracing::warn!(file = %full.display(), seq = self.last.seq, digest = %self.last.digest, "audit file full, and kept");
         Ok(())
+    }
+}
+
+/// Has the names in a file's folder on the disk, too.
+fn sync_folder(file: &Path) -> io::Result<()> {
+    match file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        Some(folder) => File::open(folder)?.sync_all(),
+        None => Ok(()),
     }
 }
 
