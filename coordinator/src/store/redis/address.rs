@@ -72,10 +72,9 @@ impl Address {
             (other, _) => return Err(wrong(&format!("scheme {other:?}"))),
         };
         let (user, rest) = rest.rsplit_once('@').map_or((None, rest), |(user, rest)| (Some(user), rest));
-        let (username, password) = match user.map(|user| user.split_once(':').unwrap_or((user, ""))) {
-            Some((name, password)) => (non_empty(name), non_empty(password)),
-            None => (None, None),
-        };
+        let (username, password) = user.map_or(("", ""), |user| user.split_once(':').unwrap_or((user, "")));
+        let decoded = |text, what| decoded(text).map_err(|problem| wrong(&format!("{what} {problem}")));
+        let (username, password) = (decoded(username, "user")?, decoded(password, "password")?);
         let (hosts, path) = rest.split_once('/').unwrap_or((rest, ""));
         let port = if shape == "sentinel" { SENTINEL_PORT } else { SERVER_PORT };
         let hosts: Result<Vec<_>, _> = hosts.split(',').map(|host| host_port(host, port)).collect();
@@ -144,8 +143,17 @@ impl Credentials {
     }
 }
 
-fn non_empty(text: &str) -> Option<String> {
-    (!text.is_empty()).then(|| text.to_owned())
+/// A user or password without its percent-encoding (RFC 3986 section 2.1); none where it is empty. The problem does not
+/// repeat what was found: it may be a secret.
+fn decoded(text: &str) -> Result<Option<String>, &'static str> {
+    let mut after_percents = text.split('%').skip(1);
+    let is_code = |rest: &str| rest.len() >= 2 && rest.bytes().take(2).all(|byte| byte.is_ascii_hexdigit());
+    if !after_percents.all(is_code) {
+        return Err("has a % that no two hexadecimal digits follow: write % itself as %25");
+    }
+    let text = percent_encoding::percent_decode_str(text).decode_utf8();
+    let text = text.map_err(|_| "is not UTF-8 when its percent-encoding is taken away")?;
+    Ok((!text.is_empty()).then(|| text.into_owned()))
 }
 
 /// A host and its port; IPv6 addresses stand in brackets.
@@ -184,6 +192,9 @@ mod tests {
         assert_eq!((address.username.as_deref(), address.password.as_deref()), (Some("user"), Some("secret")));
         assert_eq!(address.database, 3);
         assert_eq!(Address::parse("redis://:secret@cache").unwrap().username, None);
+        let address = Address::parse("redis+sentinel://us%65r:p%40ss%2F%3a%25%C3%A9@a,b/main").unwrap();
+        assert_eq!((address.username.as_deref(), address.password.as_deref()), (Some("user"), Some("p@ss/:%é")));
+        assert_eq!(address.hosts.len(), 2);
     }
 
     #[test]
@@ -197,6 +208,10 @@ mod tests {
             ("redis+cluster://a/2", "no databases"),
             ("redis://u:secret@a:b", "\"a:b\" is no HOST:PORT"),
             ("redis://a/x", "database \"x\""),
+            ("redis://u:secret%4@a", "password has a %"),
+            ("redis://u:%zzsecret@a", "write % itself as %25"),
+            ("redis://%é:secret@a", "user has a %"),
+            ("redis://u:secret%ff@a", "password is not UTF-8"),
         ] {
             let error = Address::parse(text).unwrap_err();
             assert!(error.contains(says) && !error.contains("secret"), "{text}: {error}");
