@@ -36,11 +36,26 @@ impl Connection {
 
     async fn wire(&self) -> anyhow::Result<Wire> {
         self.args.connect().await.map_err(|error| match error {
-            ConnectionError::Connect(ConnectError::Unreachable { address, .. }) => anyhow::anyhow!(
-                "no coordinator answers at {address}: start one with `prelim up`, or name another with --grpc"
-            ),
+            ConnectionError::Connect(ConnectError::Unreachable { address, .. }) => NoCoordinator { address }.into(),
             error => error.into(),
         })
+    }
+}
+
+/// Nobody answers.
+#[derive(Debug, thiserror::Error)]
+#[error("no coordinator answers at {address}: start one with `prelim up`, or name another with --grpc")]
+pub(crate) struct NoCoordinator {
+    address: String,
+}
+
+/// Whether the coordinator went away, or is about to, so that the same call may be answered later.
+pub(crate) fn is_away(status: &Status) -> bool {
+    let is_said = status.get_error_details().error_info().is_some();
+    match status.code() {
+        Code::Unavailable => true,
+        Code::Cancelled | Code::Unknown | Code::Internal => !is_said && explain(status).is_none(),
+        _ => false,
     }
 }
 

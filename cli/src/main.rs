@@ -6,7 +6,8 @@
 //! - [`stack`]: a coordinator and a worker in this process, for `up`, `demo`, `eval` and `bench`
 //! - [`cluster`]: coordinators as processes, for `bench queue`
 //! - [`drafts`]: drafts as a client fetches them
-//! - [`files`]: finding and writing files
+//! - [`each`]: a command on several things
+//! - [`files`]: finding and writing files; [`upload`]: sending them; [`follow`]: waiting for what becomes of them
 //! - [`live`]: the cluster on a terminal, as it changes
 //! - [`machine`]: what this machine is, and the memory in use
 //! - [`progress`], [`table`]: what people see on a terminal
@@ -21,7 +22,9 @@ mod client;
 mod cluster;
 mod commands;
 mod drafts;
+mod each;
 mod files;
+mod follow;
 mod live;
 mod machine;
 mod phantom;
@@ -30,6 +33,7 @@ mod score;
 mod stack;
 mod table;
 mod telemetry;
+mod upload;
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;

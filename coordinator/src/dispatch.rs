@@ -5,18 +5,20 @@ use std::time::Duration;
 
 use prelim_proto::ids::{Digest, FencingToken, JobId, Tenant, Uid};
 use prelim_proto::job::{JobKind, JobOutcome, JobState, Lease};
-use prelim_proto::trace::without_uids;
+use prelim_proto::trace::{for_log, without_uids};
 use tokio::sync::oneshot;
 
 use crate::bytes::{Pieces, SignedAddress};
 use crate::queue::Verdict;
 use crate::service::{Coordinator, ServiceError};
 use crate::store::StoreError;
-use crate::store::record::{Done, Heartbeat, LeaseRequest};
+use crate::store::record::{Done, Heartbeat, LeaseRequest, Orders};
 use crate::traces;
 
 /// Leases taken back in one sweep.
 const SWEEP: usize = 256;
+/// A worker that is to stop and asks for work all the same is answered after so long: it may not listen.
+const DRAINED_WAIT: Duration = Duration::from_secs(1);
 
 /// What a worker asks for.
 #[derive(Debug, Clone)]
@@ -60,6 +62,11 @@ impl Coordinator {
         if self.stopping.is_cancelled() {
             return Err(ServiceError::Stopping);
         }
+        let worker = ask.worker.clone();
+        if self.drains.contains(&worker) {
+            tokio::time::sleep(wait.min(DRAINED_WAIT)).await;
+            return Ok(None);
+        }
         let request = LeaseRequest {
             worker: ask.worker,
             request: ask.request,
@@ -90,6 +97,7 @@ impl Coordinator {
         tokio::select! {
             lease = &mut given => return Ok(lease.ok()),
             () = tokio::time::sleep(wait) => {}
+            () = self.drains.until(&worker) => {}
             () = self.stopping.cancelled() => {}
         }
         // One may have been given at this very moment.
@@ -111,14 +119,18 @@ impl Coordinator {
         }
     }
 
-    /// Notes what a worker says of itself; whether it is to stop.
-    pub async fn heartbeat(&self, heartbeat: Heartbeat) -> Result<bool, ServiceError> {
-        Ok(self.store.heartbeat(heartbeat).await?)
+    /// Notes what a worker says of itself; what it is to be told.
+    pub async fn heartbeat(&self, heartbeat: Heartbeat) -> Result<Orders, ServiceError> {
+        let worker = heartbeat.worker.clone();
+        let orders = self.store.heartbeat(heartbeat).await?;
+        self.drains.note(&worker, orders.drain);
+        Ok(orders)
     }
 
     /// Forgets a worker that stops.
     pub async fn farewell(&self, worker: &str) -> Result<(), ServiceError> {
         self.store.forget_worker(worker).await?;
+        self.drains.note(worker, false);
         Ok(())
     }
 
@@ -168,7 +180,7 @@ impl Coordinator {
         let verdict = self.verdict(attempt, retryable);
         let again = self.store.fail_job(job, token, reason, verdict).await?;
         self.metrics.job_finished(if again { "retried" } else { "dead" });
-        let (hash, said) = (traces::hash(job.study()), without_uids(&reason));
+        let (hash, said) = (traces::hash(job.study()), for_log(&reason));
         tracing::warn!(study.hash = hash, job.number = job.number(), attempt, again, reason = said, "attempt failed");
         self.merges.notify_one();
         self.changed(job.study());

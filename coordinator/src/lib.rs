@@ -5,7 +5,7 @@
 //! - [`grpc`]: `prelim.v1` over gRPC; [`service`]: what is done, whoever asks
 //! - [`dimse`]: DICOM over associations, as SCP and as SCU
 //! - [`intake`]: objects in, studies whole; [`partition`]: studies to jobs (pure)
-//! - [`queue`]: order, retries, limits (pure); [`dispatch`]: jobs to workers and back; `waiting`: workers in a line; [`operate`]: what operators ask
+//! - [`queue`]: order, retries, limits (pure); [`dispatch`]: jobs to workers and back; `waiting`: workers in a line; `drains`: those that are to stop; [`operate`]: what operators ask
 //! - [`merge`]: findings to a draft (pure); [`drafting`]: drafts made and fetched; `pictures`: their key images
 //! - [`report`]: a draft as JSON, HTML, text and DICOM SR (pure)
 //! - [`deliver`]: drafts out, to a PACS and to archives; `fetch`: studies from a PACS; `commitments`:
@@ -33,6 +33,7 @@ pub mod dimse;
 pub mod dispatch;
 pub mod drafting;
 mod fetch;
+mod drains;
 pub mod grpc;
 pub mod intake;
 pub mod merge;

@@ -4,7 +4,7 @@ use prelim_proto::ids::JobId;
 use prelim_proto::image::ImageKind;
 
 use crate::service::{Coordinator, ServiceError};
-use crate::store::record::{JobRecord, QueueDepth, WorkerRecord};
+use crate::store::record::{Done, JobRecord, QueueDepth, WorkerRecord};
 
 impl Coordinator {
     /// How much waits, runs and was given up.
@@ -25,6 +25,7 @@ impl Coordinator {
     /// Tells a worker to take no more jobs, or to take them again.
     pub async fn drain_worker(&self, worker: &str, drain: bool) -> Result<(), ServiceError> {
         self.store.drain_worker(worker, drain).await?;
+        self.drains.note(worker, drain);
         tracing::info!(worker.id = worker, drain, "worker told");
         Ok(())
     }
@@ -34,11 +35,11 @@ impl Coordinator {
         Ok(self.store.dead_jobs(after, limit).await?)
     }
 
-    /// Makes a dead job ready again.
-    pub async fn requeue(&self, job: &JobId) -> Result<(), ServiceError> {
-        self.store.requeue_job(job).await?;
+    /// Makes a dead job ready again; whether it was dead.
+    pub async fn requeue(&self, job: &JobId) -> Result<bool, ServiceError> {
+        let done = self.store.requeue_job(job).await?;
         self.work.notify_waiters();
         self.changed(job.study());
-        Ok(())
+        Ok(done == Done::Now)
     }
 }

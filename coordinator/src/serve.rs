@@ -193,7 +193,7 @@ pub async fn serve(
     let measuring = listeners.metrics.map(|listener| tokio::spawn(metrics::serve(coordinator.clone(), listener)));
     let giving = tokio::spawn({
         let coordinator = coordinator.clone();
-        async move { tokio::join!(coordinator.serve_line(), coordinator.hear_of_work()) }
+        async move { tokio::join!(coordinator.serve_line(), coordinator.hear_of_work(), coordinator.hear_of_orders()) }
     });
     let dicom = listeners.dicom.map(|listener| {
         let tls = if coordinator.config.dicom.dicom_tls { tls.clone() } else { None };

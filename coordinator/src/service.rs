@@ -22,6 +22,7 @@ use crate::bytes::{ByteStore, BytesError};
 use crate::config::CoordinatorConfig;
 use crate::deliver::destinations::Destinations;
 use crate::dimse::scu::error::ScuError;
+use crate::drains::Drains;
 use crate::metrics::Metrics;
 use crate::queue::Shares;
 use crate::report::ReportError;
@@ -110,6 +111,8 @@ pub struct Coordinator {
     pub(crate) shares: Arc<Shares>,
     /// Workers that wait for a job.
     pub(crate) line: Line,
+    /// Workers that are to stop.
+    pub(crate) drains: Drains,
     /// Numbers for Prometheus.
     pub(crate) metrics: Arc<Metrics>,
     /// What jobs needed lately.
@@ -151,6 +154,7 @@ impl Coordinator {
             store,
             shares,
             line,
+            drains: Drains::default(),
             metrics,
             needs: Needs::default(),
             bytes,

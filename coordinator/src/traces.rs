@@ -5,10 +5,7 @@
 use std::cell::Cell;
 use std::time::{Duration, SystemTime};
 
-use opentelemetry::trace::{
-    Span as _, SpanBuilder, SpanContext, SpanId, SpanKind, Status, TraceContextExt as _, TraceFlags, TraceId,
-    TraceState,
-};
+use opentelemetry::trace::{Span as _, SpanBuilder, SpanId, SpanKind, Status, TraceId};
 use opentelemetry::{Context, KeyValue, global};
 use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator};
 use prelim_proto::cost::StudyCost;
@@ -44,16 +41,13 @@ impl IdGenerator for StudyIds {
 
 /// Adds something that began at `began` and ended now.
 pub(crate) fn add<const N: usize>(study: &Uid, name: &'static str, began: SystemTime, attributes: [KeyValue; N]) {
-    let StudyTrace { trace_id, root_span_id } = StudyTrace::of(study);
-    let (trace_id, span_id) = (TraceId::from(trace_id), SpanId::from(root_span_id));
-    let root = SpanContext::new(trace_id, span_id, TraceFlags::SAMPLED, true, TraceState::default());
-    let parent = Context::new().with_remote_span_context(root);
+    let parent = StudyTrace::of(study).context();
     builder(name, began, attributes).start_with_context(&global::tracer("prelim"), &parent).end();
 }
 
-/// Adds how long a job waited for the worker that has it now.
+/// Adds how long a job waited for the worker that has it now, since it was last ready.
 pub(crate) fn add_wait(lease: &Lease) {
-    let began = SystemTime::now() - Duration::from_millis(lease.waited_ms);
+    let began = SystemTime::now() - Duration::from_millis(lease.attempt_waited_ms);
     let job = &lease.job;
     let kind = match job.kind {
         JobKind::Read(ImageKind::Xray) => "xray",

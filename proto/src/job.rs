@@ -101,6 +101,8 @@ pub struct Lease {
     pub ttl_ms: u64,
     /// How long the job waited for workers so far, in ms.
     pub waited_ms: u64,
+    /// Of that, how long it waited for this attempt, in ms; 0 where the lease was given before.
+    pub attempt_waited_ms: u64,
 }
 
 /// What came of a read job.

@@ -6,6 +6,8 @@
 
 use std::fmt::Display;
 
+use opentelemetry::Context;
+use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState};
 use sha2::{Digest as _, Sha256};
 
 use crate::ids::Uid;
@@ -33,6 +35,34 @@ impl StudyTrace {
     pub fn id(&self) -> String {
         format!("{:032x}", self.trace_id)
     }
+
+    /// The root as the parent of other spans, wherever it is added itself.
+    pub fn context(&self) -> Context {
+        let (trace_id, span_id) = (TraceId::from(self.trace_id), SpanId::from(self.root_span_id));
+        let root = SpanContext::new(trace_id, span_id, TraceFlags::SAMPLED, true, TraceState::default());
+        Context::new().with_remote_span_context(root)
+    }
+}
+
+/// Characters of one text in a log, at most.
+const MAX_LOGGED: usize = 300;
+
+/// What another process or a library said, fit for a log: without UIDs and control characters, on one line, and cut where it
+/// is long.
+pub fn for_log(said: &impl Display) -> String {
+    let said = without_uids(said);
+    let visible = said.chars().map(|c| if c.is_control() || is_separator(c) { ' ' } else { c });
+    let mut clean: String = visible.clone().take(MAX_LOGGED).collect();
+    if visible.count() > MAX_LOGGED {
+        clean.push('…');
+    }
+    clean
+}
+
+/// Whether a viewer of logs may take it for the end of a line, or turn what follows around (Unicode's bidirectional
+/// controls).
+fn is_separator(c: char) -> bool {
+    matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// What was said, with the trace's id in the place of each UID: errors name studies and instances by UID, which leads to
@@ -86,6 +116,10 @@ mod tests {
         ] {
             assert_eq!(without_uids(&said), if clean.is_empty() { said } else { clean });
         }
+        assert_eq!(for_log(&"a\u{1b}[31m\r\nforged\u{2028}line\u{202e} 1.2"), "a [31m  forged line  1.2");
+        let long = for_log(&"é".repeat(10_000));
+        assert_eq!((long.chars().count(), long.chars().last()), (301, Some('…')));
+        assert!(!for_log(&format!("study {uid}\0")).contains(uid));
         assert!(!without_uids(&"study 2.25.201501161806183374663").contains("2.25"));
     }
 }

@@ -112,6 +112,27 @@ fn a_coordinator_that_is_not_there_is_named_with_what_to_do() {
 }
 
 #[test]
+fn every_command_names_a_coordinator_that_is_not_there_with_what_to_do() {
+    let commands: [&[&str]; 10] = [
+        &["studies"],
+        &["studies", "--json"],
+        &["workers"],
+        &["watch"],
+        &["watch", "1.2.3", "--json"],
+        &["dead"],
+        &["drain", "reader-7"],
+        &["requeue", "1.2.3/0", "1.2.3/1"],
+        &["cancel", "1.2.3", "1.2.4"],
+        &["report", "1.2.3"],
+    ];
+    for command in commands {
+        let output = prelim(command.iter().copied().chain(["--grpc", "127.0.0.1:1"]));
+        check_refused(&output, &["no coordinator answers", "127.0.0.1:1", "prelim up", "--grpc"]);
+        assert_eq!(output.status.code(), Some(1), "{command:?}");
+    }
+}
+
+#[test]
 fn a_port_in_use_is_named() {
     let work = tempfile::tempdir().unwrap();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

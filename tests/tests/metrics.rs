@@ -89,3 +89,38 @@ fn the_numbers_of_the_list_are_told_and_name_nobody() {
         }
     }
 }
+
+/// A simulated worker tells its numbers as one that reads does: it stands in for one.
+#[test]
+fn a_simulated_worker_tells_its_numbers() {
+    let work = tempfile::tempdir().unwrap();
+    let at = |name: &str| work.path().join(name).display().to_string();
+    std::fs::write(at("times"), "xray,20").unwrap();
+    let coordinator = Process::start(["coordinator", "--json", "--grpc", "127.0.0.1:0", "--data", &at("data")]);
+    let address = free_address();
+    let grpc = &coordinator.grpc;
+    let times = at("times");
+    let _worker = Process::start([
+        "worker",
+        "--json",
+        "--grpc",
+        grpc,
+        "--simulate",
+        &times,
+        "--slots",
+        "3",
+        "--metrics",
+        &address,
+    ]);
+    phantoms(&work.path().join("studies"), 1, 5, Some("dx"));
+    assert_eq!(submit(grpc, &work.path().join("studies"))["studies"][0]["state"], "drafted");
+    let until = Instant::now() + Duration::from_secs(10);
+    while get(&address, "/readyz").0 != 200 {
+        assert!(Instant::now() < until, "the worker is not ready");
+    }
+    let (status, text) = get(&address, "/metrics");
+    assert_eq!((status, value(&text, "prelim_worker_slots")), (200, 3.0));
+    let done = "prelim_worker_stage_seconds_count{stage=\"generate\"} ";
+    let done = text.lines().find_map(|line| line.strip_prefix(done)).unwrap_or_else(|| panic!("{text}"));
+    assert!(done.parse::<f64>().unwrap() >= 1.0, "{text}");
+}

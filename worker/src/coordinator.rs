@@ -107,6 +107,15 @@ pub enum Renewal {
     Cancelled,
 }
 
+/// What a coordinator answers a request for work.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Given {
+    /// A job, or none.
+    pub lease: Option<Lease>,
+    /// The worker is to take no more jobs, finish those it has, and stop.
+    pub drain: bool,
+}
+
 /// What a coordinator answers a renewal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Heard {
@@ -114,6 +123,8 @@ pub struct Heard {
     pub renewals: Vec<Renewal>,
     /// The worker is to take no more jobs, finish those it has, and stop.
     pub drain: bool,
+    /// Another process runs under the worker's name.
+    pub shares_name: bool,
 }
 
 /// The way to a coordinator. It connects when first used, and again after a loss. Clones share the connection.
@@ -139,10 +150,10 @@ impl Coordinator {
     }
 
     /// Waits up to `wait` for a job; answers the one that a request got which is repeated under its name.
-    pub async fn lease(&self, want: &Want, repeated: bool, wait: Duration) -> Result<Option<Lease>, CallError> {
+    pub async fn lease(&self, want: &Want, repeated: bool, wait: Duration) -> Result<Given, CallError> {
         let message = self.request(want, repeated, wait);
         let response = self.client.clone().lease(within(message, wait + CALL_TIME)).await?.into_inner();
-        Ok(response.lease.map(Lease::try_from).transpose()?)
+        Ok(Given { lease: response.lease.map(Lease::try_from).transpose()?, drain: response.drain })
     }
 
     fn request(&self, want: &Want, repeated: bool, wait: Duration) -> v1::LeaseRequest {
@@ -175,7 +186,8 @@ impl Coordinator {
                 _ => Renewal::Lost,
             }
         };
-        Ok(Heard { renewals: held.iter().map(|(job, _)| status(job)).collect(), drain: response.drain })
+        let renewals = held.iter().map(|(job, _)| status(job)).collect();
+        Ok(Heard { renewals, drain: response.drain, shares_name: response.shares_name })
     }
 
     /// Says that the worker stops now.
@@ -193,7 +205,7 @@ impl Coordinator {
         outcome: JobOutcome,
         next: Option<&Want>,
         repeated: bool,
-    ) -> Result<Option<Lease>, CallError> {
+    ) -> Result<Given, CallError> {
         let message = v1::CompleteRequest {
             worker_id: self.worker_id.clone(),
             lease: Some(held_lease(&lease.job.id, lease.token)),
@@ -203,7 +215,7 @@ impl Coordinator {
         };
         let response = self.client.clone().complete(within(message, CALL_TIME)).await?.into_inner();
         // A job that is not understood is not held against the one that is stored; its lease runs out.
-        Ok(response.next.and_then(|next| Lease::try_from(next).ok()))
+        Ok(Given { lease: response.next.and_then(|next| Lease::try_from(next).ok()), drain: response.drain })
     }
 
     /// Says that an attempt went wrong; answers whether there will be another.

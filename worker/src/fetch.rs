@@ -34,10 +34,16 @@ pub enum FetchError {
         /// What came.
         found: Digest,
     },
+    /// The byte store does not have what the study's record names.
+    #[error(
+        "object {0} is missing from the byte store: restore it, or give every coordinator the same --bytes, and requeue the job"
+    )]
+    Missing(Digest),
 }
 
 impl FetchError {
-    /// Whether another attempt, here or elsewhere, may go better. What is damaged in the store stays so.
+    /// Whether another attempt, here or elsewhere, may go better. What is damaged in the store stays so; what is missing may
+    /// be seen by another coordinator, or come back with a folder that was not mounted.
     pub fn is_retryable(&self) -> bool {
         !matches!(self, Self::Call(error) if error.is_damage())
     }
@@ -46,6 +52,7 @@ impl FetchError {
         match self {
             Self::Call(error) => error.is_damage(),
             Self::Digest { .. } => true,
+            Self::Missing(_) => false,
         }
     }
 }
@@ -109,7 +116,11 @@ impl<S: ObjectSource> Objects<S> {
     }
 
     async fn read(&self, lease: &Lease, digest: &Digest, size_bytes: u64, way: Way) -> Result<Arc<[u8]>, FetchError> {
-        let bytes: Arc<[u8]> = self.source.read(lease, digest, size_bytes, way).await?.into();
+        let read = self.source.read(lease, digest, size_bytes, way).await;
+        let bytes: Arc<[u8]> = match read {
+            Err(CallError::NotFound(_)) => return Err(FetchError::Missing(digest.clone())),
+            read => read?.into(),
+        };
         let found = Digest::from_bytes(&Sha256::digest(&bytes).into());
         if found != *digest {
             return Err(FetchError::Digest { wanted: digest.clone(), found });
@@ -194,7 +205,7 @@ mod tests {
         let id = JobId::new(Uid::parse("1.2").unwrap(), 0);
         let kind = JobKind::Read(ImageKind::Xray);
         let job = JobSpec { id, kind, images: Vec::new(), body_part: None, priority: Priority::Routine };
-        Lease { job, token: FencingToken(1), attempt: 1, ttl_ms: 1_000, waited_ms: 0 }
+        Lease { job, token: FencingToken(1), attempt: 1, ttl_ms: 1_000, waited_ms: 0, attempt_waited_ms: 0 }
     }
 
     #[tokio::test]
@@ -237,6 +248,7 @@ mod tests {
         check(vec![damaged(), damaged()], Err("object x"), &[any, chunks]).await;
         check(vec![away(), away(), away()], Ok(()), &[any; 4]).await;
         check(vec![bad(), away()], Ok(()), &[any, chunks, chunks]).await;
-        check(vec![gone()], Err("not found"), &[any]).await;
+        check(vec![gone()], Err("is missing from the byte store"), &[any]).await;
+        assert!(FetchError::Missing(digest).is_retryable(), "another coordinator may have it");
     }
 }

@@ -12,7 +12,6 @@ use prelim_proto::image::ImageKind;
 use prelim_proto::job::{ImageRef, ImageRole, JobKind, JobOutcome, JobSpec, Lease};
 use prelim_proto::study::{Unread, UnreadReason};
 
-use crate::coordinator::CallError;
 use crate::engine::GrammarSpec;
 use crate::engine::request::{Completion, EngineError, Request, Sampling};
 use crate::fetch::{FetchError, ObjectSource, Objects};
@@ -107,7 +106,7 @@ fn wanted_images<'a>(job: &'a JobSpec, kind: &KindProfile) -> Vec<&'a ImageRef> 
     job.images.iter().filter(|image| shows_context || image.role == ImageRole::Read).collect()
 }
 
-/// Fetches each instance once. One that the coordinator does not have is not read.
+/// Fetches each instance once. Where one is missing the job fails: a draft that passes over it in silence would look whole.
 async fn fetch<S: ObjectSource>(
     objects: &Objects<S>,
     lease: &Lease,
@@ -120,14 +119,8 @@ async fn fetch<S: ObjectSource>(
         if fetched.contains_key(&image.digest) {
             continue;
         }
-        match objects.get(lease, &image.digest, image.size_bytes).await {
-            Ok(bytes) => drop(fetched.insert(image.digest.clone(), bytes)),
-            Err(FetchError::Call(CallError::NotFound(_))) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    for image in images.iter().filter(|image| !fetched.contains_key(&image.digest)) {
-        note_unread(outcome, image, UnreadReason::Corrupt, "the stored bytes are gone".to_owned());
+        let bytes = objects.get(lease, &image.digest, image.size_bytes).await?;
+        fetched.insert(image.digest.clone(), bytes);
     }
     outcome.cost.fetch_ms += milliseconds(started);
     Ok(fetched)

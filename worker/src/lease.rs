@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use prelim_proto::ids::{JobId, Uid};
 use prelim_proto::job::{JobKind, JobOutcome, Lease};
-use prelim_proto::trace::without_uids;
+use prelim_proto::trace::{for_log, without_uids};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -89,11 +89,14 @@ pub(crate) async fn serve<W: Work>(
             leased = leasing => leased,
         };
         while jobs.try_join_next().is_some() {}
-        if leased.is_ok() {
+        if let Ok(given) = &leased {
             asked = None;
             failures = 0;
+            if given.drain {
+                crew.renewer.drain();
+            }
         }
-        match leased {
+        match leased.map(|given| given.lease) {
             Ok(Some(lease)) => {
                 crew.remember(lease.job.id.study());
                 let crew = Arc::clone(&crew);
@@ -199,13 +202,18 @@ impl<W: Work> Crew<W> {
         let mut attempt = 0;
         loop {
             let answer = match &done {
-                Ok(outcome) => self.coordinator.complete(lease, outcome.clone(), want.as_ref(), attempt > 0).await,
+                Ok(outcome) => {
+                    self.coordinator.complete(lease, outcome.clone(), want.as_ref(), attempt > 0).await.map(Some)
+                }
                 Err((reason, retryable)) => self.coordinator.fail(job, token, reason, *retryable).await.map(|_| None),
             };
             match (answer, &done) {
-                (Ok(next), Ok(outcome)) => {
+                (Ok(given), Ok(outcome)) => {
                     tracing::info!(findings = outcome.findings.len(), frames = outcome.frames_read, "done");
-                    return next;
+                    if given.as_ref().is_some_and(|given| given.drain) {
+                        self.renewer.drain();
+                    }
+                    return given.and_then(|given| given.lease);
                 }
                 (Ok(_), Err((reason, retryable))) => {
                     tracing::warn!(reason = without_study(reason, job), retryable, "failed");
@@ -237,9 +245,9 @@ async fn join_all(jobs: &mut JoinSet<()>) {
     while jobs.join_next().await.is_some() {}
 }
 
-/// What was said about `job`, without UIDs: they must not reach a log.
+/// What was said about `job`, fit for a log: UIDs must not reach one, nor must pages of a library's words.
 pub(crate) fn without_study(said: &impl std::fmt::Display, job: &JobId) -> String {
-    without_uids(&said.to_string().replace(job.study().as_str(), "STUDY"))
+    for_log(&said.to_string().replace(job.study().as_str(), "STUDY"))
 }
 
 #[cfg(test)]

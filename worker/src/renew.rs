@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::connection::ConnectionArgs;
 use crate::coordinator::{CallError, Coordinator, Heard, Renewal};
+use crate::retry::entropy;
 
 /// A lease is renewed when a third of its time has passed, so that two renewals may fail.
 const RENEWALS_PER_LEASE: u32 = 3;
@@ -23,6 +25,11 @@ const RENEWALS_PER_LEASE: u32 = 3;
 const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
 /// The longest: a worker without leases is heard of this often.
 const HEARTBEAT: Duration = Duration::from_secs(10);
+
+/// A name for this process, which another that has the same worker's name does not have.
+pub(crate) fn process_name() -> String {
+    format!("{:016x}", entropy())
+}
 
 /// The thread, and the leases that it keeps alive. It ends when this is dropped.
 pub(crate) struct Renewer {
@@ -36,6 +43,8 @@ struct Shared {
     stopped: CancellationToken,
     /// The coordinator wants the worker to stop.
     drained: CancellationToken,
+    /// It was told that another process has the worker's name.
+    shares_name: AtomicBool,
 }
 
 struct Held {
@@ -95,6 +104,11 @@ impl Renewer {
         self.shared.drained.cancelled().await;
     }
 
+    /// The coordinator said that it does.
+    pub(crate) fn drain(&self) {
+        self.shared.drain();
+    }
+
     /// Whether it does.
     pub(crate) fn is_drained(&self) -> bool {
         self.shared.drained.is_cancelled()
@@ -129,6 +143,13 @@ impl Shared {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn drain(&self) {
+        if !self.drained.is_cancelled() {
+            tracing::info!("drained: taking no more jobs");
+            self.drained.cancel();
+        }
+    }
+
     /// How long until the next renewal is due.
     fn pause(&self) -> Duration {
         let shortest = self.held().values().map(|held| held.ttl).min();
@@ -148,9 +169,11 @@ impl Shared {
         let mut held = self.held();
         match answer {
             Ok(heard) => {
-                if heard.drain && !self.drained.is_cancelled() {
-                    tracing::info!("drained: taking no more jobs");
-                    self.drained.cancel();
+                if heard.drain {
+                    self.drain();
+                }
+                if heard.shares_name && !self.shares_name.swap(true, Ordering::Relaxed) {
+                    tracing::warn!("another process runs under this worker's name: give each its own with --worker-id");
                 }
                 for ((job, token), renewal) in asked.iter().zip(heard.renewals) {
                     let Some(lease) = held.get_mut(job).filter(|lease| lease.token == *token) else { continue };
@@ -223,8 +246,12 @@ mod tests {
             shared.held().insert(job(number), held);
         }
         // One is said to be lost; the other is past its time.
-        shared.note(&[(job(7), FencingToken(1))], Ok(Heard { renewals: vec![Renewal::Lost], drain: false }));
+        shared.note(
+            &[(job(7), FencingToken(1))],
+            Ok(Heard { renewals: vec![Renewal::Lost], drain: false, shares_name: true }),
+        );
         let text = logged.text();
+        assert!(text.contains("--worker-id"), "{text}");
         assert!(text.contains("job.number=7 ") && text.contains("job.number=8 "), "{text}");
         assert!(!text.contains("1.2.3"), "{text}");
     }

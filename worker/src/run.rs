@@ -18,7 +18,7 @@ use crate::job::{self, JobError};
 use crate::lease::{self, Work};
 use crate::metrics::WorkerMetrics;
 use crate::reader::{LoadError, Reader};
-use crate::renew::Renewer;
+use crate::renew::{Renewer, process_name};
 
 /// Why a worker does not run, or does not run on.
 #[derive(Debug, thiserror::Error)]
@@ -98,6 +98,7 @@ pub async fn serve(
         running: 0,
         model: provenance.name.clone(),
         software_version: provenance.software_version.clone(),
+        process: process_name(),
     };
     let renewer = Renewer::start(config.connection.clone(), name.clone(), status)?;
     tracing::info!(worker.id = %name, model = %provenance.name, arithmetic = %provenance.arithmetic, "ready");

@@ -18,7 +18,8 @@ use crate::connection::ConnectionArgs;
 use crate::coordinator::Coordinator;
 use crate::job::JobError;
 use crate::lease::{self, Work};
-use crate::renew::Renewer;
+use crate::metrics::WorkerMetrics;
+use crate::renew::{Renewer, process_name};
 use crate::run::WorkerError;
 
 /// The name of the model in every outcome.
@@ -121,6 +122,7 @@ pub(crate) struct Simulation {
     tell: Option<UnboundedSender<Done>>,
     /// When the worker had nothing to do last. It does one job at a time where this is looked at.
     idle_since: std::sync::Mutex<Instant>,
+    metrics: Arc<WorkerMetrics>,
 }
 
 impl Work for Simulation {
@@ -134,6 +136,7 @@ impl Work for Simulation {
             tracing::warn!("aborted: the job is poison");
             std::process::abort();
         }
+        let _running = self.metrics.begin();
         let began = Instant::now();
         let needs = self.times.of(job);
         if !needs.is_zero() {
@@ -146,6 +149,8 @@ impl Work for Simulation {
             let _ = tell.send(Done { job: job.id.clone(), idle_since: *idle_since, began, ended });
             *idle_since = ended;
         }
+        let cost = JobCost { generate_ms: (ended - began).as_secs_f64() * 1_000.0, ..JobCost::default() };
+        self.metrics.done(&cost);
         Ok(JobOutcome {
             findings: Vec::new(),
             frames_read: job.images.len() as u32,
@@ -161,13 +166,13 @@ impl Work for Simulation {
                 software_version: env!("CARGO_PKG_VERSION").to_owned(),
                 demonstration: true,
             },
-            cost: JobCost { generate_ms: (ended - began).as_secs_f64() * 1_000.0, ..JobCost::default() },
+            cost,
         })
     }
 }
 
 /// A simulated worker.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Simulated {
     /// The way to the coordinator.
     pub connection: ConnectionArgs,
@@ -179,11 +184,14 @@ pub struct Simulated {
     pub times: Arc<Times>,
     /// Time to finish jobs after the signal to stop.
     pub drain: Duration,
+    /// What it tells of itself, as a worker that reads does.
+    pub metrics: Arc<WorkerMetrics>,
 }
 
 impl Simulated {
     /// Works until `stop`. Each job done is told to `tell`.
     pub async fn work(self, stop: CancellationToken, tell: Option<UnboundedSender<Done>>) -> Result<(), WorkerError> {
+        self.metrics.ready(self.slots);
         let coordinator = Coordinator::new(&self.connection, &self.name)?;
         let status = WorkerStatus {
             kinds: self.times.kinds().into_iter().map(|kind| v1::JobKind::from(kind) as i32).collect(),
@@ -191,11 +199,12 @@ impl Simulated {
             running: 0,
             model: MODEL.to_owned(),
             software_version: env!("CARGO_PKG_VERSION").to_owned(),
+            process: process_name(),
         };
         // Nothing here computes, so that renewals need no thread of their own.
         let renewer = Renewer::on_this_runtime(coordinator.clone(), status);
         let idle_since = std::sync::Mutex::new(Instant::now());
-        let work = Arc::new(Simulation { times: self.times, tell, idle_since });
+        let work = Arc::new(Simulation { times: self.times, tell, idle_since, metrics: self.metrics });
         lease::serve(work, coordinator.clone(), renewer, self.slots, self.drain, stop).await;
         // Without this the coordinator forgets the worker by itself, some minutes later.
         let _ = coordinator.leave().await;

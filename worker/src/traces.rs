@@ -2,10 +2,7 @@
 //!
 //! **Invariant**: no UID, name or text of a report is in a span.
 
-use opentelemetry::trace::{
-    FutureExt as _, SpanBuilder, SpanContext, SpanId, SpanKind, Status, TraceContextExt as _, TraceFlags, TraceId,
-    TraceState, Tracer as _,
-};
+use opentelemetry::trace::{FutureExt as _, SpanBuilder, SpanKind, Status, TraceContextExt as _, Tracer as _};
 use opentelemetry::{Context, KeyValue, global};
 use prelim_proto::ids::Uid;
 use prelim_proto::job::Lease;
@@ -13,10 +10,7 @@ use prelim_proto::trace::StudyTrace;
 
 /// Does a job in a span of the study's trace.
 pub(crate) async fn job<T>(lease: &Lease, doing: impl Future<Output = T>) -> T {
-    let StudyTrace { trace_id, root_span_id } = StudyTrace::of(lease.job.id.study());
-    let (trace_id, span_id) = (TraceId::from(trace_id), SpanId::from(root_span_id));
-    let root = SpanContext::new(trace_id, span_id, TraceFlags::SAMPLED, true, TraceState::default());
-    let parent = Context::new().with_remote_span_context(root);
+    let parent = StudyTrace::of(lease.job.id.study()).context();
     let attributes = [
         KeyValue::new("prelim.job.number", i64::from(lease.job.id.number())),
         KeyValue::new("prelim.job.attempt", i64::from(lease.attempt)),

@@ -69,7 +69,7 @@ fn image(number: u32, digest: &Digest, role: ImageRole) -> ImageRef {
 fn leased(kind: JobKind, images: Vec<ImageRef>) -> Lease {
     let id = JobId::new(Uid::parse("1.2").unwrap(), 0);
     let job = JobSpec { id, kind, images, body_part: Some("HEAD".to_owned()), priority: Priority::Routine };
-    Lease { job, token: FencingToken(1), attempt: 1, ttl_ms: 30_000, waited_ms: 0 }
+    Lease { job, token: FencingToken(1), attempt: 1, ttl_ms: 30_000, waited_ms: 0, attempt_waited_ms: 0 }
 }
 
 fn without_cost(outcome: JobOutcome) -> JobOutcome {
@@ -84,13 +84,10 @@ async fn what_can_be_read_is_read_and_the_rest_has_its_reason() {
     let good = read_file(SLICES[0]);
     let no_rows = read_file("malformed/gen_rows0.dcm");
     let no_data = read_file("malformed/gen_only_preamble.dcm");
-    let gone = Digest::from_bytes(&[7; 32]);
     let images = vec![
         image(1, &no_rows.0, ImageRole::Read),
         image(2, &good.0, ImageRole::Read),
-        image(3, &gone, ImageRole::Read),
         image(4, &no_data.0, ImageRole::Read),
-        image(5, &gone, ImageRole::Context),
     ];
     let (job, objects) = (leased(JobKind::Read(ImageKind::Ct), images), Files([good, no_rows, no_data].into()));
     let outcome = job::run(&reader(), &Objects::new(objects, 1 << 24), &job).await.unwrap();
@@ -98,13 +95,24 @@ async fn what_can_be_read_is_read_and_the_rest_has_its_reason() {
     let mut unread: Vec<_> = outcome.unread.iter().map(|u| (u.instance.as_str(), u.reason)).collect();
     unread.sort_by_key(|(instance, _)| *instance);
     let corrupt = UnreadReason::Corrupt;
-    assert_eq!(unread, [("1.2.3.1", corrupt), ("1.2.3.3", corrupt), ("1.2.3.4", corrupt)], "{:?}", outcome.unread);
+    assert_eq!(unread, [("1.2.3.1", corrupt), ("1.2.3.4", corrupt)], "{:?}", outcome.unread);
     assert!(outcome.limitations[0].contains("made for CHEST") && outcome.limitations[0].contains("HEAD"));
     assert!(outcome.model.demonstration);
     assert_eq!(outcome.model.arithmetic, "cpu bf16");
     let cost = outcome.cost;
     assert!(cost.prompt_tokens > 36 && cost.generated_tokens > 3 && cost.forced_tokens > 0);
     assert!(cost.decode_ms > 0.0 && cost.preprocess_ms > 0.0 && cost.vision_ms > 0.0 && cost.prefill_ms > 0.0);
+}
+
+#[tokio::test]
+async fn a_missing_object_fails_the_job_for_another_worker_to_try() {
+    let good = read_file(SLICES[0]);
+    let gone = Digest::from_bytes(&[7; 32]);
+    let images = vec![image(1, &good.0, ImageRole::Read), image(2, &gone, ImageRole::Read)];
+    let (job, objects) = (leased(JobKind::Read(ImageKind::Ct), images), Files([good].into()));
+    let error = job::run(&reader(), &Objects::new(objects, 1 << 24), &job).await.unwrap_err();
+    assert!(error.is_retryable() && error.to_string().contains(gone.as_str()), "{error}");
+    assert!(error.to_string().contains("missing from the byte store"), "{error}");
 }
 
 #[tokio::test]

@@ -11,12 +11,13 @@ use serde::Serialize;
 
 use crate::commands::bench_queue::QueueBench;
 use crate::commands::report::Format;
-use crate::commands::submit::{upload, wait};
 use crate::drafts;
 use crate::files;
+use crate::follow::wait;
 use crate::machine::{self, MemoryWatch};
 use crate::stack::{Stack, StackConfig};
 use crate::table;
+use crate::upload::upload;
 
 /// Measure studies a minute from submission to draft, and where the time goes.
 ///

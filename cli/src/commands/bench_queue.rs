@@ -290,6 +290,7 @@ impl Rig {
                 slots: 1,
                 times: times.clone(),
                 drain: Duration::ZERO,
+                metrics: Arc::default(),
             };
             working.spawn(worker.work(stop.clone(), Some(tell.clone())));
         }

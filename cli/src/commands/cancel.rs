@@ -3,7 +3,8 @@
 use clap::Args;
 use prelim_proto::v1::CancelStudyRequest;
 
-use crate::client::{Connection, plain};
+use crate::client::Connection;
+use crate::each::Each;
 use crate::table;
 
 /// Stop work on studies that are not drafted yet. Jobs that run are given up within one heartbeat, 10 s at most.
@@ -23,11 +24,17 @@ pub(crate) struct Cancel {
 impl Cancel {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         let mut client = self.connection.studies().await?;
+        let mut each = Each::of(self.studies.len(), "study");
         for study_uid in self.studies {
-            let request = CancelStudyRequest { study_uid, reason: self.reason.clone() };
-            let study = client.cancel_study(request).await.map_err(plain)?.into_inner().study.unwrap_or_default();
-            table::say(format!("{}  {}", study.uid, table::state(&study)))?;
+            let request = CancelStudyRequest { study_uid: study_uid.clone(), reason: self.reason.clone() };
+            match client.cancel_study(request).await {
+                Ok(answer) => {
+                    let study = answer.into_inner().study.unwrap_or_default();
+                    table::say(format!("{}  {}", study.uid, table::state(&study)))?;
+                }
+                Err(status) => each.failed(&study_uid, status)?,
+            }
         }
-        Ok(())
+        each.finish("cancelled")
     }
 }

@@ -10,13 +10,14 @@ use prelim_proto::v1::{Priority, Study};
 use serde_json::json;
 
 use crate::commands::report::Format;
-use crate::commands::submit::{upload, wait};
 use crate::drafts;
 use crate::files::{self, write_whole};
+use crate::follow::wait;
 use crate::phantom;
 use crate::score::truth;
 use crate::stack::{Stack, StackConfig};
 use crate::table;
+use crate::upload::upload;
 
 /// Draw phantom studies, read them, and write their drafts.
 ///

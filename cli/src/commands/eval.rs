@@ -7,13 +7,14 @@ use clap::Args;
 use prelim_proto::v1::{Priority, Study};
 
 use crate::client::Connection;
-use crate::commands::submit::{upload, wait};
 use crate::drafts;
 use crate::files::{self, write_whole};
+use crate::follow::wait;
 use crate::score::truth::{self, Truth};
 use crate::score::{self, Case, Score};
 use crate::stack::{Stack, StackConfig};
 use crate::table;
+use crate::upload::upload;
 
 /// Read studies whose truth is known, and score the drafts.
 ///

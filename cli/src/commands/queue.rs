@@ -8,6 +8,7 @@ use prelim_proto::v1::{
 use serde_json::{Value, json};
 
 use crate::client::{Connection, plain};
+use crate::each::Each;
 use crate::table;
 
 /// Dead letters asked for at once.
@@ -47,7 +48,7 @@ impl Workers {
                     table::kinds(&status.kinds),
                     format!("{}/{}", status.running, status.slots),
                     format!("{} s ago", worker.silent_ms / 1_000),
-                    if worker.draining { "draining" } else { "working" }.to_owned(),
+                    state(worker),
                     table::cell(&status.model, 40),
                 ]);
             }
@@ -80,8 +81,8 @@ impl Drain {
         client.drain_worker(request).await.map_err(plain)?;
         let worker = table::cell(&self.worker, 64);
         table::say(match self.undo {
-            true => format!("{worker} takes jobs again"),
-            false => format!("{worker} hears of it within 10 s, finishes what it has, and stops"),
+            true => format!("{worker} takes jobs again, if it has not stopped yet"),
+            false => format!("{worker} hears of it at once, or within 10 s, finishes what it has, and stops"),
         })
     }
 }
@@ -147,10 +148,30 @@ impl Requeue {
             false => self.jobs,
         };
         let mut client = self.connection.queue().await?;
+        let mut each = Each::of(jobs.len(), "job");
+        let mut ready = 0;
         for job_id in &jobs {
-            client.requeue_job(RequeueJobRequest { job_id: job_id.clone() }).await.map_err(plain)?;
+            match client.requeue_job(RequeueJobRequest { job_id: job_id.clone() }).await {
+                Ok(answer) if answer.get_ref().requeued => ready += 1,
+                // Somebody else may have been quicker than --all.
+                Ok(_) if self.all => {}
+                Ok(_) => each.left(job_id, "not given up, and left as it is; `prelim dead` lists those that are"),
+                Err(status) => each.failed(job_id, status)?,
+            }
         }
-        table::say(format!("{} ready again", table::count(jobs.len(), "job")))
+        if ready > 0 || self.all {
+            table::say(format!("{} ready again", table::count(ready, "job")))?;
+        }
+        each.finish("requeued")
+    }
+}
+
+/// What a worker is about, in a few words.
+fn state(worker: &Worker) -> String {
+    let word = if worker.draining { "draining" } else { "working" };
+    match worker.shares_name {
+        true => format!("{word}; two processes have this name"),
+        false => word.to_owned(),
     }
 }
 
@@ -211,6 +232,7 @@ fn worker_json(worker: &Worker) -> Value {
         "since_ms": worker.since_ms,
         "silent_ms": worker.silent_ms,
         "draining": worker.draining,
+        "shares_name": worker.shares_name,
     })
 }
 

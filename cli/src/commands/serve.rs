@@ -104,9 +104,6 @@ pub(crate) struct Worker {
 
 impl Worker {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
-        if let Some(file) = &self.config.simulate {
-            return self.simulate(file).await;
-        }
         // The port opens before the model loads: a large one takes a while, in which the worker is alive and not ready.
         let metrics = Arc::<WorkerMetrics>::default();
         let served = CancellationToken::new();
@@ -114,6 +111,9 @@ impl Worker {
             tokio::spawn(prelim_worker::metrics::serve(listener, metrics.clone(), served.clone()));
         }
         let _served = served.drop_guard();
+        if let Some(file) = &self.config.simulate {
+            return self.simulate(file, metrics).await;
+        }
         let reader = prelim_worker::run::load(&self.config).await?;
         if self.json {
             table::say(json!({"grpc": self.config.connection.grpc, "model": reader.provenance().name}))?;
@@ -130,7 +130,7 @@ impl Worker {
 
 impl Worker {
     /// Takes jobs and the time that a file says, and reads nothing.
-    async fn simulate(&self, file: &Path) -> anyhow::Result<()> {
+    async fn simulate(&self, file: &Path, metrics: Arc<WorkerMetrics>) -> anyhow::Result<()> {
         let problems = self.config.validate();
         anyhow::ensure!(problems.is_empty(), "settings are not usable: {}", problems.join("; "));
         let text = std::fs::read_to_string(file).with_context(|| format!("--simulate {}", file.display()))?;
@@ -148,6 +148,7 @@ impl Worker {
             slots: limits.slots,
             times: Arc::new(times),
             drain: Duration::from_secs(limits.drain_s),
+            metrics,
         };
         let stop = CancellationToken::new();
         let stopping = stop.clone();

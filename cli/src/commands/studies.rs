@@ -1,6 +1,7 @@
 //! `prelim studies`: what a coordinator holds.
 
 use clap::Args;
+use prelim_proto::study::Priority;
 use prelim_proto::v1::{ListStudiesRequest, Study};
 use serde_json::json;
 
@@ -47,22 +48,48 @@ impl Studies {
         if studies.is_empty() {
             return table::say("no studies yet; send some with `prelim submit DIR`");
         }
-        let mut rows = table::new(&["Study", "Modality", "Files", "Jobs", "State", "Patient", "Description"]);
+        // Columns that would say the same in every row are left out.
+        let has_tenants = studies.iter().any(|study| study.tenant != studies[0].tenant);
+        let is_urgent = studies.iter().any(|study| priority(study) != Priority::Routine);
+        let columns = ["Study", "Modality", "Files", "Jobs", "State", "Priority", "Tenant", "Patient", "Description"];
+        let is_shown = |column: &str| match column {
+            "Priority" => is_urgent,
+            "Tenant" => has_tenants,
+            _ => true,
+        };
+        let mut rows = table::new(&columns.into_iter().filter(|column| is_shown(column)).collect::<Vec<_>>());
         for study in &studies {
             let attributes = study.attributes.clone().unwrap_or_default();
-            rows.add_row([
+            let cells = [
                 study.uid.clone(),
                 study.modalities.join(" "),
                 study.instance_count.to_string(),
                 table::jobs(study),
                 table::cell(&table::state(study), 60),
+                in_words(priority(study)).to_owned(),
+                table::cell(&study.tenant, 24),
                 table::cell(&attributes.patient_id, 24),
                 table::cell(&attributes.description, 32),
-            ]);
+            ];
+            let shown = columns.into_iter().zip(cells).filter(|(column, _)| is_shown(column));
+            rows.add_row(shown.map(|(_, cell)| cell));
         }
         table::one_line_a_row(&mut rows);
         table::align_right(&mut rows, &[2, 3]);
         table::say(rows)
+    }
+}
+
+/// How soon it is wanted.
+fn priority(study: &Study) -> Priority {
+    Priority::from_wire(study.priority).unwrap_or_default()
+}
+
+fn in_words(priority: Priority) -> &'static str {
+    match priority {
+        Priority::Routine => "routine",
+        Priority::Urgent => "urgent",
+        Priority::Stat => "stat",
     }
 }
 
@@ -72,6 +99,8 @@ pub(crate) fn study_json(study: &Study) -> serde_json::Value {
     let state = prelim_proto::study::StudyState::try_from(study.state()).map_or("unknown", |state| state.as_str());
     json!({
         "study_uid": study.uid,
+        "tenant": study.tenant,
+        "priority": in_words(priority(study)),
         "state": state,
         "state_reason": study.state_reason,
         "modalities": study.modalities,

@@ -25,6 +25,7 @@ fn worker(id: &str, running: u32, slots: u32) -> Worker {
         running,
         model: "medgemma-4b".to_owned(),
         software_version: "0.1.0".to_owned(),
+        process: String::new(),
     };
     Worker { id: id.to_owned(), status: Some(status), silent_ms: 2_000, ..Worker::default() }
 }

@@ -81,13 +81,15 @@ impl QueueService for Queue {
         let job = JobId::parse(&request.into_inner().job_id);
         let job = job.map_err(|error| status::invalid("job_id", error.to_string()))?;
         session.allow(&self.0, job.study()).await.map_err(status::of)?;
-        self.0.requeue(&job).await.map_err(status::of)?;
+        let requeued = self.0.requeue(&job).await.map_err(status::of)?;
         session.note(Act::Requeued, std::slice::from_ref(job.study())).await.map_err(status::of)?;
-        Ok(Response::new(v1::RequeueJobResponse {}))
+        Ok(Response::new(v1::RequeueJobResponse { requeued }))
     }
 }
 
 fn worker(record: WorkerRecord, silent_ms: u64) -> v1::Worker {
+    let now_ms = record.seen_at_ms.saturating_add(i64::try_from(silent_ms).unwrap_or(i64::MAX));
+    let shares_name = record.shares_name(now_ms);
     let said = record.heartbeat;
     let status = v1::WorkerStatus {
         kinds: said.kinds.into_iter().map(|kind| v1::JobKind::from(kind) as i32).collect(),
@@ -95,9 +97,10 @@ fn worker(record: WorkerRecord, silent_ms: u64) -> v1::Worker {
         running: said.running,
         model: said.model,
         software_version: said.software_version,
+        process: said.process,
     };
     let (since_ms, draining) = (record.since_ms, record.draining);
-    v1::Worker { id: said.worker, status: Some(status), since_ms, silent_ms, draining }
+    v1::Worker { id: said.worker, status: Some(status), since_ms, silent_ms, draining, shares_name }
 }
 
 fn dead_job(job: JobRecord) -> v1::DeadJob {

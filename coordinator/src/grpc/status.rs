@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use prelim_proto::trace::without_uids;
+use prelim_proto::v1;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
@@ -39,6 +40,20 @@ pub(super) fn of(error: ServiceError) -> Status {
         tracing::error!(error = without_uids(&error), "request failed");
     }
     Status::with_error_details(code, message, details)
+}
+
+/// The same for a response that has something else to say, too.
+pub(super) fn stopped(error: &ServiceError) -> v1::UploadStopped {
+    let (code, reason) = class(error);
+    if code == Code::Internal {
+        tracing::error!(error = without_uids(error), "upload stopped");
+    }
+    let is_temporary = matches!(code, Code::ResourceExhausted | Code::Unavailable);
+    v1::UploadStopped {
+        reason: reason.to_owned(),
+        message: error.to_string(),
+        retry_in_ms: if is_temporary { RETRY_AFTER.as_millis() as u64 } else { 0 },
+    }
 }
 
 /// Code and reason: who can do something about it.

@@ -42,9 +42,14 @@ impl StudyService for Studies {
     ) -> Answer<v1::SubmitStudiesResponse> {
         let session = Session::of(&request);
         let uploaded = upload::receive(&self.0, session, request.into_inner()).await?;
-        let study_uids = self.complete(uploaded.request_id, &uploaded.outcomes).await?;
+        let study_uids = match &uploaded.stopped {
+            None => self.complete(uploaded.request_id, &uploaded.outcomes).await?,
+            // The rest of them is still to come.
+            Some(_) => touched(&uploaded.outcomes).into_iter().map(String::from).collect(),
+        };
         let objects = uploaded.outcomes.into_iter().map(upload::message).collect();
-        Ok(Response::new(v1::SubmitStudiesResponse { objects, study_uids }))
+        let stopped = uploaded.stopped.as_ref().map(status::stopped);
+        Ok(Response::new(v1::SubmitStudiesResponse { objects, study_uids, stopped }))
     }
 
     async fn submit_folder(&self, request: Request<v1::SubmitFolderRequest>) -> Answer<v1::SubmitFolderResponse> {
@@ -140,13 +145,7 @@ impl StudyService for Studies {
 impl Studies {
     /// Completes the studies that the objects belong to, and names them.
     async fn complete(&self, request_id: String, outcomes: &[Outcome]) -> Result<Vec<String>, Status> {
-        let mut studies: Vec<Uid> = outcomes
-            .iter()
-            .filter(|o| !o.is_refused())
-            .filter_map(|o| o.ids.as_ref().map(|ids| ids.0.clone()))
-            .collect();
-        studies.sort();
-        studies.dedup();
+        let studies = touched(outcomes);
         let request_id = Some(request_id).filter(|id| !id.is_empty());
         self.0.complete(request_id, studies.clone()).await.map_err(status::of)?;
         Ok(studies.into_iter().map(String::from).collect())
@@ -189,6 +188,15 @@ impl Studies {
         outcomes.extend(taken);
         Ok(outcomes)
     }
+}
+
+/// The studies that objects belong to which were taken, each once.
+fn touched(outcomes: &[Outcome]) -> Vec<Uid> {
+    let taken = outcomes.iter().filter(|outcome| !outcome.is_refused());
+    let mut studies: Vec<Uid> = taken.filter_map(|o| o.ids.as_ref().map(|ids| ids.0.clone())).collect();
+    studies.sort();
+    studies.dedup();
+    studies
 }
 
 /// The files below a folder, in order of path.

@@ -13,7 +13,7 @@ use tonic::{Status, Streaming};
 use super::session::Session;
 use super::status;
 use crate::intake::{Object, Outcome, Verdict};
-use crate::service::Coordinator;
+use crate::service::{Coordinator, ServiceError};
 
 /// Objects taken in together: their records share a transaction.
 const BATCH_OBJECTS: usize = 64;
@@ -33,9 +33,11 @@ pub(super) fn is_full(objects: usize, bytes: usize) -> bool {
 pub(super) struct Uploaded {
     pub(super) request_id: String,
     pub(super) outcomes: Vec<Outcome>,
+    /// Why not all of it was taken.
+    pub(super) stopped: Option<ServiceError>,
 }
 
-/// Reads the stream to its end and takes its objects in.
+/// Reads the stream and takes its objects in, to its end or until no more can be taken. An error where nothing was taken.
 pub(super) async fn receive(
     coordinator: &Coordinator,
     session: Session,
@@ -47,9 +49,21 @@ pub(super) async fn receive(
     let priority = check(&header)?;
     let tenant = session.tenant_for_submission(&header.tenant).await.map_err(status::of)?;
     let (batch, outcomes, noted) = (Vec::new(), Vec::new(), BTreeSet::new());
-    let mut upload =
-        Upload { coordinator, session, tenant, priority, batch, batch_bytes: 0, current: None, outcomes, noted };
-    while let Some(message) = stream.message().await? {
+    let mut upload = Upload {
+        coordinator,
+        session,
+        tenant,
+        priority,
+        batch,
+        batch_bytes: 0,
+        current: None,
+        outcomes,
+        noted,
+        stopped: None,
+    };
+    while upload.stopped.is_none()
+        && let Some(message) = stream.message().await?
+    {
         upload.take(message.part).await?;
     }
     upload.finish(header.request_id).await
@@ -82,6 +96,8 @@ struct Upload<'a> {
     outcomes: Vec<Outcome>,
     /// Studies that the audit has.
     noted: BTreeSet<Uid>,
+    /// Why no more is taken.
+    stopped: Option<ServiceError>,
 }
 
 impl Upload<'_> {
@@ -137,7 +153,8 @@ impl Upload<'_> {
     async fn flush(&mut self) -> Result<(), Status> {
         let batch = std::mem::take(&mut self.batch);
         self.batch_bytes = 0;
-        let taken = self.coordinator.accept(&self.tenant, batch, self.priority).await.map_err(status::of)?;
+        let (taken, stopped) = self.coordinator.accept_some(&self.tenant, batch, self.priority).await;
+        self.stopped = stopped;
         // Here, and not at the end: a stream that breaks off has brought what it brought.
         self.session.note_submitted(&mut self.noted, &taken).await.map_err(status::of)?;
         self.outcomes.extend(taken);
@@ -145,12 +162,19 @@ impl Upload<'_> {
     }
 
     async fn finish(mut self, request_id: String) -> Result<Uploaded, Status> {
-        if let Some(current) = self.current.take() {
+        if let Some(current) = self.current.take()
+            && self.stopped.is_none()
+        {
             let refusal = Err("the upload ended in the middle of it".to_owned());
             self.batch.push(Object { name: current.name, bytes: refusal, claimed: None });
         }
-        self.flush().await?;
-        Ok(Uploaded { request_id, outcomes: self.outcomes })
+        if self.stopped.is_none() {
+            self.flush().await?;
+        }
+        match self.stopped {
+            Some(error) if self.outcomes.iter().all(Outcome::is_refused) => Err(status::of(error)),
+            stopped => Ok(Uploaded { request_id, outcomes: self.outcomes, stopped }),
+        }
     }
 }
 

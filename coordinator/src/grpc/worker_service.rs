@@ -45,8 +45,10 @@ impl WorkerService for Workers {
             return Err(status::invalid("wait_ms", format!("more than {}", MAX_WAIT.as_millis())));
         }
         let ask = ask(request, &session)?;
+        let worker = ask.worker.clone();
         let lease = self.0.lease(ask, wait).await.map_err(status::of)?;
-        Ok(Response::new(v1::LeaseResponse { lease: given(lease, &session).await? }))
+        let lease = given(lease, &session).await?;
+        Ok(Response::new(v1::LeaseResponse { lease, drain: self.0.drains.contains(&worker) }))
     }
 
     async fn renew(&self, request: Request<v1::RenewRequest>) -> Answer<v1::RenewResponse> {
@@ -60,11 +62,11 @@ impl WorkerService for Workers {
             self.0.farewell(&request.worker_id).await.map_err(status::of)?;
             return Ok(Response::new(v1::RenewResponse::default()));
         }
-        let mut drain = false;
-        if let Some(said) = request.status {
-            let heartbeat = heartbeat(request.worker_id, said)?;
-            drain = self.0.heartbeat(heartbeat).await.map_err(status::of)?;
-        }
+        let worker = request.worker_id;
+        let shares_name = match request.status {
+            Some(said) => self.0.heartbeat(heartbeat(worker.clone(), said)?).await.map_err(status::of)?.shares_name,
+            None => false,
+        };
         let mut leases = Vec::with_capacity(request.leases.len());
         for held in request.leases {
             let (job, token) = lease(Some(held))?;
@@ -77,7 +79,7 @@ impl WorkerService for Workers {
             };
             leases.push(v1::RenewedLease { job_id: job.to_string(), status: lease_status as i32, ttl_ms });
         }
-        Ok(Response::new(v1::RenewResponse { leases, drain }))
+        Ok(Response::new(v1::RenewResponse { leases, drain: self.0.drains.contains(&worker), shares_name }))
     }
 
     async fn complete(&self, request: Request<v1::CompleteRequest>) -> Answer<v1::CompleteResponse> {
@@ -91,10 +93,13 @@ impl WorkerService for Workers {
         let outcome = JobOutcome::try_from(outcome).map_err(|error| status::of(error.into()))?;
         let next = request.next.map(|next| ask(next, &session)).transpose()?;
         self.0.complete_job(&job, token, kind, outcome).await.map_err(status::of)?;
-        let Some(ask) = next else { return Ok(Response::new(v1::CompleteResponse::default())) };
-        // The outcome is stored, whatever comes of this: the worker asks again by itself.
-        let next = self.0.lease(ask, Duration::ZERO).await.unwrap_or_default();
-        Ok(Response::new(v1::CompleteResponse { next: given(next, &session).await? }))
+        let next = match next {
+            // The outcome is stored, whatever comes of this: the worker asks again by itself.
+            Some(ask) => self.0.lease(ask, Duration::ZERO).await.unwrap_or_default(),
+            None => None,
+        };
+        let (next, drain) = (given(next, &session).await?, self.0.drains.contains(&request.worker_id));
+        Ok(Response::new(v1::CompleteResponse { next, drain }))
     }
 
     async fn fail(&self, request: Request<v1::FailRequest>) -> Answer<v1::FailResponse> {
@@ -199,8 +204,9 @@ fn heartbeat(worker: String, said: v1::WorkerStatus) -> Result<Heartbeat, Status
         running: said.running,
         model: said.model,
         software_version: said.software_version,
+        process: said.process,
     };
-    for text in [&mut heartbeat.model, &mut heartbeat.software_version] {
+    for text in [&mut heartbeat.model, &mut heartbeat.software_version, &mut heartbeat.process] {
         text.truncate(text.floor_char_boundary(MAX_NAME_BYTES));
     }
     Ok(heartbeat)

@@ -63,7 +63,7 @@ pub enum Refused {
          Instance UID"
     )]
     OtherPatient,
-    /// Its study is as large as a study may be.
+    /// Its study is as large as a study may be, or nothing more is taken now.
     #[error("{0}")]
     Limit(String),
 }
@@ -120,6 +120,21 @@ impl Coordinator {
         objects: Vec<Object>,
         priority: Priority,
     ) -> Result<Vec<Outcome>, ServiceError> {
+        match self.accept_some(tenant, objects, priority).await {
+            (outcomes, None) => Ok(outcomes),
+            (_, Some(error)) => Err(error),
+        }
+    }
+
+    /// The same, with the outcomes of those that were taken before an error. The others are refused with it as the reason;
+    /// where it is one of a store that did not answer, they may be held all the same.
+    pub(crate) async fn accept_some(
+        &self,
+        tenant: &Tenant,
+        objects: Vec<Object>,
+        priority: Priority,
+    ) -> (Vec<Outcome>, Option<ServiceError>) {
+        let mut stopped: Option<ServiceError> = None;
         let mut outcomes: Vec<Outcome> = Vec::with_capacity(objects.len());
         let mut studies: BTreeMap<Uid, Vec<Read>> = BTreeMap::new();
         for (place, Object { name, bytes, claimed }) in objects.into_iter().enumerate() {
@@ -139,18 +154,32 @@ impl Coordinator {
             outcomes.push(Outcome { name, verdict, ids });
         }
         for (study, reads) in studies {
-            let (began, instances) = (SystemTime::now(), reads.len() as i64);
+            let (began, instances, mut is_taken) = (SystemTime::now(), reads.len() as i64, false);
             for (attributes, reads) in by_patient(reads) {
-                let taken = self.take_in(tenant, &study, attributes, reads, priority).await;
-                if let Err(error) = &taken {
-                    self.metrics.intake_refused(at_its_limit(error));
+                let places: Vec<usize> = reads.iter().map(|read| read.place).collect();
+                // Where too many studies are open, those that are held may still grow.
+                if stopped.as_ref().is_none_or(is_of_new_studies) {
+                    match self.take_in(tenant, &study, attributes, reads, priority).await {
+                        Ok(taken) => {
+                            taken.into_iter().for_each(|(place, verdict)| outcomes[place].verdict = verdict);
+                            is_taken = true;
+                            continue;
+                        }
+                        Err(error) => {
+                            self.metrics.intake_refused(at_its_limit(&error));
+                            stopped = Some(error);
+                        }
+                    }
                 }
-                for (place, verdict) in taken? {
-                    outcomes[place].verdict = verdict;
+                let why = stopped.as_ref().map(|error| format!("not taken: {error}")).unwrap_or_default();
+                for place in places {
+                    outcomes[place].verdict = Verdict::Refused(Refused::Limit(why.clone()));
                 }
             }
-            traces::add(&study, "receive", began, [KeyValue::new("prelim.instances", instances)]);
-            self.changed(&study);
+            if is_taken {
+                traces::add(&study, "receive", began, [KeyValue::new("prelim.instances", instances)]);
+                self.changed(&study);
+            }
         }
         for outcome in &outcomes {
             self.metrics.instance_received(match outcome.verdict {
@@ -159,7 +188,7 @@ impl Coordinator {
                 Verdict::Refused(_) => "refused",
             });
         }
-        Ok(outcomes)
+        (outcomes, stopped)
     }
 
     /// Stores what the study's record would take, then adds it to the record, which decides.
@@ -216,6 +245,11 @@ fn verdicts_of(answer: Result<Vec<Added>, StoreError>, count: usize) -> Result<V
         }
         Err(error) => Err(error),
     }
+}
+
+/// Whether an error keeps new studies out, and no others.
+fn is_of_new_studies(error: &ServiceError) -> bool {
+    matches!(error, ServiceError::Store(StoreError::TooManyStudies { .. } | StoreError::TooManyOfTenant { .. }))
 }
 
 /// What an upload that is refused whole found at its limit, in a word.

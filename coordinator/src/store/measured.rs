@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use super::delivery::{DeliveryEnd, DeliveryKey, DeliveryRecord, Wish};
 use super::record::{
     AddInstances, Added, CompleteStudies, Done, DraftRecord, ExpiredLease, Heartbeat, InstanceRecord, JobRecord,
-    LeaseRequest, Merged, Plan, QueueDepth, Reconciled, StudyQuery, StudyRecord, WorkerRecord,
+    LeaseRequest, Merged, Orders, Plan, QueueDepth, Reconciled, StudyQuery, StudyRecord, WorkerRecord,
 };
 use super::{JobStore, StoreError};
 use crate::metrics::Metrics;
@@ -54,6 +54,10 @@ macro_rules! measured {
             fn wakes(&self) -> Option<watch::Receiver<u64>> {
                 self.store.wakes()
             }
+
+            fn orders(&self) -> Option<watch::Receiver<u64>> {
+                self.store.orders()
+            }
         }
     };
 }
@@ -90,7 +94,7 @@ measured! {
     fn dead_jobs(&self, after: Option<&JobId>, limit: usize) -> Vec<JobRecord>;
     fn draft(&self, study: &Uid, version: Option<u32>) -> Option<DraftRecord>;
     fn depth(&self) -> QueueDepth;
-    fn heartbeat(&self, heartbeat: Heartbeat) -> bool;
+    fn heartbeat(&self, heartbeat: Heartbeat) -> Orders;
     fn drain_worker(&self, worker: &str, drain: bool) -> Done;
     fn forget_worker(&self, worker: &str) -> Done;
     fn forget_workers(&self, age_ms: u64) -> u64;

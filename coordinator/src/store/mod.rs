@@ -37,7 +37,7 @@ use crate::queue::Verdict;
 use delivery::{DeliveryEnd, DeliveryKey, DeliveryRecord, Wish};
 use record::{
     AddInstances, Added, CompleteStudies, Done, DraftRecord, ExpiredLease, Heartbeat, InstanceRecord, JobRecord,
-    LeaseRequest, Merged, Plan, QueueDepth, Reconciled, StudyQuery, StudyRecord, WorkerRecord,
+    LeaseRequest, Merged, Orders, Plan, QueueDepth, Reconciled, StudyQuery, StudyRecord, WorkerRecord,
 };
 
 /// The record of studies and the queue of jobs.
@@ -196,8 +196,8 @@ pub trait JobStore: Send + Sync + 'static {
     /// How much waits, runs and was given up.
     async fn depth(&self) -> Result<QueueDepth, StoreError>;
 
-    /// Notes what a worker says of itself; whether it was told to take no more jobs. Idempotent.
-    async fn heartbeat(&self, heartbeat: Heartbeat) -> Result<bool, StoreError>;
+    /// Notes what a worker says of itself; what it is to be told. Idempotent.
+    async fn heartbeat(&self, heartbeat: Heartbeat) -> Result<Orders, StoreError>;
 
     /// Tells a worker to take no more jobs, or to take them again. Idempotent. [`StoreError::NoWorker`].
     async fn drain_worker(&self, worker: &str, drain: bool) -> Result<Done, StoreError>;
@@ -214,6 +214,12 @@ pub trait JobStore: Send + Sync + 'static {
     /// Changes when a queue that was empty has a job, whoever put it there. None where only this process can. A hint: some
     /// may be lost, and some mean nothing.
     fn wakes(&self) -> Option<watch::Receiver<u64>> {
+        None
+    }
+
+    /// Changes when a worker was told to take no more jobs, or to take them again, by another process. A hint, as
+    /// [`JobStore::wakes`].
+    fn orders(&self) -> Option<watch::Receiver<u64>> {
         None
     }
 }

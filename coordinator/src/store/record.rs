@@ -326,7 +326,25 @@ pub struct Heartbeat {
     pub model: String,
     /// prelim's version.
     pub software_version: String,
+    /// Drawn anew by each process; empty where it says none.
+    #[serde(default)]
+    pub process: String,
 }
+
+/// What a worker is told when it says what it is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Orders {
+    /// Take no more jobs, finish those at hand, and stop.
+    pub drain: bool,
+    /// Another process runs under the same name.
+    pub shares_name: bool,
+}
+
+/// Processes of one name that are remembered.
+pub const PROCESSES_KEPT: usize = 16;
+
+/// How long a name counts as shared after it was seen to be, in ms: three heartbeats.
+const SHARED_FOR_MS: i64 = 30_000;
 
 /// A worker as it is known.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -339,6 +357,25 @@ pub struct WorkerRecord {
     pub seen_at_ms: i64,
     /// It was told to take no more jobs.
     pub draining: bool,
+    /// The processes that were heard of under this name, the newest last, at most [`PROCESSES_KEPT`].
+    #[serde(default)]
+    pub processes: Vec<String>,
+    /// When one of them was heard of again after another; 0 where none was. A process that is started in the place of one
+    /// that ended never is.
+    #[serde(default)]
+    pub shared_at_ms: i64,
+}
+
+impl WorkerRecord {
+    /// Whether two processes run under its name, as far as is known at `now_ms`.
+    pub fn shares_name(&self, now_ms: i64) -> bool {
+        is_shared(self.shared_at_ms, now_ms)
+    }
+}
+
+/// Whether a name that was seen to be shared at `shared_at_ms`, or never at 0, counts as shared.
+pub(crate) fn is_shared(shared_at_ms: i64, now_ms: i64) -> bool {
+    shared_at_ms != 0 && now_ms.saturating_sub(shared_at_ms) <= SHARED_FOR_MS
 }
 
 /// A lease that has run out.

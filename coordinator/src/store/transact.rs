@@ -9,7 +9,7 @@ use prelim_proto::job::{JobKind, JobOutcome, JobSpec, Lease};
 use super::delivery::{DeliveryEnd, DeliveryKey, DeliveryRecord, Wish};
 use super::record::{
     AddInstances, Added, CompleteStudies, Done, DraftRecord, ExpiredLease, Heartbeat, InstanceRecord, JobRecord,
-    LeaseRequest, Merged, Plan, QueueDepth, Reconciled, StudyQuery, StudyRecord, WorkerRecord,
+    LeaseRequest, Merged, Orders, Plan, QueueDepth, Reconciled, StudyQuery, StudyRecord, WorkerRecord,
 };
 use super::records::{Reads, Records, Result};
 use super::{JobStore, StoreError, machine};
@@ -246,7 +246,7 @@ impl<B: Backend> JobStore for B {
         self.read(|records, now_ms| records.depth(now_ms)).await
     }
 
-    async fn heartbeat(&self, heartbeat: Heartbeat) -> Result<bool> {
+    async fn heartbeat(&self, heartbeat: Heartbeat) -> Result<Orders> {
         self.write(move |records, now_ms| machine::heartbeat(records, now_ms, &heartbeat)).await
     }
 

@@ -120,7 +120,14 @@ impl TryFrom<v1::JobSpec> for JobSpec {
 
 impl From<Lease> for v1::Lease {
     fn from(l: Lease) -> Self {
-        Self { job: Some(l.job.into()), token: l.token.0, attempt: l.attempt, ttl_ms: l.ttl_ms, waited_ms: l.waited_ms }
+        Self {
+            job: Some(l.job.into()),
+            token: l.token.0,
+            attempt: l.attempt,
+            ttl_ms: l.ttl_ms,
+            waited_ms: l.waited_ms,
+            attempt_waited_ms: l.attempt_waited_ms,
+        }
     }
 }
 
@@ -133,6 +140,7 @@ impl TryFrom<v1::Lease> for Lease {
             attempt: l.attempt,
             ttl_ms: l.ttl_ms,
             waited_ms: l.waited_ms,
+            attempt_waited_ms: l.attempt_waited_ms,
         })
     }
 }
@@ -195,6 +203,7 @@ mod tests {
             attempt: 1,
             ttl_ms: 30_000,
             waited_ms: 12,
+            attempt_waited_ms: 5,
         };
         assert_eq!(Lease::try_from(v1::Lease::from(lease.clone())), Ok(lease.clone()));
 

@@ -61,7 +61,7 @@ impl Fake {
 
     fn lease_of(&self, number: u32) -> v1::Lease {
         let token = FencingToken(100 + u64::from(number));
-        Lease { job: job(number), token, attempt: 1, ttl_ms: self.ttl_ms, waited_ms: 0 }.into()
+        Lease { job: job(number), token, attempt: 1, ttl_ms: self.ttl_ms, waited_ms: 0, attempt_waited_ms: 0 }.into()
     }
 
     /// Serves on a free port.
@@ -131,9 +131,9 @@ impl WorkerService for Fake {
         };
         let Some(next) = next else {
             tokio::time::sleep(std::time::Duration::from_millis(message.wait_ms)).await;
-            return Ok(Response::new(v1::LeaseResponse { lease: None }));
+            return Ok(Response::new(v1::LeaseResponse::default()));
         };
-        Ok(Response::new(v1::LeaseResponse { lease: Some(self.lease_of(next)) }))
+        Ok(Response::new(v1::LeaseResponse { lease: Some(self.lease_of(next)), drain: false }))
     }
 
     async fn renew(&self, request: Request<v1::RenewRequest>) -> Result<Response<v1::RenewResponse>, Status> {
@@ -153,7 +153,7 @@ impl WorkerService for Fake {
             v1::RenewedLease { job_id: lease.job_id, status: status as i32, ttl_ms: self.ttl_ms }
         };
         let leases = request.leases.into_iter().map(answer).collect();
-        Ok(Response::new(v1::RenewResponse { leases, drain }))
+        Ok(Response::new(v1::RenewResponse { leases, drain, shares_name: false }))
     }
 
     async fn complete(&self, request: Request<v1::CompleteRequest>) -> Result<Response<v1::CompleteResponse>, Status> {
@@ -171,7 +171,7 @@ impl WorkerService for Fake {
             state.nexts.push((next.request_id.clone(), next.repeated));
         }
         let next = request.next.and_then(|_| state.waiting.pop_front()).map(|next| self.lease_of(next));
-        Ok(Response::new(v1::CompleteResponse { next }))
+        Ok(Response::new(v1::CompleteResponse { next, drain: false }))
     }
 
     async fn fail(&self, request: Request<v1::FailRequest>) -> Result<Response<v1::FailResponse>, Status> {

@@ -9,13 +9,12 @@ use prelim_proto::ids::{FencingToken, JobId, Tenant, Uid};
 use prelim_proto::job::{JobKind, JobState, Lease};
 use prelim_proto::study::{Priority, StudyState};
 
-use super::Harness;
 use super::fixture::{CT, XRAY, add, complete, digest, draft, instance, outcome, plan, study, wanted};
+use super::{Harness, workers};
 use crate::queue::{LOCALITY_MS, Share, Shares, Verdict, head_start_ms};
 use crate::store::StoreError;
 use crate::store::record::{
-    AddInstances, Added, Done, Heartbeat, JobRecord, LeaseRequest, Merged, Reconciled, StudyCursor, StudyQuery,
-    StudyRecord,
+    AddInstances, Added, Done, JobRecord, LeaseRequest, Merged, Reconciled, StudyCursor, StudyQuery, StudyRecord,
 };
 
 mod deliveries;
@@ -24,7 +23,7 @@ type Case<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
 
 /// Runs every case, each on a store of its own.
 pub(super) async fn run_all<H: Harness>(factory: &impl AsyncFn() -> H) {
-    let cases: [for<'a> fn(&'a mut H) -> Case<'a>; 25] = [
+    let cases: [for<'a> fn(&'a mut H) -> Case<'a>; 27] = [
         |h| Box::pin(the_same_instance_twice_is_the_same_instance(h)),
         |h| Box::pin(another_patient_is_kept_out_of_a_study(h)),
         |h| Box::pin(limits_refuse_and_change_nothing(h)),
@@ -47,9 +46,11 @@ pub(super) async fn run_all<H: Harness>(factory: &impl AsyncFn() -> H) {
         |h| Box::pin(a_tenant_stays_below_its_caps(h)),
         |h| Box::pin(a_repeated_request_for_work_gets_the_same_lease(h)),
         |h| Box::pin(a_worker_is_preferred_for_studies_that_it_has(h)),
-        |h| Box::pin(workers_are_known_drained_and_forgotten(h)),
         |h| Box::pin(deliveries::a_draft_brings_its_deliveries(h)),
         |h| Box::pin(deliveries::a_delivery_is_fenced_and_made_at_least_once(h)),
+        |h| Box::pin(workers::workers_are_known_drained_and_forgotten(h)),
+        |h| Box::pin(workers::two_processes_of_one_name_are_told_apart(h)),
+        |h| Box::pin(an_attempt_waits_from_when_it_was_ready(h)),
     ];
     for case in cases {
         case(&mut factory().await).await;
@@ -334,6 +335,23 @@ async fn a_failed_job_waits_and_then_dies(h: &mut impl Harness) {
     // A dead job counts as finished: the study is merged without it.
     assert_eq!(record(h, &uid).await.jobs_finished, 1);
     assert!(take(h, &[JobKind::Merge]).await.is_some());
+}
+
+async fn an_attempt_waits_from_when_it_was_ready(h: &mut impl Harness) {
+    let uid = planned(h, 1, &[XRAY], Priority::Routine).await;
+    h.advance(30);
+    let first = take(h, &[XRAY]).await.unwrap();
+    assert_eq!((first.waited_ms, first.attempt_waited_ms), (30, 30));
+    h.advance(500);
+    h.store().fail_job(&first.job.id, first.token, "no luck", Verdict::RetryIn(50)).await.unwrap();
+    h.advance(60);
+    let second = h.store().lease(LeaseRequest { request: "r".into(), ..wanted("w", &[XRAY], 1_000) }).await;
+    let second = second.unwrap().unwrap();
+    assert_eq!(second.job.id.study(), &uid);
+    assert_eq!((second.attempt, second.waited_ms, second.attempt_waited_ms), (2, 40, 10), "the pause is no wait");
+    let again = LeaseRequest { request: "r".into(), repeats: true, ..wanted("w", &[XRAY], 1_000) };
+    let again = h.store().lease(again).await.unwrap().unwrap();
+    assert_eq!((again.waited_ms, again.attempt_waited_ms), (40, 0));
 }
 
 async fn the_last_job_enqueues_one_merge(h: &mut impl Harness) {
@@ -642,41 +660,4 @@ async fn a_worker_is_preferred_for_studies_that_it_has(h: &mut impl Harness) {
     // Nor does it pass what is more urgent.
     let stat = planned(h, 4, &[CT], Priority::Stat).await;
     assert_eq!(take_with(&[&at_hand]).await, (stat, 0));
-}
-
-async fn workers_are_known_drained_and_forgotten(h: &mut impl Harness) {
-    let says = |worker: &str, running| Heartbeat {
-        worker: worker.into(),
-        kinds: vec![XRAY, CT],
-        slots: 4,
-        running,
-        model: "m".into(),
-        software_version: "0".into(),
-    };
-    let store = h.store();
-    assert_eq!(store.heartbeat(says("a", 0)).await, Ok(false));
-    h.advance(100);
-    assert_eq!(store.heartbeat(says("b", 0)).await, Ok(false));
-    assert_eq!(store.heartbeat(says("a", 3)).await, Ok(false));
-    assert_eq!(store.drain_worker("c", true).await, Err(StoreError::NoWorker("c".into())));
-    for want in [Done::Now, Done::Before] {
-        assert_eq!(store.drain_worker("a", true).await, Ok(want));
-    }
-    h.advance(50);
-    h.reopen().await;
-    let store = h.store();
-    assert_eq!(store.heartbeat(says("a", 2)).await, Ok(true));
-    let known: Vec<_> = store.workers().await.unwrap();
-    let brief =
-        known.iter().map(|(worker, silent_ms)| (&*worker.heartbeat.worker, worker.heartbeat.running, *silent_ms));
-    assert_eq!(brief.collect::<Vec<_>>(), [("a", 2, 0), ("b", 0, 50)]);
-    assert!(known[0].0.draining && !known[1].0.draining);
-    assert_eq!(known[0].0.seen_at_ms - known[0].0.since_ms, 150);
-    assert_eq!(store.drain_worker("a", false).await, Ok(Done::Now));
-    assert_eq!(store.heartbeat(says("a", 2)).await, Ok(false));
-    assert_eq!(store.forget_workers(49).await, Ok(1));
-    for want in [Done::Now, Done::Before] {
-        assert_eq!(store.forget_worker("a").await, Ok(want));
-    }
-    assert_eq!(store.workers().await, Ok(Vec::new()));
 }

@@ -4,6 +4,7 @@
 mod cases;
 pub(crate) mod fixture;
 pub(crate) mod model;
+mod workers;
 
 use std::sync::Arc;
 

@@ -53,7 +53,7 @@ pub(crate) enum Op {
     Reopen,
     Reconcile,
     Forget,
-    Heartbeat { worker: u8 },
+    Heartbeat { worker: u8, process: u8 },
     Drain { worker: u8, drain: bool },
     ForgetWorker { worker: u8 },
     ForgetWorkers,
@@ -98,7 +98,7 @@ pub(crate) fn op() -> impl Strategy<Value = Op> {
         1 => Just(Op::Reopen),
         1 => Just(Op::Reconcile),
         1 => Just(Op::Forget),
-        1 => (0_u8..2).prop_map(|worker| Op::Heartbeat { worker }),
+        1 => (0_u8..2, 0_u8..3).prop_map(|(worker, process)| Op::Heartbeat { worker, process }),
         1 => (0_u8..2, any::<bool>()).prop_map(|(worker, drain)| Op::Drain { worker, drain }),
         1 => prop_oneof![(0_u8..2).prop_map(|worker| Op::ForgetWorker { worker }), Just(Op::ForgetWorkers)],
     ]
@@ -162,7 +162,7 @@ fn adding(n: u8, i: u8, contents: u8, foreign: bool) -> AddInstances {
     add
 }
 
-fn heartbeat(worker: u8) -> Heartbeat {
+fn heartbeat(worker: u8, process: u8) -> Heartbeat {
     Heartbeat {
         worker: format!("w{worker}"),
         kinds: vec![XRAY],
@@ -170,6 +170,7 @@ fn heartbeat(worker: u8) -> Heartbeat {
         running: worker.into(),
         model: "m".into(),
         software_version: "0".into(),
+        process: format!("p{process}"),
     }
 }
 
@@ -258,7 +259,7 @@ pub(crate) async fn apply(store: &dyn JobStore, op: &Op, model: &Maps, lease: (J
         Op::Requeue { study: n, job } => text(store.requeue_job(&JobId::new(study(*n), *job)).await),
         Op::Reconcile => text(store.reconcile().await),
         Op::Forget => text(store.forget_requests(40).await),
-        Op::Heartbeat { worker } => text(store.heartbeat(heartbeat(*worker)).await),
+        Op::Heartbeat { worker, process } => text(store.heartbeat(heartbeat(*worker, *process)).await),
         Op::Drain { worker, drain } => text(store.drain_worker(&format!("w{worker}"), *drain).await),
         Op::ForgetWorker { worker } => text(store.forget_worker(&format!("w{worker}")).await),
         Op::ForgetWorkers => text(store.forget_workers(40).await),

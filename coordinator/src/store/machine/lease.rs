@@ -22,11 +22,13 @@ pub(crate) fn lease(records: &mut impl Records, now_ms: i64, request: &LeaseRequ
     if let Some(mut job) = repeated(records, request)? {
         job.expires_at_ms = later(now_ms, request.ttl_ms);
         records.put_job(&job)?;
-        return given(records, &job, request.ttl_ms).map(Some);
+        return given(records, &job, request.ttl_ms, 0).map(Some);
     }
     for kind in JobKind::ALL {
         for id in records.due(kind, now_ms, usize::MAX)? {
             let mut job = super::job(records, &id)?;
+            // It waits for a worker from its time on.
+            job.updated_at_ms = job.not_before_ms;
             job.not_before_ms = 0;
             records.put_job(&job)?;
         }
@@ -36,7 +38,8 @@ pub(crate) fn lease(records: &mut impl Records, now_ms: i64, request: &LeaseRequ
     let mut job = super::job(records, &id)?;
 
     job.state = JobState::Leased;
-    job.waited_ms = job.waited_ms.saturating_add(now_ms.saturating_sub(job.updated_at_ms).max(0));
+    let waited_ms = now_ms.saturating_sub(job.updated_at_ms).max(0);
+    job.waited_ms = job.waited_ms.saturating_add(waited_ms);
     job.attempts += 1;
     job.token = records.next_token()?;
     job.expires_at_ms = later(now_ms, request.ttl_ms);
@@ -49,7 +52,7 @@ pub(crate) fn lease(records: &mut impl Records, now_ms: i64, request: &LeaseRequ
         study.updated_at_ms = now_ms;
         records.put_study(&study)?;
     }
-    given(records, &job, request.ttl_ms).map(Some)
+    given(records, &job, request.ttl_ms, waited_ms as u64).map(Some)
 }
 
 /// The job that this very request got before, while the worker holds it.
@@ -63,10 +66,10 @@ fn repeated(records: &impl Reads, request: &LeaseRequest) -> Result<Option<JobRe
     }
 }
 
-fn given(records: &impl Reads, job: &JobRecord, ttl_ms: u64) -> Result<Lease> {
+fn given(records: &impl Reads, job: &JobRecord, ttl_ms: u64, attempt_waited_ms: u64) -> Result<Lease> {
     let spec = records.spec(&job.id)?.ok_or_else(|| StoreError::NoJob(job.id.clone()))?;
     let waited_ms = job.waited_ms.max(0) as u64;
-    Ok(Lease { job: spec, token: job.token, attempt: job.attempts, ttl_ms, waited_ms })
+    Ok(Lease { job: spec, token: job.token, attempt: job.attempts, ttl_ms, waited_ms, attempt_waited_ms })
 }
 
 /// The job that is next for this worker: the first of the tenant whose turn it is, or one of the same urgency, not far

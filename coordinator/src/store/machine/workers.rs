@@ -1,16 +1,35 @@
 //! Workers make themselves known, and are told to stop.
 
 use super::StoreError;
-use crate::store::record::{Done, Heartbeat, WorkerRecord};
+use crate::store::record::{Done, Heartbeat, Orders, PROCESSES_KEPT, WorkerRecord};
 use crate::store::records::{Records, Result};
 
 /// [`crate::store::JobStore::heartbeat`].
-pub(crate) fn heartbeat(records: &mut impl Records, now_ms: i64, heartbeat: &Heartbeat) -> Result<bool> {
-    let known = records.worker(&heartbeat.worker)?;
-    let draining = known.as_ref().is_some_and(|worker| worker.draining);
-    let since_ms = known.map_or(now_ms, |worker| worker.since_ms);
-    records.put_worker(&WorkerRecord { heartbeat: heartbeat.clone(), since_ms, seen_at_ms: now_ms, draining })?;
-    Ok(draining)
+pub(crate) fn heartbeat(records: &mut impl Records, now_ms: i64, heartbeat: &Heartbeat) -> Result<Orders> {
+    let new = || WorkerRecord {
+        heartbeat: heartbeat.clone(),
+        since_ms: now_ms,
+        seen_at_ms: now_ms,
+        draining: false,
+        processes: Vec::new(),
+        shared_at_ms: 0,
+    };
+    let mut worker = records.worker(&heartbeat.worker)?.unwrap_or_else(new);
+    worker.heartbeat.clone_from(heartbeat);
+    worker.seen_at_ms = now_ms;
+    let process = &heartbeat.process;
+    if !process.is_empty() && worker.processes.last() != Some(process) {
+        if let Some(place) = worker.processes.iter().position(|known| known == process) {
+            worker.processes.remove(place);
+            worker.shared_at_ms = now_ms;
+        }
+        worker.processes.push(process.clone());
+        if worker.processes.len() > PROCESSES_KEPT {
+            worker.processes.remove(0);
+        }
+    }
+    records.put_worker(&worker)?;
+    Ok(Orders { drain: worker.draining, shares_name: worker.shares_name(now_ms) })
 }
 
 /// [`crate::store::JobStore::drain_worker`].

@@ -26,7 +26,7 @@
 //! | `open` | hash: open studies by tenant |
 //! | `ix:…` | sorted sets: listings of studies; values of patients are in their names as digests only |
 //! | `token`, `requests`, `workers`, `clock` | the last token, request ids, workers, the queue's time |
-//! | `wake` | channel: a queue that was empty has a job |
+//! | `wake` | channel: a queue that was empty has a job, or a worker is told to stop |
 //!
 //! **Invariant**: nothing outside this folder names Redis.
 //! **Invariant**: every script is safe to repeat, because its answer may be lost.
@@ -53,7 +53,6 @@ use std::time::Duration;
 
 use prelim_proto::job::Lease;
 use redis::Value;
-use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
 use self::address::{Address, Credentials};
@@ -62,6 +61,7 @@ use self::durable::Durable;
 use self::link::Link;
 use self::script::{Args, Script};
 use self::together::{HandedIn, Runner, Together};
+use self::wake::Heard;
 use super::StoreError;
 use super::record::LeaseRequest;
 use super::records::Result;
@@ -90,7 +90,7 @@ pub struct RedisStore {
     outcomes: Together<HandedIn, Value>,
     durable: Option<Durable>,
     report: ServerReport,
-    wakes: watch::Receiver<u64>,
+    heard: Heard,
     _listening: AbortOnDropHandle<()>,
 }
 
@@ -108,10 +108,10 @@ impl RedisStore {
             true => Some(Durable::start(options, &prefix).await?),
             false => None,
         };
-        let (wakes, listening) = wake::listen(link.clone(), format!("{prefix}wake"));
+        let (heard, listening) = wake::listen(link.clone(), format!("{prefix}wake"));
         let runner = Runner { link, scripts: Arc::default(), prefix, clock };
         let (leases, outcomes) = (together::leases(runner.clone()), together::outcomes(runner.clone()));
-        Ok(Self { runner, leases, outcomes, durable, report, wakes, _listening: listening })
+        Ok(Self { runner, leases, outcomes, durable, report, heard, _listening: listening })
     }
 
     /// What the server is, and what its settings risk.

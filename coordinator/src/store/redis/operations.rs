@@ -17,7 +17,8 @@ use crate::queue::{Verdict, head_start_ms};
 use crate::store::delivery::{DeliveryEnd, DeliveryKey, DeliveryRecord, Wish};
 use crate::store::record::{
     AddInstances, Added, CompleteStudies, Done, DraftRecord, ExpiredLease, Heartbeat, InstanceRecord, JobRecord,
-    LeaseRequest, Merged, Plan, QueueDepth, Reconciled, StudyQuery, StudyRecord, WorkerRecord,
+    LeaseRequest, Merged, Orders, PROCESSES_KEPT, Plan, QueueDepth, Reconciled, StudyQuery, StudyRecord, WorkerRecord,
+    is_shared,
 };
 use crate::store::records::Result;
 use crate::store::{JobStore, StoreError};
@@ -471,10 +472,13 @@ impl JobStore for RedisStore {
         })
     }
 
-    async fn heartbeat(&self, heartbeat: Heartbeat) -> Result<bool> {
+    async fn heartbeat(&self, heartbeat: Heartbeat) -> Result<Orders> {
         let args = self.args().texts(["heartbeat", &heartbeat.worker]).json(&heartbeat);
+        let args = args.text(&heartbeat.process).number(PROCESSES_KEPT);
         let answer = reply::list(self.run(&self.runner.scripts.workers, args).await?)?;
-        Ok(answer.first().map(reply::text).transpose()? == Some("drain"))
+        let [drain, shared_at, now] = answer.as_slice() else { return Err(odd("an answer")) };
+        let shares_name = is_shared(reply::number(shared_at)?, reply::number(now)?);
+        Ok(Orders { drain: reply::number(drain)? == 1, shares_name })
     }
 
     async fn drain_worker(&self, worker: &str, drain: bool) -> Result<Done> {
@@ -504,13 +508,18 @@ impl JobStore for RedisStore {
     async fn workers(&self) -> Result<Vec<(WorkerRecord, u64)>> {
         let entries = reply::list(self.run(&self.runner.scripts.workers, self.args().text("list")).await?)?;
         let worker = |entry| {
-            let [heartbeat, since, seen, draining, silent] =
-                <[Value; 5]>::try_from(reply::list(entry)?).map_err(|_| odd("a worker"))?;
+            let [heartbeat, since, seen, draining, silent, processes, shared_at] =
+                <[Value; 7]>::try_from(reply::list(entry)?).map_err(|_| odd("a worker"))?;
             let record = WorkerRecord {
                 heartbeat: reply::json(&heartbeat)?,
                 since_ms: reply::number(&since)?,
                 seen_at_ms: reply::number(&seen)?,
                 draining: reply::number(&draining)? == 1,
+                processes: reply::list(processes)?
+                    .iter()
+                    .map(|text| Ok(reply::text(text)?.to_owned()))
+                    .collect::<Result<_>>()?,
+                shared_at_ms: reply::number(&shared_at)?,
             };
             Ok((record, reply::unsigned(&silent)?))
         };
@@ -520,6 +529,10 @@ impl JobStore for RedisStore {
     }
 
     fn wakes(&self) -> Option<watch::Receiver<u64>> {
-        Some(self.wakes.clone())
+        Some(self.heard.wakes.clone())
+    }
+
+    fn orders(&self) -> Option<watch::Receiver<u64>> {
+        Some(self.heard.orders.clone())
     }
 }

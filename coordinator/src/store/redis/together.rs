@@ -116,12 +116,13 @@ async fn lease(runner: &Runner, requests: &[LeaseRequest]) -> Result<Vec<Result<
     let answers = reply::list(runner.link.run_lease(&runner.scripts.lease, args, LEASE_REPEATS).await?)?;
     let lease = |(answer, request): (Value, &LeaseRequest)| match reply::list(answer)?.as_slice() {
         [] => Ok(None),
-        [spec, token, attempt, waited] => Ok(Some(Lease {
+        [spec, token, attempt, waited, waited_now] => Ok(Some(Lease {
             job: reply::json(spec)?,
             token: FencingToken(reply::unsigned(token)?),
             attempt: u32::try_from(reply::unsigned(attempt)?).map_err(|_| odd("a lease"))?,
             ttl_ms: request.ttl_ms,
             waited_ms: reply::unsigned(waited)?,
+            attempt_waited_ms: reply::unsigned(waited_now)?,
         })),
         _ => Err(odd("a lease")),
     };

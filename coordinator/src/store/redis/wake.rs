@@ -1,5 +1,5 @@
-//! Hearing of jobs that another coordinator queued. A signal may be lost when a connection breaks: whoever waits looks
-//! again now and then anyway.
+//! Hearing of jobs that another coordinator queued, and of what workers are told there. A signal may be lost when a
+//! connection breaks: whoever waits looks again now and then anyway.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,17 +13,32 @@ use super::link::Link;
 /// The pause before a broken connection is made again.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Listens to `channel` until the handle is dropped. The number grows with each signal.
-pub(super) fn listen(link: Arc<Link>, channel: String) -> (watch::Receiver<u64>, AbortOnDropHandle<()>) {
-    let (tell, wakes) = watch::channel(0);
+/// What a signal says where it is not of a job.
+const ORDERS: &[u8] = b"orders";
+
+/// Numbers that grow with each signal.
+pub(super) struct Heard {
+    /// Of jobs.
+    pub(super) wakes: watch::Receiver<u64>,
+    /// Of what workers are told.
+    pub(super) orders: watch::Receiver<u64>,
+}
+
+/// Listens to `channel` until the handle is dropped.
+pub(super) fn listen(link: Arc<Link>, channel: String) -> (Heard, AbortOnDropHandle<()>) {
+    let (wake, wakes) = watch::channel(0);
+    let (order, orders) = watch::channel(0);
     let listening = tokio::spawn(async move {
         loop {
             match link.listen(&channel).await {
                 Ok(mut listener) => {
                     let mut signals = listener.on_message();
                     // Something may have come while nobody listened.
-                    tell.send_modify(|count| *count += 1);
-                    while signals.next().await.is_some() {
+                    for tell in [&wake, &order] {
+                        tell.send_modify(|count| *count += 1);
+                    }
+                    while let Some(signal) = signals.next().await {
+                        let tell = if signal.get_payload_bytes() == ORDERS { &order } else { &wake };
                         tell.send_modify(|count| *count += 1);
                     }
                 }
@@ -32,5 +47,5 @@ pub(super) fn listen(link: Arc<Link>, channel: String) -> (watch::Receiver<u64>,
             tokio::time::sleep(PAUSE).await;
         }
     });
-    (wakes, AbortOnDropHandle::new(listening))
+    (Heard { wakes, orders }, AbortOnDropHandle::new(listening))
 }

@@ -7,8 +7,8 @@ local locality, again = tonumber(ARGV[2]), ARGV[3] == '1'
 local FIRST, EACH = 4, 8
 local wall, t = clocks()
 
-local function given(uid, n, job)
-  return { call('HGET', P .. 'sp:' .. uid, n), job[TOKEN], job[ATTEMPTS], job[WAITED] }
+local function given(uid, n, job, waited)
+  return { call('HGET', P .. 'sp:' .. uid, n), job[TOKEN], job[ATTEMPTS], job[WAITED], waited }
 end
 
 -- A request that is made again gets the lease that it got, while it is held. That is rare, and may take a while.
@@ -26,7 +26,7 @@ local function given_before(worker, request, ttl)
           job[EXPIRES] = t + ttl
           put_job(uid, n, job)
           enter(uid, n, job)
-          return given(uid, n, job)
+          return given(uid, n, job, 0)
         end
       end
     end
@@ -38,7 +38,7 @@ for _, member in ipairs(call('ZRANGEBYSCORE', P .. 'late', '-inf', t)) do
   local uid, n = parse(member)
   local job = get_job(uid, n)
   leave(uid, n, job)
-  job[NOT_BEFORE] = 0
+  job[UPDATED], job[NOT_BEFORE] = job[NOT_BEFORE], 0
   put_job(uid, n, job)
   enter(uid, n, job)
 end
@@ -258,7 +258,8 @@ local function lease(place)
   local uid, n, kind = parse(member)
   local job = get_job(uid, n)
   job[STATE] = 'l'
-  job[WAITED] = job[WAITED] + math.max(t - job[UPDATED], 0)
+  local waited = math.max(t - job[UPDATED], 0)
+  job[WAITED] = job[WAITED] + waited
   job[ATTEMPTS] = job[ATTEMPTS] + 1
   job[TOKEN] = token((#ARGV + 1 - place) / EACH)
   job[EXPIRES], job[WORKER], job[REQUEST], job[UPDATED] = t + ttl, worker, request, t
@@ -274,7 +275,7 @@ local function lease(place)
       end
     end
   end
-  return given(uid, n, job)
+  return given(uid, n, job, waited)
 end
 
 local answers = {}

@@ -19,7 +19,7 @@ use crate::clock::ManualClock;
 use crate::queue::{MAX_LEASE_MS, Verdict};
 use crate::store::conformance::fixture::{XRAY, add, complete, draft, instance, outcome, plan, study, wanted};
 use crate::store::conformance::{Harness, conformance};
-use crate::store::record::{Done, Reconciled, StudyQuery};
+use crate::store::record::{Done, Heartbeat, Reconciled, StudyQuery};
 use crate::store::{JobStore, StoreError};
 
 fn options(url: &str, prefix: &str) -> RedisOptions {
@@ -256,4 +256,31 @@ async fn another_coordinator_hears_of_a_job() {
     tokio::time::timeout(Duration::from_secs(10), wakes.changed()).await.unwrap().unwrap();
     let lease = there.store().lease(wanted("w", &[XRAY], 1_000)).await.unwrap();
     assert_eq!(lease.map(|lease| (lease.job.id, Tenant::default())), Some((JobId::new(uid, 0), Tenant::default())));
+}
+
+#[tokio::test]
+async fn another_coordinator_hears_that_a_worker_is_to_stop() {
+    let server = Arc::new(Mutex::new(Server::start(&[])));
+    let (here, there) =
+        (OnServer::new(server.clone(), "order", false).await, OnServer::new(server, "order", false).await);
+    let (mut orders, mut wakes) = (there.store.orders().unwrap(), there.store.wakes().unwrap());
+    // The first signal says that it listens now.
+    for signal in [&mut orders, &mut wakes] {
+        tokio::time::timeout(Duration::from_secs(10), signal.changed()).await.unwrap().unwrap();
+        signal.mark_unchanged();
+    }
+    let said = Heartbeat {
+        worker: "w".into(),
+        kinds: vec![XRAY],
+        slots: 1,
+        running: 0,
+        model: "m".into(),
+        software_version: "0".into(),
+        process: "p".into(),
+    };
+    here.store().heartbeat(said).await.unwrap();
+    here.store().drain_worker("w", true).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(10), orders.changed()).await.unwrap().unwrap();
+    assert!(there.store().workers().await.unwrap()[0].0.draining);
+    assert!(!wakes.has_changed().unwrap(), "it is no job");
 }
