@@ -121,7 +121,7 @@ fn a_cancelled_study_is_let_go_within_a_heartbeat() {
 /// Issue promise: `prelim drain WORKER`, `prelim workers`. A drained worker finishes what it has, takes nothing more and ends.
 /// The job is longer than the ten seconds within which a worker hears of it.
 #[test]
-fn a_drainedworker_finishes_its_job_and_ends() {
+fn a_drained_worker_finishes_its_job_and_ends() {
     let mut site = Site::start(12_000, 2);
     let first = site.being_read();
     let workers = site.prelim(&["workers", "--json"]);
@@ -139,7 +139,7 @@ fn a_drainedworker_finishes_its_job_and_ends() {
 
 /// A worker that waits for a job hears of it with the answer, and not with the next heartbeat.
 #[test]
-fn an_idleworker_hears_at_once_that_it_is_to_stop() {
+fn an_idle_worker_hears_at_once_that_it_is_to_stop() {
     let mut site = Site::start(10, 1);
     eventually(
         Duration::from_secs(20),
@@ -265,7 +265,7 @@ fn the_cluster_is_watched_on_a_terminal() {
 
 /// Issue promise: back-pressure that says how long to wait, told to people as what to do.
 #[test]
-fn a_full_cluster_refuses_in_words_and_takeswork_again_later() {
+fn a_full_cluster_refuses_in_words_and_takes_work_again_later() {
     let work = tempfile::tempdir().expect("a folder");
     let at = |name: &str| work.path().join(name).display().to_string();
     let data = at("data");

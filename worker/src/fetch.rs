@@ -35,9 +35,7 @@ pub enum FetchError {
         found: Digest,
     },
     /// The byte store does not have what the study's record names.
-    #[error(
-        "object {0} is missing from the byte store: restore it, or give every coordinator the same --bytes, and requeue the job"
-    )]
+    #[error("object {0} is missing from the byte store")]
     Missing(Digest),
 }
 

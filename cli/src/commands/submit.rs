@@ -91,7 +91,7 @@ impl Submit {
         let failed = studies.iter().filter(|study| study.state() != StudyState::Drafted).count();
         let files = table::count(uploaded.objects.len(), "file");
         if let Some(why) = uploaded.stopped {
-            return Err(why.context(format!("not all of {files} taken")));
+            anyhow::bail!("{why:#}; not all of {files} taken, each with what became of it above");
         }
         anyhow::ensure!(refused < uploaded.objects.len(), "none of {files} was accepted, each with its reason above");
         anyhow::ensure!(refused == 0, "{refused} of {files} refused, each with its reason above; the others are held");
