@@ -410,7 +410,7 @@ async fn a_study_knows_what_it_cost(h: &mut impl Harness) {
     let store = h.store();
     store.complete_job(&first.job.id, first.token, outcome(1)).await.unwrap();
     let second = take(h, &[XRAY]).await.unwrap();
-    // An attempt that fails is not counted; that its job waits again is.
+    // An attempt that fails is not counted, nor is the pause after it; that its job waits again is.
     store.fail_job(&second.job.id, second.token, "no", Verdict::RetryIn(20)).await.unwrap();
     h.advance(30);
     let second = take(h, &[XRAY]).await.unwrap();
@@ -421,7 +421,7 @@ async fn a_study_knows_what_it_cost(h: &mut impl Harness) {
     h.store().commit_merge(&merge.job.id, merge.token, draft(1)).await.unwrap();
     let cost = record(h, &uid).await.cost;
     assert_eq!((cost.jobs.prompt_tokens, cost.jobs.generated_tokens), (200, 3));
-    assert_eq!((cost.queue_ms, cost.report_ms), (7.0 + 17.0 + 30.0, 5.0));
+    assert_eq!((cost.queue_ms, cost.report_ms), (7.0 + 17.0 + 10.0, 5.0));
 }
 
 async fn a_dead_letter_can_be_requeued(h: &mut impl Harness) {
