@@ -22,6 +22,7 @@ pub mod patient;
 pub mod planted;
 pub mod redis;
 pub mod s3;
+pub mod sender;
 pub mod server;
 pub mod source;
 pub mod workspace;

@@ -92,12 +92,20 @@ impl Server {
         self.child.as_mut().is_some_and(|child| child.try_wait().expect("our process").is_none())
     }
 
+    /// Its process id.
+    ///
+    /// # Panics
+    /// Where it does not run.
+    pub fn id(&self) -> u32 {
+        self.child.as_ref().expect("it runs").id()
+    }
+
     /// Sends it a signal by name: `STOP`, `CONT`.
     ///
     /// # Panics
     /// Where it does not run.
     pub fn signal(&self, name: &str) {
-        let id = self.child.as_ref().expect("it runs").id().to_string();
+        let id = self.id().to_string();
         let sent = Command::new("kill").args(["-s", name, &id]).status();
         assert!(sent.is_ok_and(|status| status.success()), "{name} was not sent");
     }

@@ -139,9 +139,8 @@ pub(in crate::report) fn series_references(images: &[Image<'_>]) -> Vec<DataSet>
     images
         .chunk_by(|a, b| a.series.uid == b.series.uid)
         .map(|images| {
-            let reference = |image: &Image<'_>| {
-                reference_item(image.instance.sop_class.as_str(), image.instance.uid.as_str())
-            };
+            let reference =
+                |image: &Image<'_>| reference_item(image.instance.sop_class.as_str(), image.instance.uid.as_str());
             series_reference(images[0].series.uid.as_str(), images.iter().map(reference).collect())
         })
         .collect()
