@@ -13,7 +13,7 @@ use crate::dimse::scu::association::Association;
 use crate::dimse::scu::find::{self, FoundInstance, FoundStudy, Question};
 use crate::dimse::scu::node::Node;
 use crate::dimse::scu::retrieve::{self, Counts, Incoming, Intake, Taken};
-use crate::dimse::{is_stored, verdict_status};
+use crate::dimse::{is_stored, stored_classes, verdict_status};
 use crate::intake::{Object, Verdict};
 use crate::service::{Coordinator, ServiceError};
 use crate::store::StoreError;
@@ -64,27 +64,33 @@ impl Coordinator {
         }
         let node = self.source(source)?;
         let before = self.instances_of(study).await?;
+        // Our own drafts, which the PACS was sent, are no part of what is to be read.
+        let drafts: BTreeSet<String> =
+            self.deliveries(study).await?.into_iter().map(|record| record.instance).collect();
         // Who cannot do C-GET is asked for C-MOVE: the first association finds out.
         let get = retrieve::get_proposals(&[]);
         let contexts = [find::proposal(), get[0].clone(), retrieve::move_proposal()];
         let mut association = Association::open(&node, &contexts, self.memory_for_answers()).await?;
         let expected = find::instances(&mut association, study).await;
         let can_get = association.takes(uids::STUDY_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_GET);
-        let expected = match expected {
+        let mut expected = match expected {
             Ok(expected) if expected.is_empty() => {
                 association.release().await;
                 return Err(ServiceError::NotThere { system: source.to_owned(), study: study.clone() });
             }
-            Ok(expected) => expected,
+            Ok(mut expected) => {
+                expected.retain(|found| !drafts.contains(&found.instance));
+                expected
+            }
             Err(error) => {
                 association.abort().await;
                 return Err(error.into());
             }
         };
-        let mut reasons = Reasons::default();
+        let (mut reasons, mut own) = (Reasons::default(), BTreeSet::new());
         let (by, counts) = if can_get {
             association.release().await;
-            ("C-GET", self.get(&node, study, tenant, &expected, &mut reasons).await?)
+            ("C-GET", self.get(&node, study, tenant, &expected, (&mut reasons, &mut own)).await?)
         } else {
             let moved = retrieve::move_to(&mut association, study, &self.config.dicom.aet).await;
             end(association, moved.is_ok()).await;
@@ -93,10 +99,12 @@ impl Coordinator {
             ("C-MOVE", moved)
         };
         let now = self.instances_of(study).await?;
+        // Drafts of another installation like ours came, and were not added.
+        expected.retain(|found| now.contains(&found.instance) || !own.contains(&found.instance));
         let is_held = |found: &&FoundInstance| now.contains(&found.instance);
         let held = expected.iter().filter(is_held).count() as u32;
         let accepted = now.difference(&before).count() as u32;
-        if held > 0 {
+        if !now.is_empty() {
             self.complete(None, vec![study.clone()]).await?;
         }
         for found in expected.iter().filter(|found| !now.contains(&found.instance)) {
@@ -122,13 +130,17 @@ impl Coordinator {
         study: &Uid,
         tenant: &Tenant,
         expected: &[FoundInstance],
-        reasons: &mut Reasons,
+        (reasons, own): (&mut Reasons, &mut BTreeSet<String>),
     ) -> Result<Counts, ServiceError> {
         let classes: BTreeSet<String> = expected.iter().map(|found| found.sop_class.clone()).collect();
-        let classes: Vec<String> = classes.into_iter().filter(|class| is_stored(class)).collect();
+        // Not every PACS tells the class: then it may be any of ours.
+        let classes: Vec<String> = match classes.contains("") {
+            true => stored_classes(),
+            false => classes.into_iter().filter(|class| is_stored(class)).collect(),
+        };
         let contexts = retrieve::get_proposals(&classes);
         let mut association = Association::open(node, &contexts, self.memory_for_answers()).await?;
-        let mut intake = FromPeer { coordinator: self, tenant, reasons };
+        let mut intake = FromPeer { coordinator: self, tenant, reasons, own };
         let got = retrieve::get(&mut association, study, &node.called, &mut intake).await;
         end(association, got.is_ok()).await;
         Ok(got?)
@@ -194,10 +206,13 @@ struct FromPeer<'a> {
     coordinator: &'a Coordinator,
     tenant: &'a Tenant,
     reasons: &'a mut Reasons,
+    /// Objects that are held already, or are drafts like ours.
+    own: &'a mut BTreeSet<String>,
 }
 
 impl Intake for FromPeer<'_> {
     async fn take(&mut self, object: Incoming) -> Taken {
+        let instance = object.claimed.1.clone();
         let object = Object { name: String::new(), bytes: Ok(Bytes::from(object.file)), claimed: Some(object.claimed) };
         let taken = self.coordinator.accept(self.tenant, vec![object], Priority::Routine).await;
         let refused = match &taken {
@@ -207,6 +222,10 @@ impl Intake for FromPeer<'_> {
             }),
             Err(error) => Some(error.to_string()),
         };
+        let is_held = |outcome: &crate::intake::Outcome| outcome.verdict == Verdict::Duplicate;
+        if taken.as_ref().is_ok_and(|outcomes| outcomes.iter().any(is_held)) {
+            self.own.insert(instance);
+        }
         if let Some(reason) = refused {
             self.reasons.add(reason);
         }

@@ -6,11 +6,12 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::{eventually, repository};
+use crate::{eventually, repository, words};
 
 /// How long it may take to listen.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -22,6 +23,28 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.local_addr().expect("an address").port()
+}
+
+/// What is preloaded into servers that can only listen on every address, so that they listen on loopback alone.
+fn loopback() -> &'static Path {
+    static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
+    LIBRARY.get_or_init(|| {
+        let source = repository().join("tests/peers/loopback.c");
+        let folder = repository().join("target/loopback");
+        fs::create_dir_all(&folder).expect("a folder");
+        let (built, library) = (folder.join(format!("{}.so", std::process::id())), folder.join("loopback.so"));
+        let mut compiler = Command::new("cc");
+        compiler
+            .args(["-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-o"])
+            .arg(&built)
+            .arg(source)
+            .arg("-ldl");
+        let output = compiler.output().expect("a C compiler");
+        assert!(output.status.success(), "{}", words(&output));
+        // Whole or not at all: other tests may do the same now.
+        fs::rename(&built, &library).expect("a library");
+        library
+    })
 }
 
 /// A process of another's program, ended when dropped.
@@ -123,6 +146,7 @@ impl Peer {
 
     fn listening(mut command: Command, port: u16, folder: tempfile::TempDir) -> Self {
         let log = fs::File::create(folder.path().join("log")).expect("a file");
+        command.env("LD_PRELOAD", loopback());
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("a file")).stderr(log);
         let process = Other(command.spawn().expect("DCMTK is installed by tests/install.sh"));
         eventually(PATIENCE, || format!("{command:?} listens"), || listens(port));
@@ -159,7 +183,6 @@ impl Orthanc {
             "IndexDirectory": folder.path().join("index"),
             "RemoteAccessAllowed": false,
             "AuthenticationEnabled": false,
-            "HttpBindAddresses": ["127.0.0.1"],
             "HttpPort": http,
             "DicomPort": port,
             "DicomAet": "ORTHANC",
@@ -174,6 +197,7 @@ impl Orthanc {
         fs::write(&file, config.to_string()).expect("a file");
         let log = fs::File::create(folder.path().join("log")).expect("a file");
         let mut command = Command::new("/usr/sbin/Orthanc");
+        command.env("LD_PRELOAD", loopback());
         command.arg(file).stdin(Stdio::null()).stdout(log.try_clone().expect("a file")).stderr(log);
         let process = Other(command.spawn().expect("Orthanc is installed by tests/install.sh"));
         eventually(PATIENCE, || "Orthanc listens".to_owned(), || listens(port) && listens(http));

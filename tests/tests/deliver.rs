@@ -154,7 +154,7 @@ fn answers_decide_what_is_tried_again() {
         ("busy", "sent", 3, "0000, stored"),
         ("mismatch", "refused", 1, "A900, data set does not match the SOP class: not today"),
         ("misunderstood", "refused", 1, "C123, cannot understand: not today"),
-        ("refuses", "refused", 1, "it does not take this SOP class"),
+        ("refuses", "refused", 1, "refuses SOP class 1.2.840.10008.5.1.4.1.1.88.34: it does not take this SOP class"),
         ("aborts", "sent", 3, "0000, stored"),
         ("full", "given_up", 3, "A701, out of resources: not today"),
         ("silent", "given_up", 2, "did not answer the C-STORE within 2 s"),
@@ -260,6 +260,29 @@ fn destinations_commit_themselves_to_what_they_took() {
         assert_eq!(told[1]["asked"], json!([instance]));
         assert_eq!(told[2], json!({"reported": "0000", "failed": false}));
     }
+}
+
+/// A PACS that forwards all it gets sends our draft back: it is answered with success, and does not have the study read again.
+#[test]
+fn a_draft_that_comes_back_is_no_instance_of_its_study() {
+    let peer = Peer::storescp(&[]);
+    let site =
+        Site::with(&destination("pacs", &peer.address(), ""), &["--dicom", "127.0.0.1:0", "--quiet-period-ms", "1000"]);
+    let study = site.drafted(1, 15).remove(0);
+    let instance = site.over("pacs", 1)[0]["instance_uid"].as_str().expect("a UID").to_owned();
+    let is_it = |path: &&std::path::PathBuf| path.to_string_lossy().ends_with(&instance);
+    let file = peer.files().iter().find(is_it).expect("the draft").clone();
+    let port = site.server.dicom.rsplit(':').next().expect("TITLE@HOST:PORT");
+    let mut command = std::process::Command::new("storescu");
+    let sent = command.args(["-v", "-R", "-aec", "PRELIM", "127.0.0.1", port]).arg(file).output().expect("DCMTK");
+    assert!(words(&sent).contains("Received Store Response (Success)"), "{}", words(&sent));
+    std::thread::sleep(Duration::from_secs(2));
+    let held = prelim_json(["studies", "--json", "--grpc", &site.server.grpc]);
+    assert_eq!(
+        (&held[0]["study_uid"], &held[0]["instances"], &held[0]["state"]),
+        (&json!(study), &json!(1), &json!("drafted"))
+    );
+    assert_eq!(site.exported().len(), 1);
 }
 
 /// Issue promise: TLS with authorities of one's own, and a client certificate where the PACS wants one.

@@ -6,6 +6,8 @@ use crate::queue::{RetryPolicy, Verdict};
 use crate::store::delivery::{DeliveryEnd, DeliveryState};
 use prelim_proto::trace::without_uids;
 
+/// Before the UIDs of the standard itself (PS3.6 annex A).
+const REGISTERED: &str = "1.2.840.10008.";
 /// Longest answer that is kept, in characters.
 const MAX_ANSWER: usize = 300;
 
@@ -63,7 +65,10 @@ impl Said {
 
 /// What is kept of what was said: no UIDs, no control characters, and not too much.
 pub(super) fn kept(words: &str) -> String {
-    let clean = without_uids(&words);
+    // What the standard has given a UID names no study and no patient.
+    let clean =
+        words.split(' ').map(|word| if word.contains(REGISTERED) { word.to_owned() } else { without_uids(&word) });
+    let clean = clean.collect::<Vec<_>>().join(" ");
     clean.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_ANSWER).collect()
 }
 
@@ -98,6 +103,8 @@ mod tests {
         let kept = kept(words);
         assert!(kept.starts_with("A700, out of resources: study ") && kept.ends_with("is locked"), "{kept}");
         assert!(!kept.contains("113619") && !kept.contains('\n'), "{kept}");
+        let class = "it refuses SOP class 1.2.840.10008.5.1.4.1.1.88.34: never";
+        assert_eq!(super::kept(class), class);
         assert_eq!(super::kept(&"x".repeat(10_000)).len(), MAX_ANSWER);
     }
 }

@@ -58,6 +58,11 @@ fn our_variables(max_pdu_bytes: u32) -> Vec<UserVariableItem> {
     ]
 }
 
+/// The SOP classes whose objects are stored.
+pub(crate) fn stored_classes() -> Vec<String> {
+    syntaxes::stored().collect()
+}
+
 /// Whether objects of this SOP class are stored.
 pub(crate) fn is_stored(sop_class: &str) -> bool {
     syntaxes::is_stored(sop_class)

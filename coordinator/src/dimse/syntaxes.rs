@@ -87,7 +87,6 @@ pub(super) fn choose(proposed: &[String]) -> Option<&str> {
 }
 
 /// Storage SOP classes taken.
-#[cfg(test)]
 pub(super) fn stored() -> impl Iterator<Item = String> {
     STORED.iter().map(|uid| (*uid).to_owned())
 }

@@ -12,6 +12,7 @@ use prelim_proto::ids::{Tenant, Uid};
 use prelim_proto::study::{Priority, StudyAttributes};
 
 use crate::bytes::BytesError;
+use crate::report::is_of_a_draft;
 use crate::service::{Coordinator, ServiceError};
 use crate::store::StoreError;
 use crate::store::record::{AddInstances, Added, InstanceRecord};
@@ -146,6 +147,10 @@ impl Coordinator {
             let (verdict, ids) = match read {
                 Ok(read) => {
                     let ids = (read.header.study.clone(), read.header.instance.uid.clone());
+                    if is_draft_of_ours(&read.header) {
+                        outcomes.push(Outcome { name, verdict: Verdict::Duplicate, ids: Some(ids) });
+                        continue;
+                    }
                     studies.entry(read.header.study.clone()).or_default().push(read);
                     (Verdict::Accepted, Some(ids))
                 }
@@ -222,6 +227,12 @@ impl Coordinator {
         }
         Ok(places.into_iter().zip(verdicts).collect())
     }
+}
+
+/// Whether an object is a draft of ours that somebody sends back, as a PACS does that forwards all it gets. It is held
+/// already, as the draft; as an instance of its study it would have that read again, and drafted again, without end.
+fn is_draft_of_ours(header: &Header) -> bool {
+    is_of_a_draft(&header.series.description)
 }
 
 /// Reads the header, on a thread that may block: a scan of a large object takes longer than other tasks should wait.

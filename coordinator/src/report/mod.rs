@@ -40,6 +40,12 @@ pub const KEY_IMAGES_MAX: usize = 12;
 /// Key images for one finding. Neighbouring slices of a CT show the same thing over and over.
 pub const KEY_IMAGES_PER_FINDING_MAX: usize = 3;
 
+/// Whether a Series Description (0008,103E) is one that the DICOM objects of a draft have: by it drafts are known when a PACS
+/// sends them back.
+pub fn is_of_a_draft(series_description: &str) -> bool {
+    series_description.starts_with("UNSIGNED DRAFT ") && series_description.contains(" - not a medical device")
+}
+
 /// Everything that a writer reads.
 #[derive(Debug, Clone, Copy)]
 pub struct ReportInputs<'a> {

@@ -140,7 +140,8 @@ impl Association {
     pub(super) fn refusal(&self, sop_class: &str, what: impl Into<String>) -> ScuError {
         let found: Vec<_> = self.refused.iter().filter(|(class, ..)| class == sop_class).collect();
         let is_final = !found.is_empty() && found.iter().all(|(.., is_final)| *is_final);
-        let words: Vec<&str> = found.iter().map(|(_, words, _)| words.as_str()).collect();
+        let mut words: Vec<&str> = found.iter().map(|(_, words, _)| words.as_str()).collect();
+        words.dedup();
         let words = if words.is_empty() { "it accepts no context for it".to_owned() } else { words.join("; ") };
         ScuError::Refused { node: self.node.clone(), what: what.into(), words, is_final }
     }
