@@ -131,8 +131,6 @@ def commit(waits=True):
         association.release()
     else:
         association.abort()
-        reports.clear()
-        told.clear()
         told.wait(20)
     server.shutdown()
     return {"statuses": statuses, "action": code(status), "reports": reports}

@@ -133,7 +133,9 @@ mod tests {
             let bytes = whole.write(syntax).unwrap();
             assert_eq!(Transaction::read(&bytes, syntax).unwrap(), whole);
         }
-        assert!(Transaction::read(&[], "1.2.840.10008.1.2").unwrap_err().contains("Transaction UID"));
+        let nameless = Transaction { uid: String::new(), ..whole }.write("1.2.840.10008.1.2").unwrap();
+        assert!(Transaction::read(&nameless, "1.2.840.10008.1.2").unwrap_err().contains("Transaction UID"));
+        assert!(Transaction::read(&[], "1.2.840.10008.1.2").is_err());
         assert!(Transaction::read(&[8, 0, 0x95, 0x11, 0xFF, 0xFF, 0xFF, 0x7F], "1.2.840.10008.1.2").is_err());
     }
 }
