@@ -1,4 +1,10 @@
 //! Tables for people.
+//!
+//! # Layout
+//! - here: cells and rows
+//! - [`intake`]: how a study came in, in a cell and as JSON
+
+pub(crate) mod intake;
 
 use std::io::{IsTerminal as _, Write as _};
 
@@ -88,7 +94,9 @@ pub(crate) fn say_if(text: Option<impl std::fmt::Display>) -> anyhow::Result<()>
 pub(crate) fn state(study: &Study) -> String {
     let word = prelim_proto::study::StudyState::try_from(study.state()).map_or("unknown", |state| state.as_str());
     match (&study.state_reason, study.state()) {
-        (Some(reason), StudyState::Failed | StudyState::Cancelled) => format!("{word}: {}", cell(reason, 300)),
+        (Some(reason), StudyState::Failed | StudyState::Cancelled | StudyState::Skipped) => {
+            format!("{word}: {}", cell(reason, 300))
+        }
         _ => word.to_owned(),
     }
 }

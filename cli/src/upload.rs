@@ -45,29 +45,30 @@ pub(crate) async fn upload(
     priority: Priority,
     tenant: String,
 ) -> anyhow::Result<Uploaded> {
-    let uploaded = upload_some(connection, files, priority, tenant).await?;
+    let header = SubmitHeader { priority: priority as i32, tenant, ..SubmitHeader::default() };
+    let uploaded = upload_some(connection, files, header).await?;
     match uploaded.stopped {
         Some(why) => Err(why),
         None => Ok(uploaded),
     }
 }
 
-/// The same, where an upload that ends half-way is told with what became of each file.
+/// The same, where an upload that ends half-way is told with what became of each file. The request id of the header is made
+/// here.
 ///
 /// # Errors
 /// No coordinator answers: nothing was sent.
 pub(crate) async fn upload_some(
     connection: &Connection,
     files: Vec<PathBuf>,
-    priority: Priority,
-    tenant: String,
+    header: SubmitHeader,
 ) -> anyhow::Result<Uploaded> {
     let mut client = connection.studies().await?;
     let (parts, stream) = mpsc::channel(4);
     let request_id = request_id(&files);
     let names: Vec<String> = files.iter().map(|path| name_of(path)).collect();
     let paths = files.clone();
-    let sender = tokio::spawn(send_all(parts, files, SubmitHeader { request_id, priority: priority as i32, tenant }));
+    let sender = tokio::spawn(send_all(parts, files, SubmitHeader { request_id, ..header }));
     let answer = client.submit_studies(ReceiverStream::new(stream)).await;
     let sent = sender.await?;
     let (answered, study_uids, stopped, rest) = match answer {

@@ -32,6 +32,11 @@ impl Clock for SystemClock {
     }
 }
 
+/// The date of today where this machine is, by which the age of a study is told.
+pub fn today() -> jiff::civil::Date {
+    jiff::ZonedDateTime::now().date()
+}
+
 /// A clock that moves only when told to, for tests.
 #[derive(Debug, Default)]
 pub struct ManualClock {

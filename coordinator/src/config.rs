@@ -8,9 +8,12 @@ use clap::Args;
 use crate::access::SecurityConfig;
 use crate::bytes::place::{Place, PlaceError};
 use crate::dimse::scp::config::DicomConfig;
+use crate::intake::complete::CompletenessRule;
 use crate::partition::PartitionLimits;
 use crate::queue::{IntakeLimits, RetryPolicy, Share, Shares};
+use crate::route::Rules;
 use crate::store::redis::config::RedisConfig;
+use crate::watched::Watched;
 
 /// How a coordinator is run.
 #[derive(Debug, Clone, Args)]
@@ -54,6 +57,13 @@ pub struct CoordinatorConfig {
     /// A study whose sender went away is complete when nothing came for so long, in ms.
     #[arg(long, value_name = "MS", default_value_t = 60_000, env = "PRELIM_QUIET_PERIOD_MS")]
     pub quiet_period_ms: u64,
+    /// A study is complete at the latest when it was received for so long, in ms, whatever still comes.
+    #[arg(long, value_name = "MS", default_value_t = 3_600_000, env = "PRELIM_MAX_WAIT_MS")]
+    pub max_wait_ms: u64,
+    /// File in TOML that says which studies are read, how soon, and where their reports go: tables [[rule]] in order,
+    /// [default] and [[completeness]]. Looked at again when it changes. Try it with `prelim route`.
+    #[arg(long, value_name = "FILE", env = "PRELIM_RULES")]
+    pub rules: Option<PathBuf>,
     /// Attempts at a job before it is given up.
     #[arg(long, value_name = "N", default_value_t = RetryPolicy::default().max_attempts, env = "PRELIM_MAX_ATTEMPTS")]
     pub max_attempts: u32,
@@ -102,6 +112,8 @@ impl Default for CoordinatorConfig {
             close_s: 10,
             lease_ttl_ms: 30_000,
             quiet_period_ms: 60_000,
+            max_wait_ms: 3_600_000,
+            rules: None,
             max_attempts: RetryPolicy::default().max_attempts,
             max_open_studies: IntakeLimits::default().max_open_studies,
             views_per_job: PartitionLimits::default().max_views_per_job,
@@ -123,7 +135,11 @@ impl CoordinatorConfig {
             }
         };
         need((1_000..=3_600_000).contains(&self.lease_ttl_ms), "--lease-ttl-ms is not between 1,000 and 3,600,000");
-        need(self.quiet_period_ms >= 1_000, "--quiet-period-ms is less than 1,000");
+        need(self.quiet_period_ms >= CompletenessRule::MIN_QUIET_PERIOD_MS, "--quiet-period-ms is less than 1,000");
+        need(
+            (self.quiet_period_ms..=CompletenessRule::MAX_MS).contains(&self.max_wait_ms),
+            "--max-wait-ms is not between --quiet-period-ms and 604,800,000",
+        );
         need((1..=100).contains(&self.max_attempts), "--max-attempts is not between 1 and 100");
         need(self.close_s <= 3_600, "--close-s is more than 3,600");
         need(self.max_open_studies > 0, "--max-open-studies is 0");
@@ -168,6 +184,32 @@ impl CoordinatorConfig {
             return Err(wrong("a weight is not between 1 and 1,000".to_owned()));
         }
         Ok(shares)
+    }
+
+    /// When studies are complete of senders that the rules do not name.
+    pub fn completeness(&self) -> CompletenessRule {
+        CompletenessRule {
+            quiet_period_ms: self.quiet_period_ms,
+            // A modality may open an association for each series, or each image.
+            association_grace_ms: None,
+            max_wait_ms: self.max_wait_ms,
+            believes_counts: true,
+        }
+    }
+
+    /// The site's rules, read again when their file changes.
+    ///
+    /// # Errors
+    /// A sentence: the file cannot be read, or says something else.
+    pub(crate) fn open_rules(&self) -> Result<Watched<Rules, String>, String> {
+        let (file, default) = (self.rules.clone(), self.completeness());
+        let read = move || {
+            let Some(file) = &file else { return Ok(Rules::default()) };
+            let wrong = |problem: String| format!("--rules {}: {problem}", file.display());
+            let text = std::fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
+            Rules::parse(&text, default).map_err(|error| wrong(error.to_string()))
+        };
+        Watched::open("rules", self.rules.iter().cloned().collect(), read)
     }
 
     /// How studies are cut up.

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use opentelemetry::KeyValue;
 use prelim_proto::ids::Uid;
 use prelim_proto::job::{JobKind, Lease};
+use prelim_proto::report::Replaced;
 use prelim_proto::study::Study;
 use prelim_proto::trace::without_uids;
 
@@ -96,10 +97,12 @@ impl Coordinator {
         let began = SystemTime::now();
         let (study, drafts) = self.study_and_drafts(uid).await?;
         let version = drafts + 1;
+        let before = if drafts == 0 { None } else { self.store.draft(uid, Some(drafts)).await? };
+        let replaces = before.map(|draft| Replaced { version: draft.version, digest: draft.digest });
         let jobs = self.store.jobs(uid).await?;
         // A later draft belongs to the same trace, which has its root already.
         let has_root = traces::has_root(drafts, &study.cost, &jobs);
-        let merged = match merge_jobs(&study, &jobs, version) {
+        let merged = match merge_jobs(&study, &jobs, replaces) {
             Merge::Draft(report) => {
                 let inputs = ReportInputs { report: &report, study: &study, key_images: &[] };
                 let content = report::write(Format::Json, &inputs)?;
@@ -157,7 +160,7 @@ impl Coordinator {
 }
 
 /// Merges what came of a study's jobs.
-fn merge_jobs(study: &Study, jobs: &[traces::StudyJob], version: u32) -> Merge {
+fn merge_jobs(study: &Study, jobs: &[traces::StudyJob], replaces: Option<Replaced>) -> Merge {
     const UNKNOWN: &str = "no reason was recorded";
     let why = |failures: &[Failure]| failures.last().map_or(UNKNOWN.to_owned(), |failure| failure.reason.clone());
     let reasons: Vec<String> = jobs.iter().map(|(record, _, _)| why(&record.failures)).collect();
@@ -166,5 +169,5 @@ fn merge_jobs(study: &Study, jobs: &[traces::StudyJob], version: u32) -> Merge {
         .zip(&reasons)
         .map(|((_, spec, outcome), reason)| Reading { spec, end: outcome.as_ref().ok_or(reason.as_str()) })
         .collect();
-    merge(study, &readings, version)
+    merge(study, &readings, replaces)
 }

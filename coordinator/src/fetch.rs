@@ -14,7 +14,7 @@ use crate::dimse::scu::find::{self, FoundInstance, FoundStudy, Question};
 use crate::dimse::scu::node::Node;
 use crate::dimse::scu::retrieve::{self, Counts, Incoming, Intake, Taken};
 use crate::dimse::{is_stored, stored_classes, verdict_status};
-use crate::intake::{Object, Verdict};
+use crate::intake::{Object, Sending, Verdict};
 use crate::service::{Coordinator, ServiceError};
 use crate::store::StoreError;
 
@@ -140,8 +140,11 @@ impl Coordinator {
         };
         let contexts = retrieve::get_proposals(&classes);
         let mut association = Association::open(node, &contexts, self.memory_for_answers()).await?;
-        let mut intake = FromPeer { coordinator: self, tenant, reasons, own };
+        let sending = Sending::new(tenant.clone(), &node.called);
+        let mut intake = FromPeer { coordinator: self, sending, reasons, own };
         let got = retrieve::get(&mut association, study, &node.called, &mut intake).await;
+        let sending = intake.sending;
+        self.end(sending, got.is_ok()).await?;
         end(association, got.is_ok()).await;
         Ok(got?)
     }
@@ -204,7 +207,7 @@ impl Reasons {
 /// Objects of a peer that we asked, on their way in.
 struct FromPeer<'a> {
     coordinator: &'a Coordinator,
-    tenant: &'a Tenant,
+    sending: Sending,
     reasons: &'a mut Reasons,
     /// Objects that are held already, or are drafts like ours.
     own: &'a mut BTreeSet<String>,
@@ -214,7 +217,7 @@ impl Intake for FromPeer<'_> {
     async fn take(&mut self, object: Incoming) -> Taken {
         let instance = object.claimed.1.clone();
         let object = Object { name: String::new(), bytes: Ok(Bytes::from(object.file)), claimed: Some(object.claimed) };
-        let taken = self.coordinator.accept(self.tenant, vec![object], Priority::Routine).await;
+        let taken = self.coordinator.accept(&mut self.sending, vec![object], Priority::Routine).await;
         let refused = match &taken {
             Ok(outcomes) => outcomes.first().and_then(|outcome| match &outcome.verdict {
                 Verdict::Refused(refused) => Some(refused.to_string()),

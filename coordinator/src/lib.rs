@@ -4,7 +4,7 @@
 //! - [`serve()`]: a running coordinator, from its [`CoordinatorConfig`]
 //! - [`grpc`]: `prelim.v1` over gRPC; [`service`]: what is done, whoever asks
 //! - [`dimse`]: DICOM over associations, as SCP and as SCU
-//! - [`intake`]: objects in, studies whole; [`partition`]: studies to jobs (pure)
+//! - [`intake`]: objects in, studies whole; [`route`]: what becomes of them (pure); [`partition`]: studies to jobs (pure)
 //! - [`queue`]: order, retries, limits (pure); [`dispatch`]: jobs to workers and back; `waiting`: workers in a line; `drains`: those that are to stop; [`operate`]: what operators ask
 //! - [`merge`]: findings to a draft (pure); [`drafting`]: drafts made and fetched; `pictures`: their key images
 //! - [`report`]: a draft as JSON, HTML, text and DICOM SR (pure)
@@ -43,6 +43,7 @@ pub mod partition;
 mod pictures;
 pub mod queue;
 pub mod report;
+pub mod route;
 mod serve;
 pub mod service;
 pub mod store;

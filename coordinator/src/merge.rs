@@ -28,7 +28,7 @@ use prelim_proto::UNSIGNED_DRAFT_STATEMENT;
 use prelim_proto::finding::{Finding, Presence};
 use prelim_proto::image::ImageKind;
 use prelim_proto::job::{JobKind, JobOutcome, JobSpec};
-use prelim_proto::report::{ModelProvenance, Report};
+use prelim_proto::report::{ModelProvenance, Replaced, Report};
 use prelim_proto::study::{Study, Unread};
 
 /// A read job of the study that is finished.
@@ -54,9 +54,9 @@ pub enum Merge {
     },
 }
 
-/// Merges the readings of `study` to version `version` of its report. They may come in any order; those of merge jobs
+/// Merges the readings of `study` to its next report, which takes the place of `replaces`, if there was one. They may come in any order; those of merge jobs
 /// are passed over. The study's own list of what is unread is that of the partition.
-pub fn merge(study: &Study, readings: &[Reading<'_>], version: u32) -> Merge {
+pub fn merge(study: &Study, readings: &[Reading<'_>], replaces: Option<Replaced>) -> Merge {
     let is_read = |reading: &&Reading<'_>| matches!(reading.spec.kind, JobKind::Read(_));
     let mut readings: Vec<Reading<'_>> = readings.iter().filter(is_read).copied().collect();
     readings.sort_by(|a, b| a.spec.id.cmp(&b.spec.id));
@@ -71,11 +71,13 @@ pub fn merge(study: &Study, readings: &[Reading<'_>], version: u32) -> Merge {
     let (findings, unsupported) = combine::findings(joined);
 
     let partial = unread.iter().any(account::is_missed);
-    let limitations = account::limitations(&outcomes, &unread, &findings, unsupported);
+    let mut limitations = account::limitations(&outcomes, &unread, &findings, unsupported);
+    limitations.extend(account::announced(study));
     let models: BTreeSet<&ModelProvenance> = outcomes.iter().map(|outcome| &outcome.model).collect();
     Merge::Draft(Box::new(Report {
         study: study.uid.clone(),
-        version,
+        version: replaces.as_ref().map_or(1, |replaced| replaced.version + 1),
+        replaces,
         kinds: kinds(&readings),
         technique: prose::technique(study, &readings),
         comparison: vec!["No earlier study was compared.".to_owned()],

@@ -13,6 +13,7 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use prelim_proto::cost::JobCost;
 use prelim_proto::image::ImageKind;
+use prelim_proto::study::CompletionReason;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -33,6 +34,14 @@ type Histograms = Family<[(&'static str, &'static str); 1], Histogram>;
 const REASONS: [&str; 5] = ["open_studies", "open_studies_of_tenant", "store_full", "bytes_full", "failure"];
 /// How an attempt to send a draft can end.
 const DELIVERIES: [&str; 6] = ["sent", "committed", "retried", "refused", "given_up", "superseded"];
+/// What a study may be called complete by.
+const COMPLETIONS: [CompletionReason; 5] = [
+    CompletionReason::Told,
+    CompletionReason::CountReached,
+    CompletionReason::AssociationsEnded,
+    CompletionReason::QuietPeriod,
+    CompletionReason::MaximumWait,
+];
 /// How long the store may take before a coordinator counts as not ready.
 const READY_WITHIN: Duration = Duration::from_secs(2);
 /// The media type that Prometheus asks for.
@@ -44,6 +53,7 @@ pub(crate) struct Metrics {
     pub(crate) leases_lost: Counter,
     pub(crate) jobs_leased: Counter,
     jobs_finished: Counters,
+    studies_completed: Counters,
     studies_settled: Counters,
     instances_received: Counters,
     intake_refused: Counters,
@@ -69,6 +79,17 @@ struct Depth {
     gpu_seconds: Gauge<f64, AtomicU64>,
 }
 
+/// The word of a label.
+fn completion_word(reason: CompletionReason) -> &'static str {
+    match reason {
+        CompletionReason::Told => "told",
+        CompletionReason::CountReached => "count_reached",
+        CompletionReason::AssociationsEnded => "associations_ended",
+        CompletionReason::QuietPeriod => "quiet_period",
+        CompletionReason::MaximumWait => "maximum_wait",
+    }
+}
+
 /// Seconds from milliseconds to hours.
 fn seconds() -> Histogram {
     Histogram::new(exponential_buckets(0.005, 2.0, 20))
@@ -86,6 +107,7 @@ impl Default for Metrics {
             leases_lost: Counter::default(),
             jobs_leased: Counter::default(),
             jobs_finished: Counters::default(),
+            studies_completed: Counters::default(),
             studies_settled: Counters::default(),
             instances_received: Counters::default(),
             intake_refused: Counters::default(),
@@ -106,8 +128,9 @@ impl Metrics {
     /// Gives every number its name and meaning: the list of what is told. What has not happened yet is told as 0.
     fn registered(mut self) -> Self {
         let known: [(&Counters, &'static str, &[&'static str]); 5] = [
+            (&self.studies_completed, "reason", &COMPLETIONS.map(completion_word)),
             (&self.jobs_finished, "result", &["done", "retried", "dead"]),
-            (&self.studies_settled, "state", &["drafted", "failed", "cancelled"]),
+            (&self.studies_settled, "state", &["drafted", "failed", "cancelled", "skipped"]),
             (&self.instances_received, "verdict", &["accepted", "duplicate", "refused"]),
             (&self.intake_refused, "reason", &REASONS),
             (&self.deliveries, "result", &DELIVERIES),
@@ -130,7 +153,9 @@ impl Metrics {
         all.register("leases_lost", "Leases that ran out, or were renewed too late", self.leases_lost.clone());
         all.register("jobs_leased", "Jobs given to workers", self.jobs_leased.clone());
         all.register("jobs_finished", "Attempts that ended: done, retried, dead", self.jobs_finished.clone());
-        let help = "Studies that were settled: drafted, failed, cancelled";
+        let help = "Studies that were called complete, by the reason";
+        all.register("studies_completed", help, self.studies_completed.clone());
+        let help = "Studies that were settled: drafted, failed, cancelled, skipped";
         all.register("studies_settled", help, self.studies_settled.clone());
         let help = "Instances received: accepted, duplicate, refused";
         all.register("instances_received", help, self.instances_received.clone());
@@ -162,6 +187,10 @@ impl Metrics {
     pub(crate) fn job_given(&self, waited_ms: u64) {
         self.jobs_leased.inc();
         self.job_wait.observe(waited_ms as f64 / 1_000.0);
+    }
+
+    pub(crate) fn study_completed(&self, reason: CompletionReason) {
+        self.studies_completed.get_or_create(&[("reason", completion_word(reason))]).inc();
     }
 
     pub(crate) fn study_settled(&self, state: &'static str) {

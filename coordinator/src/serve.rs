@@ -129,6 +129,7 @@ pub async fn open(config: CoordinatorConfig, decoder: DecoderCommand) -> Result<
     }
     let wrong = |problem| ServeError::Config(vec![problem]);
     let shares = config.shares().map_err(wrong)?;
+    let rules = config.open_rules().map_err(wrong)?;
     let redis = config.redis.options().map_err(wrong)?;
     // What is wrong with certificates and rules is told before anything is written.
     let tls = tls::open(&config.security)?;
@@ -157,7 +158,8 @@ pub async fn open(config: CoordinatorConfig, decoder: DecoderCommand) -> Result<
         None => Audit::default(),
     };
     let stopping = CancellationToken::new();
-    let coordinator = Coordinator::new(config, shares, store, bytes, decoder, destinations, stopping.clone());
+    let coordinator =
+        Coordinator::new(config, shares, rules, store, bytes, decoder, destinations, stopping.clone());
     Ok(Opened { coordinator: Arc::new(coordinator), stopping, tls, access, peers, audit })
 }
 

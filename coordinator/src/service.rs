@@ -26,10 +26,12 @@ use crate::drains::Drains;
 use crate::metrics::Metrics;
 use crate::queue::Shares;
 use crate::report::ReportError;
+use crate::route::Rules;
 use crate::store::measured::Measured;
 use crate::store::record::{Done, StudyQuery, StudyRecord, by_series};
 use crate::store::{JobStore, StoreError};
 use crate::waiting::Line;
+use crate::watched::Watched;
 
 /// Changes that a watcher may be behind before it looks at all its studies again.
 const CHANGES_KEPT: usize = 1_024;
@@ -109,6 +111,8 @@ pub struct Coordinator {
     pub(crate) store: Arc<dyn JobStore>,
     /// Who gets how much.
     pub(crate) shares: Arc<Shares>,
+    /// What becomes of studies.
+    pub(crate) rules: Watched<Rules, String>,
     /// Workers that wait for a job.
     pub(crate) line: Line,
     /// Workers that are to stop.
@@ -139,6 +143,7 @@ impl Coordinator {
     pub(crate) fn new(
         config: CoordinatorConfig,
         shares: Shares,
+        rules: Watched<Rules, String>,
         store: Arc<dyn JobStore>,
         bytes: ByteStore,
         decoder: DecoderCommand,
@@ -153,6 +158,7 @@ impl Coordinator {
             config,
             store,
             shares,
+            rules,
             line,
             drains: Drains::default(),
             metrics,

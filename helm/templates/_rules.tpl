@@ -94,6 +94,9 @@
 {{- if and $values.tenants.toml $values.tenants.existingConfigMap -}}
 {{- $problems = append $problems "tenants.toml and tenants.existingConfigMap are both set: choose one" -}}
 {{- end -}}
+{{- if and $values.rules.toml $values.rules.existingConfigMap -}}
+{{- $problems = append $problems "rules.toml and rules.existingConfigMap are both set: choose one" -}}
+{{- end -}}
 {{- if $values.networkPolicy.enabled -}}
 {{- $addresses := dict "redis.external.url" "redis" "bytes.s3.endpoint" "s3" "access.oidc.issuer" "oidc" "tracing.endpoint" "tracing" -}}
 {{- range $setting, $rule := $addresses -}}

@@ -49,6 +49,9 @@ pub struct ImageAttributes {
     pub planes: Vec<Plane>,
     /// Burned In Annotation (0028,0301) says that text may be in the pixels.
     pub burned_in_annotation: bool,
+    /// Quality Control Subject (0010,0200) says that a phantom was imaged, and no patient.
+    #[serde(default)]
+    pub quality_control_subject: bool,
 }
 
 /// Where a frame lies in the patient (PS3.3 section C.7.6.2), in mm, patient coordinates (x to the left, y to the back, z to the head).

@@ -47,6 +47,15 @@ pub struct Sentence {
     pub findings: Vec<u32>,
 }
 
+/// A draft that another one takes the place of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replaced {
+    /// Its version.
+    pub version: u32,
+    /// SHA-256 of it as a JSON document.
+    pub digest: Digest,
+}
+
 /// A draft report of one study.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
@@ -54,6 +63,8 @@ pub struct Report {
     pub study: Uid,
     /// Version of the report, from 1.
     pub version: u32,
+    /// The draft that this one takes the place of.
+    pub replaces: Option<Replaced>,
     /// What was read, and how.
     pub kinds: Vec<ImageKind>,
     /// How the images were made, in sentences.

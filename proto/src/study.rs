@@ -30,6 +30,8 @@ pub enum StudyState {
     Failed,
     /// Someone cancelled it; the reason is with the study.
     Cancelled,
+    /// A rule of the site says that it is not read; the reason is with the study.
+    Skipped,
 }
 
 impl StudyState {
@@ -51,6 +53,7 @@ impl StudyState {
             Self::Rejected => "rejected",
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
+            Self::Skipped => "skipped",
         }
     }
 }
@@ -216,7 +219,7 @@ pub struct Study {
     pub tenant: Tenant,
     /// Where it stands.
     pub state: StudyState,
-    /// Why it stands there, for failed and cancelled studies.
+    /// Why it stands there, for failed, cancelled and skipped studies.
     pub state_reason: Option<String>,
     /// How soon it is wanted.
     pub priority: Priority,
@@ -238,4 +241,66 @@ pub struct Study {
     pub jobs_finished: u32,
     /// What it cost so far.
     pub cost: StudyCost,
+    /// How it came in, and what the site's rules made of it.
+    pub intake: Intake,
+}
+
+/// How a study came in, and what the site's rules made of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Intake {
+    /// Who sent it: application entity titles, and names of callers; in order of name.
+    pub senders: Vec<String>,
+    /// Instances that it has in all, where its sender said so.
+    pub expected_instances: Option<u32>,
+    /// Why it was called complete; none while instances are still arriving.
+    pub completion: Option<Completion>,
+    /// Which rule took it; none before it is complete.
+    pub route: Option<Route>,
+}
+
+/// Why a study was called complete.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Completion {
+    /// The rule that held.
+    pub reason: CompletionReason,
+    /// The same for people, with its numbers.
+    pub detail: String,
+}
+
+/// The rules by which a study is called complete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CompletionReason {
+    /// Its sender said so.
+    Told,
+    /// As many instances are there as its sender announced.
+    CountReached,
+    /// Every association that brought instances of it was released.
+    AssociationsEnded,
+    /// Nothing came for a while.
+    QuietPeriod,
+    /// It was waited for long enough.
+    MaximumWait,
+}
+
+impl CompletionReason {
+    /// The reason in a few words.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Told => "told",
+            Self::CountReached => "count reached",
+            Self::AssociationsEnded => "associations ended",
+            Self::QuietPeriod => "quiet period",
+            Self::MaximumWait => "maximum wait",
+        }
+    }
+}
+
+/// What the site's rules made of a study.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Route {
+    /// Name of the rule that took it; `default` where none of them did.
+    pub rule: String,
+    /// Where its reports are to go, by name.
+    pub destinations: Vec<String>,
 }

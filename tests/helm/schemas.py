@@ -308,6 +308,7 @@ REFUSED = [
     (["workers.pools.Big.enabled=true"], "does not match pattern"),
     (["coordinator.extraEnv[0].name=PRELIM_REDIS_PASSWORD", "coordinator.extraEnv[0].value=x"], "'not' failed"),
     (["workers.defaults.model.init.image=tools/fetch"], "/workers/defaults/model/init/image"),
+    (["rules.toml=x", "rules.existingConfigMap=y"], "rules.toml and rules.existingConfigMap are both set: choose one"),
     (["coordinator.replicas=2"], "several coordinators share their jobs through Redis"),
     (["coordinator.replicas=2", "redis.external.url=redis://redis:6379"], "several coordinators need one place for bytes"),
     (["coordinator.replicas=2", "bytes.s3.bucket=prelim"], "several coordinators share their jobs through Redis"),

@@ -18,7 +18,7 @@ use prelim_coordinator::store::redis::config::RedisConfig;
 use prelim_proto::ids::{Digest, JobId, Tenant, Uid};
 use prelim_proto::image::ImageKind;
 use prelim_proto::job::{ImageRef, ImageRole, JobKind, JobSpec};
-use prelim_proto::study::{Instance, Priority, StudyAttributes};
+use prelim_proto::study::{Completion, CompletionReason, Instance, Priority, Route, StudyAttributes};
 use prelim_worker::connection::ConnectionArgs;
 use prelim_worker::simulate::{Done, Simulated, Times};
 use serde::Serialize;
@@ -311,15 +311,21 @@ impl Rig {
         };
         let study = Uid::parse(&format!("2.25.9{number}"))?;
         self.store.add_instances(instances(&study, self.jobs)?).await?;
-        self.store.complete_studies(CompleteStudies { request_id: None, studies: vec![study.clone()] }).await?;
+        let completion = Completion { reason: CompletionReason::Told, detail: "benchmark".to_owned() };
+        self.store
+            .complete_studies(CompleteStudies { request_id: None, studies: vec![study.clone()], completion })
+            .await?;
         let jobs = (0..self.jobs).map(|job| spec(&study, job)).collect::<anyhow::Result<_>>()?;
         let plan = Plan {
             generation: 1,
             jobs,
+            priority: Priority::Routine,
+            route: Route { rule: "default".to_owned(), destinations: Vec::new() },
             head_start_ms: 0,
             unread: Vec::new(),
             notes: vec!["benchmark: one job a view".to_owned()],
             failure: String::new(),
+            skipped: false,
         };
         self.store.plan_study(&study, plan).await?;
         ready_at.lock().map_err(|_| anyhow::anyhow!("an enqueuer panicked"))?.insert(study, Instant::now());

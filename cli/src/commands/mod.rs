@@ -4,6 +4,7 @@ mod audit;
 mod bench;
 mod bench_queue;
 mod cancel;
+mod complete;
 mod decoder;
 mod demo;
 mod doctor;
@@ -14,6 +15,7 @@ mod logits;
 mod phantom;
 mod queue;
 pub(crate) mod report;
+mod route;
 mod serve;
 mod studies;
 mod submit;
@@ -60,12 +62,16 @@ pub(crate) enum Command {
     Watch(watch::Watch),
     /// List the studies that a coordinator holds.
     Studies(studies::Studies),
+    /// Try the rules that say which studies are read, how soon, and where their reports go.
+    Route(route::Route),
     /// Fetch the draft report of a study.
     Report(report::Report),
     /// List which drafts were sent where, and what became of them; or send one again.
     Export(export::Export),
     /// Bring studies from a PACS.
     Fetch(fetch::Fetch),
+    /// Say that all images of studies are there.
+    Complete(complete::Complete),
     /// Stop work on studies that are not drafted yet.
     Cancel(cancel::Cancel),
     /// List the workers, and how much waits for them.
@@ -114,9 +120,11 @@ impl Command {
             Self::Submit(command) => block_on(command.run()),
             Self::Watch(command) => block_on(command.run()),
             Self::Studies(command) => block_on(command.run()),
+            Self::Route(command) => block_on(command.run()),
             Self::Report(command) => block_on(command.run()),
             Self::Export(command) => block_on(command.run()),
             Self::Fetch(command) => block_on(command.run()),
+            Self::Complete(command) => block_on(command.run()),
             Self::Cancel(command) => block_on(command.run()),
             Self::Workers(command) => block_on(command.run()),
             Self::Drain(command) => block_on(command.run()),

@@ -6,7 +6,7 @@ use prelim_proto::v1::{ListStudiesRequest, Study};
 use serde_json::json;
 
 use crate::client::{Connection, plain};
-use crate::table;
+use crate::table::{self, intake};
 
 /// Studies asked for at once.
 const PAGE: u32 = 200;
@@ -51,7 +51,7 @@ impl Studies {
         // Columns that would say the same in every row are left out.
         let has_tenants = studies.iter().any(|study| study.tenant != studies[0].tenant);
         let is_urgent = studies.iter().any(|study| priority(study) != Priority::Routine);
-        let columns = ["Study", "Modality", "Files", "Jobs", "State", "Priority", "Tenant", "Patient", "Description"];
+        let columns = ["Study", "Modality", "Files", "Jobs", "State", "Complete by", "Rule", "Priority", "Tenant", "Patient", "Description"];
         let is_shown = |column: &str| match column {
             "Priority" => is_urgent,
             "Tenant" => has_tenants,
@@ -66,6 +66,8 @@ impl Studies {
                 study.instance_count.to_string(),
                 table::jobs(study),
                 table::cell(&table::state(study), 60),
+                intake::completion(study).to_owned(),
+                table::cell(&intake::rule(study), 24),
                 in_words(priority(study)).to_owned(),
                 table::cell(&study.tenant, 24),
                 table::cell(&attributes.patient_id, 24),
@@ -111,6 +113,8 @@ pub(crate) fn study_json(study: &Study) -> serde_json::Value {
         "instances": study.instance_count,
         "jobs_total": study.jobs_total,
         "jobs_finished": study.jobs_finished,
+        "priority": prelim_proto::study::Priority::try_from(study.priority()).ok(),
+        "intake": intake::json(study),
         "partition_notes": study.partition_notes,
         "unread": study.unread.iter().map(unread_json).collect::<Vec<_>>(),
     })

@@ -19,7 +19,8 @@ const REFUSED_SHOWN: usize = 20;
 /// Send DICOM files to a coordinator.
 ///
 /// Every file of the folders is sent, but for the `truth.json` of phantoms; files that are no DICOM are refused one by one,
-/// with what was found. The exit code is 0 only where nothing was refused and, with --wait, every study has its draft.
+/// with what was found. The exit code is 0 only where nothing was refused and, with --wait, every study has its draft or is
+/// skipped by a rule.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example:\n  prelim submit --wait ~/studies/chest\n  prelim submit --priority stat --json study1 study2"
@@ -39,6 +40,10 @@ pub(crate) struct Submit {
     /// Whose the studies are; where not given, your only tenant, or else `default`.
     #[arg(long, value_name = "NAME", env = "PRELIM_TENANT")]
     tenant: Option<String>,
+    /// Instances that each of the studies has in all: it is complete when it holds so many, also where they come by several
+    /// uploads or other ways. Without it a study is complete at the end of the upload.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    instances: Option<u32>,
     /// For programs: one JSON object at the end.
     #[arg(long)]
     json: bool,
@@ -65,7 +70,9 @@ impl Submit {
             Urgency::Stat => Priority::Stat,
         };
         let tenant = self.tenant.unwrap_or_default();
-        let mut uploaded = upload_some(&self.connection, files, priority, tenant).await?;
+        let expected_instances = self.instances.unwrap_or_default();
+        let header = SubmitHeader { priority: priority as i32, tenant, expected_instances, ..SubmitHeader::default() };
+        let mut uploaded = upload_some(&self.connection, files, header).await?;
         for (path, reason) in unreadable {
             uploaded.objects.push(refused(&name_of(&path), &reason));
             uploaded.paths.push(path);
@@ -88,7 +95,8 @@ impl Submit {
             tell(&uploaded, &studies)?;
         }
         let refused = uploaded.count(Disposition::Refused);
-        let failed = studies.iter().filter(|study| study.state() != StudyState::Drafted).count();
+        let is_settled = |study: &&Study| matches!(study.state(), StudyState::Drafted | StudyState::Skipped);
+        let failed = studies.len() - studies.iter().filter(is_settled).count();
         let files = table::count(uploaded.objects.len(), "file");
         if let Some(why) = uploaded.stopped {
             anyhow::bail!("{why:#}; not all of {files} taken, each with what became of it above");

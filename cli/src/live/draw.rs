@@ -154,6 +154,8 @@ fn draw_studies(frame: &mut Frame<'_>, area: Rect, view: &View) {
         ("Priority", Constraint::Length(8), 2),
         ("Modality", Constraint::Length(8), 3),
         ("Files", Constraint::Length(6), 3),
+        ("Complete by", Constraint::Length(18), 4),
+        ("Rule", Constraint::Fill(1), 4),
     ];
     let kept = || all.iter().filter(|(_, _, level)| *level <= columns.level);
     let widths: Vec<Constraint> = kept().map(|(_, width, _)| *width).collect();
@@ -182,7 +184,8 @@ impl Columns {
             ..80 => 0,
             80..100 => 1,
             100..120 => 2,
-            _ => 3,
+            120..160 => 3,
+            _ => 4,
         };
         Self { uid: UID.min(usize::from(width).saturating_sub(12)), level }
     }
@@ -211,7 +214,7 @@ fn study(study: &Study, columns: Columns, now_ms: i64) -> Row<'static> {
     };
     let jobs = if study.jobs_total == 0 { Span::default() } else { bar(study.jobs_finished, study.jobs_total) };
     let age = spell((now_ms - study.received_at_ms).max(0) as f64 / 1e3);
-    let all: [(Span<'static>, u8); 7] = [
+    let all: [(Span<'static>, u8); 9] = [
         (uid(&study.uid, columns.uid).into(), 0),
         (Span::styled(table::state(study), Style::new().fg(colour)), 0),
         (jobs, 1),
@@ -219,6 +222,8 @@ fn study(study: &Study, columns: Columns, now_ms: i64) -> Row<'static> {
         (priority, 2),
         (study.modalities.join(" ").into(), 3),
         (study.instance_count.to_string().into(), 3),
+        (table::intake::completion(study).into(), 4),
+        (table::cell(&table::intake::rule(study), 64).into(), 4),
     ];
     Row::new(all.into_iter().filter(|(_, level)| *level <= columns.level).map(|(cell, _)| cell))
 }

@@ -18,6 +18,7 @@ const GROUPS: [&[StudyState]; 3] = [
         StudyState::Drafted,
         StudyState::Failed,
         StudyState::Cancelled,
+        StudyState::Skipped,
         StudyState::Signed,
         StudyState::Amended,
         StudyState::Rejected,

@@ -12,6 +12,7 @@
 mod exchange_service;
 mod gate;
 mod queue_service;
+mod route;
 mod scaler;
 mod session;
 mod status;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use prelim_proto::ids::{Tenant, Uid};
+use prelim_proto::ids::Uid;
 use prelim_proto::study::{Priority, StudyState};
 use prelim_proto::v1;
 use prelim_proto::v1::study_service_server::StudyService;
@@ -13,9 +13,9 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::session::Session;
-use super::{status, upload, watch};
+use super::{route, status, upload, watch};
 use crate::audit::Act;
-use crate::intake::{Object, Outcome};
+use crate::intake::{Sending, Object, Outcome};
 use crate::report::Format;
 use crate::service::{Coordinator, ServiceError};
 use crate::store::record::{StudyCursor, StudyQuery, StudyRecord};
@@ -42,10 +42,11 @@ impl StudyService for Studies {
     ) -> Answer<v1::SubmitStudiesResponse> {
         let session = Session::of(&request);
         let uploaded = upload::receive(&self.0, session, request.into_inner()).await?;
-        let study_uids = match &uploaded.stopped {
-            None => self.complete(uploaded.request_id, &uploaded.outcomes).await?,
+        let study_uids = match (&uploaded.stopped, uploaded.expected_instances) {
+            (None, None) => self.complete(uploaded.request_id, &uploaded.outcomes).await?,
+            (_, Some(instances)) => self.expect(instances, &uploaded.outcomes).await?,
             // The rest of them is still to come.
-            Some(_) => touched(&uploaded.outcomes).into_iter().map(String::from).collect(),
+            (Some(_), None) => touched(&uploaded.outcomes).into_iter().map(String::from).collect(),
         };
         let objects = uploaded.outcomes.into_iter().map(upload::message).collect();
         let stopped = uploaded.stopped.as_ref().map(status::stopped);
@@ -61,8 +62,10 @@ impl StudyService for Studies {
         let request = request.into_inner();
         let priority = Priority::from_wire(request.priority).map_err(|error| status::of(error.into()))?;
         let tenant = session.tenant_for_submission(&request.tenant).await.map_err(status::of)?;
-        let taking = self.read_folder(&session, &tenant, &request.path, priority);
-        let outcomes = taking.await.map_err(status::of)?;
+        let mut sending = Sending::new(tenant, &session.caller().name);
+        let taken = self.read_folder(&session, &mut sending, &request.path, priority).await;
+        self.0.end(sending, taken.is_ok()).await.map_err(status::of)?;
+        let outcomes = taken.map_err(status::of)?;
         let study_uids = self.complete(request.request_id, &outcomes).await?;
         let objects = outcomes.into_iter().map(upload::message).collect();
         Ok(Response::new(v1::SubmitFolderResponse { objects, study_uids }))
@@ -112,6 +115,19 @@ impl StudyService for Studies {
         Ok(Response::new(watch::watch(self.0.clone(), session, studies)))
     }
 
+    async fn complete_study(&self, request: Request<v1::CompleteStudyRequest>) -> Answer<v1::CompleteStudyResponse> {
+        let session = Session::of(&request);
+        let request = request.into_inner();
+        let uid = uid(&request.study_uid)?;
+        upload::check_request_id(&request.request_id)?;
+        session.allow(&self.0, &uid).await.map_err(status::of)?;
+        let request_id = Some(request.request_id).filter(|id| !id.is_empty());
+        self.0.complete(request_id, vec![uid.clone()]).await.map_err(status::of)?;
+        session.note(Act::Submitted, std::slice::from_ref(&uid)).await.map_err(status::of)?;
+        let record = self.0.record(&uid).await.map_err(status::of)?;
+        Ok(Response::new(v1::CompleteStudyResponse { study: Some(summary(record)) }))
+    }
+
     async fn cancel_study(&self, request: Request<v1::CancelStudyRequest>) -> Answer<v1::CancelStudyResponse> {
         let session = Session::of(&request);
         let request = request.into_inner();
@@ -121,6 +137,16 @@ impl StudyService for Studies {
         session.note(Act::Cancelled, std::slice::from_ref(&uid)).await.map_err(status::of)?;
         let record = self.0.record(&uid).await.map_err(status::of)?;
         Ok(Response::new(v1::CancelStudyResponse { study: Some(summary(record)) }))
+    }
+
+    async fn test_route(&self, request: Request<v1::TestRouteRequest>) -> Answer<v1::TestRouteResponse> {
+        let session = Session::of(&request);
+        let request = request.into_inner();
+        let uid = uid(&request.study_uid)?;
+        session.allow(&self.0, &uid).await.map_err(status::of)?;
+        let decision = self.0.test_route(&uid, &request.rules).await.map_err(status::of)?;
+        session.note(Act::Read, &[uid]).await.map_err(status::of)?;
+        Ok(Response::new(route::message(decision)))
     }
 
     async fn get_report(&self, request: Request<v1::GetReportRequest>) -> Answer<v1::GetReportResponse> {
@@ -143,6 +169,15 @@ impl StudyService for Studies {
 }
 
 impl Studies {
+    /// Notes how many instances the studies have that the objects belong to, and names them.
+    async fn expect(&self, instances: u32, outcomes: &[Outcome]) -> Result<Vec<String>, Status> {
+        let studies = touched(outcomes);
+        for study in &studies {
+            self.0.expect(study, instances).await.map_err(status::of)?;
+        }
+        Ok(studies.into_iter().map(String::from).collect())
+    }
+
     /// Completes the studies that the objects belong to, and names them.
     async fn complete(&self, request_id: String, outcomes: &[Outcome]) -> Result<Vec<String>, Status> {
         let studies = touched(outcomes);
@@ -155,7 +190,7 @@ impl Studies {
     async fn read_folder(
         &self,
         session: &Session,
-        tenant: &Tenant,
+        sending: &mut Sending,
         path: &str,
         priority: Priority,
     ) -> Result<Vec<Outcome>, ServiceError> {
@@ -177,13 +212,13 @@ impl Studies {
                 claimed: None,
             });
             if upload::is_full(batch.len(), batch_bytes) {
-                let taken = self.0.accept(tenant, std::mem::take(&mut batch), priority).await?;
+                let taken = self.0.accept(sending, std::mem::take(&mut batch), priority).await?;
                 session.note_submitted(&mut noted, &taken).await?;
                 outcomes.extend(taken);
                 batch_bytes = 0;
             }
         }
-        let taken = self.0.accept(tenant, batch, priority).await?;
+        let taken = self.0.accept(sending, batch, priority).await?;
         session.note_submitted(&mut noted, &taken).await?;
         outcomes.extend(taken);
         Ok(outcomes)

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use prelim_imaging::Limits;
 use prelim_imaging::header;
-use prelim_proto::ids::{Tenant, Uid};
+use prelim_proto::ids::Uid;
 use prelim_proto::study::Priority;
 use prelim_proto::v1::submit_studies_request::Part;
 use prelim_proto::v1::{Disposition, ObjectEnd, ObjectOutcome, ObjectStart, SubmitHeader, SubmitStudiesRequest};
@@ -12,7 +12,7 @@ use tonic::{Status, Streaming};
 
 use super::session::Session;
 use super::status;
-use crate::intake::{Object, Outcome, Verdict};
+use crate::intake::{Object, Outcome, Sending, Verdict};
 use crate::service::{Coordinator, ServiceError};
 
 /// Objects taken in together: their records share a transaction.
@@ -32,6 +32,8 @@ pub(super) fn is_full(objects: usize, bytes: usize) -> bool {
 /// What an upload came to.
 pub(super) struct Uploaded {
     pub(super) request_id: String,
+    /// Instances that each study has in all, where the client knows.
+    pub(super) expected_instances: Option<u32>,
     pub(super) outcomes: Vec<Outcome>,
     /// Why not all of it was taken.
     pub(super) stopped: Option<ServiceError>,
@@ -48,11 +50,12 @@ pub(super) async fn receive(
     };
     let priority = check(&header)?;
     let tenant = session.tenant_for_submission(&header.tenant).await.map_err(status::of)?;
+    let sending = Sending::new(tenant, &session.caller().name);
     let (batch, outcomes, noted) = (Vec::new(), Vec::new(), BTreeSet::new());
     let mut upload = Upload {
         coordinator,
         session,
-        tenant,
+        sending,
         priority,
         batch,
         batch_bytes: 0,
@@ -61,18 +64,27 @@ pub(super) async fn receive(
         noted,
         stopped: None,
     };
-    while upload.stopped.is_none()
-        && let Some(message) = stream.message().await?
-    {
-        upload.take(message.part).await?;
+    let read = upload.read(&mut stream).await;
+    let Upload { sending, outcomes, stopped, .. } = upload;
+    coordinator.end(sending, read.is_ok() && stopped.is_none()).await.map_err(status::of)?;
+    read?;
+    let expected_instances = Some(header.expected_instances).filter(|count| *count > 0);
+    match stopped {
+        Some(error) if outcomes.iter().all(Outcome::is_refused) => Err(status::of(error)),
+        stopped => Ok(Uploaded { request_id: header.request_id, expected_instances, outcomes, stopped }),
     }
-    upload.finish(header.request_id).await
+}
+
+/// Refuses a request id that is too long.
+pub(super) fn check_request_id(id: &str) -> Result<(), Status> {
+    if id.chars().count() > MAX_REQUEST_ID {
+        return Err(status::invalid("request_id", format!("longer than {MAX_REQUEST_ID} characters")));
+    }
+    Ok(())
 }
 
 fn check(header: &SubmitHeader) -> Result<Priority, Status> {
-    if header.request_id.chars().count() > MAX_REQUEST_ID {
-        return Err(status::invalid("request_id", format!("longer than {MAX_REQUEST_ID} characters")));
-    }
+    check_request_id(&header.request_id)?;
     Priority::from_wire(header.priority).map_err(|error| status::of(error.into()))
 }
 
@@ -88,7 +100,7 @@ struct Current {
 struct Upload<'a> {
     coordinator: &'a Coordinator,
     session: Session,
-    tenant: Tenant,
+    sending: Sending,
     priority: Priority,
     batch: Vec<Object>,
     batch_bytes: usize,
@@ -101,6 +113,16 @@ struct Upload<'a> {
 }
 
 impl Upload<'_> {
+    /// Takes everything to the end of the stream, or until no more can be taken.
+    async fn read(&mut self, stream: &mut Streaming<SubmitStudiesRequest>) -> Result<(), Status> {
+        while self.stopped.is_none()
+            && let Some(message) = stream.message().await?
+        {
+            self.take(message.part).await?;
+        }
+        self.finish().await
+    }
+
     async fn take(&mut self, part: Option<Part>) -> Result<(), Status> {
         match part {
             Some(Part::Start(start)) => self.start(start),
@@ -153,7 +175,7 @@ impl Upload<'_> {
     async fn flush(&mut self) -> Result<(), Status> {
         let batch = std::mem::take(&mut self.batch);
         self.batch_bytes = 0;
-        let (taken, stopped) = self.coordinator.accept_some(&self.tenant, batch, self.priority).await;
+        let (taken, stopped) = self.coordinator.accept_some(&mut self.sending, batch, self.priority).await;
         self.stopped = stopped;
         // Here, and not at the end: a stream that breaks off has brought what it brought.
         self.session.note_submitted(&mut self.noted, &taken).await.map_err(status::of)?;
@@ -161,20 +183,15 @@ impl Upload<'_> {
         Ok(())
     }
 
-    async fn finish(mut self, request_id: String) -> Result<Uploaded, Status> {
-        if let Some(current) = self.current.take()
-            && self.stopped.is_none()
-        {
+    async fn finish(&mut self) -> Result<(), Status> {
+        if self.stopped.is_some() {
+            return Ok(());
+        }
+        if let Some(current) = self.current.take() {
             let refusal = Err("the upload ended in the middle of it".to_owned());
             self.batch.push(Object { name: current.name, bytes: refusal, claimed: None });
         }
-        if self.stopped.is_none() {
-            self.flush().await?;
-        }
-        match self.stopped {
-            Some(error) if self.outcomes.iter().all(Outcome::is_refused) => Err(status::of(error)),
-            stopped => Ok(Uploaded { request_id, outcomes: self.outcomes, stopped }),
-        }
+        self.flush().await
     }
 }
 

@@ -11,6 +11,7 @@ use prelim_imaging::header::{Header, read_header};
 use prelim_proto::ids::{Tenant, Uid};
 use prelim_proto::study::{Priority, StudyAttributes};
 
+use super::Sending;
 use crate::bytes::BytesError;
 use crate::report::is_of_a_draft;
 use crate::service::{Coordinator, ServiceError};
@@ -117,11 +118,11 @@ impl Coordinator {
     /// another coordinator is quicker in between, they may stay without a record, and go with their study.
     pub async fn accept(
         &self,
-        tenant: &Tenant,
+        sending: &mut Sending,
         objects: Vec<Object>,
         priority: Priority,
     ) -> Result<Vec<Outcome>, ServiceError> {
-        match self.accept_some(tenant, objects, priority).await {
+        match self.accept_some(sending, objects, priority).await {
             (outcomes, None) => Ok(outcomes),
             (_, Some(error)) => Err(error),
         }
@@ -131,7 +132,7 @@ impl Coordinator {
     /// where it is one of a store that did not answer, they may be held all the same.
     pub(crate) async fn accept_some(
         &self,
-        tenant: &Tenant,
+        sending: &mut Sending,
         objects: Vec<Object>,
         priority: Priority,
     ) -> (Vec<Outcome>, Option<ServiceError>) {
@@ -164,9 +165,13 @@ impl Coordinator {
                 let places: Vec<usize> = reads.iter().map(|read| read.place).collect();
                 // Where too many studies are open, those that are held may still grow.
                 if stopped.as_ref().is_none_or(is_of_new_studies) {
-                    match self.take_in(tenant, &study, attributes, reads, priority).await {
+                    match self.take_in(&sending.tenant, &study, attributes, reads, priority).await {
                         Ok(taken) => {
+                            let is_held = taken.iter().any(|(_, verdict)| !matches!(verdict, Verdict::Refused(_)));
                             taken.into_iter().for_each(|(place, verdict)| outcomes[place].verdict = verdict);
+                            if is_held && let Err(error) = self.note_sending(sending, &study).await {
+                                stopped = Some(error);
+                            }
                             is_taken = true;
                             continue;
                         }
@@ -192,6 +197,9 @@ impl Coordinator {
                 Verdict::Duplicate => "duplicate",
                 Verdict::Refused(_) => "refused",
             });
+        }
+        if stopped.is_some() {
+            sending.break_off();
         }
         (outcomes, stopped)
     }

@@ -6,11 +6,14 @@ use opentelemetry::KeyValue;
 use prelim_proto::ids::Uid;
 use prelim_proto::study::StudyState;
 
-use crate::partition::partition;
+use super::complete;
+use crate::clock::today;
+use crate::partition::{Partition, partition};
 use crate::queue::head_start_ms;
+use crate::route::{self, Decision, Facts, Rules};
 use crate::service::{Coordinator, ServiceError};
 use crate::store::StoreError;
-use crate::store::record::{CompleteStudies, Done, Plan, StudyQuery, by_series};
+use crate::store::record::{CompleteStudies, Done, Plan, StudyCursor, StudyQuery, StudyRecord, by_series};
 use crate::traces;
 
 /// Plans of one study that may be overtaken by late instances before we wait for the next signal.
@@ -24,7 +27,7 @@ impl Coordinator {
         if studies.is_empty() {
             return Ok(());
         }
-        let request = CompleteStudies { request_id, studies: studies.clone() };
+        let request = CompleteStudies { request_id, studies: studies.clone(), completion: complete::told() };
         self.store.complete_studies(request).await?;
         for study in &studies {
             self.plan(study).await?;
@@ -40,20 +43,10 @@ impl Coordinator {
             if record.state != StudyState::Complete {
                 break;
             }
-            let (generation, first_job, priority) = (record.generation, record.next_job, record.priority);
-            let instances = self.store.instances(uid).await?;
-            let study = record.into_study(by_series(instances));
-            let parts = partition(&study, first_job, &self.config.partition_limits());
-            let (hash, jobs) = (traces::hash(uid), parts.jobs.len() as i64);
-            tracing::info!(study.hash = hash, jobs, unread = parts.unread.len(), "study partitioned");
-            let plan = Plan {
-                generation,
-                jobs: parts.jobs,
-                head_start_ms: head_start_ms(priority),
-                unread: parts.unread,
-                notes: parts.notes,
-                failure: parts.failure,
-            };
+            let completion = record.completion.as_ref().map(|completion| completion.reason);
+            let plan = self.make_plan(record).await?;
+            let (jobs, skipped) = (plan.jobs.len() as i64, plan.skipped);
+            tracing::info!(study.hash = traces::hash(uid), jobs, unread = plan.unread.len(), "study partitioned");
             match self.store.plan_study(uid, plan).await {
                 // Instances came in between: look again.
                 Err(StoreError::Outdated(_)) => {}
@@ -61,10 +54,11 @@ impl Coordinator {
                 Ok(done) => {
                     // Another coordinator may have been quicker with the same plan.
                     if done == Done::Now {
+                        completion.into_iter().for_each(|reason| self.metrics.study_completed(reason));
                         traces::add(uid, "plan", began, [KeyValue::new("prelim.jobs", jobs)]);
                         if jobs == 0 {
-                            self.metrics.study_settled("failed");
-                            self.end_trace(uid, "nothing to read").await;
+                            self.metrics.study_settled(if skipped { "skipped" } else { "failed" });
+                            self.end_trace(uid, if skipped { "skipped" } else { "nothing to read" }).await;
                         }
                     }
                     break;
@@ -76,19 +70,76 @@ impl Coordinator {
         Ok(())
     }
 
-    /// Completes studies whose sender went away, and plans those that were complete when a coordinator died.
-    pub(crate) async fn assemble_stragglers(&self) -> Result<(), ServiceError> {
-        for study in self.in_state(StudyState::Receiving).await? {
-            self.store.complete_quiet(&study, self.config.quiet_period_ms).await?;
+    /// How a complete study is to be read, by the site's rules and by what it holds.
+    async fn make_plan(&self, record: StudyRecord) -> Result<Plan, ServiceError> {
+        let (generation, first_job, missing) = (record.generation, record.next_job, complete::missing(&record));
+        let instances = self.store.instances(&record.uid).await?;
+        let mut study = record.into_study(by_series(instances));
+        let decision = self.rules.get().decide(&Facts::of(&study, today()));
+        study.priority = study.priority.max(decision.action.priority);
+        let skipped = decision.skipped();
+        let mut parts = match &skipped {
+            Some(reason) => {
+                Partition { unread: route::unread(&study, reason), failure: reason.clone(), ..Partition::default() }
+            }
+            None => partition(&study, first_job, &self.config.partition_limits()),
+        };
+        if let Some((held, expected)) = missing {
+            parts.notes.push(format!("Only {held} of {expected} instances that were announced were there."));
         }
-        for study in self.in_state(StudyState::Complete).await? {
-            self.plan(&study).await?;
-        }
-        Ok(())
+        Ok(Plan {
+            generation,
+            jobs: parts.jobs,
+            priority: study.priority,
+            route: decision.route(),
+            head_start_ms: head_start_ms(study.priority),
+            unread: parts.unread,
+            notes: parts.notes,
+            failure: parts.failure,
+            skipped: skipped.is_some(),
+        })
     }
 
-    async fn in_state(&self, state: StudyState) -> Result<Vec<Uid>, ServiceError> {
-        let query = StudyQuery { states: vec![state], limit: PAGE, ..StudyQuery::default() };
-        Ok(self.store.studies(query).await?.into_iter().map(|study| study.uid).collect())
+    /// What rules would make of a study that is held: the coordinator's own, or those of a file that is given.
+    ///
+    /// # Errors
+    /// [`StoreError::NoStudy`]; a file that cannot be used.
+    pub async fn test_route(&self, uid: &Uid, rules: &str) -> Result<Decision, ServiceError> {
+        let wrong = |error: route::RulesError| ServiceError::Invalid { field: "rules", problem: error.to_string() };
+        let given = match rules {
+            "" => None,
+            text => Some(Rules::parse(text, self.config.completeness()).map_err(wrong)?),
+        };
+        let facts = Facts::of(&self.study(uid).await?, today());
+        Ok(given.as_ref().unwrap_or(&*self.rules.get()).decide(&facts))
+    }
+
+    /// Completes studies whose time has come, and plans those that were complete when a coordinator died.
+    pub(crate) async fn assemble_stragglers(&self) -> Result<(), ServiceError> {
+        let (rules, default) = (self.rules.get(), self.config.completeness());
+        let mut after = None;
+        loop {
+            let states = vec![StudyState::Receiving];
+            let page = self.store.studies(StudyQuery { states, after, limit: PAGE, ..StudyQuery::default() }).await?;
+            for study in &page {
+                let rule = rules.completeness(study.arrival.senders.iter().map(String::as_str), default);
+                let due = complete::due(study, &rule);
+                let reason = due.completion.reason;
+                if self.store.complete_due(&study.uid, due).await? == Done::Now {
+                    let hash = traces::hash(&study.uid);
+                    tracing::info!(study.hash = hash, reason = reason.as_str(), "study complete");
+                }
+            }
+            let last = page.last().filter(|_| page.len() == PAGE);
+            after = last.map(|last| StudyCursor { received_at_ms: last.received_at_ms, uid: last.uid.clone() });
+            if after.is_none() {
+                break;
+            }
+        }
+        let query = StudyQuery { states: vec![StudyState::Complete], limit: PAGE, ..StudyQuery::default() };
+        for study in self.store.studies(query).await? {
+            self.plan(&study.uid).await?;
+        }
+        Ok(())
     }
 }

@@ -51,6 +51,13 @@ pub(super) fn nothing_read(unread: &[Unread]) -> String {
     format!("no image of the study could be read: {found}{more}")
 }
 
+/// That instances were announced which are not there, where that is so.
+pub(super) fn announced(study: &Study) -> Option<String> {
+    let held = study.series.iter().map(|series| series.instances.len()).sum::<usize>();
+    let expected = study.intake.expected_instances.filter(|expected| held < *expected as usize)?;
+    Some(format!("The sender announced {expected} instances of the study, and only {held} were there."))
+}
+
 /// What qualifies the draft, in sentences.
 pub(super) fn limitations(
     outcomes: &[&JobOutcome],

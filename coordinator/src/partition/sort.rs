@@ -12,6 +12,22 @@ const DX_FOR_PRESENTATION: &str = "1.2.840.10008.5.1.4.1.1.1.1";
 /// What Secondary Capture classes begin with.
 const SECONDARY_CAPTURE: &str = "1.2.840.10008.5.1.4.1.1.7";
 
+/// What storage classes begin with (PS3.4 annex B.5).
+const STORAGE: &str = "1.2.840.10008.5.1.4.1.1.";
+/// What the rest of a class begins with that holds no image, and what people call it; the first that fits.
+const NO_IMAGES: [(&str, &str); 10] = [
+    ("88.67", "radiation dose report"),
+    ("88.59", "key object selection"),
+    ("88.", "structured report"),
+    ("104.", "encapsulated document"),
+    ("11.", "presentation state"),
+    ("9.", "waveform"),
+    ("66.4", "segmentation"),
+    ("66", "raw data or registration"),
+    ("481.", "radiotherapy object"),
+    ("78.", "ophthalmic measurement"),
+];
+
 /// The images of a study by kind, in order of series and instance number.
 #[derive(Debug, Default)]
 pub(super) struct ByKind<'a> {
@@ -47,13 +63,12 @@ type Readable<'a> = Result<(ImageKind, &'a prelim_proto::image::ImageAttributes)
 /// The kind and attributes of an instance that can be read, or the reason why it cannot.
 fn readable<'a>(series: &Series, instance: &'a Instance) -> Readable<'a> {
     let modality = if series.modality.is_empty() { "not stated" } else { &series.modality };
+    let Some(image) = &instance.image else {
+        return Err((UnreadReason::NotReadable, class_name(instance)));
+    };
     let kind = series.kind().or_else(|| kind_of_class(series, instance));
     let Some(kind) = kind else {
         return Err((UnreadReason::NotReadable, format!("modality {modality} is not read")));
-    };
-    let Some(image) = &instance.image else {
-        let class = &instance.sop_class;
-        return Err((UnreadReason::NotReadable, format!("object of class {class} has no image")));
     };
     if image.rows == 0 || image.columns == 0 {
         let (rows, columns) = (image.rows, image.columns);
@@ -63,6 +78,16 @@ fn readable<'a>(series: &Series, instance: &'a Instance) -> Readable<'a> {
         return Err((UnreadReason::NotNeeded, "secondary capture (dose sheet, screen or other copy)".into()));
     }
     Ok((kind, image))
+}
+
+/// What an object without an image is, by its SOP class.
+fn class_name(instance: &Instance) -> String {
+    let class = instance.sop_class.as_str();
+    let is_it = |known: &&(&str, &str)| class.strip_prefix(STORAGE).is_some_and(|rest| rest.starts_with(known.0));
+    match NO_IMAGES.iter().find(is_it) {
+        Some((_, name)) => format!("{name}: it holds no image"),
+        None => format!("object of class {class} has no image"),
+    }
 }
 
 /// The kind that the SOP class says, for objects without a modality.

@@ -48,6 +48,7 @@ fn study(series: Vec<Series>) -> Study {
         jobs_total: 0,
         jobs_finished: 0,
         cost: StudyCost::default(),
+        intake: Default::default(),
     }
 }
 
@@ -151,6 +152,7 @@ fn what_is_no_image_to_be_read_is_named_with_its_reason() {
     empty.rows = 0;
     let mut report = series(5, "SR", "", vec![view("")]);
     report.instances[0].image = None;
+    report.instances[0].sop_class = uid("1.2.840.10008.5.1.4.1.1.88.11");
     let mut sheet = series(6, "CT", "", vec![slice(0.0)]);
     sheet.instances[0].sop_class = uid("1.2.840.10008.5.1.4.1.1.7");
     let mut state = series(7, "DX", "", vec![view("")]);
@@ -176,6 +178,7 @@ fn what_is_no_image_to_be_read_is_named_with_its_reason() {
         ]
     );
     assert_eq!(result.unread[2].detail, "modality MR is not read");
+    assert_eq!(result.unread[3].detail, "structured report: it holds no image");
 }
 
 #[test]

@@ -180,6 +180,12 @@ pub(super) fn urgency(urgency: Urgency) -> &'static str {
     }
 }
 
+/// Which draft it takes the place of, where there is one.
+pub(super) fn replaces(report: &Report) -> Option<String> {
+    let replaced = report.replaces.as_ref()?;
+    Some(format!("Amended draft {}: it replaces draft {} of this study", report.version, replaced.version))
+}
+
 /// The kind of study.
 pub(super) fn kind(kind: ImageKind) -> &'static str {
     match kind {

@@ -18,6 +18,9 @@ pub(super) fn write(inputs: &ReportInputs<'_>) -> String {
     if present::is_demonstration(report) {
         page.line(present::DEMONSTRATION);
     }
+    if let Some(replaces) = present::replaces(report) {
+        page.line(&format!("{replaces}."));
+    }
     page.blank();
     head(&mut page, inputs);
     sentences(&mut page, "IMPRESSION", &report.impression);

@@ -10,8 +10,8 @@ use tokio::sync::watch;
 
 use super::delivery::{DeliveryEnd, DeliveryKey, DeliveryRecord, Wish};
 use super::record::{
-    AddInstances, Added, CompleteStudies, Done, DraftRecord, ExpiredLease, Heartbeat, InstanceRecord, JobRecord,
-    LeaseRequest, Merged, Orders, Plan, QueueDepth, Reconciled, StudyQuery, StudyRecord, WorkerRecord,
+    AddInstances, Added, Arriving, CompleteStudies, Done, DraftRecord, Due, ExpiredLease, Heartbeat, InstanceRecord,
+    JobRecord, LeaseRequest, Merged, Orders, Plan, QueueDepth, Reconciled, StudyQuery, StudyRecord, WorkerRecord,
 };
 use super::{JobStore, StoreError};
 use crate::metrics::Metrics;
@@ -66,7 +66,8 @@ measured! {
     fn add_instances(&self, add: AddInstances) -> Vec<Added>;
     fn preview_instances(&self, add: AddInstances) -> Vec<Added>;
     fn complete_studies(&self, request: CompleteStudies) -> Done;
-    fn complete_quiet(&self, study: &Uid, quiet_ms: u64) -> Done;
+    fn note_arriving(&self, study: &Uid, arriving: Arriving) -> Done;
+    fn complete_due(&self, study: &Uid, due: Due) -> Done;
     fn plan_study(&self, study: &Uid, plan: Plan) -> Done;
     fn lease(&self, request: LeaseRequest) -> Option<Lease>;
     fn renew(&self, job: &JobId, token: FencingToken, ttl_ms: u64) -> ();

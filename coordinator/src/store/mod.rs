@@ -36,8 +36,8 @@ use tokio::sync::watch;
 use crate::queue::Verdict;
 use delivery::{DeliveryEnd, DeliveryKey, DeliveryRecord, Wish};
 use record::{
-    AddInstances, Added, CompleteStudies, Done, DraftRecord, ExpiredLease, Heartbeat, InstanceRecord, JobRecord,
-    LeaseRequest, Merged, Orders, Plan, QueueDepth, Reconciled, StudyQuery, StudyRecord, WorkerRecord,
+    AddInstances, Added, Arriving, CompleteStudies, Done, DraftRecord, Due, ExpiredLease, Heartbeat, InstanceRecord,
+    JobRecord, LeaseRequest, Merged, Orders, Plan, QueueDepth, Reconciled, StudyQuery, StudyRecord, WorkerRecord,
 };
 
 /// The record of studies and the queue of jobs.
@@ -67,16 +67,20 @@ pub trait JobStore: Send + Sync + 'static {
     /// reserved: another coordinator may add in between.
     async fn preview_instances(&self, add: AddInstances) -> Result<Vec<Added>, StoreError>;
 
-    /// Declares studies complete: those that are received become complete; failed and cancelled ones are opened again
-    /// and become complete; the others stay. Idempotent by request id, if there is one: a repeated request changes
+    /// Notes something about how a study arrives. Idempotent. It opens no study again.
+    async fn note_arriving(&self, study: &Uid, arriving: Arriving) -> Result<Done, StoreError>;
+
+    /// Declares studies complete: those that are received become complete; failed, cancelled and skipped ones are opened
+    /// again and become complete; the others stay. Idempotent by request id, if there is one: a repeated request changes
     /// nothing, also when the study was cancelled in between. Refused with [`StoreError::RequestReused`] where the id
     /// named other studies.
     async fn complete_studies(&self, request: CompleteStudies) -> Result<Done, StoreError>;
 
-    /// Declares a study complete if it is being received and no instance came for `quiet_ms`. Idempotent.
-    async fn complete_quiet(&self, study: &Uid, quiet_ms: u64) -> Result<Done, StoreError>;
+    /// Declares a study complete if it is being received, its time has come, and nothing changed since that was decided.
+    /// Idempotent.
+    async fn complete_due(&self, study: &Uid, due: Due) -> Result<Done, StoreError>;
 
-    /// Gives a complete study its jobs, all of them ready, or fails it where there are none. Idempotent: a study of
+    /// Gives a complete study its jobs, all of them ready, or fails or skips it where there are none. Idempotent: a study of
     /// that generation that has its jobs is left alone. [`StoreError::Outdated`] when the study was opened again after
     /// the plan was made.
     async fn plan_study(&self, study: &Uid, plan: Plan) -> Result<Done, StoreError>;

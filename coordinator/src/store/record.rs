@@ -4,9 +4,12 @@ use prelim_proto::cost::StudyCost;
 use prelim_proto::ids::{Digest, FencingToken, JobId, Tenant, Uid};
 use prelim_proto::image::ImageKind;
 use prelim_proto::job::{JobKind, JobSpec, JobState};
-use prelim_proto::study::{Instance, Priority, Series, Study, StudyAttributes, StudyState, Unread};
+use prelim_proto::study::{
+    Completion, Instance, Intake, Priority, Route, Series, Study, StudyAttributes, StudyState, Unread,
+};
 use serde::{Deserialize, Serialize};
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::delivery::Wish;
@@ -24,7 +27,7 @@ pub struct StudyRecord {
     pub tenant: Tenant,
     /// Where it stands.
     pub state: StudyState,
-    /// Why, for failed and cancelled studies.
+    /// Why, for failed, cancelled and skipped studies.
     pub state_reason: Option<String>,
     /// How soon it is wanted.
     pub priority: Priority,
@@ -60,12 +63,83 @@ pub struct StudyRecord {
     pub partition_notes: Vec<String>,
     /// What it cost so far.
     pub cost: StudyCost,
+    /// What is known of how it arrives.
+    #[serde(default)]
+    pub arrival: Arrival,
+    /// Why it was called complete; none while it is received.
+    #[serde(default)]
+    pub completion: Option<Completion>,
+    /// What the site's rules made of it, once it is planned.
+    #[serde(default)]
+    pub route: Option<Route>,
+}
+
+/// What is known of how a study arrives, beside its instances: what it is called complete by.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Arrival {
+    /// When the present generation of the study began to be received, on the store's clock.
+    pub opened_at_ms: i64,
+    /// How often anything changed by which the study is called complete: a decision holds while this is what it was.
+    pub changes: u64,
+    /// Who sent it: application entity titles, and names of callers. At most [`MAX_SENDERS`].
+    pub senders: BTreeSet<String>,
+    /// Associations and uploads that brought instances of it and have not ended. At most [`MAX_ASSOCIATIONS`]; those of a
+    /// coordinator that died stay.
+    pub open: BTreeSet<String>,
+    /// When the last of them ended, on the store's clock; none where it broke off, for then more is to come.
+    pub ended_at_ms: Option<i64>,
+    /// Instances that it has in all, where its sender said so.
+    pub expected_instances: Option<u32>,
+}
+
+/// Senders of one study that are kept; what more send it does not count.
+pub const MAX_SENDERS: usize = 16;
+/// Open associations of one study that are known; of more, it is not waited for the end.
+pub const MAX_ASSOCIATIONS: usize = 256;
+
+/// Something that is learnt of how a study arrives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Arriving {
+    /// An association or upload brings instances of it.
+    Begun {
+        /// A name for the association that no other has.
+        association: String,
+        /// Who sends.
+        sender: String,
+    },
+    /// An association or upload ended.
+    Ended {
+        /// Its name.
+        association: String,
+        /// All that the sender meant to send in it has come.
+        whole: bool,
+    },
+    /// The study has so many instances in all.
+    Expected(u32),
+}
+
+/// When a study is complete, as things stand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Due {
+    /// What [`Arrival::changes`] was when this was decided.
+    pub changes: u64,
+    /// When, on the store's clock.
+    pub at_ms: i64,
+    /// Why.
+    pub completion: Completion,
 }
 
 impl StudyRecord {
     /// The study for people and programs, with the given series.
     pub fn into_study(self, series: Vec<Series>) -> Study {
+        let intake = Intake {
+            senders: self.arrival.senders.into_iter().collect(),
+            expected_instances: self.arrival.expected_instances,
+            completion: self.completion,
+            route: self.route,
+        };
         Study {
+            intake,
             uid: self.uid,
             tenant: self.tenant,
             state: self.state,
@@ -259,6 +333,8 @@ pub struct CompleteStudies {
     pub request_id: Option<String>,
     /// The studies.
     pub studies: Vec<Uid>,
+    /// Why they are called complete.
+    pub completion: Completion,
 }
 
 /// What a request id stands for.
@@ -277,14 +353,20 @@ pub struct Plan {
     pub generation: u32,
     /// The read jobs, numbered from the study's `next_job`.
     pub jobs: Vec<JobSpec>,
+    /// How soon the study is wanted, by its rule too; it is never put back.
+    pub priority: Priority,
+    /// What the site's rules made of it.
+    pub route: Route,
     /// Head start of the study's priority, in ms ([`crate::queue::head_start_ms`]).
     pub head_start_ms: i64,
     /// What will not be read.
     pub unread: Vec<Unread>,
     /// How it was partitioned, in sentences.
     pub notes: Vec<String>,
-    /// Why the study fails, where there are no jobs.
+    /// Why the study fails or is skipped, where there are no jobs.
     pub failure: String,
+    /// It has no jobs because a rule says so: it is skipped, and has not failed.
+    pub skipped: bool,
 }
 
 /// What a worker asks for.

@@ -8,8 +8,8 @@ use prelim_proto::job::{JobKind, JobOutcome, JobSpec, Lease};
 
 use super::delivery::{DeliveryEnd, DeliveryKey, DeliveryRecord, Wish};
 use super::record::{
-    AddInstances, Added, CompleteStudies, Done, DraftRecord, ExpiredLease, Heartbeat, InstanceRecord, JobRecord,
-    LeaseRequest, Merged, Orders, Plan, QueueDepth, Reconciled, StudyQuery, StudyRecord, WorkerRecord,
+    AddInstances, Added, Arriving, CompleteStudies, Done, DraftRecord, Due, ExpiredLease, Heartbeat, InstanceRecord,
+    JobRecord, LeaseRequest, Merged, Orders, Plan, QueueDepth, Reconciled, StudyQuery, StudyRecord, WorkerRecord,
 };
 use super::records::{Reads, Records, Result};
 use super::{JobStore, StoreError, machine};
@@ -50,9 +50,19 @@ impl<B: Backend> JobStore for B {
         self.write(move |records, now_ms| machine::complete_studies(records, now_ms, &request)).await
     }
 
-    async fn complete_quiet(&self, study: &Uid, quiet_ms: u64) -> Result<Done> {
+    async fn note_arriving(&self, study: &Uid, arriving: Arriving) -> Result<Done> {
         let study = study.clone();
-        self.write(move |records, now_ms| machine::complete_quiet(records, now_ms, &study, quiet_ms)).await
+        self.write(move |records, now_ms| machine::note_arriving(records, now_ms, &study, &arriving)).await
+    }
+
+    async fn complete_due(&self, study: &Uid, due: Due) -> Result<Done> {
+        // A study is looked at twice a second while it is received: a look costs no write.
+        let (uid, looked) = (study.clone(), due.clone());
+        if !self.read(move |records, now_ms| machine::is_due(records, now_ms, &uid, &looked)).await? {
+            return Ok(Done::Before);
+        }
+        let study = study.clone();
+        self.write(move |records, now_ms| machine::complete_due(records, now_ms, &study, &due)).await
     }
 
     async fn plan_study(&self, study: &Uid, plan: Plan) -> Result<Done> {

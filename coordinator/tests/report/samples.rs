@@ -247,6 +247,7 @@ fn study(uid: &str, patient: &str) -> Study {
         jobs_total: 1,
         jobs_finished: 1,
         cost: StudyCost::default(),
+        intake: Default::default(),
     }
 }
 
@@ -322,6 +323,7 @@ fn empty_report(study: &Study, kind: ImageKind) -> Report {
     Report {
         study: study.uid.clone(),
         version: 1,
+        replaces: None,
         kinds: vec![kind],
         technique: Vec::new(),
         comparison: Vec::new(),

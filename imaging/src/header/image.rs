@@ -41,6 +41,7 @@ pub(super) fn image_attributes(root: &Attributes<'_>) -> Option<ImageAttributes>
         convolution_kernel: kernel(root).or_else(|| reconstruction.as_ref().and_then(kernel)),
         planes: planes::planes(root, frames),
         burned_in_annotation: root.text(tags::BURNED_IN_ANNOTATION).as_deref() == Some("YES"),
+        quality_control_subject: root.text(tags::QUALITY_CONTROL_SUBJECT).as_deref() == Some("YES"),
     })
 }
 

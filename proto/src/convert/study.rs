@@ -2,15 +2,21 @@
 
 use super::{ConvertError, all, bad, enums, known};
 use crate::ids::Uid;
-use crate::study::{Instance, Priority, Series, Study, StudyAttributes, StudyState, Unread, UnreadReason};
+use crate::study::{
+    Completion, CompletionReason, Instance, Intake, Priority, Route, Series, Study, StudyAttributes, StudyState,
+    Unread, UnreadReason,
+};
 use crate::v1;
 
 enums!("state", StudyState, v1::StudyState, {
-    Receiving, Complete, Queued, Reading, Drafted, Signed, Amended, Rejected, Failed, Cancelled,
+    Receiving, Complete, Queued, Reading, Drafted, Signed, Amended, Rejected, Failed, Cancelled, Skipped,
 });
 enums!("priority", Priority, v1::Priority, { Routine, Urgent, Stat });
 enums!("reason", UnreadReason, v1::UnreadReason, {
     NotReadable, NotNeeded, TransferSyntax, Corrupt, TooLarge, JobDead,
+});
+enums!("completion", CompletionReason, v1::CompletionReason, {
+    Told, CountReached, AssociationsEnded, QuietPeriod, MaximumWait,
 });
 
 /// The priority in a message field, routine where unspecified.
@@ -102,6 +108,29 @@ impl From<Series> for v1::Series {
     }
 }
 
+impl From<Completion> for v1::Completion {
+    fn from(c: Completion) -> Self {
+        Self { reason: v1::CompletionReason::from(c.reason) as i32, detail: c.detail }
+    }
+}
+
+impl From<Route> for v1::Route {
+    fn from(r: Route) -> Self {
+        Self { rule: r.rule, destinations: r.destinations }
+    }
+}
+
+impl From<Intake> for v1::Intake {
+    fn from(i: Intake) -> Self {
+        Self {
+            senders: i.senders,
+            expected_instances: i.expected_instances,
+            completion: i.completion.map(Into::into),
+            route: i.route.map(Into::into),
+        }
+    }
+}
+
 impl From<Study> for v1::Study {
     fn from(s: Study) -> Self {
         let mut modalities: Vec<String> = s.series.iter().map(|series| series.modality.clone()).collect();
@@ -124,6 +153,7 @@ impl From<Study> for v1::Study {
             jobs_finished: s.jobs_finished,
             cost: Some(s.cost.into()),
             modalities,
+            intake: Some(s.intake.into()),
         }
     }
 }

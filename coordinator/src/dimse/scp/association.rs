@@ -26,7 +26,7 @@ use crate::dimse::message::{Assembler, DataSet, Message, MessageError};
 use crate::dimse::part10::Meta;
 use crate::dimse::status::{SUCCESS, Status};
 use crate::dimse::wire::WireError;
-use crate::intake::{Object, Verdict};
+use crate::intake::{Sending, Object, Verdict};
 
 /// A connection to whoever called us.
 type Wire = crate::dimse::wire::Wire<Connection>;
@@ -125,7 +125,11 @@ async fn associate(scp: &Scp, wire: &mut Wire, request: AssociationRQ) -> Result
     wire.send(&Pdu::AssociationAC(accepted)).await?;
     let mut assembler = Assembler::new(Limits::default().max_object_bytes, scp.memory.clone());
     let mut counts = Counts::default();
-    let ended = converse(scp, wire, &agreement, &mut assembler, &mut counts).await;
+    let mut sending = Sending::new(agreement.tenant.clone(), &agreement.calling);
+    let ended = converse(scp, wire, &agreement, &mut assembler, &mut sending, &mut counts).await;
+    if let Err(error) = scp.coordinator.end(sending, ended.is_ok()).await {
+        tracing::warn!(error = without_uids(&error), "end of an association not noted");
+    }
     // What the peer did not wait for is told on an association of ours.
     for (_, report) in std::mem::take(&mut counts.reports) {
         tokio::spawn(super::report::report_back(scp.coordinator.clone(), agreement.calling.clone(), report));
@@ -148,6 +152,7 @@ async fn converse(
     wire: &mut Wire,
     agreement: &Agreement,
     assembler: &mut Assembler,
+    sending: &mut Sending,
     counts: &mut Counts,
 ) -> Result<(), End> {
     loop {
@@ -160,7 +165,7 @@ async fn converse(
             Pdu::PData { data } => {
                 for fragment in data {
                     if let Some(message) = assembler.push(fragment)? {
-                        answer(scp, wire, agreement, message, counts).await?;
+                        answer(scp, wire, agreement, message, sending, counts).await?;
                     }
                 }
             }
@@ -178,6 +183,7 @@ async fn answer(
     wire: &mut Wire,
     agreement: &Agreement,
     message: Message,
+    sending: &mut Sending,
     counts: &mut Counts,
 ) -> Result<(), End> {
     let Message { context: id, command: request, data_set } = message;
@@ -186,7 +192,7 @@ async fn answer(
         field::C_ECHO if context.sop_class == uids::VERIFICATION => Status::success(),
         field::C_STORE if context.sop_class == uids::VERIFICATION => Status::unrecognized(),
         field::C_STORE => {
-            let status = store(scp, wire, agreement, context, &request, data_set).await;
+            let status = store(scp, wire, agreement, context, &request, data_set, sending).await;
             match status.code {
                 SUCCESS => counts.stored += 1,
                 _ => {
@@ -278,11 +284,15 @@ async fn store(
     context: &Context,
     request: &Command,
     data_set: Option<DataSet>,
+    sending: &mut Sending,
 ) -> Status {
     // The memory is held until the object is stored.
     let (mut file, _memory) = match data_set {
         Some(DataSet::Whole(bytes, memory)) => (bytes, memory),
-        Some(DataSet::Dropped(why)) => return why.into(),
+        Some(DataSet::Dropped(why)) => {
+            sending.break_off();
+            return why.into();
+        }
         None => return Status::without_data_set(),
     };
     if request.sop_class != context.sop_class {
@@ -304,7 +314,7 @@ async fn store(
         bytes: Ok(Bytes::from(file)),
         claimed: Some((request.sop_class.clone(), request.sop_instance.clone())),
     };
-    match scp.coordinator.accept(&agreement.tenant, vec![object], Priority::Routine).await {
+    match scp.coordinator.accept(sending, vec![object], Priority::Routine).await {
         Ok(outcomes) => {
             let Some(outcome) = outcomes.first() else { return Status::without_data_set() };
             if let (Verdict::Accepted, Some((study, _))) = (&outcome.verdict, &outcome.ids) {

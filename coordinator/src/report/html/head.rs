@@ -66,6 +66,9 @@ fn urgency(page: &mut Page, report: &Report) {
     if report.partial {
         page.raw("<a class=\"tag partial\" href=\"#not-read\">Partial: not everything was read</a>");
     }
+    if let Some(replaces) = present::replaces(report) {
+        page.raw("<span class=\"tag partial\">").text(&replaces).raw("</span>");
+    }
     page.raw("</p>");
 }
 

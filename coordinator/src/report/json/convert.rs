@@ -1,11 +1,11 @@
 //! Between the domain's report and the published document.
 
 use prelim_proto::finding::{Evidence, Finding, ImageBox};
-use prelim_proto::report::{ModelProvenance, Report, Sentence};
+use prelim_proto::report::{ModelProvenance, Replaced, Report, Sentence};
 use prelim_proto::study::{Study, Unread};
 
 use super::document::{
-    Body, Bounds, Code, CodedFinding, Document, NotRead, Patient, Provenance, Seen, Statement, Status,
+    Body, Bounds, Code, CodedFinding, Document, NotRead, Patient, Provenance, Replaces, Seen, Statement, Status,
     StudyIdentification,
 };
 use super::{CONFIDENCE_DECIMALS, FRACTION_DECIMALS, LENGTH_DECIMALS, SCHEMA_ID, rounded};
@@ -37,6 +37,7 @@ impl Document {
         Ok(Report {
             study: self.study.uid.clone(),
             version: body.version,
+            replaces: body.replaces.as_ref().map(replaced_back),
             kinds: body.kinds.clone(),
             technique: body.technique.clone(),
             comparison: body.comparison.clone(),
@@ -76,6 +77,7 @@ fn identification(study: &Study) -> StudyIdentification {
 fn body(report: &Report) -> Body {
     Body {
         version: report.version,
+        replaces: report.replaces.as_ref().map(replaces),
         urgency: report.urgency,
         partial: report.partial,
         kinds: report.kinds.clone(),
@@ -87,6 +89,14 @@ fn body(report: &Report) -> Body {
         unread: report.unread.iter().map(not_read).collect(),
         limitations: report.limitations.clone(),
     }
+}
+
+fn replaces(replaced: &Replaced) -> Replaces {
+    Replaces { version: replaced.version, digest: replaced.digest.clone() }
+}
+
+fn replaced_back(replaces: &Replaces) -> Replaced {
+    Replaced { version: replaces.version, digest: replaces.digest.clone() }
 }
 
 fn coded(finding: &Finding) -> CodedFinding {

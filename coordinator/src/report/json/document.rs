@@ -81,6 +81,10 @@ pub struct Body {
     /// Version of the report, from 1.
     #[schemars(range(min = 1))]
     pub version: u32,
+    /// The draft that this one takes the place of: images came after it, or were read that could not be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Replaces")]
+    pub replaces: Option<Replaces>,
     /// How soon a person should look.
     #[schemars(schema_with = "words::urgency")]
     pub urgency: Urgency,
@@ -103,6 +107,17 @@ pub struct Body {
     pub unread: Vec<NotRead>,
     /// What qualifies the draft, in sentences.
     pub limitations: Vec<String>,
+}
+
+/// A draft that another one takes the place of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Replaces {
+    /// Its version.
+    #[schemars(range(min = 1))]
+    pub version: u32,
+    /// SHA-256 of it as a JSON document.
+    #[schemars(schema_with = "words::digest")]
+    pub digest: Digest,
 }
 
 /// One observation.

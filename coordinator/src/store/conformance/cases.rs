@@ -19,16 +19,15 @@ use crate::store::record::{
 
 mod deliveries;
 
-type Case<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
+pub(super) type Case<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
 
 /// Runs every case, each on a store of its own.
 pub(super) async fn run_all<H: Harness>(factory: &impl AsyncFn() -> H) {
-    let cases: [for<'a> fn(&'a mut H) -> Case<'a>; 27] = [
+    let cases: [for<'a> fn(&'a mut H) -> Case<'a>; 26] = [
         |h| Box::pin(the_same_instance_twice_is_the_same_instance(h)),
         |h| Box::pin(another_patient_is_kept_out_of_a_study(h)),
         |h| Box::pin(limits_refuse_and_change_nothing(h)),
         |h| Box::pin(a_repeated_request_changes_nothing(h)),
-        |h| Box::pin(a_quiet_study_completes_and_a_busy_one_does_not(h)),
         |h| Box::pin(a_plan_is_taken_once_and_only_for_its_generation(h)),
         |h| Box::pin(jobs_are_leased_by_rank_and_kind(h)),
         |h| Box::pin(a_study_sent_again_as_urgent_goes_ahead(h)),
@@ -52,7 +51,7 @@ pub(super) async fn run_all<H: Harness>(factory: &impl AsyncFn() -> H) {
         |h| Box::pin(workers::two_processes_of_one_name_are_told_apart(h)),
         |h| Box::pin(an_attempt_waits_from_when_it_was_ready(h)),
     ];
-    for case in cases {
+    for case in cases.into_iter().chain(super::arriving::cases()) {
         case(&mut factory().await).await;
     }
 }
@@ -83,7 +82,7 @@ async fn job(h: &impl Harness, id: &JobId) -> JobRecord {
     h.store().job(id).await.unwrap().unwrap()
 }
 
-async fn record(h: &impl Harness, uid: &Uid) -> StudyRecord {
+pub(super) async fn record(h: &impl Harness, uid: &Uid) -> StudyRecord {
     h.store().study(uid).await.unwrap().unwrap()
 }
 
@@ -139,19 +138,6 @@ async fn a_repeated_request_changes_nothing(h: &mut impl Harness) {
     h.advance(10);
     assert_eq!(h.store().forget_requests(5).await, Ok(2));
     assert_eq!(h.store().complete_studies(complete(&uid, Some("r"))).await, Ok(Done::Before));
-}
-
-async fn a_quiet_study_completes_and_a_busy_one_does_not(h: &mut impl Harness) {
-    let (store, uid) = (h.store(), study(1));
-    store.add_instances(add(&uid, vec![instance(&uid, 1, 1)])).await.unwrap();
-    h.advance(80);
-    store.add_instances(add(&uid, vec![instance(&uid, 2, 1)])).await.unwrap();
-    h.advance(80);
-    assert_eq!(store.complete_quiet(&uid, 100).await, Ok(Done::Before));
-    h.advance(20);
-    assert_eq!(store.complete_quiet(&uid, 100).await, Ok(Done::Now));
-    assert_eq!(store.complete_quiet(&uid, 100).await, Ok(Done::Before));
-    assert_eq!(record(h, &uid).await.state, StudyState::Complete);
 }
 
 async fn a_plan_is_taken_once_and_only_for_its_generation(h: &mut impl Harness) {

@@ -8,12 +8,14 @@ use prelim_proto::ids::{Digest, JobId, Tenant, Uid};
 use prelim_proto::image::ImageKind;
 use prelim_proto::job::{ImageRef, ImageRole, JobKind, JobOutcome, JobSpec};
 use prelim_proto::report::ModelProvenance;
-use prelim_proto::study::{Instance, Priority, StudyAttributes, Unread, UnreadReason};
+use prelim_proto::study::{
+    Completion, CompletionReason, Instance, Priority, Route, StudyAttributes, Unread, UnreadReason,
+};
 use prelim_proto::vocabulary::FindingCode;
 
 use crate::queue::{IntakeLimits, head_start_ms};
 use crate::store::delivery::Wish;
-use crate::store::record::{AddInstances, CompleteStudies, InstanceRecord, LeaseRequest, Merged, Plan};
+use crate::store::record::{AddInstances, CompleteStudies, InstanceRecord, LeaseRequest, Merged, Plan, StudyRecord};
 
 pub(crate) const XRAY: JobKind = JobKind::Read(ImageKind::Xray);
 pub(crate) const CT: JobKind = JobKind::Read(ImageKind::Ct);
@@ -63,7 +65,20 @@ pub(crate) fn add(of: &Uid, instances: Vec<InstanceRecord>) -> AddInstances {
 }
 
 pub(crate) fn complete(of: &Uid, request_id: Option<&str>) -> CompleteStudies {
-    CompleteStudies { request_id: request_id.map(str::to_owned), studies: vec![of.clone()] }
+    CompleteStudies {
+        request_id: request_id.map(str::to_owned),
+        studies: vec![of.clone()],
+        completion: completion(CompletionReason::Told),
+    }
+}
+
+pub(crate) fn completion(reason: CompletionReason) -> Completion {
+    Completion { reason, detail: "in words".into() }
+}
+
+/// A study that has just begun.
+pub(crate) fn record_of(study: &str) -> StudyRecord {
+    crate::store::machine::new_study(&add(&uid(study), Vec::new()), 0)
 }
 
 /// A plan of read jobs of the given kinds, numbered from `first`.
@@ -78,6 +93,8 @@ pub(crate) fn plan(of: &Uid, generation: u32, first: u32, kinds: &[JobKind], pri
     Plan {
         generation,
         jobs: kinds.iter().zip(first..).map(job).collect(),
+        priority,
+        route: Route { rule: "chests".into(), destinations: vec!["pacs".into()] },
         head_start_ms: head_start_ms(priority),
         unread: vec![Unread {
             instance: uid(&format!("{of}.1.9")),
@@ -87,6 +104,7 @@ pub(crate) fn plan(of: &Uid, generation: u32, first: u32, kinds: &[JobKind], pri
         }],
         notes: vec!["one series".into()],
         failure: "nothing to read".into(),
+        skipped: false,
     }
 }
 

@@ -1,6 +1,7 @@
 //! What every store must do: written cases for each guarantee of [`JobStore`], and random operations compared, step by
 //! step, with the state machine on plain maps.
 
+mod arriving;
 mod cases;
 pub(crate) mod fixture;
 pub(crate) mod model;

@@ -6,18 +6,22 @@ use std::sync::Arc;
 
 use prelim_proto::ids::{FencingToken, JobId, Tenant, Uid};
 use prelim_proto::job::{JobKind, JobState};
-use prelim_proto::study::{Priority, StudyState};
+use prelim_proto::study::{CompletionReason, Priority, StudyState};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use super::Harness;
-use super::fixture::{CT, XRAY, add, complete, draft, instance, outcome, plan, study, wanted, wish};
+use super::fixture::{
+    CT, XRAY, add, complete, completion, draft, instance, outcome, plan, study, wanted, wish,
+};
 use crate::clock::{Clock as _, ManualClock};
 use crate::queue::{Share, Shares, Verdict};
 use crate::store::delivery::{DeliveryEnd, DeliveryKey, DeliveryState};
 use crate::store::memory::{Maps, MemoryStore};
-use crate::store::record::{AddInstances, CompleteStudies, Heartbeat, LeaseRequest, Merged, StudyQuery};
+use crate::store::record::{
+    AddInstances, Arriving, CompleteStudies, Due, Heartbeat, LeaseRequest, Merged, Plan, StudyQuery,
+};
 use crate::store::records::Reads as _;
 use crate::store::{JobStore, StoreError};
 
@@ -35,7 +39,10 @@ pub(crate) enum Op {
     Add { study: u8, instance: u8, contents: u8, foreign: bool, stat: bool },
     Preview { study: u8, instance: u8 },
     Complete { study: u8, request: Option<u8> },
-    Quiet { study: u8 },
+    Due { study: u8, stale: bool, in_ms: i64 },
+    Begin { study: u8, association: u8 },
+    End { study: u8, association: u8, whole: bool },
+    Expect { study: u8, instances: u32 },
     Plan { study: u8, jobs: u8, stale: bool, stat: bool },
     Lease { kinds: u8, ttl_ms: u64, request: Option<u8>, held: u8, bound: bool },
     Renew { lease: usize },
@@ -76,7 +83,12 @@ pub(crate) fn op() -> impl Strategy<Value = Op> {
         ),
         1 => (study(), 0_u8..3).prop_map(|(study, instance)| Op::Preview { study, instance }),
         5 => (study(), prop::option::of(0_u8..4)).prop_map(|(study, request)| Op::Complete { study, request }),
-        1 => study().prop_map(|study| Op::Quiet { study }),
+        2 => (study(), prop::bool::weighted(0.1), -5_i64..15)
+            .prop_map(|(study, stale, in_ms)| Op::Due { study, stale, in_ms }),
+        1 => (study(), 0_u8..3).prop_map(|(study, association)| Op::Begin { study, association }),
+        1 => (study(), 0_u8..3, any::<bool>())
+            .prop_map(|(study, association, whole)| Op::End { study, association, whole }),
+        1 => (study(), 1_u32..4).prop_map(|(study, instances)| Op::Expect { study, instances }),
         6 => (study(), 0_u8..4, prop::bool::weighted(0.1), any::<bool>())
             .prop_map(|(study, jobs, stale, stat)| Op::Plan { study, jobs, stale, stat }),
         10 => (1_u8..8, 1_u64..40, prop::option::of(0_u8..2), 0_u8..4, prop::bool::weighted(0.2)).prop_map(
@@ -193,14 +205,33 @@ pub(crate) async fn apply(store: &dyn JobStore, op: &Op, model: &Maps, lease: (J
             let request = request.map(|r| format!("r{r}"));
             text(store.complete_studies(CompleteStudies { request_id: request, ..complete(&study(*n), None) }).await)
         }
-        Op::Quiet { study: n } => text(store.complete_quiet(&study(*n), 20).await),
+        Op::Due { study: n, stale, in_ms } => {
+            let known = model.study(&study(*n)).unwrap();
+            let (changes, seen_ms) = known.map_or((0, 0), |known| (known.arrival.changes, known.last_instance_at_ms));
+            let changes = changes.wrapping_sub(u64::from(*stale));
+            let completion = completion(CompletionReason::QuietPeriod);
+            text(store.complete_due(&study(*n), Due { changes, at_ms: seen_ms + in_ms, completion }).await)
+        }
+        Op::Begin { study: n, association } => {
+            let sender = ["CT1", "CT2"][usize::from(association % 2)].to_owned();
+            let begun = Arriving::Begun { association: format!("a{association}"), sender };
+            text(store.note_arriving(&study(*n), begun).await)
+        }
+        Op::End { study: n, association, whole } => {
+            let ended = Arriving::Ended { association: format!("a{association}"), whole: *whole };
+            text(store.note_arriving(&study(*n), ended).await)
+        }
+        Op::Expect { study: n, instances } => {
+            text(store.note_arriving(&study(*n), Arriving::Expected(*instances)).await)
+        }
         Op::Plan { study: n, jobs, stale, stat } => {
             let uid = study(*n);
             let known = model.study(&uid).unwrap();
             let (generation, first) = known.map_or((1, 0), |known| (known.generation, known.next_job));
             let kinds = &[XRAY, CT, XRAY][..usize::from(*jobs)];
             let priority = if *stat { Priority::Stat } else { Priority::Routine };
-            text(store.plan_study(&uid, plan(&uid, generation - u32::from(*stale), first, kinds, priority)).await)
+            let plan = plan(&uid, generation - u32::from(*stale), first, kinds, priority);
+            text(store.plan_study(&uid, Plan { skipped: *stat, ..plan }).await)
         }
         Op::Lease { kinds, ttl_ms, request, held, bound } => {
             let wants: Vec<_> = [XRAY, CT, JobKind::Merge]
@@ -329,6 +360,7 @@ fn is_merged(study: &crate::store::record::StudyRecord, maps: &Maps) -> bool {
     let merge = study.merge.as_ref().and_then(|id| maps.job(id).unwrap());
     merge.is_some_and(|job| job.state == JobState::Done)
         && study.state != StudyState::Failed
+        && study.state != StudyState::Skipped
         && study.state != StudyState::Cancelled
 }
 

@@ -6,7 +6,10 @@ use prelim_proto::study::{StudyAttributes, StudyState};
 
 use super::{StoreError, reopen, study};
 use crate::queue::head_start_ms;
-use crate::store::record::{AddInstances, Added, CompleteStudies, Done, RequestRecord, StudyRecord};
+use crate::store::record::{
+    AddInstances, Added, Arrival, Arriving, CompleteStudies, Done, Due, MAX_ASSOCIATIONS, MAX_SENDERS, RequestRecord,
+    StudyRecord,
+};
 use crate::store::records::{Reads, Records, Result};
 
 /// [`crate::store::JobStore::preview_instances`].
@@ -83,8 +86,9 @@ pub(crate) fn add_instances(records: &mut impl Records, now_ms: i64, add: &AddIn
     }
     // A cancelled study stays so when the rest of its upload comes in; only a new request opens it.
     if !matches!(study.state, StudyState::Receiving | StudyState::Cancelled) {
-        reopen(records, &mut study, StudyState::Receiving)?;
+        reopen(records, now_ms, &mut study, StudyState::Receiving)?;
     }
+    study.arrival.changes += 1;
     study.attributes.fill_from(&add.attributes);
     study.priority = study.priority.max(add.priority);
     study.instances += accepted;
@@ -115,7 +119,7 @@ fn raise_priority(records: &mut impl Records, now_ms: i64, add: &AddInstances) -
     records.put_study(&study)
 }
 
-fn new_study(add: &AddInstances, now_ms: i64) -> StudyRecord {
+pub(crate) fn new_study(add: &AddInstances, now_ms: i64) -> StudyRecord {
     StudyRecord {
         uid: add.study.clone(),
         tenant: add.tenant.clone(),
@@ -138,6 +142,9 @@ fn new_study(add: &AddInstances, now_ms: i64) -> StudyRecord {
         unread: Vec::new(),
         partition_notes: Vec::new(),
         cost: StudyCost::default(),
+        arrival: Arrival { opened_at_ms: now_ms, ..Arrival::default() },
+        completion: None,
+        route: None,
     }
 }
 
@@ -154,9 +161,12 @@ pub(crate) fn complete_studies(records: &mut impl Records, now_ms: i64, request:
     for mut study in studies {
         match study.state {
             StudyState::Receiving => study.state = StudyState::Complete,
-            StudyState::Failed | StudyState::Cancelled => reopen(records, &mut study, StudyState::Complete)?,
+            StudyState::Failed | StudyState::Cancelled | StudyState::Skipped => {
+                reopen(records, now_ms, &mut study, StudyState::Complete)?;
+            }
             _ => continue,
         }
+        study.completion = Some(request.completion.clone());
         study.updated_at_ms = now_ms;
         records.put_study(&study)?;
         done = Done::Now;
@@ -167,14 +177,57 @@ pub(crate) fn complete_studies(records: &mut impl Records, now_ms: i64, request:
     Ok(done)
 }
 
-/// [`crate::store::JobStore::complete_quiet`].
-pub(crate) fn complete_quiet(records: &mut impl Records, now_ms: i64, uid: &Uid, quiet_ms: u64) -> Result<Done> {
+/// [`crate::store::JobStore::note_arriving`].
+pub(crate) fn note_arriving(records: &mut impl Records, now_ms: i64, uid: &Uid, arriving: &Arriving) -> Result<Done> {
     let mut study = study(records, uid)?;
-    let quiet_since = study.last_instance_at_ms.saturating_add(i64::try_from(quiet_ms).unwrap_or(i64::MAX));
-    if study.state != StudyState::Receiving || quiet_since > now_ms {
+    let arrival = &mut study.arrival;
+    let is_news = match arriving {
+        Arriving::Begun { association, sender } => {
+            let is_known = arrival.senders.contains(sender) || arrival.senders.len() >= MAX_SENDERS;
+            let is_open = arrival.open.contains(association) || arrival.open.len() >= MAX_ASSOCIATIONS;
+            if !is_known {
+                arrival.senders.insert(sender.clone());
+            }
+            if !is_open {
+                arrival.open.insert(association.clone());
+            }
+            !is_known || !is_open
+        }
+        Arriving::Ended { association, whole } => {
+            let was_open = arrival.open.remove(association);
+            if was_open {
+                arrival.ended_at_ms = whole.then_some(now_ms);
+            }
+            was_open
+        }
+        Arriving::Expected(instances) => {
+            let before = arrival.expected_instances.replace(*instances);
+            before != Some(*instances)
+        }
+    };
+    if !is_news {
         return Ok(Done::Before);
     }
+    arrival.changes += 1;
+    study.updated_at_ms = now_ms;
+    records.put_study(&study)?;
+    Ok(Done::Now)
+}
+
+/// Whether [`complete_due`] would complete the study.
+pub(crate) fn is_due(records: &impl Reads, now_ms: i64, uid: &Uid, due: &Due) -> Result<bool> {
+    let study = study(records, uid)?;
+    Ok(study.state == StudyState::Receiving && study.arrival.changes == due.changes && due.at_ms <= now_ms)
+}
+
+/// [`crate::store::JobStore::complete_due`].
+pub(crate) fn complete_due(records: &mut impl Records, now_ms: i64, uid: &Uid, due: &Due) -> Result<Done> {
+    if !is_due(records, now_ms, uid, due)? {
+        return Ok(Done::Before);
+    }
+    let mut study = study(records, uid)?;
     study.state = StudyState::Complete;
+    study.completion = Some(due.completion.clone());
     study.updated_at_ms = now_ms;
     records.put_study(&study)?;
     Ok(Done::Now)

@@ -21,7 +21,9 @@ mod workers;
 pub(crate) use control::{cancel_study, requeue_job};
 pub(crate) use deliver::{add_deliveries, delivery, end_delivery, lease_deliveries};
 pub(crate) use finish::{commit_merge, complete_job, fail_job};
-pub(crate) use intake::{add_instances, complete_quiet, complete_studies, preview_instances};
+#[cfg(test)]
+pub(crate) use intake::new_study;
+pub(crate) use intake::{add_instances, complete_due, complete_studies, is_due, note_arriving, preview_instances};
 pub(crate) use lease::{expire, lease, release, renew};
 pub(crate) use plan::{mend_studies, mend_times, plan_study};
 pub(crate) use workers::{drain_worker, forget_worker, forget_workers, heartbeat};
@@ -63,7 +65,7 @@ fn settled(records: &impl Reads, id: &JobId, token: FencingToken) -> Result<Opti
 }
 
 /// Opens a study again: its jobs are forgotten, its drafts are kept.
-fn reopen(records: &mut impl Records, study: &mut StudyRecord, state: StudyState) -> Result<()> {
+fn reopen(records: &mut impl Records, now_ms: i64, study: &mut StudyRecord, state: StudyState) -> Result<()> {
     for job in records.jobs(&study.uid)? {
         records.remove_job(&job.id)?;
     }
@@ -75,5 +77,8 @@ fn reopen(records: &mut impl Records, study: &mut StudyRecord, state: StudyState
     study.merge = None;
     study.unread.clear();
     study.partition_notes.clear();
+    study.arrival.opened_at_ms = now_ms;
+    study.completion = None;
+    study.route = None;
     Ok(())
 }

@@ -30,9 +30,11 @@ pub(crate) fn plan_study(records: &mut impl Records, now_ms: i64, uid: &Uid, pla
     }
     study.unread.clone_from(&plan.unread);
     study.partition_notes.clone_from(&plan.notes);
+    study.priority = study.priority.max(plan.priority);
+    study.route = Some(plan.route.clone());
     study.updated_at_ms = now_ms;
     if plan.jobs.is_empty() {
-        study.state = StudyState::Failed;
+        study.state = if plan.skipped { StudyState::Skipped } else { StudyState::Failed };
         study.state_reason = Some(plan.failure.clone());
     } else {
         study.state = StudyState::Queued;

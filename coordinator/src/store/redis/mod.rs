@@ -13,7 +13,7 @@
 //!
 //! | key | what it is |
 //! |---|---|
-//! | `s:UID` | hash: a study; fields `a:…` are the patient's and the request's |
+//! | `s:UID` | hash: a study; fields `a:…` are the patient's and the request's, `by:…` its senders, `as:…` associations |
 //! | `i:UID` | hash by SOP Instance UID: digest, then the instance's record as JSON |
 //! | `at` | hash by SOP Instance UID: the study that it came into last |
 //! | `j:UID`, `f:UID` | hashes by number: a job's record and its failures, packed |

@@ -16,9 +16,9 @@ use super::together::HandedIn;
 use crate::queue::{Verdict, head_start_ms};
 use crate::store::delivery::{DeliveryEnd, DeliveryKey, DeliveryRecord, Wish};
 use crate::store::record::{
-    AddInstances, Added, CompleteStudies, Done, DraftRecord, ExpiredLease, Heartbeat, InstanceRecord, JobRecord,
-    LeaseRequest, Merged, Orders, PROCESSES_KEPT, Plan, QueueDepth, Reconciled, StudyQuery, StudyRecord, WorkerRecord,
-    is_shared,
+    AddInstances, Added, Arriving, CompleteStudies, Done, DraftRecord, Due, ExpiredLease, Heartbeat, InstanceRecord,
+    JobRecord, LeaseRequest, MAX_ASSOCIATIONS, MAX_SENDERS, Merged, Orders, PROCESSES_KEPT, Plan, QueueDepth, Reconciled, StudyQuery,
+    StudyRecord, WorkerRecord, is_shared,
 };
 use crate::store::records::Result;
 use crate::store::{JobStore, StoreError};
@@ -190,7 +190,7 @@ impl JobStore for RedisStore {
 
     async fn complete_studies(&self, request: CompleteStudies) -> Result<Done> {
         let id = request.request_id.unwrap_or_default();
-        let args = self.args().text(&id).texts(request.studies.iter().map(Uid::as_str));
+        let args = self.args().text(&id).json(&request.completion).texts(request.studies.iter().map(Uid::as_str));
         let answer = reply::list(self.run_durably(&self.runner.scripts.complete_studies, args).await?)?;
         match answer.iter().map(reply::text).collect::<Result<Vec<_>>>()?.as_slice() {
             ["now"] => Ok(Done::Now),
@@ -201,9 +201,23 @@ impl JobStore for RedisStore {
         }
     }
 
-    async fn complete_quiet(&self, study: &Uid, quiet_ms: u64) -> Result<Done> {
-        let args = self.args().text(study.as_str()).number(quiet_ms.min(i64::MAX as u64));
-        About::study(study).done(self.run(&self.runner.scripts.complete_quiet, args).await?)
+    async fn note_arriving(&self, study: &Uid, arriving: Arriving) -> Result<Done> {
+        let args = self.args().text(study.as_str());
+        let args = match &arriving {
+            Arriving::Begun { association, sender } => {
+                args.texts(["begun", association, sender]).number(MAX_ASSOCIATIONS).number(MAX_SENDERS)
+            }
+            Arriving::Ended { association, whole } => {
+                args.texts(["ended", association, if *whole { "whole" } else { "broken" }])
+            }
+            Arriving::Expected(instances) => args.text("expected").number(instances),
+        };
+        About::study(study).done(self.run_durably(&self.runner.scripts.note_arriving, args).await?)
+    }
+
+    async fn complete_due(&self, study: &Uid, due: Due) -> Result<Done> {
+        let args = self.args().text(study.as_str()).number(due.changes).number(due.at_ms).json(&due.completion);
+        About::study(study).done(self.run(&self.runner.scripts.complete_due, args).await?)
     }
 
     async fn plan_study(&self, study: &Uid, plan: Plan) -> Result<Done> {
@@ -214,7 +228,10 @@ impl JobStore for RedisStore {
             .number(plan.head_start_ms)
             .json(&plan.unread)
             .json(&plan.notes)
-            .text(&plan.failure);
+            .text(&plan.failure)
+            .text(if plan.skipped { "skipped" } else { "failed" })
+            .text(word(&plan.priority)?)
+            .json(&plan.route);
         for job in &plan.jobs {
             let belongs = job.id.study() == study && job.kind != JobKind::Merge;
             let number = if belongs { i64::from(job.id.number()) } else { -1 };

@@ -11,7 +11,7 @@ use redis::Value;
 use serde::de::DeserializeOwned;
 
 use crate::store::StoreError;
-use crate::store::record::{Failure, JobRecord, Settlement, StudyRecord};
+use crate::store::record::{Arrival, Failure, JobRecord, Settlement, StudyRecord};
 use crate::store::records::Result;
 
 /// The server holds something that we did not write.
@@ -183,8 +183,26 @@ pub(super) fn study(uid: Uid, fields: Vec<Value>) -> Result<Option<StudyRecord>>
         unread: held.get("unread").map(json).transpose()?.unwrap_or_default(),
         partition_notes: held.get("notes").map(json).transpose()?.unwrap_or_default(),
         cost: held.get("cost").map(cost).transpose()?.unwrap_or_default(),
+        arrival: arrival(&held)?,
+        completion: held.get("completion").map(json).transpose()?,
+        route: held.get("route").map(json).transpose()?,
         uid,
     }))
+}
+
+/// What is known of how a study arrives. Senders and open associations are fields of their own, named after them.
+fn arrival(held: &BTreeMap<String, Value>) -> Result<Arrival> {
+    let named = |prefix: &str| held.keys().filter_map(|name| name.strip_prefix(prefix)).map(str::to_owned).collect();
+    let expected = held.get("expected").map(unsigned).transpose()?;
+    Ok(Arrival {
+        // An older version did not write all of them.
+        opened_at_ms: held.get("opened").map_or(Ok(0), number)?,
+        changes: held.get("changes").map_or(Ok(0), unsigned)?,
+        senders: named("by:"),
+        open: named("as:"),
+        ended_at_ms: held.get("ended").map(number).transpose()?,
+        expected_instances: expected.map(u32::try_from).transpose().map_err(|_| odd("a study"))?,
+    })
 }
 
 /// A value whose words are those of its JSON form.

@@ -134,7 +134,7 @@ for from = 1, #news, TOGETHER do
 end
 if known[1] and known[1] ~= 'receiving' and known[1] ~= 'cancelled' then
   -- A cancelled study stays so when the rest of its upload comes in; only a new request opens it.
-  reopen(uid, known[1], 'receiving', known[6], tenant, wall)
+  reopen(uid, known[1], 'receiving', known[6], tenant, wall, t)
 end
 local changes = { 'last_instance', t, 'updated', wall, 'instances', tonumber(known[3] or 0) + #news }
 local function change(name, value)
@@ -145,6 +145,7 @@ if not known[1] then
   change('state', 'receiving')
   change('tenant', tenant)
   change('received', wall)
+  change('opened', t)
   change('generation', '1')
   for _, name in ipairs({ 'next', 'total', 'finished', 'rank', 'draft' }) do
     change(name, '0')
@@ -172,4 +173,5 @@ if not known[5] or LEVEL[priority] > LEVEL[known[5]] then
   change('priority', priority)
 end
 call('HSET', study, unpack(changes))
+call('HINCRBY', study, 'changes', '1')
 return answers

@@ -1,9 +1,9 @@
--- Gives a complete study its jobs. ARGV: time, study, generation, head start in ms, unread, notes, why it fails where
--- there are no jobs, then number (-1 where the job does not belong here), kind and spec of each job.
+-- Gives a complete study its jobs. ARGV: time, study, generation, head start in ms, unread, notes, why it has no jobs and
+-- what it is then, priority, route, then number (-1 where the job does not belong here), kind and spec of each job.
 local uid, generation, head_start = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-local FIRST_JOB = 8
+local FIRST_JOB = 11
 local study = P .. 's:' .. uid
-local held = call('HMGET', study, 'state', 'generation', 'next', 'tenant', 'received')
+local held = call('HMGET', study, 'state', 'generation', 'next', 'tenant', 'received', 'priority')
 if not held[1] then
   return { 'study' }
 end
@@ -24,8 +24,13 @@ for place = FIRST_JOB, #ARGV, 3 do
   jobs = jobs + 1
 end
 local wall, t = clocks()
+call('HSET', study, 'route', ARGV[10])
+local LEVEL = { routine = 0, urgent = 1, stat = 2 }
+if LEVEL[ARGV[9]] > LEVEL[held[6]] then
+  call('HSET', study, 'priority', ARGV[9])
+end
 if jobs == 0 then
-  set_state(uid, 'complete', 'failed', held[5], held[4], 'reason', ARGV[7], 'unread', ARGV[5], 'notes', ARGV[6],
+  set_state(uid, 'complete', ARGV[8], held[5], held[4], 'reason', ARGV[7], 'unread', ARGV[5], 'notes', ARGV[6],
     'updated', wall)
   return { 'now' }
 end

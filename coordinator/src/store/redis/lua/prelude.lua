@@ -288,15 +288,15 @@ end
 
 ---
 -- Opens a study again: its jobs are forgotten, its drafts are kept.
-local function reopen(uid, from, to, received, tenant, wall)
+local function reopen(uid, from, to, received, tenant, wall, t)
   for n, job in pairs(all_jobs(uid)) do
     leave(uid, n, job)
   end
   call('DEL', P .. 'j:' .. uid, P .. 'sp:' .. uid, P .. 'o:' .. uid, P .. 'f:' .. uid)
   local study = P .. 's:' .. uid
   call('HINCRBY', study, 'generation', 1)
-  call('HDEL', study, 'reason', 'merge', 'unread', 'notes')
-  set_state(uid, from, to, received, tenant, 'total', 0, 'finished', 0, 'updated', wall)
+  call('HDEL', study, 'reason', 'merge', 'unread', 'notes', 'completion', 'route')
+  set_state(uid, from, to, received, tenant, 'total', 0, 'finished', 0, 'opened', t, 'updated', wall)
 end
 
 ---
