@@ -142,7 +142,7 @@ impl Coordinator {
         let mut association = Association::open(node, &contexts, self.memory_for_answers()).await?;
         let sending = Sending::new(tenant.clone(), &node.called);
         let mut intake = FromPeer { coordinator: self, sending, reasons, own };
-        let got = retrieve::get(&mut association, study, &node.called, &mut intake).await;
+        let got = retrieve::get(&mut association, study, &mut intake).await;
         let sending = intake.sending;
         self.end(sending, got.is_ok()).await?;
         end(association, got.is_ok()).await;

@@ -127,7 +127,7 @@ impl Default for Metrics {
 impl Metrics {
     /// Gives every number its name and meaning: the list of what is told. What has not happened yet is told as 0.
     fn registered(mut self) -> Self {
-        let known: [(&Counters, &'static str, &[&'static str]); 5] = [
+        let known: [(&Counters, &'static str, &[&'static str]); 6] = [
             (&self.studies_completed, "reason", &COMPLETIONS.map(completion_word)),
             (&self.jobs_finished, "result", &["done", "retried", "dead"]),
             (&self.studies_settled, "state", &["drafted", "failed", "cancelled", "skipped"]),

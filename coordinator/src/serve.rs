@@ -158,8 +158,7 @@ pub async fn open(config: CoordinatorConfig, decoder: DecoderCommand) -> Result<
         None => Audit::default(),
     };
     let stopping = CancellationToken::new();
-    let coordinator =
-        Coordinator::new(config, shares, rules, store, bytes, decoder, destinations, stopping.clone());
+    let coordinator = Coordinator::new(config, shares, rules, store, bytes, decoder, destinations, stopping.clone());
     Ok(Opened { coordinator: Arc::new(coordinator), stopping, tls, access, peers, audit })
 }
 

@@ -268,6 +268,7 @@ fn tell(tried: &Tried) -> anyhow::Result<()> {
         Some(Priority::Urgent) => "urgent",
         _ => "routine",
     };
-    let to = if answer.destinations.is_empty() { "every destination".to_owned() } else { answer.destinations.join(", ") };
+    let to =
+        if answer.destinations.is_empty() { "every destination".to_owned() } else { answer.destinations.join(", ") };
     table::say(format!("  → read, {word}; reports go to: {to}"))
 }

@@ -113,7 +113,6 @@ pub(crate) fn study_json(study: &Study) -> serde_json::Value {
         "instances": study.instance_count,
         "jobs_total": study.jobs_total,
         "jobs_finished": study.jobs_finished,
-        "priority": prelim_proto::study::Priority::try_from(study.priority()).ok(),
         "intake": intake::json(study),
         "partition_notes": study.partition_notes,
         "unread": study.unread.iter().map(unread_json).collect::<Vec<_>>(),

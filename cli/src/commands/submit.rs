@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use prelim_proto::v1::{Disposition, ObjectOutcome, Priority, Study, StudyState};
+use prelim_proto::v1::{Disposition, ObjectOutcome, Priority, Study, StudyState, SubmitHeader};
 use serde_json::json;
 
 use crate::client::Connection;

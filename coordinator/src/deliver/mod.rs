@@ -39,9 +39,8 @@ impl Coordinator {
         // A rule may name some of them; where it names none, a draft goes to all.
         let named = study.intake.route.as_ref().map_or(&[][..], |route| &route.destinations);
         let is_named = |name: &String| named.is_empty() || named.contains(name);
-        let wanted = destinations
-            .iter()
-            .filter(|destination| destination.takes(&study.tenant) && is_named(&destination.name));
+        let wanted =
+            destinations.iter().filter(|destination| destination.takes(&study.tenant) && is_named(&destination.name));
         if let Some(unknown) = named.iter().find(|name| destinations.iter().all(|known| known.name != **name)) {
             tracing::error!(destination = %unknown, "a rule names a destination that is not in --destinations");
         }

@@ -53,7 +53,7 @@ impl Transaction {
     /// # Errors
     /// A sentence that says what is wrong with it.
     pub(crate) fn read(data_set: &[u8], transfer_syntax: &str) -> Result<Self, String> {
-        let meta = Meta { sop_class: super::COMMITMENT, sop_instance: WELL_KNOWN, transfer_syntax, source: "PEER" };
+        let meta = Meta { sop_class: super::COMMITMENT, sop_instance: WELL_KNOWN, transfer_syntax };
         let mut file = meta.header();
         file.extend_from_slice(data_set);
         let scanned = scan(&file, &Limits::default()).map_err(|error| error.to_string())?;

@@ -8,13 +8,12 @@ pub(super) const IMPLEMENTATION_CLASS: &str = crate::report::IMPLEMENTATION_CLAS
 pub(super) const IMPLEMENTATION_VERSION: &str =
     concat!("PRELIM_", env!("CARGO_PKG_VERSION_MAJOR"), "_", env!("CARGO_PKG_VERSION_MINOR"));
 
-/// What the meta group says.
+/// What the meta group says. Not who sent the object: from whomever it comes, the same object is the same file, by which
+/// duplicates are known. Who sent it is in its study's record.
 pub(super) struct Meta<'a> {
     pub(super) sop_class: &'a str,
     pub(super) sop_instance: &'a str,
     pub(super) transfer_syntax: &'a str,
-    /// Title of the sender.
-    pub(super) source: &'a str,
 }
 
 impl Meta<'_> {
@@ -28,7 +27,6 @@ impl Meta<'_> {
         put(&mut group, 0x0010, b"UI", self.transfer_syntax);
         put(&mut group, 0x0012, b"UI", IMPLEMENTATION_CLASS);
         put(&mut group, 0x0013, b"SH", IMPLEMENTATION_VERSION);
-        put(&mut group, 0x0016, b"AE", self.source);
         let mut whole = vec![0; 128];
         whole.extend(b"DICM");
         whole.extend([0x02, 0, 0, 0, b'U', b'L', 4, 0]);
@@ -100,7 +98,6 @@ mod tests {
             sop_class: "1.2.840.10008.5.1.4.1.1.2",
             sop_instance: "1.2.3.4",
             transfer_syntax: "1.2.840.10008.1.2.1",
-            source: "CT1",
         };
         let mut file = meta.header();
         file.extend([0x08, 0, 0x60, 0, b'C', b'S', 2, 0, b'C', b'T']);
@@ -110,7 +107,7 @@ mod tests {
         assert!(split(&file[..140]).is_err() && split(b"no").is_err());
         let object = dicom_object::from_reader(&file[..]).unwrap();
         assert_eq!(object.meta().media_storage_sop_instance_uid(), "1.2.3.4");
-        assert_eq!(object.meta().source_application_entity_title.as_deref().map(str::trim), Some("CT1"));
+        assert_eq!(object.meta().source_application_entity_title, None);
         assert_eq!(object.element(tags::MODALITY).unwrap().to_str().unwrap(), "CT");
     }
 }

@@ -15,7 +15,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::session::Session;
 use super::{route, status, upload, watch};
 use crate::audit::Act;
-use crate::intake::{Sending, Object, Outcome};
+use crate::intake::{Object, Outcome, Sending};
 use crate::report::Format;
 use crate::service::{Coordinator, ServiceError};
 use crate::store::record::{StudyCursor, StudyQuery, StudyRecord};

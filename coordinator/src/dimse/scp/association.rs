@@ -26,7 +26,7 @@ use crate::dimse::message::{Assembler, DataSet, Message, MessageError};
 use crate::dimse::part10::Meta;
 use crate::dimse::status::{SUCCESS, Status};
 use crate::dimse::wire::WireError;
-use crate::intake::{Sending, Object, Verdict};
+use crate::intake::{Object, Sending, Verdict};
 
 /// A connection to whoever called us.
 type Wire = crate::dimse::wire::Wire<Connection>;
@@ -305,7 +305,6 @@ async fn store(
         sop_class: &request.sop_class,
         sop_instance: &request.sop_instance,
         transfer_syntax: &context.transfer_syntax,
-        source: &agreement.calling,
     };
     // In place: a copy beside it would be memory that nobody counted.
     file.splice(0..0, meta.header());

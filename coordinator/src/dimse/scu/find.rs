@@ -183,8 +183,7 @@ pub(super) fn failed(association: &Association, what: &'static str, status: Opti
 
 /// An identifier as a file, for the one reader of bytes from outside.
 fn with_meta(data_set: &[u8], transfer_syntax: &str) -> Vec<u8> {
-    let meta =
-        Meta { sop_class: "1.2.840.10008.5.1.4.1.2.2.1", sop_instance: "2.25.1", transfer_syntax, source: "PACS" };
+    let meta = Meta { sop_class: "1.2.840.10008.5.1.4.1.2.2.1", sop_instance: "2.25.1", transfer_syntax };
     let mut whole = meta.header();
     whole.extend_from_slice(data_set);
     whole

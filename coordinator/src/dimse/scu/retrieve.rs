@@ -76,7 +76,6 @@ pub fn move_proposal() -> Proposed {
 pub async fn get(
     association: &mut Association,
     study: &Uid,
-    calling: &str,
     intake: &mut (impl Intake + Send),
 ) -> Result<Counts, ScuError> {
     const WHAT: &str = "the C-GET";
@@ -85,7 +84,7 @@ pub async fn get(
     loop {
         let message = association.receive(WHAT).await?;
         if message.command.field == field::C_STORE {
-            take(association, message, calling, intake).await?;
+            take(association, message, intake).await?;
             continue;
         }
         if let Some(counts) = read(association, WHAT, field::C_GET, id, &message)? {
@@ -154,7 +153,6 @@ fn read(
 async fn take(
     association: &mut Association,
     message: Message,
-    calling: &str,
     intake: &mut (impl Intake + Send),
 ) -> Result<(), ScuError> {
     let Message { context: id, command, data_set } = message;
@@ -171,7 +169,7 @@ async fn take(
         }
         Some(DataSet::Whole(mut file, _memory)) => {
             let (sop_class, sop_instance) = (command.sop_class.as_str(), command.sop_instance.as_str());
-            let meta = Meta { sop_class, sop_instance, transfer_syntax: &context.transfer_syntax, source: calling };
+            let meta = Meta { sop_class, sop_instance, transfer_syntax: &context.transfer_syntax };
             file.splice(0..0, meta.header());
             let claimed = (command.sop_class.clone(), command.sop_instance.clone());
             intake.take(Incoming { file, claimed }).await.0

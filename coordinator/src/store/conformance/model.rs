@@ -12,9 +12,7 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use super::Harness;
-use super::fixture::{
-    CT, XRAY, add, complete, completion, draft, instance, outcome, plan, study, wanted, wish,
-};
+use super::fixture::{CT, XRAY, add, complete, completion, draft, instance, outcome, plan, study, wanted, wish};
 use crate::clock::{Clock as _, ManualClock};
 use crate::queue::{Share, Shares, Verdict};
 use crate::store::delivery::{DeliveryEnd, DeliveryKey, DeliveryState};
@@ -40,8 +38,8 @@ pub(crate) enum Op {
     Preview { study: u8, instance: u8 },
     Complete { study: u8, request: Option<u8> },
     Due { study: u8, stale: bool, in_ms: i64 },
-    Begin { study: u8, association: u8 },
-    End { study: u8, association: u8, whole: bool },
+    Arrive { study: u8, association: u8 },
+    Leave { study: u8, association: u8, whole: bool },
     Expect { study: u8, instances: u32 },
     Plan { study: u8, jobs: u8, stale: bool, stat: bool },
     Lease { kinds: u8, ttl_ms: u64, request: Option<u8>, held: u8, bound: bool },
@@ -85,9 +83,9 @@ pub(crate) fn op() -> impl Strategy<Value = Op> {
         5 => (study(), prop::option::of(0_u8..4)).prop_map(|(study, request)| Op::Complete { study, request }),
         2 => (study(), prop::bool::weighted(0.1), -5_i64..15)
             .prop_map(|(study, stale, in_ms)| Op::Due { study, stale, in_ms }),
-        1 => (study(), 0_u8..3).prop_map(|(study, association)| Op::Begin { study, association }),
+        1 => (study(), 0_u8..3).prop_map(|(study, association)| Op::Arrive { study, association }),
         1 => (study(), 0_u8..3, any::<bool>())
-            .prop_map(|(study, association, whole)| Op::End { study, association, whole }),
+            .prop_map(|(study, association, whole)| Op::Leave { study, association, whole }),
         1 => (study(), 1_u32..4).prop_map(|(study, instances)| Op::Expect { study, instances }),
         6 => (study(), 0_u8..4, prop::bool::weighted(0.1), any::<bool>())
             .prop_map(|(study, jobs, stale, stat)| Op::Plan { study, jobs, stale, stat }),
@@ -212,12 +210,12 @@ pub(crate) async fn apply(store: &dyn JobStore, op: &Op, model: &Maps, lease: (J
             let completion = completion(CompletionReason::QuietPeriod);
             text(store.complete_due(&study(*n), Due { changes, at_ms: seen_ms + in_ms, completion }).await)
         }
-        Op::Begin { study: n, association } => {
+        Op::Arrive { study: n, association } => {
             let sender = ["CT1", "CT2"][usize::from(association % 2)].to_owned();
             let begun = Arriving::Begun { association: format!("a{association}"), sender };
             text(store.note_arriving(&study(*n), begun).await)
         }
-        Op::End { study: n, association, whole } => {
+        Op::Leave { study: n, association, whole } => {
             let ended = Arriving::Ended { association: format!("a{association}"), whole: *whole };
             text(store.note_arriving(&study(*n), ended).await)
         }
