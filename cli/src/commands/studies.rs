@@ -51,7 +51,19 @@ impl Studies {
         // Columns that would say the same in every row are left out.
         let has_tenants = studies.iter().any(|study| study.tenant != studies[0].tenant);
         let is_urgent = studies.iter().any(|study| priority(study) != Priority::Routine);
-        let columns = ["Study", "Modality", "Files", "Jobs", "State", "Complete by", "Rule", "Priority", "Tenant", "Patient", "Description"];
+        let columns = [
+            "Study",
+            "Modality",
+            "Files",
+            "Jobs",
+            "State",
+            "Complete by",
+            "Rule",
+            "Priority",
+            "Tenant",
+            "Patient",
+            "Description",
+        ];
         let is_shown = |column: &str| match column {
             "Priority" => is_urgent,
             "Tenant" => has_tenants,

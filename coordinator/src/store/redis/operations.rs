@@ -17,8 +17,8 @@ use crate::queue::{Verdict, head_start_ms};
 use crate::store::delivery::{DeliveryEnd, DeliveryKey, DeliveryRecord, Wish};
 use crate::store::record::{
     AddInstances, Added, Arriving, CompleteStudies, Done, DraftRecord, Due, ExpiredLease, Heartbeat, InstanceRecord,
-    JobRecord, LeaseRequest, MAX_ASSOCIATIONS, MAX_SENDERS, Merged, Orders, PROCESSES_KEPT, Plan, QueueDepth, Reconciled, StudyQuery,
-    StudyRecord, WorkerRecord, is_shared,
+    JobRecord, LeaseRequest, MAX_ASSOCIATIONS, MAX_SENDERS, Merged, Orders, PROCESSES_KEPT, Plan, QueueDepth,
+    Reconciled, StudyQuery, StudyRecord, WorkerRecord, is_shared,
 };
 use crate::store::records::Result;
 use crate::store::{JobStore, StoreError};
