@@ -191,7 +191,7 @@ fn what_is_wrong_with_a_file_is_told_with_its_line() {
         (&rule("model = 'medgemma-27b'"), "model: \"medgemma-27b\" cannot be chosen by a rule"),
         (&rule("prompt = 'short'"), "prompt: \"short\" cannot be chosen by a rule"),
         (&rule("study_age_from_days = 9\nstudy_age_below_days = 9"), "study_age_below_days"),
-        (&rule("[[rule]]\nname = 'x'\nmodality = ['CT']"), "line 7, rule \"x\": name: another rule has it"),
+        (&rule("[[rule]]\nname = 'x'\nmodality = ['CT']"), "line 6, rule \"x\": name: another rule has it"),
         ("[default]\n[[rule]]\nname = 'x'\nskip = 'all'", "a rule without conditions"),
         ("[default]\n[[rule]]\nname = 'default'\nmodality = ['CT']", "choose another"),
         ("[default]\n[[rule]]\nmodality = ['CT']", "rule 1: name"),

@@ -51,7 +51,7 @@ pub(super) async fn run_all<H: Harness>(factory: &impl AsyncFn() -> H) {
         |h| Box::pin(workers::two_processes_of_one_name_are_told_apart(h)),
         |h| Box::pin(an_attempt_waits_from_when_it_was_ready(h)),
     ];
-    for case in cases.into_iter().chain(super::arriving::cases()) {
+    for case in super::arriving::cases().into_iter().chain(cases) {
         case(&mut factory().await).await;
     }
 }
