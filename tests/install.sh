@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs what the tests talk to: DICOM tools, Orthanc, Redis, Sentinel, iproute2 and tmux from Debian; pydicom, highdicom and grpcio
-# into a virtual environment; buf, an OpenID provider and types of Kubernetes objects from npm; helm; Valkey; an S3 server from
-# crates.io.
+# Installs what the tests talk to: DICOM and PDF tools, Orthanc, Redis, Sentinel, iproute2 and tmux from Debian; pydicom,
+# highdicom, grpcio and validators of FHIR and HL7 into a virtual environment; buf, an OpenID provider, a FHIR validator and
+# types of Kubernetes objects from npm; helm; Valkey; an S3 server from crates.io.
 # Everything but the Debian packages goes below target/. Says nothing where all of it is there already.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -20,6 +20,8 @@ openssl openssl
 redis-sentinel redis-sentinel
 redis-server redis-server
 redis-tools redis-cli
+poppler-utils pdftoppm
+qpdf qpdf
 iproute2 ip
 iproute2 tc
 orthanc /usr/sbin/Orthanc
@@ -47,7 +49,7 @@ if [ ${#missing[@]} -gt 0 ]; then
 fi
 
 python=target/python/bin/python
-if ! "$python" -c 'import grpc, highdicom, opentelemetry.proto, pydicom' 2>/dev/null || ! cmp -s tests/requirements.txt target/python/requirements.txt; then
+if ! "$python" -c 'import fhir.resources, grpc, highdicom, hl7apy, opentelemetry.proto, pydicom' 2>/dev/null || ! cmp -s tests/requirements.txt target/python/requirements.txt; then
   say "Python packages, into target/python"
   python3 -m venv target/python
   "$python" -m pip install --quiet --disable-pip-version-check --requirement tests/requirements.txt
@@ -57,9 +59,9 @@ fi
 # Together: npm takes away what the same command does not name. The types are those of KEDA's and the Prometheus operator's
 # objects, with the compiler that reads them.
 node_packages="@bufbuild/buf@1.75.0 oidc-provider@9.13.3 @kubernetes-models/keda@2.0.0"
-node_packages+=" @kubernetes-models/prometheus-operator@6.0.0 typescript@7.0.2"
+node_packages+=" @kubernetes-models/prometheus-operator@6.0.0 typescript@7.0.2 fhir@4.12.0"
 if [ "$(cat target/node/packages.txt 2>/dev/null)" != "$node_packages" ]; then
-  say "buf, an OpenID provider and types of Kubernetes objects, into target/node"
+  say "buf, an OpenID provider, a FHIR validator and types of Kubernetes objects, into target/node"
   mkdir -p target/node
   # shellcheck disable=SC2086 # A list of words.
   npm install --prefix target/node --silent --no-audit --no-fund --no-save $node_packages

@@ -104,7 +104,7 @@ impl Coordinator {
         let has_root = traces::has_root(drafts, &study.cost, &jobs);
         let merged = match merge_jobs(&study, &jobs, replaces) {
             Merge::Draft(report) => {
-                let inputs = ReportInputs { report: &report, study: &study, key_images: &[] };
+                let inputs = ReportInputs { report: &report, study: &study, key_images: &[], shadings: &[] };
                 let content = report::write(Format::Json, &inputs)?;
                 let digest = prelim_imaging::header::digest(&content);
                 let size_bytes = content.len() as u64;
@@ -150,9 +150,15 @@ impl Coordinator {
         }
         let report = json::parse(&content)?.to_report()?;
         let key_images =
-            if format == Format::Html { pictures::key_images(self, &report, &study).await } else { vec![] };
-        let write =
-            move || report::write(format, &ReportInputs { report: &report, study: &study, key_images: &key_images });
+            if format.shows_images() { pictures::key_images(self, &report, &study).await } else { Vec::new() };
+        let shadings = match format {
+            Format::Presentation => pictures::shadings(self, &report, &study).await,
+            _ => Vec::new(),
+        };
+        let write = move || {
+            let (key_images, shadings) = (&key_images, &shadings);
+            report::write(format, &ReportInputs { report: &report, study: &study, key_images, shadings })
+        };
         // Writing a page with a dozen pictures takes longer than other tasks should wait.
         let content = tokio::task::spawn_blocking(write).await.map_err(|_| ServiceError::Stopping)??;
         Ok(Rendered { version: draft.version, content })

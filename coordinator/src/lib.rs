@@ -7,7 +7,7 @@
 //! - [`intake`]: objects in, studies whole; [`route`]: what becomes of them (pure); [`partition`]: studies to jobs (pure)
 //! - [`queue`]: order, retries, limits (pure); [`dispatch`]: jobs to workers and back; `waiting`: workers in a line; `drains`: those that are to stop; [`operate`]: what operators ask
 //! - [`merge`]: findings to a draft (pure); [`drafting`]: drafts made and fetched; `pictures`: their key images
-//! - [`report`]: a draft as JSON, HTML, text and DICOM SR (pure)
+//! - [`report`]: a draft as DICOM, FHIR, HL7, PDF, HTML, JSON and text (pure)
 //! - [`deliver`]: drafts out, to a PACS and to archives; `fetch`: studies from a PACS; `commitments`:
 //!   what is held, for who asks
 //! - [`store`]: where studies, jobs, leases and drafts are recorded; [`bytes`]: objects and reports, by study and digest

@@ -1,8 +1,9 @@
-//! Key images: the frames that a report shows, decoded in a process of their own and rendered for people.
+//! What reports show of images: key images, decoded in a process of their own and rendered for people, and how a viewer shows
+//! the rest.
 
 use prelim_imaging::Limits;
 use prelim_imaging::keyimage::grey_png;
-use prelim_imaging::photometry::Photometry;
+use prelim_imaging::photometry::{Modality, Photometry, Voi};
 use prelim_imaging::render::{GreyImage, ct_grey, xray_grey};
 use prelim_imaging::sandbox::Decoder;
 use prelim_imaging::scan::scan;
@@ -10,7 +11,7 @@ use prelim_proto::ids::{Digest, Uid};
 use prelim_proto::report::Report;
 use prelim_proto::study::Study;
 
-use crate::report::{KeyImage, wanted_key_images};
+use crate::report::{KeyImage, Shading, Window, boxed_frames, wanted_key_images};
 use crate::service::Coordinator;
 
 /// Longer side of a key image, in pixels: sharp on a page, small in a file.
@@ -35,6 +36,28 @@ pub(crate) async fn key_images(coordinator: &Coordinator, report: &Report, study
         }
     }
     images
+}
+
+/// How the frames with boxes are shown, by their headers. One whose values go through a table is left out: a presentation
+/// state has room for one transform of all its images.
+pub(crate) async fn shadings(coordinator: &Coordinator, report: &Report, study: &Study) -> Vec<Shading> {
+    let mut shadings = Vec::new();
+    for (instance, frame) in boxed_frames(report) {
+        let Some((digest, _)) = find(study, &instance) else { continue };
+        let Ok(bytes) = coordinator.bytes.get(&study.uid, &digest).await else { continue };
+        let read = move || {
+            let scanned = scan(&bytes, &Limits::default()).ok()?;
+            Some(Photometry::read(&scanned, frame))
+        };
+        let Ok(Some(photometry)) = tokio::task::spawn_blocking(read).await else { continue };
+        let Modality::Linear { slope, intercept } = photometry.modality else { continue };
+        let window = match photometry.voi {
+            Some(Voi::Window { center, width, function }) => Some(Window { center, width, function }),
+            Some(Voi::Table(_)) | None => None,
+        };
+        shadings.push(Shading { instance, frame, rescale: (slope, intercept), window });
+    }
+    shadings
 }
 
 /// The digest of an instance, and whether it is a CT slice.

@@ -119,8 +119,20 @@ async fn a_study_becomes_a_draft_in_every_form() {
     assert!(String::from_utf8(json).unwrap().contains("not a medical device"));
     let html = String::from_utf8(report(&mut running, "1.2.7", ReportFormat::Html).await.unwrap()).unwrap();
     assert!(html.contains("data:image/png;base64"), "the key image is in the page");
-    let sr = report(&mut running, "1.2.7", ReportFormat::DicomSr).await.unwrap();
-    assert_eq!(&sr[128..132], b"DICM");
+    for (format, begins) in [(ReportFormat::Fhir, "{"), (ReportFormat::Hl7, "MSH|"), (ReportFormat::Pdf, "%PDF-")] {
+        let content = report(&mut running, "1.2.7", format).await.unwrap();
+        assert!(content.starts_with(begins.as_bytes()), "{format:?}");
+    }
+    for format in [
+        ReportFormat::DicomSr,
+        ReportFormat::DicomPdf,
+        ReportFormat::DicomSc,
+        ReportFormat::DicomKeyObjects,
+        ReportFormat::DicomPresentationState,
+    ] {
+        let content = report(&mut running, "1.2.7", format).await.unwrap();
+        assert_eq!(&content[128..132], b"DICM", "{format:?}");
+    }
     running.stop().await;
 }
 

@@ -80,7 +80,7 @@ impl Demo {
             let study = study.with_context(|| format!("the study of {} was not accepted", folder.display()))?.clone();
             let drafts = self.out.join("drafts").join(folder.file_name().unwrap_or_default());
             std::fs::create_dir_all(&drafts).with_context(|| format!("{} cannot be made", drafts.display()))?;
-            for format in [Format::Html, Format::Sr, Format::Text, Format::Json] {
+            for format in Format::ALL {
                 let Some(content) = drafts::fetch(stack.connection(), &study.uid, format).await? else { continue };
                 write_whole(&drafts.join(format!("draft.{}", format.extension())), &content)?;
             }
@@ -105,7 +105,7 @@ impl Demo {
             table::keep_whole(&mut lines, 0);
             table::say(lines)?;
             table::say(format!(
-                "{} in {seconds:.0} s. Drafts (JSON, HTML, DICOM SR, text): {}",
+                "{} in {seconds:.0} s. Drafts, in every form: {}",
                 table::count(rows.len(), "study"),
                 self.out.join("drafts").display()
             ))?;

@@ -13,7 +13,7 @@ use crate::files::write_whole;
 /// Fetch the draft report of a study.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  prelim report 1.2.840.1 --format html -o draft.html\n  prelim report 1.2.840.1 --format sr -o draft.dcm"
+    after_help = "Example:\n  prelim report 1.2.840.1 --format html -o draft.html\n  prelim report 1.2.840.1 --format fhir -o draft.fhir.json"
 )]
 pub(crate) struct Report {
     /// Study Instance UID, as `prelim studies` shows it.
@@ -40,9 +40,38 @@ pub(crate) enum Format {
     Sr,
     /// Plain text.
     Text,
+    /// FHIR R4 Bundle with DiagnosticReport.
+    Fhir,
+    /// HL7 v2.5.1 message, ORU^R01.
+    Hl7,
+    /// PDF/A-2b with key images.
+    Pdf,
+    /// The PDF within a DICOM object.
+    DicomPdf,
+    /// DICOM Secondary Capture: key images with the boxes burned in.
+    Sc,
+    /// DICOM Key Object Selection: the images of the findings.
+    Kos,
+    /// DICOM Grayscale Softcopy Presentation State: the boxes over the source images.
+    Gsps,
 }
 
 impl Format {
+    /// Every form, as the demonstration writes them.
+    pub(crate) const ALL: [Self; 11] = [
+        Self::Html,
+        Self::Sr,
+        Self::Text,
+        Self::Json,
+        Self::Fhir,
+        Self::Hl7,
+        Self::Pdf,
+        Self::DicomPdf,
+        Self::Sc,
+        Self::Kos,
+        Self::Gsps,
+    ];
+
     /// The form on the wire.
     pub(crate) fn wire(self) -> ReportFormat {
         match self {
@@ -50,6 +79,13 @@ impl Format {
             Self::Html => ReportFormat::Html,
             Self::Sr => ReportFormat::DicomSr,
             Self::Text => ReportFormat::Text,
+            Self::Fhir => ReportFormat::Fhir,
+            Self::Hl7 => ReportFormat::Hl7,
+            Self::Pdf => ReportFormat::Pdf,
+            Self::DicomPdf => ReportFormat::DicomPdf,
+            Self::Sc => ReportFormat::DicomSc,
+            Self::Kos => ReportFormat::DicomKeyObjects,
+            Self::Gsps => ReportFormat::DicomPresentationState,
         }
     }
 
@@ -60,14 +96,26 @@ impl Format {
             Self::Html => "html",
             Self::Sr => "dcm",
             Self::Text => "txt",
+            Self::Fhir => "fhir.json",
+            Self::Hl7 => "hl7",
+            Self::Pdf => "pdf",
+            Self::DicomPdf => "pdf.dcm",
+            Self::Sc => "sc.dcm",
+            Self::Kos => "kos.dcm",
+            Self::Gsps => "gsps.dcm",
         }
+    }
+
+    /// Whether it is no text.
+    fn is_binary(self) -> bool {
+        matches!(self, Self::Sr | Self::Pdf | Self::DicomPdf | Self::Sc | Self::Kos | Self::Gsps)
     }
 }
 
 impl Report {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
-        if self.output.is_none() && self.format == Format::Sr && std::io::stdout().is_terminal() {
-            anyhow::bail!("a DICOM SR is binary: name a file with -o, for example -o draft.dcm");
+        if self.output.is_none() && self.format.is_binary() && std::io::stdout().is_terminal() {
+            anyhow::bail!("this form is binary: name a file with -o, for example -o draft.{}", self.format.extension());
         }
         let mut client = self.connection.studies().await?;
         let request = GetReportRequest { study_uid: self.study, format: self.format.wire() as i32 };

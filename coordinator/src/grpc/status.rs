@@ -10,6 +10,7 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 use crate::access::Refusal;
 use crate::bytes::BytesError;
 use crate::dimse::scu::error::ScuError;
+use crate::report::ReportError;
 use crate::service::ServiceError;
 use crate::store::StoreError;
 
@@ -73,6 +74,7 @@ fn class(error: &ServiceError) -> (Code, &'static str) {
         ServiceError::Bytes(BytesError::Damaged(_)) => (Code::DataLoss, "DAMAGED"),
         ServiceError::Bytes(BytesError::Unavailable(_)) => (Code::Unavailable, "OBJECT_STORE_UNAVAILABLE"),
         ServiceError::Bytes(BytesError::Refused(_)) => (Code::Internal, "OBJECT_STORE_REFUSES"),
+        ServiceError::Report(ReportError::NothingToShow(_)) => (Code::FailedPrecondition, "NOTHING_TO_SHOW"),
         ServiceError::Bytes(BytesError::Store(_)) | ServiceError::Report(_) => (Code::Internal, "INTERNAL"),
     }
 }

@@ -270,13 +270,21 @@ fn state(wire: i32) -> Result<StudyState, Status> {
 }
 
 fn format(wire: i32) -> Result<(v1::ReportFormat, Format), Status> {
-    match v1::ReportFormat::try_from(wire) {
-        Ok(v1::ReportFormat::Unspecified | v1::ReportFormat::Json) => Ok((v1::ReportFormat::Json, Format::Json)),
-        Ok(v1::ReportFormat::Html) => Ok((v1::ReportFormat::Html, Format::Html)),
-        Ok(v1::ReportFormat::DicomSr) => Ok((v1::ReportFormat::DicomSr, Format::Sr)),
-        Ok(v1::ReportFormat::Text) => Ok((v1::ReportFormat::Text, Format::Text)),
-        Err(_) => Err(status::invalid("format", format!("{wire} is no format"))),
-    }
+    let named = v1::ReportFormat::try_from(wire);
+    let named = named.map_err(|_| status::invalid("format", format!("{wire} is no format")))?;
+    Ok(match named {
+        v1::ReportFormat::Unspecified | v1::ReportFormat::Json => (v1::ReportFormat::Json, Format::Json),
+        v1::ReportFormat::Html => (named, Format::Html),
+        v1::ReportFormat::DicomSr => (named, Format::Sr),
+        v1::ReportFormat::Text => (named, Format::Text),
+        v1::ReportFormat::Fhir => (named, Format::Fhir),
+        v1::ReportFormat::Hl7 => (named, Format::Hl7),
+        v1::ReportFormat::Pdf => (named, Format::Pdf),
+        v1::ReportFormat::DicomPdf => (named, Format::DicomPdf),
+        v1::ReportFormat::DicomSc => (named, Format::Capture),
+        v1::ReportFormat::DicomKeyObjects => (named, Format::KeyObjects),
+        v1::ReportFormat::DicomPresentationState => (named, Format::Presentation),
+    })
 }
 
 /// A page token: the query's states, then the last study of the page before.

@@ -5,6 +5,8 @@ use prelim_proto::image::ImageKind;
 use prelim_proto::report::{Report, Urgency};
 use prelim_proto::vocabulary::{Concept, FindingCode};
 
+use super::lookup::Image;
+
 macro_rules! concepts {
     ($($name:ident = $value:literal, $scheme:literal, $meaning:literal;)*) => {
         $(pub(super) const $name: Concept = Concept { value: $value, scheme: $scheme, meaning: $meaning };)*
@@ -28,6 +30,9 @@ concepts! {
     CT_OF_CHEST = "169069000", "SCT", "CT of chest";
     XRAY_OF_UNSPECIFIED_REGION = "43468-8", "LN", "XR unspecified body region";
     CT_OF_UNSPECIFIED_REGION = "25045-6", "LN", "CT unspecified body region";
+
+    DIAGNOSTIC_IMAGING_REPORT = "18748-4", "LN", "Diagnostic Imaging Report";
+    DIAGNOSTIC_IMAGING_STUDY = "18748-4", "LN", "Diagnostic imaging study";
 
     IMAGING_MEASUREMENTS = "126010", "DCM", "Imaging Measurements";
     QUALITATIVE_EVALUATIONS = "C0034375", "UMLS", "Qualitative Evaluations";
@@ -62,7 +67,11 @@ concepts! {
     IMPRESSIONS = "19005-8", "LN", "Impressions";
     IMPRESSION = "121073", "DCM", "Impression";
     COMMENT = "121106", "DCM", "Comment";
+    STUDY_INSTANCE_UID = "110180", "DCM", "Study Instance UID";
 
+    OF_INTEREST = "113000", "DCM", "Of Interest";
+    KEY_OBJECT_DESCRIPTION = "113012", "DCM", "Key Object Description";
+    SOURCE_IMAGE = "121322", "DCM", "Source image for image processing operation";
     PROCESSING_EQUIPMENT = "109102", "DCM", "Processing Equipment";
 }
 
@@ -74,8 +83,16 @@ const fn dcm(value: &'static str, meaning: &'static str) -> Concept {
     Concept { value, scheme: "DCM", meaning }
 }
 
-/// What was examined (CID 100).
-pub(super) fn procedure(kind: ImageKind, chest: bool) -> Concept {
+/// What was examined (CID 100), one for each kind of image that was read.
+pub(super) fn procedures(report: &Report, read: &[Image<'_>]) -> Vec<Concept> {
+    let chest = |kind: ImageKind| {
+        let of_kind = read.iter().filter(|image| image.series.kind() == Some(kind));
+        of_kind.map(|i| i.attributes.body_part.as_deref()).any(|part| matches!(part, Some("CHEST" | "THORAX")))
+    };
+    report.kinds.iter().map(|&kind| procedure(kind, chest(kind))).collect()
+}
+
+fn procedure(kind: ImageKind, chest: bool) -> Concept {
     match (kind, chest) {
         (ImageKind::Xray, true) => PLAIN_CHEST_XRAY,
         (ImageKind::Xray, false) => XRAY_OF_UNSPECIFIED_REGION,

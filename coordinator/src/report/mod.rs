@@ -5,21 +5,39 @@
 //! - [`html`]: one self-contained page for people, with the key images and the boxes drawn
 //! - [`text`]: plain text for terminals and HL7 messages
 //! - [`sr`]: a DICOM Comprehensive 3D SR after TID 1500, with image coordinates
+//! - `fhir`: a FHIR R4 Bundle with DiagnosticReport and Observations
+//! - `hl7`: an HL7 v2.5.1 message, ORU^R01
+//! - `pdf`: pages to print or to keep, as PDF/A-2b, and the same as a DICOM Encapsulated PDF
+//! - `capture`: DICOM Secondary Capture, the key images with the boxes burned in
+//! - `key_objects`: DICOM Key Object Selection, the images of the findings
+//! - `presentation`: DICOM Grayscale Softcopy Presentation State, the boxes over the source images
 //! - [`present`]: the words that all of them share (names, dates, sides, confidence)
 //! - `dicom`: what the DICOM objects share; `concepts`: coded concepts; `uid`: identifiers from content
+//! - `markup`: the writer that escapes; `fonts`: glyphs for the forms that are drawn; `picture`: key images and their marks
 //! - `lookup`: finding instances in the study record
 //!
 //! **Invariant**: a writer is a pure function: no IO, no clock, no randomness. Equal inputs give equal bytes.
 //! **Invariant**: every form carries the report's statement that it is an unsigned draft, and says so where the model is a
 //! demonstration.
 //! **Invariant**: writers add no clinical content. What is said was decided by the merge.
+//!
+//! Deliberately absent: DICOM Segmentation. Findings have boxes and no masks, and a box is no segmentation of anything.
 
+mod capture;
 mod concepts;
 mod dicom;
+mod fhir;
+mod fonts;
+mod hl7;
 pub mod html;
 pub mod json;
+mod key_objects;
 mod lookup;
+mod markup;
+mod pdf;
+mod picture;
 pub mod present;
+mod presentation;
 pub mod sr;
 pub mod text;
 mod uid;
@@ -29,6 +47,7 @@ pub(crate) use dicom::IMPLEMENTATION_CLASS_UID;
 use std::fmt;
 use std::str::FromStr;
 
+use prelim_imaging::photometry::WindowFunction;
 use prelim_proto::finding::{Finding, Presence};
 use prelim_proto::ids::Uid;
 use prelim_proto::report::Report;
@@ -55,6 +74,32 @@ pub struct ReportInputs<'a> {
     pub study: &'a Study,
     /// Pictures for the forms that show them, best chosen by [`wanted_key_images`]. Others ignore them.
     pub key_images: &'a [KeyImage],
+    /// How images are shown, for [`Format::Presentation`]: of the frames of [`boxed_frames`]. Others ignore it.
+    pub shadings: &'a [Shading],
+}
+
+/// How the stored values of one frame become shades, as its header has it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Shading {
+    /// The instance.
+    pub instance: Uid,
+    /// The frame, from 1.
+    pub frame: u32,
+    /// Rescale Slope and Rescale Intercept.
+    pub rescale: (f64, f64),
+    /// The window, where the header has one.
+    pub window: Option<Window>,
+}
+
+/// A window of modality values (PS3.3 section C.11.2.1.2).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Window {
+    /// Window Center (0028,1050).
+    pub center: f64,
+    /// Window Width (0028,1051).
+    pub width: f64,
+    /// VOI LUT Function (0028,1056).
+    pub function: WindowFunction,
 }
 
 /// One frame as a picture, without anything drawn on it.
@@ -83,11 +128,37 @@ pub enum Format {
     Text,
     /// [`sr`].
     Sr,
+    /// FHIR R4.
+    Fhir,
+    /// HL7 v2.5.1.
+    Hl7,
+    /// PDF.
+    Pdf,
+    /// DICOM Encapsulated PDF.
+    DicomPdf,
+    /// DICOM Secondary Capture.
+    Capture,
+    /// DICOM Key Object Selection.
+    KeyObjects,
+    /// DICOM Grayscale Softcopy Presentation State.
+    Presentation,
 }
 
 impl Format {
     /// Every form.
-    pub const ALL: [Self; 4] = [Self::Json, Self::Html, Self::Text, Self::Sr];
+    pub const ALL: [Self; 11] = [
+        Self::Json,
+        Self::Html,
+        Self::Text,
+        Self::Sr,
+        Self::Fhir,
+        Self::Hl7,
+        Self::Pdf,
+        Self::DicomPdf,
+        Self::Capture,
+        Self::KeyObjects,
+        Self::Presentation,
+    ];
 
     /// The word by which users ask for it.
     pub fn as_str(self) -> &'static str {
@@ -96,7 +167,24 @@ impl Format {
             Self::Html => "html",
             Self::Text => "text",
             Self::Sr => "sr",
+            Self::Fhir => "fhir",
+            Self::Hl7 => "hl7",
+            Self::Pdf => "pdf",
+            Self::DicomPdf => "dicom-pdf",
+            Self::Capture => "sc",
+            Self::KeyObjects => "kos",
+            Self::Presentation => "gsps",
         }
+    }
+
+    /// Whether the form shows [`ReportInputs::key_images`].
+    pub fn shows_images(self) -> bool {
+        matches!(self, Self::Html | Self::Pdf | Self::DicomPdf | Self::Capture | Self::KeyObjects)
+    }
+
+    /// The words of all forms, in a line.
+    fn names() -> String {
+        Self::ALL.map(Self::as_str).join(", ")
     }
 
     /// Media type (RFC 6838).
@@ -105,7 +193,11 @@ impl Format {
             Self::Json => "application/json",
             Self::Html => "text/html; charset=utf-8",
             Self::Text => "text/plain; charset=utf-8",
-            Self::Sr => "application/dicom",
+            Self::Sr | Self::DicomPdf | Self::Capture | Self::KeyObjects | Self::Presentation => "application/dicom",
+            Self::Pdf => "application/pdf",
+            Self::Fhir => "application/fhir+json; fhirVersion=4.0",
+            // As the HL7 over HTTP specification has it.
+            Self::Hl7 => "x-application/hl7-v2+er7; charset=utf-8",
         }
     }
 
@@ -116,6 +208,13 @@ impl Format {
             Self::Html => "html",
             Self::Text => "txt",
             Self::Sr => "dcm",
+            Self::Fhir => "fhir.json",
+            Self::Hl7 => "hl7",
+            Self::Pdf => "pdf",
+            Self::DicomPdf => "pdf.dcm",
+            Self::Capture => "sc.dcm",
+            Self::KeyObjects => "kos.dcm",
+            Self::Presentation => "gsps.dcm",
         }
     }
 }
@@ -141,7 +240,7 @@ impl FromStr for Format {
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
     /// The caller asked for a form that does not exist.
-    #[error("unknown report format {0:?}: json, html, text or sr")]
+    #[error("unknown report format {0:?}: {names}", names = Format::names())]
     UnknownFormat(String),
     /// The report and the study do not belong together.
     #[error("report of study {report} beside the record of study {study}")]
@@ -176,8 +275,14 @@ pub enum ReportError {
         /// The schema that the document names.
         found: String,
     },
+    /// The form shows images, and there is none to show.
+    #[error("the draft has nothing to show as {0}: no finding of it was seen on an image that can be drawn")]
+    NothingToShow(Format),
+    /// The PDF could not be made.
+    #[error("PDF: {0}")]
+    Pdf(String),
     /// The DICOM data set could not be encoded.
-    #[error("DICOM encoding of the structured report")]
+    #[error("DICOM encoding of the report")]
     Dicom(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
@@ -191,6 +296,13 @@ pub fn write(format: Format, inputs: &ReportInputs<'_>) -> Result<Vec<u8>, Repor
         Format::Html => Ok(html::write(inputs).into_bytes()),
         Format::Text => Ok(text::write(inputs).into_bytes()),
         Format::Sr => sr::write(inputs),
+        Format::Fhir => fhir::write(inputs),
+        Format::Hl7 => hl7::write(inputs),
+        Format::Pdf => pdf::write(inputs),
+        Format::DicomPdf => pdf::encapsulated(inputs),
+        Format::Capture => capture::write(inputs),
+        Format::KeyObjects => key_objects::write(inputs),
+        Format::Presentation => presentation::write(inputs),
     }
 }
 
@@ -209,6 +321,19 @@ pub fn wanted_key_images(report: &Report) -> Vec<(Uid, u32)> {
     }
     wanted.truncate(KEY_IMAGES_MAX);
     wanted
+}
+
+/// The frames with boxes on them, each once, in order of the findings: those whose [`Shading`] a presentation state needs.
+pub fn boxed_frames(report: &Report) -> Vec<(Uid, u32)> {
+    let mut boxed: Vec<(Uid, u32)> = Vec::new();
+    let evidence = report.findings.iter().flat_map(|finding| &finding.evidence);
+    for evidence in evidence.filter(|evidence| evidence.bounds.is_some()) {
+        let frame = (evidence.instance.clone(), evidence.frame);
+        if !boxed.contains(&frame) {
+            boxed.push(frame);
+        }
+    }
+    boxed
 }
 
 /// The frames that show the finding, best first, each once.

@@ -3,7 +3,7 @@
 use prelim_proto::finding::{Finding, Laterality, Presence, Severity, Zone};
 use prelim_proto::image::ImageKind;
 use prelim_proto::report::{Report, Urgency};
-use prelim_proto::study::UnreadReason;
+use prelim_proto::study::{Study, StudyState, Unread, UnreadReason};
 
 use super::lookup::Image;
 
@@ -14,6 +14,33 @@ pub(super) const DEMONSTRATION: &str = "DEMONSTRATION MODEL — trained on gener
 /// What a confidence is, beside every number.
 pub(super) const CONFIDENCE_NOTE: &str =
     "Confidence is the model's own estimate that the finding is there. It is not a probability of disease.";
+
+/// What a form says where there are no findings.
+pub(super) const NO_FINDINGS: &str =
+    "None of the findings that the model looks for was seen. This does not say that the study is normal.";
+
+/// Where a report stands, in the sense of health records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// No radiologist has signed it.
+    Draft,
+    /// Signed.
+    Signed,
+    /// Signed, then changed.
+    Amended,
+    /// Refused by a radiologist.
+    Rejected,
+}
+
+/// Where the study's report stands by its record.
+pub(super) fn standing(study: &Study) -> Standing {
+    match study.state {
+        StudyState::Signed => Standing::Signed,
+        StudyState::Amended => Standing::Amended,
+        StudyState::Rejected => Standing::Rejected,
+        _ => Standing::Draft,
+    }
+}
 
 /// Whether any model behind the report is a demonstration.
 pub(super) fn is_demonstration(report: &Report) -> bool {
@@ -36,6 +63,15 @@ pub fn clean(text: &str) -> String {
         .map(|c| if c.is_control() { ' ' } else { c })
         .collect();
     plain.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// [`clean`] text of at most so many characters, the last of which says that more was there.
+pub(super) fn shortened(text: &str, chars: usize) -> String {
+    let text = clean(text);
+    match text.char_indices().nth(chars) {
+        Some(_) => text.chars().take(chars.saturating_sub(1)).chain(['…']).collect(),
+        None => text,
+    }
 }
 
 /// A Person Name (PS3.5 section 6.2.1) for people: "Family, Given Middle", with the ideographic and phonetic groups behind
@@ -204,6 +240,12 @@ pub(super) fn unread_reason(reason: UnreadReason) -> &'static str {
         UnreadReason::TooLarge => "past a size limit",
         UnreadReason::JobDead => "reading was given up",
     }
+}
+
+/// What was not read, and why, in one line.
+pub(super) fn unread(unread: &Unread) -> String {
+    let frame = unread.frame.map(|frame| format!(", frame {frame}")).unwrap_or_default();
+    clean(&format!("{}{frame}: {}: {}", unread.instance, unread_reason(unread.reason), unread.detail))
 }
 
 /// The image for people, as they find it in a viewer: "PA view", "series 2, image 34", "…, frame 5".

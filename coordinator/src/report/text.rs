@@ -91,10 +91,7 @@ fn findings(page: &mut Page, inputs: &ReportInputs<'_>) {
     let findings = &inputs.report.findings;
     page.heading(&format!("FINDINGS ({})", findings.len()));
     if findings.is_empty() {
-        page.wrapped(
-            "- ",
-            "None of the findings that the model looks for was seen. This does not say that the study is normal.",
-        );
+        page.wrapped("- ", present::NO_FINDINGS);
         return;
     }
     let images = Images::of(inputs.study);
@@ -129,9 +126,7 @@ fn unread(page: &mut Page, report: &Report) {
     }
     page.heading(&format!("NOT READ ({})", report.unread.len()));
     for unread in &report.unread {
-        let frame = unread.frame.map(|frame| format!(", frame {frame}")).unwrap_or_default();
-        let reason = present::unread_reason(unread.reason);
-        page.wrapped("- ", &format!("{}{frame}: {reason}: {}", unread.instance, unread.detail));
+        page.wrapped("- ", &present::unread(unread));
     }
 }
 

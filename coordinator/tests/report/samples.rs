@@ -1,6 +1,7 @@
 //! Reports to write: an X-ray with two views, a CT with many slices, an enhanced CT, a normal study, a hostile header.
 
-use prelim_coordinator::report::{self, Format, KeyImage, ReportInputs};
+use prelim_coordinator::report::{self, Format, KeyImage, ReportError, ReportInputs, Shading, Window};
+use prelim_imaging::photometry::WindowFunction;
 use prelim_proto::UNSIGNED_DRAFT_STATEMENT;
 use prelim_proto::cost::StudyCost;
 use prelim_proto::finding::{Evidence, Finding, ImageBox, Laterality, Presence, Severity, Zone};
@@ -20,9 +21,18 @@ pub(crate) struct Sample {
 impl Sample {
     /// Writes it, with the key images that it wants.
     pub(crate) fn write(&self, format: Format) -> Vec<u8> {
-        let key_images = self.key_images();
-        let inputs = ReportInputs { report: &self.report, study: &self.study, key_images: &key_images };
-        report::write(format, &inputs).unwrap()
+        self.written(format).unwrap_or_else(|| panic!("nothing to show in {format} of {}", self.name))
+    }
+
+    /// Writes it; nothing where the form has nothing to show.
+    pub(crate) fn written(&self, format: Format) -> Option<Vec<u8>> {
+        let (key_images, shadings) = (self.key_images(), self.shadings());
+        let (key_images, shadings) = (&key_images, &shadings);
+        match report::write(format, &ReportInputs { report: &self.report, study: &self.study, key_images, shadings }) {
+            Ok(bytes) => Some(bytes),
+            Err(ReportError::NothingToShow(_)) => None,
+            Err(error) => panic!("{format} of {}: {error}", self.name),
+        }
     }
 
     /// The form as text.
@@ -34,6 +44,16 @@ impl Sample {
         self.report.models.iter().any(|model| model.demonstration)
     }
 
+    /// A window for every frame with boxes, as the intake's headers have them.
+    fn shadings(&self) -> Vec<Shading> {
+        let is_ct = self.report.kinds == [ImageKind::Ct];
+        let rescale = if is_ct { (1.0, -1024.0) } else { (1.0, 0.0) };
+        let (center, width) = if is_ct { (40.0, 400.0) } else { (2048.0, 4096.0) };
+        let window = Some(Window { center, width, function: WindowFunction::Linear });
+        let boxed = report::boxed_frames(&self.report).into_iter();
+        boxed.map(|(instance, frame)| Shading { instance, frame, rescale, window }).collect()
+    }
+
     fn key_images(&self) -> Vec<KeyImage> {
         let wanted = report::wanted_key_images(&self.report).into_iter();
         wanted.map(|(instance, frame)| KeyImage { instance, frame, png: grey_png(), width: 384, height: 384 }).collect()
@@ -41,7 +61,7 @@ impl Sample {
 }
 
 pub(crate) fn all() -> Vec<Sample> {
-    vec![chest_xray(), chest_ct(), enhanced_ct(), normal(), nothing_read(), hostile()]
+    vec![chest_xray(), chest_ct(), enhanced_ct(), normal(), nothing_read(), hostile(), flood()]
 }
 
 /// A DX study with two views by the demonstration model; the effusion is seen in both views.
@@ -219,6 +239,22 @@ pub(crate) fn hostile() -> Sample {
     sample
 }
 
+/// Header values that are too long by far, that end fields and messages, that hold NULs, and that no font has.
+pub(crate) fn flood() -> Sample {
+    let mut sample = chest_ct();
+    sample.name = "flood";
+    let known = &mut sample.study.attributes;
+    known.patient_name = format!("{}^|^~\\&^\u{0}", "N\u{0}ame ".repeat(11_000));
+    known.patient_id = "|PID~2^^^&\\.br\\\r\nMSH|^~\\&|".repeat(2_000);
+    known.accession_number = "\u{1b}$B;3ED\u{1b}(B".to_owned();
+    known.description =
+        "\u{1f9ea}\u{13000}\u{fffe}\u{301}\u{301} \u{5d0}\u{5d1} \u{645}\u{631}\u{62d}\u{628}\u{627}".to_owned();
+    known.institution = "山]]>--><!-- %PDF-1.7 endstream endobj (".repeat(200);
+    known.patient_birth_date = "99999999".to_owned();
+    sample.report.limitations.push("unbroken".repeat(2_000));
+    sample
+}
+
 fn study(uid: &str, patient: &str) -> Study {
     Study {
         uid: Uid::parse(uid).unwrap(),
@@ -270,7 +306,14 @@ fn instance(study: &Uid, class: &str, series: u32, number: u32, image: ImageAttr
 }
 
 fn image(rows: u32, columns: u32, frames: u32) -> ImageAttributes {
-    ImageAttributes { rows, columns, frames, body_part: Some("CHEST".to_owned()), ..ImageAttributes::default() }
+    ImageAttributes {
+        rows,
+        columns,
+        frames,
+        photometric: "MONOCHROME2".to_owned(),
+        body_part: Some("CHEST".to_owned()),
+        ..ImageAttributes::default()
+    }
 }
 
 fn seen(
@@ -339,14 +382,16 @@ fn empty_report(study: &Study, kind: ImageKind) -> Report {
     }
 }
 
-/// A grey picture of 384 × 384 pixels.
+/// A grey picture of 384 × 384 pixels, bright in its middle.
 fn grey_png() -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut encoder = png::Encoder::new(&mut bytes, 384, 384);
     encoder.set_color(png::ColorType::Grayscale);
     encoder.set_depth(png::BitDepth::Eight);
     let mut writer = encoder.write_header().unwrap();
-    writer.write_image_data(&vec![96; 384 * 384]).unwrap();
+    let shade = |at: i32| 40 + (384 - (at % 384 - 192).abs() - (at / 384 - 192).abs()) / 3;
+    let shades: Vec<u8> = (0..384 * 384).map(|at| shade(at) as u8).collect();
+    writer.write_image_data(&shades).unwrap();
     writer.finish().unwrap();
     bytes
 }

@@ -1,63 +1,30 @@
 //! The structured report, as DICOM's own tools read it.
 
-use std::path::Path;
-use std::process::Command;
-
 use prelim_coordinator::report::Format;
 use prelim_proto::finding::{Evidence, Finding};
 use serde_json::Value;
-use tempfile::NamedTempFile;
 
 use crate::samples::{self, Sample};
-
-/// Writes the sample's SR where tools can open it, until it is dropped.
-fn written(sample: &Sample) -> NamedTempFile {
-    let file = tempfile::Builder::new().prefix(sample.name).suffix(".dcm").tempfile().unwrap();
-    std::fs::write(file.path(), sample.write(Format::Sr)).unwrap();
-    file
-}
-
-/// Both streams of a tool, which must be there: `tests/install.sh` installs them.
-fn run(tool: &str, arguments: &[&str], path: &Path) -> String {
-    let output = Command::new(tool)
-        .args(arguments)
-        .arg(path)
-        .output()
-        .unwrap_or_else(|error| panic!("{tool} does not start ({error}): run tests/install.sh"));
-    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{tool} {}: {text}", path.display());
-    text
-}
+use crate::tools;
 
 /// What highdicom reads, by way of `read_sr.py`.
 fn highdicom(sample: &Sample) -> Value {
-    let file = written(sample);
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/report/read_sr.py");
-    let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/python/bin/python");
-    let python = if installed.exists() { installed.to_string_lossy().into_owned() } else { "python3".to_owned() };
-    let output = Command::new(&python).arg(script).arg(file.path()).output().unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{}: {errors} (highdicom comes with tests/install.sh)", sample.name);
-    serde_json::from_slice(&output.stdout).unwrap()
+    let file = tools::written(sample, Format::Sr);
+    serde_json::from_str(&tools::python("read_sr.py", file.path())).unwrap()
 }
 
 #[test]
 fn dciodvfy_finds_no_error() {
     for sample in samples::all() {
-        let file = written(&sample);
-        let output = Command::new("dciodvfy").arg(file.path()).output().expect("dciodvfy: run tests/install.sh");
-        let said = String::from_utf8_lossy(&output.stderr);
-        let errors: Vec<&str> = said.lines().filter(|line| line.contains("Error")).collect();
-        assert!(errors.is_empty(), "{}: {errors:#?}", sample.name);
-        assert!(said.contains("Comprehensive3DSR"), "{}: {said}", sample.name);
+        tools::dciodvfy(&sample, Format::Sr, "Comprehensive3DSR");
     }
 }
 
 #[test]
 fn dsrdump_prints_the_whole_tree() {
     for sample in samples::all() {
-        let file = written(&sample);
-        let printed = run("dsrdump", &["+Pl", "+Pc"], file.path());
+        let file = tools::written(&sample, Format::Sr);
+        let printed = tools::run("dsrdump", &["+Pl", "+Pc"], file.path());
         assert!(printed.contains("PRELIMINARY") && printed.contains("UNVERIFIED"), "{}: {printed}", sample.name);
         // DCMTK says of every object in UTF-8 that it does not check the characters of its names.
         let warned = |line: &&str| (line.starts_with("W: ") && !line.contains("ISO_IR 192")) || line.starts_with("E: ");

@@ -7,7 +7,8 @@ use prelim_proto::study::{Study, StudyAttributes};
 
 use super::DataSet;
 use super::element::{
-    Element, code_sequence, known, long_string, person_name, reference_item, sequence, short_string, text_element,
+    Element, code_sequence, empty_element, known, long_string, person_name, reference_item, sequence, short_string,
+    text_element,
 };
 use crate::report::lookup::{Image, Images, images_read};
 use crate::report::{ReportInputs, concepts, present};
@@ -112,6 +113,11 @@ fn equipment(report: &Report) -> Vec<Element> {
         text_element(tags::DEVICE_SERIAL_NUMBER, VR::LO, serial),
         long_string(tags::SOFTWARE_VERSIONS, present::software_version(report)),
     ]
+}
+
+/// Laterality of an image or a presentation state: empty, for its frames may be of either side (type 2C).
+pub(in crate::report) fn no_laterality() -> Element {
+    empty_element(tags::LATERALITY, VR::CS)
 }
 
 /// Date and time of the content where both must have values: the study's.

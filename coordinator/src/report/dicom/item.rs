@@ -2,11 +2,12 @@
 
 use dicom_core::{DataElement, PrimitiveValue, VR};
 use dicom_dictionary_std::tags;
+use prelim_proto::report::Report;
 use prelim_proto::vocabulary::Concept;
 
 use super::DataSet;
 use super::element::{Element, ImageReference, code_sequence, image_reference_item, sequence, text_element};
-use crate::report::present;
+use crate::report::{concepts as c, present};
 
 /// How an item belongs to the one above it (PS3.3 section C.17.3.2.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +74,31 @@ pub(in crate::report) fn image(relationship: Relationship, name: Concept, refere
     let mut item = item(relationship, "IMAGE", name);
     item.put(sequence(tags::REFERENCED_SOP_SEQUENCE, vec![image_reference_item(reference)]));
     item
+}
+
+/// An IMAGE item of a key object selection, which names no purpose.
+pub(in crate::report) fn key_image(reference: DataSet) -> DataSet {
+    DataSet::from_element_iter([
+        text_element(tags::RELATIONSHIP_TYPE, VR::CS, Relationship::Contains.term()),
+        text_element(tags::VALUE_TYPE, VR::CS, "IMAGE"),
+        sequence(tags::REFERENCED_SOP_SEQUENCE, vec![reference]),
+    ])
+}
+
+/// The program as the observer (TID 1002 and TID 1004): no person has seen the draft.
+pub(in crate::report) fn device_observer(report: &Report, device: &str) -> Vec<DataSet> {
+    let models: Vec<&str> = report.models.iter().map(|model| model.name.as_str()).collect();
+    let text = |name, value: &str| text(Relationship::HasObsContext, name, value);
+    let mut items = vec![
+        code(Relationship::HasObsContext, c::OBSERVER_TYPE, c::DEVICE),
+        uid_reference(Relationship::HasObsContext, c::DEVICE_OBSERVER_UID, device),
+        text(c::DEVICE_OBSERVER_NAME, "prelim"),
+        text(c::DEVICE_OBSERVER_MANUFACTURER, "prelim"),
+    ];
+    if !models.is_empty() {
+        items.push(text(c::DEVICE_OBSERVER_MODEL_NAME, &models.join(", ")));
+    }
+    items
 }
 
 /// An SCOORD item: a polyline through `points`, each (column, row) in pixels from the upper left corner of the upper left

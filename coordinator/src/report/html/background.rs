@@ -3,7 +3,7 @@
 use prelim_proto::report::Report;
 use prelim_proto::study::Unread;
 
-use super::markup::Page;
+use crate::report::markup::Page;
 use crate::report::{ReportInputs, present};
 
 /// Reasons with more objects than this are folded; a CT may come with hundreds of objects that are not read.

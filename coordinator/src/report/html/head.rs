@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use prelim_proto::report::{Report, Urgency};
 use sha2::{Digest as _, Sha256};
 
-use super::markup::Page;
+use crate::report::markup::Page;
 use crate::report::{ReportInputs, present};
 
 const STYLE: &str = include_str!("page.css");

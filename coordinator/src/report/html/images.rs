@@ -1,14 +1,12 @@
 //! Key images, with the boxes drawn over them in SVG. The pixels stay as they are, so that a reader can hide the boxes.
 
-use prelim_proto::finding::{Evidence, Finding, ImageBox};
+use prelim_proto::finding::ImageBox;
 
-use super::markup::Page;
-use super::{finding_mark, mark_class, shows};
+use super::{finding_mark, mark_class};
 use crate::report::lookup::Images;
+use crate::report::markup::Page;
+use crate::report::picture::{Marked, marked};
 use crate::report::{KeyImage, ReportInputs, present};
-
-/// A finding with its number (from 0) and where it is on the image at hand.
-type Marked<'a> = (usize, &'a Finding, &'a Evidence);
 
 /// The section with the key images; left out where there are none.
 pub(super) fn write(page: &mut Page, inputs: &ReportInputs<'_>) {
@@ -29,14 +27,7 @@ pub(super) fn write(page: &mut Page, inputs: &ReportInputs<'_>) {
 }
 
 fn figure(page: &mut Page, inputs: &ReportInputs<'_>, image: &KeyImage, number: usize, label: &str) {
-    let marked: Vec<Marked<'_>> = inputs
-        .report
-        .findings
-        .iter()
-        .enumerate()
-        .flat_map(|(index, finding)| finding.evidence.iter().map(move |evidence| (index, finding, evidence)))
-        .filter(|(_, _, evidence)| shows(image, evidence))
-        .collect();
+    let marked = marked(&inputs.report.findings, image);
     page.raw("<figure id=\"image-").value(number + 1).raw("\"><div class=\"frame\"><img alt=\"");
     page.text(&alternative(label, &marked))
         .raw("\" width=\"")

@@ -1,7 +1,6 @@
 //! One self-contained page for people: no script, no other host, nothing to load. It can be mailed, archived and printed.
 //!
 //! # Layout
-//! - `markup`: the writer that escapes
 //! - `head`: title, policy, style; banner; patient and study
 //! - `reading`: impression and findings
 //! - `images`: key images with boxes
@@ -13,22 +12,21 @@
 mod background;
 mod head;
 mod images;
-mod markup;
 mod reading;
 
-use prelim_proto::finding::{Evidence, Finding};
+use prelim_proto::finding::Finding;
 
-use super::lookup::Images;
+use super::markup::Page;
+use super::picture::in_reading_order;
 use super::{KeyImage, ReportInputs};
-use markup::Page;
 
 /// Colours of finding marks. The stylesheet has as many; findings past them start over, and the numbers tell them apart.
 const MARK_CLASSES: [&str; 6] = ["m0", "m1", "m2", "m3", "m4", "m5"];
 
 /// Writes the page.
 pub(super) fn write(inputs: &ReportInputs<'_>) -> String {
-    let key_images = in_reading_order(inputs);
-    let inputs = &ReportInputs { report: inputs.report, study: inputs.study, key_images: &key_images };
+    let key_images: Vec<KeyImage> = in_reading_order(inputs).into_iter().cloned().collect();
+    let inputs = &ReportInputs { key_images: &key_images, ..*inputs };
     let mut page = Page::default();
     head::write(&mut page, inputs);
     page.raw("<main>");
@@ -44,28 +42,9 @@ pub(super) fn write(inputs: &ReportInputs<'_>) -> String {
     page.into_string()
 }
 
-/// The key images as the page numbers them: each finding's best first, the rest as they lie in the study.
-fn in_reading_order(inputs: &ReportInputs<'_>) -> Vec<KeyImage> {
-    let best = || inputs.report.findings.iter().filter_map(|finding| finding.evidence.first());
-    let (mut ordered, mut rest): (Vec<KeyImage>, Vec<KeyImage>) =
-        inputs.key_images.iter().cloned().partition(|image| best().any(|evidence| shows(image, evidence)));
-    let images = Images::of(inputs.study);
-    rest.sort_by_key(|image| {
-        let place = images.get(&image.instance).map(|found| (found.series.number, found.instance.number));
-        (place, image.frame)
-    });
-    ordered.append(&mut rest);
-    ordered
-}
-
 /// The class that colours the mark of finding `index`.
 fn mark_class(index: usize) -> &'static str {
     MARK_CLASSES[index % MARK_CLASSES.len()]
-}
-
-/// Whether the evidence lies on that picture.
-fn shows(image: &KeyImage, evidence: &Evidence) -> bool {
-    image.instance == evidence.instance && image.frame == evidence.frame
 }
 
 /// The finding's number as a mark that links to the finding.

@@ -2,9 +2,10 @@
 
 use prelim_proto::finding::{Finding, Presence};
 
-use super::markup::Page;
-use super::{finding_mark, mark_class, shows};
+use super::{finding_mark, mark_class};
 use crate::report::lookup::Images;
+use crate::report::markup::Page;
+use crate::report::picture::shows;
 use crate::report::{KeyImage, ReportInputs, frames, present};
 
 /// The impression, each sentence with the numbers of its findings.
@@ -36,8 +37,7 @@ pub(super) fn findings(page: &mut Page, inputs: &ReportInputs<'_>) {
         .value(findings.len())
         .raw("</span></h2>");
     if findings.is_empty() {
-        page.raw("<p class=\"none\">None of the findings that the model looks for was seen. ");
-        page.raw("This does not say that the study is normal.</p></section>\n");
+        page.raw("<p class=\"none\">").raw(present::NO_FINDINGS).raw("</p></section>\n");
         return;
     }
     let images = Images::of(inputs.study);

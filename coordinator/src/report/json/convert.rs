@@ -8,7 +8,7 @@ use super::document::{
     Body, Bounds, Code, CodedFinding, Document, NotRead, Patient, Provenance, Replaces, Seen, Statement, Status,
     StudyIdentification,
 };
-use super::{CONFIDENCE_DECIMALS, FRACTION_DECIMALS, LENGTH_DECIMALS, SCHEMA_ID, rounded};
+use super::{CONFIDENCE_DECIMALS, LENGTH_DECIMALS, SCHEMA_ID, fraction, rounded};
 use crate::report::{ReportError, present};
 
 impl Document {
@@ -134,10 +134,10 @@ fn finding_back(coded: &CodedFinding) -> Finding {
 
 fn seen(evidence: &Evidence) -> Seen {
     let bounds = |b: ImageBox| Bounds {
-        top: rounded(b.top, FRACTION_DECIMALS),
-        left: rounded(b.left, FRACTION_DECIMALS),
-        bottom: rounded(b.bottom, FRACTION_DECIMALS),
-        right: rounded(b.right, FRACTION_DECIMALS),
+        top: fraction(b.top),
+        left: fraction(b.left),
+        bottom: fraction(b.bottom),
+        right: fraction(b.right),
     };
     Seen {
         instance: evidence.instance.clone(),

@@ -54,6 +54,11 @@ pub fn schema() -> String {
     format!("{:#}\n", schema.as_value())
 }
 
+/// A fraction of the frame as the document rounds it.
+pub(super) fn fraction(value: f32) -> f64 {
+    rounded(value, FRACTION_DECIMALS)
+}
+
 /// `value` to that many decimals, as the shortest number that prints so. JSON has no word for what is not finite: 0.
 fn rounded(value: f32, decimals: i32) -> f64 {
     if !value.is_finite() {

@@ -12,7 +12,7 @@ use crate::report::dicom::DataSet;
 use crate::report::dicom::element::ImageReference;
 use crate::report::dicom::item::{self, Relationship};
 use crate::report::lookup::{Image, Images};
-use crate::report::present;
+use crate::report::{picture, present};
 
 /// The measurement groups of a finding, at least one.
 pub(super) fn of(finding: &Finding, tracking_uid: &str, images: &Images<'_>) -> Vec<DataSet> {
@@ -71,14 +71,8 @@ fn certainty(confidence: f32) -> DataSet {
 
 /// The box as a closed polyline in pixels of the frame as stored.
 fn region(evidence: &Evidence, bounds: ImageBox, image: &Image<'_>) -> DataSet {
-    let (rows, columns) = (image.attributes.rows as f32, image.attributes.columns as f32);
-    // To a hundredth of a pixel: what is past it is the noise of 32-bit fractions.
-    let pixels = |fraction: f32, extent: f32| (fraction * extent * 100.0).round() / 100.0;
-    let (top, bottom) = (pixels(bounds.top, rows), pixels(bounds.bottom, rows));
-    let (left, right) = (pixels(bounds.left, columns), pixels(bounds.right, columns));
-    let corners = [(left, top), (right, top), (right, bottom), (left, bottom), (left, top)];
     let source = item::image(Relationship::SelectedFrom, c::SOURCE, reference(evidence, image));
-    item::polyline(c::IMAGE_REGION, &corners, source)
+    item::polyline(c::IMAGE_REGION, &picture::corners(bounds, image.attributes), source)
 }
 
 fn reference<'a>(evidence: &Evidence, image: &Image<'a>) -> ImageReference<'a> {

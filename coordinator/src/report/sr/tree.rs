@@ -2,7 +2,6 @@
 
 use dicom_core::VR;
 use dicom_dictionary_std::tags;
-use prelim_proto::image::ImageKind;
 use prelim_proto::report::{ModelProvenance, Report};
 use prelim_proto::study::Study;
 use prelim_proto::vocabulary::Concept;
@@ -23,7 +22,7 @@ use crate::report::{ReportInputs, present};
 pub(super) fn of(inputs: &ReportInputs<'_>, names: &Names) -> Vec<Element> {
     let report = inputs.report;
     let mut children = vec![item::code(Relationship::HasConceptMod, c::LANGUAGE, c::ENGLISH)];
-    children.extend(observer(report, names));
+    children.extend(item::device_observer(report, &names.device));
     children.extend(procedures(inputs.study, report));
     children.push(comment(&report.statement));
     if present::is_demonstration(report) {
@@ -40,34 +39,9 @@ pub(super) fn of(inputs: &ReportInputs<'_>, names: &Names) -> Vec<Element> {
     root
 }
 
-/// The program as the observer (TID 1002 and TID 1004): no person has seen the draft.
-fn observer(report: &Report, names: &Names) -> Vec<DataSet> {
-    let models: Vec<&str> = report.models.iter().map(|model| model.name.as_str()).collect();
-    let text = |name, value: &str| item::text(Relationship::HasObsContext, name, value);
-    let mut items = vec![
-        item::code(Relationship::HasObsContext, c::OBSERVER_TYPE, c::DEVICE),
-        item::uid_reference(Relationship::HasObsContext, c::DEVICE_OBSERVER_UID, &names.device),
-        text(c::DEVICE_OBSERVER_NAME, "prelim"),
-        text(c::DEVICE_OBSERVER_MANUFACTURER, "prelim"),
-    ];
-    if !models.is_empty() {
-        items.push(text(c::DEVICE_OBSERVER_MODEL_NAME, &models.join(", ")));
-    }
-    items
-}
-
 fn procedures(study: &Study, report: &Report) -> Vec<DataSet> {
-    let read = images_read(study, report);
-    let chest = |kind: ImageKind| {
-        let mut parts =
-            read.iter().filter(|image| image.series.kind() == Some(kind)).map(|i| i.attributes.body_part.as_deref());
-        parts.any(|part| matches!(part, Some("CHEST" | "THORAX")))
-    };
-    report
-        .kinds
-        .iter()
-        .map(|&kind| item::code(Relationship::HasConceptMod, c::PROCEDURE_REPORTED, c::procedure(kind, chest(kind))))
-        .collect()
+    let procedures = c::procedures(report, &images_read(study, report)).into_iter();
+    procedures.map(|procedure| item::code(Relationship::HasConceptMod, c::PROCEDURE_REPORTED, procedure)).collect()
 }
 
 fn measurements(inputs: &ReportInputs<'_>, names: &Names) -> Option<DataSet> {
@@ -129,11 +103,7 @@ fn sections(report: &Report) -> Vec<DataSet> {
 /// What qualifies the draft, and what was not read.
 fn remarks(report: &Report) -> Vec<DataSet> {
     let limitations = report.limitations.iter().map(|limitation| comment(&format!("Limitation: {limitation}")));
-    let unread = report.unread.iter().map(|unread| {
-        let frame = unread.frame.map(|frame| format!(", frame {frame}")).unwrap_or_default();
-        let reason = present::unread_reason(unread.reason);
-        comment(&format!("Not read: {}{frame}: {reason}: {}", unread.instance, unread.detail))
-    });
+    let unread = report.unread.iter().map(|unread| comment(&format!("Not read: {}", present::unread(unread))));
     limitations.chain(unread).collect()
 }
 

@@ -1,4 +1,4 @@
-//! The writer that escapes.
+//! Pages in the making: the writer that escapes, for HTML and for FHIR's narratives.
 
 use std::fmt::{Display, Write as _};
 
@@ -9,19 +9,19 @@ use crate::report::present;
 
 /// A page in the making. Markup goes in as literals, everything else through [`Page::text`] and [`Page::value`].
 #[derive(Default)]
-pub(super) struct Page {
+pub(in crate::report) struct Page {
     out: String,
 }
 
 impl Page {
     /// Markup. `'static` keeps anything that was received out of it.
-    pub(super) fn raw(&mut self, markup: &'static str) -> &mut Self {
+    pub(in crate::report) fn raw(&mut self, markup: &'static str) -> &mut Self {
         self.out.push_str(markup);
         self
     }
 
     /// Text or an attribute's value, escaped for both, without control characters.
-    pub(super) fn text(&mut self, text: &str) -> &mut Self {
+    pub(in crate::report) fn text(&mut self, text: &str) -> &mut Self {
         for c in present::clean(text).chars() {
             match c {
                 '&' => self.out.push_str("&amp;"),
@@ -36,26 +36,26 @@ impl Page {
     }
 
     /// A number or the like, escaped too.
-    pub(super) fn value(&mut self, value: impl Display) -> &mut Self {
+    pub(in crate::report) fn value(&mut self, value: impl Display) -> &mut Self {
         self.text(&value.to_string())
     }
 
     /// A number with two decimals, for coordinates.
-    pub(super) fn coordinate(&mut self, value: f32) -> &mut Self {
+    pub(in crate::report) fn coordinate(&mut self, value: f32) -> &mut Self {
         // Writing to a string does not fail.
         let _ = write!(self.out, "{value:.2}");
         self
     }
 
     /// A PNG as a data URI (RFC 2397).
-    pub(super) fn png(&mut self, png: &[u8]) -> &mut Self {
+    pub(in crate::report) fn png(&mut self, png: &[u8]) -> &mut Self {
         self.out.push_str("data:image/png;base64,");
         STANDARD.encode_string(png, &mut self.out);
         self
     }
 
     /// A name and its value in a description list; nothing where the value is empty.
-    pub(super) fn entry(&mut self, name: &'static str, value: &str) -> &mut Self {
+    pub(in crate::report) fn entry(&mut self, name: &'static str, value: &str) -> &mut Self {
         if !present::clean(value).is_empty() {
             self.raw("<div><dt>").raw(name).raw("</dt><dd>").text(value).raw("</dd></div>");
         }
@@ -63,7 +63,7 @@ impl Page {
     }
 
     /// A list of sentences.
-    pub(super) fn list<'t>(&mut self, lines: impl Iterator<Item = &'t str>) -> &mut Self {
+    pub(in crate::report) fn list<'t>(&mut self, lines: impl Iterator<Item = &'t str>) -> &mut Self {
         self.raw("<ul>");
         for line in lines {
             self.raw("<li>").text(line).raw("</li>");
@@ -72,7 +72,7 @@ impl Page {
     }
 
     /// The page so far.
-    pub(super) fn into_string(self) -> String {
+    pub(in crate::report) fn into_string(self) -> String {
         self.out
     }
 }

@@ -1,0 +1,57 @@
+//! The report for people, as the XHTML that FHIR takes (no scripts, styles or links).
+
+use crate::report::markup::Page;
+use crate::report::{ReportInputs, present};
+
+/// The `div` of the narrative.
+pub(super) fn of(inputs: &ReportInputs<'_>) -> String {
+    let report = inputs.report;
+    let mut page = Page::default();
+    page.raw("<div xmlns=\"http://www.w3.org/1999/xhtml\" lang=\"en\" xml:lang=\"en\">");
+    page.raw("<p><b>").raw(present::BANNER).raw("</b></p>");
+    if present::is_demonstration(report) {
+        page.raw("<p><b>").raw(present::DEMONSTRATION).raw("</b></p>");
+    }
+    page.raw("<p>Urgency: ").raw(present::urgency(report.urgency));
+    page.raw(if report.partial { ". Partial: not everything was read.</p>" } else { "</p>" });
+    section(&mut page, "Impression", &sentences(&report.impression));
+    findings(&mut page, inputs);
+    section(&mut page, "Findings in words", &sentences(&report.findings_text));
+    section(&mut page, "Technique", &lines(&report.technique));
+    section(&mut page, "Comparison", &lines(&report.comparison));
+    section(&mut page, "Limitations", &lines(&report.limitations));
+    let unread: Vec<String> = report.unread.iter().map(present::unread).collect();
+    section(&mut page, "Not read", &lines(&unread));
+    page.raw("<p>").text(&report.statement).raw("</p></div>");
+    page.into_string()
+}
+
+fn sentences(sentences: &[prelim_proto::report::Sentence]) -> Vec<&str> {
+    sentences.iter().map(|sentence| sentence.text.as_str()).collect()
+}
+
+fn lines(lines: &[String]) -> Vec<&str> {
+    lines.iter().map(String::as_str).collect()
+}
+
+fn section(page: &mut Page, heading: &'static str, lines: &[&str]) {
+    if !lines.is_empty() {
+        page.raw("<h3>").raw(heading).raw("</h3>");
+        page.list(lines.iter().copied());
+    }
+}
+
+fn findings(page: &mut Page, inputs: &ReportInputs<'_>) {
+    page.raw("<h3>Findings</h3>");
+    if inputs.report.findings.is_empty() {
+        page.raw("<p>").raw(present::NO_FINDINGS).raw("</p>");
+        return;
+    }
+    page.raw("<table><tbody><tr><th>Finding</th><th>Details</th><th>Confidence</th></tr>");
+    for finding in &inputs.report.findings {
+        page.raw("<tr><td>").text(&present::finding_heading(finding)).raw("</td><td>");
+        page.text(&present::finding_details(finding).join(", ")).raw("</td><td>");
+        page.text(&present::percent(finding.confidence)).raw("</td></tr>");
+    }
+    page.raw("</tbody></table><p>").raw(present::CONFIDENCE_NOTE).raw("</p>");
+}
