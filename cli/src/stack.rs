@@ -46,6 +46,8 @@ pub(crate) struct Stack {
     model: ModelProvenance,
     /// What DICOM senders are told, where DICOM is served.
     dicom: Option<String>,
+    /// The address of DICOMweb, where it is served.
+    http: Option<String>,
     stopping: CancellationToken,
     worker_stopping: CancellationToken,
     // Dropped with the stack: work that is interrupted leaves nothing running.
@@ -74,6 +76,8 @@ impl Stack {
         let metrics = bind_asked("--metrics", config.coordinator.metrics).await?;
         let dicom_listener = bind_asked("--dicom", config.coordinator.dicom.dicom).await?;
         let dicom = dicom_address(&dicom_listener, &config.coordinator.dicom)?;
+        let http_listener = bind_asked("--http", config.coordinator.web.http).await?;
+        let http = web_url(&http_listener, &config.coordinator)?;
         let opened = prelim_coordinator::open(config.coordinator, decoder()?).await?;
         // The worker of this process needs no certificate of its own: it has a door, and a token that nobody else is told.
         let inside = if guarded { Some(bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?) } else { None };
@@ -86,7 +90,7 @@ impl Stack {
         };
         let (stopping, worker_stopping) = (CancellationToken::new(), CancellationToken::new());
         let stop = stopping.clone().cancelled_owned();
-        let listeners = Listeners { grpc: listener, metrics, dicom: dicom_listener, inside };
+        let listeners = Listeners { grpc: listener, metrics, dicom: dicom_listener, http: http_listener, inside };
         let coordinator = tokio::spawn(async move { Ok(prelim_coordinator::serve(opened, listeners, stop).await?) });
         let stop = worker_stopping.clone().cancelled_owned();
         let worker = tokio::spawn(async move {
@@ -94,7 +98,7 @@ impl Stack {
         });
         let connection = Connection { args: ConnectionArgs::to(&url) };
         let (coordinator, worker) = (AbortOnDropHandle::new(coordinator), AbortOnDropHandle::new(worker));
-        Ok(Self { connection, model, dicom, stopping, worker_stopping, coordinator, worker })
+        Ok(Self { connection, model, dicom, http, stopping, worker_stopping, coordinator, worker })
     }
 
     /// How clients reach it.
@@ -105,6 +109,11 @@ impl Stack {
     /// Where it listens to DICOM, in words for those who set up a sender.
     pub(crate) fn dicom(&self) -> Option<&str> {
         self.dicom.as_deref()
+    }
+
+    /// Where it serves DICOMweb.
+    pub(crate) fn http(&self) -> Option<&str> {
+        self.http.as_deref()
     }
 
     /// What it reads with.
@@ -155,6 +164,13 @@ pub(crate) async fn bind_asked(flag: &str, address: Option<SocketAddr>) -> anyho
 pub(crate) fn dicom_address(listener: &Option<TcpListener>, config: &DicomConfig) -> anyhow::Result<Option<String>> {
     let Some(listener) = listener else { return Ok(None) };
     Ok(Some(format!("{}@{}", config.aet.trim(), listener.local_addr()?)))
+}
+
+/// The address of DICOMweb, as clients are set up with it; nothing where it is not served.
+pub(crate) fn web_url(listener: &Option<TcpListener>, config: &CoordinatorConfig) -> anyhow::Result<Option<String>> {
+    let Some(listener) = listener else { return Ok(None) };
+    let scheme = if config.security.tls_cert.is_some() { "https" } else { "http" };
+    Ok(Some(format!("{scheme}://{}{}", listener.local_addr()?, prelim_coordinator::web::ROOT)))
 }
 
 /// This program as a decoder of hostile pixels.

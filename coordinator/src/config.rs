@@ -14,6 +14,7 @@ use crate::queue::{IntakeLimits, RetryPolicy, Share, Shares};
 use crate::route::Rules;
 use crate::store::redis::config::RedisConfig;
 use crate::watched::Watched;
+use crate::web::config::WebConfig;
 
 /// How a coordinator is run.
 #[derive(Debug, Clone, Args)]
@@ -84,6 +85,9 @@ pub struct CoordinatorConfig {
     pub dicom: DicomConfig,
     #[command(flatten)]
     #[allow(missing_docs, reason = "a doc comment here would become help text")]
+    pub web: WebConfig,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a doc comment here would become help text")]
     pub security: SecurityConfig,
 }
 
@@ -120,6 +124,7 @@ impl Default for CoordinatorConfig {
             slab_slices: PartitionLimits::default().slab_slices,
             allow_folders: false,
             dicom: DicomConfig::default(),
+            web: WebConfig::default(),
             security: SecurityConfig::default(),
         }
     }
@@ -153,6 +158,7 @@ impl CoordinatorConfig {
         need((1..=1_000).contains(&self.slab_slices), "--slab-slices is not between 1 and 1,000");
         problems.extend(self.security.validate());
         problems.extend(self.dicom.validate(self.security.tls_cert.is_some()));
+        problems.extend(self.web.validate());
         problems.extend(place.err().map(|error| error.to_string()));
         problems
     }

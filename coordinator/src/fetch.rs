@@ -14,7 +14,7 @@ use crate::dimse::scu::find::{self, FoundInstance, FoundStudy, Question};
 use crate::dimse::scu::node::Node;
 use crate::dimse::scu::retrieve::{self, Counts, Incoming, Intake, Taken};
 use crate::dimse::{is_stored, stored_classes, verdict_status};
-use crate::intake::{Object, Sending, Verdict};
+use crate::intake::{Claim, Object, Sending, Verdict};
 use crate::service::{Coordinator, ServiceError};
 use crate::store::StoreError;
 
@@ -216,7 +216,8 @@ struct FromPeer<'a> {
 impl Intake for FromPeer<'_> {
     async fn take(&mut self, object: Incoming) -> Taken {
         let instance = object.claimed.1.clone();
-        let object = Object { name: String::new(), bytes: Ok(Bytes::from(object.file)), claimed: Some(object.claimed) };
+        let claimed = Claim { instance: Some(object.claimed), study: None };
+        let object = Object { name: String::new(), bytes: Ok(Bytes::from(object.file)), claimed };
         let taken = self.coordinator.accept(&mut self.sending, vec![object], Priority::Routine).await;
         let refused = match &taken {
             Ok(outcomes) => outcomes.first().and_then(|outcome| match &outcome.verdict {

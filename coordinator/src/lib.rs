@@ -4,6 +4,7 @@
 //! - [`serve()`]: a running coordinator, from its [`CoordinatorConfig`]
 //! - [`grpc`]: `prelim.v1` over gRPC; [`service`]: what is done, whoever asks
 //! - [`dimse`]: DICOM over associations, as SCP and as SCU
+//! - [`web`]: DICOMweb; `session`: the gate of both services, and a call that was let in
 //! - [`intake`]: objects in, studies whole; [`route`]: what becomes of them (pure); [`partition`]: studies to jobs (pure)
 //! - [`queue`]: order, retries, limits (pure); [`dispatch`]: jobs to workers and back; `waiting`: workers in a line; `drains`: those that are to stop; [`operate`]: what operators ask
 //! - [`merge`]: findings to a draft (pure); [`drafting`]: drafts made and fetched; `pictures`: their key images
@@ -46,11 +47,13 @@ pub mod report;
 pub mod route;
 mod serve;
 pub mod service;
+mod session;
 pub mod store;
 mod tls;
 pub mod traces;
 mod waiting;
 mod watched;
+pub mod web;
 
 pub use config::CoordinatorConfig;
 pub use serve::{Listeners, Opened, ServeError, open, serve};

@@ -42,6 +42,11 @@ const COMPLETIONS: [CompletionReason; 5] = [
     CompletionReason::QuietPeriod,
     CompletionReason::MaximumWait,
 ];
+/// Kinds of HTTP answers, from 200 on.
+const ANSWERS: [&str; 4] = ["2xx", "3xx", "4xx", "5xx"];
+/// What HTTP requests ask for.
+const OPERATIONS: [&str; 9] =
+    ["store", "search", "instances", "metadata", "frames", "bulkdata", "rendered", "preflight", "none"];
 /// How long the store may take before a coordinator counts as not ready.
 const READY_WITHIN: Duration = Duration::from_secs(2);
 /// The media type that Prometheus asks for.
@@ -64,6 +69,9 @@ pub(crate) struct Metrics {
     study_turnaround: Histogram,
     store_operation: Histograms,
     store_errors: Counter,
+    pub(crate) http_in_flight: Gauge,
+    http_answers: Counters,
+    http_request: Histograms,
     depth: Depth,
 }
 
@@ -118,6 +126,9 @@ impl Default for Metrics {
             study_turnaround: seconds(),
             store_operation: Histograms::new_with_constructor(short_seconds),
             store_errors: Counter::default(),
+            http_in_flight: Gauge::default(),
+            http_answers: Counters::default(),
+            http_request: Histograms::new_with_constructor(seconds),
             depth: Depth::default(),
         };
         new.registered()
@@ -127,18 +138,22 @@ impl Default for Metrics {
 impl Metrics {
     /// Gives every number its name and meaning: the list of what is told. What has not happened yet is told as 0.
     fn registered(mut self) -> Self {
-        let known: [(&Counters, &'static str, &[&'static str]); 6] = [
+        let known: [(&Counters, &'static str, &[&'static str]); 7] = [
             (&self.studies_completed, "reason", &COMPLETIONS.map(completion_word)),
             (&self.jobs_finished, "result", &["done", "retried", "dead"]),
             (&self.studies_settled, "state", &["drafted", "failed", "cancelled", "skipped"]),
             (&self.instances_received, "verdict", &["accepted", "duplicate", "refused"]),
             (&self.intake_refused, "reason", &REASONS),
             (&self.deliveries, "result", &DELIVERIES),
+            (&self.http_answers, "status", &ANSWERS),
         ];
         for (counters, label, words) in known {
             for word in words {
                 drop(counters.get_or_create(&[(label, *word)]));
             }
+        }
+        for name in OPERATIONS {
+            drop(self.http_request.get_or_create(&[("operation", name)]));
         }
         let depth = &self.depth;
         let all = &mut self.registry;
@@ -170,6 +185,10 @@ impl Metrics {
         all.register("study_turnaround_seconds", help, self.study_turnaround.clone());
         all.register("store_operation_seconds", "Time of the store's operations", self.store_operation.clone());
         all.register("store_errors", "Operations that the store did not carry out", self.store_errors.clone());
+        all.register("http_requests_in_flight", "DICOMweb requests that are served", self.http_in_flight.clone());
+        all.register("http_answers", "DICOMweb answers, by the kind of their status", self.http_answers.clone());
+        let help = "Time of a DICOMweb request, to the end of its answer";
+        all.register("http_request_seconds", help, self.http_request.clone());
         self
     }
 
@@ -227,6 +246,16 @@ impl Metrics {
 
     pub(crate) fn intake_refused(&self, reason: &'static str) {
         self.intake_refused.get_or_create(&[("reason", reason)]).inc();
+    }
+
+    /// An HTTP request was answered with this status.
+    pub(crate) fn http_answered(&self, status: u16) {
+        let kind = ANSWERS[usize::from(status / 100).clamp(2, 5) - 2];
+        self.http_answers.get_or_create(&[("status", kind)]).inc();
+    }
+
+    pub(crate) fn http_request(&self, operation: &'static str, took: Duration) {
+        self.http_request.get_or_create(&[("operation", operation)]).observe(took.as_secs_f64());
     }
 
     pub(crate) fn store_operation(&self, operation: &'static str, took: Duration, failed: bool) {

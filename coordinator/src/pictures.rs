@@ -17,7 +17,7 @@ use crate::service::Coordinator;
 /// Longer side of a key image, in pixels: sharp on a page, small in a file.
 const MAX_SIDE: u32 = 768;
 /// Window of CT key images, in HU: wide enough to show lung and soft tissue on one picture.
-const CT_WINDOW_HU: (f64, f64) = (-1_000.0, 400.0);
+pub(crate) const CT_WINDOW_HU: (f64, f64) = (-1_000.0, 400.0);
 
 /// The pictures for a report. One that cannot be made is left out: the report stands without it.
 pub(crate) async fn key_images(coordinator: &Coordinator, report: &Report, study: &Study) -> Vec<KeyImage> {

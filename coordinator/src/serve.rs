@@ -23,11 +23,13 @@ use crate::dimse::scp::{self, Scp};
 use crate::grpc::{self, GateLayer};
 use crate::metrics;
 use crate::service::Coordinator;
+use crate::session::Gate;
 use crate::store::embedded::EmbeddedStore;
 use crate::store::record::Reconciled;
 use crate::store::redis::{RedisOptions, RedisStore};
 use crate::store::{JobStore, StoreError};
 use crate::tls::{self, ServerTls, TlsError};
+use crate::web::{self, Web};
 
 /// How often leases, quiet studies and forgotten plans are looked after.
 const SWEEP_EVERY: Duration = Duration::from_millis(500);
@@ -49,6 +51,8 @@ pub struct Listeners {
     pub metrics: Option<TcpListener>,
     /// For DICOM, where it is served.
     pub dicom: Option<TcpListener>,
+    /// For DICOMweb, where it is served.
+    pub http: Option<TcpListener>,
     /// For this process's own worker, which shows [`Opened::inside_token`] there. On loopback, without TLS.
     pub inside: Option<TcpListener>,
 }
@@ -56,7 +60,7 @@ pub struct Listeners {
 impl Listeners {
     /// One socket for everybody.
     pub fn on(grpc: TcpListener) -> Self {
-        Self { grpc, metrics: None, dicom: None, inside: None }
+        Self { grpc, metrics: None, dicom: None, http: None, inside: None }
     }
 }
 
@@ -109,6 +113,8 @@ pub struct Opened {
     coordinator: Arc<Coordinator>,
     stopping: CancellationToken,
     tls: Option<ServerTls>,
+    /// The same for HTTP, which speaks another protocol over it.
+    http_tls: Option<ServerTls>,
     access: Arc<Access>,
     peers: Peers,
     audit: Audit,
@@ -132,7 +138,8 @@ pub async fn open(config: CoordinatorConfig, decoder: DecoderCommand) -> Result<
     let rules = config.open_rules().map_err(wrong)?;
     let redis = config.redis.options().map_err(wrong)?;
     // What is wrong with certificates and rules is told before anything is written.
-    let tls = tls::open(&config.security)?;
+    let tls = tls::open(&config.security, b"h2")?;
+    let http_tls = tls::open(&config.security, b"http/1.1")?;
     let access = Arc::new(Access::open(&config.security)?);
     let peers = Peers::open(config.dicom.dicom_peers.as_deref()).map_err(wrong)?;
     let destinations = destinations::open(config.destinations.as_deref(), &config.dicom.aet).map_err(wrong)?;
@@ -159,7 +166,7 @@ pub async fn open(config: CoordinatorConfig, decoder: DecoderCommand) -> Result<
     };
     let stopping = CancellationToken::new();
     let coordinator = Coordinator::new(config, shares, rules, store, bytes, decoder, destinations, stopping.clone());
-    Ok(Opened { coordinator: Arc::new(coordinator), stopping, tls, access, peers, audit })
+    Ok(Opened { coordinator: Arc::new(coordinator), stopping, tls, http_tls, access, peers, audit })
 }
 
 /// Opens the store for a cluster, and says what its server's settings risk.
@@ -184,8 +191,9 @@ pub async fn serve(
     listeners: Listeners,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
-    let Opened { coordinator, stopping, tls, access, peers, audit } = opened;
-    warn_of_open_doors(&listeners, tls.is_some(), access.tells_callers_apart());
+    let Opened { coordinator, stopping, tls, http_tls, access, peers, audit } = opened;
+    let gate = Gate { access, audit: audit.clone() };
+    warn_of_open_doors(&listeners, tls.is_some(), gate.access.tells_callers_apart());
     let merging = tokio::spawn({
         let coordinator = coordinator.clone();
         async move { coordinator.merge_until_stopped().await }
@@ -201,6 +209,10 @@ pub async fn serve(
         tokio::spawn(scp::serve(Arc::new(Scp::new(coordinator.clone(), peers, audit.clone())), listener, tls))
     });
     let delivering = tokio::spawn(deliver_until_stopped(coordinator.clone(), audit.clone()));
+    let http = listeners.http.map(|listener| {
+        let web = Web::new(coordinator.clone(), gate.clone());
+        tokio::spawn(web::serve(web, listener, http_tls))
+    });
     let drain = Duration::from_secs(coordinator.config.close_s);
     let routes = grpc::services(coordinator).await?.routes();
     let stop = stopping.clone();
@@ -215,7 +227,7 @@ pub async fn serve(
     let mut doors = vec![Door { listener: listeners.grpc, tls, is_inside: false }];
     doors.extend(listeners.inside.map(|listener| Door { listener, tls: None, is_inside: true }));
     let server = server
-        .layer(GateLayer { access, audit: audit.clone() })
+        .layer(GateLayer(gate))
         .add_routes(routes)
         .serve_with_incoming_shutdown(accept::connections(doors, &audit), signal);
     let drained = {
@@ -241,6 +253,9 @@ pub async fn serve(
     if let Some(dicom) = dicom {
         let _ = dicom.await;
     }
+    if let Some(http) = http {
+        let _ = http.await;
+    }
     // An audit that cannot be written has said so.
     let _ = audit.record(vec![Event::of(Act::Stopped)]).await;
     Ok(served?)
@@ -248,15 +263,17 @@ pub async fn serve(
 
 /// Says what is open to whoever reaches the address.
 fn warn_of_open_doors(listeners: &Listeners, tls: bool, tells_callers_apart: bool) {
-    let Ok(address) = listeners.grpc.local_addr() else { return };
-    if address.ip().is_loopback() {
-        return;
-    }
-    if !tells_callers_apart {
-        tracing::warn!(%address, "open: whoever reaches this address can read and send studies; set --client-ca or --oidc-issuer");
-    }
-    if !tls {
-        tracing::warn!(%address, "not encrypted: studies, reports and tokens can be read on the way; set --tls-cert and --tls-key");
+    for listener in [Some(&listeners.grpc), listeners.http.as_ref()].into_iter().flatten() {
+        let Ok(address) = listener.local_addr() else { continue };
+        if address.ip().is_loopback() {
+            continue;
+        }
+        if !tells_callers_apart {
+            tracing::warn!(%address, "open: whoever reaches this address can read and send studies; set --client-ca or --oidc-issuer");
+        }
+        if !tls {
+            tracing::warn!(%address, "not encrypted: studies, reports and tokens can be read on the way; set --tls-cert and --tls-key");
+        }
     }
 }
 

@@ -44,18 +44,24 @@ pub enum TlsError {
 /// TLS as it is to be served to the next connection.
 pub(crate) type ServerTls = Arc<Watched<ServerConfig, TlsError>>;
 
-/// What TLS is served with; nothing where no certificate is set.
-pub(crate) fn open(config: &SecurityConfig) -> Result<Option<ServerTls>, TlsError> {
+/// What TLS is served with for the protocol of that name (RFC 7301); nothing where no certificate is set.
+pub(crate) fn open(config: &SecurityConfig, protocol: &'static [u8]) -> Result<Option<ServerTls>, TlsError> {
     let (Some(cert), Some(key)) = (config.tls_cert.clone(), config.tls_key.clone()) else { return Ok(None) };
     let authorities = config.client_ca.clone();
     // Who may bring a token instead needs no certificate.
     let optional = config.oidc_issuer.is_some();
     let files = [Some(cert.clone()), Some(key.clone()), authorities.clone()].into_iter().flatten().collect();
-    let read = move || read(&cert, &key, authorities.as_deref(), optional);
+    let read = move || read(&cert, &key, authorities.as_deref(), optional, protocol);
     Ok(Some(Arc::new(Watched::open("TLS certificates", files, read)?)))
 }
 
-fn read(cert: &Path, key: &Path, authorities: Option<&Path>, optional: bool) -> Result<ServerConfig, TlsError> {
+fn read(
+    cert: &Path,
+    key: &Path,
+    authorities: Option<&Path>,
+    optional: bool,
+    protocol: &[u8],
+) -> Result<ServerConfig, TlsError> {
     let chain = certificates("--tls-cert", cert)?;
     let key = PrivateKeyDer::from_pem_file(key).map_err(|source| TlsError::File {
         flag: "--tls-key",
@@ -79,7 +85,7 @@ fn read(cert: &Path, key: &Path, authorities: Option<&Path>, optional: bool) -> 
         }
     };
     let mut config = builder.with_single_cert(chain, key).map_err(TlsError::Pair)?;
-    config.alpn_protocols = vec![b"h2".to_vec()];
+    config.alpn_protocols = vec![protocol.to_vec()];
     // A resumed session would bring back a certificate without looking at its dates, or at its authority, again.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;

@@ -80,6 +80,34 @@ impl<'a> Attributes<'a> {
         }
     }
 
+    /// The elements, in the order met.
+    pub fn elements(&self) -> &'a [Element] {
+        &self.dataset.elements
+    }
+
+    /// The bytes of an element of this data set; none where it is a sequence or encapsulated.
+    pub fn value(&self, element: &Element) -> &'a [u8] {
+        match &element.value {
+            Value::Bytes(range) => self.bytes.get(range.clone()).unwrap_or_default(),
+            Value::Items(_) | Value::Fragments(_) => &[],
+        }
+    }
+
+    /// The text of an element of this data set in its character set, without padding.
+    pub fn text_of(&self, element: &Element) -> String {
+        self.decoded(element.vr, self.value(element))
+    }
+
+    /// The items of an element of this data set; none where it is no sequence.
+    pub fn items_of(&self, element: &'a Element) -> impl ExactSizeIterator<Item = Attributes<'a>> + use<'a> {
+        let items = match &element.value {
+            Value::Items(items) => items.as_slice(),
+            _ => &[],
+        };
+        let (bytes, charset) = (self.bytes, self.charset.clone());
+        items.iter().map(move |dataset| Self { bytes, dataset, charset: charset.clone() }.with_own_charset())
+    }
+
     /// Whether the element is there, with a value or without.
     pub fn has(&self, tag: Tag) -> bool {
         self.dataset.get(tag).is_some()
@@ -111,13 +139,16 @@ impl<'a> Attributes<'a> {
     /// backslashes.
     pub fn text(&self, tag: Tag) -> Option<String> {
         let (element, bytes) = self.element(tag)?;
-        let text = match element.vr {
+        Some(self.decoded(element.vr, bytes)).filter(|text| !text.is_empty())
+    }
+
+    fn decoded(&self, vr: VR, bytes: &[u8]) -> String {
+        let text = match vr {
             VR::PN => self.charset.decode_name(bytes),
             VR::LO | VR::SH | VR::LT | VR::ST | VR::UC | VR::UT | VR::UN => self.charset.decode(bytes),
             _ => bytes.iter().map(|&byte| char::from(byte)).collect(),
         };
-        let text = text.trim_matches(['\0', ' ']);
-        (!text.is_empty()).then(|| text.to_owned())
+        text.trim_matches(['\0', ' ']).to_owned()
     }
 
     /// The values of a text with several.
@@ -205,7 +236,7 @@ fn first_number(bytes: &[u8]) -> Option<f64> {
 }
 
 /// The integers of a binary value. A value of unknown type is read as unsigned, two bytes at a time.
-fn binary_integers(bytes: &[u8], vr: VR, big_endian: bool) -> Vec<i64> {
+pub fn binary_integers(bytes: &[u8], vr: VR, big_endian: bool) -> Vec<i64> {
     let (width, signed) = match vr {
         VR::UL | VR::OL => (4, false),
         VR::SL => (4, true),

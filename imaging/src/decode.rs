@@ -143,6 +143,18 @@ pub fn decode_frame(scanned: &Scanned<'_>, number: u32, limits: &Limits) -> Resu
     }
 }
 
+/// The codestream of frame `number` (from 1), its fragments joined; nothing where pixels are native.
+pub fn codestream<'a>(
+    scanned: &'a Scanned<'_>,
+    number: u32,
+    limits: &Limits,
+) -> Result<Option<Cow<'a, [u8]>>, DecodeError> {
+    match locate(scanned, number, limits)? {
+        Located::Native(_) => Ok(None),
+        Located::Coded(_, codestream) => Ok(Some(codestream)),
+    }
+}
+
 /// A frame found in an object.
 pub(crate) enum Located<'a> {
     /// Native pixels: there is nothing to decode, so nothing to guard.

@@ -1,4 +1,7 @@
-//! Key images: a rendered frame as PNG, small enough for a page.
+//! Key images: a rendered frame as PNG or JPEG, small enough for a page.
+
+use image::ExtendedColorType;
+use image::codecs::jpeg::JpegEncoder;
 
 use crate::render::{GreyImage, RgbImage};
 
@@ -17,6 +20,35 @@ pub fn grey_png(image: &GreyImage, max_side: u32) -> Result<Vec<u8>, KeyImageErr
 pub fn rgb_png(image: &RgbImage, max_side: u32) -> Result<Vec<u8>, KeyImageError> {
     let (width, height, data) = shrink::<3>(image.width, image.height, &image.data, max_side);
     encode(width, height, png::ColorType::Rgb, &data)
+}
+
+/// Why a picture was not written as JPEG.
+#[derive(Debug, thiserror::Error)]
+#[error("JPEG: {0}")]
+pub struct JpegError(#[from] image::ImageError);
+
+/// A grey picture as JPEG of a quality from 1 to 100, made smaller where a side is longer than `max_side` pixels.
+pub fn grey_jpeg(image: &GreyImage, max_side: u32, quality: u8) -> Result<Vec<u8>, JpegError> {
+    let (width, height, data) = shrink::<1>(image.width, image.height, &image.data, max_side);
+    encode_jpeg(width, height, ExtendedColorType::L8, &data, quality)
+}
+
+/// A colour picture as JPEG of a quality from 1 to 100, made smaller where a side is longer than `max_side` pixels.
+pub fn rgb_jpeg(image: &RgbImage, max_side: u32, quality: u8) -> Result<Vec<u8>, JpegError> {
+    let (width, height, data) = shrink::<3>(image.width, image.height, &image.data, max_side);
+    encode_jpeg(width, height, ExtendedColorType::Rgb8, &data, quality)
+}
+
+fn encode_jpeg(
+    width: u32,
+    height: u32,
+    colour: ExtendedColorType,
+    data: &[u8],
+    quality: u8,
+) -> Result<Vec<u8>, JpegError> {
+    let mut bytes = Vec::new();
+    JpegEncoder::new_with_quality(&mut bytes, quality.clamp(1, 100)).encode(data, width, height, colour)?;
+    Ok(bytes)
 }
 
 fn encode(width: u32, height: u32, colour: png::ColorType, data: &[u8]) -> Result<Vec<u8>, KeyImageError> {
@@ -74,6 +106,17 @@ mod tests {
         let (width, height, data) = shrink::<3>(1, 3, &[1, 2, 3, 4, 5, 6, 7, 8, 9], 1);
         assert_eq!((width, height, data), (1, 1, vec![4, 5, 6]));
         assert_eq!(shrink::<1>(2, 1, &[1, 2], 2), (2, 1, vec![1, 2]));
+    }
+
+    #[test]
+    fn a_jpeg_reads_back_nearly() {
+        let image = GreyImage { width: 16, height: 8, data: (0..128).collect() };
+        let bytes = grey_jpeg(&image, 512, 95).unwrap();
+        let mut reader = jpeg_decoder::Decoder::new(&bytes[..]);
+        let data = reader.decode().unwrap();
+        let info = reader.info().unwrap();
+        assert_eq!((info.width, info.height), (16, 8));
+        assert!(data.iter().zip(&image.data).all(|(read, meant)| read.abs_diff(*meant) <= 4), "{data:?}");
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! - [`decode`]: one frame to stored values ([`frame`])
 //! - [`codec`]: decoders of our own: JPEG-LS, 8 and 12-bit JPEG, RLE
 //! - [`sandbox`]: the same in a child process, where hostile bytes can do no harm
+//! - [`rewrite`]: an object in Explicit VR Little Endian, its pixels decoded
 //! - [`photometry`], [`lut`]: stored values to modality values (HU) and to shades
 //! - [`render`]: the pictures that models and readers see
 //! - [`keyimage`]: the same as PNG, for a page
@@ -21,7 +22,7 @@
 //! says so, and never before its own size agrees with the header.
 //! **Invariant**: what is not read is an error that names what was found; nothing is replaced by a guess in silence.
 //! **Invariant**: nothing here knows studies in time, jobs, tokio or gRPC.
-//! Deliberately absent: writing DICOM (the report writers do that), and a general object model: [`scan`] finds what
+//! Deliberately absent: writing DICOM that was not received (the report writers do that), and a general object model: [`scan`] finds what
 //! an object holds, and each module reads what it needs.
 
 pub mod charset;
@@ -37,6 +38,7 @@ pub mod lut;
 pub mod photometry;
 pub mod pixels;
 pub mod render;
+pub mod rewrite;
 pub mod sandbox;
 pub mod scan;
 pub mod syntax;

@@ -16,6 +16,7 @@ use dicom_dictionary_std::tags;
 
 pub use error::ScanError;
 pub(crate) use inflate::inflate;
+pub(crate) use walk::has_long_length;
 
 use crate::dataset::{Attributes, Dataset, Value};
 use crate::limits::Limits;

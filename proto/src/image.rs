@@ -21,6 +21,9 @@ pub struct ImageAttributes {
     pub columns: u32,
     /// Number of Frames (0028,0008), 1 where absent.
     pub frames: u32,
+    /// Bits Allocated (0028,0100); none in records of a version that did not keep it.
+    #[serde(default)]
+    pub bits_allocated: Option<u16>,
     /// Photometric Interpretation (0028,0004).
     pub photometric: String,
     /// Image Type (0008,0008), each value.

@@ -176,8 +176,21 @@ impl Orthanc {
     /// # Panics
     /// Where it does not start.
     pub fn start(our_port: u16) -> Self {
+        Self::knowing(&json!({"DicomModalities": {"prelim": ["PRELIM", "127.0.0.1", our_port]}}))
+    }
+
+    /// Starts one that knows our DICOMweb at `root` as `prelim`.
+    ///
+    /// # Panics
+    /// Where it does not start.
+    pub fn start_for_web(root: &str) -> Self {
+        Self::knowing(&json!({"DicomWeb": {"Enable": true, "Root": "/dicom-web/", "Servers": {"prelim": [root]}}}))
+    }
+
+    /// Starts one with these settings, beside those that all have.
+    fn knowing(peers: &Value) -> Self {
         let (port, http, folder) = (free_port(), free_port(), tempfile::tempdir().expect("a folder"));
-        let config = json!({
+        let mut config = json!({
             "Name": "test",
             "StorageDirectory": folder.path().join("storage"),
             "IndexDirectory": folder.path().join("index"),
@@ -189,10 +202,12 @@ impl Orthanc {
             "DicomAlwaysAllowFind": true,
             "DicomAlwaysAllowGet": true,
             "DicomAlwaysAllowMove": true,
-            "DicomModalities": {"prelim": ["PRELIM", "127.0.0.1", our_port]},
             "Plugins": ["/usr/share/orthanc/plugins/libOrthancDicomWeb.so"],
             "DicomWeb": {"Enable": true, "Root": "/dicom-web/"},
         });
+        for (name, value) in peers.as_object().expect("settings") {
+            config[name] = value.clone();
+        }
         let file = folder.path().join("orthanc.json");
         fs::write(&file, config.to_string()).expect("a file");
         let log = fs::File::create(folder.path().join("log")).expect("a file");
@@ -207,6 +222,11 @@ impl Orthanc {
     /// Where it is, for a file of destinations.
     pub fn address(&self) -> String {
         format!("dicom://ORTHANC@127.0.0.1:{}", self.port)
+    }
+
+    /// The root of its REST interface.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.http)
     }
 
     /// The root of its DICOMweb.

@@ -23,6 +23,8 @@ pub struct Server {
     pub grpc: String,
     /// Title and address for DICOM, from the same line; empty where it is not served.
     pub dicom: String,
+    /// The address of DICOMweb, from the same line; empty where it is not served.
+    pub http: String,
 }
 
 impl Server {
@@ -44,6 +46,7 @@ impl Server {
             child: None,
             grpc: String::new(),
             dicom: String::new(),
+            http: String::new(),
         };
         server.start_again();
         server
@@ -71,7 +74,7 @@ impl Server {
         }
         let ready = self.stdout().lines().last().and_then(|line| serde_json::from_str::<Value>(line).ok());
         let told = |what: &str| ready.as_ref().and_then(|ready| ready[what].as_str()).unwrap_or_default().to_owned();
-        (self.grpc, self.dicom) = (told("grpc"), told("dicom"));
+        (self.grpc, self.dicom, self.http) = (told("grpc"), told("dicom"), told("http"));
     }
 
     fn stdout(&self) -> String {

@@ -43,10 +43,13 @@ impl Up {
         let grpc = stack.connection().args.grpc.clone();
         if self.json {
             let model = &stack.model().name;
-            table::say(json!({"grpc": grpc, "data": data, "model": model, "dicom": stack.dicom()}))?;
+            table::say(
+                json!({"grpc": grpc, "data": data, "model": model, "dicom": stack.dicom(), "http": stack.http()}),
+            )?;
         } else {
             table::say(format!("prelim is up on {grpc}, data in {data}, reading with {}", model(stack.model())))?;
             table::say_if(stack.dicom().map(|told| format!("DICOM: {told}")))?;
+            table::say_if(stack.http().map(|told| format!("DICOMweb: {told}")))?;
             table::say(format!("send studies: prelim submit --grpc {grpc} --wait DIR"))?;
             table::say(prelim_proto::UNSIGNED_DRAFT_STATEMENT)?;
         }
@@ -79,14 +82,17 @@ impl Coordinator {
         let metrics = stack::bind_asked("--metrics", self.config.metrics).await?;
         let dicom = stack::bind_asked("--dicom", self.config.dicom.dicom).await?;
         let told = stack::dicom_address(&dicom, &self.config.dicom)?;
+        let http = stack::bind_asked("--http", self.config.web.http).await?;
+        let web = stack::web_url(&http, &self.config)?;
         let opened = prelim_coordinator::open(self.config, stack::decoder()?).await?;
         if self.json {
-            table::say(json!({"grpc": grpc, "data": data, "dicom": told}))?;
+            table::say(json!({"grpc": grpc, "data": data, "dicom": told, "http": web}))?;
         } else {
             table::say(format!("coordinator on {grpc}, data in {data}"))?;
             table::say_if(told.map(|told| format!("DICOM: {told}")))?;
+            table::say_if(web.map(|told| format!("DICOMweb: {told}")))?;
         }
-        let listeners = Listeners { metrics, dicom, ..Listeners::on(listener) };
+        let listeners = Listeners { metrics, dicom, http, ..Listeners::on(listener) };
         Ok(prelim_coordinator::serve(opened, listeners, stack::stop_signal()).await?)
     }
 }

@@ -99,14 +99,14 @@ impl Access {
         self.takes_certificates || self.issuer.is_some()
     }
 
-    /// Lets the call at `path` in, with its name and its caller, or says why not.
+    /// Lets the call in that was found in a table, with its name and its caller, or says why not. Nothing stands for one
+    /// that is in no table.
     pub(crate) async fn admit(
         &self,
-        path: &str,
+        found: Option<(&'static str, Need)>,
         authorization: Option<&str>,
         peer: &Peer,
     ) -> Result<(&'static str, Caller), Refusal> {
-        let found = table::need(path);
         let call = found.map_or("an unknown call", |(call, _)| call);
         if !self.tells_callers_apart() {
             return Ok((call, Caller::anybody()));
@@ -208,7 +208,7 @@ mod tests {
     async fn where_callers_are_not_told_apart_everybody_may_call_everything() {
         let access = Access::open(&SecurityConfig::default()).unwrap();
         for path in [READ, "/prelim.v1.WorkerService/Lease", "/unknown.Service/Call"] {
-            let (_, caller) = access.admit(path, Some("Bearer anything"), &Peer::default()).await.unwrap();
+            let (_, caller) = access.admit(table::need(path), Some("Bearer anything"), &Peer::default()).await.unwrap();
             assert_eq!(caller, Caller::anybody());
         }
     }
@@ -217,9 +217,10 @@ mod tests {
     async fn a_certificate_gives_the_roles_of_its_rule_and_no_more() {
         let (_folder, access) = access();
         let later = now_s() + 60;
-        assert_eq!(access.admit(READ, None, &peer("reader", later)).await.unwrap().1.name, "reader");
-        let refused =
-            async |path, authorization, peer: &Peer| access.admit(path, authorization, peer).await.unwrap_err();
+        assert_eq!(access.admit(table::need(READ), None, &peer("reader", later)).await.unwrap().1.name, "reader");
+        let refused = async |path, authorization, peer: &Peer| {
+            access.admit(table::need(path), authorization, peer).await.unwrap_err()
+        };
         let role = refused(READ, None, &peer("worker", later)).await;
         assert_eq!(
             role.to_string(),
@@ -238,10 +239,10 @@ mod tests {
     #[tokio::test]
     async fn health_is_open_and_reflection_is_for_the_known() {
         let (_folder, access) = access();
-        assert!(access.admit("/grpc.health.v1.Health/Check", None, &Peer::default()).await.is_ok());
+        assert!(access.admit(table::need("/grpc.health.v1.Health/Check"), None, &Peer::default()).await.is_ok());
         let reflection = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
-        assert!(access.admit(reflection, None, &Peer::default()).await.is_err());
-        assert!(access.admit(reflection, None, &peer("worker", now_s() + 60)).await.is_ok());
+        assert!(access.admit(table::need(reflection), None, &Peer::default()).await.is_err());
+        assert!(access.admit(table::need(reflection), None, &peer("worker", now_s() + 60)).await.is_ok());
     }
 
     #[tokio::test]
@@ -249,10 +250,10 @@ mod tests {
         let (_folder, access) = access();
         let (lease, token) = ("/prelim.v1.WorkerService/Lease", format!("Bearer {}", access.inside_token()));
         let inside = Peer { is_inside: true, ..Peer::default() };
-        assert!(access.admit(lease, Some(&token), &inside).await.is_ok());
-        assert!(access.admit(lease, Some(&token), &Peer::default()).await.is_err());
-        assert!(access.admit(lease, Some("Bearer guess"), &inside).await.is_err());
-        assert!(access.admit(lease, None, &inside).await.is_err());
-        assert!(access.admit(READ, Some(&token), &inside).await.is_err());
+        assert!(access.admit(table::need(lease), Some(&token), &inside).await.is_ok());
+        assert!(access.admit(table::need(lease), Some(&token), &Peer::default()).await.is_err());
+        assert!(access.admit(table::need(lease), Some("Bearer guess"), &inside).await.is_err());
+        assert!(access.admit(table::need(lease), None, &inside).await.is_err());
+        assert!(access.admit(table::need(READ), Some(&token), &inside).await.is_err());
     }
 }

@@ -10,15 +10,15 @@ pub(super) const IMPLEMENTATION_VERSION: &str =
 
 /// What the meta group says. Not who sent the object: from whomever it comes, the same object is the same file, by which
 /// duplicates are known. Who sent it is in its study's record.
-pub(super) struct Meta<'a> {
-    pub(super) sop_class: &'a str,
-    pub(super) sop_instance: &'a str,
-    pub(super) transfer_syntax: &'a str,
+pub(crate) struct Meta<'a> {
+    pub(crate) sop_class: &'a str,
+    pub(crate) sop_instance: &'a str,
+    pub(crate) transfer_syntax: &'a str,
 }
 
 impl Meta<'_> {
     /// The bytes before the data set: 128 of nothing, `DICM`, and the meta group in Explicit VR Little Endian.
-    pub(super) fn header(&self) -> Vec<u8> {
+    pub(crate) fn header(&self) -> Vec<u8> {
         let mut group = Vec::with_capacity(512);
         // File Meta Information Version: its value representation has a long length.
         group.extend([0x02, 0, 0x01, 0, b'O', b'B', 0, 0, 2, 0, 0, 0, 0, 1]);

@@ -7,11 +7,11 @@ use prelim_proto::v1;
 use prelim_proto::v1::exchange_service_server::ExchangeService;
 use tonic::{Request, Response, Status};
 
-use super::session::Session;
 use super::status;
 use crate::audit::Act;
 use crate::dimse::scu::find::{FoundStudy, Question};
 use crate::service::Coordinator;
+use crate::session::Session;
 use crate::store::delivery::DeliveryRecord;
 use crate::store::record::{StudyCursor, StudyQuery, StudyRecord};
 

@@ -4,7 +4,7 @@
 //! - `study_service`: what clients ask; `upload` and `watch` are its two streams
 //! - `worker_service`: what workers ask; `queue_service`: what operators ask; `scaler`: what KEDA asks
 //! - `exchange_service`: drafts out to other systems, and studies in from them
-//! - `gate`: who may call; `session`: who called, and the record of it
+//! - `gate`: who may call, by [`crate::session`]
 //! - `status`: the one place where an error becomes a status
 //!
 //! **Invariant**: nothing is decided here: messages are checked, handed to [`crate::service::Coordinator`], and answered.
@@ -14,7 +14,6 @@ mod gate;
 mod queue_service;
 mod route;
 mod scaler;
-mod session;
 mod status;
 mod study_service;
 mod upload;

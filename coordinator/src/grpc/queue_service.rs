@@ -8,10 +8,10 @@ use prelim_proto::v1;
 use prelim_proto::v1::queue_service_server::QueueService;
 use tonic::{Request, Response, Status};
 
-use super::session::Session;
 use super::status;
 use crate::audit::Act;
 use crate::service::Coordinator;
+use crate::session::Session;
 use crate::store::record::{ByKind, JobRecord, WorkerRecord};
 
 /// Dead letters a page where the client does not say, and at most.

@@ -12,12 +12,12 @@ use prelim_proto::v1::study_service_server::StudyService;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::session::Session;
 use super::{route, status, upload, watch};
 use crate::audit::Act;
-use crate::intake::{Object, Outcome, Sending};
+use crate::intake::{Claim, Object, Outcome, Sending};
 use crate::report::Format;
 use crate::service::{Coordinator, ServiceError};
+use crate::session::Session;
 use crate::store::record::{StudyCursor, StudyQuery, StudyRecord};
 
 /// Studies a page where the client does not say.
@@ -209,7 +209,7 @@ impl Studies {
             batch.push(Object {
                 name,
                 bytes: bytes.map(Into::into).map_err(|e| format!("cannot be read: {e}")),
-                claimed: None,
+                claimed: Claim::default(),
             });
             if upload::is_full(batch.len(), batch_bytes) {
                 let taken = self.0.accept(sending, std::mem::take(&mut batch), priority).await?;

@@ -10,10 +10,10 @@ use prelim_proto::v1::submit_studies_request::Part;
 use prelim_proto::v1::{Disposition, ObjectEnd, ObjectOutcome, ObjectStart, SubmitHeader, SubmitStudiesRequest};
 use tonic::{Status, Streaming};
 
-use super::session::Session;
 use super::status;
-use crate::intake::{Object, Outcome, Sending, Verdict};
+use crate::intake::{Claim, Object, Outcome, Sending, Verdict};
 use crate::service::{Coordinator, ServiceError};
+use crate::session::Session;
 
 /// Objects taken in together: their records share a transaction.
 const BATCH_OBJECTS: usize = 64;
@@ -189,7 +189,7 @@ impl Upload<'_> {
         }
         if let Some(current) = self.current.take() {
             let refusal = Err("the upload ended in the middle of it".to_owned());
-            self.batch.push(Object { name: current.name, bytes: refusal, claimed: None });
+            self.batch.push(Object { name: current.name, bytes: refusal, claimed: Claim::default() });
         }
         self.flush().await
     }
@@ -208,7 +208,7 @@ impl Current {
         } else {
             Ok(self.bytes.into())
         };
-        Object { name: self.name, bytes, claimed: None }
+        Object { name: self.name, bytes, claimed: Claim::default() }
     }
 }
 

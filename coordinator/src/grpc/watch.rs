@@ -10,11 +10,11 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
-use super::session::Session;
 use super::status;
 use super::study_service::summary;
 use crate::access::Refusal;
 use crate::service::{Coordinator, ServiceError};
+use crate::session::Session;
 use crate::store::record::{StudyQuery, StudyRecord};
 
 /// Messages that may wait for a slow watcher.

@@ -10,11 +10,11 @@ use prelim_proto::v1;
 use prelim_proto::v1::worker_service_server::WorkerService;
 use tonic::{Request, Response, Status};
 
-use super::session::Session;
 use super::status;
 use crate::audit::Act;
 use crate::dispatch::{Ask, Object, Renewal};
 use crate::service::{Coordinator, ServiceError};
+use crate::session::Session;
 use crate::store::record::{Heartbeat, MAX_HELD};
 
 /// Longest wait of a long poll.

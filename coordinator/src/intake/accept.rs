@@ -29,8 +29,17 @@ pub struct Object {
     pub name: String,
     /// Its bytes, or why there are none.
     pub bytes: Result<Bytes, String>,
-    /// SOP class and instance that the sender says it is, where it says so beside the object.
-    pub claimed: Option<(String, String)>,
+    /// What the sender says beside the object that it is.
+    pub claimed: Claim,
+}
+
+/// What a sender says that an object is. What it leaves out is not checked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Claim {
+    /// SOP class and instance.
+    pub instance: Option<(String, String)>,
+    /// The study that it is of.
+    pub study: Option<Uid>,
 }
 
 /// What became of an object.
@@ -79,6 +88,8 @@ pub struct Outcome {
     pub verdict: Verdict,
     /// Study and instance.
     pub ids: Option<(Uid, Uid)>,
+    /// SOP class and instance of what was read, also where it was refused then.
+    pub sop: Option<(Uid, Uid)>,
 }
 
 impl Outcome {
@@ -97,8 +108,11 @@ struct Read {
 
 impl Read {
     /// Itself, if it is what its sender says.
-    fn if_as(self, claimed: Option<(String, String)>) -> Result<Self, Refused> {
-        let Some((class, instance)) = claimed else { return Ok(self) };
+    fn if_as(self, claimed: Claim) -> Result<Self, Refused> {
+        if claimed.study.is_some_and(|study| study != self.header.study) {
+            return Err(Refused::NotAsClaimed("Study Instance UID"));
+        }
+        let Some((class, instance)) = claimed.instance else { return Ok(self) };
         if self.header.instance.sop_class.as_str() != class {
             return Err(Refused::NotAsClaimed("SOP Class UID"));
         }
@@ -144,12 +158,14 @@ impl Coordinator {
                 Ok(bytes) => header_of(&name, bytes.clone()).await.map(|header| Read { place, header, bytes }),
                 Err(reason) => Err(reason),
             };
+            let sop = |read: &Read| (read.header.instance.sop_class.clone(), read.header.instance.uid.clone());
+            let sop = read.as_ref().ok().map(sop);
             let read = read.map_err(Refused::Unreadable).and_then(|read| read.if_as(claimed));
             let (verdict, ids) = match read {
                 Ok(read) => {
                     let ids = (read.header.study.clone(), read.header.instance.uid.clone());
                     if is_draft_of_ours(&read.header) {
-                        outcomes.push(Outcome { name, verdict: Verdict::Duplicate, ids: Some(ids) });
+                        outcomes.push(Outcome { name, verdict: Verdict::Duplicate, ids: Some(ids), sop });
                         continue;
                     }
                     studies.entry(read.header.study.clone()).or_default().push(read);
@@ -157,7 +173,7 @@ impl Coordinator {
                 }
                 Err(refused) => (Verdict::Refused(refused), None),
             };
-            outcomes.push(Outcome { name, verdict, ids });
+            outcomes.push(Outcome { name, verdict, ids, sop });
         }
         for (study, reads) in studies {
             let (began, instances, mut is_taken) = (SystemTime::now(), reads.len() as i64, false);

@@ -11,5 +11,5 @@ mod assemble;
 pub mod complete;
 mod sending;
 
-pub use accept::{Object, Outcome, Refused, Verdict};
+pub use accept::{Claim, Object, Outcome, Refused, Verdict};
 pub use sending::Sending;

@@ -25,6 +25,7 @@ pub(super) fn image_attributes(root: &Attributes<'_>) -> Option<ImageAttributes>
         rows,
         columns,
         frames,
+        bits_allocated: root.u16(tags::BITS_ALLOCATED),
         photometric: root.text(tags::PHOTOMETRIC_INTERPRETATION).unwrap_or_default(),
         image_type: root.texts(tags::IMAGE_TYPE),
         body_part: body_part(root),

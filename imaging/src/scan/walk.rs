@@ -304,7 +304,7 @@ impl Walker<'_> {
 }
 
 /// Whether the length takes four bytes after two reserved ones (PS3.5 section 7.1.2).
-pub(super) fn has_long_length(vr: VR) -> bool {
+pub(crate) fn has_long_length(vr: VR) -> bool {
     use VR::*;
     matches!(vr, OB | OD | OF | OL | OV | OW | SQ | SV | UC | UN | UR | UT | UV)
 }

@@ -26,7 +26,7 @@ use crate::dimse::message::{Assembler, DataSet, Message, MessageError};
 use crate::dimse::part10::Meta;
 use crate::dimse::status::{SUCCESS, Status};
 use crate::dimse::wire::WireError;
-use crate::intake::{Object, Sending, Verdict};
+use crate::intake::{Claim, Object, Sending, Verdict};
 
 /// A connection to whoever called us.
 type Wire = crate::dimse::wire::Wire<Connection>;
@@ -311,7 +311,7 @@ async fn store(
     let object = Object {
         name: String::new(),
         bytes: Ok(Bytes::from(file)),
-        claimed: Some((request.sop_class.clone(), request.sop_instance.clone())),
+        claimed: Claim { instance: Some((request.sop_class.clone(), request.sop_instance.clone())), study: None },
     };
     match scp.coordinator.accept(sending, vec![object], Priority::Routine).await {
         Ok(outcomes) => {

@@ -1,4 +1,4 @@
-//! A call that was let in: who made it, and the record of what it saw.
+//! The gate in front of every call, and a call that was let in: who made it, and the record of what it saw.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -8,7 +8,9 @@ use std::time::Duration;
 use prelim_proto::ids::{Tenant, Uid};
 use tonic::Request;
 
-use crate::access::{Caller, Refusal, Tenants, now_s};
+use crate::accept::Peer;
+use crate::access::table::Need;
+use crate::access::{Access, Caller, Refusal, Tenants, now_s};
 use crate::audit::{Act, Audit, Event};
 use crate::intake::Outcome;
 use crate::service::{Coordinator, ServiceError};
@@ -17,18 +19,54 @@ use crate::store::StoreError;
 /// Studies that one record names, where one may name several.
 const STUDIES_A_RECORD: usize = 100;
 
+/// Lets calls in, and records those that it does not.
+#[derive(Clone)]
+pub(crate) struct Gate {
+    pub(crate) access: Arc<Access>,
+    pub(crate) audit: Audit,
+}
+
+impl Gate {
+    /// Lets the call in that was found in a table, with what it takes; nothing stands for one that is in none.
+    pub(crate) async fn admit(
+        &self,
+        found: Option<(&'static str, Need)>,
+        authorization: Option<&str>,
+        peer: &Peer,
+    ) -> Result<Session, Refusal> {
+        match self.access.admit(found, authorization, peer).await {
+            Ok((call, caller)) => {
+                let (caller, address, audit) = (Arc::new(caller), peer.address, self.audit.clone());
+                Ok(Session { caller, address, call, audit })
+            }
+            Err(refusal) => {
+                let (act, call) = match &refusal {
+                    Refusal::Role { call, .. } => (Act::RoleRefused, Some(*call)),
+                    Refusal::NoSuchCall => (Act::RoleRefused, None),
+                    _ => (Act::LoginRefused, found.map(|(call, _)| call)),
+                };
+                let caller = refusal.caller().map(str::to_owned);
+                let reason = Some(refusal.to_string());
+                let event = Event { caller, call, reason, address: peer.address, ..Event::of(act) };
+                self.audit.refused(event).await;
+                Err(refusal)
+            }
+        }
+    }
+}
+
 /// A call that was let in. The gate puts it into the request.
 #[derive(Clone)]
 pub(crate) struct Session {
-    pub(super) caller: Arc<Caller>,
-    pub(super) address: Option<SocketAddr>,
-    pub(super) call: &'static str,
-    pub(super) audit: Audit,
+    pub(crate) caller: Arc<Caller>,
+    pub(crate) address: Option<SocketAddr>,
+    pub(crate) call: &'static str,
+    pub(crate) audit: Audit,
 }
 
 impl Session {
     /// The session of a request. One that came past the gate is nobody's.
-    pub(super) fn of<T>(request: &Request<T>) -> Self {
+    pub(crate) fn of<T>(request: &Request<T>) -> Self {
         request.extensions().get::<Self>().cloned().unwrap_or_else(|| Self {
             caller: Arc::new(Caller::nobody()),
             address: None,
@@ -38,7 +76,7 @@ impl Session {
     }
 
     /// Who calls.
-    pub(super) fn caller(&self) -> &Caller {
+    pub(crate) fn caller(&self) -> &Caller {
         &self.caller
     }
 
@@ -47,7 +85,7 @@ impl Session {
     ///
     /// # Errors
     /// [`Refusal::NoAudit`]: then it must not get it.
-    pub(super) async fn note(&self, act: Act, studies: &[Uid]) -> Result<(), ServiceError> {
+    pub(crate) async fn note(&self, act: Act, studies: &[Uid]) -> Result<(), ServiceError> {
         let a_record = if act == Act::Queried { STUDIES_A_RECORD } else { 1 };
         let mut events: Vec<Event> =
             studies.chunks(a_record).map(|studies| self.event(act, studies.to_vec())).collect();
@@ -61,7 +99,7 @@ impl Session {
     }
 
     /// Records the studies of objects that were taken in, each once a call: those in `noted` were.
-    pub(super) async fn note_submitted(
+    pub(crate) async fn note_submitted(
         &self,
         noted: &mut BTreeSet<Uid>,
         taken: &[Outcome],
@@ -73,14 +111,14 @@ impl Session {
     }
 
     /// Waits until the caller's certificate or token has run out.
-    pub(super) async fn expired(&self) {
+    pub(crate) async fn expired(&self) {
         let Some(expires_at_s) = self.caller.expires_at_s else { return std::future::pending().await };
         let left_s = expires_at_s.saturating_sub(now_s());
         tokio::time::sleep(Duration::from_secs(u64::try_from(left_s).unwrap_or(0))).await;
     }
 
     /// The tenants whose studies and jobs the caller may have; none is all.
-    pub(super) fn tenants(&self) -> Option<Vec<Tenant>> {
+    pub(crate) fn tenants(&self) -> Option<Vec<Tenant>> {
         match &self.caller.tenants {
             Tenants::All => None,
             Tenants::Only(tenants) => Some(tenants.iter().cloned().collect()),
@@ -88,7 +126,7 @@ impl Session {
     }
 
     /// Lets the caller go on with a study, if it may see it. Otherwise there is no such study, as far as it learns.
-    pub(super) async fn allow(&self, coordinator: &Coordinator, study: &Uid) -> Result<(), ServiceError> {
+    pub(crate) async fn allow(&self, coordinator: &Coordinator, study: &Uid) -> Result<(), ServiceError> {
         if self.caller.tenants == Tenants::All {
             return Ok(());
         }
@@ -108,7 +146,7 @@ impl Session {
     }
 
     /// Whose the caller's submission is: of the tenant named, or of its own where none is.
-    pub(super) async fn tenant_for_submission(&self, asked: &str) -> Result<Tenant, ServiceError> {
+    pub(crate) async fn tenant_for_submission(&self, asked: &str) -> Result<Tenant, ServiceError> {
         let asked = if asked.is_empty() { None } else { Some(Tenant::parse(asked)?) };
         let found = self.caller.tenant_for_submission(asked);
         if let Err(refusal @ Refusal::Tenant { .. }) = &found {
@@ -161,6 +199,7 @@ mod tests {
             name: "file".into(),
             verdict: crate::intake::Verdict::Accepted,
             ids: Some((Uid::parse(study).unwrap(), Uid::parse("9.9").unwrap())),
+            sop: None,
         };
         let mut noted = BTreeSet::new();
         session.note_submitted(&mut noted, &[taken("1.1"), taken("1.1"), taken("1.2")]).await.unwrap();

@@ -1,0 +1,56 @@
+//! Pages from other origins (the CORS protocol of the Fetch standard): off, unless origins are named.
+
+use hyper::HeaderMap;
+use hyper::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, HeaderValue, VARY,
+};
+
+/// How long a browser may remember that it may call, in s.
+const REMEMBER_S: &str = "600";
+
+/// Adds what a browser needs to give the answer to a page from `origin`, where such pages may call. No cookie or
+/// certificate of the browser's is taken for it: a page shows a token of its own.
+pub(super) fn allow(allowed: &[String], origin: Option<&HeaderValue>, is_preflight: bool, headers: &mut HeaderMap) {
+    if allowed.is_empty() {
+        return;
+    }
+    headers.append(VARY, HeaderValue::from_static("Origin"));
+    let Some(origin) = origin else { return };
+    let is_allowed = allowed.iter().any(|each| each == "*" || each.as_bytes() == origin.as_bytes());
+    if !is_allowed {
+        return;
+    }
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+    let exposed = "Content-Length, Content-Type, Location, Retry-After, Warning";
+    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(exposed));
+    if is_preflight {
+        headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, HEAD, POST"));
+        let taken = HeaderValue::from_static("Accept, Authorization, Content-Type, Prelim-Tenant");
+        headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, taken);
+        headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static(REMEMBER_S));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn allowed(origins: &[&str], origin: &str, is_preflight: bool) -> HeaderMap {
+        let origins: Vec<String> = origins.iter().map(ToString::to_string).collect();
+        let mut headers = HeaderMap::new();
+        allow(&origins, Some(&HeaderValue::from_str(origin).unwrap()), is_preflight, &mut headers);
+        headers
+    }
+
+    #[test]
+    fn pages_call_from_where_they_may_and_from_nowhere_else() {
+        let viewer = "https://viewer.example";
+        assert!(allowed(&[], viewer, true).is_empty());
+        assert_eq!(allowed(&[viewer], viewer, false)[ACCESS_CONTROL_ALLOW_ORIGIN], viewer);
+        assert_eq!(allowed(&["*"], viewer, true)[ACCESS_CONTROL_ALLOW_METHODS], "GET, HEAD, POST");
+        let other = allowed(&[viewer], "https://viewer.example.evil", true);
+        assert!(!other.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN));
+        assert_eq!(other[VARY], "Origin", "a cache must not give it to others");
+    }
+}

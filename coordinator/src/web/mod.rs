@@ -1,0 +1,133 @@
+//! DICOMweb (PS3.18): STOW-RS, QIDO-RS and WADO-RS below [`ROOT`], over HTTP/1.1, with TLS where gRPC has it.
+//!
+//! # Layout
+//! - [`config`]: flags; `connection`: one connection; `request`: one request, from the gate to its answer
+//! - `route`: paths to what they ask for (pure); `problem`: the one place where an error turns into an HTTP status
+//! - `negotiate`: `Accept` and media types (pure); `multipart`: related parts in and out (pure); `cors`: pages of others
+//! - `body`: bodies of requests, bounded; `memory`: room for objects, shared by all requests
+//! - `stow`: objects in, by [`crate::intake`]; `stored`: the answer for them (pure)
+//! - `qido`: searches; `query`: what they ask (pure); `matching`: what fits (pure); `listed`: results as JSON (pure)
+//! - `wado`: objects out, `plain` those that are written anew; `metadata`, `frames`, `bulkdata`, `rendered`: other representations of them
+//! - `held`: a study with what is held of it; `draft`: its draft, as an instance of it
+//! - `json`: the DICOM JSON model (PS3.18 annex F; pure)
+//!
+//! **Invariant**: nothing is served that the gate has not let in, and no study of another tenant exists for a caller.
+//! **Invariant**: an object is stored durably and in its study's record before it is answered for.
+//! **Invariant**: what all requests hold together is bounded: bodies stream, and what is held whole takes its room first.
+//! **Invariant**: no path, query or header of a request is in a log: they name patients.
+
+mod body;
+mod bulkdata;
+pub mod config;
+mod connection;
+mod cors;
+mod draft;
+mod frames;
+mod held;
+mod json;
+mod listed;
+mod matching;
+mod memory;
+mod metadata;
+mod multipart;
+mod negotiate;
+mod plain;
+mod problem;
+mod qido;
+mod query;
+mod rendered;
+mod request;
+mod route;
+mod stored;
+mod stow;
+mod wado;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_stream::StreamExt as _;
+
+use self::config::WebConfig;
+use self::draft::Drafts;
+use self::held::Held;
+use self::memory::Memory;
+use crate::accept::{self, Door};
+use crate::service::Coordinator;
+use crate::session::Gate;
+use crate::tls::ServerTls;
+
+/// Where all of it is.
+pub const ROOT: &str = "/dicom-web";
+/// Connections at once; more are closed.
+const MAX_CONNECTIONS: usize = 2_048;
+
+/// What all requests share.
+pub(crate) struct Web {
+    coordinator: Arc<Coordinator>,
+    config: WebConfig,
+    gate: Gate,
+    /// The port that it is served at, once that is known.
+    port: Option<u16>,
+    /// Requests that may be served.
+    requests: Arc<Semaphore>,
+    /// Room for objects that are held whole.
+    memory: Memory,
+    /// Studies that were asked for lately.
+    held: Held,
+    /// Drafts that were asked for lately.
+    drafts: Drafts,
+}
+
+impl Web {
+    pub(crate) fn new(coordinator: Arc<Coordinator>, gate: Gate) -> Self {
+        let config = coordinator.config.web.clone();
+        let requests = Arc::new(Semaphore::new(config.http_requests));
+        let memory = Memory::new(config.http_memory_mib);
+        Self {
+            coordinator,
+            config,
+            gate,
+            port: None,
+            requests,
+            memory,
+            held: Held::default(),
+            drafts: Drafts::default(),
+        }
+    }
+
+    /// How long a client may be silent.
+    fn idle(&self) -> Duration {
+        Duration::from_secs(self.config.http_idle_s)
+    }
+}
+
+/// Serves until the coordinator stops; then lets open requests end, for as long as the coordinator gives open calls.
+pub(crate) async fn serve(mut web: Web, listener: TcpListener, tls: Option<ServerTls>) {
+    web.port = listener.local_addr().ok().map(|address| address.port());
+    let web = Arc::new(web);
+    let mut connections = accept::connections(vec![Door { listener, tls, is_inside: false }], &web.gate.audit);
+    let mut open = JoinSet::new();
+    let stopping = web.coordinator.stopping.clone();
+    loop {
+        let next = tokio::select! {
+            next = connections.next() => next,
+            () = stopping.cancelled() => break,
+        };
+        while open.try_join_next().is_some() {}
+        let Some(Ok(connection)) = next else { continue };
+        if open.len() >= MAX_CONNECTIONS {
+            tracing::warn!(connections = open.len(), "HTTP connection closed: too many");
+            continue;
+        }
+        open.spawn(connection::serve(web.clone(), connection));
+    }
+    drop(connections);
+    let grace = Duration::from_secs(web.coordinator.config.close_s);
+    let ended = async { while open.join_next().await.is_some() {} };
+    if tokio::time::timeout(grace, ended).await.is_err() {
+        tracing::info!("HTTP requests cut off");
+    }
+}
