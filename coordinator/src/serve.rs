@@ -22,7 +22,7 @@ use crate::dimse::scp::peers::Peers;
 use crate::dimse::scp::{self, Scp};
 use crate::grpc::{self, GateLayer};
 use crate::metrics;
-use crate::service::Coordinator;
+use crate::service::{Coordinator, SiteFiles};
 use crate::session::Gate;
 use crate::store::embedded::EmbeddedStore;
 use crate::store::record::Reconciled;
@@ -165,7 +165,8 @@ pub async fn open(config: CoordinatorConfig, decoder: DecoderCommand) -> Result<
         None => Audit::default(),
     };
     let stopping = CancellationToken::new();
-    let coordinator = Coordinator::new(config, shares, rules, store, bytes, decoder, destinations, stopping.clone());
+    let files = SiteFiles { shares, rules, destinations };
+    let coordinator = Coordinator::new(config, files, store, bytes, decoder, stopping.clone());
     Ok(Opened { coordinator: Arc::new(coordinator), stopping, tls, http_tls, access, peers, audit })
 }
 

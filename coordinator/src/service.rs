@@ -138,16 +138,21 @@ pub struct Coordinator {
     pub(crate) stopping: CancellationToken,
 }
 
+/// What the files of a site say.
+pub(crate) struct SiteFiles {
+    pub(crate) shares: Shares,
+    pub(crate) rules: Watched<Rules, String>,
+    pub(crate) destinations: Option<Destinations>,
+}
+
 impl Coordinator {
     /// A coordinator on the given stores.
     pub(crate) fn new(
         config: CoordinatorConfig,
-        shares: Shares,
-        rules: Watched<Rules, String>,
+        SiteFiles { shares, rules, destinations }: SiteFiles,
         store: Arc<dyn JobStore>,
         bytes: ByteStore,
         decoder: DecoderCommand,
-        destinations: Option<Destinations>,
         stopping: CancellationToken,
     ) -> Self {
         let (changes, _) = broadcast::channel(CHANGES_KEPT);

@@ -44,7 +44,7 @@ enum What {
     #[command(
         after_help = "Example:\n  prelim route test ~/studies/chest --rules rules.toml --sender CT1\n  prelim route test 1.2.840.1"
     )]
-    Test(Test),
+    Test(Box<Test>),
 }
 
 #[derive(Debug, Args)]

@@ -139,7 +139,7 @@ pub fn told() -> Completion {
 
 /// A length of time in words.
 fn spell(ms: u64) -> String {
-    if ms % 1_000 == 0 { format!("{} s", ms / 1_000) } else { format!("{} ms", ms) }
+    if ms.is_multiple_of(1_000) { format!("{} s", ms / 1_000) } else { format!("{} ms", ms) }
 }
 
 #[cfg(test)]
