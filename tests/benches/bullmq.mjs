@@ -1,4 +1,4 @@
-// One measurement of BullMQ, for queue.py beside this file: prints a JSON object.
+// One measurement of BullMQ, for jobs.py beside this file: prints a JSON object.
 //
 // usage: node bullmq.mjs PORT KIND STUDIES AT_ONCE FOLDER, where KIND is `jobs` (four jobs a study that have nothing to do
 // with each other), `bulk` (the same jobs, a hundred added at a time) or `flows` (four jobs a study and a parent that reads

@@ -1,6 +1,6 @@
 """prelim's queue beside BullMQ on the same Redis: what a job costs, taking turns.
 
-usage: python tests/benches/queue.py [--prelim FILE] [--studies N] [--rounds N] [--at-once N] [--workers N,…] [--json]
+usage: python tests/benches/jobs.py [--prelim FILE] [--studies N] [--rounds N] [--at-once N] [--workers N,…] [--json]
 
 Starts a redis-server of its own in a temporary folder, with a log that is synced every second, and installs BullMQ with npm
 below target/. Jobs take no time and carry about 400 bytes each way; a study is four jobs and, in `prelim` and in BullMQ's
