@@ -10,10 +10,13 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::either::Either;
+use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
 
 use crate::access::PeerCertificate;
@@ -60,6 +63,47 @@ pub(crate) fn connections(doors: Vec<Door>, audit: &Audit) -> ReceiverStream<io:
         tokio::spawn(accept(door, audit.clone(), sender.clone()));
     }
     ReceiverStream::new(receiver)
+}
+
+/// How the connections of a door are served.
+pub(crate) struct Serving<'a> {
+    /// What they are, for the log.
+    pub(crate) what: &'static str,
+    /// Connections at once; more are closed.
+    pub(crate) most: usize,
+    /// Cancelled when no more are to be taken.
+    pub(crate) stopping: CancellationToken,
+    /// How long open ones may last then.
+    pub(crate) grace: Duration,
+    pub(crate) audit: &'a Audit,
+}
+
+/// Serves each connection of a door by `serve`, until told to stop; then lets open ones end.
+pub(crate) async fn serve_each<Served>(door: Door, serving: Serving<'_>, mut serve: impl FnMut(Connection) -> Served)
+where
+    Served: Future<Output = ()> + Send + 'static,
+{
+    let what = serving.what;
+    let mut connections = connections(vec![door], serving.audit);
+    let mut open = JoinSet::new();
+    loop {
+        let next = tokio::select! {
+            next = connections.next() => next,
+            () = serving.stopping.cancelled() => break,
+        };
+        while open.try_join_next().is_some() {}
+        let Some(Ok(connection)) = next else { continue };
+        if open.len() >= serving.most {
+            tracing::warn!(connections = open.len(), "{what} connection closed: too many");
+            continue;
+        }
+        open.spawn(serve(connection));
+    }
+    drop(connections);
+    let ended = async { while open.join_next().await.is_some() {} };
+    if tokio::time::timeout(serving.grace, ended).await.is_err() {
+        tracing::info!("{what} connections cut off");
+    }
 }
 
 async fn accept(door: Door, audit: Audit, sender: mpsc::Sender<io::Result<Connection>>) {

@@ -1,4 +1,4 @@
-//! The repository's folders, files and crates, as the gate reads them.
+//! The repository's folders, files and crates, as the gate reads them, and files of other folders.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -27,6 +27,20 @@ pub fn files(folder: &Path, extensions: &[&str]) -> Vec<PathBuf> {
     }
     found.sort();
     found
+}
+
+/// The DICOM files below `folder`, in order.
+///
+/// # Panics
+/// Where it is no folder.
+pub fn dicom_files(folder: &Path) -> Vec<PathBuf> {
+    assert!(folder.is_dir(), "{} is no folder", folder.display());
+    files(folder, &["dcm"])
+}
+
+/// Paths as arguments of a command.
+pub fn texts(paths: &[PathBuf]) -> Vec<String> {
+    paths.iter().map(|path| path.display().to_string()).collect()
 }
 
 /// A path below the root, as people write it.

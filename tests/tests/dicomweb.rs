@@ -7,6 +7,7 @@ use std::time::Duration;
 use prelim_tests::certificates::{Authority, Pair};
 use prelim_tests::pacs::Orthanc;
 use prelim_tests::server::Server;
+use prelim_tests::workspace::{dicom_files, texts};
 use prelim_tests::{draft, eventually, phantoms, prelim_json, repository, words};
 use serde_json::{Value, json};
 
@@ -36,7 +37,7 @@ impl Site {
     fn drawn(&self, count: u32) -> Vec<String> {
         let folder = self.folder.path().join("phantoms");
         phantoms(&folder, count, 17, None);
-        texts(&files(&folder))
+        texts(&dicom_files(&folder))
     }
 
     fn studies(&self) -> Vec<Value> {
@@ -68,24 +69,6 @@ fn peer(url: &str, what: &str, more: &[String]) -> Result<Value, String> {
         Ok(answer) if output.status.success() => Ok(answer),
         _ => Err(words(&output)),
     }
-}
-
-/// The DICOM files below a folder, in order.
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).expect("a folder") {
-        let path = entry.expect("an entry").path();
-        match path.is_dir() {
-            true => found.extend(files(&path)),
-            false => found.extend(path.extension().is_some_and(|end| end == "dcm").then_some(path)),
-        }
-    }
-    found.sort();
-    found
-}
-
-fn texts(files: &[PathBuf]) -> Vec<String> {
-    files.iter().map(|path| path.display().to_string()).collect()
 }
 
 /// Real files in many transfer syntaxes, of different instances.
@@ -328,7 +311,7 @@ fn hostile_bodies_are_refused_and_harm_nobody() {
 }
 
 fn files_of(folder: &str) -> Vec<PathBuf> {
-    files(&repository().join("tests/data/dicom").join(folder))
+    dicom_files(&repository().join("tests/data/dicom").join(folder))
 }
 
 /// Promise: a client that is silent in the middle of a request is hung up on.

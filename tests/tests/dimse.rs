@@ -7,6 +7,7 @@ use std::time::Duration;
 use prelim_tests::certificates::Authority;
 use prelim_tests::pacs::free_port;
 use prelim_tests::server::Server;
+use prelim_tests::workspace::{dicom_files, texts};
 use prelim_tests::{eventually, phantoms, prelim_json, repository, words};
 use serde_json::{Value, json};
 
@@ -79,28 +80,10 @@ impl Site {
     }
 }
 
-/// The DICOM files below a folder, in order.
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).expect("a folder") {
-        let path = entry.expect("an entry").path();
-        match path.is_dir() {
-            true => found.extend(files(&path)),
-            false => found.extend(path.extension().is_some_and(|end| end == "dcm").then_some(path)),
-        }
-    }
-    found.sort();
-    found
-}
-
-fn texts(files: &[PathBuf]) -> Vec<String> {
-    files.iter().map(|path| path.display().to_string()).collect()
-}
-
 fn drawn(site: &Site, count: u32) -> Vec<PathBuf> {
     let folder = site.folder.path().join("phantoms");
     phantoms(&folder, count, 11, None);
-    files(&folder)
+    dicom_files(&folder)
 }
 
 /// Issue promise: C-ECHO and C-STORE from DCMTK; studies sent so are drafted; the same study sent twice is one study.
@@ -127,7 +110,7 @@ fn studies_sent_by_dcmtk_are_drafted() {
 fn objects_are_taken_in_the_transfer_syntax_that_they_have() {
     let site = Site::start(&[]);
     // Implicit and explicit, little and big endian, RLE, JPEG, JPEG-LS, JPEG 2000, HTJ2K, deflated.
-    let syntaxes = files(&repository().join("tests/data/dicom/transfer_syntaxes"));
+    let syntaxes = dicom_files(&repository().join("tests/data/dicom/transfer_syntaxes"));
     let answer = site.pynetdicom("store", &texts(&syntaxes));
     let statuses = answer["statuses"].as_array().expect("a list");
     assert_eq!(statuses.len(), syntaxes.len());
@@ -223,7 +206,7 @@ fn a_byte_now_and_then_does_not_hold_a_place() {
 #[test]
 fn hostile_objects_are_answered_and_harm_nobody() {
     let mut site = Site::start(&[]);
-    let hostile = files(&repository().join("tests/data/dicom/malformed"));
+    let hostile = dicom_files(&repository().join("tests/data/dicom/malformed"));
     let answer = site.pynetdicom("hostile", &texts(&hostile));
     let statuses = answer["statuses"].as_object().expect("an object");
     assert_eq!(statuses.len(), hostile.len());

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use prelim_tests::pacs::{Orthanc, Peer, free_port};
 use prelim_tests::server::Server;
+use prelim_tests::workspace::dicom_files;
 use prelim_tests::{draft, phantoms, prelim, prelim_json, repository, words};
 use serde_json::{Value, json};
 
@@ -56,24 +57,10 @@ impl Site {
     }
 }
 
-/// The DICOM files below a folder, in order.
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).expect("a folder") {
-        let path = entry.expect("an entry").path();
-        match path.is_dir() {
-            true => found.extend(files(&path)),
-            false => found.extend(path.extension().is_some_and(|end| end == "dcm").then_some(path)),
-        }
-    }
-    found.sort();
-    found
-}
-
 /// Draws studies, and sends them to a PACS.
 fn filled(folder: &Path, title: &str, port: u16) -> Vec<PathBuf> {
     phantoms(folder, 2, 21, None);
-    let files = files(folder);
+    let files = dicom_files(folder);
     let mut command = Command::new("storescu");
     command.args(["-R", "-aec", title, "127.0.0.1", &port.to_string()]).args(&files);
     let sent = command.output().expect("DCMTK is installed by tests/install.sh");
@@ -131,8 +118,8 @@ fn studies_come_from_dcmqrscp_by_c_get_and_by_c_move() {
             if !study.is_dir() {
                 continue;
             }
-            let count = files(&study).len();
-            let uid = uid_of(&files(&study)[0]);
+            let count = dicom_files(&study).len();
+            let uid = uid_of(&dicom_files(&study)[0]);
             let brought = site.fetch(&[&uid]);
             assert_eq!((&brought[0]["by"], &brought[0]["failed"]), (&json!(by), &json!(0)), "{brought}");
             assert_eq!((&brought[0]["held"], &brought[0]["expected"]), (&json!(count), &json!(count)), "{brought}");
@@ -155,8 +142,8 @@ fn what_did_not_come_is_told() {
     let folder = tempfile::tempdir().expect("a folder");
     let held = folder.path().join("held");
     phantoms(&held, 1, 22, Some("dx"));
-    let uid = uid_of(&files(&held)[0]);
-    let count = files(&held).len();
+    let uid = uid_of(&dicom_files(&held)[0]);
+    let count = dicom_files(&held).len();
     // A magnetic resonance image of the same study: it is not stored here.
     let mr = repository().join("tests/data/dicom/transfer_syntaxes/pd_MR_small_RLE.dcm");
     let copy = held.join("mr.dcm");

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use prelim_tests::object::{CT, EXPLICIT_LITTLE_ENDIAN, Object};
 use prelim_tests::sender::{Sender, pdu};
 use prelim_tests::server::Server;
+use prelim_tests::workspace::dicom_files;
 use prelim_tests::{eventually, prelim_json, repository};
 
 /// Files that the fuzzer sends, all in all.
@@ -169,22 +170,9 @@ impl Random {
 }
 
 fn seeds() -> Vec<Seed> {
-    let mut seeds = Vec::new();
-    let mut folders = vec![repository().join("tests/data/dicom")];
-    while let Some(folder) = folders.pop() {
-        let mut entries: Vec<PathBuf> =
-            fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()).collect();
-        entries.sort();
-        for path in entries {
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|end| end == "dcm")
-                && path.metadata().expect("a file").len() < LONGEST_SEED
-            {
-                seeds.extend(Seed::of(&fs::read(path).expect("a file")));
-            }
-        }
-    }
+    let short = |path: &PathBuf| path.metadata().expect("a file").len() < LONGEST_SEED;
+    let paths = dicom_files(&repository().join("tests/data/dicom")).into_iter().filter(short);
+    let mut seeds: Vec<_> = paths.filter_map(|path| Seed::of(&fs::read(path).expect("a file"))).collect();
     // What is taken for certain, as often as all the others, so that mutants of it are taken as well.
     let others = seeds.len() as u16;
     seeds.extend((0..others).map(|number| {

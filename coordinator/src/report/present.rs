@@ -2,7 +2,7 @@
 
 use prelim_proto::finding::{Finding, Laterality, Presence, Severity, Zone};
 use prelim_proto::image::ImageKind;
-use prelim_proto::report::{Report, Urgency};
+use prelim_proto::report::{ModelProvenance, Report, Urgency};
 use prelim_proto::study::{Study, StudyState, Unread, UnreadReason};
 
 use super::lookup::Image;
@@ -220,6 +220,20 @@ pub(super) fn urgency(urgency: Urgency) -> &'static str {
 pub(super) fn replaces(report: &Report) -> Option<String> {
     let replaced = report.replaces.as_ref()?;
     Some(format!("Amended draft {}: it replaces draft {} of this study", report.version, replaced.version))
+}
+
+/// What read a report, and how, in a line.
+pub(super) fn provenance(model: &ModelProvenance, report: &Report) -> String {
+    format!(
+        "{} (sha256 {}), prompt {}, preprocessing {}, {}, prelim {}; report version {}",
+        model.name,
+        model.digest,
+        model.prompt_version,
+        model.preprocess_version,
+        model.arithmetic,
+        model.software_version,
+        report.version,
+    )
 }
 
 /// The kind of study.

@@ -133,19 +133,7 @@ fn unread(page: &mut Page, report: &Report) {
 fn provenance(page: &mut Page, report: &Report) {
     page.heading("PROVENANCE");
     for model in &report.models {
-        page.wrapped(
-            "- ",
-            &format!(
-                "{} (sha256 {}), prompt {}, preprocessing {}, {}, prelim {}; report version {}",
-                model.name,
-                model.digest,
-                model.prompt_version,
-                model.preprocess_version,
-                model.arithmetic,
-                model.software_version,
-                report.version,
-            ),
-        );
+        page.wrapped("- ", &present::provenance(model, report));
     }
 }
 

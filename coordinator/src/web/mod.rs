@@ -47,14 +47,12 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
-use tokio_stream::StreamExt as _;
 
 use self::config::WebConfig;
 use self::draft::Drafts;
 use self::held::Held;
 use self::memory::Memory;
-use crate::accept::{self, Door};
+use crate::accept::{self, Door, Serving};
 use crate::service::Coordinator;
 use crate::session::Gate;
 use crate::tls::ServerTls;
@@ -108,26 +106,13 @@ impl Web {
 pub(crate) async fn serve(mut web: Web, listener: TcpListener, tls: Option<ServerTls>) {
     web.port = listener.local_addr().ok().map(|address| address.port());
     let web = Arc::new(web);
-    let mut connections = accept::connections(vec![Door { listener, tls, is_inside: false }], &web.gate.audit);
-    let mut open = JoinSet::new();
-    let stopping = web.coordinator.stopping.clone();
-    loop {
-        let next = tokio::select! {
-            next = connections.next() => next,
-            () = stopping.cancelled() => break,
-        };
-        while open.try_join_next().is_some() {}
-        let Some(Ok(connection)) = next else { continue };
-        if open.len() >= MAX_CONNECTIONS {
-            tracing::warn!(connections = open.len(), "HTTP connection closed: too many");
-            continue;
-        }
-        open.spawn(connection::serve(web.clone(), connection));
-    }
-    drop(connections);
-    let grace = Duration::from_secs(web.coordinator.config.close_s);
-    let ended = async { while open.join_next().await.is_some() {} };
-    if tokio::time::timeout(grace, ended).await.is_err() {
-        tracing::info!("HTTP requests cut off");
-    }
+    let serving = Serving {
+        what: "HTTP",
+        most: MAX_CONNECTIONS,
+        stopping: web.coordinator.stopping.clone(),
+        grace: Duration::from_secs(web.coordinator.config.close_s),
+        audit: &web.gate.audit,
+    };
+    let door = Door { listener, tls, is_inside: false };
+    accept::serve_each(door, serving, |connection| connection::serve(web.clone(), connection)).await;
 }

@@ -20,13 +20,11 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
-use tokio_stream::StreamExt as _;
 use tracing::Instrument as _;
 
 use self::config::DicomConfig;
 use self::peers::Peers;
-use crate::accept::{self, Door};
+use crate::accept::{self, Door, Serving};
 use crate::audit::Audit;
 use crate::dimse::MEMORY_UNIT;
 use crate::service::Coordinator;
@@ -59,29 +57,18 @@ impl Scp {
 /// Serves until the coordinator stops; then lets open associations end, for as long as the coordinator gives open calls.
 pub(crate) async fn serve(scp: Arc<Scp>, listener: TcpListener, tls: Option<ServerTls>) {
     warn_of_an_open_door(&scp, &listener, tls.is_some());
-    let mut connections = accept::connections(vec![Door { listener, tls, is_inside: false }], &scp.audit);
-    let mut open = JoinSet::new();
-    let stopping = scp.coordinator.stopping.clone();
-    loop {
-        let next = tokio::select! {
-            next = connections.next() => next,
-            () = stopping.cancelled() => break,
-        };
-        while open.try_join_next().is_some() {}
-        let Some(Ok(connection)) = next else { continue };
-        if open.len() >= MAX_CONNECTIONS {
-            tracing::warn!(connections = open.len(), "DICOM connection closed: too many");
-            continue;
-        }
+    let serving = Serving {
+        what: "DICOM",
+        most: MAX_CONNECTIONS,
+        stopping: scp.coordinator.stopping.clone(),
+        grace: Duration::from_secs(scp.coordinator.config.close_s),
+        audit: &scp.audit,
+    };
+    accept::serve_each(Door { listener, tls, is_inside: false }, serving, |connection| {
         let span = tracing::info_span!("association", peer = connection.address().map(tracing::field::display));
-        open.spawn(association::serve(scp.clone(), connection).instrument(span));
-    }
-    drop(connections);
-    let grace = Duration::from_secs(scp.coordinator.config.close_s);
-    let ended = async { while open.join_next().await.is_some() {} };
-    if tokio::time::timeout(grace, ended).await.is_err() {
-        tracing::info!("associations cut off");
-    }
+        association::serve(scp.clone(), connection).instrument(span)
+    })
+    .await;
 }
 
 /// Says what is open to whoever reaches the address.

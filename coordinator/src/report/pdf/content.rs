@@ -1,6 +1,6 @@
 //! What is on the pages.
 
-use prelim_proto::report::{ModelProvenance, Report, Sentence};
+use prelim_proto::report::Sentence;
 
 use super::page::{Colour, INK, LEFT, Mark, Pages, Place, RIGHT, SIZE, Style, WIDTH, lines, width};
 use super::{findings, images};
@@ -29,7 +29,7 @@ pub(super) fn of(inputs: &ReportInputs<'_>, pictures: &[&KeyImage]) -> Vec<Vec<M
     section(&mut pages, "Limitations", &report.limitations, Style::BODY);
     let unread: Vec<String> = report.unread.iter().map(present::unread).collect();
     section(&mut pages, "Not read", &unread, Style::BODY);
-    let provenance: Vec<String> = report.models.iter().map(|model| provenance(model, report)).collect();
+    let provenance: Vec<String> = report.models.iter().map(|model| present::provenance(model, report)).collect();
     section(&mut pages, "Provenance", &provenance, Style::SMALL);
     pages.y += 8.0;
     pages.paragraph(&report.statement, LEFT, Style { bold: true, size: 8.5, ..Style::BODY });
@@ -106,19 +106,6 @@ fn section(pages: &mut Pages, heading: &str, sentences: &[String], style: Style)
         pages.heading(heading);
         pages.list(sentences.iter().map(String::as_str), style);
     }
-}
-
-fn provenance(model: &ModelProvenance, report: &Report) -> String {
-    format!(
-        "{} (sha256 {}), prompt {}, preprocessing {}, {}, prelim {}; report version {}",
-        model.name,
-        model.digest,
-        model.prompt_version,
-        model.preprocess_version,
-        model.arithmetic,
-        model.software_version,
-        report.version,
-    )
 }
 
 /// The bands at the top of each page, and whose page of how many it is at its foot.
