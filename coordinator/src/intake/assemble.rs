@@ -1,5 +1,6 @@
 //! Objects to whole studies, and whole studies to jobs.
 
+use std::collections::HashMap;
 use std::time::SystemTime;
 
 use opentelemetry::KeyValue;
@@ -119,26 +120,35 @@ impl Coordinator {
         let (rules, default) = (self.rules.get(), self.config.completeness());
         let mut after = None;
         loop {
-            let states = vec![StudyState::Receiving];
+            let states = vec![StudyState::Receiving, StudyState::Complete];
             let page = self.store.studies(StudyQuery { states, after, limit: PAGE, ..StudyQuery::default() }).await?;
+            // Those of a coordinator that died are complete, and have no jobs.
+            let mut complete: Vec<Uid> = Vec::new();
+            let mut due = Vec::new();
             for study in &page {
-                let rule = rules.completeness(study.arrival.senders.iter().map(String::as_str), default);
-                let due = complete::due(study, &rule);
-                let reason = due.completion.reason;
-                if self.store.complete_due(&study.uid, due).await? == Done::Now {
-                    let hash = traces::hash(&study.uid);
-                    tracing::info!(study.hash = hash, reason = reason.as_str(), "study complete");
+                if study.state == StudyState::Complete {
+                    complete.push(study.uid.clone());
+                    continue;
                 }
+                let rule = rules.completeness(study.arrival.senders.iter().map(String::as_str), default);
+                due.push(complete::due(study, &rule));
+            }
+            let reasons: HashMap<_, _> = due.iter().map(|due| (due.study.clone(), due.completion.reason)).collect();
+            if !due.is_empty() {
+                for uid in self.store.complete_due(due).await? {
+                    let reason = reasons.get(&uid).map(|reason| reason.as_str());
+                    tracing::info!(study.hash = traces::hash(&uid), reason, "study complete");
+                    complete.push(uid);
+                }
+            }
+            for uid in &complete {
+                self.plan(uid).await?;
             }
             let last = page.last().filter(|_| page.len() == PAGE);
             after = last.map(|last| StudyCursor { received_at_ms: last.received_at_ms, uid: last.uid.clone() });
             if after.is_none() {
                 break;
             }
-        }
-        let query = StudyQuery { states: vec![StudyState::Complete], limit: PAGE, ..StudyQuery::default() };
-        for study in self.store.studies(query).await? {
-            self.plan(&study.uid).await?;
         }
         Ok(())
     }

@@ -123,7 +123,7 @@ pub fn due(study: &StudyRecord, rule: &CompletenessRule) -> Due {
     );
     let signs = [count, ended, Some(quiet), Some(longest)].into_iter().flatten();
     let (at_ms, reason, detail) = signs.min_by_key(|(at_ms, ..)| *at_ms).expect("two of them are always there");
-    Due { changes: arrival.changes, at_ms, completion: Completion { reason, detail } }
+    Due { study: study.uid.clone(), changes: arrival.changes, at_ms, completion: Completion { reason, detail } }
 }
 
 /// The instances held and announced, where some are missing.

@@ -67,7 +67,7 @@ measured! {
     fn preview_instances(&self, add: AddInstances) -> Vec<Added>;
     fn complete_studies(&self, request: CompleteStudies) -> Done;
     fn note_arriving(&self, study: &Uid, arriving: Arriving) -> Done;
-    fn complete_due(&self, study: &Uid, due: Due) -> Done;
+    fn complete_due(&self, due: Vec<Due>) -> Vec<Uid>;
     fn plan_study(&self, study: &Uid, plan: Plan) -> Done;
     fn lease(&self, request: LeaseRequest) -> Option<Lease>;
     fn renew(&self, job: &JobId, token: FencingToken, ttl_ms: u64) -> ();

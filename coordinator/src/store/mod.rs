@@ -76,9 +76,9 @@ pub trait JobStore: Send + Sync + 'static {
     /// named other studies.
     async fn complete_studies(&self, request: CompleteStudies) -> Result<Done, StoreError>;
 
-    /// Declares a study complete if it is being received, its time has come, and nothing changed since that was decided.
-    /// Idempotent.
-    async fn complete_due(&self, study: &Uid, due: Due) -> Result<Done, StoreError>;
+    /// Declares each study complete that is being received, whose time has come, and of which nothing changed since that
+    /// was decided: those that became complete now. A study that is not held is passed over. Idempotent.
+    async fn complete_due(&self, due: Vec<Due>) -> Result<Vec<Uid>, StoreError>;
 
     /// Gives a complete study its jobs, all of them ready, or fails or skips it where there are none. Idempotent: a study of
     /// that generation that has its jobs is left alone. [`StoreError::Outdated`] when the study was opened again after

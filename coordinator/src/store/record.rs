@@ -121,6 +121,8 @@ pub enum Arriving {
 /// When a study is complete, as things stand.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Due {
+    /// Its study.
+    pub study: Uid,
     /// What [`Arrival::changes`] was when this was decided.
     pub changes: u64,
     /// When, on the store's clock.

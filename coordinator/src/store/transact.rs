@@ -55,14 +55,22 @@ impl<B: Backend> JobStore for B {
         self.write(move |records, now_ms| machine::note_arriving(records, now_ms, &study, &arriving)).await
     }
 
-    async fn complete_due(&self, study: &Uid, due: Due) -> Result<Done> {
-        // A study is looked at twice a second while it is received: a look costs no write.
-        let (uid, looked) = (study.clone(), due.clone());
-        if !self.read(move |records, now_ms| machine::is_due(records, now_ms, &uid, &looked)).await? {
-            return Ok(Done::Before);
+    async fn complete_due(&self, due: Vec<Due>) -> Result<Vec<Uid>> {
+        // Studies are looked at twice a second while they are received: a look costs no write.
+        let looked = move |records: &B::Read, now_ms| -> Result<Vec<Due>> {
+            let mut found = Vec::new();
+            for due in due {
+                if machine::is_due(records, now_ms, &due)? {
+                    found.push(due);
+                }
+            }
+            Ok(found)
+        };
+        let due = self.read(looked).await?;
+        if due.is_empty() {
+            return Ok(Vec::new());
         }
-        let study = study.clone();
-        self.write(move |records, now_ms| machine::complete_due(records, now_ms, &study, &due)).await
+        self.write(move |records, now_ms| machine::complete_due(records, now_ms, &due)).await
     }
 
     async fn plan_study(&self, study: &Uid, plan: Plan) -> Result<Done> {

@@ -20,7 +20,8 @@ pub(super) fn cases<H: Harness>() -> [for<'a> fn(&'a mut H) -> Case<'a>; 5] {
 }
 
 fn due(study: &StudyRecord, at_ms: i64) -> Due {
-    Due { changes: study.arrival.changes, at_ms, completion: completion(CompletionReason::QuietPeriod) }
+    let completion = completion(CompletionReason::QuietPeriod);
+    Due { study: study.uid.clone(), changes: study.arrival.changes, at_ms, completion }
 }
 
 fn begun(association: &str, sender: &str) -> Arriving {
@@ -36,23 +37,25 @@ async fn a_study_is_complete_when_its_time_has_come_and_nothing_changed(h: &mut 
     let begun = first(h).await;
     let at_ms = begun.last_instance_at_ms + 100;
     let early = due(&begun, at_ms);
-    assert_eq!(store.complete_due(&study(9), early.clone()).await, Err(StoreError::NoStudy(study(9))));
+    let unknown = Due { study: study(9), ..early.clone() };
+    assert_eq!(store.complete_due(vec![unknown, early.clone()]).await, Ok(vec![]));
     h.advance(80);
     // What comes in between, and what is learnt, make an older decision void.
     store.add_instances(add(&uid, vec![instance(&uid, 2, 1)])).await.unwrap();
     let before = due(&record(h, &uid).await, at_ms);
     h.advance(30);
-    assert_eq!(store.complete_due(&uid, early).await, Ok(Done::Before));
+    assert_eq!(store.complete_due(vec![early]).await, Ok(vec![]));
     store.note_arriving(&uid, Arriving::Expected(7)).await.unwrap();
-    assert_eq!(store.complete_due(&uid, before).await, Ok(Done::Before));
+    assert_eq!(store.complete_due(vec![before]).await, Ok(vec![]));
     // A duplicate is no news.
     let now = due(&record(h, &uid).await, at_ms + 80);
     store.add_instances(add(&uid, vec![instance(&uid, 2, 1)])).await.unwrap();
-    assert_eq!(store.complete_due(&uid, now.clone()).await, Ok(Done::Before));
+    assert_eq!(store.complete_due(vec![now.clone()]).await, Ok(vec![]));
     h.advance(70);
     h.reopen().await;
-    for want in [Done::Now, Done::Before] {
-        assert_eq!(h.store().complete_due(&uid, now.clone()).await, Ok(want));
+    let unknown = Due { study: study(9), ..now.clone() };
+    for want in [vec![uid.clone()], vec![]] {
+        assert_eq!(h.store().complete_due(vec![unknown.clone(), now.clone()]).await, Ok(want));
     }
     let held = record(h, &uid).await;
     assert_eq!((held.state, held.completion), (StudyState::Complete, Some(now.completion)));
@@ -131,7 +134,7 @@ async fn a_study_that_is_opened_again_is_complete_for_another_reason(h: &mut imp
     assert_eq!((open.state, open.completion.clone(), open.route.clone()), (StudyState::Receiving, None, None));
     assert_eq!(open.arrival.opened_at_ms, planned.arrival.opened_at_ms + 50);
     assert_eq!(open.arrival.open.len(), 1, "its association is open still");
-    assert_eq!(store.complete_due(&uid, due(&open, 0)).await, Ok(Done::Now));
+    assert_eq!(store.complete_due(vec![due(&open, 0)]).await, Ok(vec![uid.clone()]));
     // A rule puts nothing back.
     let second = Plan { priority: Priority::Routine, ..plan(&uid, 2, open.next_job, &[XRAY], Priority::Routine) };
     assert_eq!(store.plan_study(&uid, second).await, Ok(Done::Now));

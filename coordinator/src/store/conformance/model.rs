@@ -208,7 +208,8 @@ pub(crate) async fn apply(store: &dyn JobStore, op: &Op, model: &Maps, lease: (J
             let (changes, seen_ms) = known.map_or((0, 0), |known| (known.arrival.changes, known.last_instance_at_ms));
             let changes = changes.wrapping_sub(u64::from(*stale));
             let completion = completion(CompletionReason::QuietPeriod);
-            text(store.complete_due(&study(*n), Due { changes, at_ms: seen_ms + in_ms, completion }).await)
+            let due = Due { study: study(*n), changes, at_ms: seen_ms + in_ms, completion };
+            text(store.complete_due(vec![due]).await)
         }
         Op::Arrive { study: n, association } => {
             let sender = ["CT1", "CT2"][usize::from(association % 2)].to_owned();

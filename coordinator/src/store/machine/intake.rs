@@ -215,20 +215,25 @@ pub(crate) fn note_arriving(records: &mut impl Records, now_ms: i64, uid: &Uid, 
 }
 
 /// Whether [`complete_due`] would complete the study.
-pub(crate) fn is_due(records: &impl Reads, now_ms: i64, uid: &Uid, due: &Due) -> Result<bool> {
-    let study = study(records, uid)?;
-    Ok(study.state == StudyState::Receiving && study.arrival.changes == due.changes && due.at_ms <= now_ms)
+pub(crate) fn is_due(records: &impl Reads, now_ms: i64, due: &Due) -> Result<bool> {
+    let study = records.study(&due.study)?;
+    let is_it = |study: StudyRecord| study.state == StudyState::Receiving && study.arrival.changes == due.changes;
+    Ok(due.at_ms <= now_ms && study.is_some_and(is_it))
 }
 
 /// [`crate::store::JobStore::complete_due`].
-pub(crate) fn complete_due(records: &mut impl Records, now_ms: i64, uid: &Uid, due: &Due) -> Result<Done> {
-    if !is_due(records, now_ms, uid, due)? {
-        return Ok(Done::Before);
+pub(crate) fn complete_due(records: &mut impl Records, now_ms: i64, due: &[Due]) -> Result<Vec<Uid>> {
+    let mut complete = Vec::new();
+    for due in due {
+        if !is_due(records, now_ms, due)? {
+            continue;
+        }
+        let mut study = study(records, &due.study)?;
+        study.state = StudyState::Complete;
+        study.completion = Some(due.completion.clone());
+        study.updated_at_ms = now_ms;
+        records.put_study(&study)?;
+        complete.push(due.study.clone());
     }
-    let mut study = study(records, uid)?;
-    study.state = StudyState::Complete;
-    study.completion = Some(due.completion.clone());
-    study.updated_at_ms = now_ms;
-    records.put_study(&study)?;
-    Ok(Done::Now)
+    Ok(complete)
 }

@@ -16,8 +16,8 @@
 //! | `s:UID` | hash: a study; fields `a:…` are the patient's and the request's, `by:…` its senders, `as:…` associations |
 //! | `i:UID` | hash by SOP Instance UID: digest, then the instance's record as JSON |
 //! | `at` | hash by SOP Instance UID: the study that it came into last |
-//! | `j:UID`, `f:UID` | hashes by number: a job's record and its failures, packed |
-//! | `sp:UID`, `o:UID`, `d:UID` | hashes: what jobs are to do, their outcomes, drafts, as JSON |
+//! | `j:UID` | hash: the jobs of a study; field `N` is a job's record and `fN` its failures, packed; `sN` is what it is to do and `oN` its outcome, as JSON; `begun` where one of them was leased |
+//! | `d:UID` | hash by version: drafts, as JSON |
 //! | `dl:UID` | hash by version, destination and object: deliveries, packed |
 //! | `due:DESTINATION` | sorted set by time: deliveries that are not over |
 //! | `q:KIND:TENANT` | sorted set by rank: waiting jobs; `waiting` is the set of those that may have any |
@@ -51,7 +51,6 @@ mod wake;
 use std::sync::Arc;
 use std::time::Duration;
 
-use prelim_proto::job::Lease;
 use redis::Value;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -60,10 +59,9 @@ use self::checks::ServerReport;
 use self::durable::Durable;
 use self::link::Link;
 use self::script::{Args, Script};
-use self::together::{HandedIn, Runner, Together};
+use self::together::{Exchange, Runner};
 use self::wake::Heard;
 use super::StoreError;
-use super::record::LeaseRequest;
 use super::records::Result;
 use crate::clock::Clock;
 
@@ -86,8 +84,7 @@ pub struct RedisOptions {
 /// The store on a Redis or Valkey server.
 pub struct RedisStore {
     runner: Runner,
-    leases: Together<LeaseRequest, Option<Lease>>,
-    outcomes: Together<HandedIn, Value>,
+    exchange: Exchange,
     durable: Option<Durable>,
     report: ServerReport,
     heard: Heard,
@@ -110,8 +107,8 @@ impl RedisStore {
         };
         let (heard, listening) = wake::listen(link.clone(), format!("{prefix}wake"));
         let runner = Runner { link, scripts: Arc::default(), prefix, clock };
-        let (leases, outcomes) = (together::leases(runner.clone()), together::outcomes(runner.clone()));
-        Ok(Self { runner, leases, outcomes, durable, report, heard, _listening: listening })
+        let exchange = Exchange::start(runner.clone());
+        Ok(Self { runner, exchange, durable, report, heard, _listening: listening })
     }
 
     /// What the server is, and what its settings risk.

@@ -1,7 +1,5 @@
 //! [`JobStore`] on the scripts: arguments in, answers read.
 
-use std::collections::BTreeMap;
-
 use async_trait::async_trait;
 use prelim_proto::ids::{Digest, FencingToken, JobId, Uid};
 use prelim_proto::job::{JobKind, JobOutcome, JobSpec, Lease};
@@ -215,9 +213,17 @@ impl JobStore for RedisStore {
         About::study(study).done(self.run_durably(&self.runner.scripts.note_arriving, args).await?)
     }
 
-    async fn complete_due(&self, study: &Uid, due: Due) -> Result<Done> {
-        let args = self.args().text(study.as_str()).number(due.changes).number(due.at_ms).json(&due.completion);
-        About::study(study).done(self.run(&self.runner.scripts.complete_due, args).await?)
+    async fn complete_due(&self, due: Vec<Due>) -> Result<Vec<Uid>> {
+        let mut complete = Vec::new();
+        for some in due.chunks(PAGE) {
+            let args = some.iter().fold(self.args(), |args, due| {
+                args.text(due.study.as_str()).number(due.changes).number(due.at_ms).json(&due.completion)
+            });
+            for study in reply::list(self.run(&self.runner.scripts.complete_due, args).await?)? {
+                complete.push(Uid::parse(reply::text(&study)?).map_err(|_| odd("a study"))?);
+            }
+        }
+        Ok(complete)
     }
 
     async fn plan_study(&self, study: &Uid, plan: Plan) -> Result<Done> {
@@ -249,7 +255,7 @@ impl JobStore for RedisStore {
     }
 
     async fn lease(&self, request: LeaseRequest) -> Result<Option<Lease>> {
-        self.leases.ask(request).await
+        self.exchange.lease(request).await
     }
 
     async fn renew(&self, job: &JobId, token: FencingToken, ttl_ms: u64) -> Result<()> {
@@ -262,7 +268,7 @@ impl JobStore for RedisStore {
     }
 
     async fn complete_job(&self, job: &JobId, token: FencingToken, outcome: JobOutcome) -> Result<Done> {
-        let ask = || self.outcomes.ask(HandedIn { job: job.clone(), token, outcome: outcome.clone() });
+        let ask = || self.exchange.hand_in(HandedIn { job: job.clone(), token, outcome: outcome.clone() });
         let word = self.durably(ask).await?;
         About::job(job, token).done(Value::Array(vec![word]))
     }
@@ -349,11 +355,7 @@ impl JobStore for RedisStore {
     async fn study(&self, uid: &Uid) -> Result<Option<StudyRecord>> {
         let mut get = redis::cmd("HGETALL");
         get.arg(self.key("s", uid));
-        let fields = match self.runner.link.ask(&get).await? {
-            Value::Map(pairs) => pairs.into_iter().flat_map(|(name, value)| [name, value]).collect(),
-            other => reply::list(other)?,
-        };
-        reply::study(uid.clone(), fields)
+        reply::study(uid.clone(), reply::pairs(self.runner.link.ask(&get).await?)?)
     }
 
     async fn studies(&self, query: StudyQuery) -> Result<Vec<StudyRecord>> {
@@ -371,8 +373,9 @@ impl JobStore for RedisStore {
         if query.states.is_empty() {
             return self.listing("*", "", &query, limit).await;
         }
-        // Two states share a listing.
+        // Some states share a listing.
         let listing = |state: &StudyState| match state {
+            StudyState::Receiving | StudyState::Complete => "arriving",
             StudyState::Queued | StudyState::Reading => "working",
             state => state.as_str(),
         };
@@ -424,30 +427,20 @@ impl JobStore for RedisStore {
 
     async fn job(&self, id: &JobId) -> Result<Option<JobRecord>> {
         let number = id.number().to_string();
-        let Some(record) = self.field(self.key("j", id.study()), &number).await? else { return Ok(None) };
-        let failures = self.field(self.key("f", id.study()), &number).await?;
-        reply::job(id.clone(), &record, &failures.unwrap_or(Value::BulkString(Vec::new()))).map(Some)
+        let mut get = redis::cmd("HMGET");
+        get.arg(self.key("j", id.study())).arg(&number).arg(format!("f{number}"));
+        let answer = reply::list(self.runner.link.ask(&get).await?)?;
+        let [record, failures] = <[Value; 2]>::try_from(answer).map_err(|_| odd("a job"))?;
+        match record {
+            Value::Nil => Ok(None),
+            record => reply::job(id.clone(), &record, &failures).map(Some),
+        }
     }
 
     async fn jobs(&self, study: &Uid) -> Result<Vec<(JobRecord, JobSpec, Option<JobOutcome>)>> {
-        let parts = reply::list(self.run(&self.runner.scripts.jobs, self.args().text(study.as_str())).await?)?;
-        let [records, failures, specs, outcomes] = <[Value; 4]>::try_from(parts).map_err(|_| odd("the jobs"))?;
-        let by_number = |part: Value| -> Result<BTreeMap<u32, Value>> {
-            let mut pairs = reply::list(part)?.into_iter();
-            let mut held = BTreeMap::new();
-            while let (Some(number), Some(value)) = (pairs.next(), pairs.next()) {
-                held.insert(u32::try_from(reply::unsigned(&number)?).map_err(|_| odd("a job"))?, value);
-            }
-            Ok(held)
-        };
-        let (failures, specs, outcomes) = (by_number(failures)?, by_number(specs)?, by_number(outcomes)?);
-        let none = Value::BulkString(Vec::new());
-        let whole = |(number, record): (u32, Value)| {
-            let job = reply::job(JobId::new(study.clone(), number), &record, failures.get(&number).unwrap_or(&none))?;
-            let spec = reply::json(specs.get(&number).ok_or_else(|| odd("a job"))?)?;
-            Ok((job, spec, outcomes.get(&number).map(reply::json).transpose()?))
-        };
-        by_number(records)?.into_iter().map(whole).collect()
+        let mut get = redis::cmd("HGETALL");
+        get.arg(self.key("j", study));
+        reply::jobs(study, reply::pairs(self.runner.link.ask(&get).await?)?)
     }
 
     async fn dead_jobs(&self, after: Option<&JobId>, limit: usize) -> Result<Vec<JobRecord>> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use prelim_proto::cost::{JobCost, StudyCost};
 use prelim_proto::ids::{FencingToken, JobId, Tenant, Uid};
 use prelim_proto::image::ImageKind;
-use prelim_proto::job::{JobKind, JobState};
+use prelim_proto::job::{JobKind, JobOutcome, JobSpec, JobState};
 use prelim_proto::study::{StudyAttributes, StudyState};
 use redis::Value;
 use serde::de::DeserializeOwned;
@@ -25,6 +25,14 @@ pub(super) fn list(value: Value) -> Result<Vec<Value>> {
         Value::Array(items) => Ok(items),
         Value::Nil => Ok(Vec::new()),
         _ => Err(odd("an answer")),
+    }
+}
+
+/// The names and values of a hash, by turns.
+pub(super) fn pairs(value: Value) -> Result<Vec<Value>> {
+    match value {
+        Value::Map(pairs) => Ok(pairs.into_iter().flat_map(|(name, value)| [name, value]).collect()),
+        other => list(other),
     }
 }
 
@@ -103,9 +111,12 @@ pub(super) fn job(id: JobId, record: &Value, failures: &Value) -> Result<JobReco
         "L" => Some(Settlement::Released),
         _ => return Err(odd("a job")),
     };
-    let failures: Vec<(u32, String, String, i64)> = match bytes(failures)? {
-        [] => Vec::new(),
-        packed => rmp_serde::from_slice(packed).map_err(|_| odd("a job's failures"))?,
+    let failures: Vec<(u32, String, String, i64)> = match failures {
+        Value::Nil => Vec::new(),
+        packed => match bytes(packed)? {
+            [] => Vec::new(),
+            packed => rmp_serde::from_slice(packed).map_err(|_| odd("a job's failures"))?,
+        },
     };
     let failure = |(attempt, worker, reason, at_ms)| Failure { attempt, worker, reason, at_ms };
     Ok(JobRecord {
@@ -132,6 +143,30 @@ pub(super) fn job(id: JobId, record: &Value, failures: &Value) -> Result<JobReco
         failures: failures.into_iter().map(failure).collect(),
         updated_at_ms,
     })
+}
+
+/// The jobs of a study, from the fields of their hash, by number.
+pub(super) fn jobs(study: &Uid, fields: Vec<Value>) -> Result<Vec<(JobRecord, JobSpec, Option<JobOutcome>)>> {
+    let (mut records, mut specs, mut outcomes, mut failures) =
+        (BTreeMap::new(), BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    let mut fields = fields.into_iter();
+    while let (Some(name), Some(value)) = (fields.next(), fields.next()) {
+        let name = text(&name)?;
+        let (part, number) = match name.chars().next() {
+            Some('s') => (&mut specs, &name[1..]),
+            Some('o') => (&mut outcomes, &name[1..]),
+            Some('f') => (&mut failures, &name[1..]),
+            Some('0'..='9') => (&mut records, name),
+            _ => continue,
+        };
+        part.insert(number.parse::<u32>().map_err(|_| odd("a job"))?, value);
+    }
+    let whole = |(number, record): (u32, Value)| {
+        let job = job(JobId::new(study.clone(), number), &record, failures.get(&number).unwrap_or(&Value::Nil))?;
+        let spec = json(specs.get(&number).ok_or_else(|| odd("a job"))?)?;
+        Ok((job, spec, outcomes.get(&number).map(json).transpose()?))
+    };
+    records.into_iter().map(whole).collect()
 }
 
 /// A study, from the fields of its hash; none where there are none.

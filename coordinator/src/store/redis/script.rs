@@ -157,17 +157,15 @@ scripts! {
     always cancel_study,
     always commit_merge,
     always complete_due,
-    always complete_job,
     always complete_studies,
     always dead_jobs,
     always depth,
     always end_delivery,
+    always exchange,
     always expire,
     always expired,
     always fail_job,
     always forget_requests,
-    always jobs,
-    always lease,
     always lease_deliveries,
     always mend_counts,
     always mend_entries,
@@ -191,9 +189,9 @@ mod tests {
         let scripts = Scripts::default();
         let has = |script: &Script, name: &str| script.text.contains(&format!("function {name}("));
         assert!(has(&scripts.renew, "refusal") && has(&scripts.renew, "place_of") && has(&scripts.renew, "clocks"));
-        assert!(!has(&scripts.renew, "reopen") && !has(&scripts.jobs, "clocks"));
+        assert!(!has(&scripts.renew, "reopen") && !has(&scripts.dead_jobs, "clocks"));
         // A part that another part uses comes before it.
-        let finish = &scripts.complete_job.text;
+        let finish = &scripts.exchange.text;
         assert!(finish.find("function enqueue_merge(") < finish.find("function count_finished("));
         assert!(!finish.contains("-- "));
     }

@@ -7,14 +7,14 @@ local ATTRIBUTES = {
   'a:patient_id', 'a:patient_name', 'a:patient_birth_date', 'a:patient_sex', 'a:accession_number', 'a:study_id',
   'a:study_date', 'a:study_time', 'a:description', 'a:referring_physician', 'a:institution',
 }
-local LEVEL = { routine = 0, urgent = 1, stat = 2 }
 local HEAD_START = { routine = ARGV[9], urgent = ARGV[10], stat = ARGV[11] }
 local FIRST_ATTRIBUTE = 12
 local FIRST_INSTANCE = FIRST_ATTRIBUTE + #ATTRIBUTES
 
 local study, instances = P .. 's:' .. uid, P .. 'i:' .. uid
-local OTHERS = 6
-local known = call('HMGET', study, 'state', 'tenant', 'instances', 'modalities', 'priority', 'received', unpack(ATTRIBUTES))
+local OTHERS = 7
+local known = call(
+  'HMGET', study, 'state', 'tenant', 'instances', 'modalities', 'priority', 'received', 'changes', unpack(ATTRIBUTES))
 local answers, news = { 'ok' }, {}
 if known[1] and known[2] ~= tenant then
   for _ = FIRST_INSTANCE, #ARGV, 4 do
@@ -136,7 +136,9 @@ if known[1] and known[1] ~= 'receiving' and known[1] ~= 'cancelled' then
   -- A cancelled study stays so when the rest of its upload comes in; only a new request opens it.
   reopen(uid, known[1], 'receiving', known[6], tenant, wall, t)
 end
-local changes = { 'last_instance', t, 'updated', wall, 'instances', tonumber(known[3] or 0) + #news }
+local changes = {
+  'last_instance', t, 'updated', wall, 'instances', (known[3] or 0) + #news, 'changes', (known[7] or 0) + 1,
+}
 local function change(name, value)
   changes[#changes + 1] = name
   changes[#changes + 1] = value
@@ -151,7 +153,7 @@ if not known[1] then
     change(name, '0')
   end
   call('ZADD', P .. 'ix:*', -wall, uid)
-  call('ZADD', P .. 'ix:s:receiving', -wall, uid)
+  call('ZADD', P .. listing_of('receiving'), -wall, uid)
   call('HINCRBY', P .. 'open', tenant, 1)
 end
 if #modalities ~= had then
@@ -173,5 +175,4 @@ if not known[5] or LEVEL[priority] > LEVEL[known[5]] then
   change('priority', priority)
 end
 call('HSET', study, unpack(changes))
-call('HINCRBY', study, 'changes', '1')
 return answers

@@ -3,9 +3,9 @@ local from = ARGV[3] == '' and '-' or '(' .. ARGV[3]
 local found = {}
 for _, member in ipairs(call('ZRANGEBYLEX', P .. 'dead', from, '+', 'LIMIT', 0, ARGV[2])) do
   local uid, n = parse(member)
-  local record = call('HGET', P .. 'j:' .. uid, n)
-  if record then
-    found[#found + 1] = { member, record, call('HGET', P .. 'f:' .. uid, n) or '' }
+  local job = call('HMGET', P .. 'j:' .. uid, n, 'f' .. n)
+  if job[1] then
+    found[#found + 1] = { member, job[1], job[2] or '' }
   end
 end
 return found

@@ -1,6 +1,6 @@
 -- Counts open studies again, and who waits; how many counters were wrong. ARGV: time.
 local right = {}
-for _, listing in ipairs({ 'receiving', 'complete', 'working' }) do
+for _, listing in ipairs({ 'arriving', 'working' }) do
   for _, uid in ipairs(call('ZRANGE', P .. 'ix:s:' .. listing, 0, -1)) do
     local tenant = call('HGET', P .. 's:' .. uid, 'tenant')
     right[tenant] = (right[tenant] or 0) + 1

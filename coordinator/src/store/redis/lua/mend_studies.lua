@@ -44,6 +44,7 @@ for place = 3, #ARGV do
     if finished == tonumber(held[2]) and not held[4] then
       local n = tonumber(held[5])
       enqueue_merge(uid, n, held[6], held[7], held[8], t)
+      write_changes()
       call('HSET', study, 'next', n + 1, 'merge', n)
       missing_merges = missing_merges + 1
     end

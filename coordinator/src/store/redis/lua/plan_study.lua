@@ -24,35 +24,30 @@ for place = FIRST_JOB, #ARGV, 3 do
   jobs = jobs + 1
 end
 local wall, t = clocks()
-call('HSET', study, 'route', ARGV[10])
-local LEVEL = { routine = 0, urgent = 1, stat = 2 }
-if LEVEL[ARGV[9]] > LEVEL[held[6]] then
-  call('HSET', study, 'priority', ARGV[9])
-end
+local priority = LEVEL[ARGV[9]] > LEVEL[held[6]] and ARGV[9] or held[6]
 if jobs == 0 then
   set_state(uid, 'complete', ARGV[8], held[5], held[4], 'reason', ARGV[7], 'unread', ARGV[5], 'notes', ARGV[6],
-    'updated', wall)
+    'route', ARGV[10], 'priority', priority, 'updated', wall)
   return { 'now' }
 end
 local rank = t - head_start
 local score = string.format('%.0f', rank)
 set_state(uid, 'complete', 'queued', held[5], held[4], 'rank', score, 'total', jobs, 'next', next_job + jobs,
-  'unread', ARGV[5], 'notes', ARGV[6], 'updated', wall)
+  'unread', ARGV[5], 'notes', ARGV[6], 'route', ARGV[10], 'priority', priority, 'updated', wall)
 -- So many jobs at a time: a call takes a few thousand arguments.
 local TOGETHER = 1000
 for from = FIRST_JOB, #ARGV, 3 * TOGETHER do
-  local specs, records, queues = {}, {}, {}
+  local fields, queues = {}, {}
   for place = from, math.min(from + 3 * TOGETHER - 1, #ARGV), 3 do
     local n, kind = ARGV[place], ARGV[place + 1]
     local job = { kind, 'r', rank, 0, 0, 0, 0, 0, '', 0, '', t, held[4], '' }
-    specs[#specs + 1], specs[#specs + 2] = n, ARGV[place + 2]
-    records[#records + 1], records[#records + 2] = n, cmsgpack.pack(job)
+    local last = #fields
+    fields[last + 1], fields[last + 2], fields[last + 3], fields[last + 4] = n, cmsgpack.pack(job), 's' .. n, ARGV[place + 2]
     queues[kind] = queues[kind] or {}
     local queue = queues[kind]
     queue[#queue + 1], queue[#queue + 2] = score, member_of(uid, n, kind)
   end
-  call('HSET', P .. 'sp:' .. uid, unpack(specs))
-  call('HSET', P .. 'j:' .. uid, unpack(records))
+  call('HSET', P .. 'j:' .. uid, unpack(fields))
   for kind, queue in pairs(queues) do
     call('ZADD', P .. 'q:' .. kind .. ':' .. held[4], unpack(queue))
     note_waiting(kind, held[4])

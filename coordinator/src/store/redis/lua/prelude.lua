@@ -56,8 +56,8 @@ local function put_job(uid, n, job)
 end
 
 ---
--- Changes of many jobs, written at the end of a script in few commands: records by study, members by queue. Until then
--- nothing in the server shows them.
+-- Changes of many jobs, written at the end of a script in few commands: fields of jobs by study, members by queue. Until
+-- then nothing in the server shows them.
 local changed, leaving, entering = {}, {}, {}
 
 local function list_of(lists, name)
@@ -69,9 +69,13 @@ local function list_of(lists, name)
   return list
 end
 
-local function put_later(uid, n, job)
+-- `field` and `text` are one more field of the job, which changes with its record.
+local function put_later(uid, n, job, field, text)
   local fields = list_of(changed, uid)
   fields[#fields + 1], fields[#fields + 2] = n, cmsgpack.pack(job)
+  if field then
+    fields[#fields + 1], fields[#fields + 2] = field .. n, text
+  end
 end
 
 local function leave_later(queue, member)
@@ -178,12 +182,16 @@ local function settled(job, token)
 end
 
 ---
+local LEVEL = { routine = 0, urgent = 1, stat = 2 }
+
+---
 local OPEN = { receiving = true, complete = true, queued = true, reading = true }
 
 ---
--- The listing of studies in a state. Two states share one: most studies pass from one to the other soon.
+-- The listing of studies in a state. Some share one: most studies pass from one state to the other soon.
+local SHARED = { receiving = 'arriving', complete = 'arriving', queued = 'working', reading = 'working' }
 local function listing_of(state)
-  return 'ix:s:' .. ((state == 'queued' or state == 'reading') and 'working' or state)
+  return 'ix:s:' .. (SHARED[state] or state)
 end
 
 ---
@@ -204,14 +212,14 @@ local function set_state(uid, from, to, received, tenant, ...)
 end
 
 ---
--- Enqueues a study's merge job, whose number is `n`.
+-- Enqueues a study's merge job, whose number is `n`, when the changes are written.
 local function enqueue_merge(uid, n, rank, priority, tenant, t)
   local spec = string.format(
     '{"id":"%s/%d","kind":"merge","images":[],"body_part":null,"priority":"%s"}', uid, n, priority)
   local job = { 'm', 'r', tonumber(rank), 0, 0, 0, 0, 0, '', 0, '', t, tenant, '' }
-  call('HSET', P .. 'sp:' .. uid, n, spec)
-  put_job(uid, n, job)
-  enter(uid, n, job)
+  put_later(uid, n, job, 's', spec)
+  enter_later('q:m:' .. tenant, job[RANK], member_of(uid, n, 'm'))
+  note_waiting('m', tenant)
 end
 
 ---
@@ -221,15 +229,15 @@ local function costs(packed)
 end
 
 ---
--- So many more read jobs of the study are done or dead; the last one enqueues the merge. What they cost is added.
+-- So many more read jobs of the study are done or dead; the last one enqueues the merge, when the changes are written.
+-- What they cost is added.
 local function count_finished(uid, jobs, wall, t, cost)
   local study = P .. 's:' .. uid
-  local held = call('HMGET', study, 'finished', 'total', 'cost')
+  local held = call('HMGET', study, 'finished', 'total', 'cost', 'next', 'rank', 'priority', 'tenant')
   local changes = { 'finished', held[1] + jobs, 'updated', wall }
   if changes[2] == tonumber(held[2]) then
-    local about = call('HMGET', study, 'next', 'rank', 'priority', 'tenant')
-    local n = about[1]
-    enqueue_merge(uid, n, about[2], about[3], about[4], t)
+    local n = held[4]
+    enqueue_merge(uid, n, held[5], held[6], held[7], t)
     changes[5], changes[6], changes[7], changes[8] = 'next', n + 1, 'merge', n
   end
   if cost then
@@ -247,13 +255,12 @@ local MAX_FAILURES_KEPT = 8
 
 -- Ends a leased job's attempt with a failure, whoever says so. The verdict is 'dead' or a delay in ms.
 local function note_failure(uid, n, job, reason, verdict, wall, t)
-  local failures = call('HGET', P .. 'f:' .. uid, n)
+  local failures = call('HGET', P .. 'j:' .. uid, 'f' .. n)
   failures = failures and cmsgpack.unpack(failures) or {}
   failures[#failures + 1] = { job[ATTEMPTS], job[WORKER], reason, wall }
   while #failures > MAX_FAILURES_KEPT do
     table.remove(failures, 1)
   end
-  call('HSET', P .. 'f:' .. uid, n, cmsgpack.pack(failures))
   leave(uid, n, job)
   job[EXPIRES], job[UPDATED] = 0, t
   if verdict == 'dead' then
@@ -262,13 +269,14 @@ local function note_failure(uid, n, job, reason, verdict, wall, t)
     local delay = tonumber(verdict)
     job[STATE], job[NOT_BEFORE] = 'r', delay == 0 and 0 or t + delay
   end
-  put_job(uid, n, job)
+  put_later(uid, n, job, 'f', cmsgpack.pack(failures))
   enter(uid, n, job)
-  if verdict ~= 'dead' then
-    return
+  if verdict == 'dead' and job[KIND] ~= 'm' then
+    count_finished(uid, 1, wall, t)
   end
-  if job[KIND] ~= 'm' then
-    return count_finished(uid, 1, wall, t)
+  write_changes()
+  if verdict ~= 'dead' or job[KIND] ~= 'm' then
+    return
   end
   local held = call('HMGET', P .. 's:' .. uid, 'state', 'received', 'tenant')
   local why = 'the findings could not be merged: ' .. reason
@@ -281,7 +289,10 @@ local function all_jobs(uid)
   local held = call('HGETALL', P .. 'j:' .. uid)
   local jobs = {}
   for place = 1, #held, 2 do
-    jobs[tonumber(held[place])] = cmsgpack.unpack(held[place + 1])
+    local n = tonumber(held[place])
+    if n then
+      jobs[n] = cmsgpack.unpack(held[place + 1])
+    end
   end
   return jobs
 end
@@ -292,7 +303,7 @@ local function reopen(uid, from, to, received, tenant, wall, t)
   for n, job in pairs(all_jobs(uid)) do
     leave(uid, n, job)
   end
-  call('DEL', P .. 'j:' .. uid, P .. 'sp:' .. uid, P .. 'o:' .. uid, P .. 'f:' .. uid)
+  call('DEL', P .. 'j:' .. uid)
   local study = P .. 's:' .. uid
   call('HINCRBY', study, 'generation', 1)
   call('HDEL', study, 'reason', 'merge', 'unread', 'notes', 'completion', 'route')
