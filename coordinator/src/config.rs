@@ -45,8 +45,8 @@ pub struct CoordinatorConfig {
     #[arg(long, value_name = "FILE", env = "PRELIM_TENANTS")]
     pub tenants: Option<PathBuf>,
     /// File in TOML that says where drafts go, and where studies may be fetched: tables [[destination]] with name, address
-    /// (dicom://TITLE@HOST:PORT, dicoms:// for TLS, or https://HOST/dicom-web for STOW-RS), objects, tenants, commit and
-    /// tls. Read again when it changes.
+    /// (dicom://TITLE@HOST:PORT, dicoms:// for TLS, https://HOST/dicom-web for STOW-RS, mllp://HOST:PORT or mllps:// for
+    /// HL7, or fhir+https://HOST/fhir), objects, tenants, commit and tls. Read again when it changes.
     #[arg(long, value_name = "FILE", env = "PRELIM_DESTINATIONS")]
     pub destinations: Option<PathBuf>,
     /// Time for open calls to end after the signal to stop, in s.

@@ -174,7 +174,7 @@ impl Coordinator {
         let destination = self.destination(name)?;
         match &destination.route {
             Route::Dicom(node) => Ok(node.clone()),
-            Route::Stow(_) => {
+            _ => {
                 let problem = format!("{name:?} is asked by STOW-RS, which brings nothing: name one with dicom://");
                 Err(ServiceError::Invalid { field: "source", problem })
             }

@@ -65,7 +65,7 @@ fn listens(port: u16) -> bool {
 /// A peer on a port, with a folder.
 pub struct Peer {
     _process: Other,
-    /// Its port for DICOM.
+    /// Its port.
     pub port: u16,
     folder: tempfile::TempDir,
 }
@@ -94,10 +94,30 @@ impl Peer {
     /// # Panics
     /// Where it does not start.
     pub fn pynetdicom_on(port: u16, how: &Value) -> Self {
+        Self::python("pacs.py", port, how)
+    }
+
+    /// A system that takes HL7 messages, behaving as `how` says (`tests/peers/hl7_server.py`).
+    ///
+    /// # Panics
+    /// Where it does not start.
+    pub fn hl7(how: &Value) -> Self {
+        Self::python("hl7_server.py", free_port(), how)
+    }
+
+    /// A FHIR server, behaving as `how` says (`tests/peers/fhir_server.py`).
+    ///
+    /// # Panics
+    /// Where it does not start.
+    pub fn fhir(how: &Value) -> Self {
+        Self::python("fhir_server.py", free_port(), how)
+    }
+
+    fn python(program: &str, port: u16, how: &Value) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let root = repository();
         let mut command = Command::new(root.join("target/python/bin/python"));
-        command.arg("-B").arg(root.join("tests/peers/pacs.py")).arg(port.to_string()).arg(folder.path());
+        command.arg("-B").arg(root.join("tests/peers").join(program)).arg(port.to_string()).arg(folder.path());
         command.arg(how.to_string()).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().expect("python starts");
         let mut line = String::new();
@@ -106,7 +126,7 @@ impl Peer {
         Self { _process: Other(child), port, folder }
     }
 
-    /// What the peer of pynetdicom was sent, in order.
+    /// What a peer in Python was sent, in order.
     pub fn received(&self) -> Vec<Value> {
         let text = fs::read_to_string(self.folder.path().join("received.jsonl")).unwrap_or_default();
         text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()

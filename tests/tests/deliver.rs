@@ -329,3 +329,83 @@ fn a_wrong_file_of_destinations_is_named() {
     let said = words(&output);
     assert!(said.contains("destination \"pacs\"") && said.contains("dicom://TITLE@HOST:PORT"), "{said}");
 }
+
+/// Issue promise: HL7 v2 messages over MLLP, acknowledged by a system that parses them, and tried again as its answers say.
+#[test]
+fn drafts_reach_a_ris_by_mllp() {
+    let ris = Peer::hl7(&json!({}));
+    let busy = Peer::hl7(&json!({"codes": ["AE", "AE"]}));
+    let strict = Peer::hl7(&json!({"codes": ["AR"]}));
+    let silent = Peer::hl7(&json!({"silent": true}));
+    let at = |peer: &Peer| format!("mllp://127.0.0.1:{}", peer.port);
+    let quick = "longest_pause_s = 1\nidle_s = 2\nconnect_s = 2\nattempts = 3";
+    let file = [
+        destination("ris", &at(&ris), "receiver = \"RIS|WEST\""),
+        destination("busy", &at(&busy), quick),
+        destination("strict", &at(&strict), quick),
+        destination("silent", &at(&silent), quick),
+    ];
+    let site = Site::start(&file.concat());
+    let studies = site.drafted(1, 9);
+    for (name, state, attempts, said) in [
+        ("ris", "sent", 1, "AA"),
+        ("busy", "sent", 3, "AA"),
+        ("strict", "refused", 1, "AR"),
+        ("silent", "given_up", 3, "no acknowledgement within 2 s"),
+    ] {
+        let over = &site.over(name, 1)[0];
+        assert_eq!((&over["state"], &over["attempts"]), (&json!(state), &json!(attempts)), "{over}");
+        assert!(over["answer"].as_str().is_some_and(|answer| answer.contains(said)), "{name}: {over}");
+        assert_eq!(over["object"], "hl7");
+    }
+    let [received] = <[Value; 1]>::try_from(ris.received()).expect("one message");
+    assert_eq!((&received["valid"], &received["receiver"]), (&json!(true), &json!(["RIS", "WEST"])), "{received}");
+    assert_eq!(received["processing"], "T", "the demonstration's weights are for training only");
+    // The same message each time, under the same control id, which is what the delivery names.
+    let ids: BTreeSet<String> = busy.received().iter().map(|each| each["control_id"].to_string()).collect();
+    assert_eq!(ids.len(), 1);
+    assert_eq!(site.over("busy", 1)[0]["instance_uid"].to_string(), *ids.first().expect("an id"));
+    let draft = String::from_utf8(draft(&site.server.grpc, &studies[0], "hl7")).expect("UTF-8");
+    let text = received["text"].as_str().expect("a message");
+    assert_eq!(text.trim_end(), draft.replacen("|PRELIM||||", "|PRELIM||RIS|WEST|", 1).trim_end());
+}
+
+/// Issue promise: a FHIR server gets the draft as one transaction, which may be sent again without harm.
+#[test]
+fn drafts_reach_a_fhir_server() {
+    let ehr = Peer::fhir(&json!({"statuses": [503]}));
+    let strict = Peer::fhir(&json!({"statuses": [422]}));
+    let at = |peer: &Peer| format!("fhir+http://127.0.0.1:{}/fhir", peer.port);
+    let file = destination("ehr", &at(&ehr), "longest_pause_s = 1\ntoken_file = \"ehr.token\"")
+        + &destination("strict", &at(&strict), "");
+    let folder = tempfile::tempdir().expect("a folder");
+    let token = folder.path().join("ehr.token");
+    std::fs::write(&token, "a-secret\n").expect("a file");
+    let site = Site::start(&file.replace("ehr.token", &token.display().to_string()));
+    let studies = site.drafted(1, 10);
+    let sent = &site.over("ehr", 1)[0];
+    assert_eq!(
+        (&sent["state"], &sent["attempts"], &sent["answer"]),
+        (&json!("sent"), &json!(2), &json!("HTTP 200 OK"))
+    );
+    let refused = &site.over("strict", 1)[0];
+    assert_eq!(refused["state"], "refused");
+    assert_eq!(refused["answer"], "HTTP 422 Unprocessable Entity: processing");
+    let received = ehr.received();
+    assert!(received.iter().all(|each| each["problem"].is_null()), "{received:#?}");
+    assert!(received.iter().all(|each| each["authorization"] == "Bearer a-secret"), "{received:#?}");
+    let stored = || -> BTreeSet<String> {
+        let names = ehr.files().into_iter().map(|path| path.file_name().expect("a name").display().to_string());
+        names.filter(|name| name.ends_with(".json")).collect()
+    };
+    let before = stored();
+    let reports: Vec<_> = before.iter().filter(|name| name.starts_with("DiagnosticReport-")).collect();
+    assert_eq!(reports.len(), 1, "{before:?}");
+    let report = std::fs::read_to_string(ehr.folder().join(reports[0])).expect("a resource");
+    let report: Value = serde_json::from_str(&report).expect("JSON");
+    assert_eq!(report["status"], "preliminary");
+    // Once more, on request: nothing is there twice.
+    prelim_json(["export", "--json", "--grpc", &site.server.grpc, &studies[0], "--to", "ehr"]);
+    eventually(PATIENCE, || "sent again".to_owned(), || ehr.received().len() == 3);
+    assert_eq!(stored(), before);
+}

@@ -8,6 +8,7 @@ use prelim_proto::trace::without_uids;
 
 use super::destinations::{Destination, Route};
 use super::verdict::{Said, kept};
+use super::{fhir, mllp};
 use crate::audit::{Act, Audit, Event};
 use crate::dimse::commitment::{Reference, Transaction};
 use crate::dimse::scu::association::{Association, MAX_CONTEXTS};
@@ -30,6 +31,25 @@ struct Parcel {
     record: DeliveryRecord,
     file: Bytes,
     instance: String,
+}
+
+/// By what name the other side knows an object: its SOP Instance UID, the message's control id, or the Bundle's id.
+fn name_of(object: &str, file: &[u8]) -> Result<String, String> {
+    match object.parse::<Format>() {
+        Ok(Format::Hl7) => Ok(mllp::control_id(file)),
+        Ok(Format::Fhir) => Ok(fhir::id(file)),
+        _ => part10::split(file).map(|parts| parts.sop_instance),
+    }
+}
+
+/// Sends an object by itself.
+async fn send(route: &Route, file: &Bytes) -> Said {
+    match route {
+        Route::Dicom(_) => Said::never("DICOM objects go by associations"),
+        Route::Stow(stow) => stow.send(std::slice::from_ref(file)).await,
+        Route::Mllp(mllp) => mllp.send(file).await,
+        Route::Fhir(fhir) => fhir.send(file).await,
+    }
 }
 
 /// What an attempt works with.
@@ -55,22 +75,25 @@ impl Attempt<'_> {
         }
         match &self.destination.route {
             Route::Dicom(node) => self.send(node, parcels).await,
-            Route::Stow(stow) => {
-                for parcel in parcels {
-                    if Instant::now() >= self.until {
-                        // Another will take them up.
-                        break;
-                    }
-                    if !self.leaves("STOW-RS", &stow.to_string(), &parcel).await {
-                        continue;
-                    }
-                    let began = SystemTime::now();
-                    let said = stow.send(std::slice::from_ref(&parcel.file)).await;
-                    self.end(parcel, &said, began).await?;
-                }
-                Ok(())
-            }
+            route => self.send_each(route, parcels).await,
         }
+    }
+
+    /// Sends parcels one after the other.
+    async fn send_each(&self, route: &Route, parcels: Vec<Parcel>) -> Result<(), ServiceError> {
+        for parcel in parcels {
+            if Instant::now() >= self.until {
+                // Another will take them up.
+                break;
+            }
+            if !self.leaves(route.protocol(), &route.to_string(), &parcel).await {
+                continue;
+            }
+            let began = SystemTime::now();
+            let said = send(route, &parcel.file).await;
+            self.end(parcel, &said, began).await?;
+        }
+        Ok(())
     }
 
     /// The object of a delivery; none where there is nothing to send any more.
@@ -88,10 +111,7 @@ impl Attempt<'_> {
         };
         let began = SystemTime::now();
         let written = written.map(|rendered| Bytes::from(rendered.content));
-        let parts = written
-            .as_ref()
-            .map_err(ToString::to_string)
-            .and_then(|file| part10::split(file).map(|parts| parts.sop_instance));
+        let parts = written.as_ref().map_err(ToString::to_string).and_then(|file| name_of(&key.object, file));
         match (written, parts) {
             (Ok(file), Ok(instance)) => Ok(Some(Parcel { record, file, instance })),
             (Err(ServiceError::Store(error)), _) if !matches!(error, StoreError::NoStudy(_)) => Err(error.into()),

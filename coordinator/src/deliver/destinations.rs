@@ -3,8 +3,10 @@
 //! ```toml
 //! [[destination]]
 //! name = "pacs"                                # for people and programs
-//! address = "dicom://PACS@pacs.example:104"    # dicoms:// for TLS; https://…/dicom-web for STOW-RS
-//! objects = ["sr"]                             # what goes there; [] for a PACS that studies are only fetched from
+//! address = "dicom://PACS@pacs.example:104"    # dicoms:// for TLS; https://…/dicom-web for STOW-RS;
+//!                                              # mllp://HOST:PORT or mllps:// for HL7; fhir+https://…/fhir
+//! objects = ["sr"]                             # what goes there; [] for a PACS that studies are only fetched from;
+//!                                              # MLLP takes hl7, a FHIR server fhir
 //! when = "drafted"                             # the moment; drafts cannot be signed yet
 //! tenants = ["st-mary"]                        # whose studies; all where not given
 //! calling = "PRELIM"                           # our title there; --aet where not given
@@ -14,7 +16,8 @@
 //! connect_s = 10                               # how long we wait: for a connection,
 //! answer_s = 30                                # for the answer to an association request,
 //! idle_s = 60                                  # and for the answer to an object
-//! token_file = "archive.token"                 # a bearer token for STOW-RS, read each time
+//! token_file = "archive.token"                 # a bearer token for STOW-RS and FHIR, read each time
+//! receiver = "RIS|ST-MARY"                     # receiving application and facility of HL7 messages
 //! [destination.tls]
 //! ca = "hospital.pem"                          # the system's authorities where not given
 //! cert = "prelim.pem"                          # where the other side wants a certificate
@@ -22,6 +25,7 @@
 //! ```
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,7 +33,8 @@ use std::time::Duration;
 use prelim_proto::ids::Tenant;
 use serde::Deserialize;
 
-use super::objects;
+use super::fhir::{self, Fhir};
+use super::mllp::Mllp;
 use super::stow::Stow;
 use crate::dimse::scu::node::{Node, Times, TlsFiles};
 use crate::dimse::title::{AE_TITLE, is_ae_title};
@@ -70,6 +75,44 @@ pub enum Route {
     Dicom(Node),
     /// By STOW-RS.
     Stow(Stow),
+    /// By HL7 v2 messages over MLLP.
+    Mllp(Mllp),
+    /// By transactions with a FHIR server.
+    Fhir(Fhir),
+}
+
+impl Route {
+    /// The protocol, for the audit.
+    pub(super) fn protocol(&self) -> &'static str {
+        match self {
+            Self::Dicom(_) => "C-STORE",
+            Self::Stow(_) => "STOW-RS",
+            Self::Mllp(_) => "MLLP",
+            Self::Fhir(_) => "FHIR",
+        }
+    }
+
+    /// The objects that can go there, the usual one first.
+    fn objects(&self) -> &'static [Format] {
+        match self {
+            Self::Dicom(_) | Self::Stow(_) => {
+                &[Format::Sr, Format::DicomPdf, Format::Capture, Format::KeyObjects, Format::Presentation]
+            }
+            Self::Mllp(_) => &[Format::Hl7],
+            Self::Fhir(_) => &[Format::Fhir],
+        }
+    }
+}
+
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dicom(node) => node.fmt(f),
+            Self::Stow(stow) => stow.fmt(f),
+            Self::Mllp(mllp) => mllp.fmt(f),
+            Self::Fhir(fhir) => fhir.fmt(f),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -96,6 +139,7 @@ struct Written {
     answer_s: Option<u64>,
     idle_s: Option<u64>,
     token_file: Option<PathBuf>,
+    receiver: Option<String>,
     #[serde(default)]
     tls: TlsFiles,
 }
@@ -159,16 +203,6 @@ impl Destination {
             }
             Some(other) => return Err(format!("when = {other:?} is no moment: \"drafted\"")),
         }
-        let of = |word: String| {
-            let known: Vec<&str> = objects().map(Format::as_str).collect();
-            objects()
-                .find(|format| format.as_str() == word)
-                .ok_or_else(|| format!("{word:?} is no object that is sent: {}", known.join(", ")))
-        };
-        let objects = match written.objects {
-            Some(words) => words.into_iter().map(of).collect::<Result<Vec<_>, _>>()?,
-            None => vec![Format::Sr],
-        };
         let calling = written.calling.unwrap_or_else(|| aet.to_owned());
         if !is_ae_title(&calling) {
             return Err(format!("calling = {calling:?} is no application entity title: {AE_TITLE}"));
@@ -189,16 +223,39 @@ impl Destination {
         }
         let max_delay_ms = longest.as_millis() as u64;
         let retries = RetryPolicy { max_attempts, base_delay_ms: FIRST_PAUSE_MS.min(max_delay_ms), max_delay_ms };
-        let route = if written.address.starts_with("http://") || written.address.starts_with("https://") {
-            if written.commit {
-                return Err("commit is of DICOM associations: STOW-RS has none".to_owned());
-            }
-            Route::Stow(Stow::new(&written.address, &written.tls, written.token_file, times)?)
+        let address = written.address.as_str();
+        let is_web = address.starts_with("http://") || address.starts_with("https://");
+        let is_hl7 = address.starts_with("mllp://") || address.starts_with("mllps://");
+        let is_dicom = !is_web && !is_hl7 && !fhir::is_address(address);
+        if written.commit && !is_dicom {
+            return Err("commit is of DICOM associations: nothing else has one".to_owned());
+        }
+        if written.token_file.is_some() && (is_hl7 || is_dicom) {
+            return Err("token_file is of STOW-RS and FHIR: others show a certificate".to_owned());
+        }
+        if written.receiver.is_some() && !is_hl7 {
+            return Err("receiver is of HL7 messages: give an address of mllp://".to_owned());
+        }
+        let route = if is_web {
+            Route::Stow(Stow::new(address, &written.tls, written.token_file, times)?)
+        } else if is_hl7 {
+            Route::Mllp(Mllp::new(address, &written.tls, written.receiver.as_deref().unwrap_or_default(), times)?)
+        } else if is_dicom {
+            Route::Dicom(Node { times, ..Node::parse(address, &calling, &written.tls)? })
         } else {
-            if written.token_file.is_some() {
-                return Err("token_file is of STOW-RS: a DICOM association shows a certificate".to_owned());
-            }
-            Route::Dicom(Node { times, ..Node::parse(&written.address, &calling, &written.tls)? })
+            Route::Fhir(Fhir::new(address, &written.tls, written.token_file, times)?)
+        };
+        let can = route.objects();
+        let of = |word: String| {
+            let known: Vec<&str> = can.iter().map(|format| format.as_str()).collect();
+            can.iter()
+                .find(|format| format.as_str() == word)
+                .copied()
+                .ok_or_else(|| format!("{word:?} is no object that is sent there: {}", known.join(", ")))
+        };
+        let objects = match written.objects {
+            Some(words) => words.into_iter().map(of).collect::<Result<Vec<_>, _>>()?,
+            None => can[..1].to_vec(),
         };
         Ok(Self { name, route, objects, tenants, commit: written.commit, retries })
     }
@@ -265,6 +322,9 @@ mod tests {
             (with("idle_s = 0"), "idle_s"),
             (with("attempts = 0"), "attempts"),
             (with("token_file = \"t\""), "STOW-RS"),
+            (with("receiver = \"RIS\""), "mllp://"),
+            ("[[destination]]\nname = \"a\"\naddress = \"mllp://ris\"\nobjects = [\"sr\"]".to_owned(), "hl7"),
+            ("[[destination]]\nname = \"a\"\naddress = \"fhir+http://ehr.example/fhir\"".to_owned(), "not encrypted"),
             (with("") + &with(""), "two destinations"),
             ("[[destination]]\nname = \"A B\"\naddress = \"dicom://PACS@host\"".to_owned(), "a-z"),
             ("[[destination]]\nname = \"a\"\naddress = \"ftp://host\"".to_owned(), "no DICOM address"),

@@ -1,10 +1,12 @@
-//! Drafts out: to a PACS by C-STORE, to an archive by STOW-RS, until each has said what became of them.
+//! Drafts out: to a PACS by C-STORE, to an archive by STOW-RS, to a RIS by HL7 v2 messages, to a FHIR server, until each has
+//! said what became of them.
 //!
 //! # Layout
 //! - [`destinations`]: the file that says where drafts go
 //! - `run`: what is due, leased and sent; `attempt`: one association's or connection's worth of it
 //! - `verdict`: what an answer means for a delivery (pure)
-//! - `stow`: STOW-RS; C-STORE is in [`crate::dimse::scu`]
+//! - `stow`: STOW-RS; `fhir`: a FHIR server; `http`: what both post by; `mllp`: HL7 v2 messages; C-STORE is in
+//!   [`crate::dimse::scu`]
 //! - `ask`: what people ask: what was sent where, and once more
 //!
 //! **Invariant**: a delivery is noted in the same step as its draft, and forgotten by nobody: it ends as sent, as refused, as
@@ -15,21 +17,18 @@
 mod ask;
 mod attempt;
 pub mod destinations;
+mod fhir;
+mod http;
+mod mllp;
 mod run;
 mod stow;
 mod verdict;
 
 pub(crate) use run::deliver_until_stopped;
 
-use crate::report::Format;
 use crate::service::Coordinator;
 use crate::store::delivery::Wish;
 use prelim_proto::study::Study;
-
-/// The forms of a draft that are DICOM objects, which is what a destination takes.
-pub fn objects() -> impl Iterator<Item = Format> {
-    Format::ALL.into_iter().filter(|format| format.media_type() == "application/dicom")
-}
 
 impl Coordinator {
     /// Where a draft of the study is to go.

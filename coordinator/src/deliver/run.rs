@@ -9,6 +9,8 @@ use tokio::task::JoinHandle;
 
 use super::attempt::Attempt;
 use super::destinations::{Destination, Route};
+use super::fhir::Fhir;
+use super::stow::Stow;
 use crate::audit::Audit;
 use crate::service::{Coordinator, ServiceError};
 
@@ -65,7 +67,8 @@ async fn deliver_some(
 ) -> Result<bool, ServiceError> {
     let (begin, each) = match &destination.route {
         Route::Dicom(node) => (node.times.connect * 2 + node.times.answer, node.times.idle),
-        Route::Stow(stow) => (stow.times.connect, stow.times.connect + stow.times.idle),
+        Route::Stow(Stow(http)) | Route::Fhir(Fhir(http)) => (http.times.connect, http.times.connect + http.times.idle),
+        Route::Mllp(mllp) => (mllp.times.connect, mllp.times.connect * 2 + mllp.times.idle),
     };
     // Whatever is begun before `until` has ended when the lease does.
     let (lease, until) = (begin + each * 2 + MARGIN, Instant::now() + begin + each);

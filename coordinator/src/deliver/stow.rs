@@ -4,29 +4,19 @@ use std::fmt;
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
-use reqwest::{Client, StatusCode, Url};
+use reqwest::StatusCode;
 use serde_json::Value;
 
+use super::http::{Http, by_status};
 use super::verdict::Said;
-use crate::causes::in_words;
 use crate::dimse::scu::node::{Times, TlsFiles};
 use crate::dimse::scu::store::{Answer, Meaning};
-use crate::dimse::scu::tls;
 
-/// Longest answer that is read, in bytes.
-const MAX_ANSWER_BYTES: usize = 1 << 20;
 /// Failed SOP Sequence (0008,1198), and in its items Failure Reason (0008,1197).
 const FAILED: (&str, &str) = ("00081198", "00081197");
 
 /// A store of DICOMweb.
-pub struct Stow {
-    url: Url,
-    token_file: Option<PathBuf>,
-    client: Client,
-    /// How long we wait for it.
-    pub(super) times: Times,
-}
+pub struct Stow(pub(super) Http);
 
 impl Stow {
     /// The one whose service root is `address`, as `https://host/dicom-web`.
@@ -40,24 +30,7 @@ impl Stow {
         times: Times,
     ) -> Result<Self, String> {
         let root = address.trim_end_matches('/').trim_end_matches("/studies");
-        let url =
-            Url::parse(&format!("{root}/studies")).map_err(|error| format!("{address:?} is no address: {error}"))?;
-        let is_open = url.scheme() == "http";
-        let is_here = matches!(url.host_str(), Some("127.0.0.1" | "[::1]" | "localhost"));
-        if is_open && !is_here {
-            return Err(format!("{address:?} is not encrypted, and not on this machine: use https://"));
-        }
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err("no passwords in addresses: they end in logs; use token_file".to_owned());
-        }
-        let builder = Client::builder()
-            .tls_backend_preconfigured(tls::client(files)?)
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(times.connect)
-            .timeout(times.connect + times.idle);
-        let builder = if is_here { builder.no_proxy() } else { builder };
-        let client = builder.build().map_err(|error| in_words(&error))?;
-        Ok(Self { url, token_file, client, times })
+        Http::new(&format!("{root}/studies"), files, token_file, times).map(Self)
     }
 
     /// Sends objects in one request.
@@ -72,26 +45,10 @@ impl Stow {
         }
         body.extend(format!("--{boundary}--\r\n").as_bytes());
         let kind = format!("multipart/related; type=\"application/dicom\"; boundary={boundary}");
-        let mut request = self.client.post(self.url.clone()).header(CONTENT_TYPE, kind);
-        request = request.header(ACCEPT, "application/dicom+json").body(body);
-        if let Some(file) = &self.token_file {
-            match tokio::fs::read_to_string(file).await {
-                Ok(token) => request = request.header(AUTHORIZATION, format!("Bearer {}", token.trim())),
-                Err(error) => return Said::later(format!("token_file {}: {error}", file.display())),
-            }
+        match self.0.post(body, &kind, "application/dicom+json").await {
+            Ok((status, answer)) => read(status, &answer),
+            Err(said) => said,
         }
-        let mut answer = match request.send().await {
-            Ok(answer) => answer,
-            Err(error) => return Said::later(format!("{self}: {}", in_words(&error.without_url()))),
-        };
-        let (status, mut text) = (answer.status(), Vec::new());
-        while let Ok(Some(piece)) = answer.chunk().await {
-            if text.len() + piece.len() > MAX_ANSWER_BYTES {
-                break;
-            }
-            text.extend_from_slice(&piece);
-        }
-        read(status, &text)
     }
 }
 
@@ -109,17 +66,15 @@ fn read(status: StatusCode, text: &[u8]) -> Said {
     let worst = reason.map(|answer| Said::from(&answer)).find(|said| said.meaning != Meaning::Taken);
     match (worst, status) {
         (Some(said), _) => Said { meaning: said.meaning, words: format!("{words}: {}", said.words) },
-        (None, status) if status.is_success() && failed.is_empty() => Said::taken(words),
-        (None, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS) => Said::later(words),
-        (None, status) if status.is_client_error() => Said::never(words),
-        // A redirect is not followed: it might lead patient data elsewhere.
-        _ => Said::later(words),
+        // What failed without a reason is not taken.
+        (None, status) if status.is_success() && !failed.is_empty() => Said::later(words),
+        (None, status) => by_status(status, words),
     }
 }
 
 impl fmt::Display for Stow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.url.fmt(f)
+        self.0.fmt(f)
     }
 }
 
