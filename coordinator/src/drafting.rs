@@ -11,6 +11,7 @@ use prelim_proto::trace::without_uids;
 
 use crate::merge::{Merge, Reading, merge};
 use crate::pictures;
+use crate::priors::Compared;
 use crate::report::{self, Format, ReportInputs, json};
 use crate::service::{Coordinator, ServiceError};
 use crate::store::StoreError;
@@ -102,7 +103,8 @@ impl Coordinator {
         let jobs = self.store.jobs(uid).await?;
         // A later draft belongs to the same trace, which has its root already.
         let has_root = traces::has_root(drafts, &study.cost, &jobs);
-        let merged = match merge_jobs(&study, &jobs, replaces) {
+        let compared = self.compared(uid, &jobs).await?;
+        let merged = match merge_jobs(&study, &jobs, replaces, &compared) {
             Merge::Draft(report) => {
                 let inputs = ReportInputs { report: &report, study: &study, key_images: &[], shadings: &[] };
                 let content = report::write(Format::Json, &inputs)?;
@@ -166,7 +168,12 @@ impl Coordinator {
 }
 
 /// Merges what came of a study's jobs.
-fn merge_jobs(study: &Study, jobs: &[traces::StudyJob], replaces: Option<Replaced>) -> Merge {
+fn merge_jobs(
+    study: &Study,
+    jobs: &[traces::StudyJob],
+    replaces: Option<Replaced>,
+    compared: &Compared,
+) -> Merge {
     const UNKNOWN: &str = "no reason was recorded";
     let why = |failures: &[Failure]| failures.last().map_or(UNKNOWN.to_owned(), |failure| failure.reason.clone());
     let reasons: Vec<String> = jobs.iter().map(|(record, _, _)| why(&record.failures)).collect();
@@ -175,5 +182,5 @@ fn merge_jobs(study: &Study, jobs: &[traces::StudyJob], replaces: Option<Replace
         .zip(&reasons)
         .map(|((_, spec, outcome), reason)| Reading { spec, end: outcome.as_ref().ok_or(reason.as_str()) })
         .collect();
-    merge(study, &readings, replaces)
+    merge(study, &readings, replaces, compared)
 }

@@ -6,6 +6,7 @@
 //! - [`dimse`]: DICOM over associations, as SCP and as SCU
 //! - [`web`]: DICOMweb; `session`: the gate of both services, and a call that was let in
 //! - [`intake`]: objects in, studies whole; [`route`]: what becomes of them (pure); [`partition`]: studies to jobs (pure)
+//! - [`priors`]: the patient's earlier studies, that a study is compared with
 //! - [`queue`]: order, retries, limits (pure); [`dispatch`]: jobs to workers and back; `waiting`: workers in a line; `drains`: those that are to stop; [`operate`]: what operators ask
 //! - [`merge`]: findings to a draft (pure); [`drafting`]: drafts made and fetched; `pictures`: their key images
 //! - [`report`]: a draft as DICOM, FHIR, HL7, PDF, HTML, JSON and text (pure)
@@ -42,6 +43,7 @@ mod metrics;
 pub mod operate;
 pub mod partition;
 mod pictures;
+pub mod priors;
 pub mod queue;
 pub mod report;
 pub mod route;

@@ -7,6 +7,7 @@
 //! - `combine`: what was put together as one finding, with its confidence and best evidence
 //! - `urgency`: how soon a person should look
 //! - `prose`: sentences from findings, by template
+//! - `compare`: what changed since an earlier study
 //! - `account`: what was not read, and what qualifies the draft
 //!
 //! **Invariant**: laterality is the patient's, as the model said it; nothing here looks left or right on an image.
@@ -15,6 +16,7 @@
 
 mod account;
 mod combine;
+mod compare;
 mod join;
 mod observe;
 mod prose;
@@ -30,6 +32,8 @@ use prelim_proto::image::ImageKind;
 use prelim_proto::job::{JobKind, JobOutcome, JobSpec};
 use prelim_proto::report::{ModelProvenance, Replaced, Report};
 use prelim_proto::study::{Study, Unread};
+
+use crate::priors::Compared;
 
 /// A read job of the study that is finished.
 #[derive(Debug, Clone, Copy)]
@@ -54,9 +58,9 @@ pub enum Merge {
     },
 }
 
-/// Merges the readings of `study` to its next report, which takes the place of `replaces`, if there was one. They may come in any order; those of merge jobs
-/// are passed over. The study's own list of what is unread is that of the partition.
-pub fn merge(study: &Study, readings: &[Reading<'_>], replaces: Option<Replaced>) -> Merge {
+/// Merges the readings of `study` to its next report, which takes the place of `replaces`, if there was one, and says what
+/// changed since the studies it is `compared` with. Readings may come in any order; those of merge jobs are passed over. The study's own list of what is unread is that of the partition.
+pub fn merge(study: &Study, readings: &[Reading<'_>], replaces: Option<Replaced>, compared: &Compared) -> Merge {
     let is_read = |reading: &&Reading<'_>| matches!(reading.spec.kind, JobKind::Read(_));
     let mut readings: Vec<Reading<'_>> = readings.iter().filter(is_read).copied().collect();
     readings.sort_by(|a, b| a.spec.id.cmp(&b.spec.id));
@@ -74,13 +78,17 @@ pub fn merge(study: &Study, readings: &[Reading<'_>], replaces: Option<Replaced>
     let mut limitations = account::limitations(&outcomes, &unread, &findings, unsupported);
     limitations.extend(account::announced(study));
     let models: BTreeSet<&ModelProvenance> = outcomes.iter().map(|outcome| &outcome.model).collect();
+    let (models, kinds): (Vec<ModelProvenance>, _) = (models.into_iter().cloned().collect(), kinds(&readings));
+    let now = compare::Now { study, kinds: &kinds, findings: &findings, partial, models: &models };
+    let (comparison, priors) = compare::compare(&now, compared);
     Merge::Draft(Box::new(Report {
         study: study.uid.clone(),
         version: replaces.as_ref().map_or(1, |replaced| replaced.version + 1),
         replaces,
-        kinds: kinds(&readings),
+        kinds,
         technique: prose::technique(study, &readings),
-        comparison: vec!["No earlier study was compared.".to_owned()],
+        comparison,
+        priors,
         findings_text: prose::findings_text(&findings),
         impression: prose::impression(&findings, partial),
         urgency: urgency::of_all(&findings),
@@ -88,7 +96,7 @@ pub fn merge(study: &Study, readings: &[Reading<'_>], replaces: Option<Replaced>
         unread,
         partial,
         limitations,
-        models: models.into_iter().cloned().collect(),
+        models,
         statement: UNSIGNED_DRAFT_STATEMENT.to_owned(),
     }))
 }

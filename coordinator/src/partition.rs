@@ -139,6 +139,8 @@ pub fn partition(study: &Study, first_job: u32, limits: &PartitionLimits) -> Par
             images: group.images,
             body_part: group.body_part,
             priority: study.priority,
+            told: None,
+            compared: None,
         })
         .collect();
     result.unread.sort_by(|a, b| (&a.instance, a.frame).cmp(&(&b.instance, b.frame)));

@@ -6,6 +6,7 @@ use crate::cost::JobCost;
 use crate::finding::Finding;
 use crate::ids::{Digest, FencingToken, JobId, Uid};
 use crate::image::{ImageKind, Plane};
+use crate::priors::ToldBlob;
 use crate::report::ModelProvenance;
 use crate::study::{Priority, Unread};
 
@@ -22,6 +23,12 @@ pub struct JobSpec {
     pub body_part: Option<String>,
     /// How soon it is wanted.
     pub priority: Priority,
+    /// What it is told of earlier studies, for models that take it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told: Option<ToldBlob>,
+    /// SHA-256 of what the study is to be compared with, a blob of the study. The coordinator's own: it is not sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compared: Option<Digest>,
 }
 
 /// The kinds of job.

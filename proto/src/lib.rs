@@ -9,7 +9,8 @@
 //! - [`finding`]: one observation: code, side, site, size, confidence and where it was seen
 //! - [`trace`]: the ids by which spans from every machine find each other
 //! - [`vocabulary`]: the coded concepts that findings are made of
-//! - [`report`]: a draft report with its provenance
+//! - [`report`]: a draft report with its provenance; [`comparison`]: earlier studies, and what changed
+//! - [`priors`]: earlier studies as a model is told of them
 //! - [`v1`]: the generated messages and services of `prelim.v1`; [`convert`] takes them to domain types and back
 //! - [`keda`]: the same of KEDA's external scaler
 //!
@@ -17,6 +18,7 @@
 //! **Invariant**: no type here is named after a transport or a store.
 //! **Invariant**: a value of a domain type is valid; checks happen in `TryFrom` and constructors.
 
+pub mod comparison;
 pub mod convert;
 pub mod cost;
 pub mod finding;
@@ -24,6 +26,7 @@ pub mod ids;
 pub mod image;
 pub mod job;
 pub mod keda;
+pub mod priors;
 pub mod report;
 pub mod study;
 pub mod trace;

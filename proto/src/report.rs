@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::comparison::Prior;
 use crate::finding::Finding;
 use crate::ids::{Digest, Uid};
 use crate::image::ImageKind;
@@ -69,8 +70,10 @@ pub struct Report {
     pub kinds: Vec<ImageKind>,
     /// How the images were made, in sentences.
     pub technique: Vec<String>,
-    /// What it was compared with, in sentences.
+    /// What it was compared with, and what changed, in sentences.
     pub comparison: Vec<String>,
+    /// The earlier studies that were taken into account, the most alike first.
+    pub priors: Vec<Prior>,
     /// The findings, in the vocabulary's order, then by side.
     pub findings: Vec<Finding>,
     /// The findings in words.

@@ -9,6 +9,7 @@ use opentelemetry::KeyValue;
 use prelim_proto::cost::JobCost;
 use prelim_proto::ids::Digest;
 use prelim_proto::image::ImageKind;
+use prelim_proto::priors::{MAX_TOLD_BYTES, ToldPrior};
 use prelim_proto::job::{ImageRef, ImageRole, JobKind, JobOutcome, JobSpec, Lease};
 use prelim_proto::study::{Unread, UnreadReason};
 
@@ -77,8 +78,9 @@ pub async fn run<S: ObjectSource>(
     let wanted = wanted_images(job, kind);
     let bytes = traces::step("fetch", fetch(objects, lease, &wanted, &mut outcome)).await?;
     let pictures = traces::step("decode", see(reader, image_kind, &wanted, bytes, &mut outcome)).await?;
+    let told = told(objects, lease, kind, &mut outcome).await?;
     let prompts = group(pictures, kind.images_per_prompt);
-    let answers = traces::step("read", ask(reader, kind, &prompts)).await?;
+    let answers = traces::step("read", ask(reader, kind, &prompts, &told)).await?;
     for (prompt, answer) in prompts.iter().zip(&answers) {
         note_answer(&mut outcome, kind, prompt, answer);
     }
@@ -124,6 +126,25 @@ async fn fetch<S: ObjectSource>(
     }
     outcome.cost.fetch_ms += milliseconds(started);
     Ok(fetched)
+}
+
+/// What the model is told of earlier studies, where it takes that.
+async fn told<S: ObjectSource>(
+    objects: &Objects<S>,
+    lease: &Lease,
+    kind: &KindProfile,
+    outcome: &mut JobOutcome,
+) -> Result<Vec<ToldPrior>, JobError> {
+    let (Some(blob), Some(_)) = (&lease.job.told, &kind.priors) else { return Ok(Vec::new()) };
+    let told = match blob.size_bytes {
+        0..=MAX_TOLD_BYTES => ToldPrior::from_blob(&objects.get(lease, &blob.digest, blob.size_bytes).await?),
+        _ => None,
+    };
+    outcome.limitations.push(match &told {
+        Some(_) => TOLD.to_owned(),
+        None => NOT_TOLD.to_owned(),
+    });
+    Ok(told.unwrap_or_default())
 }
 
 /// Makes the pictures, in the job's order, on a thread that may block.
@@ -174,7 +195,12 @@ fn group(pictures: Vec<Pictured<'_>>, images_per_prompt: usize) -> Vec<Vec<Pictu
 }
 
 /// Asks all prompts at once: the engine computes them together, and with those of other jobs.
-async fn ask(reader: &Reader, kind: &KindProfile, prompts: &[Vec<Pictured<'_>>]) -> Result<Vec<Completion>, JobError> {
+async fn ask(
+    reader: &Reader,
+    kind: &KindProfile,
+    prompts: &[Vec<Pictured<'_>>],
+    told: &[ToldPrior],
+) -> Result<Vec<Completion>, JobError> {
     let mut pending = Vec::with_capacity(prompts.len());
     for pictures in prompts {
         let shown: Vec<_> = pictures
@@ -182,7 +208,7 @@ async fn ask(reader: &Reader, kind: &KindProfile, prompts: &[Vec<Pictured<'_>>])
             .map(|p| Shown { picture: Arc::clone(&p.seen.picture), label: p.image.label.clone() })
             .collect();
         pending.push(reader.engine.submit(Request {
-            prompt: reader.prompts.write(kind, &shown)?,
+            prompt: reader.prompts.write(kind, &shown, told)?,
             grammar: Some(GrammarSpec::JsonSchema(kind.answer_schema(shown.len()))),
             max_new_tokens: kind.max_new_tokens,
             sampling: Sampling::default(),
@@ -206,6 +232,8 @@ fn note_answer(outcome: &mut JobOutcome, kind: &KindProfile, prompt: &[Pictured<
 }
 
 const NO_AREA: &str = "The model marked a finding with a box that has no area; the finding is listed without a place.";
+const TOLD: &str = "The model was told what reports of earlier studies say; its findings may lean on them.";
+const NOT_TOLD: &str = "What is known of earlier studies could not be read, and the model was not told of them.";
 const NO_SPACING: &str = "Sizes are not given where the pixel spacing is not known.";
 
 /// What qualifies the reading as a whole. Each sentence once, in a fixed order; that an answer was cut is

@@ -102,6 +102,10 @@ pub struct KindProfile {
     /// Text before each image: `{number}` from 1, `{label}` what it shows.
     #[serde(default)]
     pub image_caption: Option<String>,
+    /// Text at the head of the user turn that tells of earlier studies, `{priors}` where they go, a line each. Absent for a
+    /// model that was not made to be told of them; and left out where there are none.
+    #[serde(default)]
+    pub priors: Option<String>,
     /// Images that go into one prompt; more are read in several prompts.
     pub images_per_prompt: usize,
     /// Tokens that an answer may have before the grammar closes it.

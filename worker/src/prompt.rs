@@ -8,6 +8,7 @@ use std::sync::Arc;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{Environment, ErrorKind, context};
+use prelim_proto::priors::{MAX_TOLD_CHARS, ToldPrior};
 use serde_json::{Value, json};
 
 use crate::engine::request::{Picture, Prompt, PromptImage};
@@ -102,9 +103,9 @@ impl PromptWriter {
         Ok(Self { template, bos, tokenizer, image })
     }
 
-    /// The prompt that asks what `kind` wants to be asked about the pictures.
-    pub fn write(&self, kind: &KindProfile, shown: &[Shown]) -> Result<Prompt, PromptError> {
-        let text = self.render(&messages(kind, shown))?;
+    /// The prompt that asks what `kind` wants to be asked about the pictures, and tells of earlier studies where it takes them.
+    pub fn write(&self, kind: &KindProfile, shown: &[Shown], priors: &[ToldPrior]) -> Result<Prompt, PromptError> {
+        let text = self.render(&messages(kind, shown, priors))?;
         let pictures: Vec<_> = shown.iter().map(|shown| Arc::clone(&shown.picture)).collect();
         self.tokenize(&text, &pictures)
     }
@@ -146,23 +147,32 @@ impl PromptWriter {
 }
 
 /// The conversation that the profile wants: an optional system turn, and one of text and pictures.
-fn messages(kind: &KindProfile, shown: &[Shown]) -> Value {
+fn messages(kind: &KindProfile, shown: &[Shown], priors: &[ToldPrior]) -> Value {
     let text = |text: &str| json!({ "type": "text", "text": text });
     let prompt = kind.prompt.replace("{count}", &shown.len().to_string());
     let (before, after) = prompt.split_once("{images}").unwrap_or(("", &prompt));
     let mut content = Vec::new();
+    // Chat templates trim each text: what is told of earlier studies is one with the text that follows, a line apart.
+    let told = kind.priors.as_ref().filter(|_| !priors.is_empty());
+    let mut told = told.map(|words| words.replace("{priors}", &lines(priors)));
+    let mut after_told = |words: &str| match told.take() {
+        Some(told) => format!("{}\n\n{words}", told.trim_end()),
+        None => words.to_owned(),
+    };
     if !before.is_empty() {
-        content.push(text(before));
+        content.push(text(&after_told(before)));
     }
     for (number, shown) in (1..).zip(shown) {
         if let Some(caption) = &kind.image_caption {
             let caption = caption.replace("{number}", &number.to_string()).replace("{label}", &plain(&shown.label));
-            content.push(text(&caption));
+            content.push(text(&after_told(&caption)));
+        } else if content.is_empty() {
+            content.extend(Some(after_told("")).filter(|told| !told.is_empty()).map(|told| text(&told)));
         }
         content.push(json!({ "type": "image" }));
     }
     if !after.is_empty() {
-        content.push(text(after));
+        content.push(text(&after_told(after)));
     }
     let mut messages = Vec::new();
     if let Some(system) = &kind.system {
@@ -172,11 +182,33 @@ fn messages(kind: &KindProfile, shown: &[Shown]) -> Value {
     Value::Array(messages)
 }
 
+/// Earlier studies, a line each: "1. chest X-ray, 42 days before (verified report): Impression: …".
+fn lines(priors: &[ToldPrior]) -> String {
+    let line = |(number, prior): (usize, &ToldPrior)| {
+        let (what, source, text) = (quoted(&prior.what), quoted(&prior.source), quoted(&prior.text));
+        let before = match prior.days_before {
+            0 => "the same day".to_owned(),
+            1 => "1 day before".to_owned(),
+            days => format!("{days} days before"),
+        };
+        format!("{number}. {what}, {before} ({source}): {text}")
+    };
+    (1..).zip(priors).map(line).collect::<Vec<_>>().join("\n")
+}
+
 /// A label with nothing in it that a tokenizer or a model could take for a turn or a token: labels come from headers,
 /// which come from outside.
 fn plain(label: &str) -> String {
     let harmless = |c: char| if c.is_alphanumeric() || " .,-+/".contains(c) { c } else { ' ' };
     label.chars().take(MAX_LABEL).map(harmless).collect()
+}
+
+/// A text of a report on one line, of at most [`MAX_TOLD_CHARS`] characters: with the marks of sentences and numbers, and without
+/// any of which tokens, turns, code or markup are made.
+fn quoted(text: &str) -> String {
+    let harmless = |c: char| if c.is_alphanumeric() || " .,;:()+-/%'".contains(c) { c } else { ' ' };
+    let plain: String = text.chars().take(MAX_TOLD_CHARS).map(harmless).collect();
+    plain.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn read_settings(path: &Path) -> Result<Value, PromptError> {

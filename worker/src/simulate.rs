@@ -228,6 +228,8 @@ mod tests {
             images: Vec::new(),
             body_part: None,
             priority: Default::default(),
+            told: None,
+            compared: None,
         };
         let chosen: Vec<_> = (0..20).map(|number| times.of(&job(number))).collect();
         assert_eq!(chosen, (0..20).map(|number| times.of(&job(number))).collect::<Vec<_>>());

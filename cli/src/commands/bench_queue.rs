@@ -444,6 +444,8 @@ fn spec(study: &Uid, number: u32) -> anyhow::Result<JobSpec> {
         images: vec![image],
         body_part: Some("CHEST".to_owned()),
         priority: Priority::Routine,
+        told: None,
+        compared: None,
     })
 }
 

@@ -76,7 +76,8 @@ impl Coordinator {
         let (generation, first_job, missing) = (record.generation, record.next_job, complete::missing(&record));
         let instances = self.store.instances(&record.uid).await?;
         let mut study = record.into_study(by_series(instances));
-        let decision = self.rules.get().decide(&Facts::of(&study, today()));
+        let rules = self.rules.get();
+        let decision = rules.decide(&Facts::of(&study, today()));
         study.priority = study.priority.max(decision.action.priority);
         let skipped = decision.skipped();
         let mut parts = match &skipped {
@@ -87,6 +88,11 @@ impl Coordinator {
         };
         if let Some((held, expected)) = missing {
             parts.notes.push(format!("Only {held} of {expected} instances that were announced were there."));
+        }
+        if !parts.jobs.is_empty() {
+            let decided = self.decide_priors(&study, &rules.priors).await?;
+            self.store_priors(&study.uid, &decided, &mut parts.jobs).await?;
+            parts.notes.extend(decided.notes);
         }
         Ok(Plan {
             generation,

@@ -12,7 +12,7 @@ const SAME_CENTRE_MM: f64 = 10.0;
 
 /// What makes two observations of one code the same thing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Identity {
+pub(super) enum Identity {
     /// There may be several on one side: the place decides, and the side is a matter of majority.
     Place,
     /// One on each side.
@@ -21,7 +21,7 @@ enum Identity {
     Patient,
 }
 
-fn identity(code: FindingCode) -> Identity {
+pub(super) fn identity(code: FindingCode) -> Identity {
     use FindingCode::*;
     match code {
         Nodule | Mass | Consolidation | Atelectasis | Fracture => Identity::Place,
@@ -31,7 +31,7 @@ fn identity(code: FindingCode) -> Identity {
 }
 
 /// Codes that are one thing seen differently. The slices at the ends of a mass look like a nodule.
-fn family(code: FindingCode) -> FindingCode {
+pub(super) fn family(code: FindingCode) -> FindingCode {
     if code == FindingCode::Mass { FindingCode::Nodule } else { code }
 }
 

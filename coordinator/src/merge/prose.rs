@@ -115,7 +115,7 @@ fn short(finding: &Finding) -> String {
 }
 
 /// The same with place and size.
-fn detailed(finding: &Finding) -> String {
+pub(super) fn detailed(finding: &Finding) -> String {
     let mut text = short(finding);
     if finding.presence == Presence::Absent {
         return text;

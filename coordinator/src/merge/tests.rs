@@ -82,6 +82,8 @@ fn job(number: u32, series: u32, first: u32, last: u32, spacing_mm: f64) -> JobS
         images: (first..=last).map(image).collect(),
         body_part: Some("CHEST".into()),
         priority: Priority::Routine,
+        told: None,
+        compared: None,
     }
 }
 
@@ -128,10 +130,10 @@ fn outcome(findings: Vec<Finding>) -> JobOutcome {
 fn draft(readings: &[(JobSpec, Result<JobOutcome, &str>)]) -> Report {
     let readings: Vec<_> =
         readings.iter().map(|(spec, end)| Reading { spec, end: end.as_ref().map_err(|why| *why) }).collect();
-    let Merge::Draft(report) = merge(&study(), &readings, None) else { panic!("no draft") };
+    let Merge::Draft(report) = merge(&study(), &readings, None, &Compared::default()) else { panic!("no draft") };
     let mut reversed = readings.clone();
     reversed.reverse();
-    assert_eq!(merge(&study(), &reversed, None), Merge::Draft(report.clone()), "the order of jobs makes no difference");
+    assert_eq!(merge(&study(), &reversed, None, &Compared::default()), Merge::Draft(report.clone()), "the order of jobs makes no difference");
     for sentence in report.findings_text.iter().chain(&report.impression) {
         for (index, finding) in report.findings.iter().enumerate() {
             let named = sentence.text.to_lowercase().contains(finding.code.name());
@@ -356,12 +358,12 @@ fn what_was_given_up_and_then_read_is_not_called_unread() {
     let specs = [job(0, 2, 1, 6, 5.0), job(1, 2, 7, SLICES, 5.0)];
     let outcome = outcome(Vec::new());
     let reading = |end| [Reading { spec: &specs[0], end: Ok(&outcome) }, Reading { spec: &specs[1], end }];
-    let Merge::Draft(partial) = merge(&study(), &reading(Err("killed")), None) else { panic!("no draft") };
+    let Merge::Draft(partial) = merge(&study(), &reading(Err("killed")), None, &Compared::default()) else { panic!("no draft") };
     assert_eq!(partial.unread.len(), 6);
     // The study's record lists them until the next merge.
     let again = Study { unread: partial.unread, ..study() };
     let before = Replaced { version: 1, digest: Digest::from_bytes(&[3; 32]) };
-    let Merge::Draft(whole) = merge(&again, &reading(Ok(&outcome)), Some(before.clone())) else { panic!("no draft") };
+    let Merge::Draft(whole) = merge(&again, &reading(Ok(&outcome)), Some(before.clone()), &Compared::default()) else { panic!("no draft") };
     assert_eq!((whole.partial, whole.unread), (false, Vec::new()));
     assert_eq!((partial.version, partial.replaces), (1, None));
     assert_eq!((whole.version, whole.replaces), (2, Some(before)));
@@ -375,7 +377,7 @@ fn instances_that_were_announced_and_did_not_come_are_told() {
         let mut study = study();
         study.intake.expected_instances = Some(expected);
         let reading = [Reading { spec: &spec, end: Ok(&outcome) }];
-        let Merge::Draft(draft) = merge(&study, &reading, None) else { panic!("no draft") };
+        let Merge::Draft(draft) = merge(&study, &reading, None, &Compared::default()) else { panic!("no draft") };
         draft.limitations.join("\n")
     };
     let held = 2 + 2 * SLICES;
@@ -394,7 +396,7 @@ fn with_no_image_read_there_is_no_draft() {
     };
     let nothing = JobOutcome { frames_read: 0, unread: vec![corrupt.clone()], ..outcome(Vec::new()) };
     let spec = job(0, 1, 1, 1, 0.0);
-    let got = merge(&study(), &[Reading { spec: &spec, end: Ok(&nothing) }], None);
+    let got = merge(&study(), &[Reading { spec: &spec, end: Ok(&nothing) }], None, &Compared::default());
     let reason = "no image of the study could be read: pixel data ends early".to_owned();
     assert_eq!(got, Merge::NothingRead { reason, unread: vec![corrupt] });
 }

@@ -1,5 +1,6 @@
 //! The coded concepts of structured forms. Numbers are the context groups of PS3.16.
 
+use prelim_proto::comparison::ChangeKind;
 use prelim_proto::finding::{Laterality, Presence, Severity, Zone};
 use prelim_proto::image::ImageKind;
 use prelim_proto::report::{Report, Urgency};
@@ -66,6 +67,10 @@ concepts! {
     FINDINGS = "59776-5", "LN", "Findings";
     IMPRESSIONS = "19005-8", "LN", "Impressions";
     IMPRESSION = "121073", "DCM", "Impression";
+    RELEVANT_PREVIOUS_PROCEDURES = "111513", "DCM", "Relevant Previous Procedures";
+    PROCEDURE_STUDY_INSTANCE_UID = "121018", "DCM", "Procedure Study Instance UID";
+    STUDY_DATE = "111060", "DCM", "Study Date";
+    COMPARISON_TO_PREVIOUS_STUDIES = "111424", "DCM", "Comparison to previous studies";
     COMMENT = "121106", "DCM", "Comment";
     STUDY_INSTANCE_UID = "110180", "DCM", "Study Instance UID";
 
@@ -167,6 +172,18 @@ pub(super) fn severity(severity: Severity) -> Concept {
         Severity::Moderate => sct("6736007", "Moderate"),
         Severity::Large => sct("255509001", "Large"),
         Severity::Severe => sct("24484000", "Severe"),
+    }
+}
+
+/// What became of a finding; nothing where that cannot be told.
+pub(super) fn change(kind: ChangeKind) -> Option<Concept> {
+    match kind {
+        ChangeKind::New => Some(sct("7147002", "New")),
+        ChangeKind::Larger => Some(sct("35105006", "Increased")),
+        ChangeKind::Smaller => Some(sct("1250004", "Decreased")),
+        ChangeKind::Unchanged => Some(sct("260388006", "No status change")),
+        ChangeKind::NoLongerSeen => Some(sct("272519000", "Absent")),
+        ChangeKind::SeenOnlyNow | ChangeKind::SeenOnlyThen => None,
     }
 }
 

@@ -1,5 +1,6 @@
 //! The words that all forms share: names, dates, sides, confidence.
 
+use prelim_proto::comparison::{ChangeKind, Prior, PriorSource};
 use prelim_proto::finding::{Finding, Laterality, Presence, Severity, Zone};
 use prelim_proto::image::ImageKind;
 use prelim_proto::report::{ModelProvenance, Report, Urgency};
@@ -66,7 +67,7 @@ pub fn clean(text: &str) -> String {
 }
 
 /// [`clean`] text of at most so many characters, the last of which says that more was there.
-pub(super) fn shortened(text: &str, chars: usize) -> String {
+pub(crate) fn shortened(text: &str, chars: usize) -> String {
     let text = clean(text);
     match text.char_indices().nth(chars) {
         Some(_) => text.chars().take(chars.saturating_sub(1)).chain(['…']).collect(),
@@ -100,7 +101,7 @@ pub(super) fn date(value: &str) -> String {
 }
 
 /// The value as a DICOM DA (PS3.5 section 6.2), where it is one; the older form with dots is taken too.
-pub(super) fn valid_date(value: &str) -> Option<String> {
+pub(crate) fn valid_date(value: &str) -> Option<String> {
     let digits: String = value.trim().chars().filter(|&c| c != '.').collect();
     if digits.len() != 8 || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return None;
@@ -111,7 +112,7 @@ pub(super) fn valid_date(value: &str) -> Option<String> {
 }
 
 /// The value as a DICOM TM to the second, where it is one. Missing minutes and seconds are zero.
-pub(super) fn valid_time(value: &str) -> Option<String> {
+pub(crate) fn valid_time(value: &str) -> Option<String> {
     let digits: String = value.trim().split('.').next()?.chars().filter(|&c| c != ':').collect();
     if !matches!(digits.len(), 2 | 4 | 6) || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return None;
@@ -145,7 +146,7 @@ pub fn percent(confidence: f32) -> String {
 }
 
 /// A length, to the millimetre.
-pub(super) fn millimetres(size: f32) -> String {
+pub(crate) fn millimetres(size: f32) -> String {
     format!("{size:.0} mm")
 }
 
@@ -177,7 +178,7 @@ pub(super) fn finding_details(finding: &Finding) -> Vec<String> {
 }
 
 /// The side.
-pub(super) fn laterality(side: Laterality) -> &'static str {
+pub(crate) fn laterality(side: Laterality) -> &'static str {
     match side {
         Laterality::Left => "left",
         Laterality::Right => "right",
@@ -186,7 +187,7 @@ pub(super) fn laterality(side: Laterality) -> &'static str {
 }
 
 /// The part of the chest.
-pub(super) fn zone(zone: Zone) -> &'static str {
+pub(crate) fn zone(zone: Zone) -> &'static str {
     match zone {
         Zone::Upper => "upper zone",
         Zone::Mid => "mid zone",
@@ -197,7 +198,7 @@ pub(super) fn zone(zone: Zone) -> &'static str {
 }
 
 /// The amount.
-pub(super) fn severity(severity: Severity) -> &'static str {
+pub(crate) fn severity(severity: Severity) -> &'static str {
     match severity {
         Severity::Small => "small",
         Severity::Mild => "mild",
@@ -222,6 +223,30 @@ pub(super) fn replaces(report: &Report) -> Option<String> {
     Some(format!("Amended draft {}: it replaces draft {} of this study", report.version, replaced.version))
 }
 
+/// An earlier study by kind, date and source: "chest X-ray of 2026-05-01, 42 days before (draft by software, unsigned)".
+pub(crate) fn prior(prior: &Prior) -> String {
+    let at = if prior.days_before == 0 { time(&prior.time) } else { String::new() };
+    let when = format!("{} {at}", date(&prior.date));
+    let before = match prior.days_before {
+        0 => "the same day".to_owned(),
+        1 => "1 day before".to_owned(),
+        days => format!("{days} days before"),
+    };
+    let source = match &prior.source {
+        PriorSource::Draft { demonstration: true, .. } => "draft by software, unsigned; demonstration model",
+        PriorSource::Draft { demonstration: false, .. } => "draft by software, unsigned",
+        PriorSource::Report { verified: true, .. } => "report of another system, verified",
+        PriorSource::Report { verified: false, .. } => "report of another system, unverified",
+    };
+    format!("{} of {}, {before} ({source})", prior.what, when.trim())
+}
+
+/// What became of the finding of that index since an earlier study, where it was compared with one and that can be told.
+pub(super) fn change(report: &Report, index: usize) -> Option<ChangeKind> {
+    let mut changes = report.priors.iter().flat_map(|prior| &prior.changes);
+    changes.find(|change| change.finding == u32::try_from(index).ok()).map(|change| change.kind)
+}
+
 /// What read a report, and how, in a line.
 pub(super) fn provenance(model: &ModelProvenance, report: &Report) -> String {
     format!(
@@ -237,7 +262,7 @@ pub(super) fn provenance(model: &ModelProvenance, report: &Report) -> String {
 }
 
 /// The kind of study.
-pub(super) fn kind(kind: ImageKind) -> &'static str {
+pub(crate) fn kind(kind: ImageKind) -> &'static str {
     match kind {
         ImageKind::Xray => "X-ray",
         ImageKind::Ct => "CT",

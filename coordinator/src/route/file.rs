@@ -10,6 +10,7 @@ use toml::Spanned;
 use super::condition::{Attribute, Condition, Pattern};
 use super::{Action, DEFAULT, Rule, Rules};
 use crate::intake::complete::{CompletenessRule, Overrides};
+use crate::priors::PriorRules;
 
 /// Largest file, in bytes.
 pub(super) const MAX_BYTES: usize = 1 << 20;
@@ -60,6 +61,7 @@ struct Written {
     default: Option<Spanned<WrittenAction>>,
     #[serde(default)]
     completeness: Vec<Spanned<WrittenCompleteness>>,
+    priors: Option<Spanned<WrittenPriors>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -105,6 +107,14 @@ struct WrittenCompleteness {
     association_grace_ms: Option<u64>,
     max_wait_ms: Option<u64>,
     believes_counts: Option<bool>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenPriors {
+    most: Option<u32>,
+    years: Option<u32>,
+    source: Option<String>,
 }
 
 /// Where in the file something stands, for messages.
@@ -159,7 +169,14 @@ impl Rules {
             let place = Place::of(text, each.span(), format!("[[completeness]] of {:?}", each.get_ref().sender));
             completeness.push(each.into_inner().read(&place, default)?);
         }
-        Ok(Self { rules, default: default_action, completeness })
+        let priors = match written.priors {
+            Some(each) => {
+                let place = Place::of(text, each.span(), "[priors]".to_owned());
+                each.into_inner().read(&place)?
+            }
+            None => PriorRules::default(),
+        };
+        Ok(Self { rules, default: default_action, completeness, priors })
     }
 }
 
@@ -246,14 +263,42 @@ impl WrittenAction {
             }
         }
         let destinations = self.destinations.unwrap_or_default();
-        let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-        let is_name = |name: &String| (1..=MAX_NAME).contains(&name.len()) && name.chars().all(is_plain);
-        if let Some(wrong) = destinations.iter().find(|name| !is_name(name)) {
-            let problem =
-                format!("{wrong:?} is no name: 1 to {MAX_NAME} letters, digits, dots, dashes and underscores");
-            return Err(place.wrong("destinations", problem));
+        if let Some(wrong) = destinations.iter().find(|name| !is_destination(name)) {
+            return Err(place.wrong("destinations", no_destination(wrong)));
         }
         Ok(Action { skip: self.skip, priority: self.priority.unwrap_or_default(), destinations })
+    }
+}
+
+/// Whether it may be the name of a destination.
+fn is_destination(name: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    (1..=MAX_NAME).contains(&name.len()) && name.chars().all(is_plain)
+}
+
+fn no_destination(wrong: &str) -> String {
+    format!("{wrong:?} is no name: 1 to {MAX_NAME} letters, digits, dots, dashes and underscores")
+}
+
+impl WrittenPriors {
+    fn read(self, place: &Place) -> Result<PriorRules, RulesError> {
+        let default = PriorRules::default();
+        let rules = PriorRules {
+            most: self.most.unwrap_or(default.most),
+            years: self.years.unwrap_or(default.years),
+            source: self.source,
+        };
+        if rules.most > PriorRules::MOST {
+            return Err(place.wrong("most", format!("{} is more than {}", rules.most, PriorRules::MOST)));
+        }
+        if !(1..=PriorRules::MAX_YEARS).contains(&rules.years) {
+            let problem = format!("{} is not between 1 and {}; most = 0 turns it off", rules.years, PriorRules::MAX_YEARS);
+            return Err(place.wrong("years", problem));
+        }
+        match rules.source.as_deref().filter(|name| !is_destination(name)) {
+            Some(wrong) => Err(place.wrong("source", no_destination(wrong))),
+            None => Ok(rules),
+        }
     }
 }
 

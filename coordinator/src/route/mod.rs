@@ -27,6 +27,7 @@ pub use facts::Facts;
 pub use file::RulesError;
 
 use crate::intake::complete::{CompletenessRule, Overrides, rule_of_all};
+use crate::priors::PriorRules;
 use condition::{Condition, Pattern};
 
 /// Name of what is done where no rule takes a study.
@@ -38,6 +39,8 @@ pub struct Rules {
     rules: Vec<Rule>,
     default: Action,
     completeness: Vec<(Pattern, Overrides)>,
+    /// Which earlier studies are looked at.
+    pub priors: PriorRules,
 }
 
 /// One rule.

@@ -141,3 +141,22 @@ fn names_keep_their_groups() {
         .collect();
     assert_eq!(names, [("ABC", "Yamada"), ("IDE", "山田"), ("SYL", "やまだ")]);
 }
+
+#[test]
+fn an_earlier_study_is_named_and_what_became_of_a_finding_is_its_component() {
+    let bundle = bundle(&samples::compared());
+    let report = resources(&bundle, "DiagnosticReport")[0];
+    let compared: Vec<&Value> = report["extension"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|extension| extension["url"] == "urn:prelim:fhir:compared-with")
+        .map(|extension| &extension["valueReference"])
+        .collect();
+    assert_eq!(compared.len(), 2);
+    assert_eq!(compared[0]["identifier"]["value"], "urn:oid:1.2.826.0.1.3680043.8.498.90");
+    assert!(compared[0]["display"].as_str().unwrap().contains("unsigned"));
+    let nodule = resources(&bundle, "Observation")[2];
+    let change = nodule["component"].as_array().unwrap().iter().find(|c| c["code"]["coding"][0]["code"] == "111424");
+    assert_eq!(change.unwrap()["valueCodeableConcept"]["coding"][0]["display"], "Increased");
+}

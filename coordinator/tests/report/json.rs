@@ -41,13 +41,16 @@ fn documents_validate_against_the_schema() {
 #[test]
 fn the_schema_refuses_what_the_code_does_not_write() {
     let validator = validator();
-    let document: Value = serde_json::from_slice(&samples::chest_xray().write(Format::Json)).unwrap();
+    let document: Value = serde_json::from_slice(&samples::compared().write(Format::Json)).unwrap();
     let wrong = [
         ("/report/findings/0/key", Value::from("cold")),
         ("/report/findings/0/laterality", Value::from("middle")),
         ("/report/findings/0/confidence", Value::from(1.5)),
         ("/report/findings/0/evidence/0/box/top", Value::from(-0.1)),
         ("/report/findings/0/evidence/0/instance", Value::from("1..2")),
+        ("/report/priors/0/changes/0/change", Value::from("gone")),
+        ("/report/priors/0/changes/1/earlier/size_mm", Value::from(-1)),
+        ("/report/priors/0/source/kind", Value::from("signed")),
         ("/report/urgency", Value::from("now")),
         ("/status", Value::from("signed")),
         ("/provenance/0/model_digest", Value::from("5A")),
@@ -72,6 +75,7 @@ fn a_document_reads_back_to_the_report_and_writes_the_same_bytes() {
             assert_eq!((got.code, got.laterality, got.zone), (want.code, want.laterality, want.zone));
             assert!((got.confidence - want.confidence).abs() <= 5e-4);
         }
+        assert_eq!(back.priors, sample.report.priors, "{}", sample.name);
         sample.report = back;
         assert_eq!(sample.write(Format::Json), bytes, "{}", sample.name);
     }
@@ -90,4 +94,11 @@ fn another_schema_is_refused_by_name() {
     let text = samples::normal().text(Format::Json).replace("urn:prelim:report:1", "urn:prelim:report:7");
     let error = json::parse(text.as_bytes()).unwrap_err();
     assert!(matches!(&error, ReportError::UnknownSchema { found } if found == "urn:prelim:report:7"), "{error}");
+}
+
+#[test]
+fn a_change_of_a_finding_that_is_not_there_is_refused() {
+    let text = samples::compared().text(Format::Json).replace("\"finding\": 3", "\"finding\": 4");
+    let error = json::parse(text.as_bytes()).unwrap().to_report().unwrap_err();
+    assert!(matches!(error, ReportError::FindingOutOfRange { index: 4, findings: 4 }), "{error}");
 }

@@ -3,6 +3,7 @@
 use prelim_coordinator::report::{self, Format, KeyImage, ReportError, ReportInputs, Shading, Window};
 use prelim_imaging::photometry::WindowFunction;
 use prelim_proto::UNSIGNED_DRAFT_STATEMENT;
+use prelim_proto::comparison::{Change, ChangeKind, Prior, PriorFinding, PriorSource};
 use prelim_proto::cost::StudyCost;
 use prelim_proto::finding::{Evidence, Finding, ImageBox, Laterality, Presence, Severity, Zone};
 use prelim_proto::ids::{Digest, Uid};
@@ -61,7 +62,60 @@ impl Sample {
 }
 
 pub(crate) fn all() -> Vec<Sample> {
-    vec![chest_xray(), chest_ct(), enhanced_ct(), normal(), nothing_read(), hostile(), flood()]
+    vec![chest_xray(), chest_ct(), enhanced_ct(), normal(), nothing_read(), hostile(), flood(), compared()]
+}
+
+/// The chest X-ray, compared with one of six weeks before; a report of another system is at hand, too.
+pub(crate) fn compared() -> Sample {
+    let Sample { study, report, .. } = chest_xray();
+    let then = |code, laterality, zone, severity, size_mm| PriorFinding {
+        code,
+        presence: Presence::Present,
+        laterality,
+        zone,
+        severity,
+        size_mm,
+    };
+    let (left, right) = (Some(Laterality::Left), Some(Laterality::Right));
+    let effusion = then(FindingCode::PleuralEffusion, left, Some(Zone::Lower), Some(Severity::Large), None);
+    let nodule = then(FindingCode::Nodule, right, Some(Zone::Upper), None, Some(11.2));
+    let pneumothorax = then(FindingCode::Pneumothorax, right, None, None, None);
+    let change = |kind, finding, prior| Change { kind, finding, prior };
+    let xray = Prior {
+        study: Uid::parse("1.2.826.0.1.3680043.8.498.90").unwrap(),
+        date: "20261012".into(),
+        time: "080000".into(),
+        days_before: 42,
+        what: "chest X-ray".into(),
+        kinds: vec![ImageKind::Xray],
+        source: PriorSource::Draft { version: 2, digest: Digest::from_bytes(&[7; 32]), demonstration: true },
+        changes: vec![
+            change(ChangeKind::New, Some(3), None),
+            change(ChangeKind::Larger, Some(2), Some(nodule)),
+            change(ChangeKind::Smaller, Some(0), Some(effusion)),
+            change(ChangeKind::NoLongerSeen, None, Some(pneumothorax)),
+        ],
+    };
+    let ct = Prior {
+        study: Uid::parse("1.2.826.0.1.3680043.8.498.91").unwrap(),
+        what: "chest <CT> & more".into(),
+        kinds: vec![ImageKind::Ct],
+        source: PriorSource::Report {
+            instance: Uid::parse("1.2.826.0.1.3680043.8.498.91.1").unwrap(),
+            digest: Digest::from_bytes(&[8; 32]),
+            verified: true,
+        },
+        changes: Vec::new(),
+        ..xray.clone()
+    };
+    let comparison = vec![
+        "Compared with chest X-ray of 2026-10-12, 42 days before (draft by software, unsigned; demonstration model)."
+            .to_owned(),
+        "Larger or more: right lung nodule, upper zone, 18 mm (then 11 mm).".to_owned(),
+        "No longer seen: right pneumothorax.".to_owned(),
+        "At hand, and not compared finding by finding: chest <CT> & more of 2026-10-12. It says: \"</div>|^~\\&\"".to_owned(),
+    ];
+    Sample { name: "compared", study, report: Report { comparison, priors: vec![xray, ct], ..report } }
 }
 
 /// A DX study with two views by the demonstration model; the effusion is seen in both views.
@@ -370,6 +424,7 @@ fn empty_report(study: &Study, kind: ImageKind) -> Report {
         kinds: vec![kind],
         technique: Vec::new(),
         comparison: Vec::new(),
+        priors: Vec::new(),
         findings: Vec::new(),
         findings_text: Vec::new(),
         impression: Vec::new(),

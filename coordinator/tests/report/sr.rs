@@ -140,3 +140,31 @@ fn the_tree_says_what_was_not_read_and_by_which_model() {
     }
     assert_eq!(texts.iter().filter(|text| text.starts_with("Not read: ")).count(), 2);
 }
+
+/// Promise: what was compared stands where TID 1500 has room for it: what became of a finding in its measurement group, and the
+/// earlier study with its findings in a container of its own, whose context names it.
+#[test]
+fn the_tree_says_what_changed_since_which_study() {
+    let sample = samples::compared();
+    let read = highdicom(&sample);
+    let change = |code: &str| {
+        let groups = read["groups"].as_array().unwrap().iter();
+        let own = groups.filter(|group| group["finding"][0] == code);
+        let each = own.flat_map(|group| group["evaluations"].as_array().unwrap());
+        each.filter(|e| e[0][0] == "111424").map(|e| e[1][0].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(change("427359005"), ["35105006"], "the nodule grew");
+    assert_eq!(change("60046008"), ["1250004"], "the effusion shrank, said once though it is in two groups");
+    assert_eq!(change("8186001"), ["7147002"]);
+    assert!(change("36118008").is_empty());
+    let file = tools::written(&sample, Format::Sr);
+    let printed = tools::run("dsrdump", &["+Pl", "+Pc"], file.path());
+    for expected in [
+        "(121018,DCM,\"Procedure Study Instance UID\")=\"1.2.826.0.1.3680043.8.498.90\"",
+        "(111060,DCM,\"Study Date\")=\"20261012\"",
+        "(121069,DCM,\"Previous Finding\")=(36118008,SCT,\"Pneumothorax\")",
+        "(111424,DCM,\"Comparison to previous studies\")=(272519000,SCT,\"Absent\")",
+    ] {
+        assert!(printed.contains(expected), "{expected}: {printed}");
+    }
+}

@@ -5,6 +5,7 @@ use super::{ConvertError, all, bad, each, enums, finding, known, required};
 use crate::ids::{Digest, FencingToken, JobId, Uid};
 use crate::image::{ImageKind, Plane};
 use crate::job::{ImageRef, ImageRole, JobKind, JobOutcome, JobSpec, Lease};
+use crate::priors::ToldBlob;
 use crate::v1;
 
 enums!("role", ImageRole, v1::ImageRole, { Read, Context });
@@ -101,6 +102,7 @@ impl From<JobSpec> for v1::JobSpec {
             images: all(j.images),
             body_part: j.body_part,
             priority: v1::Priority::from(j.priority) as i32,
+            told: j.told.map(|told| v1::ToldPriors { digest: told.digest.into(), size_bytes: told.size_bytes }),
         }
     }
 }
@@ -114,8 +116,14 @@ impl TryFrom<v1::JobSpec> for JobSpec {
             images: each(j.images)?,
             body_part: j.body_part,
             priority: priority(j.priority)?,
+            told: j.told.map(told).transpose()?,
+            compared: None,
         })
     }
+}
+
+fn told(told: v1::ToldPriors) -> Result<ToldBlob, ConvertError> {
+    Ok(ToldBlob { digest: Digest::parse(&told.digest)?, size_bytes: told.size_bytes })
 }
 
 impl From<Lease> for v1::Lease {
@@ -198,6 +206,8 @@ mod tests {
                 }],
                 body_part: Some("CHEST".into()),
                 priority: Priority::Stat,
+                told: Some(ToldBlob { digest: Digest::from_bytes(&[8; 32]), size_bytes: 99 }),
+                compared: None,
             },
             token: FencingToken(9),
             attempt: 1,

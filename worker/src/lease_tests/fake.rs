@@ -106,6 +106,8 @@ pub(super) fn job(number: u32) -> JobSpec {
         images: Vec::new(),
         body_part: None,
         priority: Priority::Routine,
+        told: None,
+        compared: None,
     }
 }
 

@@ -43,6 +43,10 @@ fn kind_problems(kind: &KindProfile) -> Vec<String> {
     };
     need(!kind.prompt.trim().is_empty(), "prompt is empty");
     need(kind.prompt.matches("{images}").count() <= 1, "prompt has {images} more than once");
+    need(
+        kind.priors.as_ref().is_none_or(|text| text.matches("{priors}").count() == 1),
+        "priors does not have {priors} once",
+    );
     need((1..=MAX_IMAGES).contains(&kind.images_per_prompt), "images_per_prompt is not 1 to 64");
     need((1..=MAX_NEW_TOKENS).contains(&kind.max_new_tokens), "max_new_tokens is not 1 to 8192");
     need((1..=MAX_FINDINGS).contains(&kind.max_findings), "max_findings is not 1 to 100");

@@ -12,7 +12,7 @@ fn tiny(kind: &str) -> String {
 fn a_folder_without_a_profile_is_read_with_the_built_in_one() {
     let folder = tempfile::tempdir().unwrap();
     let profile = ReadingProfile::load(folder.path()).unwrap();
-    assert_eq!(profile.prompt_version, "medgemma-1");
+    assert_eq!(profile.prompt_version, "medgemma-2");
     assert!(!profile.demonstration);
     assert_eq!(profile.kind(ImageKind::Ct).unwrap().windows_hu.unwrap()[2], [0.0, 80.0]);
     assert!(profile.covers(Some("HEAD")));

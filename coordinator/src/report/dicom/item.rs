@@ -15,6 +15,7 @@ pub(in crate::report) enum Relationship {
     Contains,
     HasConceptMod,
     HasObsContext,
+    HasProperties,
     SelectedFrom,
 }
 
@@ -24,6 +25,7 @@ impl Relationship {
             Self::Contains => "CONTAINS",
             Self::HasConceptMod => "HAS CONCEPT MOD",
             Self::HasObsContext => "HAS OBS CONTEXT",
+            Self::HasProperties => "HAS PROPERTIES",
             Self::SelectedFrom => "SELECTED FROM",
         }
     }
@@ -55,6 +57,13 @@ pub(in crate::report) fn text(relationship: Relationship, name: Concept, value: 
 pub(in crate::report) fn uid_reference(relationship: Relationship, name: Concept, value: &str) -> DataSet {
     let mut item = item(relationship, "UIDREF", name);
     item.put(text_element(tags::UID, VR::UI, value));
+    item
+}
+
+/// A DATE item.
+pub(in crate::report) fn date(relationship: Relationship, name: Concept, value: &str) -> DataSet {
+    let mut item = item(relationship, "DATE", name);
+    item.put(text_element(tags::DATE, VR::DA, value));
     item
 }
 

@@ -39,8 +39,8 @@ pub(super) fn of(inputs: &ReportInputs<'_>) -> Result<Value, ReportError> {
         entry(&ids.study, study::imaging_study(inputs.study, &ids)),
         entry(&ids.device, study::device(inputs.report, &names)),
     ];
-    for ((finding, uid), id) in inputs.report.findings.iter().zip(&names.tracking).zip(&ids.observations) {
-        entries.push(entry(id, observation::of(inputs, finding, uid, &ids)));
+    for (index, (uid, id)) in names.tracking.iter().zip(&ids.observations).enumerate() {
+        entries.push(entry(id, observation::of(inputs, index, uid, &ids)));
     }
     Ok(json!({
         "resourceType": "Bundle",

@@ -1,5 +1,6 @@
 //! One finding as an Observation.
 
+use prelim_proto::comparison::ChangeKind;
 use prelim_proto::finding::{Evidence, Finding, Presence};
 use serde_json::{Value, json};
 
@@ -10,8 +11,9 @@ use crate::report::{ReportInputs, concepts, json as document, present};
 
 /// The Observation: what was looked for, whether it is there, where, how large, and how sure the model is.
 ///
-/// `tracking_uid` names the finding in the structured report too.
-pub(super) fn of(inputs: &ReportInputs<'_>, finding: &Finding, tracking_uid: &str, ids: &Ids) -> Value {
+/// `index` is the finding's in the report; `tracking_uid` names it in the structured report too.
+pub(super) fn of(inputs: &ReportInputs<'_>, index: usize, tracking_uid: &str, ids: &Ids) -> Value {
+    let finding = &inputs.report.findings[index];
     let (code, display) = match finding.presence {
         Presence::Present => ("POS", "Positive"),
         Presence::Absent => ("NEG", "Negative"),
@@ -32,7 +34,7 @@ pub(super) fn of(inputs: &ReportInputs<'_>, finding: &Finding, tracking_uid: &st
         "bodySite": named(concepts::site(finding.code), &place(finding)),
         "device": value::reference(&ids.device),
         "derivedFrom": [value::reference(&ids.study)],
-        "component": components(finding),
+        "component": components(finding, present::change(inputs.report, index)),
     })
 }
 
@@ -47,8 +49,8 @@ fn place(finding: &Finding) -> String {
     format!("{side}{}{zone}", concepts::site(finding.code).meaning.to_lowercase())
 }
 
-/// Side and part of the site (one bodySite has no room for them), amount, size and certainty.
-fn components(finding: &Finding) -> Vec<Value> {
+/// Side and part of the site (one bodySite has no room for them), amount, size, what became of it, and certainty.
+fn components(finding: &Finding, change: Option<ChangeKind>) -> Vec<Value> {
     let coded =
         |name, concept| json!({ "code": value::concept(name), "valueCodeableConcept": value::concept(concept) });
     let measured =
@@ -64,6 +66,7 @@ fn components(finding: &Finding) -> Vec<Value> {
         finding.zone.map(|zone| coded(concepts::TOPOGRAPHICAL_MODIFIER, concepts::zone(zone))),
         finding.severity.map(|severity| coded(concepts::SEVERITY, concepts::severity(severity))),
         finding.size_mm.map(|size| measured(concepts::LONG_AXIS, size, concepts::MILLIMETER)),
+        change.and_then(concepts::change).map(|it| coded(concepts::COMPARISON_TO_PREVIOUS_STUDIES, it)),
         Some(certainty),
     ]
     .into_iter()

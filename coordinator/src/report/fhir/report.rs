@@ -65,6 +65,13 @@ fn extensions(inputs: &ReportInputs<'_>, ids: &Ids) -> Vec<Value> {
     if present::is_demonstration(report) {
         extensions.push(text("demonstration", present::DEMONSTRATION));
     }
+    extensions.extend(report.comparison.iter().map(|sentence| text("comparison", sentence)));
+    // Not in the Bundle: the reference is by identifier.
+    extensions.extend(report.priors.iter().map(|prior| {
+        let display = present::prior(prior);
+        let study = json!({ "type": "ImagingStudy", "identifier": value::uid(prior.study.as_str()), "display": display });
+        value::extension("compared-with", "valueReference", study)
+    }));
     extensions.extend(report.limitations.iter().map(|limitation| text("limitation", limitation)));
     extensions.extend(report.unread.iter().map(|unread| text("not-read", &present::unread(unread))));
     extensions

@@ -1,5 +1,6 @@
 //! The OBX segments: the statement, the sections in words, the findings in codes, what was not read.
 
+use prelim_proto::comparison::ChangeKind;
 use prelim_proto::finding::{Finding, Presence};
 use prelim_proto::vocabulary::Concept;
 
@@ -68,7 +69,11 @@ fn observations(inputs: &ReportInputs<'_>) -> Vec<Observation> {
     all.extend(section(c::COMMENT, &remarks));
     all.push(value("CE", c::PRIORITY, "", coded(c::priority(report.urgency))));
     all.push(value("ST", c::STUDY_INSTANCE_UID, "", inputs.study.uid.to_string()));
-    all.extend(report.findings.iter().enumerate().flat_map(|(index, f)| finding(f, index + 1)));
+    all.extend((1..).zip(&report.priors).map(|(number, prior): (usize, _)| {
+        value("ST", c::PROCEDURE_STUDY_INSTANCE_UID, &number.to_string(), prior.study.to_string())
+    }));
+    let change = |index| present::change(report, index);
+    all.extend(report.findings.iter().enumerate().flat_map(|(index, f)| finding(f, index + 1, change(index))));
     all
 }
 
@@ -79,7 +84,7 @@ fn section(name: Concept, sentences: &[String]) -> Vec<Observation> {
 }
 
 /// A finding, then what qualifies it, all of them numbered below the finding.
-fn finding(finding: &Finding, number: usize) -> Vec<Observation> {
+fn finding(finding: &Finding, number: usize, change: Option<ChangeKind>) -> Vec<Observation> {
     let flag = match finding.presence {
         Presence::Present => "A",
         Presence::Absent => "N",
@@ -100,6 +105,7 @@ fn finding(finding: &Finding, number: usize) -> Vec<Observation> {
         finding.zone.map(|zone| qualified(c::TOPOGRAPHICAL_MODIFIER, c::zone(zone))),
         finding.severity.map(|severity| qualified(c::SEVERITY, c::severity(severity))),
         finding.size_mm.map(|size| measured(c::LONG_AXIS, size, c::MILLIMETER)),
+        change.and_then(c::change).map(|change| qualified(c::COMPARISON_TO_PREVIOUS_STUDIES, change)),
         confidence.is_finite().then(|| measured(c::CERTAINTY_OF_FINDING, confidence, c::PERCENT)),
     ];
     std::iter::once(first).chain(details.into_iter().flatten()).collect()

@@ -8,7 +8,7 @@ use super::document::{
     Body, Bounds, Code, CodedFinding, Document, NotRead, Patient, Provenance, Replaces, Seen, Statement, Status,
     StudyIdentification,
 };
-use super::{CONFIDENCE_DECIMALS, LENGTH_DECIMALS, SCHEMA_ID, fraction, rounded};
+use super::{priors, CONFIDENCE_DECIMALS, LENGTH_DECIMALS, SCHEMA_ID, fraction, rounded};
 use crate::report::{ReportError, present};
 
 impl Document {
@@ -34,6 +34,10 @@ impl Document {
                 return Err(ReportError::FindingOutOfRange { index, findings });
             }
         }
+        let changed = body.priors.iter().flat_map(|prior| &prior.changes).filter_map(|change| change.finding);
+        if let Some(index) = changed.into_iter().find(|index| *index as usize >= findings) {
+            return Err(ReportError::FindingOutOfRange { index, findings });
+        }
         Ok(Report {
             study: self.study.uid.clone(),
             version: body.version,
@@ -41,6 +45,7 @@ impl Document {
             kinds: body.kinds.clone(),
             technique: body.technique.clone(),
             comparison: body.comparison.clone(),
+            priors: body.priors.iter().map(priors::back).collect(),
             findings: body.findings.iter().map(finding_back).collect(),
             findings_text: body.findings_text.iter().map(sentence_back).collect(),
             impression: body.impression.iter().map(sentence_back).collect(),
@@ -83,6 +88,7 @@ fn body(report: &Report) -> Body {
         kinds: report.kinds.clone(),
         technique: report.technique.clone(),
         comparison: report.comparison.clone(),
+        priors: report.priors.iter().map(priors::document).collect(),
         findings: report.findings.iter().map(coded).collect(),
         findings_text: report.findings_text.iter().map(statement).collect(),
         impression: report.impression.iter().map(statement).collect(),

@@ -1,5 +1,6 @@
 //! The shape of the published document.
 
+use prelim_proto::comparison::ChangeKind;
 use prelim_proto::finding::{Laterality, Presence, Severity, Zone};
 use prelim_proto::ids::{Digest, Uid};
 use prelim_proto::image::ImageKind;
@@ -95,8 +96,11 @@ pub struct Body {
     pub kinds: Vec<ImageKind>,
     /// How the images were made, in sentences.
     pub technique: Vec<String>,
-    /// What they were compared with, in sentences.
+    /// What they were compared with, and what changed, in sentences.
     pub comparison: Vec<String>,
+    /// The earlier studies that were taken into account, the most alike first. What changed is told of one of them at most.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub priors: Vec<PriorStudy>,
     /// The findings, coded. An empty list says that none of the model's findings was seen, not that the study is normal.
     pub findings: Vec<CodedFinding>,
     /// The findings in words.
@@ -118,6 +122,100 @@ pub struct Replaces {
     /// SHA-256 of it as a JSON document.
     #[schemars(schema_with = "words::digest")]
     pub digest: Digest,
+}
+
+/// An earlier study of the patient.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PriorStudy {
+    /// Study Instance UID (0020,000D).
+    #[schemars(schema_with = "words::uid")]
+    pub study: Uid,
+    /// Study Date (0008,0020), YYYYMMDD.
+    pub date: String,
+    /// Study Time (0008,0030), HHMMSS; empty where it is not known.
+    pub time: String,
+    /// Days before the study that was read.
+    pub days_before: u32,
+    /// What kind of study it is, for people.
+    pub description: String,
+    /// The kinds of image that it has.
+    #[schemars(schema_with = "words::image_kinds")]
+    pub kinds: Vec<ImageKind>,
+    /// Where its findings are from. No radiologist has signed a draft.
+    pub source: Source,
+    /// What changed since.
+    pub changes: Vec<Changed>,
+}
+
+/// Where the findings of an earlier study are from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Source {
+    /// A draft by this software, which nobody has signed.
+    UnsignedDraft {
+        /// Its version.
+        #[schemars(range(min = 1))]
+        version: u32,
+        /// SHA-256 of it as a JSON document.
+        #[schemars(schema_with = "words::digest")]
+        digest: Digest,
+        /// Made by a demonstration model.
+        demonstration: bool,
+    },
+    /// A report of another system, received as DICOM SR.
+    Report {
+        /// SOP Instance UID.
+        #[schemars(schema_with = "words::uid")]
+        instance: Uid,
+        /// SHA-256 of the object.
+        #[schemars(schema_with = "words::digest")]
+        digest: Digest,
+        /// Its Verification Flag (0040,A493) is VERIFIED.
+        verified: bool,
+    },
+}
+
+/// What became of a finding.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Changed {
+    /// What became of it. Where only one study shows it and that does not say that it came or went, it is seen only now or then.
+    #[schemars(schema_with = "words::change_kind")]
+    pub change: ChangeKind,
+    /// Index into `findings`, from 0, where it is seen now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u32")]
+    pub finding: Option<u32>,
+    /// The finding of the earlier study, where it was seen then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "EarlierFinding")]
+    pub earlier: Option<EarlierFinding>,
+}
+
+/// A finding of an earlier study.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct EarlierFinding {
+    /// The word for programs.
+    #[schemars(schema_with = "words::finding_key")]
+    pub key: FindingCode,
+    /// Whether it was there.
+    #[schemars(schema_with = "words::presence")]
+    pub presence: Presence,
+    /// The patient's side.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "words::laterality")]
+    pub laterality: Option<Laterality>,
+    /// The part of the lung or chest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "words::zone")]
+    pub zone: Option<Zone>,
+    /// How much of it there was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "words::severity")]
+    pub severity: Option<Severity>,
+    /// Largest extent in mm, where it was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0), with = "f64")]
+    pub size_mm: Option<f64>,
 }
 
 /// One observation.

@@ -8,6 +8,7 @@
 
 mod convert;
 pub mod document;
+mod priors;
 mod words;
 
 use document::Document;

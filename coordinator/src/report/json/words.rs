@@ -3,6 +3,7 @@
 //! The words come from the domain types through serde, so that the schema cannot name a word that the code does not take. The
 //! matches make the compiler ask for a word that is added later.
 
+use prelim_proto::comparison::ChangeKind;
 use prelim_proto::finding::{Laterality, Presence, Severity, Zone};
 use prelim_proto::image::ImageKind;
 use prelim_proto::report::Urgency;
@@ -28,6 +29,7 @@ word_schemas! {
     severity: Severity = Small | Mild | Moderate | Large | Severe;
     presence: Presence = Present | Absent | Uncertain;
     urgency: Urgency = Routine | Urgent | Critical;
+    change_kind: ChangeKind = New | Larger | Smaller | NoLongerSeen | Unchanged | SeenOnlyNow | SeenOnlyThen;
     image_kind: ImageKind = Xray | Ct;
     unread_reason: UnreadReason =
         NotReadable | NotNeeded | TransferSyntax | Corrupt | TooLarge | JobDead;

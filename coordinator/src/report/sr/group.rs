@@ -4,6 +4,7 @@
 //! Two views of a chest are no volume: an X-ray finding seen in both is two groups of TID 1410 with one Tracking Unique
 //! Identifier, which is what the standard has that identifier for. Only the first of them carries the measurements.
 
+use prelim_proto::comparison::ChangeKind;
 use prelim_proto::finding::{Evidence, Finding, ImageBox};
 use prelim_proto::image::ImageKind;
 
@@ -14,8 +15,13 @@ use crate::report::dicom::item::{self, Relationship};
 use crate::report::lookup::{Image, Images};
 use crate::report::{picture, present};
 
-/// The measurement groups of a finding, at least one.
-pub(super) fn of(finding: &Finding, tracking_uid: &str, images: &Images<'_>) -> Vec<DataSet> {
+/// The measurement groups of a finding, at least one. What became of it since an earlier study is said with its measurements.
+pub(super) fn of(
+    finding: &Finding,
+    tracking_uid: &str,
+    images: &Images<'_>,
+    change: Option<ChangeKind>,
+) -> Vec<DataSet> {
     let seen = || finding.evidence.iter().filter_map(|e| images.get(&e.instance).map(|image| (e, image)));
     let regions: Vec<(DataSet, f32)> =
         seen().filter_map(|(e, image)| e.bounds.map(|bounds| (region(e, bounds, &image), e.confidence))).collect();
@@ -29,7 +35,7 @@ pub(super) fn of(finding: &Finding, tracking_uid: &str, images: &Images<'_>) -> 
         let children = [named(finding, tracking_uid), measured, regions].concat();
         item::container(c::MEASUREMENT_GROUP, Some(template), children)
     };
-    let whole = || [measured(finding), sources.clone()].concat();
+    let whole = || [measured(finding, change), sources.clone()].concat();
     match regions.len() {
         0 => vec![group("1501", whole(), Vec::new())],
         n if n > 1 && volume => vec![group("1411", whole(), regions.into_iter().map(|(region, _)| region).collect())],
@@ -57,11 +63,13 @@ fn named(finding: &Finding, tracking_uid: &str) -> Vec<DataSet> {
     ]
 }
 
-/// What is said once of the finding: how sure, how much, how large.
-fn measured(finding: &Finding) -> Vec<DataSet> {
+/// What is said once of the finding: how sure, how much, how large, what became of it.
+fn measured(finding: &Finding, change: Option<ChangeKind>) -> Vec<DataSet> {
     let severity = finding.severity.map(|s| item::code(Relationship::Contains, c::SEVERITY, c::severity(s)));
     let size = finding.size_mm.map(|mm| item::number(Relationship::Contains, c::LONG_AXIS, mm, c::MILLIMETER));
-    [Some(certainty(finding.confidence)), severity, size].into_iter().flatten().collect()
+    let compared = |change| item::code(Relationship::Contains, c::COMPARISON_TO_PREVIOUS_STUDIES, change);
+    let change = change.and_then(c::change).map(compared);
+    [Some(certainty(finding.confidence)), severity, size, change].into_iter().flatten().collect()
 }
 
 fn certainty(confidence: f32) -> DataSet {

@@ -3,9 +3,12 @@
 //!
 //! # Layout
 //! - `tree`: the content tree from its root down to the list of findings
-//! - `group`: one finding as measurement groups (TID 1410, 1411 or 1501)
+//! - `group`: one finding as measurement groups (TID 1410, 1411 or 1501); `read`: such groups read back
+//! - `previous`: the earlier studies that were compared
 
 mod group;
+mod previous;
+pub(crate) mod read;
 mod tree;
 
 use dicom_core::VR;

@@ -6,7 +6,7 @@ use prelim_proto::report::{ModelProvenance, Report};
 use prelim_proto::study::Study;
 use prelim_proto::vocabulary::Concept;
 
-use super::group;
+use super::{group, previous};
 use crate::report::concepts as c;
 use crate::report::dicom::DataSet;
 use crate::report::dicom::element::{Element, code_sequence, text_element};
@@ -46,8 +46,10 @@ fn procedures(study: &Study, report: &Report) -> Vec<DataSet> {
 
 fn measurements(inputs: &ReportInputs<'_>, names: &Names) -> Option<DataSet> {
     let images = Images::of(inputs.study);
-    let findings = inputs.report.findings.iter().zip(&names.tracking);
-    let groups: Vec<DataSet> = findings.flat_map(|(finding, uid)| group::of(finding, uid, &images)).collect();
+    let findings = inputs.report.findings.iter().zip(&names.tracking).enumerate();
+    let change = |index| present::change(inputs.report, index);
+    let groups: Vec<DataSet> =
+        findings.flat_map(|(index, (finding, uid))| group::of(finding, uid, &images, change(index))).collect();
     if groups.is_empty() {
         return None;
     }
@@ -83,21 +85,21 @@ fn sections(report: &Report) -> Vec<DataSet> {
     let findings: Vec<&str> = report.findings_text.iter().map(|sentence| sentence.text.as_str()).collect();
     let impression: Vec<&str> = report.impression.iter().map(|sentence| sentence.text.as_str()).collect();
     let technique: Vec<&str> = report.technique.iter().map(String::as_str).collect();
-    let comparison: Vec<&str> = report.comparison.iter().map(String::as_str).collect();
-    let sections: [(Concept, Concept, Vec<&str>); 4] = [
+    let sections: [(Concept, Concept, Vec<&str>); 3] = [
         (c::CURRENT_PROCEDURE_DESCRIPTIONS, c::PROCEDURE_DESCRIPTION, technique),
-        (c::PREVIOUS_FINDINGS, c::PREVIOUS_FINDING, comparison),
         (c::FINDINGS, c::FINDING, findings),
         (c::IMPRESSIONS, c::IMPRESSION, impression),
     ];
     let text = |name: Concept, lines: Vec<&str>| -> Vec<DataSet> {
         lines.into_iter().map(|line| item::text(Relationship::Contains, name, line)).collect()
     };
-    sections
+    let mut sections: Vec<DataSet> = sections
         .into_iter()
         .filter(|(_, _, lines)| !lines.is_empty())
         .map(|(heading, name, lines)| item::container(heading, None, text(name, lines)))
-        .collect()
+        .collect();
+    sections.extend(previous::section(report));
+    sections
 }
 
 /// What qualifies the draft, and what was not read.

@@ -7,6 +7,7 @@ use prelim_proto::finding::{Finding, Presence};
 use prelim_proto::ids::{Digest, JobId, Tenant, Uid};
 use prelim_proto::image::ImageKind;
 use prelim_proto::job::{ImageRef, ImageRole, JobKind, JobOutcome, JobSpec};
+use prelim_proto::priors::ToldBlob;
 use prelim_proto::report::ModelProvenance;
 use prelim_proto::study::{
     Completion, CompletionReason, Instance, Priority, Route, StudyAttributes, Unread, UnreadReason,
@@ -89,6 +90,8 @@ pub(crate) fn plan(of: &Uid, generation: u32, first: u32, kinds: &[JobKind], pri
         images: vec![image(of)],
         body_part: Some("CHEST".into()),
         priority,
+        told: Some(ToldBlob { digest: Digest::from_bytes(&[4; 32]), size_bytes: 40 }),
+        compared: Some(Digest::from_bytes(&[5; 32])),
     };
     Plan {
         generation,

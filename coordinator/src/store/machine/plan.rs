@@ -58,6 +58,8 @@ pub(super) fn enqueue_merge(records: &mut impl Records, now_ms: i64, study: &mut
         images: Vec::new(),
         body_part: None,
         priority: study.priority,
+        told: None,
+        compared: None,
     };
     study.next_job += 1;
     study.merge = Some(spec.id.clone());

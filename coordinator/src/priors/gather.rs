@@ -1,0 +1,365 @@
+//! The studies of a patient that are held, their drafts and reports.
+
+use std::collections::BTreeMap;
+
+use prelim_imaging::Limits;
+use prelim_imaging::scan::scan;
+use prelim_proto::comparison::{Prior, PriorFinding, PriorSource};
+use prelim_proto::ids::Uid;
+use prelim_proto::job::JobSpec;
+use prelim_proto::priors::{ToldBlob, ToldPrior};
+use prelim_proto::study::{Instance, Study, StudyState};
+
+use super::choose::{Likeness, Ruled, days_before, likeness};
+use super::document::{self, Document};
+use super::region::Shown;
+use super::{Compared, Earlier, PriorRules, Reader};
+use crate::report::json;
+use crate::service::{Coordinator, ServiceError};
+use crate::store::record::{StudyCursor, StudyQuery, StudyRecord, by_series};
+use crate::traces;
+
+/// Records of one patient that are looked at together, and in all.
+const PAGE: usize = 200;
+const MAX_LISTED: usize = 1_000;
+/// Earlier studies whose instances are looked at, the newest.
+const MAX_OPENED: usize = 32;
+/// Reports of one study that are read, the smallest.
+const MAX_REPORTS: usize = 16;
+/// Largest object whose header is read for the issuer of the Patient ID, in bytes.
+const MAX_HEADER_BYTES: u64 = 64 << 20;
+
+/// An earlier study that may count.
+struct Candidate {
+    days_before: u32,
+    record: StudyRecord,
+}
+
+/// How many studies were not compared, by reason.
+#[derive(Default)]
+struct RuledOut(BTreeMap<Ruled, usize>);
+
+impl RuledOut {
+    fn note(&mut self, reason: Ruled) {
+        *self.0.entry(reason).or_default() += 1;
+    }
+
+    /// One sentence a reason, those that readers want to know of or all.
+    fn sentences(&self, all: bool) -> Vec<String> {
+        let told = self.0.iter().filter(|(reason, _)| all || reason.concerns_readers());
+        let sentence = |(reason, count): (&Ruled, &usize)| match count {
+            1 => format!("Another study was not compared: {reason}."),
+            count => format!("{count} other studies were not compared: {reason}."),
+        };
+        told.map(sentence).collect()
+    }
+}
+
+/// What was decided of a study's priors.
+pub(crate) struct Decided {
+    compared: Compared,
+    told: Vec<ToldPrior>,
+    /// The same in sentences, for the study's record.
+    pub(crate) notes: Vec<String>,
+}
+
+impl Coordinator {
+    /// Which earlier studies `study` is to be compared with, of those that are held.
+    pub(crate) async fn decide_priors(&self, study: &Study, rules: &PriorRules) -> Result<Decided, ServiceError> {
+        let why_none = match study.attributes.patient_id.trim() {
+            _ if rules.most == 0 => Some("Earlier studies were not looked for: the site's rules say so."),
+            "" => Some("Earlier studies were not looked for: the study has no Patient ID."),
+            _ => None,
+        };
+        if let Some(why) = why_none {
+            let notes = vec![why.to_owned()];
+            return Ok(Decided {
+                // That there is no Patient ID, a draft knows by itself.
+                compared: Compared { earlier: Vec::new(), notes: if rules.most == 0 { notes.clone() } else { Vec::new() } },
+                told: Vec::new(),
+                notes,
+            });
+        }
+        let mut out = RuledOut::default();
+        let candidates = self.candidates(study, rules, &mut out).await?;
+        let chosen = self.chosen(study, rules, candidates, &mut out).await?;
+        let known: Vec<_> = std::iter::once(&study.attributes).chain(chosen.iter().map(|(of, _)| &of.attributes)).collect();
+        let earlier = chosen.iter().map(|(_, earlier)| earlier.clone()).collect();
+        let compared = Compared { earlier, notes: out.sentences(false) };
+        let told = super::tell::tell(&compared, &known);
+        let mut notes: Vec<String> = compared.earlier.iter().map(|earlier| note(&earlier.prior)).collect();
+        notes.extend(out.sentences(true));
+        let hash = traces::hash(&study.uid);
+        tracing::info!(study.hash = hash, priors = compared.earlier.len(), ruled_out = out.0.values().sum::<usize>(), "priors chosen");
+        Ok(Decided { compared, told, notes })
+    }
+
+    /// Stores what was decided, and names it in the jobs. Nothing is stored where there is nothing to say.
+    pub(crate) async fn store_priors(
+        &self,
+        study: &Uid,
+        decided: &Decided,
+        jobs: &mut [JobSpec],
+    ) -> Result<(), ServiceError> {
+        if jobs.is_empty() || decided.compared == Compared::default() {
+            return Ok(());
+        }
+        let compared = serde_json::to_vec(&decided.compared).map_err(crate::report::ReportError::from)?;
+        let digest = prelim_imaging::header::digest(&compared);
+        self.bytes.put(study, &digest, compared.into()).await?;
+        let told = match decided.told.is_empty() {
+            true => None,
+            false => {
+                let blob = ToldPrior::to_blob(&decided.told);
+                let (digest, size_bytes) = (prelim_imaging::header::digest(&blob), blob.len() as u64);
+                self.bytes.put(study, &digest, blob.into()).await?;
+                Some(ToldBlob { digest, size_bytes })
+            }
+        };
+        for job in jobs {
+            job.compared = Some(digest.clone());
+            job.told.clone_from(&told);
+        }
+        Ok(())
+    }
+
+    /// What the jobs of a study say that it is compared with.
+    pub(crate) async fn compared(&self, study: &Uid, jobs: &[traces::StudyJob]) -> Result<Compared, ServiceError> {
+        let Some(digest) = jobs.iter().find_map(|(_, spec, _)| spec.compared.as_ref()) else {
+            return Ok(Compared::default());
+        };
+        let blob = self.bytes.get(study, digest).await?;
+        Ok(serde_json::from_slice(&blob).map_err(crate::report::ReportError::from)?)
+    }
+
+    /// Studies with the Patient ID that may be earlier ones of the patient, by their records; the newest first.
+    async fn candidates(
+        &self,
+        study: &Study,
+        rules: &PriorRules,
+        out: &mut RuledOut,
+    ) -> Result<Vec<Candidate>, ServiceError> {
+        let mut query = StudyQuery {
+            tenants: Some(vec![study.tenant.clone()]),
+            patient_id: Some(study.attributes.patient_id.clone()),
+            limit: PAGE,
+            ..StudyQuery::default()
+        };
+        let (mut candidates, mut listed) = (Vec::new(), 0);
+        loop {
+            let page = self.store.studies(query.clone()).await?;
+            let last = page.last().filter(|_| page.len() == PAGE);
+            query.after = last.map(|last| StudyCursor { received_at_ms: last.received_at_ms, uid: last.uid.clone() });
+            listed += page.len();
+            for record in page.into_iter().filter(|record| record.uid != study.uid) {
+                match days_before(&study.attributes, &record.attributes, rules) {
+                    Ok(days_before) => candidates.push(Candidate { days_before, record }),
+                    Err(reason) => out.note(reason),
+                }
+            }
+            if query.after.is_none() || listed >= MAX_LISTED {
+                break;
+            }
+        }
+        let newest = |of: &Candidate| {
+            let said = &of.record.attributes;
+            (of.days_before, std::cmp::Reverse(said.study_time.clone()), of.record.uid.clone())
+        };
+        candidates.sort_by_cached_key(newest);
+        Ok(candidates)
+    }
+
+    /// The closest of the candidates, with what is known of them.
+    async fn chosen(
+        &self,
+        study: &Study,
+        rules: &PriorRules,
+        candidates: Vec<Candidate>,
+        out: &mut RuledOut,
+    ) -> Result<Vec<(Study, Earlier)>, ServiceError> {
+        let shown = Shown::of(study);
+        let mut alike: Vec<(Likeness, u32, Study, u32, Shown)> = Vec::new();
+        for (place, Candidate { days_before, record }) in candidates.into_iter().enumerate() {
+            if place >= MAX_OPENED {
+                out.note(Ruled::Enough);
+                continue;
+            }
+            let (version, instances) = (record.draft_version, self.store.instances(&record.uid).await?);
+            let then = record.into_study(by_series(instances));
+            let of = Shown::of(&then);
+            match likeness(&shown, &of) {
+                Ok(likeness) => alike.push((likeness, days_before, then, version, of)),
+                Err(reason) => out.note(reason),
+            }
+        }
+        // They came the newest first, and stay so within a likeness.
+        alike.sort_by_key(|(likeness, ..)| *likeness);
+        let (mut chosen, mut issuer) = (Vec::new(), None);
+        for (_, days_before, then, version, of) in alike {
+            if chosen.len() >= rules.most as usize {
+                out.note(Ruled::Enough);
+                continue;
+            }
+            if issuer.is_none() {
+                issuer = Some(self.issuer(study).await?);
+            }
+            let found = self.issuer(&then).await?;
+            if let (Some(Some(own)), Some(found)) = (&issuer, &found)
+                && own != found
+            {
+                out.note(Ruled::Issuer);
+                continue;
+            }
+            match self.known(&then, version, days_before, &of).await? {
+                Ok(earlier) => chosen.push((then, earlier)),
+                Err(reason) => out.note(reason),
+            }
+        }
+        Ok(chosen)
+    }
+
+    /// Issuer of Patient ID (0010,0021), from the smallest object of the study: records do not keep it.
+    async fn issuer(&self, study: &Study) -> Result<Option<String>, ServiceError> {
+        let instances = study.series.iter().flat_map(|series| &series.instances);
+        let Some(smallest) = instances.min_by_key(|each| (each.size_bytes, &each.uid)) else { return Ok(None) };
+        if smallest.size_bytes > MAX_HEADER_BYTES {
+            return Ok(None);
+        }
+        let Some(bytes) = self.object_of(&study.uid, smallest).await? else { return Ok(None) };
+        let reading = move || {
+            let scanned = scan(&bytes, &Limits::default()).ok()?;
+            scanned.attributes().text(dicom_dictionary_std::tags::ISSUER_OF_PATIENT_ID)
+        };
+        let issuer = tokio::task::spawn_blocking(reading).await.unwrap_or_default();
+        Ok(issuer.map(|issuer| issuer.trim().to_uppercase()).filter(|issuer| !issuer.is_empty()))
+    }
+
+    /// The bytes of an object; none where they are damaged or gone.
+    async fn object_of(&self, study: &Uid, instance: &Instance) -> Result<Option<bytes::Bytes>, ServiceError> {
+        match self.bytes.get(study, &instance.digest).await {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.is_retryable() => Err(error.into()),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// What is known of an earlier study: by its newest draft, or by a report of others.
+    async fn known(
+        &self,
+        then: &Study,
+        version: u32,
+        days_before: u32,
+        shown: &Shown,
+    ) -> Result<Result<Earlier, Ruled>, ServiceError> {
+        let is_rejected = then.state == StudyState::Rejected;
+        let prior = |source| Prior {
+            study: then.uid.clone(),
+            date: crate::report::present::valid_date(&then.attributes.study_date).unwrap_or_default(),
+            time: crate::report::present::valid_time(&then.attributes.study_time).unwrap_or_default(),
+            days_before,
+            what: shown.words(),
+            kinds: shown.kinds.clone(),
+            source,
+            changes: Vec::new(),
+        };
+        let mut missing = if is_rejected { Ruled::Rejected } else { Ruled::NoReport };
+        if version > 0 && !is_rejected {
+            match self.draft_known(&then.uid, version).await? {
+                Some((source, earlier)) => return Ok(Ok(earlier(prior(source)))),
+                None => missing = Ruled::Unreadable,
+            }
+        }
+        let Some((instance, document)) = self.newest_report(then).await? else { return Ok(Err(missing)) };
+        let source = PriorSource::Report {
+            instance: instance.uid.clone(),
+            digest: instance.digest.clone(),
+            verified: document.verified,
+        };
+        Ok(Ok(Earlier {
+            prior: prior(source),
+            words: words(&document.findings, &document.impression, &document.others),
+            findings: document.coded,
+            readers: Vec::new(),
+            partial: false,
+        }))
+    }
+
+    /// A draft of ours as what is known of its study; none where it cannot be read.
+    async fn draft_known(
+        &self,
+        study: &Uid,
+        version: u32,
+    ) -> Result<Option<(PriorSource, impl FnOnce(Prior) -> Earlier + use<>)>, ServiceError> {
+        let Some(draft) = self.store.draft(study, Some(version)).await? else { return Ok(None) };
+        let content = match self.bytes.get(study, &draft.digest).await {
+            Ok(content) => content,
+            Err(error) if error.is_retryable() => return Err(error.into()),
+            Err(_) => return Ok(None),
+        };
+        let Ok(report) = json::parse(&content).and_then(|document| document.to_report()) else { return Ok(None) };
+        let demonstration = report.models.iter().any(|model| model.demonstration);
+        let source = PriorSource::Draft { version: draft.version, digest: draft.digest, demonstration };
+        let earlier = move |prior| {
+            let texts = |sentences: &[prelim_proto::report::Sentence]| -> Vec<String> {
+                sentences.iter().map(|sentence| sentence.text.clone()).collect()
+            };
+            let reader = |model: &prelim_proto::report::ModelProvenance| Reader {
+                model: model.digest.clone(),
+                prompt_version: model.prompt_version.clone(),
+            };
+            Earlier {
+                prior,
+                findings: Some(report.findings.iter().map(PriorFinding::from).collect()),
+                readers: report.models.iter().map(reader).collect(),
+                partial: report.partial,
+                words: words(&texts(&report.findings_text), &texts(&report.impression), &[]),
+            }
+        };
+        Ok(Some((source, earlier)))
+    }
+
+    /// The newest report of others in a study, one that somebody answers for before others.
+    async fn newest_report<'s>(&self, study: &'s Study) -> Result<Option<(&'s Instance, Document)>, ServiceError> {
+        let instances = study.series.iter().flat_map(|series| &series.instances);
+        let is_report = |each: &&Instance| {
+            document::is_report(each.sop_class.as_str()) && each.size_bytes <= document::MAX_BYTES
+        };
+        let mut reports: Vec<&Instance> = instances.filter(is_report).collect();
+        reports.sort_by_key(|each| (each.size_bytes, each.uid.clone()));
+        let mut newest: Option<(&Instance, Document)> = None;
+        for instance in reports.into_iter().take(MAX_REPORTS) {
+            let Some(bytes) = self.object_of(&study.uid, instance).await? else { continue };
+            let parsed = tokio::task::spawn_blocking(move || document::parse(&bytes)).await.unwrap_or_default();
+            let Some(document) = parsed else { continue };
+            let rank = |of: &Document, uid: &Uid| (of.verified, of.made.clone(), uid.clone());
+            if newest.as_ref().is_none_or(|(held, known)| rank(known, &held.uid) < rank(&document, &instance.uid)) {
+                newest = Some((instance, document));
+            }
+        }
+        Ok(newest)
+    }
+}
+
+/// Findings and impression in one text.
+fn words(findings: &[String], impression: &[String], others: &[String]) -> String {
+    let part = |heading: &str, lines: &[String]| match lines {
+        [] => None,
+        lines => Some(format!("{heading}: {}", lines.join(" "))),
+    };
+    // What a report says elsewhere stands for what it does not say under those headings.
+    let others = if findings.is_empty() && impression.is_empty() { others } else { &[] };
+    let parts = [part("Impression", impression), part("Findings", findings), part("Report", others)];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
+}
+
+/// A prior in a sentence, for the study's record.
+fn note(prior: &Prior) -> String {
+    let source = match &prior.source {
+        PriorSource::Draft { version, .. } => format!("draft {version} of ours, unsigned"),
+        PriorSource::Report { verified: true, .. } => "a report, verified".to_owned(),
+        PriorSource::Report { verified: false, .. } => "a report, unverified".to_owned(),
+    };
+    let days = prior.days_before;
+    let before = if days == 1 { "1 day before".to_owned() } else { format!("{days} days before") };
+    format!("Compared with a {} {before} ({source}).", prior.what)
+}
