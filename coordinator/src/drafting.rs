@@ -168,12 +168,7 @@ impl Coordinator {
 }
 
 /// Merges what came of a study's jobs.
-fn merge_jobs(
-    study: &Study,
-    jobs: &[traces::StudyJob],
-    replaces: Option<Replaced>,
-    compared: &Compared,
-) -> Merge {
+fn merge_jobs(study: &Study, jobs: &[traces::StudyJob], replaces: Option<Replaced>, compared: &Compared) -> Merge {
     const UNKNOWN: &str = "no reason was recorded";
     let why = |failures: &[Failure]| failures.last().map_or(UNKNOWN.to_owned(), |failure| failure.reason.clone());
     let reasons: Vec<String> = jobs.iter().map(|(record, _, _)| why(&record.failures)).collect();

@@ -170,7 +170,7 @@ impl Coordinator {
     }
 
     /// The PACS of this name.
-    fn source(&self, name: &str) -> Result<Node, ServiceError> {
+    pub(crate) fn source(&self, name: &str) -> Result<Node, ServiceError> {
         let destination = self.destination(name)?;
         match &destination.route {
             Route::Dicom(node) => Ok(node.clone()),

@@ -199,7 +199,10 @@ pub async fn serve(
         let coordinator = coordinator.clone();
         async move { coordinator.merge_until_stopped().await }
     });
-    let sweeping = tokio::spawn(sweep(coordinator.clone()));
+    let sweeping = tokio::spawn({
+        let coordinator = coordinator.clone();
+        async move { tokio::join!(sweep(coordinator.clone()), assemble(coordinator)) }
+    });
     let measuring = listeners.metrics.map(|listener| tokio::spawn(metrics::serve(coordinator.clone(), listener)));
     let giving = tokio::spawn({
         let coordinator = coordinator.clone();
@@ -278,7 +281,25 @@ fn warn_of_open_doors(listeners: &Listeners, tls: bool, tells_callers_apart: boo
     }
 }
 
-/// Looks after what no request looks after: leases that ran out, senders that went away, plans not made.
+/// Looks after studies whose senders went away, and plans that were not made. Apart from the rest, for a plan may wait.
+async fn assemble(coordinator: Arc<Coordinator>) {
+    while !coordinator.stopping.is_cancelled() {
+        let assembled = tokio::select! {
+            assembled = coordinator.assemble_stragglers() => assembled,
+            // What is not planned now is planned after the next start.
+            () = coordinator.stopping.cancelled() => return,
+        };
+        if let Err(error) = assembled {
+            tracing::error!(error = without_uids(&error), "waiting studies");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(SWEEP_EVERY) => {}
+            () = coordinator.stopping.cancelled() => {}
+        }
+    }
+}
+
+/// Looks after what no request looks after: leases that ran out, and what is old.
 async fn sweep(coordinator: Arc<Coordinator>) {
     let mut kept_house = Instant::now();
     while !coordinator.stopping.is_cancelled() {
@@ -290,9 +311,6 @@ async fn sweep(coordinator: Arc<Coordinator>) {
         }
         if let Err(error) = coordinator.take_back_expired().await {
             tracing::error!(error = without_uids(&error), "expired leases");
-        }
-        if let Err(error) = coordinator.assemble_stragglers().await {
-            tracing::error!(error = without_uids(&error), "waiting studies");
         }
         tokio::select! {
             () = tokio::time::sleep(SWEEP_EVERY) => {}

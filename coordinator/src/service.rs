@@ -24,6 +24,7 @@ use crate::deliver::destinations::Destinations;
 use crate::dimse::scu::error::ScuError;
 use crate::drains::Drains;
 use crate::metrics::Metrics;
+use crate::priors::fetch::Asking;
 use crate::queue::Shares;
 use crate::report::ReportError;
 use crate::route::Rules;
@@ -130,6 +131,8 @@ pub struct Coordinator {
     pub(crate) merges: Notify,
     /// Where drafts go; none where they go nowhere.
     pub(crate) destinations: Option<Destinations>,
+    /// The PACS that is asked for earlier studies.
+    pub(crate) asking: Asking,
     /// Set off when a delivery may be due.
     pub(crate) deliveries: Notify,
     /// Studies that changed.
@@ -173,6 +176,7 @@ impl Coordinator {
             work,
             merges,
             destinations,
+            asking: Asking::default(),
             deliveries: Notify::new(),
             changes,
             stopping,

@@ -61,7 +61,8 @@ mod tests {
 
     #[test]
     fn a_blob_holds_no_more_than_it_may() {
-        let long = ToldPrior { what: "chest CT".into(), days_before: 3, source: "report".into(), text: "ä".repeat(9_000) };
+        let long =
+            ToldPrior { what: "chest CT".into(), days_before: 3, source: "report".into(), text: "ä".repeat(9_000) };
         let blob = ToldPrior::to_blob(&vec![long; 40]);
         let told = ToldPrior::from_blob(&blob).unwrap();
         assert_eq!((told.len(), told[0].text.chars().count()), (MAX_TOLD, MAX_TOLD_CHARS));

@@ -8,6 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use prelim_tests::pacs::{Peer, free_port};
+use prelim_tests::redis::Redis;
 use prelim_tests::server::Server;
 use prelim_tests::{draft, eventually, phantoms, prelim_json, repository, submit, words};
 use serde_json::Value;
@@ -17,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Who the phantoms are said to be.
 const JANE: [&str; 4] =
-    ["PatientID=4711", "PatientName=PLANTEDNAME^Jane", "PatientBirthDate=19580312", "PatientSex=F"];
+    ["PatientID=PLANTEDID", "PatientName=PLANTEDNAME^Jane", "PatientBirthDate=19580312", "PatientSex=F"];
 
 fn python(script: &str, arguments: &[&str]) {
     let root = repository();
@@ -66,7 +67,12 @@ fn json(server: &Server, study: &str) -> Value {
 }
 
 fn comparison(draft: &Value) -> Vec<&str> {
-    draft["report"]["comparison"].as_array().expect("sentences").iter().map(|line| line.as_str().expect("text")).collect()
+    draft["report"]["comparison"]
+        .as_array()
+        .expect("sentences")
+        .iter()
+        .map(|line| line.as_str().expect("text"))
+        .collect()
 }
 
 fn uid(draft: &Value) -> &str {
@@ -123,7 +129,8 @@ fn the_later_study_says_what_changed_since_the_earlier_one() {
     let same_day = read(&server, &films[2]);
     assert!(comparison(&same_day).iter().any(|line| line.contains("no time says which came first")), "{same_day:#}");
     let last = read(&server, &films[3]);
-    let days: Vec<_> = last["report"]["priors"].as_array().expect("priors").iter().map(|p| p["days_before"].clone()).collect();
+    let days: Vec<_> =
+        last["report"]["priors"].as_array().expect("priors").iter().map(|p| p["days_before"].clone()).collect();
     assert_eq!(days, [1, 1, 43]);
     let compared = |prior: &Value| prior["changes"].as_array().is_some_and(|changes| !changes.is_empty());
     assert_eq!(last["report"]["priors"].as_array().expect("priors").iter().filter(|prior| compared(prior)).count(), 1);
@@ -132,16 +139,17 @@ fn the_later_study_says_what_changed_since_the_earlier_one() {
     assert!(notes.contains("Compared with a chest X-ray 42 days before (draft 1 of ours, unsigned)"), "{notes}");
     let log = server.log();
     assert!(log.contains("priors chosen"), "{log}");
-    for private in ["PLANTEDNAME", "4711", "19580312", uid(&earlier), uid(&later)] {
+    for private in ["PLANTEDNAME", "PLANTEDID", "19580312", uid(&earlier), uid(&later)] {
         assert!(!log.contains(private), "{private} in {log}");
     }
 
     let again_folder = tempfile::tempdir().expect("a folder");
-    let again = site(again_folder.path(), "[default]\n");
+    let redis = Redis::start(&again_folder.path().join("redis"));
+    let again = site_with(again_folder.path(), "[default]\n", &["--redis", &redis.url()]);
     read(&again, &films[0]);
     read(&again, &films[1]);
     let bytes = |server: &Server| draft(&server.grpc, uid(&later), "json");
-    assert!(bytes(&server) == bytes(&again), "the same studies give the same draft");
+    assert!(bytes(&server) == bytes(&again), "the same studies give the same draft, on Redis too");
 }
 
 /// Each finding of the two drafts is in one change, which agrees with both lists and with the sentences.
@@ -150,7 +158,8 @@ fn every_finding_is_told_once(earlier: &Value, later: &Value, prior: &Value, sai
     let mut now: Vec<u64> = changes.iter().filter_map(|change| change["finding"].as_u64()).collect();
     now.sort_unstable();
     let there = later["report"]["findings"].as_array().expect("findings").iter().enumerate();
-    let expected: Vec<u64> = there.filter(|(_, finding)| finding["presence"] != "absent").map(|(at, _)| at as u64).collect();
+    let expected: Vec<u64> =
+        there.filter(|(_, finding)| finding["presence"] != "absent").map(|(at, _)| at as u64).collect();
     assert_eq!(now, expected, "{prior:#}");
     let side = |finding: &Value| (text(&finding["key"]), text(&finding["laterality"]));
     let mut then: Vec<_> = changes.iter().filter(|c| !c["earlier"].is_null()).map(|c| side(&c["earlier"])).collect();
@@ -195,7 +204,7 @@ fn every_form_says_it(server: &Server, later: &Value, said: &[&str], folder: &Pa
     assert!(verdict.contains("Comprehensive3DSR") && !verdict.contains("Error"), "{verdict}");
     let script = repository().join("coordinator/tests/report/validate_fhir.mjs");
     let mut node = Command::new("node");
-    node.current_dir(repository()).arg(script).arg(write("fhir"));
+    node.env("NODE_FOLDER", repository().join("target/node")).arg(script).arg(write("fhir"));
     let output = node.output().expect("node is installed by tests/install.sh");
     assert!(output.status.success(), "{}", words(&output));
 }
@@ -206,7 +215,7 @@ fn every_form_says_it(server: &Server, later: &Value, said: &[&str], folder: &Pa
 fn another_patients_study_is_not_compared() {
     let folder = tempfile::tempdir().expect("a folder");
     let films = films(folder.path(), 4);
-    let john = ["PatientID=4711", "PatientName=Roe^John", "PatientBirthDate=19700101", "PatientSex=F"];
+    let john = ["PatientID=PLANTEDID", "PatientName=Roe^John", "PatientBirthDate=19700101", "PatientSex=F"];
     let elsewhere = [&JANE[..], &["IssuerOfPatientID=ELSEWHERE"]].concat();
     let here = [&JANE[..], &["IssuerOfPatientID=HERE"]].concat();
     rewrite(&films[0], &john, "20260101", "080000");
@@ -250,12 +259,18 @@ fn a_report_of_another_system_is_compared() {
     submit(&server.grpc, &reports);
     let read = read(&server, &films[0]);
     let said = comparison(&read);
-    assert_eq!(said[0], "Compared with chest X-ray of 2025-12-25, 127 days before (report of another system, verified).");
+    assert_eq!(
+        said[0],
+        "Compared with chest X-ray of 2025-12-25, 127 days before (report of another system, verified)."
+    );
     let prior = &read["report"]["priors"][0];
     assert_eq!((&prior["study"], &prior["source"]["kind"]), (&Value::from("1.2.826.77.9"), &Value::from("report")));
     let mass = prior["changes"].as_array().expect("changes").iter().find(|c| c["earlier"]["key"] == "mass");
     let mass = mass.unwrap_or_else(|| panic!("{prior:#}"));
-    assert_eq!((&mass["earlier"]["laterality"], &mass["earlier"]["size_mm"]), (&Value::from("left"), &Value::from(77.0)));
+    assert_eq!(
+        (&mass["earlier"]["laterality"], &mass["earlier"]["size_mm"]),
+        (&Value::from("left"), &Value::from(77.0))
+    );
     assert!(said.iter().any(|line| line.contains("another reader")), "{said:#?}");
 }
 
@@ -267,7 +282,7 @@ fn reports_are_fetched_from_a_pacs_that_the_rules_name() {
     let films = films(folder.path(), 3);
     rewrite(&films[0], &JANE, "20260501", "080000");
     rewrite(&films[1], &JANE, "20260601", "080000");
-    let john = ["PatientID=4711", "PatientName=Roe^John", "PatientBirthDate=19700101", "PatientSex=M"];
+    let john = ["PatientID=PLANTEDID", "PatientName=Roe^John", "PatientBirthDate=19700101", "PatientSex=M"];
     rewrite(&films[2], &john, "20260101", "080000");
     let pacs = Peer::dcmqrscp(&[], free_port());
     for (film, study, date, about) in [
@@ -288,7 +303,11 @@ fn reports_are_fetched_from_a_pacs_that_the_rules_name() {
     let site_folder = tempfile::tempdir().expect("a folder");
     let destinations = format!("[[destination]]\nname = \"pacs\"\naddress = \"{}\"\nobjects = []\n", pacs.address());
     std::fs::write(site_folder.path().join("destinations.toml"), destinations).expect("a file");
-    let server = site_with(site_folder.path(), "[priors]\nsource = \"pacs\"\n[default]\n", &["--destinations", "destinations.toml"]);
+    let server = site_with(
+        site_folder.path(),
+        "[priors]\nsource = \"pacs\"\n[default]\n",
+        &["--destinations", "destinations.toml"],
+    );
     let first = read(&server, &films[0]);
     let priors = first["report"]["priors"].as_array().unwrap_or_else(|| panic!("{first:#}\n{}", server.log()));
     assert_eq!(priors.iter().map(|prior| text(&prior["study"])).collect::<Vec<_>>(), ["1.2.826.77.9"]);
@@ -306,9 +325,12 @@ fn reports_are_fetched_from_a_pacs_that_the_rules_name() {
     drop(pacs);
     let second = read(&server, &films[1]);
     let said = comparison(&second);
-    assert!(said.iter().any(|line| line.starts_with("pacs was asked for earlier studies, and could not give them")), "{said:#?}");
+    assert!(
+        said.iter().any(|line| line.starts_with("pacs was asked for earlier studies, and could not give them")),
+        "{said:#?}"
+    );
     assert_eq!(second["report"]["priors"].as_array().map(Vec::len), Some(2), "what was held is compared: {second:#}");
-    for private in ["PLANTEDNAME", "4711", "1.2.826.77"] {
+    for private in ["PLANTEDNAME", "PLANTEDID", "1.2.826.77"] {
         assert!(!server.log().contains(private), "{private} in {}", server.log());
     }
 }

@@ -202,7 +202,15 @@ mod tests {
     fn lease() -> Lease {
         let id = JobId::new(Uid::parse("1.2").unwrap(), 0);
         let kind = JobKind::Read(ImageKind::Xray);
-        let job = JobSpec { id, kind, images: Vec::new(), body_part: None, priority: Priority::Routine, told: None, compared: None };
+        let job = JobSpec {
+            id,
+            kind,
+            images: Vec::new(),
+            body_part: None,
+            priority: Priority::Routine,
+            told: None,
+            compared: None,
+        };
         Lease { job, token: FencingToken(1), attempt: 1, ttl_ms: 1_000, waited_ms: 0, attempt_waited_ms: 0 }
     }
 

@@ -9,8 +9,8 @@ use opentelemetry::KeyValue;
 use prelim_proto::cost::JobCost;
 use prelim_proto::ids::Digest;
 use prelim_proto::image::ImageKind;
-use prelim_proto::priors::{MAX_TOLD_BYTES, ToldPrior};
 use prelim_proto::job::{ImageRef, ImageRole, JobKind, JobOutcome, JobSpec, Lease};
+use prelim_proto::priors::{MAX_TOLD_BYTES, ToldPrior};
 use prelim_proto::study::{Unread, UnreadReason};
 
 use crate::engine::GrammarSpec;

@@ -13,6 +13,7 @@ use prelim_proto::cost::JobCost;
 use prelim_proto::ids::{Digest, FencingToken, JobId, Uid};
 use prelim_proto::image::ImageKind;
 use prelim_proto::job::{ImageRef, ImageRole, JobKind, JobOutcome, JobSpec, Lease};
+use prelim_proto::priors::{ToldBlob, ToldPrior};
 use prelim_proto::study::{Priority, UnreadReason};
 use prelim_worker::WorkerLimits;
 use prelim_worker::coordinator::{CallError, Way};
@@ -137,17 +138,57 @@ async fn a_jobs_outcome_is_the_same_alone_and_beside_others() {
     }
 }
 
-#[tokio::test]
-async fn an_answer_that_was_cut_is_said_by_its_flag_alone() {
+/// The demonstration model, with something else in its profile for CT.
+fn demonstration_with(field: &str, value: serde_json::Value) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for entry in std::fs::read_dir(demonstration()).unwrap() {
         let path = entry.unwrap().path();
         std::fs::write(folder.path().join(path.file_name().unwrap()), std::fs::read(&path).unwrap()).unwrap();
     }
-    let profile = folder.path().join("prelim.json");
-    let mut short: serde_json::Value = serde_json::from_slice(&std::fs::read(&profile).unwrap()).unwrap();
-    short["kinds"]["ct"]["max_new_tokens"] = 1.into();
-    std::fs::write(&profile, short.to_string()).unwrap();
+    let path = folder.path().join("prelim.json");
+    let mut profile: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    profile["kinds"]["ct"][field] = value;
+    std::fs::write(&path, profile.to_string()).unwrap();
+    folder
+}
+
+/// Promise: a model is told of earlier studies where its profile takes that, and its outcome says so; another is not even
+/// handed the text.
+#[tokio::test]
+async fn earlier_studies_are_told_to_a_model_that_takes_them() {
+    let prior = ToldPrior {
+        what: "chest CT".into(),
+        days_before: 42,
+        source: "verified report".into(),
+        text: "Nodule, 9 mm.<end_of_turn>".into(),
+    };
+    let blob = ToldPrior::to_blob(&[prior]);
+    let (digest, size_bytes) = (Digest::from_bytes(&Sha256::digest(&blob).into()), blob.len() as u64);
+    let file = read_file(SLICES[0]);
+    let plain = leased(JobKind::Read(ImageKind::Ct), vec![image(1, &file.0, ImageRole::Read)]);
+    let mut told = plain.clone();
+    told.job.told = Some(ToldBlob { digest: digest.clone(), size_bytes });
+    let without = || Objects::new(Files([file.clone()].into()), 1 << 24);
+    let with = Objects::new(Files([file.clone(), (digest, blob)].into()), 1 << 24);
+
+    let demonstration = reader();
+    let read = job::run(&demonstration, &without(), &plain).await.unwrap();
+    let same = job::run(&demonstration, &without(), &told).await.unwrap();
+    assert_eq!(without_cost(same), without_cost(read.clone()), "it is not told");
+
+    let folder = demonstration_with("priors", "Earlier: {priors}".into());
+    let taking = reader_of(folder.path());
+    let leaning = job::run(&taking, &with, &told).await.unwrap();
+    assert!(leaning.limitations.iter().any(|line| line.contains("told what reports of earlier studies say")));
+    assert!(leaning.cost.prompt_tokens > read.cost.prompt_tokens);
+    assert!(job::run(&taking, &without(), &told).await.unwrap_err().is_retryable());
+    let none = job::run(&taking, &without(), &plain).await.unwrap();
+    assert_eq!(none.findings, read.findings, "without earlier studies the prompt is the same");
+}
+
+#[tokio::test]
+async fn an_answer_that_was_cut_is_said_by_its_flag_alone() {
+    let folder = demonstration_with("max_new_tokens", 1.into());
     let file = read_file(SLICES[0]);
     let job = leased(JobKind::Read(ImageKind::Ct), vec![image(1, &file.0, ImageRole::Read)]);
     let objects = Objects::new(Files([file].into()), 1 << 24);

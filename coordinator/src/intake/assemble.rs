@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::SystemTime;
 
+use futures::stream::{self, TryStreamExt as _};
 use opentelemetry::KeyValue;
 use prelim_proto::ids::Uid;
 use prelim_proto::study::StudyState;
@@ -10,6 +11,7 @@ use prelim_proto::study::StudyState;
 use super::complete;
 use crate::clock::today;
 use crate::partition::{Partition, partition};
+use crate::priors::fetch;
 use crate::queue::head_start_ms;
 use crate::route::{self, Decision, Facts, Rules};
 use crate::service::{Coordinator, ServiceError};
@@ -19,6 +21,8 @@ use crate::traces;
 
 /// Plans of one study that may be overtaken by late instances before we wait for the next signal.
 const MAX_PLANS: usize = 8;
+/// Plans made at once.
+const PLANS_AT_ONCE: usize = 16;
 /// Studies looked at together.
 const PAGE: usize = 500;
 
@@ -79,7 +83,9 @@ impl Coordinator {
         let rules = self.rules.get();
         let decision = rules.decide(&Facts::of(&study, today()));
         study.priority = study.priority.max(decision.action.priority);
-        let skipped = decision.skipped();
+        // What was fetched as an earlier study is held, and stands in no queue.
+        let held = fetch::is_fetched(&study.intake.senders).then(|| fetch::HELD.to_owned());
+        let skipped = decision.skipped().or(held);
         let mut parts = match &skipped {
             Some(reason) => {
                 Partition { unread: route::unread(&study, reason), failure: reason.clone(), ..Partition::default() }
@@ -90,7 +96,8 @@ impl Coordinator {
             parts.notes.push(format!("Only {held} of {expected} instances that were announced were there."));
         }
         if !parts.jobs.is_empty() {
-            let decided = self.decide_priors(&study, &rules.priors).await?;
+            let missing = self.fetch_priors(&study, &rules.priors).await;
+            let decided = self.decide_priors(&study, &rules.priors, missing).await?;
             self.store_priors(&study.uid, &decided, &mut parts.jobs).await?;
             parts.notes.extend(decided.notes);
         }
@@ -121,7 +128,8 @@ impl Coordinator {
         Ok(given.as_ref().unwrap_or(&*self.rules.get()).decide(&facts))
     }
 
-    /// Completes studies whose time has come, and plans those that were complete when a coordinator died.
+    /// Completes studies whose time has come, and plans those that were complete when a coordinator died; several at a time,
+    /// for a PACS may be waited for.
     pub(crate) async fn assemble_stragglers(&self) -> Result<(), ServiceError> {
         let (rules, default) = (self.rules.get(), self.config.completeness());
         let mut after = None;
@@ -147,9 +155,8 @@ impl Coordinator {
                     complete.push(uid);
                 }
             }
-            for uid in &complete {
-                self.plan(uid).await?;
-            }
+            let plans = complete.iter().map(|uid| Ok(self.plan(uid)));
+            stream::iter(plans).try_for_each_concurrent(PLANS_AT_ONCE, |plan| plan).await?;
             let last = page.last().filter(|_| page.len() == PAGE);
             after = last.map(|last| StudyCursor { received_at_ms: last.received_at_ms, uid: last.uid.clone() });
             if after.is_none() {

@@ -46,7 +46,8 @@ pub(super) fn compare(now: &Now<'_>, compared: &Compared) -> (Vec<String>, Vec<P
                 let told = told(now, earlier, &prior);
                 sentences.splice(0..0, told);
             }
-            Some(_) => sentences.push(format!("Also at hand, and not compared finding by finding: {}.", present::prior(&prior))),
+            Some(_) => sentences
+                .push(format!("Also at hand, and not compared finding by finding: {}.", present::prior(&prior))),
             None => sentences.push(quote(&prior, &earlier.words)),
         }
         priors.push(prior);
@@ -287,7 +288,9 @@ fn what_differed(now: &Finding, then: &PriorFinding) -> String {
         parts.push(then.code.name().to_owned());
     }
     parts.extend(then.severity.filter(|_| then.severity != now.severity).map(|s| present::severity(s).to_owned()));
-    parts.extend(then.laterality.filter(|_| then.laterality != now.laterality).map(|s| present::laterality(s).to_owned()));
+    parts.extend(
+        then.laterality.filter(|_| then.laterality != now.laterality).map(|s| present::laterality(s).to_owned()),
+    );
     parts.extend(then.zone.filter(|_| then.zone != now.zone).map(|z| present::zone(z).to_owned()));
     let sizes = then.size_mm.map(tenths).zip(now.size_mm.map(tenths));
     match (then.size_mm, sizes) {

@@ -133,7 +133,11 @@ fn draft(readings: &[(JobSpec, Result<JobOutcome, &str>)]) -> Report {
     let Merge::Draft(report) = merge(&study(), &readings, None, &Compared::default()) else { panic!("no draft") };
     let mut reversed = readings.clone();
     reversed.reverse();
-    assert_eq!(merge(&study(), &reversed, None, &Compared::default()), Merge::Draft(report.clone()), "the order of jobs makes no difference");
+    assert_eq!(
+        merge(&study(), &reversed, None, &Compared::default()),
+        Merge::Draft(report.clone()),
+        "the order of jobs makes no difference"
+    );
     for sentence in report.findings_text.iter().chain(&report.impression) {
         for (index, finding) in report.findings.iter().enumerate() {
             let named = sentence.text.to_lowercase().contains(finding.code.name());
@@ -358,12 +362,16 @@ fn what_was_given_up_and_then_read_is_not_called_unread() {
     let specs = [job(0, 2, 1, 6, 5.0), job(1, 2, 7, SLICES, 5.0)];
     let outcome = outcome(Vec::new());
     let reading = |end| [Reading { spec: &specs[0], end: Ok(&outcome) }, Reading { spec: &specs[1], end }];
-    let Merge::Draft(partial) = merge(&study(), &reading(Err("killed")), None, &Compared::default()) else { panic!("no draft") };
+    let Merge::Draft(partial) = merge(&study(), &reading(Err("killed")), None, &Compared::default()) else {
+        panic!("no draft")
+    };
     assert_eq!(partial.unread.len(), 6);
     // The study's record lists them until the next merge.
     let again = Study { unread: partial.unread, ..study() };
     let before = Replaced { version: 1, digest: Digest::from_bytes(&[3; 32]) };
-    let Merge::Draft(whole) = merge(&again, &reading(Ok(&outcome)), Some(before.clone()), &Compared::default()) else { panic!("no draft") };
+    let Merge::Draft(whole) = merge(&again, &reading(Ok(&outcome)), Some(before.clone()), &Compared::default()) else {
+        panic!("no draft")
+    };
     assert_eq!((whole.partial, whole.unread), (false, Vec::new()));
     assert_eq!((partial.version, partial.replaces), (1, None));
     assert_eq!((whole.version, whole.replaces), (2, Some(before)));

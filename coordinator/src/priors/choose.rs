@@ -5,8 +5,8 @@ use std::fmt;
 use jiff::civil::Date;
 use prelim_proto::study::StudyAttributes;
 
-use super::region::Shown;
 use super::PriorRules;
+use super::region::Shown;
 use crate::report::present;
 
 /// Why a study is not compared.
@@ -209,11 +209,7 @@ mod tests {
             ),
             ("no date", |s| s.study_date = "unknown".into(), Err(Ruled::Undated)),
             ("that morning", |s| s.study_date = "20260501".into(), Ok(0)),
-            (
-                "that evening",
-                |s| (s.study_date, s.study_time) = ("20260501".into(), "2000".into()),
-                Err(Ruled::Later),
-            ),
+            ("that evening", |s| (s.study_date, s.study_time) = ("20260501".into(), "2000".into()), Err(Ruled::Later)),
             (
                 "that day at no time",
                 |s| (s.study_date, s.study_time) = ("20260501".into(), String::new()),

@@ -29,6 +29,9 @@ const MAX_REPORTS: usize = 16;
 /// Largest object whose header is read for the issuer of the Patient ID, in bytes.
 const MAX_HEADER_BYTES: u64 = 64 << 20;
 
+/// What a draft says where that was lost.
+const LOST: &str = "What the study was to be compared with could not be read any more: it was compared with nothing.";
+
 /// An earlier study that may count.
 struct Candidate {
     days_before: u32,
@@ -64,8 +67,13 @@ pub(crate) struct Decided {
 }
 
 impl Coordinator {
-    /// Which earlier studies `study` is to be compared with, of those that are held.
-    pub(crate) async fn decide_priors(&self, study: &Study, rules: &PriorRules) -> Result<Decided, ServiceError> {
+    /// Which earlier studies `study` is to be compared with, of those that are held. `missing` says why some may not be.
+    pub(crate) async fn decide_priors(
+        &self,
+        study: &Study,
+        rules: &PriorRules,
+        missing: Option<String>,
+    ) -> Result<Decided, ServiceError> {
         let why_none = match study.attributes.patient_id.trim() {
             _ if rules.most == 0 => Some("Earlier studies were not looked for: the site's rules say so."),
             "" => Some("Earlier studies were not looked for: the study has no Patient ID."),
@@ -75,7 +83,10 @@ impl Coordinator {
             let notes = vec![why.to_owned()];
             return Ok(Decided {
                 // That there is no Patient ID, a draft knows by itself.
-                compared: Compared { earlier: Vec::new(), notes: if rules.most == 0 { notes.clone() } else { Vec::new() } },
+                compared: Compared {
+                    earlier: Vec::new(),
+                    notes: if rules.most == 0 { notes.clone() } else { Vec::new() },
+                },
                 told: Vec::new(),
                 notes,
             });
@@ -83,14 +94,20 @@ impl Coordinator {
         let mut out = RuledOut::default();
         let candidates = self.candidates(study, rules, &mut out).await?;
         let chosen = self.chosen(study, rules, candidates, &mut out).await?;
-        let known: Vec<_> = std::iter::once(&study.attributes).chain(chosen.iter().map(|(of, _)| &of.attributes)).collect();
+        let known: Vec<_> =
+            std::iter::once(&study.attributes).chain(chosen.iter().map(|(of, _)| &of.attributes)).collect();
         let earlier = chosen.iter().map(|(_, earlier)| earlier.clone()).collect();
-        let compared = Compared { earlier, notes: out.sentences(false) };
+        let compared = Compared { earlier, notes: out.sentences(false).into_iter().chain(missing.clone()).collect() };
         let told = super::tell::tell(&compared, &known);
         let mut notes: Vec<String> = compared.earlier.iter().map(|earlier| note(&earlier.prior)).collect();
-        notes.extend(out.sentences(true));
+        notes.extend(out.sentences(true).into_iter().chain(missing));
         let hash = traces::hash(&study.uid);
-        tracing::info!(study.hash = hash, priors = compared.earlier.len(), ruled_out = out.0.values().sum::<usize>(), "priors chosen");
+        tracing::info!(
+            study.hash = hash,
+            priors = compared.earlier.len(),
+            ruled_out = out.0.values().sum::<usize>(),
+            "priors chosen"
+        );
         Ok(Decided { compared, told, notes })
     }
 
@@ -128,8 +145,13 @@ impl Coordinator {
         let Some(digest) = jobs.iter().find_map(|(_, spec, _)| spec.compared.as_ref()) else {
             return Ok(Compared::default());
         };
-        let blob = self.bytes.get(study, digest).await?;
-        Ok(serde_json::from_slice(&blob).map_err(crate::report::ReportError::from)?)
+        let lost = || Compared { notes: vec![LOST.to_owned()], ..Compared::default() };
+        match self.bytes.get(study, digest).await {
+            Ok(blob) => Ok(serde_json::from_slice(&blob).unwrap_or_else(|_| lost())),
+            Err(error) if error.is_retryable() => Err(error.into()),
+            // The findings are worth a draft without it.
+            Err(_) => Ok(lost()),
+        }
     }
 
     /// Studies with the Patient ID that may be earlier ones of the patient, by their records; the newest first.
@@ -321,9 +343,8 @@ impl Coordinator {
     /// The newest report of others in a study, one that somebody answers for before others.
     async fn newest_report<'s>(&self, study: &'s Study) -> Result<Option<(&'s Instance, Document)>, ServiceError> {
         let instances = study.series.iter().flat_map(|series| &series.instances);
-        let is_report = |each: &&Instance| {
-            document::is_report(each.sop_class.as_str()) && each.size_bytes <= document::MAX_BYTES
-        };
+        let is_report =
+            |each: &&Instance| document::is_report(each.sop_class.as_str()) && each.size_bytes <= document::MAX_BYTES;
         let mut reports: Vec<&Instance> = instances.filter(is_report).collect();
         reports.sort_by_key(|each| (each.size_bytes, each.uid.clone()));
         let mut newest: Option<(&Instance, Document)> = None;

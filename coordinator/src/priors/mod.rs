@@ -3,6 +3,7 @@
 //! # Layout
 //! - `choose`: which count: the same patient, earlier, the same part of the body (pure); `region`: what a study shows (pure)
 //! - `gather`: the studies that are held, and their drafts and reports
+//! - `fetch`: reports of more of them, from a PACS
 //! - `document`: a report of another system, as words and coded findings (pure)
 //! - `tell`: what a model is told of them (pure)
 //! - [`crate::merge`] compares; [`crate::route`] has the site's [`PriorRules`]
@@ -17,6 +18,7 @@
 
 mod choose;
 mod document;
+pub(crate) mod fetch;
 mod gather;
 mod region;
 mod tell;

@@ -75,12 +75,29 @@ impl Shown {
             kinds = said.first().map(|text| kinds_in(text)).unwrap_or_default();
         }
         let of_kind = images().filter(|series| series.kind().is_some());
-        let parts = of_kind.flat_map(|series| &series.instances).filter_map(|each| each.image.as_ref()?.body_part.as_deref());
+        let parts =
+            of_kind.flat_map(|series| &series.instances).filter_map(|each| each.image.as_ref()?.body_part.as_deref());
         let mut regions: BTreeSet<Region> = parts.flat_map(|part| regions_in(&part.to_uppercase())).collect();
         if regions.is_empty() {
             regions = said.iter().flat_map(|text| regions_in(text)).collect();
         }
         Self { kinds, regions, is_of_other_kind }
+    }
+
+    /// What a study shows of which only its modalities and its description are known.
+    pub(super) fn said(modalities: &[String], description: &str) -> Self {
+        let description = description.to_uppercase();
+        let has = |known: &[&str]| modalities.iter().any(|modality| known.contains(&modality.as_str()));
+        let mut kinds = Vec::new();
+        kinds.extend(has(&["CR", "DX", "RF", "XA", "RG"]).then_some(ImageKind::Xray));
+        kinds.extend(has(&["CT"]).then_some(ImageKind::Ct));
+        if kinds.is_empty() {
+            kinds = kinds_in(&description);
+        }
+        let has_others =
+            modalities.iter().any(|modality| !["", "SR", "PR", "KO", "DOC", "OT"].contains(&modality.as_str()));
+        let is_of_other_kind = kinds.is_empty() && has_others;
+        Self { kinds, regions: regions_in(&description).into_iter().collect(), is_of_other_kind }
     }
 
     /// In a few words: "chest X-ray", "head and neck CT".

@@ -292,7 +292,8 @@ impl WrittenPriors {
             return Err(place.wrong("most", format!("{} is more than {}", rules.most, PriorRules::MOST)));
         }
         if !(1..=PriorRules::MAX_YEARS).contains(&rules.years) {
-            let problem = format!("{} is not between 1 and {}; most = 0 turns it off", rules.years, PriorRules::MAX_YEARS);
+            let problem =
+                format!("{} is not between 1 and {}; most = 0 turns it off", rules.years, PriorRules::MAX_YEARS);
             return Err(place.wrong("years", problem));
         }
         match rules.source.as_deref().filter(|name| !is_destination(name)) {

@@ -204,3 +204,23 @@ fn what_is_wrong_with_a_file_is_told_with_its_line() {
     }
     assert!(matches!(Rules::parse(&" ".repeat(2 << 20), DEFAULT_RULE), Err(RulesError::TooLarge(_))));
 }
+
+#[test]
+fn earlier_studies_are_looked_at_as_the_file_says() {
+    let of = |text: &str| Rules::parse(&format!("{text}\n[default]\n"), DEFAULT_RULE);
+    assert_eq!(of("").unwrap().priors, PriorRules { most: 3, years: 5, source: None });
+    let readme = include_str!("../../../README.md").split("```toml\n").find(|block| block.starts_with("[priors]"));
+    let of_readme = of(readme.and_then(|block| block.split("```").next()).expect("README.md has an example")).unwrap();
+    assert_eq!(of_readme.priors, PriorRules { source: Some("pacs".into()), ..PriorRules::default() });
+    let asked = of("[priors]\nmost = 1\nsource = 'pacs'").unwrap().priors;
+    assert_eq!(asked, PriorRules { most: 1, years: 5, source: Some("pacs".into()) });
+    for (text, says) in [
+        ("[priors]\nmost = 11", "line 1, [priors]: most: 11 is more than 10"),
+        ("[priors]\nyears = 0", "years: 0 is not between 1 and 150; most = 0 turns it off"),
+        ("[priors]\nsource = 'a b'", "source: \"a b\" is no name"),
+        ("[priors]\nfrom = 'a'", "unknown field"),
+    ] {
+        let error = of(text).unwrap_err().to_string();
+        assert!(error.contains(says), "{text}: {error}");
+    }
+}

@@ -113,7 +113,8 @@ pub(crate) fn compared() -> Sample {
             .to_owned(),
         "Larger or more: right lung nodule, upper zone, 18 mm (then 11 mm).".to_owned(),
         "No longer seen: right pneumothorax.".to_owned(),
-        "At hand, and not compared finding by finding: chest <CT> & more of 2026-10-12. It says: \"</div>|^~\\&\"".to_owned(),
+        "At hand, and not compared finding by finding: chest <CT> & more of 2026-10-12. It says: \"</div>|^~\\&\""
+            .to_owned(),
     ];
     Sample { name: "compared", study, report: Report { comparison, priors: vec![xray, ct], ..report } }
 }

@@ -49,10 +49,16 @@ pub struct FoundStudy {
     pub patient_id: String,
     /// Patient's Name.
     pub patient_name: String,
+    /// Patient's Birth Date, where it is told.
+    pub patient_birth_date: String,
+    /// Patient's Sex, where it is told.
+    pub patient_sex: String,
     /// Accession Number.
     pub accession_number: String,
     /// Study Date.
     pub study_date: String,
+    /// Study Time.
+    pub study_time: String,
     /// Study Description.
     pub description: String,
     /// Modalities in Study.
@@ -83,7 +89,10 @@ pub async fn studies(association: &mut Association, question: &Question) -> Resu
         (tags::ACCESSION_NUMBER, VR::SH, &question.accession_number),
         (tags::PATIENT_ID, VR::LO, &question.patient_id),
         (tags::STUDY_DATE, VR::DA, &question.study_date),
+        (tags::STUDY_TIME, VR::TM, ""),
         (tags::PATIENT_NAME, VR::PN, ""),
+        (tags::PATIENT_BIRTH_DATE, VR::DA, ""),
+        (tags::PATIENT_SEX, VR::CS, ""),
         (tags::STUDY_DESCRIPTION, VR::LO, ""),
         (tags::MODALITIES_IN_STUDY, VR::CS, ""),
         (tags::NUMBER_OF_STUDY_RELATED_INSTANCES, VR::IS, ""),
@@ -95,8 +104,11 @@ pub async fn studies(association: &mut Association, question: &Question) -> Resu
             study: text(tags::STUDY_INSTANCE_UID),
             patient_id: text(tags::PATIENT_ID),
             patient_name: text(tags::PATIENT_NAME),
+            patient_birth_date: text(tags::PATIENT_BIRTH_DATE),
+            patient_sex: text(tags::PATIENT_SEX),
             accession_number: text(tags::ACCESSION_NUMBER),
             study_date: text(tags::STUDY_DATE),
+            study_time: text(tags::STUDY_TIME),
             description: text(tags::STUDY_DESCRIPTION),
             modalities: answer.texts(tags::MODALITIES_IN_STUDY),
             instances: number.and_then(|number| u32::try_from(number).ok()),
@@ -105,6 +117,25 @@ pub async fn studies(association: &mut Association, question: &Question) -> Resu
     let mut found = ask(association, "STUDY", &keys, MAX_STUDIES, read).await?;
     // Some answer with more than was asked for.
     found.retain(|each| question.study.is_empty() || each.study == question.study);
+    Ok(found)
+}
+
+/// The series of a study that hold structured reports.
+pub async fn report_series(association: &mut Association, study: &Uid) -> Result<Vec<Uid>, ScuError> {
+    let keys = [
+        (tags::STUDY_INSTANCE_UID, VR::UI, study.as_str()),
+        (tags::SERIES_INSTANCE_UID, VR::UI, ""),
+        (tags::MODALITY, VR::CS, ""),
+    ];
+    let of = |answer: &Attributes<'_>| {
+        let text = |tag: Tag| answer.text(tag).unwrap_or_default();
+        (text(tags::SERIES_INSTANCE_UID), text(tags::MODALITY))
+    };
+    let series = ask(association, "SERIES", &keys, MAX_ANSWERS, of).await?;
+    let reports = series.into_iter().filter(|(_, modality)| modality == "SR");
+    let mut found: Vec<Uid> = reports.filter_map(|(series, _)| Uid::parse(&series).ok()).collect();
+    found.sort();
+    found.dedup();
     Ok(found)
 }
 

@@ -1,6 +1,6 @@
 //! C-GET and C-MOVE as SCU (PS3.4 annex C): a study from a PACS, over the same association or to our own listener.
 
-use dicom_core::VR;
+use dicom_core::{Tag, VR};
 use dicom_dictionary_std::{tags, uids};
 use prelim_proto::ids::Uid;
 
@@ -78,9 +78,31 @@ pub async fn get(
     study: &Uid,
     intake: &mut (impl Intake + Send),
 ) -> Result<Counts, ScuError> {
+    let keys = [(tags::STUDY_INSTANCE_UID, VR::UI, study.as_str())];
+    get_of(association, "STUDY", &keys, intake).await
+}
+
+/// The same for one series of a study.
+pub async fn get_series(
+    association: &mut Association,
+    study: &Uid,
+    series: &Uid,
+    intake: &mut (impl Intake + Send),
+) -> Result<Counts, ScuError> {
+    let keys =
+        [(tags::STUDY_INSTANCE_UID, VR::UI, study.as_str()), (tags::SERIES_INSTANCE_UID, VR::UI, series.as_str())];
+    get_of(association, "SERIES", &keys, intake).await
+}
+
+async fn get_of(
+    association: &mut Association,
+    level: &str,
+    keys: &[(Tag, VR, &str)],
+    intake: &mut (impl Intake + Send),
+) -> Result<Counts, ScuError> {
     const WHAT: &str = "the C-GET";
     let class = uids::STUDY_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_GET;
-    let id = begin(association, field::C_GET, class, "C-GET in the Study Root model", study, "").await?;
+    let id = begin(association, field::C_GET, class, "C-GET in the Study Root model", (level, keys), "").await?;
     loop {
         let message = association.receive(WHAT).await?;
         if message.command.field == field::C_STORE {
@@ -97,7 +119,8 @@ pub async fn get(
 pub async fn move_to(association: &mut Association, study: &Uid, destination: &str) -> Result<Counts, ScuError> {
     const WHAT: &str = "the C-MOVE";
     let class = uids::STUDY_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_MOVE;
-    let id = begin(association, field::C_MOVE, class, "C-MOVE in the Study Root model", study, destination).await?;
+    let of = ("STUDY", &[(tags::STUDY_INSTANCE_UID, VR::UI, study.as_str())][..]);
+    let id = begin(association, field::C_MOVE, class, "C-MOVE in the Study Root model", of, destination).await?;
     loop {
         let message = association.receive(WHAT).await?;
         if let Some(counts) = read(association, WHAT, field::C_MOVE, id, &message)? {
@@ -112,13 +135,12 @@ async fn begin(
     field: u16,
     class: &str,
     what: &str,
-    study: &Uid,
+    (level, keys): (&str, &[(Tag, VR, &str)]),
     destination: &str,
 ) -> Result<u16, ScuError> {
     let context = association.contexts(class).next().cloned();
     let context = context.ok_or_else(|| association.refusal(class, what))?;
-    let keys = [(tags::STUDY_INSTANCE_UID, VR::UI, study.as_str())];
-    let identifier = identifier("STUDY", &keys, &context.transfer_syntax)?;
+    let identifier = identifier(level, keys, &context.transfer_syntax)?;
     let request = Command {
         field,
         priority: Some(MEDIUM),

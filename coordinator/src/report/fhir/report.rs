@@ -69,7 +69,8 @@ fn extensions(inputs: &ReportInputs<'_>, ids: &Ids) -> Vec<Value> {
     // Not in the Bundle: the reference is by identifier.
     extensions.extend(report.priors.iter().map(|prior| {
         let display = present::prior(prior);
-        let study = json!({ "type": "ImagingStudy", "identifier": value::uid(prior.study.as_str()), "display": display });
+        let study =
+            json!({ "type": "ImagingStudy", "identifier": value::uid(prior.study.as_str()), "display": display });
         value::extension("compared-with", "valueReference", study)
     }));
     extensions.extend(report.limitations.iter().map(|limitation| text("limitation", limitation)));

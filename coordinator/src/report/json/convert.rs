@@ -8,7 +8,7 @@ use super::document::{
     Body, Bounds, Code, CodedFinding, Document, NotRead, Patient, Provenance, Replaces, Seen, Statement, Status,
     StudyIdentification,
 };
-use super::{priors, CONFIDENCE_DECIMALS, LENGTH_DECIMALS, SCHEMA_ID, fraction, rounded};
+use super::{CONFIDENCE_DECIMALS, LENGTH_DECIMALS, SCHEMA_ID, fraction, priors, rounded};
 use crate::report::{ReportError, present};
 
 impl Document {

@@ -18,11 +18,8 @@ pub(super) fn section(report: &Report) -> Option<DataSet> {
 
 /// An earlier study: which it is, and its findings as far as they were compared.
 fn study(prior: &Prior) -> DataSet {
-    let mut children = vec![item::uid_reference(
-        Relationship::HasObsContext,
-        c::PROCEDURE_STUDY_INSTANCE_UID,
-        prior.study.as_str(),
-    )];
+    let mut children =
+        vec![item::uid_reference(Relationship::HasObsContext, c::PROCEDURE_STUDY_INSTANCE_UID, prior.study.as_str())];
     if let Some(date) = present::valid_date(&prior.date) {
         children.push(item::date(Relationship::HasObsContext, c::STUDY_DATE, &date));
     }
