@@ -93,6 +93,11 @@ impl<'a> Attributes<'a> {
         }
     }
 
+    /// A fragment of an encapsulated value.
+    pub(crate) fn range(&self, range: &Range<usize>) -> &'a [u8] {
+        self.bytes.get(range.clone()).unwrap_or_default()
+    }
+
     /// The text of an element of this data set in its character set, without padding.
     pub fn text_of(&self, element: &Element) -> String {
         self.decoded(element.vr, self.value(element))

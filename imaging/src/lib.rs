@@ -9,6 +9,7 @@
 //! - [`decode`]: one frame to stored values ([`frame`])
 //! - [`codec`]: decoders of our own: JPEG-LS, 8 and 12-bit JPEG, RLE
 //! - [`sandbox`]: the same in a child process, where hostile bytes can do no harm
+//! - [`deidentify`]: an object without what names the patient, after PS3.15 annex E
 //! - [`rewrite`]: an object in Explicit VR Little Endian, its pixels decoded
 //! - [`photometry`], [`lut`]: stored values to modality values (HU) and to shades
 //! - [`render`]: the pictures that models and readers see
@@ -29,6 +30,8 @@ pub mod charset;
 pub mod codec;
 pub mod dataset;
 pub mod decode;
+#[allow(deprecated, reason = "objects of long ago hold attributes that were retired since")]
+pub mod deidentify;
 pub mod frame;
 pub mod geometry;
 pub mod header;

@@ -95,7 +95,7 @@ pub fn frame_bytes(
         // PS3.5 annex A.3: pixels in words have changed their bytes, also where a word holds two samples.
         let is_turned = |element: &Element| element.big_endian && element.vr == VR::OW;
         let width = if scanned.dataset().get(tags::PIXEL_DATA).is_some_and(is_turned) { 2 } else { 1 };
-        return Ok(little(&scanned.bytes()[range], width));
+        return Ok(turned(&scanned.bytes()[range], width));
     }
     check_depth(&description)?;
     let mut decode = decode;
@@ -241,7 +241,7 @@ fn even(text: &str) -> Vec<u8> {
 }
 
 /// Bytes of numbers of `width` bytes, in the other order; as they are for a width of one.
-fn little(bytes: &[u8], width: usize) -> Vec<u8> {
+pub(crate) fn turned(bytes: &[u8], width: usize) -> Vec<u8> {
     let mut turned = bytes.to_vec();
     if width > 1 {
         turned.chunks_exact_mut(width).for_each(<[u8]>::reverse);
@@ -290,7 +290,7 @@ impl Writer<'_> {
                 let bytes = self.bytes.get(range.clone()).unwrap_or_default();
                 let vr = if self.signed && SIGNED_AS_PIXELS.contains(&tag) { VR::SS } else { element.vr };
                 if element.big_endian && width(vr) > 1 {
-                    put(tag, vr, &little(bytes, width(vr)), out);
+                    put(tag, vr, &turned(bytes, width(vr)), out);
                 } else {
                     put(tag, vr, bytes, out);
                 }
@@ -324,7 +324,7 @@ impl Writer<'_> {
 }
 
 /// Bytes of a number in a value of this representation.
-fn width(vr: VR) -> usize {
+pub(crate) fn width(vr: VR) -> usize {
     match vr {
         VR::US | VR::SS | VR::OW | VR::AT => 2,
         VR::UL | VR::SL | VR::FL | VR::OF | VR::OL => 4,
