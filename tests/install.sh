@@ -49,7 +49,7 @@ if [ ${#missing[@]} -gt 0 ]; then
 fi
 
 python=target/python/bin/python
-if ! "$python" -c 'import dicomweb_client, fhir.resources, grpc, highdicom, hl7apy, opentelemetry.proto, pydicom' 2>/dev/null || ! cmp -s tests/requirements.txt target/python/requirements.txt; then
+if ! "$python" -c 'import dicomanonymizer, dicomweb_client, fhir.resources, grpc, highdicom, hl7apy, opentelemetry.proto, pydicom' 2>/dev/null || ! cmp -s tests/requirements.txt target/python/requirements.txt; then
   say "Python packages, into target/python"
   python3 -m venv target/python
   "$python" -m pip install --quiet --disable-pip-version-check --requirement tests/requirements.txt

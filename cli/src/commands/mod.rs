@@ -6,6 +6,7 @@ mod bench_queue;
 mod cancel;
 mod complete;
 mod decoder;
+mod deidentify;
 mod demo;
 mod doctor;
 mod eval;
@@ -90,6 +91,8 @@ pub(crate) enum Command {
     Bench(bench::Bench),
     /// Write the tensors of one prompt, to be held against another implementation.
     Logits(logits::Logits),
+    /// Write DICOM files without what names the patient.
+    Deidentify(deidentify::Deidentify),
     /// Check the record of who did what.
     Audit(audit::Audit),
     /// Say what this machine has, and what stands in the way.
@@ -114,6 +117,7 @@ impl Command {
             Self::Phantom(command) => command.run(),
             Self::Eval(command) => block_on(interruptible(command.run())),
             Self::Logits(command) => command.run(),
+            Self::Deidentify(command) => command.run(),
             Self::Audit(command) => command.run(),
             Self::Doctor(command) => command.run(),
             Self::Decoder(command) => command.run(),
