@@ -7,6 +7,7 @@ use clap::Args;
 
 use crate::access::SecurityConfig;
 use crate::bytes::place::{Place, PlaceError};
+use crate::deidentify::config::DeidentifyConfig;
 use crate::dimse::scp::config::DicomConfig;
 use crate::intake::complete::CompletenessRule;
 use crate::partition::PartitionLimits;
@@ -89,6 +90,9 @@ pub struct CoordinatorConfig {
     #[command(flatten)]
     #[allow(missing_docs, reason = "a doc comment here would become help text")]
     pub security: SecurityConfig,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a doc comment here would become help text")]
+    pub deidentify: DeidentifyConfig,
 }
 
 /// An address to serve on, as `HOST:PORT`; a name stands for the first address that it has.
@@ -126,6 +130,7 @@ impl Default for CoordinatorConfig {
             dicom: DicomConfig::default(),
             web: WebConfig::default(),
             security: SecurityConfig::default(),
+            deidentify: DeidentifyConfig::default(),
         }
     }
 }
@@ -153,6 +158,10 @@ impl CoordinatorConfig {
         need(
             !self.bytes_direct || has_addresses,
             "--bytes-direct needs --bytes s3://BUCKET: a folder has no addresses",
+        );
+        need(
+            !self.bytes_direct || self.deidentify.deidentify.is_none(),
+            "--bytes-direct and --deidentify exclude each other: what lies in the bucket names patients",
         );
         need((1..=64).contains(&self.views_per_job), "--views-per-job is not between 1 and 64");
         need((1..=1_000).contains(&self.slab_slices), "--slab-slices is not between 1 and 1,000");

@@ -203,10 +203,10 @@ impl Coordinator {
         digest: &Digest,
         takes_address: bool,
     ) -> Result<Object, ServiceError> {
-        let record = self.store.job(job).await?;
-        if !record.is_some_and(|record| record.state == JobState::Leased && record.token == token) {
-            return Err(StoreError::LeaseLost { job: job.clone(), token }.into());
+        if let Some(veil) = &self.veil {
+            return Ok(Object::Pieces(self.veiled_object(veil, job, token, digest).await?));
         }
+        self.check_lease(job, token).await?;
         if takes_address
             && self.config.bytes_direct
             && let Some(address) = self.bytes.sign(job.study(), digest).await?
@@ -214,6 +214,15 @@ impl Coordinator {
             return Ok(Object::At(address));
         }
         Ok(Object::Pieces(self.bytes.read(job.study(), digest).await?))
+    }
+
+    /// Whether the lease is the job's newest and lasts.
+    pub(crate) async fn check_lease(&self, job: &JobId, token: FencingToken) -> Result<(), ServiceError> {
+        let record = self.store.job(job).await?;
+        if record.is_some_and(|record| record.state == JobState::Leased && record.token == token) {
+            return Ok(());
+        }
+        Err(StoreError::LeaseLost { job: job.clone(), token }.into())
     }
 
     /// Takes back leases that ran out.

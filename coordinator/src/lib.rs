@@ -13,6 +13,7 @@
 //! - [`deliver`]: drafts out, to a PACS and to archives; `fetch`: studies from a PACS; `commitments`:
 //!   what is held, for who asks
 //! - [`store`]: where studies, jobs, leases and drafts are recorded; [`bytes`]: objects and reports, by study and digest
+//! - [`deidentify`]: what workers see of patients, and the way back
 //! - [`access`]: who may call what; [`audit`]: the record of it; [`accept`] and `tls`: connections in
 //! - [`backlog`]: what waits in seconds of work; `metrics`: numbers for Prometheus, alive and ready
 //! - [`traces`]: what is added to a study's trace
@@ -30,6 +31,7 @@ mod causes;
 pub mod clock;
 mod commitments;
 pub mod config;
+pub mod deidentify;
 pub mod deliver;
 pub mod dimse;
 pub mod dispatch;

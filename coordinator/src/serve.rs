@@ -17,6 +17,7 @@ use crate::audit::{Act, Audit, AuditError, Event};
 use crate::bytes::{ByteStore, OpenError, Variables};
 use crate::clock::SystemClock;
 use crate::config::CoordinatorConfig;
+use crate::deidentify::Veil;
 use crate::deliver::{deliver_until_stopped, destinations};
 use crate::dimse::scp::peers::Peers;
 use crate::dimse::scp::{self, Scp};
@@ -143,6 +144,7 @@ pub async fn open(config: CoordinatorConfig, decoder: DecoderCommand) -> Result<
     let access = Arc::new(Access::open(&config.security)?);
     let peers = Peers::open(config.dicom.dicom_peers.as_deref()).map_err(wrong)?;
     let destinations = destinations::open(config.destinations.as_deref(), &config.dicom.aet).map_err(wrong)?;
+    let veil = Veil::open(&config.deidentify).map_err(wrong)?;
     make_folder(&config.data)?;
     let store: Arc<dyn JobStore> = match redis {
         Some(options) => {
@@ -165,7 +167,7 @@ pub async fn open(config: CoordinatorConfig, decoder: DecoderCommand) -> Result<
         None => Audit::default(),
     };
     let stopping = CancellationToken::new();
-    let files = SiteFiles { shares, rules, destinations };
+    let files = SiteFiles { shares, rules, destinations, veil };
     let coordinator = Coordinator::new(config, files, store, bytes, decoder, stopping.clone());
     Ok(Opened { coordinator: Arc::new(coordinator), stopping, tls, http_tls, access, peers, audit })
 }

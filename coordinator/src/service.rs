@@ -20,6 +20,7 @@ use crate::access::Refusal;
 use crate::backlog::Needs;
 use crate::bytes::{ByteStore, BytesError};
 use crate::config::CoordinatorConfig;
+use crate::deidentify::Veil;
 use crate::deliver::destinations::Destinations;
 use crate::dimse::scu::error::ScuError;
 use crate::drains::Drains;
@@ -60,6 +61,9 @@ pub enum ServiceError {
         /// Why, where a reason is known.
         reason: Option<String>,
     },
+    /// There are no pseudonyms here.
+    #[error("no pseudonym is known here: the coordinator was started without --deidentify")]
+    NoKey,
     /// Folders may not be submitted by name.
     #[error("folders are not taken by name here; send the files, or start the coordinator with --allow-folders")]
     FoldersNotAllowed,
@@ -123,6 +127,8 @@ pub struct Coordinator {
     /// What jobs needed lately.
     pub(crate) needs: Needs,
     pub(crate) bytes: ByteStore,
+    /// What is between the store and the workers; none where they see all.
+    pub(crate) veil: Option<Veil>,
     /// The program that decodes key images.
     pub(crate) decoder: DecoderCommand,
     /// Set off when a job may be waiting for a worker.
@@ -146,13 +152,14 @@ pub(crate) struct SiteFiles {
     pub(crate) shares: Shares,
     pub(crate) rules: Watched<Rules, String>,
     pub(crate) destinations: Option<Destinations>,
+    pub(crate) veil: Option<Veil>,
 }
 
 impl Coordinator {
     /// A coordinator on the given stores.
     pub(crate) fn new(
         config: CoordinatorConfig,
-        SiteFiles { shares, rules, destinations }: SiteFiles,
+        SiteFiles { shares, rules, destinations, veil }: SiteFiles,
         store: Arc<dyn JobStore>,
         bytes: ByteStore,
         decoder: DecoderCommand,
@@ -172,6 +179,7 @@ impl Coordinator {
             metrics,
             needs: Needs::default(),
             bytes,
+            veil,
             decoder,
             work,
             merges,

@@ -68,16 +68,20 @@ fn is_separator(c: char) -> bool {
 /// What was said, with the trace's id in the place of each UID: errors name studies and instances by UID, which leads to
 /// the patient and must reach no log and no collector.
 pub fn without_uids(said: &impl Display) -> String {
-    let said = said.to_string();
+    replace_uids(&said.to_string(), |uid| StudyTrace::of(uid).id())
+}
+
+/// What was said, with something else in the place of each UID.
+pub fn replace_uids(said: &str, mut replace: impl FnMut(&Uid) -> String) -> String {
     let mut clean = String::with_capacity(said.len());
-    let mut rest = said.as_str();
+    let mut rest = said;
     while let Some(start) = rest.find(|c: char| c.is_ascii_digit()) {
         let word = &rest[start..];
         let end = word.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(word.len());
         let word = word[..end].trim_end_matches('.');
         clean.push_str(&rest[..start]);
         match Uid::parse(word) {
-            Ok(uid) if is_long(word) => clean.push_str(&StudyTrace::of(&uid).id()),
+            Ok(uid) if is_long(word) => clean.push_str(&replace(&uid)),
             _ => clean.push_str(word),
         }
         rest = &rest[start + word.len()..];

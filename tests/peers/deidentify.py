@@ -23,6 +23,9 @@ pydicom.config.settings.writing_validation_mode = pydicom.config.IGNORE
 
 # Sequences whose structure stays here, with their texts replaced: the peer replaces whatever is in them.
 CLEANED = {"ContentSequence", "GraphicAnnotationSequence", "ReferencedImageSequence", "SourceImageSequence"}
+# Codes of other schemes are replaced.
+PUBLIC = "ACR CD8 DCM FMA I10 I9C ICDO3 LN MDC MSH NCIt NEU RADLEX RFC5646 SCT SNM3 SRT UCUM UMLS".split()
+CODES = {"CodeValue", "CodeMeaning", "CodingSchemeDesignator", "CodingSchemeVersion", "LongCodeValue", "URNCodeValue"}
 # What is written anew by both.
 MARKS = {"PatientIdentityRemoved", "DeidentificationMethod", "DeidentificationMethodCodeSequence"}
 MARKS.add("LongitudinalTemporalInformationModified")
@@ -93,6 +96,9 @@ def compare(before, after, peer, key, actions):
         dummy = text(element) in ("0", "000Y", "19000101", "000000")
         if kept and not dummy and (in_table or not kept_by_peer and not in_cleaned):
             yield f"left {'/'.join(map(str, path))}"
+        scheme = old.get((*path[:-1], "CodingSchemeDesignator"))
+        if name in CODES and (scheme is None or scheme.value not in PUBLIC):
+            continue
         taken_more = element.tag.is_private or element.tag.group & 0xFF00 in (0x5000, 0x6000) or element.tag.element == 0
         if kept_by_peer and not kept and not in_cleaned and not taken_more and name not in ("PixelData",):
             yield f"lost {'/'.join(map(str, path))} {element.VR}"

@@ -15,6 +15,7 @@ mod fetch;
 mod logits;
 mod phantom;
 mod queue;
+mod reidentify;
 pub(crate) mod report;
 mod route;
 mod serve;
@@ -93,6 +94,8 @@ pub(crate) enum Command {
     Logits(logits::Logits),
     /// Write DICOM files without what names the patient.
     Deidentify(deidentify::Deidentify),
+    /// Find what a pseudonym stands for.
+    Reidentify(reidentify::Reidentify),
     /// Check the record of who did what.
     Audit(audit::Audit),
     /// Say what this machine has, and what stands in the way.
@@ -125,6 +128,7 @@ impl Command {
             Self::Watch(command) => block_on(command.run()),
             Self::Studies(command) => block_on(command.run()),
             Self::Route(command) => block_on(command.run()),
+            Self::Reidentify(command) => block_on(command.run()),
             Self::Report(command) => block_on(command.run()),
             Self::Export(command) => block_on(command.run()),
             Self::Fetch(command) => block_on(command.run()),

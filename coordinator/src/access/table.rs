@@ -28,6 +28,7 @@ const TABLE: &[(&str, &[(&str, Need)])] = &[
             ("WatchStudies", Need::Role(&[Read])),
             ("TestRoute", Need::Role(&[Read])),
             ("GetReport", Need::Role(&[Read])),
+            ("Reidentify", Need::Role(&[Read])),
             ("CompleteStudy", Need::Role(&[Submit, Admin])),
             ("CancelStudy", Need::Role(&[Submit, Admin])),
         ],

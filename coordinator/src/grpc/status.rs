@@ -21,16 +21,21 @@ const RETRY_AFTER: Duration = Duration::from_secs(10);
 
 /// The status for an error.
 pub(super) fn of(error: ServiceError) -> Status {
-    let message = error.to_string();
+    veiled(error, str::to_owned)
+}
+
+/// The same in words for who must not see UIDs: `say` gives what is said to them.
+pub(super) fn veiled(error: ServiceError, say: impl Fn(&str) -> String) -> Status {
+    let message = say(&error.to_string());
     let (code, reason) = class(&error);
     let mut details = ErrorDetails::new();
     details.set_error_info(reason, DOMAIN, std::collections::HashMap::new());
     match &error {
         ServiceError::Invalid { field, problem } => {
-            details.add_bad_request_violation(*field, problem.clone());
+            details.add_bad_request_violation(*field, say(problem));
         }
         ServiceError::Store(StoreError::NoStudy(uid)) => {
-            details.set_resource_info("study", uid.as_str(), "", "");
+            details.set_resource_info("study", say(uid.as_str()), "", "");
         }
         _ if matches!(code, Code::ResourceExhausted | Code::Unavailable) => {
             details.set_retry_info(Some(RETRY_AFTER));
@@ -62,6 +67,7 @@ fn class(error: &ServiceError) -> (Code, &'static str) {
     match error {
         ServiceError::Invalid { .. } => (Code::InvalidArgument, "INVALID"),
         ServiceError::NoDraft { .. } => (Code::FailedPrecondition, "NO_DRAFT"),
+        ServiceError::NoKey => (Code::FailedPrecondition, "NO_KEY"),
         ServiceError::FoldersNotAllowed => (Code::PermissionDenied, "FOLDERS_NOT_ALLOWED"),
         ServiceError::NoFolder(_) => (Code::NotFound, "NO_FOLDER"),
         ServiceError::Stopping => (Code::Unavailable, "STOPPING"),

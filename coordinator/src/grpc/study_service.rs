@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use prelim_proto::ids::Uid;
-use prelim_proto::study::{Priority, StudyState};
+use prelim_proto::study::{Priority, StudyAttributes, StudyState};
 use prelim_proto::v1;
 use prelim_proto::v1::study_service_server::StudyService;
 use tokio_stream::wrappers::ReceiverStream;
@@ -14,6 +14,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::{route, status, upload, watch};
 use crate::audit::Act;
+use crate::deidentify::Reidentified;
 use crate::intake::{Claim, Object, Outcome, Sending};
 use crate::report::Format;
 use crate::service::{Coordinator, ServiceError};
@@ -26,6 +27,8 @@ const DEFAULT_PAGE: u32 = 50;
 const MAX_PAGE: u32 = 500;
 /// Studies that one watch names at most.
 const MAX_WATCHED: usize = 10_000;
+/// Longest pseudonym: that of a UID.
+const MAX_PSEUDONYM_BYTES: usize = 64;
 
 /// The service.
 pub(crate) struct Studies(pub(crate) Arc<Coordinator>);
@@ -78,6 +81,23 @@ impl StudyService for Studies {
         let study = self.0.study(&uid).await.map_err(status::of)?;
         session.note(Act::Read, &[uid]).await.map_err(status::of)?;
         Ok(Response::new(v1::GetStudyResponse { study: Some(study.into()) }))
+    }
+
+    async fn reidentify(&self, request: Request<v1::ReidentifyRequest>) -> Answer<v1::ReidentifyResponse> {
+        let session = Session::of(&request);
+        let pseudonym = request.into_inner().pseudonym;
+        let pseudonym = pseudonym.trim();
+        if pseudonym.is_empty() || pseudonym.len() > MAX_PSEUDONYM_BYTES {
+            let problem = format!("not between 1 and {MAX_PSEUDONYM_BYTES} characters");
+            return Err(status::invalid("pseudonym", problem));
+        }
+        let found = self.0.reidentify(pseudonym, session.tenants()).await.map_err(status::of)?;
+        let studies: Vec<Uid> = found.iter().map(|found| found.study.uid.clone()).collect();
+        // A look for one who is not here is on record, too.
+        session.note(Act::Queried, &studies).await.map_err(status::of)?;
+        session.note(Act::Read, &studies).await.map_err(status::of)?;
+        let found = found.into_iter().map(reidentified).collect();
+        Ok(Response::new(v1::ReidentifyResponse { found }))
     }
 
     async fn list_studies(&self, request: Request<v1::ListStudiesRequest>) -> Answer<v1::ListStudiesResponse> {
@@ -257,6 +277,13 @@ fn files_below(root: &Path) -> std::io::Result<Vec<PathBuf>> {
 pub(super) fn summary(record: StudyRecord) -> v1::Study {
     let (modalities, instance_count) = (record.modalities.clone(), record.instances);
     v1::Study { modalities, instance_count, ..v1::Study::from(record.into_study(Vec::new())) }
+}
+
+fn reidentified(found: Reidentified) -> v1::Reidentified {
+    let Reidentified { kind, original, study } = found;
+    let StudyAttributes { patient_id, patient_name, accession_number, .. } = study.attributes;
+    let (kind, study_uid) = (kind.to_owned(), study.uid.into());
+    v1::Reidentified { kind, original, study_uid, patient_id, patient_name, accession_number }
 }
 
 fn uid(text: &str) -> Result<Uid, Status> {

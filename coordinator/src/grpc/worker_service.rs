@@ -15,6 +15,7 @@ use crate::audit::Act;
 use crate::dispatch::{Ask, Object, Renewal};
 use crate::service::{Coordinator, ServiceError};
 use crate::session::Session;
+use crate::store::StoreError;
 use crate::store::record::{Heartbeat, MAX_HELD};
 
 /// Longest wait of a long poll.
@@ -33,6 +34,65 @@ pub(crate) struct Workers(pub(crate) Arc<Coordinator>);
 
 type Answer<T> = Result<Response<T>, Status>;
 
+impl Workers {
+    /// The status for an error, which names nothing that workers do not know.
+    fn status(&self, error: ServiceError) -> Status {
+        match &self.0.veil {
+            Some(veil) => status::veiled(error, |said| veil.text(said)),
+            None => status::of(error),
+        }
+    }
+
+    /// The job and token of a lease in a message, if the caller may have to do with it.
+    async fn lease_of(
+        &self,
+        session: &Session,
+        held: Option<v1::HeldLease>,
+    ) -> Result<(JobId, FencingToken), ServiceError> {
+        let held = held.ok_or_else(|| ServiceError::Invalid { field: "lease", problem: "missing".to_owned() })?;
+        let wrong = |problem: String| ServiceError::Invalid { field: "job_id", problem };
+        let named = JobId::parse(&held.job_id).map_err(|error| wrong(error.to_string()))?;
+        let token = FencingToken(held.token);
+        let job = self.0.job_of(named, token).await?;
+        session.allow(&self.0, job.study()).await?;
+        Ok((job, token))
+    }
+
+    /// What a worker asks for in a message.
+    fn ask(&self, request: v1::LeaseRequest, session: &Session) -> Result<Ask, Status> {
+        check_worker(&request.worker_id)?;
+        let kinds: Vec<JobKind> = request
+            .kinds()
+            .map(JobKind::try_from)
+            .collect::<Result<_, _>>()
+            .map_err(|error| status::of(error.into()))?;
+        if kinds.is_empty() || kinds.contains(&JobKind::Merge) {
+            return Err(status::invalid("kinds", "name the kinds of read job that the worker takes"));
+        }
+        if request.request_id.chars().count() > MAX_WORKER_ID {
+            return Err(status::invalid("request_id", format!("longer than {MAX_WORKER_ID} characters")));
+        }
+        let held = request.studies_held.iter().take(MAX_HELD).map(|uid| Uid::parse(uid));
+        let held =
+            held.collect::<Result<_, _>>().map_err(|error| status::invalid("studies_held", error.to_string()))?;
+        Ok(Ask {
+            worker: request.worker_id,
+            request: request.request_id,
+            repeats: request.repeated,
+            kinds,
+            tenants: session.tenants(),
+            held: self.0.studies_of_worker(held),
+        })
+    }
+
+    /// A lease for a message, once the audit has it.
+    async fn given(&self, lease: Option<Lease>, session: &Session) -> Result<Option<v1::Lease>, Status> {
+        let Some(lease) = lease else { return Ok(None) };
+        session.note(Act::Leased, std::slice::from_ref(lease.job.id.study())).await.map_err(|e| self.status(e))?;
+        Ok(self.0.veiled_lease(lease).await.map_err(|error| self.status(error))?.map(Into::into))
+    }
+}
+
 #[tonic::async_trait]
 impl WorkerService for Workers {
     type ReadObjectStream = BoxStream<'static, Result<v1::ReadObjectResponse, Status>>;
@@ -44,10 +104,10 @@ impl WorkerService for Workers {
         if wait > MAX_WAIT {
             return Err(status::invalid("wait_ms", format!("more than {}", MAX_WAIT.as_millis())));
         }
-        let ask = ask(request, &session)?;
+        let ask = self.ask(request, &session)?;
         let worker = ask.worker.clone();
         let lease = self.0.lease(ask, wait).await.map_err(status::of)?;
-        let lease = given(lease, &session).await?;
+        let lease = self.given(lease, &session).await?;
         Ok(Response::new(v1::LeaseResponse { lease, drain: self.0.drains.contains(&worker) }))
     }
 
@@ -69,15 +129,18 @@ impl WorkerService for Workers {
         };
         let mut leases = Vec::with_capacity(request.leases.len());
         for held in request.leases {
-            let (job, token) = lease(Some(held))?;
-            session.allow(&self.0, job.study()).await.map_err(status::of)?;
-            let renewal = self.0.renew(&job, token).await.map_err(status::of)?;
+            let job_id = held.job_id.clone();
+            let renewal = match self.lease_of(&session, Some(held)).await {
+                Ok((job, token)) => self.0.renew(&job, token).await.map_err(|error| self.status(error))?,
+                Err(ServiceError::Store(StoreError::LeaseLost { .. })) => Renewal::Lost,
+                Err(error) => return Err(self.status(error)),
+            };
             let (lease_status, ttl_ms) = match renewal {
                 Renewal::Renewed(ttl_ms) => (v1::LeaseStatus::Renewed, ttl_ms),
                 Renewal::Lost => (v1::LeaseStatus::Lost, 0),
                 Renewal::Cancelled => (v1::LeaseStatus::Cancelled, 0),
             };
-            leases.push(v1::RenewedLease { job_id: job.to_string(), status: lease_status as i32, ttl_ms });
+            leases.push(v1::RenewedLease { job_id, status: lease_status as i32, ttl_ms });
         }
         Ok(Response::new(v1::RenewResponse { leases, drain: self.0.drains.contains(&worker), shares_name }))
     }
@@ -87,18 +150,18 @@ impl WorkerService for Workers {
         let request = request.into_inner();
         check_worker(&request.worker_id)?;
         let kind = JobKind::try_from(request.kind()).ok();
-        let (job, token) = lease(request.lease)?;
-        session.allow(&self.0, job.study()).await.map_err(status::of)?;
+        let (job, token) = self.lease_of(&session, request.lease).await.map_err(|error| self.status(error))?;
         let outcome = request.outcome.ok_or_else(|| status::invalid("outcome", "missing"))?;
         let outcome = JobOutcome::try_from(outcome).map_err(|error| status::of(error.into()))?;
-        let next = request.next.map(|next| ask(next, &session)).transpose()?;
-        self.0.complete_job(&job, token, kind, outcome).await.map_err(status::of)?;
+        let next = request.next.map(|next| self.ask(next, &session)).transpose()?;
+        let outcome = self.0.unveiled_outcome(&job, outcome).await.map_err(|error| self.status(error))?;
+        self.0.complete_job(&job, token, kind, outcome).await.map_err(|error| self.status(error))?;
         let next = match next {
             // The outcome is stored, whatever comes of this: the worker asks again by itself.
             Some(ask) => self.0.lease(ask, Duration::ZERO).await.unwrap_or_default(),
             None => None,
         };
-        let (next, drain) = (given(next, &session).await?, self.0.drains.contains(&request.worker_id));
+        let (next, drain) = (self.given(next, &session).await?, self.0.drains.contains(&request.worker_id));
         Ok(Response::new(v1::CompleteResponse { next, drain }))
     }
 
@@ -106,11 +169,12 @@ impl WorkerService for Workers {
         let session = Session::of(&request);
         let request = request.into_inner();
         check_worker(&request.worker_id)?;
-        let (job, token) = lease(request.lease)?;
-        session.allow(&self.0, job.study()).await.map_err(status::of)?;
+        let (job, token) = self.lease_of(&session, request.lease).await.map_err(|error| self.status(error))?;
         let mut reason = request.reason;
         reason.truncate(reason.floor_char_boundary(MAX_REASON_BYTES));
-        let will_retry = self.0.fail_job(&job, token, &reason, request.retryable).await.map_err(status::of)?;
+        let reason = self.0.unveiled_reason(&job, reason).await.map_err(|error| self.status(error))?;
+        let will_retry =
+            self.0.fail_job(&job, token, &reason, request.retryable).await.map_err(|error| self.status(error))?;
         Ok(Response::new(v1::FailResponse { will_retry }))
     }
 
@@ -118,9 +182,8 @@ impl WorkerService for Workers {
         let session = Session::of(&request);
         let request = request.into_inner();
         check_worker(&request.worker_id)?;
-        let (job, token) = lease(request.lease)?;
-        session.allow(&self.0, job.study()).await.map_err(status::of)?;
-        self.0.release(&job, token).await.map_err(status::of)?;
+        let (job, token) = self.lease_of(&session, request.lease).await.map_err(|error| self.status(error))?;
+        self.0.release(&job, token).await.map_err(|error| self.status(error))?;
         Ok(Response::new(v1::ReleaseResponse {}))
     }
 
@@ -128,9 +191,10 @@ impl WorkerService for Workers {
         let session = Session::of(&request);
         let request = request.into_inner();
         let digest = Digest::parse(&request.digest).map_err(|error| status::invalid("digest", error.to_string()))?;
-        let (job, token) = lease(Some(v1::HeldLease { job_id: request.job_id, token: request.token }))?;
-        session.allow(&self.0, job.study()).await.map_err(status::of)?;
-        let object = self.0.object(&job, token, &digest, !request.chunks_only).await.map_err(status::of)?;
+        let held = v1::HeldLease { job_id: request.job_id, token: request.token };
+        let (job, token) = self.lease_of(&session, Some(held)).await.map_err(|error| self.status(error))?;
+        let object = self.0.object(&job, token, &digest, !request.chunks_only).await;
+        let object = object.map_err(|error| self.status(error))?;
         let messages = match object {
             Object::At(address) => stream::iter([Ok(v1::ReadObjectResponse {
                 signed_url: address.url,
@@ -149,49 +213,11 @@ impl WorkerService for Workers {
     }
 }
 
-/// What a worker asks for in a message.
-fn ask(request: v1::LeaseRequest, session: &Session) -> Result<Ask, Status> {
-    check_worker(&request.worker_id)?;
-    let kinds: Vec<JobKind> =
-        request.kinds().map(JobKind::try_from).collect::<Result<_, _>>().map_err(|error| status::of(error.into()))?;
-    if kinds.is_empty() || kinds.contains(&JobKind::Merge) {
-        return Err(status::invalid("kinds", "name the kinds of read job that the worker takes"));
-    }
-    if request.request_id.chars().count() > MAX_WORKER_ID {
-        return Err(status::invalid("request_id", format!("longer than {MAX_WORKER_ID} characters")));
-    }
-    let held = request.studies_held.iter().take(MAX_HELD).map(|uid| Uid::parse(uid));
-    let held = held.collect::<Result<_, _>>().map_err(|error| status::invalid("studies_held", error.to_string()))?;
-    Ok(Ask {
-        worker: request.worker_id,
-        request: request.request_id,
-        repeats: request.repeated,
-        kinds,
-        tenants: session.tenants(),
-        held,
-    })
-}
-
-/// A lease for a message, once the audit has it.
-async fn given(lease: Option<Lease>, session: &Session) -> Result<Option<v1::Lease>, Status> {
-    if let Some(lease) = &lease {
-        session.note(Act::Leased, std::slice::from_ref(lease.job.id.study())).await.map_err(status::of)?;
-    }
-    Ok(lease.map(Into::into))
-}
-
 fn check_worker(id: &str) -> Result<(), Status> {
     if id.is_empty() || id.chars().count() > MAX_WORKER_ID {
         return Err(status::invalid("worker_id", format!("not between 1 and {MAX_WORKER_ID} characters")));
     }
     Ok(())
-}
-
-/// The job and token of a lease in a message.
-fn lease(held: Option<v1::HeldLease>) -> Result<(JobId, FencingToken), Status> {
-    let held = held.ok_or_else(|| status::invalid("lease", "missing"))?;
-    let job = JobId::parse(&held.job_id).map_err(|error| status::invalid("job_id", error.to_string()))?;
-    Ok((job, FencingToken(held.token)))
 }
 
 /// What a worker says of itself in a message.

@@ -144,7 +144,8 @@ impl<'a> Cleaner<'a> {
         ]
     }
 
-    /// The elements of an item. Of two with one tag the first is written, which is the one that is read here.
+    /// The elements of an item. Of two with one tag the first is written, which is the one that is read here. A code of a
+    /// scheme of one's own may mean anything, and its scheme name the institution: all of it goes.
     fn item(&self, item: &Attributes<'_>, texts: Texts, out: &mut Out) {
         let is_public =
             item.text(tags::CODING_SCHEME_DESIGNATOR).is_some_and(|scheme| PUBLIC_SCHEMES.contains(&scheme.as_str()));
@@ -152,8 +153,12 @@ impl<'a> Cleaner<'a> {
         elements.sort_by_key(|element| element.tag);
         elements.dedup_by_key(|element| element.tag);
         for element in elements {
-            let is_code = is_public && texts == Texts::OfPublicCodes && OF_CODES.contains(&element.tag);
-            self.element(item, element, if is_code { Texts::Kept } else { texts }, out);
+            let texts = match OF_CODES.contains(&element.tag) {
+                true if is_public && texts != Texts::None => Texts::Kept,
+                true => Texts::None,
+                false => texts,
+            };
+            self.element(item, element, texts, out);
         }
     }
 

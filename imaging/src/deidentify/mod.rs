@@ -8,7 +8,8 @@
 //!
 //! Every attribute of the table is treated, at any depth. Beyond it, what cannot be judged goes: private attributes, curves,
 //! overlays, attributes that PS3.6 does not have, and values of another representation than PS3.6 gives them; names of persons
-//! are emptied, dates are treated as the table's, and UIDs mapped unless they name a class, a syntax or a coding scheme. Of
+//! are emptied, dates are treated as the table's, UIDs mapped unless they name a class, a syntax or a coding scheme, and codes
+//! replaced unless their scheme is a public one. Of
 //! structured content and graphic annotations the codes of public schemes, numbers, places and references stay, and every text is
 //! replaced, as the Clean Structured Content and Clean Graphics Options want it. Pixels keep their bytes.
 //!

@@ -103,6 +103,7 @@ fn what_is_nested_private_or_unknown_is_treated_too() {
             out.text(tags::REFERENCED_SOP_CLASS_UID, VR::UI, DX);
             out.text(tags::REFERENCED_SOP_INSTANCE_UID, VR::UI, "1.2.3.3");
             out.sequence(tags::PURPOSE_OF_REFERENCE_CODE_SEQUENCE, [()], |out, ()| {
+                out.text(tags::CODE_MEANING, VR::LO, SECRET);
                 out.text(tags::OPERATORS_NAME, VR::PN, SECRET);
                 out.text(Tag(0x0019, 0x1001), VR::LO, SECRET);
             });

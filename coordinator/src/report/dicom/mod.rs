@@ -20,8 +20,8 @@ use super::ReportError;
 /// A data set or an item of a sequence.
 pub(super) type DataSet = InMemDicomObject;
 
-/// Names this writer in the file meta information (PS3.7 section D.3.3.2). Drawn once.
-pub(crate) const IMPLEMENTATION_CLASS_UID: &str = "2.25.174230158376521745526708923649139534494";
+// Names this writer in the file meta information (PS3.7 section D.3.3.2).
+pub(crate) use prelim_imaging::deidentify::IMPLEMENTATION_CLASS_UID;
 
 /// The object as a DICOM file in Explicit VR Little Endian.
 pub(super) fn file(object: DataSet) -> Result<Vec<u8>, ReportError> {
