@@ -281,7 +281,7 @@ fn a_worker_hears_nothing_that_names_a_patient_and_drafts_are_the_same() {
         let text = |draft: &[u8]| String::from_utf8_lossy(draft).into_owned();
         assert_eq!(text(&open.1), text(&veiled.1), "{}", open.0);
     }
-    let evidence = drafts[1].iter().any(|(_, draft)| String::from_utf8_lossy(draft).contains("instance_uid"));
+    let evidence = drafts[1].iter().any(|(_, draft)| String::from_utf8_lossy(draft).contains("\"instance\""));
     assert!(evidence, "no draft names an image");
 }
 
@@ -382,6 +382,7 @@ fn coordinators_take_over_from_each_other_and_say_nothing_real_in_errors() {
                 reason: UnreadReason::Corrupt as i32,
                 detail: format!("{instance} is damaged"),
             }],
+            frames_read: 1,
             model: Some(ModelProvenance { digest: "0".repeat(64), ..ModelProvenance::default() }),
             ..JobOutcome::default()
         };

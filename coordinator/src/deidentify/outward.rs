@@ -58,7 +58,7 @@ impl Coordinator {
                 digest,
                 size_bytes,
                 role: *role,
-                plane: plane.clone(),
+                plane: *plane,
                 pixel_spacing_mm: *pixel_spacing_mm,
                 // Words of ours: a view or a place among slices.
                 label: label.clone(),

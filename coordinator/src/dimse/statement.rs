@@ -87,3 +87,12 @@ fn limits_are_those_of_the_settings() {
         assert_eq!(value(set_by), wanted, "{set_by}");
     }
 }
+
+#[test]
+fn options_of_de_identification_are_those_of_the_code() {
+    let rows = table("option of the profile | code | when");
+    let stated: Vec<(String, String)> =
+        rows.iter().map(|row| (row[1].trim_matches('`').to_owned(), row[0].clone())).collect();
+    let written = prelim_imaging::deidentify::METHODS.map(|(code, meaning)| (code.to_owned(), meaning.to_owned()));
+    assert_eq!(stated, written);
+}

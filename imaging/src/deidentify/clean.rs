@@ -7,7 +7,7 @@ use dicom_dictionary_std::{StandardDataDictionary, tags};
 use super::table::{Otherwise, Step, step};
 use super::value::{dummy, moved};
 use super::write::Out;
-use super::{DeidentifyError, Key, Options};
+use super::{DeidentifyError, Key, METHODS, Options};
 use crate::dataset::{Attributes, Element, Value};
 use crate::syntax::Encoding;
 
@@ -72,6 +72,9 @@ enum Texts {
     None,
 }
 
+/// An element of ours, and how it is written.
+type Mark = (Tag, Box<dyn FnOnce(&mut Out)>);
+
 /// What is known of the object whose data set is cleaned.
 pub(super) struct Cleaner<'a> {
     key: &'a Key,
@@ -110,20 +113,15 @@ impl<'a> Cleaner<'a> {
     }
 
     /// What says that the object is de-identified, and how (PS3.15 section E.1.1 item 6); the last comes first.
-    fn marks(&self, root: &Attributes<'_>) -> Vec<(Tag, Box<dyn FnOnce(&mut Out)>)> {
-        let mut codes = vec![("113100", "Basic Application Confidentiality Profile")];
-        if root.has(tags::GRAPHIC_ANNOTATION_SEQUENCE) {
-            codes.push(("113103", "Clean Graphics Option"));
-        }
-        if root.has(tags::CONTENT_SEQUENCE) {
-            codes.push(("113104", "Clean Structured Content Option"));
-        }
-        if self.options.keeps_dates {
-            codes.push(("113107", "Retain Longitudinal Temporal Information Modified Dates Option"));
-        }
-        if self.options.keeps_characteristics {
-            codes.push(("113108", "Retain Patient Characteristics Option"));
-        }
+    fn marks(&self, root: &Attributes<'_>) -> Vec<Mark> {
+        let holds = [
+            true,
+            root.has(tags::GRAPHIC_ANNOTATION_SEQUENCE),
+            root.has(tags::CONTENT_SEQUENCE),
+            self.options.keeps_dates,
+            self.options.keeps_characteristics,
+        ];
+        let codes: Vec<_> = METHODS.iter().zip(holds).filter(|(_, holds)| *holds).map(|(code, _)| *code).collect();
         let times = if self.options.keeps_dates { "MODIFIED" } else { "REMOVED" };
         let code = |out: &mut Out, (value, meaning): (&str, &str)| {
             out.text(tags::CODE_VALUE, VR::SH, value);

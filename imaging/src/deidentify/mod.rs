@@ -7,11 +7,11 @@
 //! - [`burned_in`]: pixels that may show who the patient is, which are told of and not cleaned
 //!
 //! Every attribute of the table is treated, at any depth. Beyond it, what cannot be judged goes: private attributes, curves,
-//! overlays, attributes that PS3.6 does not have, and values of another representation than PS3.6 gives them; names of persons
-//! are emptied, dates are treated as the table's, UIDs mapped unless they name a class, a syntax or a coding scheme, and codes
-//! replaced unless their scheme is a public one. Of
-//! structured content and graphic annotations the codes of public schemes, numbers, places and references stay, and every text is
-//! replaced, as the Clean Structured Content and Clean Graphics Options want it. Pixels keep their bytes.
+//! overlays, attributes that PS3.6 does not have, and values of another representation than PS3.6 gives them. Names of persons
+//! are emptied, dates are treated as the table's, UIDs are mapped unless they name a class, a syntax or a coding scheme, and
+//! codes are replaced unless their scheme is a public one. Of structured content and graphic annotations the codes of public
+//! schemes, numbers, places and references stay, and every text is replaced, as the Clean Structured Content and Clean Graphics
+//! Options want it. Pixels keep their bytes.
 //!
 //! **Invariant**: what is not understood whole is refused; nothing is passed on as it came.
 //! **Invariant**: the same object, key and options give the same bytes.
@@ -41,6 +41,15 @@ use crate::scan::{ScanError, scan};
 const DIRECTORY: &str = "1.2.840.10008.1.3.10";
 /// What the classes of encapsulated documents begin with (PDF, CDA, STL, …).
 const DOCUMENT: &str = "1.2.840.10008.5.1.4.1.1.104.";
+
+/// What an object may say of how it was de-identified (PS3.16 CID 7050): codes of DCM, and their meanings.
+pub const METHODS: [(&str, &str); 5] = [
+    ("113100", "Basic Application Confidentiality Profile"),
+    ("113103", "Clean Graphics Option"),
+    ("113104", "Clean Structured Content Option"),
+    ("113107", "Retain Longitudinal Temporal Information Modified Dates Option"),
+    ("113108", "Retain Patient Characteristics Option"),
+];
 
 /// What is kept beside what the profile keeps, and what is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -9,6 +9,7 @@ use Action::{X, XZU};
 
 /// The action codes of the table (PS3.15 section E.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(clippy::upper_case_acronyms, reason = "the standard writes them so")]
 pub(super) enum Action {
     /// A dummy value.
     D,
