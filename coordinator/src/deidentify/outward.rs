@@ -44,7 +44,9 @@ impl Coordinator {
     /// A job as workers get it: without the images that they are not given.
     async fn veiled_job(&self, veil: &Veil, job: &JobSpec) -> Result<JobSpec, ServiceError> {
         // Named one by one: whatever is added to a job is thought of here.
-        let JobSpec { id, kind, images, body_part, priority } = job;
+        // Reports of earlier studies are free text, which is not de-identified: a worker is told nothing of them. What is
+        // compared is the coordinator's own.
+        let JobSpec { id, kind, images, body_part, priority, told: _, compared: _ } = job;
         let study = id.study();
         veil.studies.put(veil.name(study), study.clone());
         let mut veiled = Vec::with_capacity(images.len());
@@ -70,6 +72,8 @@ impl Coordinator {
             images: veiled,
             body_part: body_part.clone(),
             priority: *priority,
+            told: None,
+            compared: None,
         })
     }
 
