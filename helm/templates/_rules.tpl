@@ -97,6 +97,12 @@
 {{- if and $values.rules.toml $values.rules.existingConfigMap -}}
 {{- $problems = append $problems "rules.toml and rules.existingConfigMap are both set: choose one" -}}
 {{- end -}}
+{{- if and $values.dicom.peers.toml $values.dicom.peers.existingConfigMap -}}
+{{- $problems = append $problems "dicom.peers.toml and dicom.peers.existingConfigMap are both set: choose one" -}}
+{{- end -}}
+{{- if and $values.dicom.tls (not $values.tls.enabled) -}}
+{{- $problems = append $problems "dicom.tls needs tls.enabled" -}}
+{{- end -}}
 {{- if $values.networkPolicy.enabled -}}
 {{- $addresses := dict "redis.external.url" "redis" "bytes.s3.endpoint" "s3" "access.oidc.issuer" "oidc" "tracing.endpoint" "tracing" -}}
 {{- range $setting, $rule := $addresses -}}

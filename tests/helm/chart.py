@@ -23,6 +23,8 @@ CASES = {
     "keda": ["keda"],
     "tls": ["tls"],
     "hpa": ["hpa"],
+    "pacs": ["pacs"],
+    "ha-pacs-tls": ["ha", "tls", "pacs"],
     "ha-gpu": ["ha", "gpu"],
     "ha-keda": ["ha", "keda"],
     "ha-hpa": ["ha", "hpa"],
