@@ -33,7 +33,7 @@ type Histograms = Family<[(&'static str, &'static str); 1], Histogram>;
 /// What an upload can find at its limit.
 const REASONS: [&str; 5] = ["open_studies", "open_studies_of_tenant", "store_full", "bytes_full", "failure"];
 /// How an attempt to send a draft can end.
-const DELIVERIES: [&str; 6] = ["sent", "committed", "retried", "refused", "given_up", "superseded"];
+const DELIVERIES: [&str; 7] = ["sent", "committed", "retried", "refused", "given_up", "superseded", "empty"];
 /// What a study may be called complete by.
 const COMPLETIONS: [CompletionReason; 5] = [
     CompletionReason::Told,
@@ -176,7 +176,7 @@ impl Metrics {
         all.register("instances_received", help, self.instances_received.clone());
         let help = "Calls to take in studies that were refused, by what was at its limit";
         all.register("intake_refused", help, self.intake_refused.clone());
-        let help = "Attempts to send a draft: sent, committed, retried, refused, given_up, superseded";
+        let help = "Attempts to send a draft: sent, committed, retried, refused, given_up, superseded, empty";
         all.register("deliveries", help, self.deliveries.clone());
         all.register("delivery_seconds", "From a draft to its destination's yes", self.delivery_time.clone());
         all.register("job_wait_seconds", "From a job's queueing to its lease", self.job_wait.clone());
@@ -232,6 +232,7 @@ impl Metrics {
             DeliveryState::Refused => "refused",
             DeliveryState::GivenUp => "given_up",
             DeliveryState::Superseded => "superseded",
+            DeliveryState::Empty => "empty",
         };
         self.deliveries.get_or_create(&[("result", result)]).inc();
         if result == "sent" {

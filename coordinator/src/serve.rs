@@ -18,11 +18,13 @@ use crate::bytes::{ByteStore, OpenError, Variables};
 use crate::clock::SystemClock;
 use crate::config::CoordinatorConfig;
 use crate::deidentify::Veil;
-use crate::deliver::{deliver_until_stopped, destinations};
+use crate::deliver::deliver_until_stopped;
+use crate::deliver::destinations::{self, Destinations};
 use crate::dimse::scp::peers::Peers;
 use crate::dimse::scp::{self, Scp};
 use crate::grpc::{self, GateLayer};
 use crate::metrics;
+use crate::route::Rules;
 use crate::service::{Coordinator, SiteFiles};
 use crate::session::Gate;
 use crate::store::embedded::EmbeddedStore;
@@ -145,6 +147,12 @@ pub async fn open(config: CoordinatorConfig, decoder: DecoderCommand) -> Result<
     let peers = Peers::open(config.dicom.dicom_peers.as_deref()).map_err(wrong)?;
     let destinations = destinations::open(config.destinations.as_deref(), &config.dicom.aet).map_err(wrong)?;
     let veil = Veil::open(&config.deidentify).map_err(wrong)?;
+    for (name, named_by) in unknown_destinations(&rules.get(), destinations.as_ref()) {
+        tracing::warn!(destination = %name, "{named_by} names a destination that is not in --destinations");
+    }
+    if veil.is_some() {
+        tracing::info!("workers are given de-identified images");
+    }
     make_folder(&config.data)?;
     let store: Arc<dyn JobStore> = match redis {
         Some(options) => {
@@ -170,6 +178,18 @@ pub async fn open(config: CoordinatorConfig, decoder: DecoderCommand) -> Result<
     let files = SiteFiles { shares, rules, destinations, veil };
     let coordinator = Coordinator::new(config, files, store, bytes, decoder, stopping.clone());
     Ok(Opened { coordinator: Arc::new(coordinator), stopping, tls, http_tls, access, peers, audit })
+}
+
+/// The destinations that rules name and the file of destinations has not, and what names them.
+fn unknown_destinations(rules: &Rules, destinations: Option<&Destinations>) -> Vec<(String, &'static str)> {
+    let known = destinations.map(|destinations| destinations.get()).unwrap_or_default();
+    let by_rules = rules.destinations().into_iter().map(|name| (name, "a rule"));
+    let by_priors = rules.priors.source.as_deref().map(|name| (name, "[priors] of the rules"));
+    let named = by_rules.chain(by_priors);
+    named
+        .filter(|(name, _)| known.iter().all(|each| each.name != **name))
+        .map(|(name, named_by)| (name.to_owned(), named_by))
+        .collect()
 }
 
 /// Opens the store for a cluster, and says what its server's settings risk.

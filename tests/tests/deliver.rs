@@ -409,3 +409,20 @@ fn drafts_reach_a_fhir_server() {
     eventually(PATIENCE, || "sent again".to_owned(), || ehr.received().len() == 3);
     assert_eq!(stored(), before);
 }
+
+/// A form that shows findings on images has nothing to show of a normal study: that is no refusal, and nothing to mend.
+#[test]
+fn a_draft_with_nothing_to_show_is_no_refusal() {
+    let peer = Peer::storescp(&[]);
+    let site = Site::start(&destination("pacs", &peer.address(), "objects = [\"sr\", \"kos\"]"));
+    site.drafted(6, 11);
+    let over = site.over("pacs", 12);
+    let states = |object: &str| -> BTreeSet<&str> {
+        let of_it = over.iter().filter(|each| each["object"] == object);
+        of_it.map(|each| each["state"].as_str().expect("a word")).collect()
+    };
+    assert_eq!(states("sr"), BTreeSet::from(["sent"]));
+    assert_eq!(states("kos"), BTreeSet::from(["empty", "sent"]), "{over:#?}");
+    let empty = over.iter().find(|each| each["state"] == "empty").expect("one");
+    assert!(empty["answer"].as_str().is_some_and(|answer| answer.contains("nothing to show as kos")), "{empty}");
+}

@@ -17,7 +17,7 @@ use crate::dimse::scu::error::ScuError;
 use crate::dimse::scu::node::Node;
 use crate::dimse::scu::store::{self, Meaning};
 use crate::dimse::{COMMITMENT, part10};
-use crate::report::Format;
+use crate::report::{Format, ReportError};
 use crate::service::{Coordinator, ServiceError};
 use crate::store::StoreError;
 use crate::store::delivery::{DeliveryEnd, DeliveryRecord, DeliveryState};
@@ -114,6 +114,11 @@ impl Attempt<'_> {
         let parts = written.as_ref().map_err(ToString::to_string).and_then(|file| name_of(&key.object, file));
         match (written, parts) {
             (Ok(file), Ok(instance)) => Ok(Some(Parcel { record, file, instance })),
+            (Err(ServiceError::Report(ReportError::NothingToShow(_))), parts) => {
+                let words = parts.err().unwrap_or_default();
+                self.settle(&record, DeliveryState::Empty, 0, &words, &record.instance).await?;
+                Ok(None)
+            }
             (Err(ServiceError::Store(error)), _) if !matches!(error, StoreError::NoStudy(_)) => Err(error.into()),
             (Err(ServiceError::Bytes(error)), _) if error.is_retryable() => {
                 let parcel = Parcel { record, file: Bytes::new(), instance: String::new() };
@@ -290,7 +295,7 @@ impl Attempt<'_> {
         let answer = kept(words);
         let (destination, object) = (&record.key.destination, &record.key.object);
         match state {
-            DeliveryState::Sent | DeliveryState::Superseded => {
+            DeliveryState::Sent | DeliveryState::Superseded | DeliveryState::Empty => {
                 tracing::info!(%destination, %object, state = state.as_str(), %answer, "delivery");
             }
             _ => tracing::warn!(%destination, %object, state = state.as_str(), %answer, "delivery"),

@@ -16,7 +16,7 @@ pub(super) enum Ruled {
     BirthDate,
     /// The same Patient ID, and another sex.
     Sex,
-    /// The same Patient ID, another name, and no birth date to tell.
+    /// The same Patient ID, and another name.
     Name,
     /// The same Patient ID of another issuer.
     Issuer,
@@ -58,7 +58,7 @@ impl fmt::Display for Ruled {
         f.write_str(match self {
             Self::BirthDate => "the same Patient ID, but another birth date",
             Self::Sex => "the same Patient ID, but another sex",
-            Self::Name => "the same Patient ID, but another name, and no birth date to tell",
+            Self::Name => "the same Patient ID, but another name",
             Self::Issuer => "the same Patient ID, but of another issuer",
             Self::OnlyId => "nothing but the Patient ID says that it is of the same patient",
             Self::Undated => "which came first is not known: a study date is missing",
@@ -115,13 +115,17 @@ fn same_patient(now: &StudyAttributes, then: &StudyAttributes) -> Result<(), Rul
     if sex(now).zip(sex(then)).is_some_and(|(now, then)| now != then) {
         return Err(Ruled::Sex);
     }
-    match born(now).zip(born(then)) {
-        Some((now, then)) if now != then => return Err(Ruled::BirthDate),
-        // People marry: with the birth date the same, another name says nothing.
-        Some(_) => return Ok(()),
-        None => {}
+    let dates = born(now).zip(born(then));
+    if dates.as_ref().is_some_and(|(now, then)| now != then) {
+        return Err(Ruled::BirthDate);
     }
     let (now, then) = (name(&now.patient_name), name(&then.patient_name));
+    if dates.is_some() {
+        // People marry, and names are typed the wrong way round. But where nothing of the name is the same, the ID and the
+        // birth date may be those that an emergency room gives to everybody.
+        let is_shared = now.split('^').any(|part| then.split('^').any(|other| other == part));
+        return if is_shared || now.is_empty() || then.is_empty() { Ok(()) } else { Err(Ruled::Name) };
+    }
     match (now.is_empty(), then.is_empty()) {
         (false, false) if now == then => Ok(()),
         (false, false) => Err(Ruled::Name),
@@ -188,6 +192,8 @@ mod tests {
         for (what, change, expected) in [
             ("as it is", (|_| {}) as fn(&mut StudyAttributes), Ok(42)),
             ("married since", |s| s.patient_name = "Roe^Jane".into(), Ok(42)),
+            ("the wrong way round", |s| s.patient_name = "Jane^Doe".into(), Ok(42)),
+            ("nothing of the name the same", |s| s.patient_name = "Notfall^Zwei".into(), Err(Ruled::Name)),
             ("another birth date", |s| s.patient_birth_date = "19580313".into(), Err(Ruled::BirthDate)),
             ("another sex", |s| s.patient_sex = "M".into(), Err(Ruled::Sex)),
             ("sex not stated", |s| s.patient_sex.clear(), Ok(42)),

@@ -93,7 +93,7 @@ impl Coordinator {
         }
         let _turn = self.asking.turn(&study.uid).await;
         let why = if self.asking.is_resting() {
-            "did not answer a moment ago, and was not asked"
+            "failed a moment ago, and was not asked again"
         } else {
             let asked = tokio::time::timeout(TIME, self.ask_for_priors(source, study, rules)).await;
             self.asking.note(matches!(asked, Ok(Ok(_))));

@@ -36,11 +36,13 @@ pub enum DeliveryState {
     GivenUp,
     /// Not sent: a newer draft of the study is there.
     Superseded,
+    /// Not sent: the draft has nothing to show as that object.
+    Empty,
 }
 
 impl DeliveryState {
     /// Every state.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Waiting,
         Self::Sending,
         Self::Committing,
@@ -49,6 +51,7 @@ impl DeliveryState {
         Self::Refused,
         Self::GivenUp,
         Self::Superseded,
+        Self::Empty,
     ];
 
     /// The state in a word.
@@ -62,6 +65,7 @@ impl DeliveryState {
             Self::Refused => "refused",
             Self::GivenUp => "given_up",
             Self::Superseded => "superseded",
+            Self::Empty => "empty",
         }
     }
 

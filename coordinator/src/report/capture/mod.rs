@@ -70,7 +70,7 @@ fn image(inputs: &ReportInputs<'_>, pictures: &[&KeyImage]) -> Vec<Element> {
     let pages: Vec<String> = (1..=pictures.len()).map(|page| page.to_string()).collect();
     let derivation = format!("{} Boxes and words are burned in by prelim.", inputs.report.statement);
     let demonstration = if present::is_demonstration(inputs.report) { present::DEMONSTRATION } else { "" };
-    vec![
+    let mut elements = vec![
         text_element(tags::CONVERSION_TYPE, VR::CS, "WSD"),
         header::no_laterality(),
         text_element(tags::IMAGE_TYPE, VR::CS, "DERIVED\\SECONDARY"),
@@ -83,13 +83,13 @@ fn image(inputs: &ReportInputs<'_>, pictures: &[&KeyImage]) -> Vec<Element> {
         // There is text in the pixels, and the source may have had the patient's name there.
         text_element(tags::BURNED_IN_ANNOTATION, VR::CS, "YES"),
         text_element(tags::NUMBER_OF_FRAMES, VR::IS, pictures.len().to_string()),
-        DataElement::new(
-            tags::FRAME_INCREMENT_POINTER,
-            VR::AT,
-            PrimitiveValue::Tags([tags::PAGE_NUMBER_VECTOR].into_iter().collect()),
-        ),
-        text_element(tags::PAGE_NUMBER_VECTOR, VR::IS, pages.join("\\")),
-    ]
+    ];
+    if pictures.len() > 1 {
+        let pointer = PrimitiveValue::Tags([tags::PAGE_NUMBER_VECTOR].into_iter().collect());
+        elements.push(DataElement::new(tags::FRAME_INCREMENT_POINTER, VR::AT, pointer));
+        elements.push(text_element(tags::PAGE_NUMBER_VECTOR, VR::IS, pages.join("\\")));
+    }
+    elements
 }
 
 fn source(image: &Image<'_>, frame: u32) -> dicom::DataSet {

@@ -22,6 +22,9 @@ pub(super) fn of(inputs: &ReportInputs<'_>) -> String {
     section(&mut page, "Limitations", &lines(&report.limitations));
     let unread: Vec<String> = report.unread.iter().map(present::unread).collect();
     section(&mut page, "Not read", &lines(&unread));
+    if let Some(replaces) = present::replaces(report) {
+        page.raw("<p><b>").text(&replaces).raw(".</b></p>");
+    }
     page.raw("<p>").text(&report.statement).raw("</p></div>");
     page.into_string()
 }

@@ -19,6 +19,7 @@ pub(super) fn of(inputs: &ReportInputs<'_>, index: usize, tracking_uid: &str, id
         Presence::Absent => ("NEG", "Negative"),
         Presence::Uncertain => ("IND", "Indeterminate"),
     };
+    let demonstration = present::is_demonstration(inputs.report).then(|| json!({ "text": present::DEMONSTRATION }));
     json!({
         "resourceType": "Observation",
         "extension": finding.evidence.iter().map(evidence).collect::<Vec<_>>(),
@@ -30,7 +31,7 @@ pub(super) fn of(inputs: &ReportInputs<'_>, index: usize, tracking_uid: &str, id
         "effectiveDateTime": value::date(&inputs.study.attributes.study_date),
         "valueCodeableConcept": value::concept(concepts::presence(finding.presence)),
         "interpretation": [value::hl7("v3-ObservationInterpretation", code, display)],
-        "note": [{ "text": format!("{} {}", inputs.report.statement, present::CONFIDENCE_NOTE) }],
+        "note": [{ "text": format!("{} {}", inputs.report.statement, present::CONFIDENCE_NOTE) }, demonstration],
         "bodySite": named(concepts::site(finding.code), &place(finding)),
         "device": value::reference(&ids.device),
         "derivedFrom": [value::reference(&ids.study)],

@@ -62,6 +62,9 @@ fn extensions(inputs: &ReportInputs<'_>, ids: &Ids) -> Vec<Value> {
         value::extension("urgency", "valueCodeableConcept", value::concept(concepts::priority(report.urgency))),
         value::extension("partial", "valueBoolean", report.partial.into()),
     ];
+    if let Some(replaces) = present::replaces(report) {
+        extensions.push(text("amended", &replaces));
+    }
     if present::is_demonstration(report) {
         extensions.push(text("demonstration", present::DEMONSTRATION));
     }

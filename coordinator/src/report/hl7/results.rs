@@ -52,6 +52,7 @@ fn observations(inputs: &ReportInputs<'_>) -> Vec<Observation> {
         sentences.iter().map(|sentence| sentence.text.clone()).collect()
     };
     let mut remarks = vec![report.statement.clone()];
+    remarks.extend(present::replaces(report).map(|replaces| format!("{replaces}.")));
     if report.partial {
         remarks.push("Partial: not everything was read.".to_owned());
     }

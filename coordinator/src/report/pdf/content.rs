@@ -33,6 +33,9 @@ pub(super) fn of(inputs: &ReportInputs<'_>, pictures: &[&KeyImage]) -> Vec<Vec<M
     section(&mut pages, "Provenance", &provenance, Style::SMALL);
     pages.y += 8.0;
     pages.paragraph(&report.statement, LEFT, Style { bold: true, size: 8.5, ..Style::BODY });
+    if let Some(replaces) = present::replaces(report) {
+        pages.paragraph(&format!("{replaces}."), LEFT, Style { bold: true, size: 8.5, ..Style::BODY });
+    }
     frame(&mut pages, inputs);
     pages.pages
 }

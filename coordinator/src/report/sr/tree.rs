@@ -25,6 +25,9 @@ pub(super) fn of(inputs: &ReportInputs<'_>, names: &Names) -> Vec<Element> {
     children.extend(item::device_observer(report, &names.device));
     children.extend(procedures(inputs.study, report));
     children.push(comment(&report.statement));
+    if let Some(replaces) = present::replaces(report) {
+        children.push(comment(&format!("{replaces}.")));
+    }
     if present::is_demonstration(report) {
         children.push(comment(present::DEMONSTRATION));
     }
