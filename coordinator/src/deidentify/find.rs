@@ -111,7 +111,7 @@ impl Coordinator {
                 return Ok(());
             }
             seen += page.len();
-            after = page.last().map(|last| StudyCursor { received_at_ms: last.received_at_ms, uid: last.uid.clone() });
+            after = page.last().map(StudyCursor::from);
         }
         Ok(())
     }

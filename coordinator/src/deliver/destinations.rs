@@ -108,9 +108,8 @@ impl fmt::Display for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Dicom(node) => node.fmt(f),
-            Self::Stow(stow) => stow.fmt(f),
+            Self::Stow(Stow(http)) | Self::Fhir(Fhir(http)) => http.fmt(f),
             Self::Mllp(mllp) => mllp.fmt(f),
-            Self::Fhir(fhir) => fhir.fmt(f),
         }
     }
 }

@@ -1,6 +1,5 @@
 //! A FHIR R4 server: the draft's Bundle as one transaction (FHIR R4, section 3.1.0.11).
 
-use std::fmt;
 use std::path::PathBuf;
 
 use reqwest::StatusCode;
@@ -16,6 +15,7 @@ const SCHEME: &str = "fhir+";
 const KIND: &str = "application/fhir+json";
 
 /// A FHIR server.
+#[derive(Debug)]
 pub struct Fhir(pub(super) Http);
 
 impl Fhir {
@@ -77,18 +77,6 @@ fn read(status: StatusCode, answer: &[u8]) -> Said {
         false => format!("HTTP {status}: {}", codes.join(", ")),
     };
     by_status(status, words)
-}
-
-impl fmt::Display for Fhir {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl fmt::Debug for Fhir {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Fhir({self})")
-    }
 }
 
 #[cfg(test)]

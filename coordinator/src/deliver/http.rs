@@ -91,3 +91,9 @@ impl fmt::Display for Http {
         self.url.fmt(f)
     }
 }
+
+impl fmt::Debug for Http {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Http({self})")
+    }
+}

@@ -69,7 +69,7 @@ impl Mllp {
 
     /// Sends a message, and waits for its acknowledgement.
     pub(super) async fn send(&self, message: &[u8]) -> Said {
-        let (message, control_id) = addressed(message, &self.receiver);
+        let (message, control_id) = (addressed(message, &self.receiver), control_id(message));
         let late = |what: &str, time: Duration| {
             Said::later(format!("{self}: {what} did not come within {} s", time.as_secs()))
         };
@@ -95,7 +95,7 @@ impl Mllp {
         &self,
         mut stream: impl AsyncRead + AsyncWrite + Unpin,
         message: &[u8],
-        control_id: &[u8],
+        control_id: &str,
     ) -> Said {
         let framed = [&[BEGIN], message, &END].concat();
         let talk = async {
@@ -123,29 +123,31 @@ impl Mllp {
     }
 }
 
-/// The message with its receiver named, and its control id.
-fn addressed(message: &[u8], receiver: &[String; 2]) -> (Vec<u8>, Vec<u8>) {
+/// The fields of a message's first segment, MSH, and what follows it.
+fn header(message: &[u8]) -> (Vec<&[u8]>, &[u8]) {
     let end = message.iter().position(|byte| *byte == b'\r').unwrap_or(message.len());
-    let mut fields: Vec<&[u8]> = message[..end].split(|byte| *byte == b'|').collect();
+    (message[..end].split(|byte| *byte == b'|').collect(), &message[end..])
+}
+
+/// The message with its receiver named.
+fn addressed(message: &[u8], receiver: &[String; 2]) -> Vec<u8> {
+    let (mut fields, rest) = header(message);
     for (field, name) in RECEIVER.into_iter().zip(receiver) {
         if let Some(held) = fields.get_mut(field).filter(|_| !name.is_empty()) {
             *held = name.as_bytes();
         }
     }
-    let control_id = fields.get(CONTROL_ID).copied().unwrap_or_default().to_vec();
-    let mut whole = fields.join(&b'|');
-    whole.extend_from_slice(&message[end..]);
-    (whole, control_id)
+    [fields.join(&b'|'), rest.to_vec()].concat()
 }
 
 /// The control id of a message.
 pub(super) fn control_id(message: &[u8]) -> String {
-    let (_, control_id) = addressed(message, &[String::new(), String::new()]);
-    String::from_utf8_lossy(&control_id).into_owned()
+    let (fields, _) = header(message);
+    String::from_utf8_lossy(fields.get(CONTROL_ID).copied().unwrap_or_default()).into_owned()
 }
 
 /// What an acknowledgement says (HL7 v2.5.1 table 0008). An error may pass, a rejection does not.
-fn read(answer: &[u8], control_id: &[u8]) -> Said {
+fn read(answer: &[u8], control_id: &str) -> Said {
     let Some(framed) = answer.strip_prefix(&[BEGIN]).and_then(|rest| rest.strip_suffix(&END)) else {
         let what = if answer.is_empty() { "it hung up" } else { "what it said is no framed message" };
         return Said::later(format!("no acknowledgement: {what}"));
@@ -157,7 +159,7 @@ fn read(answer: &[u8], control_id: &[u8]) -> Said {
     let segment = |name: &[u8]| segments.iter().find(|fields| fields.first() == Some(&name));
     let Some(fields) = segment(b"MSA") else { return Said::later("no acknowledgement: no MSA segment in it") };
     let field = |at: usize| fields.get(at).copied().unwrap_or_default();
-    if field(2) != control_id {
+    if field(2) != control_id.as_bytes() {
         return Said::later("an acknowledgement of another message");
     }
     let code = String::from_utf8_lossy(field(1)).into_owned();
@@ -200,11 +202,11 @@ mod tests {
 
     #[test]
     fn a_message_is_addressed() {
-        let (message, id) = addressed(MESSAGE, &["RIS".to_owned(), "WEST".to_owned()]);
+        let message = addressed(MESSAGE, &["RIS".to_owned(), "WEST".to_owned()]);
         assert!(message.starts_with(b"MSH|^~\\&|PRELIM||RIS|WEST|20260101||ORU^R01"), "{message:?}");
         assert!(message.ends_with(b"\rPID|1||X||Y\r"));
-        assert_eq!((id.as_slice(), control_id(MESSAGE).as_str()), (&b"abc123"[..], "abc123"));
-        assert_eq!(addressed(MESSAGE, &[String::new(), String::new()]).0, MESSAGE);
+        assert_eq!((control_id(&message).as_str(), control_id(MESSAGE).as_str()), ("abc123", "abc123"));
+        assert_eq!(addressed(MESSAGE, &[String::new(), String::new()]), MESSAGE);
     }
 
     #[test]
@@ -220,7 +222,7 @@ mod tests {
             (b"hello".to_vec(), Meaning::Later, "no framed message"),
             (Vec::new(), Meaning::Later, "hung up"),
         ] {
-            let said = read(&answer, b"abc123");
+            let said = read(&answer, "abc123");
             assert_eq!(said.meaning, meaning, "{said:?}");
             assert!(said.words.contains(words) && !said.words.contains("Mr X"), "{said:?}");
         }

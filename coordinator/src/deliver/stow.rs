@@ -1,6 +1,5 @@
 //! STOW-RS as a client (PS3.18 section 10.5): objects in one request, and what became of them.
 
-use std::fmt;
 use std::path::PathBuf;
 
 use bytes::Bytes;
@@ -16,6 +15,7 @@ use crate::dimse::scu::store::{Answer, Meaning};
 const FAILED: (&str, &str) = ("00081198", "00081197");
 
 /// A store of DICOMweb.
+#[derive(Debug)]
 pub struct Stow(pub(super) Http);
 
 impl Stow {
@@ -69,18 +69,6 @@ fn read(status: StatusCode, text: &[u8]) -> Said {
         // What failed without a reason is not taken.
         (None, status) if status.is_success() && !failed.is_empty() => Said::later(words),
         (None, status) => by_status(status, words),
-    }
-}
-
-impl fmt::Display for Stow {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl fmt::Debug for Stow {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Stow({self})")
     }
 }
 

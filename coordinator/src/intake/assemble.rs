@@ -158,7 +158,7 @@ impl Coordinator {
             let plans = complete.iter().map(|uid| Ok(self.plan(uid)));
             stream::iter(plans).try_for_each_concurrent(PLANS_AT_ONCE, |plan| plan).await?;
             let last = page.last().filter(|_| page.len() == PAGE);
-            after = last.map(|last| StudyCursor { received_at_ms: last.received_at_ms, uid: last.uid.clone() });
+            after = last.map(StudyCursor::from);
             if after.is_none() {
                 break;
             }

@@ -171,7 +171,7 @@ impl Coordinator {
         loop {
             let page = self.store.studies(query.clone()).await?;
             let last = page.last().filter(|_| page.len() == PAGE);
-            query.after = last.map(|last| StudyCursor { received_at_ms: last.received_at_ms, uid: last.uid.clone() });
+            query.after = last.map(StudyCursor::from);
             listed += page.len();
             for record in page.into_iter().filter(|record| record.uid != study.uid) {
                 match days_before(&study.attributes, &record.attributes, rules) {

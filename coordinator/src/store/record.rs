@@ -547,6 +547,12 @@ pub struct StudyCursor {
     pub uid: Uid,
 }
 
+impl From<&StudyRecord> for StudyCursor {
+    fn from(study: &StudyRecord) -> Self {
+        Self { received_at_ms: study.received_at_ms, uid: study.uid.clone() }
+    }
+}
+
 /// How much waits, runs and was given up.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct QueueDepth {

@@ -253,7 +253,7 @@ impl<'a> Studies<'a> {
             self.page = self.call.web.coordinator.store.studies(query.clone()).await?;
             self.looked_at += self.page.len();
             if let Some(last) = self.page.last().filter(|_| self.page.len() >= query.limit) {
-                let after = Some(StudyCursor { received_at_ms: last.received_at_ms, uid: last.uid.clone() });
+                let after = Some(StudyCursor::from(last));
                 self.more = Some(StudyQuery { after, ..query });
             }
             self.page.reverse();

@@ -8,8 +8,7 @@ use super::tables::{self, Definition, Source};
 use super::{Transaction, corrupt};
 use crate::store::delivery::{DeliveryKey, DeliveryRecord};
 use crate::store::record::{
-    DraftRecord, InstanceRecord, JobRecord, QueueDepth, RequestRecord, StudyCursor, StudyQuery, StudyRecord,
-    WorkerRecord,
+    DraftRecord, InstanceRecord, JobRecord, QueueDepth, RequestRecord, StudyQuery, StudyRecord, WorkerRecord,
 };
 use crate::store::records::{Reads, Result};
 
@@ -251,9 +250,4 @@ impl<S: Source> Reads for Transaction<S> {
     fn workers(&self) -> Result<Vec<WorkerRecord>> {
         tables::all(&self.0, tables::WORKERS, &[])
     }
-}
-
-/// The place of a study in the listings.
-pub(super) fn cursor(study: &StudyRecord) -> StudyCursor {
-    StudyCursor { received_at_ms: study.received_at_ms, uid: study.uid.clone() }
 }

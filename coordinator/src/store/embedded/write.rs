@@ -7,12 +7,11 @@ use prelim_proto::job::{JobOutcome, JobSpec, JobState};
 use redb::WriteTransaction;
 
 use super::keys::{self, Listing};
-use super::read::cursor;
 use super::tables::{self, Definition};
 use super::{Transaction, corrupt};
 use crate::store::delivery::DeliveryRecord;
 use crate::store::record::{
-    DraftRecord, InstanceRecord, JobRecord, Reconciled, RequestRecord, StudyRecord, WorkerRecord,
+    DraftRecord, InstanceRecord, JobRecord, Reconciled, RequestRecord, StudyCursor, StudyRecord, WorkerRecord,
 };
 use crate::store::records::{Reads, Records, Result};
 
@@ -29,7 +28,7 @@ fn study_entries(study: &StudyRecord) -> [Vec<u8>; 5] {
         Listing::Accession(&attributes.accession_number),
         Listing::Date(&attributes.study_date),
     ]
-    .map(|listing| listing.entry(&cursor(study)))
+    .map(|listing| listing.entry(&StudyCursor::from(study)))
 }
 
 /// The one queue entry of a job, by its state; none for a job that is done or cancelled.

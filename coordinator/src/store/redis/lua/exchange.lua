@@ -397,5 +397,4 @@ for place = FIRST, #ARGV, EACH do
   answers[#answers + 1] = lease(place)
 end
 give_picked()
-write_changes()
 return answers
