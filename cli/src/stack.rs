@@ -65,9 +65,8 @@ impl Stack {
             limits: config.limits,
             metrics: None,
             worker_id: None,
-            decoder: Some(decoder()?),
         };
-        let reader = prelim_worker::run::load(&worker_config).await?;
+        let reader = prelim_worker::run::load(&worker_config, decoder()?).await?;
         let model = reader.provenance().clone();
         let listener = bind(config.coordinator.grpc).await?;
         let url = url(&listener, &config.coordinator)?;
@@ -176,7 +175,12 @@ pub(crate) fn web_url(listener: &Option<TcpListener>, config: &CoordinatorConfig
 /// This program as a decoder of hostile pixels.
 pub(crate) fn decoder() -> anyhow::Result<DecoderCommand> {
     let program = std::env::current_exe().context("the path of this program is not known")?;
-    Ok(DecoderCommand { program, arguments: vec!["decoder".into()] })
+    Ok(DecoderCommand {
+        program,
+        arguments: vec!["decoder".into()],
+        // mimalloc would reserve a gigabyte of address space at its start: all that a decoder process is given.
+        environment: vec![("MIMALLOC_ARENA_RESERVE".into(), "0".into())],
+    })
 }
 
 /// Ctrl-C, or SIGTERM as service managers send it.
@@ -201,9 +205,8 @@ pub(crate) fn describe_model(folder: Option<&Path>) -> anyhow::Result<String> {
         limits: WorkerLimits::default(),
         metrics: None,
         worker_id: None,
-        decoder: Some(decoder()?),
     };
-    let reader = tokio::runtime::Runtime::new()?.block_on(prelim_worker::run::load(&config))?;
+    let reader = tokio::runtime::Runtime::new()?.block_on(prelim_worker::run::load(&config, decoder()?))?;
     let model = reader.provenance();
     let what = if model.demonstration { ", a demonstration" } else { "" };
     let digest = &model.digest.as_str()[..12];

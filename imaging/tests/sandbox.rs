@@ -11,13 +11,21 @@ use prelim_imaging::sandbox::{Decoder, DecoderCommand, SandboxError};
 use prelim_imaging::scan::scan;
 
 fn decoder() -> Decoder {
-    let command = DecoderCommand { program: env!("CARGO_BIN_EXE_prelim-decoder").into(), arguments: Vec::new() };
+    let command = DecoderCommand {
+        program: env!("CARGO_BIN_EXE_prelim-decoder").into(),
+        arguments: Vec::new(),
+        environment: Vec::new(),
+    };
     Decoder::new(command, Limits::default(), Decoder::DEADLINE)
 }
 
 /// A "decoder" that is a shell script.
 fn script(script: &str, deadline: Duration) -> Decoder {
-    let command = DecoderCommand { program: "/bin/sh".into(), arguments: vec!["-c".into(), script.into()] };
+    let command = DecoderCommand {
+        program: "/bin/sh".into(),
+        arguments: vec!["-c".into(), script.into()],
+        environment: Vec::new(),
+    };
     Decoder::new(command, Limits::default(), deadline)
 }
 
@@ -64,7 +72,11 @@ fn a_codestream_that_needs_too_much_memory_ends_the_process_and_not_its_parent()
     let scanned = scan(&bytes, &Limits::default()).unwrap();
     // Limits that let it through to the decoder, which then asks for 1.6 GB.
     let limits = Limits { max_frame_samples: 1 << 30, ..Limits::default() };
-    let command = DecoderCommand { program: env!("CARGO_BIN_EXE_prelim-decoder").into(), arguments: Vec::new() };
+    let command = DecoderCommand {
+        program: env!("CARGO_BIN_EXE_prelim-decoder").into(),
+        arguments: Vec::new(),
+        environment: Vec::new(),
+    };
     let mut decoder = Decoder::new(command, limits, Decoder::DEADLINE);
     let error = decoder.decode(&scanned, 1).unwrap_err();
     let is_contained = matches!(error, DecodeError::Sandbox(SandboxError::Died(_)) | DecodeError::Refused { .. });
@@ -121,7 +133,7 @@ fn a_process_that_fails_its_parent_is_named() {
     );
     let died = error(script("kill -9 $$", Decoder::DEADLINE));
     assert_eq!(died.to_string(), "decoder process ended with signal 9 on this frame");
-    let missing = DecoderCommand { program: "/nowhere/decoder".into(), arguments: Vec::new() };
+    let missing = DecoderCommand { program: "/nowhere/decoder".into(), arguments: Vec::new(), environment: Vec::new() };
     let missing = error(Decoder::new(missing, Limits::default(), Decoder::DEADLINE));
     assert!(missing.to_string().starts_with("decoder process not started: /nowhere/decoder"), "{missing}");
 }

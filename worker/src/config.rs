@@ -5,8 +5,6 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use prelim_imaging::sandbox::DecoderCommand;
-
 use crate::connection::ConnectionArgs;
 
 /// Longest name of a worker that a coordinator takes.
@@ -40,10 +38,6 @@ pub struct WorkerConfig {
     /// This worker's name, unique among those that run. Without it one is made of the host's name and the process.
     #[arg(long, value_name = "NAME", env = "PRELIM_WORKER_ID")]
     pub worker_id: Option<String>,
-
-    /// How to start a decoder process; without it this program is started with the argument `decoder`.
-    #[arg(skip)]
-    pub decoder: Option<DecoderCommand>,
 }
 
 /// How much a worker takes on at once. The defaults suit one device, or a machine of a few cores.
@@ -164,7 +158,6 @@ mod tests {
             limits,
             metrics: None,
             worker_id: None,
-            decoder: None,
         };
         assert_eq!(config.validate().len(), 3);
     }

@@ -2,7 +2,7 @@
 //!
 //! # Layout
 //! The path of a job, in order:
-//! - [`run`](mod@run): a worker from start to stop; [`config`]: its settings; `lease`, `renew`: the loop around jobs
+//! - [`run`]: a worker from start to stop; [`config`]: its settings; `lease`, `renew`: the loop around jobs
 //! - [`connection`]: the way to a coordinator; [`coordinator`]: the coordinator, as a worker sees it
 //! - [`fetch`]: the bytes of instances; `direct`: from the object store
 //! - [`job`]: one job, from images to findings
@@ -52,4 +52,4 @@ pub mod simulate;
 mod traces;
 
 pub use config::{WorkerConfig, WorkerLimits};
-pub use run::{WorkerError, run};
+pub use run::WorkerError;

@@ -51,37 +51,22 @@ pub enum WorkerError {
     EngineStopped,
 }
 
-/// Runs a worker until `shutdown`: loads the model, then leases jobs and reads them. Jobs in flight at shutdown are
-/// finished within the time that the settings give, and otherwise given back.
-///
-/// A coordinator that is away is waited for, also at the start.
-pub async fn run(config: WorkerConfig, shutdown: impl Future<Output = ()>) -> Result<(), WorkerError> {
-    tokio::pin!(shutdown);
-    let loading = load(&config);
-    let reader = tokio::select! {
-        () = &mut shutdown => return Ok(()),
-        loaded = loading => loaded?,
-    };
-    serve(reader, &config, Arc::default(), shutdown).await
-}
-
-/// Loads what a worker with these settings reads with.
-pub async fn load(config: &WorkerConfig) -> Result<Reader, WorkerError> {
+/// Loads what a worker with these settings reads with; `decoder` decodes the pixels.
+pub async fn load(config: &WorkerConfig, decoder: DecoderCommand) -> Result<Reader, WorkerError> {
     let problems = config.validate();
     if !problems.is_empty() {
         return Err(WorkerError::Config(problems));
     }
     let folder = model_folder(config)?;
-    let decoder = match &config.decoder {
-        Some(command) => command.clone(),
-        None => DecoderCommand { program: std::env::current_exe()?, arguments: vec!["decoder".into()] },
-    };
     let limits = config.limits.clone();
     let loading = tokio::task::spawn_blocking(move || Reader::load(&folder, &limits, decoder));
     Ok(loading.await.map_err(|error| WorkerError::Panic(error.to_string()))??)
 }
 
-/// Leases jobs and reads them with `reader`, until `shutdown`.
+/// Leases jobs and reads them with `reader`, until `shutdown`. Jobs in flight then are finished within the time that
+/// the settings give, and otherwise given back.
+///
+/// A coordinator that is away is waited for, also at the start.
 pub async fn serve(
     reader: Reader,
     config: &WorkerConfig,

@@ -49,7 +49,7 @@ fn reader() -> Arc<Reader> {
 
 fn reader_of(folder: &Path) -> Arc<Reader> {
     // Native pixels are decoded in this process: no decoder is started, and one that were would not be found.
-    let decoder = DecoderCommand { program: "/nowhere/decoder".into(), arguments: Vec::new() };
+    let decoder = DecoderCommand { program: "/nowhere/decoder".into(), arguments: Vec::new(), environment: Vec::new() };
     Arc::new(Reader::load(folder, &WorkerLimits::default(), decoder).expect("the demonstration model loads"))
 }
 

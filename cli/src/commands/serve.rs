@@ -120,7 +120,7 @@ impl Worker {
         if let Some(file) = &self.config.simulate {
             return self.simulate(file, metrics).await;
         }
-        let reader = prelim_worker::run::load(&self.config).await?;
+        let reader = prelim_worker::run::load(&self.config, stack::decoder()?).await?;
         if self.json {
             table::say(json!({"grpc": self.config.connection.grpc, "model": reader.provenance().name}))?;
         } else {

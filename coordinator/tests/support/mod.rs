@@ -36,7 +36,7 @@ impl Running {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         // Native pixels need no decoder process.
-        let decoder = DecoderCommand { program: "/bin/false".into(), arguments: vec![] };
+        let decoder = DecoderCommand { program: "/bin/false".into(), arguments: vec![], environment: Vec::new() };
         let opened = open(config, decoder).await.unwrap();
         let stopping = CancellationToken::new();
         let signal = stopping.clone().cancelled_owned();

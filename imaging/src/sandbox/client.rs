@@ -24,6 +24,8 @@ pub struct DecoderCommand {
     pub program: PathBuf,
     /// Its arguments.
     pub arguments: Vec<OsString>,
+    /// All of its environment: it inherits none.
+    pub environment: Vec<(OsString, OsString)>,
 }
 
 /// Why the decoder process gave no frame.
@@ -123,6 +125,7 @@ fn start(command: &DecoderCommand) -> Result<Running, SandboxError> {
     let mut child = Command::new(&command.program)
         .args(&command.arguments)
         .env_clear()
+        .envs(command.environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
