@@ -11,6 +11,7 @@
 //! - [`sandbox`]: the same in a child process, where hostile bytes can do no harm
 //! - [`deidentify`]: an object without what names the patient, after PS3.15 annex E
 //! - [`rewrite`]: an object in Explicit VR Little Endian, its pixels decoded
+//! - [`same`]: whether two objects are one, encoded in two ways
 //! - [`photometry`], [`lut`]: stored values to modality values (HU) and to shades
 //! - [`render`]: the pictures that models and readers see
 //! - [`keyimage`]: the same as PNG, for a page
@@ -42,6 +43,7 @@ pub mod photometry;
 pub mod pixels;
 pub mod render;
 pub mod rewrite;
+pub mod same;
 pub mod sandbox;
 pub mod scan;
 pub mod syntax;

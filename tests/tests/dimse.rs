@@ -8,7 +8,7 @@ use prelim_tests::certificates::Authority;
 use prelim_tests::pacs::free_port;
 use prelim_tests::server::Server;
 use prelim_tests::workspace::{dicom_files, texts};
-use prelim_tests::{eventually, phantoms, prelim_json, repository, words};
+use prelim_tests::{eventually, phantoms, prelim, prelim_json, repository, words};
 use serde_json::{Value, json};
 
 /// A coordinator with a worker that listens to DICOM, and its folder.
@@ -127,6 +127,40 @@ fn objects_are_taken_in_the_transfer_syntax_that_they_have() {
     }
     let taken = statuses.iter().filter(|status| *status == "0000").count();
     assert_eq!(taken, 19, "{statuses:?}");
+}
+
+/// An object that comes again in another encoding is the one that is held; one that says something else is not.
+#[test]
+fn an_object_that_comes_again_in_another_encoding_is_held_already() {
+    let site = Site::start(&[]);
+    let file = drawn(&site, 3).into_iter().find(|path| path.to_string_lossy().contains("ct-")).expect("a slice");
+    let again = |tool: &str, flags: &[&str]| {
+        let to = site.folder.path().join(format!("{tool}{}.dcm", flags.concat()));
+        let made = Command::new(tool).args(flags).args([&file, &to]).output().expect("DCMTK");
+        assert!(made.status.success(), "{tool}: {}", words(&made));
+        to
+    };
+    let changed = again("dcmconv", &["+te"]);
+    let changing = Command::new("dcmodify").args(["-nb", "-i", "0010,1030=81.5"]).arg(&changed).output();
+    assert!(changing.is_ok_and(|output| output.status.success()));
+    let files = [
+        file.clone(),
+        again("dcmconv", &["+ti"]),
+        again("dcmconv", &["+tb", "+e"]),
+        again("dcmconv", &["+td", "-e"]),
+        again("dcmcjpls", &["+el"]),
+        again("dcmcjpeg", &["+e1"]),
+        again("dcmcrle", &[]),
+        changed.clone(),
+        again("dcmcjpeg", &["+eb"]),
+    ];
+    let answer = site.pynetdicom("store", &texts(&files));
+    // The last is lossy, with the UID of what it was made of.
+    let expected = ["0000", "0000", "0000", "0000", "0000", "0000", "0000", "0111", "0111"];
+    assert_eq!(answer["statuses"], json!(expected), "{answer}");
+    let refused = prelim(["submit", "--grpc", &site.server.grpc, &changed.to_string_lossy()]);
+    assert!(words(&refused).contains("it differs in PatientWeight (0010,1030)"), "{}", words(&refused));
+    assert_eq!(site.studies()[0]["instances"], 1);
 }
 
 /// Issue promise: others are refused in negotiation with the reason logged; the title is checked.

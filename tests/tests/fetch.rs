@@ -104,6 +104,27 @@ fn studies_come_from_orthanc_by_c_get() {
     assert!(!site.server.log().contains(&studies[0]), "a study is named in the log");
 }
 
+/// An instance that is held and is another there is told, and the rest comes: Orthanc names it in its last answer, in a
+/// place where it does not belong.
+#[test]
+fn what_is_held_and_is_another_there_is_told() {
+    let our_port = free_port();
+    let orthanc = Orthanc::start(our_port);
+    let folder = tempfile::tempdir().expect("a folder");
+    let files = filled(folder.path(), "ORTHANC", orthanc.port);
+    let site = Site::start(&orthanc.address(), our_port);
+    let slices: Vec<_> = files.iter().filter(|path| path.to_string_lossy().contains("ct-")).collect();
+    let study = uid_of(slices[0]);
+    let changed = Command::new("dcmodify").args(["-nb", "-i", "0010,1030=81.5"]).arg(slices[0]).output();
+    assert!(changed.is_ok_and(|output| output.status.success()));
+    let submitted = prelim(["submit", "--grpc", &site.server.grpc, &slices[0].to_string_lossy()]);
+    assert!(submitted.status.success(), "{}", words(&submitted));
+    let said = site.refused(&[&study]);
+    assert!(said.contains("it differs in PatientWeight (0010,1030)"), "{said}");
+    assert!(said.contains(&format!("{0} of {0} instances held", slices.len())), "{said}");
+    site.draft(&study);
+}
+
 /// Issue promise: C-MOVE to our own listener where the PACS has no C-GET.
 #[test]
 fn studies_come_from_dcmqrscp_by_c_get_and_by_c_move() {

@@ -38,9 +38,6 @@ pub(crate) enum CommandError {
     /// It ends in the middle of an element.
     #[error("a command set that ends within element ({0:04X},{1:04X})")]
     Cut(u16, u16),
-    /// It holds an element of another group.
-    #[error("a command set with element ({0:04X},{1:04X})")]
-    Foreign(u16, u16),
     /// An element that every command has is missing, or has another length.
     #[error("a command set without {0}")]
     Missing(&'static str),
@@ -91,12 +88,11 @@ impl Command {
             let cut = CommandError::Cut(group, element);
             let length = rest.get(4..8).ok_or_else(|| cut.clone())?;
             let length = u32::from_le_bytes([length[0], length[1], length[2], length[3]]) as usize;
-            if group != 0 {
-                return Err(CommandError::Foreign(group, element));
-            }
             let value = rest.get(8..).and_then(|after| after.get(..length)).ok_or(cut)?;
             let short = || value.get(..2).map(|two| u16::from_le_bytes([two[0], two[1]]));
             match element {
+                // DCMTK, and Orthanc with it, put what should be a data set here: the instances that a C-GET failed on.
+                _ if group != 0 => {}
                 0x0002 | 0x0003 => {
                     command.sop_class = text(value);
                     command.is_requested |= element == 0x0003;
@@ -247,6 +243,13 @@ mod tests {
     }
 
     #[test]
+    fn elements_of_other_groups_are_passed_over() {
+        let whole = [store(), vec![8, 0, 0x58, 0, 4, 0, 0, 0, b'1', b'.', b'2', 0]].concat();
+        assert_eq!(Command::read(&whole), Command::read(&store()));
+        assert_eq!(Command::read(&whole[..whole.len() - 1]), Err(CommandError::Cut(8, 0x58)));
+    }
+
+    #[test]
     fn broken_command_sets_are_named() {
         let whole = store();
         for cut in 1..whole.len() {
@@ -255,7 +258,6 @@ mod tests {
         }
         assert_eq!(Command::read(&whole[..40]), Err(CommandError::Cut(0, 0x0100)));
         assert_eq!(Command::read(&[]), Err(CommandError::Missing("Command Field (0000,0100)")));
-        assert_eq!(Command::read(&[8, 0, 0x18, 0, 0, 0, 0, 0]), Err(CommandError::Foreign(8, 0x18)));
         assert_eq!(Command::read(&[0, 0, 2, 0, 0xFF, 0xFF, 0xFF, 0xFF, 1]), Err(CommandError::Cut(0, 2)));
     }
     #[test]

@@ -76,7 +76,7 @@ impl From<&Verdict> for Status {
                 let code = match refused {
                     Refused::Unreadable(_) | Refused::OtherPatient | Refused::Limit(_) => NOT_UNDERSTOOD,
                     Refused::NotAsClaimed(_) => MISMATCH,
-                    Refused::Conflict(_) => DUPLICATE_INSTANCE,
+                    Refused::Conflict { .. } => DUPLICATE_INSTANCE,
                     Refused::OtherTenant => NOT_AUTHORIZED,
                 };
                 Self::new(code, refused.to_string())

@@ -4,11 +4,15 @@ use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use dicom_core::dictionary::{DataDictionary as _, DataDictionaryEntry as _};
+use dicom_dictionary_std::StandardDataDictionary;
 use futures::stream::{self, TryStreamExt as _};
 use opentelemetry::KeyValue;
 use prelim_imaging::Limits;
 use prelim_imaging::header::{Header, read_header};
-use prelim_proto::ids::{Tenant, Uid};
+use prelim_imaging::same;
+use prelim_imaging::scan::{ScanError, scan};
+use prelim_proto::ids::{Digest, Tenant, Uid};
 use prelim_proto::study::{Priority, StudyAttributes};
 
 use super::Sending;
@@ -47,7 +51,7 @@ pub struct Claim {
 pub enum Verdict {
     /// Stored, and part of its study.
     Accepted,
-    /// The same instance is held already.
+    /// The same instance is held already, in this encoding or another.
     Duplicate,
     /// Not taken.
     Refused(Refused),
@@ -62,9 +66,18 @@ pub enum Refused {
     /// It is another object than its sender says.
     #[error("its {0} is not the one that its sender names")]
     NotAsClaimed(&'static str),
-    /// Other bytes with the same SOP Instance UID are held.
-    #[error("another object with the same SOP Instance UID is held (digest {0}…)")]
-    Conflict(String),
+    /// An object with the same SOP Instance UID is held that says something else.
+    #[error(
+        "another object with the same SOP Instance UID is held (digest {}…){}",
+        &held.as_str()[..12],
+        differs.as_deref().map(|attribute| format!(": it differs in {attribute}")).unwrap_or_default()
+    )]
+    Conflict {
+        /// What is held.
+        held: Digest,
+        /// Keyword and tag of the first attribute in which they differ, where that could be found out.
+        differs: Option<String>,
+    },
     /// Its study is another tenant's. Whose, and that there is one, is not said.
     #[error("its Study Instance UID cannot be used here")]
     OtherTenant,
@@ -235,6 +248,9 @@ impl Coordinator {
         let tenant = tenant.clone();
         let mut add = AddInstances { study: study.clone(), tenant, attributes, priority, instances, limits };
         let mut verdicts = verdicts_of(self.store.preview_instances(add.clone()).await, places.len())?;
+        for (verdict, bytes) in verdicts.iter_mut().zip(&bytes) {
+            self.look_closer(study, verdict, bytes).await?;
+        }
         let wanted: Vec<usize> = (0..places.len()).filter(|at| verdicts[*at] == Verdict::Accepted).collect();
         // What is not stored is not added, whatever happens in between.
         add.instances = wanted.iter().map(|at| add.instances[*at].clone()).collect();
@@ -247,10 +263,41 @@ impl Coordinator {
         let is_hurried = priority > Priority::Routine && verdicts.contains(&Verdict::Duplicate);
         if !wanted.is_empty() || is_hurried {
             let added = verdicts_of(self.store.add_instances(add).await, wanted.len())?;
-            wanted.into_iter().zip(added).for_each(|(at, verdict)| verdicts[at] = verdict);
+            for (at, mut verdict) in wanted.into_iter().zip(added) {
+                self.look_closer(study, &mut verdict, &bytes[at]).await?;
+                verdicts[at] = verdict;
+            }
         }
         Ok(places.into_iter().zip(verdicts).collect())
     }
+
+    /// Of an object that has not the bytes of the one that is held: whether it is that one in another encoding, and else
+    /// in what it differs. One that comes again compressed, or plain, as archives and routers send them, is no other.
+    async fn look_closer(&self, study: &Uid, verdict: &mut Verdict, sent: &Bytes) -> Result<(), ServiceError> {
+        let Verdict::Refused(Refused::Conflict { held, differs }) = verdict else { return Ok(()) };
+        let held = match self.bytes.get(study, held).await {
+            Ok(held) => held,
+            // Its study is gone since, or it is damaged: nothing can be said.
+            Err(BytesError::Missing(_) | BytesError::Damaged(_)) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        let sent = sent.clone();
+        match tokio::task::spawn_blocking(move || difference(&held, &sent)).await {
+            Ok(Ok(None)) => *verdict = Verdict::Duplicate,
+            Ok(Ok(found)) => *differs = found,
+            Ok(Err(_)) | Err(_) => {}
+        }
+        Ok(())
+    }
+}
+
+/// What two objects of one SOP Instance UID differ in, as a keyword with its tag; nothing where one is the other, encoded
+/// in another way.
+fn difference(held: &[u8], sent: &[u8]) -> Result<Option<String>, ScanError> {
+    let limits = Limits::default();
+    let tag = same::difference(&scan(held, &limits)?, &scan(sent, &limits)?);
+    let name = |tag| StandardDataDictionary.by_tag(tag).map_or("an attribute", |entry| entry.alias());
+    Ok(tag.map(|tag| format!("{} {tag}", name(tag))))
 }
 
 /// Whether an object is a draft of ours that somebody sends back, as a PACS does that forwards all it gets. It is held
@@ -330,7 +377,7 @@ fn verdict(added: Added) -> Verdict {
     match added {
         Added::Accepted => Verdict::Accepted,
         Added::Duplicate => Verdict::Duplicate,
-        Added::Conflict { held } => Verdict::Refused(Refused::Conflict(held.as_str()[..12].to_owned())),
+        Added::Conflict { held } => Verdict::Refused(Refused::Conflict { held, differs: None }),
         Added::OtherTenant => Verdict::Refused(Refused::OtherTenant),
         Added::OtherPatient => Verdict::Refused(Refused::OtherPatient),
     }

@@ -163,7 +163,7 @@ fn code(refused: &Refused) -> u16 {
     match refused {
         Refused::Unreadable(_) | Refused::OtherPatient | Refused::Limit(_) => NOT_UNDERSTOOD,
         Refused::NotAsClaimed(_) => MISMATCH,
-        Refused::Conflict(_) => DUPLICATE_INSTANCE,
+        Refused::Conflict { .. } => DUPLICATE_INSTANCE,
         Refused::OtherTenant => NOT_AUTHORIZED,
     }
 }
