@@ -12,6 +12,7 @@ use crate::dimse::scp::config::DicomConfig;
 use crate::intake::complete::CompletenessRule;
 use crate::partition::PartitionLimits;
 use crate::queue::{IntakeLimits, RetryPolicy, Share, Shares};
+use crate::retain::RetainConfig;
 use crate::route::Rules;
 use crate::store::redis::config::RedisConfig;
 use crate::watched::Watched;
@@ -83,6 +84,9 @@ pub struct CoordinatorConfig {
     pub allow_folders: bool,
     #[command(flatten)]
     #[allow(missing_docs, reason = "a doc comment here would become help text")]
+    pub retain: RetainConfig,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a doc comment here would become help text")]
     pub dicom: DicomConfig,
     #[command(flatten)]
     #[allow(missing_docs, reason = "a doc comment here would become help text")]
@@ -127,6 +131,7 @@ impl Default for CoordinatorConfig {
             views_per_job: PartitionLimits::default().max_views_per_job,
             slab_slices: PartitionLimits::default().slab_slices,
             allow_folders: false,
+            retain: RetainConfig::default(),
             dicom: DicomConfig::default(),
             web: WebConfig::default(),
             security: SecurityConfig::default(),
@@ -168,6 +173,7 @@ impl CoordinatorConfig {
         problems.extend(self.security.validate());
         problems.extend(self.dicom.validate(self.security.tls_cert.is_some()));
         problems.extend(self.web.validate());
+        problems.extend(self.retain.validate());
         problems.extend(place.err().map(|error| error.to_string()));
         problems
     }

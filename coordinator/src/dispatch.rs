@@ -168,6 +168,32 @@ impl Coordinator {
         Ok(())
     }
 
+    /// The same, and leases the next job where one is wanted and waits. The store is asked for both at once: one that takes
+    /// calls together does them in one step, outcomes first.
+    pub async fn exchange(
+        self: &Arc<Self>,
+        job: &JobId,
+        token: FencingToken,
+        kind: Option<JobKind>,
+        outcome: JobOutcome,
+        next: Option<Ask>,
+    ) -> Result<Option<Lease>, ServiceError> {
+        let stored = self.complete_job(job, token, kind, outcome);
+        let Some(ask) = next else { return stored.await.map(|()| None) };
+        let (stored, next) = tokio::join!(stored, self.lease(ask, Duration::ZERO));
+        // Where no job could be leased the outcome may be stored all the same: the worker asks again by itself.
+        let next = next.unwrap_or_default();
+        match (stored, next) {
+            (Ok(()), next) => Ok(next),
+            (Err(error), next) => {
+                if let Some(lease) = next {
+                    self.take_back(&lease).await;
+                }
+                Err(error)
+            }
+        }
+    }
+
     /// Ends an attempt that went wrong; whether there will be another.
     pub async fn fail_job(
         &self,

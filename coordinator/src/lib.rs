@@ -13,7 +13,7 @@
 //! - [`deliver`]: drafts out, to a PACS and to archives; `fetch`: studies from a PACS; `commitments`:
 //!   what is held, for who asks
 //! - [`store`]: where studies, jobs, leases and drafts are recorded; [`bytes`]: objects and reports, by study and digest
-//! - [`deidentify`]: what workers see of patients, and the way back
+//! - [`deidentify`]: what workers see of patients, and the way back; [`retain`]: what is no longer kept
 //! - [`access`]: who may call what; [`audit`]: the record of it; [`accept`] and `tls`: connections in
 //! - [`backlog`]: what waits in seconds of work; `metrics`: numbers for Prometheus, alive and ready
 //! - [`traces`]: what is added to a study's trace
@@ -48,6 +48,7 @@ mod pictures;
 pub mod priors;
 pub mod queue;
 pub mod report;
+pub mod retain;
 pub mod route;
 mod serve;
 pub mod service;

@@ -60,6 +60,7 @@ pub(crate) struct Metrics {
     jobs_finished: Counters,
     studies_completed: Counters,
     studies_settled: Counters,
+    pub(crate) studies_removed: Counter,
     instances_received: Counters,
     intake_refused: Counters,
     deliveries: Counters,
@@ -85,6 +86,7 @@ struct Depth {
     open: Gauge,
     age: Gauge<f64, AtomicU64>,
     gpu_seconds: Gauge<f64, AtomicU64>,
+    deliveries: Family<[(&'static str, String); 1], Gauge>,
 }
 
 /// The word of a label.
@@ -117,6 +119,7 @@ impl Default for Metrics {
             jobs_finished: Counters::default(),
             studies_completed: Counters::default(),
             studies_settled: Counters::default(),
+            studies_removed: Counter::default(),
             instances_received: Counters::default(),
             intake_refused: Counters::default(),
             deliveries: Counters::default(),
@@ -165,6 +168,8 @@ impl Metrics {
         all.register("backlog_age_seconds", "How long the next job has waited", depth.age.clone());
         let help = "Work that waits and runs, in expected seconds of one worker";
         all.register("backlog_gpu_seconds", help, depth.gpu_seconds.clone());
+        let help = "Drafts that are on their way to a destination, up to 1,000";
+        all.register("deliveries_open", help, depth.deliveries.clone());
         all.register("leases_lost", "Leases that ran out, or were renewed too late", self.leases_lost.clone());
         all.register("jobs_leased", "Jobs given to workers", self.jobs_leased.clone());
         all.register("jobs_finished", "Attempts that ended: done, retried, dead", self.jobs_finished.clone());
@@ -172,6 +177,7 @@ impl Metrics {
         all.register("studies_completed", help, self.studies_completed.clone());
         let help = "Studies that were settled: drafted, failed, cancelled, skipped";
         all.register("studies_settled", help, self.studies_settled.clone());
+        all.register("studies_removed", "Studies that were removed", self.studies_removed.clone());
         let help = "Instances received: accepted, duplicate, refused";
         all.register("instances_received", help, self.instances_received.clone());
         let help = "Calls to take in studies that were refused, by what was at its limit";
@@ -288,6 +294,13 @@ async fn metrics(State(coordinator): State<Arc<Coordinator>>) -> impl IntoRespon
         gauges.open.set(depth.open_studies as i64);
         gauges.age.set(depth.longest_wait_ms.max(0) as f64 / 1_000.0);
         gauges.gpu_seconds.set(coordinator.needs.backlog_s(&depth, &[ImageKind::Xray, ImageKind::Ct]));
+    }
+    if let Ok(Ok(open)) = tokio::time::timeout(READY_WITHIN, coordinator.deliveries_open()).await {
+        let gauges = &numbers.depth.deliveries;
+        gauges.clear();
+        for (destination, count) in open {
+            gauges.get_or_create(&[("destination", destination)]).set(count as i64);
+        }
     }
     let mut text = String::new();
     match encode(&mut text, &numbers.registry) {

@@ -24,6 +24,7 @@ use crate::dimse::scp::peers::Peers;
 use crate::dimse::scp::{self, Scp};
 use crate::grpc::{self, GateLayer};
 use crate::metrics;
+use crate::retain::retain_until_stopped;
 use crate::route::Rules;
 use crate::service::{Coordinator, SiteFiles};
 use crate::session::Gate;
@@ -223,7 +224,8 @@ pub async fn serve(
     });
     let sweeping = tokio::spawn({
         let coordinator = coordinator.clone();
-        async move { tokio::join!(sweep(coordinator.clone()), assemble(coordinator)) }
+        let retaining = retain_until_stopped(coordinator.clone(), audit.clone());
+        async move { tokio::join!(sweep(coordinator.clone()), assemble(coordinator), retaining) }
     });
     let measuring = listeners.metrics.map(|listener| tokio::spawn(metrics::serve(coordinator.clone(), listener)));
     let giving = tokio::spawn({

@@ -20,6 +20,8 @@ const OF_THE_ENCODING: &[Tag] = &[
     tags::TIMEZONE_OFFSET_FROM_UTC,
     tags::PHOTOMETRIC_INTERPRETATION,
     tags::PLANAR_CONFIGURATION,
+    // Tools write here how they compressed.
+    tags::DERIVATION_DESCRIPTION,
     tags::EXTENDED_OFFSET_TABLE,
     tags::EXTENDED_OFFSET_TABLE_LENGTHS,
     tags::DATA_SET_TRAILING_PADDING,

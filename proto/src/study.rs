@@ -32,6 +32,8 @@ pub enum StudyState {
     Cancelled,
     /// A rule of the site says that it is not read; the reason is with the study.
     Skipped,
+    /// It is being removed, with all that is known of it.
+    Removing,
 }
 
 impl StudyState {
@@ -54,6 +56,7 @@ impl StudyState {
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
             Self::Skipped => "skipped",
+            Self::Removing => "removing",
         }
     }
 }

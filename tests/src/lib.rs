@@ -14,6 +14,7 @@
 //! **Invariant**: a check starts what it needs and ends it; ports are free ones, folders are temporary.
 
 pub mod certificates;
+pub mod clock;
 pub mod collector;
 pub mod issuer;
 pub mod object;

@@ -152,7 +152,7 @@ fn an_object_that_comes_again_in_another_encoding_is_held_already() {
         again("dcmcjpeg", &["+e1"]),
         again("dcmcrle", &[]),
         changed.clone(),
-        again("dcmcjpeg", &["+eb"]),
+        again("dcmcjpeg", &["+eb", "+un"]),
     ];
     let answer = site.pynetdicom("store", &texts(&files));
     // The last is lossy, with the UID of what it was made of.

@@ -132,7 +132,7 @@ fn words(fetched: &Fetched) -> String {
         fetched.by
     );
     for reason in &fetched.reasons {
-        text.push_str("\n  not held: ");
+        text.push_str("\n  not taken: ");
         text.push_str(&table::cell(reason, 200));
     }
     text

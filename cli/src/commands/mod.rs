@@ -16,6 +16,7 @@ mod logits;
 mod phantom;
 mod queue;
 mod reidentify;
+mod remove;
 pub(crate) mod report;
 mod route;
 mod serve;
@@ -76,6 +77,8 @@ pub(crate) enum Command {
     Complete(complete::Complete),
     /// Stop work on studies that are not drafted yet.
     Cancel(cancel::Cancel),
+    /// Remove studies for good.
+    Remove(remove::Remove),
     /// List the workers, and how much waits for them.
     Workers(queue::Workers),
     /// Tell a worker to take no more jobs, finish those it has, and stop.
@@ -134,6 +137,7 @@ impl Command {
             Self::Fetch(command) => block_on(command.run()),
             Self::Complete(command) => block_on(command.run()),
             Self::Cancel(command) => block_on(command.run()),
+            Self::Remove(command) => block_on(command.run()),
             Self::Workers(command) => block_on(command.run()),
             Self::Drain(command) => block_on(command.run()),
             Self::Dead(command) => block_on(command.run()),

@@ -31,6 +31,7 @@ const TABLE: &[(&str, &[(&str, Need)])] = &[
             ("Reidentify", Need::Role(&[Read])),
             ("CompleteStudy", Need::Role(&[Submit, Admin])),
             ("CancelStudy", Need::Role(&[Submit, Admin])),
+            ("RemoveStudy", Need::Role(&[Admin])),
         ],
     ),
     (

@@ -22,6 +22,7 @@ const fn code(code: &'static str, meaning: &'static str) -> Code {
 const APPLICATION_ACTIVITY: Code = code("110100", "Application Activity");
 const INSTANCES_ACCESSED: Code = code("110103", "DICOM Instances Accessed");
 const INSTANCES_TRANSFERRED: Code = code("110104", "DICOM Instances Transferred");
+const STUDY_DELETED: Code = code("110105", "DICOM Study Deleted");
 const PROCEDURE_RECORD: Code = code("110111", "Procedure Record");
 const QUERY: Code = code("110112", "Query");
 const SECURITY_ALERT: Code = code("110113", "Security Alert");
@@ -73,6 +74,8 @@ pub enum Act {
     Cancelled,
     /// A job of a study that was given up was given another try.
     Requeued,
+    /// A study was removed.
+    Removed,
     /// Studies were listed, or followed.
     Queried,
 }
@@ -93,6 +96,7 @@ impl Act {
             Self::Leased | Self::Delivered => (INSTANCES_TRANSFERRED, None, 'R', SUCCESS),
             Self::Fetched => (INSTANCES_TRANSFERRED, None, 'C', SUCCESS),
             Self::Cancelled | Self::Requeued => (PROCEDURE_RECORD, None, 'U', SUCCESS),
+            Self::Removed => (STUDY_DELETED, None, 'D', SUCCESS),
             Self::Queried => (QUERY, None, 'E', SUCCESS),
         }
     }

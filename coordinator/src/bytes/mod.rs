@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as Key;
 use object_store::signer::{Method, Signer};
@@ -69,7 +70,8 @@ impl ByteStore {
                 std::fs::create_dir_all(folder).map_err(unusable)?;
                 let store = LocalFileSystem::new_with_prefix(folder)
                     .map_err(|error| OpenError::Settings(error.to_string()))?
-                    .with_fsync(true);
+                    .with_fsync(true)
+                    .with_automatic_cleanup(true);
                 Self { store: Arc::new(store), signer: None, prefix: Key::default() }
             }
             Place::S3 { bucket, prefix } => {
@@ -102,6 +104,20 @@ impl ByteStore {
         Ok(pieces::checked(self.find(study, digest).await?, digest.clone()))
     }
 
+    /// Removes all bytes of a study. May be repeated.
+    pub async fn remove(&self, study: &Uid) -> Result<(), BytesError> {
+        let held = self.store.list(Some(&self.folder(study))).map_ok(|object| object.location).boxed();
+        let mut gone = self.store.delete_stream(held);
+        while let Some(removed) = gone.next().await {
+            match removed {
+                // Another coordinator removes the same study.
+                Err(error) if matches!(Fault::of(&error), Fault::NotFound) => {}
+                other => drop(other?),
+            }
+        }
+        Ok(())
+    }
+
     /// An address from which whoever has it can read the object for a while, whether or not there is one; nothing where
     /// the store has no addresses.
     pub async fn sign(&self, study: &Uid, digest: &Digest) -> Result<Option<SignedAddress>, BytesError> {
@@ -120,8 +136,13 @@ impl ByteStore {
 
     /// `studies/STUDY/DIGEST`: an object belongs to one study, since its bytes name it.
     fn key(&self, study: &Uid, digest: &Digest) -> Key {
+        self.folder(study).parts().chain([digest.as_str().into()]).collect()
+    }
+
+    /// What all keys of a study begin with.
+    fn folder(&self, study: &Uid) -> Key {
         let hash = Digest::from_bytes(&Sha256::digest(study.as_str()).into());
-        self.under(["studies", &hash.as_str()[..STUDY_DIGITS], digest.as_str()])
+        self.under(["studies", &hash.as_str()[..STUDY_DIGITS]])
     }
 
     fn under<'a>(&'a self, parts: impl IntoIterator<Item = &'a str>) -> Key {

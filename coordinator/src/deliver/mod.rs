@@ -27,10 +27,25 @@ mod verdict;
 pub(crate) use run::deliver_until_stopped;
 
 use crate::service::Coordinator;
+use crate::store::StoreError;
 use crate::store::delivery::Wish;
 use prelim_proto::study::Study;
 
+/// Open deliveries to a destination that are counted.
+const MOST_COUNTED: usize = 1_000;
+
 impl Coordinator {
+    /// How many drafts are on their way to each destination, up to [`MOST_COUNTED`].
+    pub(crate) async fn deliveries_open(&self) -> Result<Vec<(String, usize)>, StoreError> {
+        let destinations = self.destinations.as_ref().map(|destinations| destinations.get()).unwrap_or_default();
+        let mut open = Vec::with_capacity(destinations.len());
+        for destination in destinations.iter() {
+            let count = self.store.open_deliveries(&destination.name, MOST_COUNTED).await?.len();
+            open.push((destination.name.clone(), count));
+        }
+        Ok(open)
+    }
+
     /// Where a draft of the study is to go.
     pub(crate) fn wishes(&self, study: &Study) -> Vec<Wish> {
         let Some(destinations) = &self.destinations else { return Vec::new() };

@@ -78,6 +78,7 @@ impl From<&Verdict> for Status {
                     Refused::NotAsClaimed(_) => MISMATCH,
                     Refused::Conflict { .. } => DUPLICATE_INSTANCE,
                     Refused::OtherTenant => NOT_AUTHORIZED,
+                    Refused::Removing => OUT_OF_RESOURCES,
                 };
                 Self::new(code, refused.to_string())
             }

@@ -118,6 +118,7 @@ fn store(error: &StoreError) -> (Code, &'static str) {
         StoreError::Cancelled(_) => (Code::FailedPrecondition, "CANCELLED"),
         StoreError::WrongState { .. } => (Code::FailedPrecondition, "WRONG_STATE"),
         StoreError::DeliveryLost(_) => (Code::Aborted, "DELIVERY_LOST"),
+        StoreError::Sending(_) => (Code::FailedPrecondition, "STILL_SENDING"),
         StoreError::Outdated(_) => (Code::Aborted, "OUTDATED"),
         StoreError::RequestReused(_) => (Code::InvalidArgument, "REQUEST_REUSED"),
         StoreError::NoWorker(_) => (Code::NotFound, "NO_WORKER"),

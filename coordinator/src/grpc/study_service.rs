@@ -159,6 +159,15 @@ impl StudyService for Studies {
         Ok(Response::new(v1::CancelStudyResponse { study: Some(summary(record)) }))
     }
 
+    async fn remove_study(&self, request: Request<v1::RemoveStudyRequest>) -> Answer<v1::RemoveStudyResponse> {
+        let session = Session::of(&request);
+        let uid = uid(&request.into_inner().study_uid)?;
+        session.allow(&self.0, &uid).await.map_err(status::of)?;
+        self.0.remove(&uid).await.map_err(status::of)?;
+        session.note(Act::Removed, &[uid]).await.map_err(status::of)?;
+        Ok(Response::new(v1::RemoveStudyResponse {}))
+    }
+
     async fn test_route(&self, request: Request<v1::TestRouteRequest>) -> Answer<v1::TestRouteResponse> {
         let session = Session::of(&request);
         let request = request.into_inner();

@@ -155,12 +155,7 @@ impl WorkerService for Workers {
         let outcome = JobOutcome::try_from(outcome).map_err(|error| status::of(error.into()))?;
         let next = request.next.map(|next| self.ask(next, &session)).transpose()?;
         let outcome = self.0.unveiled_outcome(&job, outcome).await.map_err(|error| self.status(error))?;
-        self.0.complete_job(&job, token, kind, outcome).await.map_err(|error| self.status(error))?;
-        let next = match next {
-            // The outcome is stored, whatever comes of this: the worker asks again by itself.
-            Some(ask) => self.0.lease(ask, Duration::ZERO).await.unwrap_or_default(),
-            None => None,
-        };
+        let next = self.0.exchange(&job, token, kind, outcome, next).await.map_err(|error| self.status(error))?;
         let (next, drain) = (self.given(next, &session).await?, self.0.drains.contains(&request.worker_id));
         Ok(Response::new(v1::CompleteResponse { next, drain }))
     }

@@ -87,6 +87,9 @@ pub enum Refused {
          Instance UID"
     )]
     OtherPatient,
+    /// Its study is being removed.
+    #[error("its study is being removed; send it again later")]
+    Removing,
     /// Its study is as large as a study may be, or nothing more is taken now.
     #[error("{0}")]
     Limit(String),
@@ -379,6 +382,7 @@ fn verdict(added: Added) -> Verdict {
         Added::Duplicate => Verdict::Duplicate,
         Added::Conflict { held } => Verdict::Refused(Refused::Conflict { held, differs: None }),
         Added::OtherTenant => Verdict::Refused(Refused::OtherTenant),
+        Added::Removing => Verdict::Refused(Refused::Removing),
         Added::OtherPatient => Verdict::Refused(Refused::OtherPatient),
     }
 }

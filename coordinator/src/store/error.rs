@@ -36,6 +36,9 @@ pub enum StoreError {
     /// The plan or draft was made from an older state of the study: look at it again.
     #[error("study {0} has changed meanwhile")]
     Outdated(Uid),
+    /// Drafts of the study are still to be sent.
+    #[error("drafts of study {0} are on their way to where they are sent")]
+    Sending(Uid),
     /// The delivery is not under the lease that was shown: someone else has it, or it is over.
     #[error("the delivery of {} to {} is no longer held", .0.object, .0.destination)]
     DeliveryLost(Box<DeliveryKey>),

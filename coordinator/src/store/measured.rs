@@ -83,6 +83,8 @@ measured! {
     fn deliveries(&self, study: &Uid) -> Vec<DeliveryRecord>;
     fn open_deliveries(&self, destination: &str, limit: usize) -> Vec<DeliveryRecord>;
     fn cancel_study(&self, study: &Uid, reason: &str) -> Done;
+    fn remove_study(&self, study: &Uid, updated_at_ms: i64) -> Done;
+    fn forget_study(&self, study: &Uid) -> Done;
     fn requeue_job(&self, job: &JobId) -> Done;
     fn reconcile(&self) -> Reconciled;
     fn forget_requests(&self, age_ms: u64) -> u64;

@@ -198,6 +198,18 @@ impl Records for Maps {
         Ok(())
     }
 
+    fn remove_study(&mut self, study: &Uid) -> Result<()> {
+        self.studies.remove(study);
+        self.instances.retain(|(of, _), _| of != study);
+        self.places.retain(|_, of| of != study);
+        self.jobs.retain(|id, _| id.study() != study);
+        self.specs.retain(|id, _| id.study() != study);
+        self.outcomes.retain(|id, _| id.study() != study);
+        self.drafts.retain(|(of, _), _| of != study);
+        self.deliveries.retain(|key, _| key.study != *study);
+        Ok(())
+    }
+
     fn put_instance(&mut self, study: &Uid, instance: &InstanceRecord) -> Result<()> {
         self.places.insert(instance.instance.uid.clone(), study.clone());
         self.instances.insert((study.clone(), instance.instance.uid.clone()), instance.clone());

@@ -158,6 +158,15 @@ pub trait JobStore: Send + Sync + 'static {
     /// Cancels a study that is not settled, with its jobs; their leases are lost. Idempotent.
     async fn cancel_study(&self, study: &Uid, reason: &str) -> Result<Done, StoreError>;
 
+    /// Begins to remove a settled study: from now on nothing is added to it, so that its bytes can go. Nothing happens, and
+    /// [`StoreError::Outdated`] is answered, where it is not as it was at `updated_at_ms`. [`StoreError::WrongState`] while
+    /// it is worked on, [`StoreError::Sending`] while drafts of it are on their way. Idempotent.
+    async fn remove_study(&self, study: &Uid, updated_at_ms: i64) -> Result<Done, StoreError>;
+
+    /// Forgets all that is known of a study that is being removed, whose bytes are gone. Idempotent: a study that is not
+    /// held is forgotten.
+    async fn forget_study(&self, study: &Uid) -> Result<Done, StoreError>;
+
     /// Makes a dead job ready again with all its attempts. A dead read job withdraws its study's merge: the study is
     /// read again and merged again. Idempotent: a job that is not dead any more is left alone.
     async fn requeue_job(&self, job: &JobId) -> Result<Done, StoreError>;

@@ -326,6 +326,8 @@ pub enum Added {
     OtherPatient,
     /// The study is held by another tenant. It is left as it was, and nothing is told of it.
     OtherTenant,
+    /// The study is being removed. It may be sent again when it is gone.
+    Removing,
 }
 
 /// Studies that a client says are whole.

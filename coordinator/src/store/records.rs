@@ -73,6 +73,8 @@ pub(crate) trait Reads {
 pub(crate) trait Records: Reads {
     /// Stores a study, in place of an older record of it.
     fn put_study(&mut self, study: &StudyRecord) -> Result<()>;
+    /// Removes a study with its instances, jobs, drafts and deliveries, none of which is open.
+    fn remove_study(&mut self, study: &Uid) -> Result<()>;
     /// Stores an instance.
     fn put_instance(&mut self, study: &Uid, instance: &InstanceRecord) -> Result<()>;
     /// Stores what a job is to do. It does not change afterwards.

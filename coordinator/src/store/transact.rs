@@ -183,6 +183,16 @@ impl<B: Backend> JobStore for B {
         self.write(move |records, now_ms| machine::cancel_study(records, now_ms, &study, &reason)).await
     }
 
+    async fn remove_study(&self, study: &Uid, updated_at_ms: i64) -> Result<Done> {
+        let study = study.clone();
+        self.write(move |records, now_ms| machine::remove_study(records, now_ms, &study, updated_at_ms)).await
+    }
+
+    async fn forget_study(&self, study: &Uid) -> Result<Done> {
+        let study = study.clone();
+        self.write(move |records, _| machine::forget_study(records, &study)).await
+    }
+
     async fn requeue_job(&self, job: &JobId) -> Result<Done> {
         let job = job.clone();
         self.write(move |records, now_ms| machine::requeue_job(records, now_ms, &job)).await

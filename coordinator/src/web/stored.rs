@@ -165,6 +165,7 @@ fn code(refused: &Refused) -> u16 {
         Refused::NotAsClaimed(_) => MISMATCH,
         Refused::Conflict { .. } => DUPLICATE_INSTANCE,
         Refused::OtherTenant => NOT_AUTHORIZED,
+        Refused::Removing => OUT_OF_RESOURCES,
     }
 }
 

@@ -10,6 +10,7 @@ use crate::v1;
 
 enums!("state", StudyState, v1::StudyState, {
     Receiving, Complete, Queued, Reading, Drafted, Signed, Amended, Rejected, Failed, Cancelled, Skipped,
+    Removing,
 });
 enums!("priority", Priority, v1::Priority, { Routine, Urgent, Stat });
 enums!("reason", UnreadReason, v1::UnreadReason, {

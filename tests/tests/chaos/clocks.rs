@@ -1,14 +1,11 @@
 //! Clocks that are set while everything runs.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use prelim_tests::{repository, words};
+use prelim_tests::clock::Clock;
 
 use crate::logs;
 use crate::sending::Sending;
@@ -21,33 +18,8 @@ const STUDIES: u32 = 90;
 /// How long a clock keeps its new time.
 const KEEP: Duration = Duration::from_millis(1_500);
 
-/// The library that makes a process's clock wrong, compiled into `folder` (whoever links Rust has a C compiler).
-fn library(folder: &Path) -> String {
-    let library = folder.join("clock.so").display().to_string();
-    let source = repository().join("tests/tests/chaos/clock.c");
-    let mut compiler = Command::new("cc");
-    compiler.args(["-shared", "-fPIC", "-O2", "-Wall", "-Werror", "-o", &library]).arg(source);
-    let output = compiler.output().expect("there is a C compiler");
-    assert!(output.status.success(), "{}", words(&output));
-    library
-}
-
-fn offset(folder: &Path, name: &str) -> PathBuf {
-    folder.join(format!("{name}.clock"))
-}
-
 fn variables(folder: &Path, name: &str) -> Vec<(String, String)> {
-    let file = offset(folder, name);
-    fs::write(&file, 0_i64.to_ne_bytes()).expect("a file");
-    let variable = |name: &str, value: String| (name.to_owned(), value);
-    vec![variable("LD_PRELOAD", library(folder)), variable("CHAOS_CLOCK", file.display().to_string())]
-}
-
-/// Sets the clock of a host to be wrong by so much.
-fn set(folder: &Path, name: &str, by_s: i64) {
-    // In place: the process has the file in its memory.
-    let mut file = File::options().write(true).open(offset(folder, name)).expect("a file");
-    file.write_all(&by_s.to_ne_bytes()).expect("a file");
+    Clock::new(folder, name).variables()
 }
 
 /// Issue promise: clock steps on any host change nothing: no lease is lost, no attempt is made twice, all is drafted.
@@ -62,7 +34,7 @@ fn clocks_that_are_set_change_nothing() {
         names.iter().flat_map(|name| [HOUR_S, 0, -HOUR_S, 0].map(|by_s| (name, by_s))).collect();
     let sending = Sending::start(&site, &studies, KEEP * steps.len() as u32);
     for (name, by_s) in steps {
-        set(site.folder(), name, by_s);
+        Clock::new(site.folder(), name).set(by_s);
         sleep(KEEP);
         if name == "redis" {
             let time: i64 = site.redis_cli(&["time"]).lines().next().expect("s").parse().expect("a number");

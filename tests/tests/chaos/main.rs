@@ -10,7 +10,7 @@
 //! - [`studies`]: tiny DX studies by the hundred; [`client`], [`sending`]: submitting them until they are acknowledged
 //! - [`schedule`]: disasters drawn from a seed (pure)
 //! - [`logs`], [`verify`]: what must hold when all is healed
-//! - the promises: [`rounds`], [`fencing`], [`poison`], [`memory`], [`restart`], [`clocks`] (with `clock.c`)
+//! - the promises: [`rounds`], [`fencing`], [`poison`], [`memory`], [`restart`], [`clocks`]
 //!
 //! **Invariant**: one site at a time: they share two cores, and deadlines are generous instead of exact.
 //! **Invariant**: what a test made (processes, namespaces, folders) is gone when it ends, also by a panic; what an earlier

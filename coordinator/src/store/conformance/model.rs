@@ -54,6 +54,8 @@ pub(crate) enum Op {
     End { study: u8, to: u8, stale: bool, state: u8 },
     Cancel { study: u8 },
     Requeue { study: u8, job: u32 },
+    Remove { study: u8, stale: bool },
+    ForgetStudy { study: u8 },
     Advance { by_ms: u32 },
     Reopen,
     Reconcile,
@@ -104,6 +106,8 @@ pub(crate) fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(study, to, stale, state)| Op::End { study, to, stale, state }),
         1 => study().prop_map(|study| Op::Cancel { study }),
         2 => (study(), 0_u32..5).prop_map(|(study, job)| Op::Requeue { study, job }),
+        1 => (study(), prop::bool::weighted(0.1)).prop_map(|(study, stale)| Op::Remove { study, stale }),
+        1 => study().prop_map(|study| Op::ForgetStudy { study }),
         4 => (1_u32..30).prop_map(|by_ms| Op::Advance { by_ms }),
         1 => Just(Op::Reopen),
         1 => Just(Op::Reconcile),
@@ -287,6 +291,11 @@ pub(crate) async fn apply(store: &dyn JobStore, op: &Op, model: &Maps, lease: (J
         }
         Op::Cancel { study: n } => text(store.cancel_study(&study(*n), "stopped").await),
         Op::Requeue { study: n, job } => text(store.requeue_job(&JobId::new(study(*n), *job)).await),
+        Op::Remove { study: n, stale } => {
+            let known_at_ms = model.study(&study(*n)).unwrap().map_or(0, |known| known.updated_at_ms);
+            text(store.remove_study(&study(*n), known_at_ms - i64::from(*stale)).await)
+        }
+        Op::ForgetStudy { study: n } => text(store.forget_study(&study(*n)).await),
         Op::Reconcile => text(store.reconcile().await),
         Op::Forget => text(store.forget_requests(40).await),
         Op::Heartbeat { worker, process } => text(store.heartbeat(heartbeat(*worker, *process)).await),
@@ -332,7 +341,7 @@ pub(crate) fn check(maps: &Maps) {
         let merges = jobs.iter().filter(|job| job.kind == JobKind::Merge && job.state != JobState::Cancelled);
         let finished = reads.iter().filter(|job| matches!(job.state, JobState::Done | JobState::Dead)).count() as u32;
         assert_eq!(reads.len() as u32, study.jobs_total, "the study knows its jobs");
-        if study.state != StudyState::Cancelled {
+        if !matches!(study.state, StudyState::Cancelled | StudyState::Removing) {
             assert_eq!(finished, study.jobs_finished, "the study counts its finished jobs");
             // Done merges may be left from before a requeue.
             let current = merges.filter(|job| Some(&job.id) == study.merge.as_ref() || job.state != JobState::Done);
@@ -361,6 +370,7 @@ fn is_merged(study: &crate::store::record::StudyRecord, maps: &Maps) -> bool {
         && study.state != StudyState::Failed
         && study.state != StudyState::Skipped
         && study.state != StudyState::Cancelled
+        && study.state != StudyState::Removing
 }
 
 /// All that can be seen of a store, as text.

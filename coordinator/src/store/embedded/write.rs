@@ -113,6 +113,34 @@ impl Records for Transaction<WriteTransaction> {
         tables::put(&self.0, tables::STUDIES, &keys::study(&study.uid), study)
     }
 
+    fn remove_study(&mut self, uid: &Uid) -> Result<()> {
+        for job in self.jobs(uid)? {
+            self.remove_job(&job.id)?;
+        }
+        for instance in self.instances(uid)? {
+            let instance = &instance.instance.uid;
+            // It may have come into another study since.
+            if self.study_of(instance)?.as_ref() == Some(uid) {
+                tables::remove(&self.0, tables::PLACES, &keys::study(instance))?;
+            }
+            tables::remove(&self.0, tables::INSTANCES, &keys::instance(uid, instance))?;
+        }
+        for delivery in self.deliveries(uid)? {
+            tables::remove(&self.0, tables::DUE, &keys::due(delivery.due_at_ms, &delivery.key))?;
+            tables::remove(&self.0, tables::DELIVERIES, &keys::delivery(&delivery.key))?;
+        }
+        let Some(study) = self.study(uid)? else { return Ok(()) };
+        for version in 1..=study.draft_version {
+            tables::remove(&self.0, tables::DRAFTS, &keys::draft(uid, version))?;
+        }
+        self.recount(study_counter(&study), None)?;
+        for entry in study_entries(&study).iter().filter(|entry| !entry.is_empty()) {
+            tables::remove(&self.0, tables::STUDY_INDEX, entry)?;
+        }
+        tables::remove(&self.0, tables::STUDIES, &keys::study(uid))?;
+        Ok(())
+    }
+
     fn put_instance(&mut self, study: &Uid, instance: &InstanceRecord) -> Result<()> {
         tables::put(&self.0, tables::PLACES, &keys::study(&instance.instance.uid), study)?;
         tables::put(&self.0, tables::INSTANCES, &keys::instance(study, &instance.instance.uid), instance)

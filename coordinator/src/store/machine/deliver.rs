@@ -2,6 +2,8 @@
 
 use prelim_proto::ids::{FencingToken, Uid};
 
+use prelim_proto::study::StudyState;
+
 use super::lease::later;
 use super::{StoreError, study};
 use crate::store::delivery::{DeliveryEnd, DeliveryKey, DeliveryRecord, DeliveryState, Wish};
@@ -18,7 +20,7 @@ pub(crate) fn add_deliveries(
     again: bool,
 ) -> Result<Done> {
     let held = study(records, uid)?;
-    if version == 0 || version > held.draft_version {
+    if version == 0 || version > held.draft_version || held.state == StudyState::Removing {
         return Err(StoreError::Outdated(held.uid));
     }
     wish(records, now_ms, uid, version, wishes, again)

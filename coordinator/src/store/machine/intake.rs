@@ -18,6 +18,9 @@ pub(crate) fn preview_instances(records: &impl Reads, add: &AddInstances) -> Res
     if known.as_ref().is_some_and(|held| held.tenant != add.tenant) {
         return Ok(vec![Added::OtherTenant; add.instances.len()]);
     }
+    if known.as_ref().is_some_and(|held| held.state == StudyState::Removing) {
+        return Ok(vec![Added::Removing; add.instances.len()]);
+    }
     let mut added: Vec<Added> = Vec::with_capacity(add.instances.len());
     for (index, new) in add.instances.iter().enumerate() {
         let uid = &new.instance.uid;
@@ -103,7 +106,7 @@ pub(crate) fn add_instances(records: &mut impl Records, now_ms: i64, add: &AddIn
 fn raise_priority(records: &mut impl Records, now_ms: i64, add: &AddInstances) -> Result<()> {
     let Some(mut study) = records.study(&add.study)? else { return Ok(()) };
     let is_other = study.tenant != add.tenant || study.attributes.is_another_patient(&add.attributes);
-    if is_other || add.priority <= study.priority {
+    if is_other || study.state == StudyState::Removing || add.priority <= study.priority {
         return Ok(());
     }
     if study.jobs_total > 0 {

@@ -16,6 +16,7 @@ mod finish;
 mod intake;
 mod lease;
 mod plan;
+mod remove;
 mod workers;
 
 pub(crate) use control::{cancel_study, requeue_job};
@@ -26,6 +27,7 @@ pub(crate) use intake::new_study;
 pub(crate) use intake::{add_instances, complete_due, complete_studies, is_due, note_arriving, preview_instances};
 pub(crate) use lease::{expire, lease, release, renew};
 pub(crate) use plan::{mend_studies, mend_times, plan_study};
+pub(crate) use remove::{forget_study, remove_study};
 pub(crate) use workers::{drain_worker, forget_worker, forget_workers, heartbeat};
 
 use prelim_proto::ids::{FencingToken, JobId, Uid};

@@ -68,6 +68,7 @@ impl<'a> About<'a> {
             "cancelled" => Err(StoreError::Cancelled(job()?)),
             "misfit" => Err(StoreError::Misfit(job()?.to_string())),
             "outdated" => Err(StoreError::Outdated(self.study.clone())),
+            "sending" => Err(StoreError::Sending(self.study.clone())),
             "state" => {
                 let state = reply::state(answer.get(1).unwrap_or(&Value::Nil))?;
                 Err(StoreError::WrongState { study: self.study.clone(), state })
@@ -121,6 +122,7 @@ impl RedisStore {
                 "duplicate" => Added::Duplicate,
                 "patient" => Added::OtherPatient,
                 "tenant" => Added::OtherTenant,
+                "removing" => Added::Removing,
                 digest => Added::Conflict { held: Digest::parse(digest).map_err(|_| odd("a digest"))? },
             })
         };
@@ -336,6 +338,16 @@ impl JobStore for RedisStore {
     async fn cancel_study(&self, study: &Uid, reason: &str) -> Result<Done> {
         let args = self.args().text(study.as_str()).text(reason);
         About::study(study).done(self.run_durably(&self.runner.scripts.cancel_study, args).await?)
+    }
+
+    async fn remove_study(&self, study: &Uid, updated_at_ms: i64) -> Result<Done> {
+        let args = self.args().text(study.as_str()).number(updated_at_ms);
+        About::study(study).done(self.run_durably(&self.runner.scripts.remove_study, args).await?)
+    }
+
+    async fn forget_study(&self, study: &Uid) -> Result<Done> {
+        let args = self.args().text(study.as_str());
+        About::study(study).done(self.run_durably(&self.runner.scripts.forget_study, args).await?)
     }
 
     async fn requeue_job(&self, job: &JobId) -> Result<Done> {

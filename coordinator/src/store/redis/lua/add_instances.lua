@@ -23,6 +23,13 @@ if known[1] and known[2] ~= tenant then
   return answers
 end
 
+if known[1] == 'removing' then
+  for _ = FIRST_INSTANCE, #ARGV, 4 do
+    answers[#answers + 1] = 'removing'
+  end
+  return answers
+end
+
 -- Whether the study is another patient's: their ids differ, or, where one has none, their names or birth dates. What is
 -- empty says nothing.
 local function differ(place)
