@@ -96,11 +96,11 @@ impl Coordinator {
     async fn draft(&self, lease: &Lease) -> Result<(), ServiceError> {
         let uid = lease.job.id.study();
         let began = SystemTime::now();
-        let (study, drafts) = self.study_and_drafts(uid).await?;
+        let jobs = async { Ok(self.store.jobs(uid).await?) };
+        let ((study, drafts), jobs) = tokio::try_join!(self.study_and_drafts(uid), jobs)?;
         let version = drafts + 1;
         let before = if drafts == 0 { None } else { self.store.draft(uid, Some(drafts)).await? };
         let replaces = before.map(|draft| Replaced { version: draft.version, digest: draft.digest });
-        let jobs = self.store.jobs(uid).await?;
         // A later draft belongs to the same trace, which has its root already.
         let has_root = traces::has_root(drafts, &study.cost, &jobs);
         let compared = self.compared(uid, &jobs).await?;

@@ -175,7 +175,8 @@ impl Coordinator {
         match &destination.route {
             Route::Dicom(node) => Ok(node.clone()),
             _ => {
-                let problem = format!("{name:?} is asked by STOW-RS, which brings nothing: name one with dicom://");
+                let problem =
+                    format!("nothing can be fetched from {name:?}: name a destination with dicom:// or dicoms://");
                 Err(ServiceError::Invalid { field: "source", problem })
             }
         }

@@ -226,8 +226,8 @@ impl Coordinator {
 
     /// One study, whole, and the version of its newest draft, 0 where it has none.
     pub(crate) async fn study_and_drafts(&self, uid: &Uid) -> Result<(Study, u32), ServiceError> {
-        let record = self.record(uid).await?;
-        let instances = self.store.instances(uid).await?;
+        let instances = async { Ok(self.store.instances(uid).await?) };
+        let (record, instances) = tokio::try_join!(self.record(uid), instances)?;
         let drafts = record.draft_version;
         Ok((record.into_study(by_series(instances)), drafts))
     }

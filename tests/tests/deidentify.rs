@@ -26,7 +26,7 @@ use serde_json::Value;
 /// A key that nobody else may read.
 fn key(folder: &Path, name: &str) -> PathBuf {
     let file = folder.join(name);
-    fs::write(&file, format!("{name:x>64}\n")).unwrap();
+    fs::write(&file, format!("{name:x>48}0123456789abcdef\n")).unwrap();
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
     file
 }

@@ -95,9 +95,10 @@ impl Deidentify {
             keeps_dates: self.retain.contains(&Retain::Dates),
             refuses_burned_in: self.refuse_burned_in,
         };
-        fs::create_dir_all(&self.out).with_context(|| format!("{} cannot be made", self.out.display()))?;
         self.check_places()?;
+        fs::create_dir_all(&self.out).with_context(|| format!("{} cannot be made", self.out.display()))?;
         let Found { files, unreadable } = files::below(&self.paths)?;
+        anyhow::ensure!(!files.is_empty() || !unreadable.is_empty(), "no files there");
         let bar = if self.json { ProgressBar::hidden() } else { bar(files.len()) };
         let treat = |path| {
             let treated = self.treat(path, &key, &options);
@@ -120,17 +121,24 @@ impl Deidentify {
         }
         let refused = all.iter().filter(|treated| matches!(treated.outcome, Outcome::Refused)).count();
         let files = table::count(all.len(), "file");
-        anyhow::ensure!(refused == 0, "{refused} of {files} refused, each with its reason above");
+        let where_told = if refused <= SHOWN || self.json { "each with its reason above" } else { "--json tells why" };
+        anyhow::ensure!(refused == 0, "{refused} of {files} refused: {where_told}");
         Ok(())
     }
 
     /// Nothing that is written may be taken for an input, and no table be given away with the set.
     fn check_places(&self) -> anyhow::Result<()> {
         let real = |path: &Path| fs::canonicalize(path).with_context(|| format!("{} cannot be read", path.display()));
-        let out = real(&self.out)?;
+        let out = real_if_made(&self.out)?;
         for path in &self.paths {
             let path = real(path)?;
             anyhow::ensure!(!out.starts_with(&path), "{} lies in {}, which is read", out.display(), path.display());
+            anyhow::ensure!(
+                !path.starts_with(&out),
+                "{}, which is read, lies in {}: name another folder to write to",
+                path.display(),
+                out.display()
+            );
         }
         let Some(table) = &self.table else { return Ok(()) };
         anyhow::ensure!(
@@ -234,6 +242,14 @@ impl<'a> Treated<'a> {
             "shows": self.shows,
         })
     }
+}
+
+/// Where a folder is that may not be there yet.
+fn real_if_made(folder: &Path) -> anyhow::Result<PathBuf> {
+    let folder = std::path::absolute(folder)?;
+    let known = folder.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
+    let rest = folder.strip_prefix(known)?;
+    Ok(fs::canonicalize(known).with_context(|| format!("{} cannot be read", known.display()))?.join(rest))
 }
 
 /// The table of what became what, each pair once.

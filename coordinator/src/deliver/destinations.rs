@@ -225,7 +225,12 @@ impl Destination {
         let address = written.address.as_str();
         let is_web = address.starts_with("http://") || address.starts_with("https://");
         let is_hl7 = address.starts_with("mllp://") || address.starts_with("mllps://");
-        let is_dicom = !is_web && !is_hl7 && !fhir::is_address(address);
+        let is_dicom = address.starts_with("dicom://") || address.starts_with("dicoms://");
+        if !(is_web || is_hl7 || is_dicom || fhir::is_address(address)) {
+            return Err(format!(
+                "{address:?}: an address begins with dicom://, dicoms://, https://, mllp://, mllps:// or fhir+https://"
+            ));
+        }
         if written.commit && !is_dicom {
             return Err("commit is of DICOM associations: nothing else has one".to_owned());
         }
@@ -322,11 +327,16 @@ mod tests {
             (with("attempts = 0"), "attempts"),
             (with("token_file = \"t\""), "STOW-RS"),
             (with("receiver = \"RIS\""), "mllp://"),
+            (
+                "[[destination]]\nname = \"a\"\naddress = \"https://pacs.example/rs\"\ntoken_file = \"/nowhere/token\""
+                    .to_owned(),
+                "token_file /nowhere/token",
+            ),
             ("[[destination]]\nname = \"a\"\naddress = \"mllp://ris\"\nobjects = [\"sr\"]".to_owned(), "hl7"),
             ("[[destination]]\nname = \"a\"\naddress = \"fhir+http://ehr.example/fhir\"".to_owned(), "not encrypted"),
             (with("") + &with(""), "two destinations"),
             ("[[destination]]\nname = \"A B\"\naddress = \"dicom://PACS@host\"".to_owned(), "a-z"),
-            ("[[destination]]\nname = \"a\"\naddress = \"ftp://host\"".to_owned(), "no DICOM address"),
+            ("[[destination]]\nname = \"a\"\naddress = \"ftp://host\"".to_owned(), "begins with dicom://"),
             ("[[destination]]\nname = \"a\"\naddress = \"http://pacs.example/rs\"".to_owned(), "not encrypted"),
             (
                 "[[destination]]\nname = \"a\"\naddress = \"https://pacs.example/rs\"\ncommit = true".to_owned(),

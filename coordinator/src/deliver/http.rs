@@ -43,6 +43,10 @@ impl Http {
         if !url.username().is_empty() || url.password().is_some() {
             return Err("no passwords in addresses: they end in logs; use token_file".to_owned());
         }
+        if let Some(file) = &token_file {
+            // It is read again for each request: tokens are renewed.
+            std::fs::metadata(file).map_err(|error| format!("token_file {}: {error}", file.display()))?;
+        }
         let builder = Client::builder()
             .tls_backend_preconfigured(tls::client(files)?)
             .redirect(reqwest::redirect::Policy::none())

@@ -3,6 +3,7 @@
 //! Each is an HMAC-SHA-256 (RFC 2104) of what it stands for. Who has no key can neither go back from it nor try whether a
 //! guess is right; who has it can, so that no table has to be kept.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
 
@@ -12,6 +13,8 @@ use sha2::Sha256;
 
 /// Fewest bytes of a key.
 const MIN_BYTES: usize = 32;
+/// Different bytes of a key in a file, at least.
+const MIN_DIFFERENT: usize = 6;
 /// Most bytes of a key file that are read.
 const MAX_BYTES: u64 = 4_096;
 /// The root of the UIDs that the standard itself defines (PS3.6 annex A): classes, syntaxes, well-known instances.
@@ -39,6 +42,12 @@ pub enum KeyError {
     #[error("key of {found} bytes, which is less than {MIN_BYTES}; make one with `openssl rand -hex 32`")]
     Short {
         /// Its length without white space at its end.
+        found: usize,
+    },
+    /// Too plain to be secret.
+    #[error("key of {found} different bytes, which can be guessed; make one with `openssl rand -hex 32`")]
+    Plain {
+        /// Different bytes.
         found: usize,
     },
     /// Too much to be a key.
@@ -70,7 +79,10 @@ impl Key {
         if secret.len() as u64 > MAX_BYTES {
             return Err(KeyError::Long);
         }
-        Self::new(&secret)
+        let key = Self::new(&secret)?;
+        let found = secret.trim_ascii_end().iter().collect::<BTreeSet<_>>().len();
+        // Of 64 random hexadecimal digits, fewer are there once in a million million keys.
+        if found < MIN_DIFFERENT { Err(KeyError::Plain { found }) } else { Ok(key) }
     }
 
     /// What a UID becomes: one of the standard stays; any other becomes a UUID (version 8, RFC 9562 section 5.8) under 2.25
@@ -185,12 +197,12 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_are_short_long_or_open_to_others_are_refused() {
+    fn keys_that_are_short_long_plain_or_open_to_others_are_refused() {
         use std::os::unix::fs::PermissionsExt as _;
         assert!(matches!(Key::new(&[b'a'; 31]), Err(KeyError::Short { found: 31 })));
         assert!(matches!(Key::new(b" \n"), Err(KeyError::Short { found: 0 })));
         let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), [b'k'; 32]).unwrap();
+        std::fs::write(file.path(), b"0123456789abcdef0123456789abcdef\n").unwrap();
         let read = |mode| {
             std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(mode)).unwrap();
             Key::read(file.path())
@@ -203,6 +215,8 @@ mod tests {
         }
         std::fs::write(file.path(), [b'k'; 5_000]).unwrap();
         assert!(matches!(read(0o600), Err(KeyError::Long)));
+        std::fs::write(file.path(), [b'k'; 32]).unwrap();
+        assert!(matches!(read(0o600), Err(KeyError::Plain { found: 1 })));
         assert!(!format!("{:?}", key("1")).contains('0'));
     }
 }

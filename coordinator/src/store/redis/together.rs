@@ -3,6 +3,7 @@
 //! once.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use prelim_proto::ids::{FencingToken, JobId, Uid};
 use prelim_proto::job::{JobOutcome, Lease};
@@ -20,6 +21,10 @@ use crate::store::records::Result;
 
 /// Calls in one script: the server does nothing else meanwhile, about a millisecond.
 const MOST: usize = 32;
+/// Calls in the script before from which on it pays to wait a moment for more.
+const CROWD: usize = 4;
+/// That moment: next to the time that a job takes, it is nothing.
+const GATHERING: Duration = Duration::from_millis(1);
 /// Calls that may wait for their turn; more wait outside.
 const WAITING: usize = 4_096;
 /// Where the arguments say that the call is repeated.
@@ -68,15 +73,19 @@ impl Exchange {
     pub(super) fn start(runner: Runner) -> Self {
         let (asking, mut asked) = mpsc::channel(WAITING);
         tokio::spawn(async move {
-            let mut calls = Vec::with_capacity(MOST);
+            let (mut calls, mut before) = (Vec::with_capacity(MOST), 0);
             while asked.recv_many(&mut calls, MOST).await > 0 {
                 // Those that are about to ask come along.
-                tokio::task::yield_now().await;
+                match before {
+                    CROWD.. if calls.len() < MOST => tokio::time::sleep(GATHERING).await,
+                    _ => tokio::task::yield_now().await,
+                }
                 while calls.len() < MOST
                     && let Ok(call) = asked.try_recv()
                 {
                     calls.push(call);
                 }
+                before = calls.len();
                 // The script stores outcomes before it leases.
                 calls.sort_by_key(|(call, _)| matches!(call, Call::Lease(_)));
                 let (questions, tells): (Vec<Call>, Vec<oneshot::Sender<Result<Value>>>) = calls.drain(..).unzip();
