@@ -8,7 +8,7 @@ use prelim_coordinator::dimse::scp::config::DicomConfig;
 use prelim_coordinator::{CoordinatorConfig, Listeners};
 use prelim_imaging::sandbox::DecoderCommand;
 use prelim_proto::report::ModelProvenance;
-use prelim_worker::config::{WorkerConfig, WorkerLimits};
+use prelim_worker::config::{OfferConfig, WorkerConfig, WorkerLimits};
 use prelim_worker::connection::ConnectionArgs;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +25,7 @@ pub(crate) const DEFAULT_DATA: &str = "prelim-data";
 pub(crate) struct StackConfig {
     pub(crate) coordinator: CoordinatorConfig,
     pub(crate) model: Option<PathBuf>,
+    pub(crate) offer: OfferConfig,
     pub(crate) limits: WorkerLimits,
 }
 
@@ -36,7 +37,7 @@ impl StackConfig {
             grpc: SocketAddr::from(([127, 0, 0, 1], 0)),
             ..CoordinatorConfig::default()
         };
-        Self { coordinator, model, limits: WorkerLimits::default() }
+        Self { coordinator, model, offer: OfferConfig::default(), limits: WorkerLimits::default() }
     }
 }
 
@@ -61,6 +62,7 @@ impl Stack {
         let mut worker_config = WorkerConfig {
             connection: ConnectionArgs::to(&config.coordinator.grpc.to_string()),
             model: config.model,
+            offer: config.offer,
             simulate: None,
             limits: config.limits,
             metrics: None,
@@ -201,6 +203,7 @@ pub(crate) fn describe_model(folder: Option<&Path>) -> anyhow::Result<String> {
     let config = WorkerConfig {
         connection: ConnectionArgs::to(DEFAULT_GRPC),
         model: folder.map(Path::to_owned),
+        offer: OfferConfig::default(),
         simulate: None,
         limits: WorkerLimits::default(),
         metrics: None,

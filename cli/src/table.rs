@@ -94,10 +94,8 @@ pub(crate) fn say_if(text: Option<impl std::fmt::Display>) -> anyhow::Result<()>
 pub(crate) fn state(study: &Study) -> String {
     let word = prelim_proto::study::StudyState::try_from(study.state()).map_or("unknown", |state| state.as_str());
     match (&study.state_reason, study.state()) {
-        (Some(reason), StudyState::Failed | StudyState::Cancelled | StudyState::Skipped) => {
-            format!("{word}: {}", cell(reason, 300))
-        }
-        _ => word.to_owned(),
+        (None, _) | (Some(_), StudyState::Drafted) => word.to_owned(),
+        (Some(reason), _) => format!("{word}: {}", cell(reason, 300)),
     }
 }
 

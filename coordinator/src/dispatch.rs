@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use prelim_proto::demand::{ModelName, Offer};
 use prelim_proto::ids::{Digest, FencingToken, JobId, Tenant, Uid};
 use prelim_proto::job::{JobKind, JobOutcome, JobState, Lease};
 use prelim_proto::trace::{for_log, without_uids};
@@ -31,6 +32,8 @@ pub struct Ask {
     pub repeats: bool,
     /// The kinds of job that it takes.
     pub kinds: Vec<JobKind>,
+    /// The model and prompts that it offers.
+    pub offer: Offer,
     /// The tenants whose jobs it may have; none is all.
     pub tenants: Option<Vec<Tenant>>,
     /// Studies whose images it has at hand.
@@ -72,6 +75,7 @@ impl Coordinator {
             request: ask.request,
             repeats: ask.repeats,
             kinds: ask.kinds,
+            offer: ask.offer,
             tenants: ask.tenants,
             held: ask.held,
             ttl_ms: self.config.lease_ttl_ms,
@@ -148,20 +152,20 @@ impl Coordinator {
         }
     }
 
-    /// Stores what came of a job, of which the worker may say what kind it was.
+    /// Stores what came of a job, of which the worker may say what kind it was, and which model read it.
     pub async fn complete_job(
         &self,
         job: &JobId,
         token: FencingToken,
-        kind: Option<JobKind>,
+        known: Option<(JobKind, Option<ModelName>)>,
         outcome: JobOutcome,
     ) -> Result<(), ServiceError> {
         let cost = outcome.cost;
         if self.store.complete_job(job, token, outcome).await? == Done::Now {
             self.metrics.job_done(&cost);
         }
-        if let Some(kind) = kind {
-            self.needs.note(kind, &cost);
+        if let Some((kind, model)) = known {
+            self.needs.note(kind, model, &cost);
         }
         self.merges.notify_one();
         self.changed(job.study());
@@ -174,11 +178,11 @@ impl Coordinator {
         self: &Arc<Self>,
         job: &JobId,
         token: FencingToken,
-        kind: Option<JobKind>,
+        known: Option<(JobKind, Option<ModelName>)>,
         outcome: JobOutcome,
         next: Option<Ask>,
     ) -> Result<Option<Lease>, ServiceError> {
-        let stored = self.complete_job(job, token, kind, outcome);
+        let stored = self.complete_job(job, token, known, outcome);
         let Some(ask) = next else { return stored.await.map(|()| None) };
         let (stored, next) = tokio::join!(stored, self.lease(ask, Duration::ZERO));
         // Where no job could be leased the outcome may be stored all the same: the worker asks again by itself.

@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use opentelemetry::KeyValue;
+use prelim_proto::demand::Offer;
 use prelim_proto::ids::Uid;
 use prelim_proto::job::{JobKind, Lease};
 use prelim_proto::report::Replaced;
@@ -62,6 +63,7 @@ impl Coordinator {
             request: String::new(),
             repeats: false,
             kinds: vec![JobKind::Merge],
+            offer: Offer::default(),
             tenants: None,
             held: Vec::new(),
             ttl_ms: self.config.lease_ttl_ms,

@@ -15,7 +15,7 @@
 //! - [`store`]: where studies, jobs, leases and drafts are recorded; [`bytes`]: objects and reports, by study and digest
 //! - [`deidentify`]: what workers see of patients, and the way back; [`retain`]: what is no longer kept
 //! - [`access`]: who may call what; [`audit`]: the record of it; [`accept`] and `tls`: connections in
-//! - [`backlog`]: what waits in seconds of work; `metrics`: numbers for Prometheus, alive and ready
+//! - [`backlog`]: what waits in seconds of work; `demanded`: models that jobs wait for, and who offers them; `metrics`: numbers for Prometheus, alive and ready
 //! - [`traces`]: what is added to a study's trace
 //! - `causes`: what is behind an error; [`clock`]: time, as an argument; `watched`: files that change
 //!
@@ -33,6 +33,7 @@ mod commitments;
 pub mod config;
 pub mod deidentify;
 pub mod deliver;
+mod demanded;
 pub mod dimse;
 pub mod dispatch;
 pub mod drafting;

@@ -1,6 +1,6 @@
 //! What a coordinator tells of itself in numbers, for Prometheus, and whether it is alive and ready.
 //!
-//! **Invariant**: labels are words of ours; nothing of a study or a patient is in any of them.
+//! **Invariant**: labels are words of ours or of the site's rules; nothing of a study or a patient is in any of them.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -27,6 +27,8 @@ use crate::store::delivery::DeliveryState;
 
 /// A counter a word.
 type Counters = Family<[(&'static str, &'static str); 1], Counter>;
+/// A gauge a model and prompt, by the names that rules give.
+type Demands = Family<[(&'static str, String); 2], Gauge>;
 /// A histogram a word.
 type Histograms = Family<[(&'static str, &'static str); 1], Histogram>;
 
@@ -86,6 +88,8 @@ struct Depth {
     open: Gauge,
     age: Gauge<f64, AtomicU64>,
     gpu_seconds: Gauge<f64, AtomicU64>,
+    demanded: Demands,
+    unmet: Gauge,
     deliveries: Family<[(&'static str, String); 1], Gauge>,
 }
 
@@ -168,6 +172,10 @@ impl Metrics {
         all.register("backlog_age_seconds", "How long the next job has waited", depth.age.clone());
         let help = "Work that waits and runs, in expected seconds of one worker";
         all.register("backlog_gpu_seconds", help, depth.gpu_seconds.clone());
+        let help = "Read jobs that wait for a certain model or prompt, by their names";
+        all.register("jobs_demanded", help, depth.demanded.clone());
+        let help = "Of them, those whose model or prompt no worker offers";
+        all.register("jobs_without_worker", help, depth.unmet.clone());
         let help = "Drafts that are on their way to a destination, up to 1,000";
         all.register("deliveries_open", help, depth.deliveries.clone());
         all.register("leases_lost", "Leases that ran out, or were renewed too late", self.leases_lost.clone());
@@ -293,6 +301,16 @@ async fn metrics(State(coordinator): State<Arc<Coordinator>>) -> impl IntoRespon
         gauges.dead.set(depth.dead as i64);
         gauges.open.set(depth.open_studies as i64);
         gauges.age.set(depth.longest_wait_ms.max(0) as f64 / 1_000.0);
+        if let Ok(demanded) = coordinator.demanded(&depth).await {
+            let unmet = demanded.iter().filter(|(_, workers)| *workers == 0).map(|(each, _)| each.ready.reads());
+            gauges.unmet.set(unmet.sum::<u64>() as i64);
+            gauges.demanded.clear();
+            for (each, _) in demanded {
+                let [model, prompt] = [each.demand.model.map(Into::into), each.demand.prompt.map(Into::into)];
+                let labels = [("model", model.unwrap_or_default()), ("prompt", prompt.unwrap_or_default())];
+                gauges.demanded.get_or_create(&labels).set(each.ready.reads() as i64);
+            }
+        }
         gauges.gpu_seconds.set(coordinator.needs.backlog_s(&depth, &[ImageKind::Xray, ImageKind::Ct]));
     }
     if let Ok(Ok(open)) = tokio::time::timeout(READY_WITHIN, coordinator.deliveries_open()).await {

@@ -1,8 +1,8 @@
 //! What operators ask: how much waits, who works, what was given up; and stepping in.
 
 use prelim_proto::ids::JobId;
-use prelim_proto::image::ImageKind;
 
+use crate::backlog::Pool;
 use crate::service::{Coordinator, ServiceError};
 use crate::store::record::{Done, JobRecord, QueueDepth, WorkerRecord};
 
@@ -12,9 +12,11 @@ impl Coordinator {
         Ok(self.store.depth().await?)
     }
 
-    /// The work that waits and runs, of the kinds named, in expected seconds of one worker's time.
-    pub async fn backlog_s(&self, kinds: &[ImageKind]) -> Result<f64, ServiceError> {
-        Ok(self.needs.backlog_s(&self.store.depth().await?, kinds))
+    /// The work that waits for a pool of workers, and that it does, in expected seconds of one worker's time.
+    pub async fn backlog_of_s(&self, pool: &Pool) -> Result<f64, ServiceError> {
+        let depth = self.store.depth().await?;
+        let workers = if pool.offer.is_some() { self.store.workers().await? } else { Vec::new() };
+        Ok(self.needs.backlog_of_s(pool, &depth, workers.iter().map(|(worker, _)| &worker.heartbeat)))
     }
 
     /// The workers heard of lately, each with the time since then, in ms.

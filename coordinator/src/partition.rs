@@ -19,6 +19,7 @@ mod stack;
 mod tests;
 mod xray;
 
+use prelim_proto::demand::Demand;
 use prelim_proto::ids::{JobId, Uid};
 use prelim_proto::image::{ImageAttributes, ImageKind};
 use prelim_proto::job::{ImageRef, ImageRole, JobKind, JobSpec};
@@ -139,6 +140,7 @@ pub fn partition(study: &Study, first_job: u32, limits: &PartitionLimits) -> Par
             images: group.images,
             body_part: group.body_part,
             priority: study.priority,
+            demand: Demand::default(),
             told: None,
             compared: None,
         })

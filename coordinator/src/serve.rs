@@ -225,7 +225,10 @@ pub async fn serve(
     let sweeping = tokio::spawn({
         let coordinator = coordinator.clone();
         let retaining = retain_until_stopped(coordinator.clone(), audit.clone());
-        async move { tokio::join!(sweep(coordinator.clone()), assemble(coordinator), retaining) }
+        async move {
+            let (sweeping, assembling) = (sweep(coordinator.clone()), assemble(coordinator.clone()));
+            tokio::join!(sweeping, assembling, coordinator.watch_demands(), retaining)
+        }
     });
     let measuring = listeners.metrics.map(|listener| tokio::spawn(metrics::serve(coordinator.clone(), listener)));
     let giving = tokio::spawn({

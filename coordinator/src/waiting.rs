@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::future::join_all;
+use prelim_proto::demand::Offer;
 use prelim_proto::ids::Tenant;
 use prelim_proto::job::{JobKind, Lease};
 use prelim_proto::trace::without_uids;
@@ -28,10 +29,10 @@ struct Waiter {
 }
 
 /// What a worker can take. Where there is nothing for one, there is nothing for another that can take the same.
-type Wants = (Vec<JobKind>, Option<Vec<Tenant>>);
+type Wants = (Vec<JobKind>, Offer, Option<Vec<Tenant>>);
 
 fn wants(request: &LeaseRequest) -> Wants {
-    (request.kinds.clone(), request.tenants.clone())
+    (request.kinds.clone(), request.offer.clone(), request.tenants.clone())
 }
 
 /// The line.

@@ -19,6 +19,12 @@ pub enum IdError {
     /// Not the name of a tenant.
     #[error("not a tenant (1 to 64 lower-case letters, digits, dots, dashes and underscores): {0:?}")]
     Tenant(String),
+    /// Not the name of a model.
+    #[error("not the name of a model (1 to 100 bytes without control characters, and no space at an end): {0:?}")]
+    Model(String),
+    /// Not the name of a prompt.
+    #[error("not the name of a prompt (1 to 64 letters, digits, dots, dashes and underscores): {0:?}")]
+    Prompt(String),
 }
 
 /// A DICOM unique identifier (PS3.5 section 9.1): at most 64 characters of digits and single dots.
@@ -148,14 +154,14 @@ impl From<JobId> for String {
 
 macro_rules! text_id {
     ($name:ident) => {
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str(&self.0)
             }
         }
         impl TryFrom<String> for $name {
-            type Error = IdError;
-            fn try_from(text: String) -> Result<Self, IdError> {
+            type Error = $crate::ids::IdError;
+            fn try_from(text: String) -> Result<Self, $crate::ids::IdError> {
                 Self::parse(&text)
             }
         }
@@ -166,6 +172,7 @@ macro_rules! text_id {
         }
     };
 }
+pub(crate) use text_id;
 text_id!(Uid);
 text_id!(Digest);
 text_id!(Tenant);

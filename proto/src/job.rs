@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::cost::JobCost;
+use crate::demand::Demand;
 use crate::finding::Finding;
 use crate::ids::{Digest, FencingToken, JobId, Uid};
 use crate::image::{ImageKind, Plane};
@@ -23,6 +24,9 @@ pub struct JobSpec {
     pub body_part: Option<String>,
     /// How soon it is wanted.
     pub priority: Priority,
+    /// What it demands of the worker that reads it.
+    #[serde(default, skip_serializing_if = "Demand::is_any")]
+    pub demand: Demand,
     /// What it is told of earlier studies, for models that take it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub told: Option<ToldBlob>,

@@ -5,6 +5,7 @@
 //! - [`study`]: a study as received: series, instances, state, what was not read and why
 //! - [`image`]: the attributes of an image that decide how it is read (geometry, photometry, view)
 //! - [`job`]: a part of a study that one worker reads in one go, and what came of it
+//! - [`demand`]: the models and prompts that jobs demand and workers offer
 //! - [`cost`]: what reading costs
 //! - [`finding`]: one observation: code, side, site, size, confidence and where it was seen
 //! - [`trace`]: the ids by which spans from every machine find each other
@@ -21,6 +22,7 @@
 pub mod comparison;
 pub mod convert;
 pub mod cost;
+pub mod demand;
 pub mod finding;
 pub mod ids;
 pub mod image;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::cost::StudyCost;
+use crate::demand::Demand;
 use crate::ids::{Digest, Tenant, Uid};
 use crate::image::{ImageAttributes, ImageKind};
 
@@ -306,4 +307,7 @@ pub struct Route {
     pub rule: String,
     /// Where its reports are to go, by name.
     pub destinations: Vec<String>,
+    /// The model and prompt that it is to be read with, where the rule names them.
+    #[serde(flatten)]
+    pub demand: Demand,
 }

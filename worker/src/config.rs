@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use prelim_proto::demand::ModelName;
+
 use crate::connection::ConnectionArgs;
 
 /// Longest name of a worker that a coordinator takes.
@@ -21,10 +23,14 @@ pub struct WorkerConfig {
     #[arg(long, value_name = "DIR", env = "PRELIM_MODEL")]
     pub model: Option<PathBuf>,
 
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a doc comment here would become help text")]
+    pub offer: OfferConfig,
+
     /// Read nothing: take as long for each job as this file says, in lines of xray,MS or ct,MS. For measuring a cluster, or
     /// trying one: a line poison,END makes jobs of studies whose UID ends so abort the process. Every draft says that no
     /// image was looked at.
-    #[arg(long, value_name = "FILE", env = "PRELIM_SIMULATE", conflicts_with = "model")]
+    #[arg(long, value_name = "FILE", env = "PRELIM_SIMULATE", conflicts_with_all = ["model", "prompts"])]
     pub simulate: Option<PathBuf>,
 
     #[command(flatten)]
@@ -38,6 +44,19 @@ pub struct WorkerConfig {
     /// This worker's name, unique among those that run. Without it one is made of the host's name and the process.
     #[arg(long, value_name = "NAME", env = "PRELIM_WORKER_ID")]
     pub worker_id: Option<String>,
+}
+
+/// What a worker offers to the rules that say which model and prompt a study is read with.
+#[derive(Debug, Clone, Default, Args)]
+pub struct OfferConfig {
+    /// The name by which rules choose this worker's model, and drafts name it. Without it, the name in the model's profile,
+    /// or that of its folder.
+    #[arg(long, value_name = "NAME", env = "PRELIM_MODEL_NAME", value_parser = ModelName::parse)]
+    pub model_name: Option<ModelName>,
+
+    /// Folder with prompts, NAME.toml each, that rules can choose besides the model's own.
+    #[arg(long, value_name = "DIR", env = "PRELIM_PROMPTS")]
+    pub prompts: Option<PathBuf>,
 }
 
 /// How much a worker takes on at once. The defaults suit one device, or a machine of a few cores.
@@ -154,6 +173,7 @@ mod tests {
         let config = WorkerConfig {
             connection: ConnectionArgs::to(" "),
             model: None,
+            offer: OfferConfig::default(),
             simulate: None,
             limits,
             metrics: None,

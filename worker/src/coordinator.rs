@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use prelim_proto::convert::ConvertError;
+use prelim_proto::demand::{ModelName, Offer};
 use prelim_proto::ids::{Digest, FencingToken, JobId, Uid};
 use prelim_proto::job::{JobKind, JobOutcome, Lease};
 use prelim_proto::v1;
@@ -92,6 +93,8 @@ pub struct Want {
     pub request: String,
     /// The kinds of job.
     pub kinds: Vec<JobKind>,
+    /// The model and prompts that the worker offers.
+    pub offer: Offer,
     /// Studies whose images are at hand: their jobs are preferred.
     pub held: Vec<Uid>,
 }
@@ -164,6 +167,8 @@ impl Coordinator {
             request_id: want.request.clone(),
             studies_held: want.held.iter().map(ToString::to_string).collect(),
             repeated,
+            model: want.offer.model.clone().map(Into::into).unwrap_or_default(),
+            prompts: want.offer.prompts.iter().map(ToString::to_string).collect(),
         }
     }
 
@@ -197,12 +202,13 @@ impl Coordinator {
         Ok(())
     }
 
-    /// Hands in an outcome, and gets the next job along with the answer where one is wanted and waits. May be repeated, and
+    /// Hands in an outcome, says which model it is of, and gets the next job along with the answer where one is wanted and waits. May be repeated, and
     /// then says so.
     pub async fn complete(
         &self,
         lease: &Lease,
         outcome: JobOutcome,
+        model: Option<&ModelName>,
         next: Option<&Want>,
         repeated: bool,
     ) -> Result<Given, CallError> {
@@ -212,6 +218,7 @@ impl Coordinator {
             outcome: Some(outcome.into()),
             kind: v1::JobKind::from(lease.job.kind) as i32,
             next: next.map(|want| self.request(want, repeated, Duration::ZERO)),
+            model: model.map(ToString::to_string).unwrap_or_default(),
         };
         let response = self.client.clone().complete(within(message, CALL_TIME)).await?.into_inner();
         // A job that is not understood is not held against the one that is stored; its lease runs out.

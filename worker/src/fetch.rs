@@ -208,6 +208,7 @@ mod tests {
             images: Vec::new(),
             body_part: None,
             priority: Priority::Routine,
+            demand: Default::default(),
             told: None,
             compared: None,
         };

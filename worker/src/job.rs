@@ -7,6 +7,7 @@ use std::time::Instant;
 use futures::future::join_all;
 use opentelemetry::KeyValue;
 use prelim_proto::cost::JobCost;
+use prelim_proto::demand::{Demand, PromptName};
 use prelim_proto::ids::Digest;
 use prelim_proto::image::ImageKind;
 use prelim_proto::job::{ImageRef, ImageRole, JobKind, JobOutcome, JobSpec, Lease};
@@ -29,6 +30,17 @@ pub enum JobError {
     /// The model reads no images of this kind.
     #[error("the model reads no {0}")]
     Kind(&'static str),
+    /// The job demands a model or prompt that this worker does not offer.
+    #[error("this worker does not offer {0}")]
+    NotOffered(Demand),
+    /// The prompt that the job demands is not for such images.
+    #[error("prompt {:?} is not for {kind}: give it a section for them, or send them to another by rule", prompt.as_str())]
+    PromptKind {
+        /// The prompt.
+        prompt: PromptName,
+        /// The images.
+        kind: &'static str,
+    },
     /// The bytes.
     #[error(transparent)]
     Fetch(#[from] FetchError),
@@ -50,7 +62,9 @@ impl JobError {
     /// Whether another attempt, here or elsewhere, may go better.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Kind(_) | Self::Prompt(_) => false,
+            Self::Kind(_) | Self::Prompt(_) | Self::PromptKind { .. } => false,
+            // The coordinator knows who offers it.
+            Self::NotOffered(_) => true,
             Self::Fetch(error) => error.is_retryable(),
             Self::Picture(_) | Self::Panic => true,
             Self::Engine(error) => {
@@ -73,7 +87,7 @@ pub async fn run<S: ObjectSource>(
     lease: &Lease,
 ) -> Result<JobOutcome, JobError> {
     let job = &lease.job;
-    let (image_kind, kind) = reader.kind(job.kind)?;
+    let (image_kind, kind) = reader.kind(job)?;
     let mut outcome = reader.blank_outcome(job, kind);
     let wanted = wanted_images(job, kind);
     let bytes = traces::step("fetch", fetch(objects, lease, &wanted, &mut outcome)).await?;

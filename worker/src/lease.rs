@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use prelim_proto::demand::Offer;
 use prelim_proto::ids::{JobId, Uid};
 use prelim_proto::job::{JobKind, JobOutcome, Lease};
 use prelim_proto::trace::{for_log, without_uids};
@@ -32,6 +33,9 @@ const PARTING: Duration = Duration::from_secs(5);
 pub(crate) trait Work: Send + Sync + 'static {
     /// The kinds of job that it does.
     fn kinds(&self) -> Vec<JobKind>;
+
+    /// The model and prompts that it offers.
+    fn offer(&self) -> Offer;
 
     /// Does one. Dropping the future gives the job up.
     fn run(&self, lease: &Lease) -> impl Future<Output = Result<JobOutcome, JobError>> + Send;
@@ -137,7 +141,7 @@ impl<W: Work> Crew<W> {
     /// What the worker could take, under a new name.
     fn want(&self) -> Want {
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect();
-        Want { request: format!("{:016x}", entropy()), kinds: self.work.kinds(), held }
+        Want { request: format!("{:016x}", entropy()), kinds: self.work.kinds(), offer: self.work.offer(), held }
     }
 
     /// Whether the worker is to take more.
@@ -199,11 +203,13 @@ impl<W: Work> Crew<W> {
         let (job, token) = (&lease.job.id, lease.token);
         let mut done = done.map_err(|error| (error.to_string(), error.is_retryable()));
         let want = self.is_taking().then(|| self.want());
+        let model = self.work.offer().model;
         let mut attempt = 0;
         loop {
             let answer = match &done {
                 Ok(outcome) => {
-                    self.coordinator.complete(lease, outcome.clone(), want.as_ref(), attempt > 0).await.map(Some)
+                    let (model, next) = (model.as_ref(), want.as_ref());
+                    self.coordinator.complete(lease, outcome.clone(), model, next, attempt > 0).await.map(Some)
                 }
                 Err((reason, retryable)) => self.coordinator.fail(job, token, reason, *retryable).await.map(|_| None),
             };

@@ -7,6 +7,7 @@
 //! side, zone or severity outside the vocabulary.
 
 mod check;
+pub mod named;
 mod schema;
 
 use std::fs;
@@ -189,10 +190,7 @@ impl ReadingProfile {
 
     /// What the model wants for `kind`; nothing where it does not read such images.
     pub fn kind(&self, kind: ImageKind) -> Option<&KindProfile> {
-        match kind {
-            ImageKind::Xray => self.kinds.xray.as_ref(),
-            ImageKind::Ct => self.kinds.ct.as_ref(),
-        }
+        self.kinds.of(kind)
     }
 
     /// Whether the model was made for `body_part`; unknown parts get the benefit of the doubt.
@@ -200,6 +198,16 @@ impl ReadingProfile {
         body_part.is_none_or(|part| {
             self.body_parts.is_empty() || self.body_parts.iter().any(|known| known.eq_ignore_ascii_case(part))
         })
+    }
+}
+
+impl Kinds {
+    /// The profile of a kind of image; nothing where it is absent.
+    pub fn of(&self, kind: ImageKind) -> Option<&KindProfile> {
+        match kind {
+            ImageKind::Xray => self.xray.as_ref(),
+            ImageKind::Ct => self.ct.as_ref(),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! A model made ready to read: everything that is loaded once and shared by all jobs.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,6 +8,7 @@ use std::sync::Arc;
 
 use prelim_imaging::sandbox::DecoderCommand;
 use prelim_proto::cost::JobCost;
+use prelim_proto::demand::{ModelName, Offer, PromptName};
 use prelim_proto::ids::Digest;
 use prelim_proto::image::ImageKind;
 use prelim_proto::job::{JobKind, JobOutcome, JobSpec};
@@ -25,6 +27,7 @@ use crate::model::weights::Weights;
 use crate::model::{Model, ModelConfig, ModelError, WeightType};
 use crate::pictures::Sight;
 use crate::preprocess::{Preprocess, PreprocessError};
+use crate::profile::named::{NamedPrompt, NamedPromptError, PROMPTS_FOLDER, read_folder};
 use crate::profile::{KindProfile, ProfileError, ReadingProfile};
 use crate::prompt::{PromptError, PromptWriter};
 
@@ -37,6 +40,9 @@ pub enum LoadError {
     /// The reading profile.
     #[error(transparent)]
     Profile(#[from] ProfileError),
+    /// A prompt of the model's folder, or of the site's.
+    #[error(transparent)]
+    NamedPrompt(#[from] NamedPromptError),
     /// The tokenizer.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
@@ -78,6 +84,8 @@ pub struct Reader {
     pub(crate) prompts: PromptWriter,
     pub(crate) sight: Sight,
     pub(crate) engine: EngineHandle,
+    /// Other words in which the model can be asked, by name.
+    named: BTreeMap<PromptName, NamedPrompt>,
     provenance: ModelProvenance,
 }
 
@@ -87,6 +95,11 @@ impl Reader {
         // First, so that a folder of another family is named as such and not by what it lacks.
         let config = ModelConfig::read(folder)?;
         let profile = ReadingProfile::load(folder)?;
+        let mut named = BTreeMap::new();
+        let own_prompts = folder.join(PROMPTS_FOLDER);
+        if own_prompts.is_dir() {
+            read_folder(&own_prompts, &profile, &mut named)?;
+        }
         let preprocess = Preprocess::read_for(folder, config.vision.image_size)?;
         let stored = Weights::open(folder)?;
         let (weights, width) = match limits.weights {
@@ -115,7 +128,32 @@ impl Reader {
         let passes = PassLimits { requests: limits.batch, tokens: limits.pass_tokens };
         let engine = Engine::new(OnDevice::new(model, tokens)?, tokenizer, passes)?;
         let engine = handle::spawn(engine).map_err(LoadError::Thread)?;
-        Ok(Self { profile, prompts, sight, engine, provenance })
+        Ok(Self { profile, prompts, sight, engine, named, provenance })
+    }
+
+    /// The same under another name, by which rules choose the model and drafts name it.
+    #[must_use]
+    pub fn called(mut self, name: &ModelName) -> Self {
+        self.provenance.name = name.to_string();
+        self
+    }
+
+    /// Adds the prompts of a folder to those that the model brings; each takes the place of one with its name.
+    ///
+    /// # Errors
+    /// A prompt that cannot be used, and any where the model is the demonstration.
+    pub fn with_prompts(mut self, folder: &Path) -> Result<Self, LoadError> {
+        let before = self.named.clone();
+        read_folder(folder, &self.profile, &mut self.named)?;
+        if self.profile.demonstration && self.named != before {
+            return Err(NamedPromptError::Demonstration.into());
+        }
+        Ok(self)
+    }
+
+    /// What it offers to jobs that demand a model or a prompt.
+    pub fn offer(&self) -> Offer {
+        Offer { model: offered_name(&self.provenance.name), prompts: self.named.keys().cloned().collect() }
     }
 
     /// The kinds of job that the model reads.
@@ -134,10 +172,20 @@ impl Reader {
         &self.engine
     }
 
-    /// What the profile says for jobs of this kind.
-    pub(crate) fn kind(&self, job: JobKind) -> Result<(ImageKind, &KindProfile), JobError> {
-        let JobKind::Read(kind) = job else { return Err(JobError::Kind(name_of(job))) };
-        self.profile.kind(kind).map(|profile| (kind, profile)).ok_or(JobError::Kind(name_of(job)))
+    /// What the model is asked in this job: what its profile says for the kind of image, or the prompt that is demanded.
+    pub(crate) fn kind(&self, job: &JobSpec) -> Result<(ImageKind, &KindProfile), JobError> {
+        let JobKind::Read(kind) = job.kind else { return Err(JobError::Kind(name_of(job.kind))) };
+        if !self.offer().meets(&job.demand) {
+            return Err(JobError::NotOffered(job.demand.clone()));
+        }
+        let found = match &job.demand.prompt {
+            None => self.profile.kind(kind).ok_or(JobError::Kind(name_of(job.kind)))?,
+            Some(name) => {
+                let prompt = self.named.get(name).and_then(|prompt| prompt.kind(kind));
+                prompt.ok_or_else(|| JobError::PromptKind { prompt: name.clone(), kind: name_of(job.kind) })?
+            }
+        };
+        Ok((kind, found))
     }
 
     /// An outcome with nothing read yet, and what qualifies any reading by this model.
@@ -150,16 +198,27 @@ impl Reader {
         if !kind.is_calibrated() {
             limitations.push("The model's confidences are not calibrated.".to_owned());
         }
+        let mut model = self.provenance.clone();
+        if let Some(prompt) = job.demand.prompt.as_ref().and_then(|name| self.named.get(name)) {
+            model.prompt_version.clone_from(&prompt.version);
+        }
         JobOutcome {
             findings: Vec::new(),
             frames_read: 0,
             unread: Vec::new(),
             truncated: false,
             limitations,
-            model: self.provenance.clone(),
+            model,
             cost: JobCost::default(),
         }
     }
+}
+
+/// A model's name as rules can choose it: what no name may hold is left out.
+fn offered_name(name: &str) -> Option<ModelName> {
+    let plain: String = name.chars().filter(|c| !c.is_control()).collect();
+    let cut = plain.trim();
+    ModelName::parse(cut[..cut.floor_char_boundary(ModelName::MAX_BYTES)].trim()).ok()
 }
 
 /// Tokens that the cache is made for: as many as a full batch can use, within the memory allowed.

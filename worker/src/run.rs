@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prelim_imaging::sandbox::DecoderCommand;
+use prelim_proto::demand::Offer;
 use prelim_proto::job::{JobKind, JobOutcome, Lease};
 use prelim_proto::v1::{self, WorkerStatus};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::WorkerConfig;
+use crate::config::{OfferConfig, WorkerConfig};
 use crate::connection::ConnectionError;
 use crate::coordinator::Coordinator;
 use crate::demo_model;
@@ -58,8 +59,12 @@ pub async fn load(config: &WorkerConfig, decoder: DecoderCommand) -> Result<Read
         return Err(WorkerError::Config(problems));
     }
     let folder = model_folder(config)?;
-    let limits = config.limits.clone();
-    let loading = tokio::task::spawn_blocking(move || Reader::load(&folder, &limits, decoder));
+    let WorkerConfig { limits, offer: OfferConfig { model_name, prompts }, .. } = config.clone();
+    let loading = tokio::task::spawn_blocking(move || {
+        let reader = Reader::load(&folder, &limits, decoder)?;
+        let reader = model_name.into_iter().fold(reader, |reader, name| reader.called(&name));
+        prompts.into_iter().try_fold(reader, |reader, folder| reader.with_prompts(&folder))
+    });
     Ok(loading.await.map_err(|error| WorkerError::Panic(error.to_string()))??)
 }
 
@@ -76,12 +81,13 @@ pub async fn serve(
     metrics.ready(config.limits.slots);
     let name = config.name();
     let coordinator = Coordinator::new(&config.connection, &name)?;
-    let provenance = reader.provenance();
+    let (provenance, offer) = (reader.provenance(), reader.offer());
     let status = WorkerStatus {
         kinds: reader.kinds().into_iter().map(|kind| v1::JobKind::from(kind) as i32).collect(),
         slots: config.limits.slots as u32,
         running: 0,
-        model: provenance.name.clone(),
+        model: offer.model.as_ref().map_or_else(|| provenance.name.clone(), ToString::to_string),
+        prompts: offer.prompts.iter().map(ToString::to_string).collect(),
         software_version: provenance.software_version.clone(),
         process: process_name(),
     };
@@ -124,6 +130,10 @@ struct Reading {
 impl Work for Reading {
     fn kinds(&self) -> Vec<JobKind> {
         self.reader.kinds()
+    }
+
+    fn offer(&self) -> Offer {
+        self.reader.offer()
     }
 
     async fn run(&self, lease: &Lease) -> Result<JobOutcome, JobError> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use prelim_proto::cost::JobCost;
+use prelim_proto::demand::{ModelName, Offer};
 use prelim_proto::ids::{Digest, JobId};
 use prelim_proto::image::ImageKind;
 use prelim_proto::job::{JobKind, JobOutcome, JobSpec, Lease};
@@ -22,7 +23,7 @@ use crate::metrics::WorkerMetrics;
 use crate::renew::{Renewer, process_name};
 use crate::run::WorkerError;
 
-/// The name of the model in every outcome.
+/// What the name of the model in every outcome ends with.
 const MODEL: &str = "simulation, no model";
 /// What every outcome says.
 const LIMITATION: &str = "Simulated: no image was looked at.";
@@ -119,6 +120,8 @@ pub struct Done {
 /// The work of a simulated worker.
 pub(crate) struct Simulation {
     times: Arc<Times>,
+    /// The model that it stands for.
+    model: Option<ModelName>,
     tell: Option<UnboundedSender<Done>>,
     /// When the worker had nothing to do last. It does one job at a time where this is looked at.
     idle_since: std::sync::Mutex<Instant>,
@@ -128,6 +131,10 @@ pub(crate) struct Simulation {
 impl Work for Simulation {
     fn kinds(&self) -> Vec<JobKind> {
         self.times.kinds()
+    }
+
+    fn offer(&self) -> Offer {
+        Offer { model: self.model.clone(), ..Offer::default() }
     }
 
     async fn run(&self, lease: &Lease) -> Result<JobOutcome, JobError> {
@@ -158,7 +165,7 @@ impl Work for Simulation {
             truncated: false,
             limitations: vec![LIMITATION.to_owned()],
             model: ModelProvenance {
-                name: MODEL.to_owned(),
+                name: self.model.as_ref().map_or_else(|| MODEL.to_owned(), |name| format!("{name} ({MODEL})")),
                 digest: Digest::from_bytes(&[0; 32]),
                 prompt_version: "none".to_owned(),
                 preprocess_version: "none".to_owned(),
@@ -178,6 +185,8 @@ pub struct Simulated {
     pub connection: ConnectionArgs,
     /// The worker's name.
     pub name: String,
+    /// The model that it stands for: it gets the jobs that demand it, too.
+    pub model: Option<ModelName>,
     /// Jobs at once.
     pub slots: usize,
     /// How long jobs take.
@@ -197,14 +206,16 @@ impl Simulated {
             kinds: self.times.kinds().into_iter().map(|kind| v1::JobKind::from(kind) as i32).collect(),
             slots: self.slots as u32,
             running: 0,
-            model: MODEL.to_owned(),
+            model: self.model.as_ref().map_or_else(|| MODEL.to_owned(), ToString::to_string),
+            prompts: Vec::new(),
             software_version: env!("CARGO_PKG_VERSION").to_owned(),
             process: process_name(),
         };
         // Nothing here computes, so that renewals need no thread of their own.
         let renewer = Renewer::on_this_runtime(coordinator.clone(), status);
         let idle_since = std::sync::Mutex::new(Instant::now());
-        let work = Arc::new(Simulation { times: self.times, tell, idle_since, metrics: self.metrics });
+        let work =
+            Arc::new(Simulation { times: self.times, model: self.model, tell, idle_since, metrics: self.metrics });
         lease::serve(work, coordinator.clone(), renewer, self.slots, self.drain, stop).await;
         // Without this the coordinator forgets the worker by itself, some minutes later.
         let _ = coordinator.leave().await;
@@ -228,6 +239,7 @@ mod tests {
             images: Vec::new(),
             body_part: None,
             priority: Default::default(),
+            demand: Default::default(),
             told: None,
             compared: None,
         };

@@ -70,7 +70,9 @@ fn image(number: u32, digest: &Digest, role: ImageRole) -> ImageRef {
 fn leased(kind: JobKind, images: Vec<ImageRef>) -> Lease {
     let id = JobId::new(Uid::parse("1.2").unwrap(), 0);
     let body_part = Some("HEAD".to_owned());
-    let job = JobSpec { id, kind, images, body_part, priority: Priority::Routine, told: None, compared: None };
+    let priority = Priority::Routine;
+    let demand = Default::default();
+    let job = JobSpec { id, kind, images, body_part, priority, demand, told: None, compared: None };
     Lease { job, token: FencingToken(1), attempt: 1, ttl_ms: 30_000, waited_ms: 0, attempt_waited_ms: 0 }
 }
 

@@ -15,6 +15,7 @@ use prelim_coordinator::store::JobStore as _;
 use prelim_coordinator::store::record::{AddInstances, CompleteStudies, InstanceRecord, Plan};
 use prelim_coordinator::store::redis::RedisStore;
 use prelim_coordinator::store::redis::config::RedisConfig;
+use prelim_proto::demand::{Demand, ModelName};
 use prelim_proto::ids::{Digest, JobId, Tenant, Uid};
 use prelim_proto::image::ImageKind;
 use prelim_proto::job::{ImageRef, ImageRole, JobKind, JobSpec};
@@ -287,6 +288,8 @@ impl Rig {
             let worker = Simulated {
                 connection: ConnectionArgs::to(&self.cluster.address(number)),
                 name: format!("bench-{workers}-{number}"),
+                // Like any worker, it offers a model; its jobs demand none.
+                model: ModelName::parse("bench").ok(),
                 slots: 1,
                 times: times.clone(),
                 drain: Duration::ZERO,
@@ -320,7 +323,7 @@ impl Rig {
             generation: 1,
             jobs,
             priority: Priority::Routine,
-            route: Route { rule: "default".to_owned(), destinations: Vec::new() },
+            route: Route { rule: "default".to_owned(), destinations: Vec::new(), demand: Demand::default() },
             head_start_ms: 0,
             unread: Vec::new(),
             notes: vec!["benchmark: one job a view".to_owned()],
@@ -444,6 +447,7 @@ fn spec(study: &Uid, number: u32) -> anyhow::Result<JobSpec> {
         images: vec![image],
         body_part: Some("CHEST".to_owned()),
         priority: Priority::Routine,
+        demand: Demand::default(),
         told: None,
         compared: None,
     })

@@ -2,8 +2,8 @@
 
 use clap::Args;
 use prelim_proto::v1::{
-    DeadJob, DrainWorkerRequest, GetQueueRequest, JobCounts, ListDeadJobsRequest, ListWorkersRequest, Queue,
-    RequeueJobRequest, Worker,
+    DeadJob, DemandedJobs, DrainWorkerRequest, GetQueueRequest, JobCounts, ListDeadJobsRequest, ListWorkersRequest,
+    Queue, RequeueJobRequest, Worker, WorkerStatus,
 };
 use serde_json::{Value, json};
 
@@ -49,14 +49,15 @@ impl Workers {
                     format!("{}/{}", status.running, status.slots),
                     format!("{} s ago", worker.silent_ms / 1_000),
                     state(worker),
-                    table::cell(&status.model, 40),
+                    table::cell(&offered(&status), 80),
                 ]);
             }
             table::one_line_a_row(&mut rows);
             table::align_right(&mut rows, &[2]);
             table::say(rows)?;
         }
-        table::say(describe(&queue))
+        table::say(describe(&queue))?;
+        queue.demanded.iter().try_for_each(|each| table::say(describe_demanded(each)))
     }
 }
 
@@ -166,6 +167,14 @@ impl Requeue {
     }
 }
 
+/// The model that a worker reads with, and the prompts that it offers besides.
+fn offered(status: &WorkerStatus) -> String {
+    match status.prompts.as_slice() {
+        [] => status.model.clone(),
+        prompts => format!("{} (prompts: {})", status.model, prompts.join(", ")),
+    }
+}
+
 /// What a worker is about, in a few words.
 fn state(worker: &Worker) -> String {
     let word = if worker.draining { "draining" } else { "working" };
@@ -203,6 +212,33 @@ fn describe(queue: &Queue) -> String {
     )
 }
 
+/// What waits for a model or prompt, and for whom, in a sentence.
+fn describe_demanded(each: &DemandedJobs) -> String {
+    let what = [("model", &each.model), ("prompt", &each.prompt)];
+    let what: Vec<String> =
+        what.iter().filter(|(_, name)| !name.is_empty()).map(|(what, name)| format!("{what} \"{name}\"")).collect();
+    let taken = match each.workers {
+        0 => "NO WORKER OFFERS IT: start one that does, or change the rules".to_owned(),
+        workers => format!("offered by {}", table::count(workers as usize, "worker")),
+    };
+    format!(
+        "of them, {} for {}, the longest for {} s: {taken}",
+        table::count(table::reads(&each.ready), "job"),
+        table::cell(&what.join(" with "), 200),
+        each.longest_wait_ms / 1_000,
+    )
+}
+
+fn demanded_json(each: &DemandedJobs) -> Value {
+    json!({
+        "model": each.model,
+        "prompt": each.prompt,
+        "ready": counts_json(&each.ready),
+        "longest_wait_ms": each.longest_wait_ms,
+        "workers": each.workers,
+    })
+}
+
 fn counts_json(counts: &Option<JobCounts>) -> Value {
     let counts = counts.unwrap_or_default();
     json!({"xray": counts.xray, "ct": counts.ct, "merge": counts.merge})
@@ -217,6 +253,7 @@ fn queue_json(queue: &Queue) -> Value {
         "open_studies": queue.open_studies,
         "longest_wait_ms": queue.longest_wait_ms,
         "backlog_seconds": queue.backlog_seconds,
+        "demanded": queue.demanded.iter().map(demanded_json).collect::<Vec<_>>(),
     })
 }
 
@@ -228,6 +265,7 @@ fn worker_json(worker: &Worker) -> Value {
         "slots": status.slots,
         "running": status.running,
         "model": status.model,
+        "prompts": status.prompts,
         "software_version": status.software_version,
         "since_ms": worker.since_ms,
         "silent_ms": worker.silent_ms,

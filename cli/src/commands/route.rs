@@ -11,9 +11,10 @@ use prelim_coordinator::route::{Decision, Facts, Rules};
 use prelim_coordinator::{CoordinatorConfig, store};
 use prelim_imaging::Limits;
 use prelim_imaging::header::{Header, read_header};
+use prelim_proto::demand::{Demand, Offer};
 use prelim_proto::ids::{Tenant, Uid};
 use prelim_proto::study::{Intake, Priority, Study, StudyAttributes, StudyState};
-use prelim_proto::v1::{RouteStep, TestRouteRequest, TestRouteResponse};
+use prelim_proto::v1::{ListWorkersRequest, RouteStep, TestRouteRequest, TestRouteResponse};
 use serde_json::json;
 use store::record::{InstanceRecord, by_series};
 
@@ -36,7 +37,7 @@ enum What {
     /// Say whether a file of rules can be used, and what is in it.
     ///
     /// The exit code is 0 only where it can.
-    #[command(after_help = "Example:\n  prelim route check rules.toml")]
+    #[command(after_help = "Example:\n  prelim route check rules.toml\n  prelim route check rules.toml --offered")]
     Check(Check),
     /// Say which rule takes a study, and why each one before it does not. Nothing is changed.
     ///
@@ -52,6 +53,11 @@ struct Check {
     /// The file.
     #[arg(value_name = "FILE")]
     file: PathBuf,
+    /// Also ask the coordinator whether workers offer the models and prompts that are named.
+    #[arg(long)]
+    offered: bool,
+    #[command(flatten)]
+    connection: Connection,
     /// For programs: one JSON object.
     #[arg(long)]
     json: bool,
@@ -81,7 +87,7 @@ struct Test {
 impl Route {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         match self.what {
-            What::Check(check) => check.run(),
+            What::Check(check) => check.run().await,
             What::Test(test) => test.run().await,
         }
     }
@@ -96,14 +102,38 @@ fn read(file: &Path) -> anyhow::Result<(Rules, String)> {
 }
 
 impl Check {
-    fn run(self) -> anyhow::Result<()> {
+    async fn run(self) -> anyhow::Result<()> {
         let (rules, _) = read(&self.file)?;
-        let (count, destinations) = (rules.len(), rules.destinations());
+        let (count, destinations, demands) = (rules.len(), rules.destinations(), rules.demands());
+        let workers = if self.offered { Some(self.connection.queue().await?) } else { None };
+        let offers: Option<Vec<Offer>> = match workers {
+            Some(mut client) => {
+                let workers = client.list_workers(ListWorkersRequest {}).await.map_err(plain)?.into_inner().workers;
+                let status = workers.into_iter().filter(|worker| !worker.draining).filter_map(|worker| worker.status);
+                Some(status.filter_map(|status| Offer::from_wire(&status.model, &status.prompts).ok()).collect())
+            }
+            None => None,
+        };
+        let workers_for = |demand: &Demand| offers.as_ref().map(|all| all.iter().filter(|o| o.meets(demand)).count());
         if self.json {
-            return table::say(json!({"rules": count, "destinations": destinations}));
+            let mut whole = json!({"rules": count, "destinations": destinations});
+            if !demands.is_empty() {
+                let each = |demand: &&Demand| json!({"model": demand.model, "prompt": demand.prompt, "workers": workers_for(demand)});
+                whole["demanded"] = demands.iter().map(each).collect();
+            }
+            return table::say(whole);
         }
         let named = if destinations.is_empty() { "none".to_owned() } else { destinations.join(", ") };
-        table::say(format!("{} and a default; destinations: {named}", table::count(count, "rule")))
+        table::say(format!("{} and a default; destinations: {named}", table::count(count, "rule")))?;
+        for demand in demands {
+            let taken = match workers_for(demand) {
+                None => String::new(),
+                Some(0) => "; no worker offers it: such studies will wait until one does".to_owned(),
+                Some(workers) => format!("; offered by {}", table::count(workers, "worker")),
+            };
+            table::say(format!("demanded of workers: {demand}{taken}"))?;
+        }
+        Ok(())
     }
 }
 
@@ -228,6 +258,8 @@ fn answer(decision: Decision) -> TestRouteResponse {
         skip: decision.action.skip,
         priority: prelim_proto::v1::Priority::from(decision.action.priority) as i32,
         destinations: decision.action.destinations,
+        model: decision.action.demand.model.map(Into::into).unwrap_or_default(),
+        prompt: decision.action.demand.prompt.map(Into::into).unwrap_or_default(),
     }
 }
 
@@ -238,12 +270,15 @@ fn priority(answer: &TestRouteResponse) -> Option<Priority> {
 fn tried_json(tried: &Tried) -> serde_json::Value {
     let answer = &tried.answer;
     let step = |step: &RouteStep| json!({"rule": step.rule, "takes": step.takes, "reasons": step.reasons});
+    let named = |name: &String| Some(name.clone()).filter(|name| !name.is_empty());
     json!({
         "study_uid": tried.study_uid,
         "rule": answer.steps.last().map(|step| &step.rule),
         "skip": answer.skip,
         "priority": priority(answer),
         "destinations": answer.destinations,
+        "model": named(&answer.model),
+        "prompt": named(&answer.prompt),
         "steps": answer.steps.iter().map(step).collect::<Vec<_>>(),
     })
 }
@@ -270,5 +305,8 @@ fn tell(tried: &Tried) -> anyhow::Result<()> {
     };
     let to =
         if answer.destinations.is_empty() { "every destination".to_owned() } else { answer.destinations.join(", ") };
-    table::say(format!("  → read, {word}; reports go to: {to}"))
+    let with = [("with model", &answer.model), ("with prompt", &answer.prompt)];
+    let with = with.iter().filter(|(_, name)| !name.is_empty());
+    let with: String = with.map(|(what, name)| format!(" {what} \"{}\"", table::cell(name, 100))).collect();
+    table::say(format!("  → read{with}, {word}; reports go to: {to}"))
 }

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use clap::Args;
 use prelim_coordinator::{CoordinatorConfig, Listeners};
 use prelim_proto::report::ModelProvenance;
-use prelim_worker::config::{WorkerConfig, WorkerLimits};
+use prelim_worker::config::{OfferConfig, WorkerConfig, WorkerLimits};
 use prelim_worker::metrics::WorkerMetrics;
 use prelim_worker::simulate::{Simulated, Times};
 use serde_json::json;
@@ -29,6 +29,8 @@ pub(crate) struct Up {
     #[arg(long, value_name = "DIR", env = "PRELIM_MODEL")]
     model: Option<PathBuf>,
     #[command(flatten)]
+    offer: OfferConfig,
+    #[command(flatten)]
     limits: WorkerLimits,
     /// For programs: the line that tells the address as JSON.
     #[arg(long)]
@@ -38,7 +40,8 @@ pub(crate) struct Up {
 impl Up {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         let data = self.coordinator.data.display().to_string();
-        let config = StackConfig { coordinator: self.coordinator, model: self.model, limits: self.limits };
+        let config =
+            StackConfig { coordinator: self.coordinator, model: self.model, offer: self.offer, limits: self.limits };
         let stack = Stack::start(config).await?;
         let grpc = stack.connection().args.grpc.clone();
         if self.json {
@@ -151,6 +154,7 @@ impl Worker {
         let worker = Simulated {
             connection: self.config.connection.clone(),
             name: self.config.name(),
+            model: self.config.offer.model_name.clone(),
             slots: limits.slots,
             times: Arc::new(times),
             drain: Duration::from_secs(limits.drain_s),

@@ -27,7 +27,15 @@ pub(crate) fn json(study: &Study) -> serde_json::Value {
         let reason = CompletionReason::try_from(completion.reason()).ok();
         json!({"reason": reason, "detail": completion.detail})
     });
-    let route = intake.route.map(|route| json!({"rule": route.rule, "destinations": route.destinations}));
+    let route = intake.route.map(|route| {
+        let mut known = json!({"rule": route.rule, "destinations": route.destinations});
+        for (name, value) in [("model", route.model), ("prompt", route.prompt)] {
+            if !value.is_empty() {
+                known[name] = value.into();
+            }
+        }
+        known
+    });
     json!({
         "senders": intake.senders,
         "expected_instances": intake.expected_instances,

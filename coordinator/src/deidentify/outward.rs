@@ -46,7 +46,7 @@ impl Coordinator {
         // Named one by one: whatever is added to a job is thought of here.
         // Reports of earlier studies are free text, which is not de-identified: a worker is told nothing of them. What is
         // compared is the coordinator's own.
-        let JobSpec { id, kind, images, body_part, priority, told: _, compared: _ } = job;
+        let JobSpec { id, kind, images, body_part, priority, demand, told: _, compared: _ } = job;
         let study = id.study();
         veil.studies.put(veil.name(study), study.clone());
         let mut veiled = Vec::with_capacity(images.len());
@@ -72,6 +72,8 @@ impl Coordinator {
             images: veiled,
             body_part: body_part.clone(),
             priority: *priority,
+            // Words of the site's rules.
+            demand: demand.clone(),
             told: None,
             compared: None,
         })

@@ -27,7 +27,16 @@ impl QueueService for Queue {
     async fn get_queue(&self, _: Request<v1::GetQueueRequest>) -> Answer<v1::GetQueueResponse> {
         let depth = self.0.depth().await.map_err(status::of)?;
         let counts = |counts: ByKind| v1::JobCounts { xray: counts.xray, ct: counts.ct, merge: counts.merge };
+        let demanded = self.0.demanded(&depth).await.map_err(status::of)?;
+        let demanded = demanded.into_iter().map(|(each, workers)| v1::DemandedJobs {
+            model: each.demand.model.map(Into::into).unwrap_or_default(),
+            prompt: each.demand.prompt.map(Into::into).unwrap_or_default(),
+            ready: Some(counts(each.ready)),
+            longest_wait_ms: each.longest_wait_ms.max(0) as u64,
+            workers: workers as u32,
+        });
         let queue = v1::Queue {
+            demanded: demanded.collect(),
             ready: Some(counts(depth.ready)),
             delayed: depth.delayed,
             leased: Some(counts(depth.leased)),
@@ -96,6 +105,7 @@ fn worker(record: WorkerRecord, silent_ms: u64) -> v1::Worker {
         slots: said.slots,
         running: said.running,
         model: said.model,
+        prompts: said.prompts,
         software_version: said.software_version,
         process: said.process,
     };

@@ -11,5 +11,7 @@ pub(super) fn message(decision: Decision) -> v1::TestRouteResponse {
         skip: decision.action.skip,
         priority: v1::Priority::from(decision.action.priority) as i32,
         destinations: decision.action.destinations,
+        model: decision.action.demand.model.map(Into::into).unwrap_or_default(),
+        prompt: decision.action.demand.prompt.map(Into::into).unwrap_or_default(),
     }
 }

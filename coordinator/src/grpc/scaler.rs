@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use prelim_proto::demand::Offer;
 use prelim_proto::image::ImageKind;
 use prelim_proto::keda;
 use prelim_proto::keda::external_scaler_server::ExternalScaler;
@@ -11,12 +12,17 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::status;
+use crate::backlog::Pool;
 use crate::service::Coordinator;
 
 /// The measure.
 const METRIC: &str = "prelim_backlog_gpu_seconds";
 /// Which kinds of job a pool of workers takes: `xray`, `ct`, or both with a comma; all where not given.
 const KINDS: &str = "kinds";
+/// The model that the workers of a pool read with, by name: then only what they could do and do counts.
+const MODEL: &str = "model";
+/// Prompts that they offer besides, with commas.
+const PROMPTS: &str = "prompts";
 /// How much of the backlog one replica is to have.
 const TARGET: &str = "targetGpuSeconds";
 /// That much where not given, in s: a minute's work a replica.
@@ -31,8 +37,8 @@ type Answer<T> = Result<Response<T>, Status>;
 
 impl Scaler {
     async fn backlog_s(&self, of: &keda::ScaledObjectRef) -> Result<f64, Status> {
-        let kinds = kinds(of)?;
-        self.0.backlog_s(&kinds).await.map_err(status::of)
+        let pool = pool(of)?;
+        self.0.backlog_of_s(&pool).await.map_err(status::of)
     }
 }
 
@@ -46,14 +52,14 @@ impl ExternalScaler for Scaler {
     }
 
     async fn stream_is_active(&self, request: Request<keda::ScaledObjectRef>) -> Answer<Self::StreamIsActiveStream> {
-        let kinds = kinds(request.get_ref())?;
+        let pool = pool(request.get_ref())?;
         let (sender, receiver) = mpsc::channel(1);
         let coordinator = self.0.clone();
         tokio::spawn(async move {
             let mut told = None;
             while !coordinator.stopping.is_cancelled() && !sender.is_closed() {
                 // A store that does not answer for a moment is no reason to scale down.
-                if let Ok(backlog_s) = coordinator.backlog_s(&kinds).await {
+                if let Ok(backlog_s) = coordinator.backlog_of_s(&pool).await {
                     let result = backlog_s > 0.0;
                     if told != Some(result) && sender.send(Ok(keda::IsActiveResponse { result })).await.is_err() {
                         return;
@@ -68,7 +74,7 @@ impl ExternalScaler for Scaler {
 
     async fn get_metric_spec(&self, request: Request<keda::ScaledObjectRef>) -> Answer<keda::GetMetricSpecResponse> {
         let of = request.get_ref();
-        kinds(of)?;
+        pool(of)?;
         let target_s = match of.scaler_metadata.get(TARGET) {
             None => DEFAULT_TARGET_S,
             Some(text) => match text.parse::<f64>() {
@@ -94,6 +100,19 @@ impl ExternalScaler for Scaler {
         };
         Ok(Response::new(keda::GetMetricsResponse { metric_values: vec![value] }))
     }
+}
+
+/// What is scaled.
+fn pool(of: &keda::ScaledObjectRef) -> Result<Pool, Status> {
+    let given = |name: &str| of.scaler_metadata.get(name).map(|text| text.trim()).filter(|text| !text.is_empty());
+    let prompts: Vec<String> =
+        given(PROMPTS).into_iter().flat_map(|text| text.split(',')).map(|name| name.trim().to_owned()).collect();
+    let offer = match given(MODEL) {
+        None if prompts.is_empty() => None,
+        None => return Err(status::invalid(PROMPTS, format!("give {MODEL}, too"))),
+        Some(model) => Some(Offer::from_wire(model, &prompts).map_err(|error| status::of(error.into()))?),
+    };
+    Ok(Pool { kinds: kinds(of)?, offer })
 }
 
 /// The kinds of job that the pool takes.

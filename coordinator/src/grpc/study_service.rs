@@ -79,8 +79,11 @@ impl StudyService for Studies {
         let uid = uid(&request.into_inner().study_uid)?;
         session.allow(&self.0, &uid).await.map_err(status::of)?;
         let study = self.0.study(&uid).await.map_err(status::of)?;
+        let unmet =
+            self.0.unmet_of([(study.state, study.intake.route.as_ref())].into_iter()).await.map_err(status::of)?;
         session.note(Act::Read, &[uid]).await.map_err(status::of)?;
-        Ok(Response::new(v1::GetStudyResponse { study: Some(study.into()) }))
+        let study = waiting_for(study.into(), unmet.into_iter().next().flatten());
+        Ok(Response::new(v1::GetStudyResponse { study: Some(study) }))
     }
 
     async fn reidentify(&self, request: Request<v1::ReidentifyRequest>) -> Answer<v1::ReidentifyResponse> {
@@ -116,7 +119,13 @@ impl StudyService for Studies {
             Some(last) if !is_last => page_token(&request.states, last),
             _ => String::new(),
         };
-        let studies = records.into_iter().map(summary).collect();
+        let unmet = self
+            .0
+            .unmet_of(records.iter().map(|study| (study.state, study.route.as_ref())))
+            .await
+            .map_err(status::of)?;
+        let studies = records.into_iter().map(summary).zip(unmet);
+        let studies = studies.map(|(study, unmet)| waiting_for(study, unmet)).collect();
         session.note(Act::Queried, &[]).await.map_err(status::of)?;
         Ok(Response::new(v1::ListStudiesResponse { studies, next_page_token }))
     }
@@ -286,6 +295,11 @@ fn files_below(root: &Path) -> std::io::Result<Vec<PathBuf>> {
 pub(super) fn summary(record: StudyRecord) -> v1::Study {
     let (modalities, instance_count) = (record.modalities.clone(), record.instances);
     v1::Study { modalities, instance_count, ..v1::Study::from(record.into_study(Vec::new())) }
+}
+
+/// The study, with what it waits for, where that is something that no worker offers.
+fn waiting_for(study: v1::Study, unmet: Option<String>) -> v1::Study {
+    v1::Study { state_reason: study.state_reason.or(unmet), ..study }
 }
 
 fn reidentified(found: Reidentified) -> v1::Reidentified {

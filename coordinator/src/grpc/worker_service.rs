@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::{self, BoxStream, StreamExt as _};
+use prelim_proto::demand::{MAX_PROMPTS, ModelName, Offer};
 use prelim_proto::ids::{Digest, FencingToken, JobId, Uid};
 use prelim_proto::job::{JobKind, JobOutcome, Lease};
 use prelim_proto::v1;
@@ -75,11 +76,13 @@ impl Workers {
         let held = request.studies_held.iter().take(MAX_HELD).map(|uid| Uid::parse(uid));
         let held =
             held.collect::<Result<_, _>>().map_err(|error| status::invalid("studies_held", error.to_string()))?;
+        let offer = Offer::from_wire(&request.model, &request.prompts).map_err(|error| status::of(error.into()))?;
         Ok(Ask {
             worker: request.worker_id,
             request: request.request_id,
             repeats: request.repeated,
             kinds,
+            offer,
             tenants: session.tenants(),
             held: self.0.studies_of_worker(held),
         })
@@ -150,12 +153,14 @@ impl WorkerService for Workers {
         let request = request.into_inner();
         check_worker(&request.worker_id)?;
         let kind = JobKind::try_from(request.kind()).ok();
+        let model = ModelName::parse(&request.model).ok();
         let (job, token) = self.lease_of(&session, request.lease).await.map_err(|error| self.status(error))?;
         let outcome = request.outcome.ok_or_else(|| status::invalid("outcome", "missing"))?;
         let outcome = JobOutcome::try_from(outcome).map_err(|error| status::of(error.into()))?;
         let next = request.next.map(|next| self.ask(next, &session)).transpose()?;
         let outcome = self.0.unveiled_outcome(&job, outcome).await.map_err(|error| self.status(error))?;
-        let next = self.0.exchange(&job, token, kind, outcome, next).await.map_err(|error| self.status(error))?;
+        let known = kind.map(|kind| (kind, model));
+        let next = self.0.exchange(&job, token, known, outcome, next).await.map_err(|error| self.status(error))?;
         let (next, drain) = (self.given(next, &session).await?, self.0.drains.contains(&request.worker_id));
         Ok(Response::new(v1::CompleteResponse { next, drain }))
     }
@@ -224,10 +229,15 @@ fn heartbeat(worker: String, said: v1::WorkerStatus) -> Result<Heartbeat, Status
         slots: said.slots,
         running: said.running,
         model: said.model,
+        prompts: said.prompts,
         software_version: said.software_version,
         process: said.process,
     };
     for text in [&mut heartbeat.model, &mut heartbeat.software_version, &mut heartbeat.process] {
+        text.truncate(text.floor_char_boundary(MAX_NAME_BYTES));
+    }
+    heartbeat.prompts.truncate(MAX_PROMPTS);
+    for text in &mut heartbeat.prompts {
         text.truncate(text.floor_char_boundary(MAX_NAME_BYTES));
     }
     Ok(heartbeat)

@@ -95,6 +95,7 @@ impl Coordinator {
         if let Some((held, expected)) = missing {
             parts.notes.push(format!("Only {held} of {expected} instances that were announced were there."));
         }
+        parts.jobs.iter_mut().for_each(|job| job.demand.clone_from(&decision.action.demand));
         if !parts.jobs.is_empty() {
             let missing = self.fetch_priors(&study, &rules.priors).await;
             let decided = self.decide_priors(&study, &rules.priors, missing).await?;

@@ -82,6 +82,7 @@ fn job(number: u32, series: u32, first: u32, last: u32, spacing_mm: f64) -> JobS
         images: (first..=last).map(image).collect(),
         body_part: Some("CHEST".into()),
         priority: Priority::Routine,
+        demand: Default::default(),
         told: None,
         compared: None,
     }

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
+use prelim_proto::demand::{Demand, ModelName, PromptName};
+use prelim_proto::ids::IdError;
 use prelim_proto::study::Priority;
 use serde::Deserialize;
 use toml::Spanned;
@@ -244,29 +246,25 @@ fn age(
 
 impl WrittenAction {
     fn read(self, place: &Place) -> Result<Action, RulesError> {
-        for (field, name) in [("model", &self.model), ("prompt", &self.prompt)] {
-            if let Some(name) = name {
-                let problem = format!(
-                    "{name:?} cannot be chosen by a rule: every job goes to the next free worker, and is read with the \
-                     model that worker was started with; take the line out"
-                );
-                return Err(place.wrong(field, problem));
-            }
-        }
+        let wrong = |field| move |error: IdError| place.wrong(field, error.to_string());
+        let demand = Demand {
+            model: self.model.as_deref().map(ModelName::parse).transpose().map_err(wrong("model"))?,
+            prompt: self.prompt.as_deref().map(PromptName::parse).transpose().map_err(wrong("prompt"))?,
+        };
         if let Some(reason) = &self.skip {
             let length = reason.chars().count();
             if !(1..=MAX_REASON).contains(&length) || reason.chars().any(char::is_control) {
                 return Err(place.wrong("skip", format!("give a reason of 1 to {MAX_REASON} characters")));
             }
-            if self.priority.is_some() || self.destinations.is_some() {
-                return Err(place.wrong("skip", "what is not read has no priority and no destinations"));
+            if self.priority.is_some() || self.destinations.is_some() || !demand.is_any() {
+                return Err(place.wrong("skip", "what is not read has no priority, destinations, model or prompt"));
             }
         }
         let destinations = self.destinations.unwrap_or_default();
         if let Some(wrong) = destinations.iter().find(|name| !is_destination(name)) {
             return Err(place.wrong("destinations", no_destination(wrong)));
         }
-        Ok(Action { skip: self.skip, priority: self.priority.unwrap_or_default(), destinations })
+        Ok(Action { skip: self.skip, priority: self.priority.unwrap_or_default(), destinations, demand })
     }
 }
 

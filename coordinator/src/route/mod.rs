@@ -1,4 +1,4 @@
-//! What becomes of a study, by the site's rules: whether it is read, how soon, and where its reports go. Pure: today is an
+//! What becomes of a study, by the site's rules: whether it is read, with which model, how soon, and where its reports go. Pure: today is an
 //! argument.
 //!
 //! # Layout
@@ -21,6 +21,7 @@ mod quality_control;
 #[cfg(test)]
 mod tests;
 
+use prelim_proto::demand::Demand;
 use prelim_proto::study::{Priority, Route, Study, Unread, UnreadReason};
 
 pub use facts::Facts;
@@ -61,6 +62,8 @@ pub struct Action {
     pub priority: Priority,
     /// Where its reports go, by name.
     pub destinations: Vec<String>,
+    /// The model and prompt that it is read with, where they are named.
+    pub demand: Demand,
 }
 
 /// What the rules make of a study, and how they came to it.
@@ -131,13 +134,24 @@ impl Rules {
         names.dedup();
         names
     }
+
+    /// Every model and prompt that is demanded of workers, each once, in order.
+    pub fn demands(&self) -> Vec<&Demand> {
+        let actions = self.rules.iter().map(|rule| &rule.action).chain([&self.default]);
+        let mut demands: Vec<&Demand> =
+            actions.map(|action| &action.demand).filter(|demand| !demand.is_any()).collect();
+        demands.sort_unstable();
+        demands.dedup();
+        demands
+    }
 }
 
 impl Decision {
     /// What the study's record keeps of it.
     pub fn route(&self) -> Route {
         let rule = self.steps.last().map_or(DEFAULT, |step| step.rule.as_str());
-        Route { rule: rule.to_owned(), destinations: self.action.destinations.clone() }
+        let Action { destinations, demand, .. } = self.action.clone();
+        Route { rule: rule.to_owned(), destinations, demand }
     }
 
     /// Why the study is not read, for its record, where it is not.

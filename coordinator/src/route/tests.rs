@@ -23,6 +23,10 @@ fn example() -> &'static str {
     blocks.into_iter().find(|block| block.contains("[[rule]]")).expect("README.md has a file of rules")
 }
 
+fn demand(key: &str) -> Demand {
+    Demand::from_key(key).unwrap()
+}
+
 fn read(text: &str) -> Rules {
     Rules::parse(text, DEFAULT_RULE).unwrap()
 }
@@ -125,6 +129,7 @@ fn the_first_rule_that_fits_takes_a_study_and_the_others_say_why_not() {
     let rules = read(
         "[[rule]]\nname = 'one'\nmodality = ['DX']\nskip = 'films'\n\
          [[rule]]\nname = 'two'\nmodality = ['CT']\npriority = 'stat'\ndestinations = ['er', 'pacs']\n\
+         model = 'big'\nprompt = 'short'\n\
          [[rule]]\nname = 'three'\nsender = ['*']\nskip = 'never reached'\n\
          [default]\npriority = 'urgent'\ndestinations = ['pacs']\n",
     );
@@ -132,8 +137,12 @@ fn the_first_rule_that_fits_takes_a_study_and_the_others_say_why_not() {
     let steps: Vec<_> = decision.steps.iter().map(|step| (step.rule.as_str(), step.takes)).collect();
     assert_eq!(steps, [("one", false), ("two", true)]);
     assert_eq!((decision.action.priority, decision.skipped()), (Priority::Stat, None));
-    assert_eq!(decision.route(), Route { rule: "two".into(), destinations: vec!["er".into(), "pacs".into()] });
+    assert_eq!(
+        decision.route(),
+        Route { rule: "two".into(), destinations: vec!["er".into(), "pacs".into()], demand: demand("big\tshort") }
+    );
     assert_eq!(rules.destinations(), ["er", "pacs"]);
+    assert_eq!(rules.demands(), [&demand("big\tshort")]);
 
     let mut film = study();
     film.series[0].modality = "DX".into();
@@ -186,10 +195,11 @@ fn what_is_wrong_with_a_file_is_told_with_its_line() {
         (&rule("sender = 'CT1'"), "expected a sequence"),
         (&rule("sender = []"), "line 3, rule \"x\": sender: an empty text"),
         (&rule("skip = ''"), "line 3, rule \"x\": skip"),
-        (&rule("skip = 'no'\npriority = 'stat'"), "what is not read has no priority"),
+        (&rule("skip = 'no'\npriority = 'stat'"), "what is not read has no priority, destinations"),
         (&rule("destinations = ['the pacs']"), "\"the pacs\" is no name"),
-        (&rule("model = 'medgemma-27b'"), "model: \"medgemma-27b\" cannot be chosen by a rule"),
-        (&rule("prompt = 'short'"), "prompt: \"short\" cannot be chosen by a rule"),
+        (&rule("model = ''"), "model: not the name of a model"),
+        (&rule("prompt = 'a b'"), "line 3, rule \"x\": prompt: not the name of a prompt"),
+        (&rule("skip = 'no'\nmodel = 'm'"), "what is not read has no priority, destinations, model or prompt"),
         (&rule("study_age_from_days = 9\nstudy_age_below_days = 9"), "study_age_below_days"),
         (&rule("[[rule]]\nname = 'x'\nmodality = ['CT']"), "line 6, rule \"x\": name: another rule has it"),
         ("[default]\n[[rule]]\nname = 'x'\nskip = 'all'", "a rule without conditions"),

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
+use prelim_proto::demand::Demand;
 use prelim_proto::ids::{FencingToken, JobId, Tenant, Uid};
 use prelim_proto::job::{JobKind, JobOutcome, JobSpec, JobState};
 
@@ -45,8 +46,9 @@ impl Maps {
         due.into_iter().map(|(_, id)| id).take(limit).collect()
     }
 
-    fn waiting(&self) -> impl Iterator<Item = &JobRecord> {
-        self.jobs.values().filter(|job| job.state == JobState::Ready)
+    /// Waiting jobs whose time has come.
+    fn ready(&self) -> impl Iterator<Item = &JobRecord> {
+        self.jobs.values().filter(|job| job.state == JobState::Ready && job.not_before_ms == 0)
     }
 }
 
@@ -119,14 +121,14 @@ impl Reads for Maps {
         Ok(self.requests.get(id).cloned())
     }
 
-    fn tenants_waiting(&self, kind: JobKind) -> Result<Vec<Tenant>> {
-        let waiting = self.waiting().filter(|job| job.kind == kind && job.not_before_ms == 0);
-        let tenants: BTreeSet<_> = waiting.map(|job| job.tenant.clone()).collect();
-        Ok(tenants.into_iter().collect())
+    fn waiting(&self, kind: JobKind) -> Result<Vec<(Tenant, Demand)>> {
+        let waiting = self.ready().filter(|job| job.kind == kind);
+        let whose: BTreeSet<_> = waiting.map(|job| (job.tenant.clone(), job.demand.clone())).collect();
+        Ok(whose.into_iter().collect())
     }
 
-    fn first_ready(&self, kind: JobKind, tenant: &Tenant) -> Result<Option<(i64, JobId)>> {
-        let ready = self.waiting().filter(|job| job.kind == kind && job.not_before_ms == 0 && job.tenant == *tenant);
+    fn first_ready(&self, kind: JobKind, tenant: &Tenant, demand: &Demand) -> Result<Option<(i64, JobId)>> {
+        let ready = self.ready().filter(|job| job.kind == kind && job.tenant == *tenant && job.demand == *demand);
         Ok(ready.map(|job| (job.rank, job.id.clone())).min())
     }
 
@@ -165,13 +167,15 @@ impl Reads for Maps {
                 JobState::Done | JobState::Cancelled => {}
             }
         }
-        depth.delayed = self.waiting().filter(|job| job.not_before_ms != 0).count() as u64;
+        let is_delayed = |job: &&JobRecord| job.state == JobState::Ready && job.not_before_ms != 0;
+        depth.delayed = self.jobs.values().filter(is_delayed).count() as u64;
         depth.open_studies = self.studies.values().filter(|study| !study.state.is_settled()).count() as u64;
         for kind in JobKind::ALL {
-            for tenant in self.tenants_waiting(kind)? {
-                let (_, first) = self.first_ready(kind, &tenant)?.expect("it waits");
+            for (tenant, demand) in self.waiting(kind)? {
+                let (_, first) = self.first_ready(kind, &tenant, &demand)?.expect("it waits");
+                let ready = self.ready().filter(|job| job.kind == kind && job.tenant == tenant && job.demand == demand);
                 let wait_ms = now_ms - self.jobs[&first].updated_at_ms;
-                depth.longest_wait_ms = depth.longest_wait_ms.max(wait_ms);
+                depth.note_waiting(kind, &demand, ready.count() as u64, wait_ms);
             }
         }
         Ok(depth)

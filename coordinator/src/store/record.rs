@@ -1,6 +1,7 @@
 //! What a store holds, and what its operations take and give.
 
 use prelim_proto::cost::StudyCost;
+use prelim_proto::demand::{Demand, ModelName, Offer, PromptName};
 use prelim_proto::ids::{Digest, FencingToken, JobId, Tenant, Uid};
 use prelim_proto::image::ImageKind;
 use prelim_proto::job::{JobKind, JobSpec, JobState};
@@ -204,6 +205,9 @@ pub struct JobRecord {
     pub tenant: Tenant,
     /// What kind of work it is.
     pub kind: JobKind,
+    /// What it demands of the worker that reads it.
+    #[serde(default, skip_serializing_if = "Demand::is_any")]
+    pub demand: Demand,
     /// Where it stands.
     pub state: JobState,
     /// Place in the queue; smaller is sooner.
@@ -237,6 +241,7 @@ impl JobRecord {
             id: spec.id.clone(),
             tenant: tenant.clone(),
             kind: spec.kind,
+            demand: spec.demand.clone(),
             state: JobState::Ready,
             rank,
             not_before_ms: 0,
@@ -355,7 +360,7 @@ pub struct RequestRecord {
 pub struct Plan {
     /// The generation of the study that was looked at.
     pub generation: u32,
-    /// The read jobs, numbered from the study's `next_job`.
+    /// The read jobs, numbered from the study's `next_job`. All of them demand the same.
     pub jobs: Vec<JobSpec>,
     /// How soon the study is wanted, by its rule too; it is never put back.
     pub priority: Priority,
@@ -384,6 +389,8 @@ pub struct LeaseRequest {
     pub repeats: bool,
     /// The kinds of job wanted.
     pub kinds: Vec<JobKind>,
+    /// What the worker offers: it gets no job that demands more.
+    pub offer: Offer,
     /// The tenants whose jobs it may have; none is all.
     pub tenants: Option<Vec<Tenant>>,
     /// Studies whose images it has at hand, at most [`MAX_HELD`].
@@ -410,6 +417,9 @@ pub struct Heartbeat {
     pub running: u32,
     /// The model that it reads with.
     pub model: String,
+    /// Prompts, besides the model's own, that it can be asked.
+    #[serde(default)]
+    pub prompts: Vec<String>,
     /// prelim's version.
     pub software_version: String,
     /// Drawn anew by each process; empty where it says none.
@@ -556,7 +566,7 @@ impl From<&StudyRecord> for StudyCursor {
 }
 
 /// How much waits, runs and was given up.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct QueueDepth {
     /// Jobs that may be leased now or later.
     pub ready: ByKind,
@@ -570,6 +580,19 @@ pub struct QueueDepth {
     pub open_studies: u64,
     /// How long the next job has waited, in ms, where the wait is longest over tenants and kinds.
     pub longest_wait_ms: i64,
+    /// What waits for a certain model or prompt, in order of demand; it is in the numbers above, too.
+    pub demanded: Vec<Demanded>,
+}
+
+/// Jobs that wait for a certain model or prompt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Demanded {
+    /// Which.
+    pub demand: Demand,
+    /// Jobs that may be leased now.
+    pub ready: ByKind,
+    /// How long the first of them has waited, in ms, where the wait is longest over tenants and kinds.
+    pub longest_wait_ms: i64,
 }
 
 /// A number for each kind of job.
@@ -581,6 +604,32 @@ pub struct ByKind {
     pub ct: u64,
     /// Merges.
     pub merge: u64,
+}
+
+impl QueueDepth {
+    /// Notes so many waiting jobs with a demand, the first of which has waited so long. They are in `ready` already.
+    pub(crate) fn note_waiting(&mut self, kind: JobKind, demand: &Demand, jobs: u64, wait_ms: i64) {
+        self.longest_wait_ms = self.longest_wait_ms.max(wait_ms);
+        if demand.is_any() || jobs == 0 {
+            return;
+        }
+        let place = self.demanded.binary_search_by(|known| known.demand.cmp(demand)).unwrap_or_else(|place| {
+            let new = Demanded { demand: demand.clone(), ready: ByKind::default(), longest_wait_ms: 0 };
+            self.demanded.insert(place, new);
+            place
+        });
+        let known = &mut self.demanded[place];
+        *known.ready.of(kind) += jobs;
+        known.longest_wait_ms = known.longest_wait_ms.max(wait_ms);
+    }
+}
+
+impl Heartbeat {
+    /// What the worker offers to jobs. What is no name was written by an older version, and offers nothing.
+    pub fn offer(&self) -> Offer {
+        let prompts = self.prompts.iter().filter_map(|name| PromptName::parse(name).ok()).collect();
+        Offer { model: ModelName::parse(&self.model).ok(), prompts }
+    }
 }
 
 impl ByKind {

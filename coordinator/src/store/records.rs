@@ -2,6 +2,7 @@
 //!
 //! A backend keeps whatever indexes it needs to answer these; the machine never mentions one.
 
+use prelim_proto::demand::Demand;
 use prelim_proto::ids::{FencingToken, JobId, Tenant, Uid};
 use prelim_proto::job::{JobKind, JobOutcome, JobSpec};
 
@@ -45,10 +46,10 @@ pub(crate) trait Reads {
     fn due_deliveries(&self, destination: &str, now_ms: i64, limit: usize) -> Result<Vec<DeliveryKey>>;
     /// What a request id stands for.
     fn request(&self, id: &str) -> Result<Option<RequestRecord>>;
-    /// Tenants with waiting jobs of a kind whose time has come.
-    fn tenants_waiting(&self, kind: JobKind) -> Result<Vec<Tenant>>;
-    /// The first waiting job of a tenant and kind, by rank and id, among those without a time to wait for.
-    fn first_ready(&self, kind: JobKind, tenant: &Tenant) -> Result<Option<(i64, JobId)>>;
+    /// Whose jobs of a kind, with which demand, wait and have their time come: each pair once.
+    fn waiting(&self, kind: JobKind) -> Result<Vec<(Tenant, Demand)>>;
+    /// The first waiting job of a tenant, kind and demand, by rank and id, among those without a time to wait for.
+    fn first_ready(&self, kind: JobKind, tenant: &Tenant, demand: &Demand) -> Result<Option<(i64, JobId)>>;
     /// Waiting jobs of a kind whose time has come, at most `limit`, in order of time and id.
     fn due(&self, kind: JobKind, now_ms: i64, limit: usize) -> Result<Vec<JobId>>;
     /// Read jobs of a tenant under a lease.

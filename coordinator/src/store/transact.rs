@@ -86,7 +86,8 @@ impl<B: Backend> JobStore for B {
                 return Ok(true);
             }
             for kind in JobKind::ALL {
-                let waits = wanted.kinds.contains(&kind) && !records.tenants_waiting(kind)?.is_empty();
+                let waits = wanted.kinds.contains(&kind)
+                    && records.waiting(kind)?.iter().any(|(_, demand)| wanted.offer.meets(demand));
                 if waits || !records.due(kind, now_ms, 1)?.is_empty() {
                     return Ok(true);
                 }

@@ -2,6 +2,7 @@
 
 use super::study::priority;
 use super::{ConvertError, all, bad, each, enums, finding, known, required};
+use crate::demand::{Demand, MAX_PROMPTS, ModelName, Offer, PromptName};
 use crate::ids::{Digest, FencingToken, JobId, Uid};
 use crate::image::{ImageKind, Plane};
 use crate::job::{ImageRef, ImageRole, JobKind, JobOutcome, JobSpec, Lease};
@@ -103,6 +104,8 @@ impl From<JobSpec> for v1::JobSpec {
             body_part: j.body_part,
             priority: v1::Priority::from(j.priority) as i32,
             told: j.told.map(|told| v1::ToldPriors { digest: told.digest.into(), size_bytes: told.size_bytes }),
+            model: name(j.demand.model),
+            prompt: name(j.demand.prompt),
         }
     }
 }
@@ -116,9 +119,34 @@ impl TryFrom<v1::JobSpec> for JobSpec {
             images: each(j.images)?,
             body_part: j.body_part,
             priority: priority(j.priority)?,
+            demand: demand(&j.model, &j.prompt)?,
             told: j.told.map(told).transpose()?,
             compared: None,
         })
+    }
+}
+
+/// A name in a message field; empty where there is none.
+pub(super) fn name<T: Into<String>>(name: Option<T>) -> String {
+    name.map(Into::into).unwrap_or_default()
+}
+
+/// A demand from two message fields, each empty where nothing is demanded.
+fn demand(model: &str, prompt: &str) -> Result<Demand, ConvertError> {
+    let model = if model.is_empty() { None } else { Some(ModelName::parse(model)?) };
+    let prompt = if prompt.is_empty() { None } else { Some(PromptName::parse(prompt)?) };
+    Ok(Demand { model, prompt })
+}
+
+impl Offer {
+    /// What a worker offers, from the fields of a message.
+    pub fn from_wire(model: &str, prompts: &[String]) -> Result<Self, ConvertError> {
+        if prompts.len() > MAX_PROMPTS {
+            return Err(bad("prompts", format!("{} of them, more than {MAX_PROMPTS}", prompts.len())));
+        }
+        let model = if model.is_empty() { None } else { Some(ModelName::parse(model)?) };
+        let prompts = prompts.iter().map(|name| PromptName::parse(name)).collect::<Result<_, _>>()?;
+        Ok(Self { model, prompts })
     }
 }
 
@@ -206,6 +234,7 @@ mod tests {
                 }],
                 body_part: Some("CHEST".into()),
                 priority: Priority::Stat,
+                demand: Demand::from_key("a model\ta-prompt").unwrap(),
                 told: Some(ToldBlob { digest: Digest::from_bytes(&[8; 32]), size_bytes: 99 }),
                 compared: None,
             },

@@ -1,5 +1,6 @@
 //! Studies, for clients. The wire form is a summary: it goes one way.
 
+use super::job::name;
 use super::{ConvertError, all, bad, enums, known};
 use crate::ids::Uid;
 use crate::study::{
@@ -117,7 +118,7 @@ impl From<Completion> for v1::Completion {
 
 impl From<Route> for v1::Route {
     fn from(r: Route) -> Self {
-        Self { rule: r.rule, destinations: r.destinations }
+        Self { rule: r.rule, destinations: r.destinations, model: name(r.demand.model), prompt: name(r.demand.prompt) }
     }
 }
 

@@ -65,8 +65,7 @@ fn a_token_that_is_not_the_newest_opens_nothing() {
             kinds: vec![v1::JobKind::ReadXray as i32],
             wait_ms: 10_000,
             request_id: "once".to_owned(),
-            studies_held: Vec::new(),
-            repeated: false,
+            ..Default::default()
         };
         let mut sleeper = client::workers(&address).await.expect("a coordinator answers");
         sleeper.lease(request).await.expect("it leases").into_inner().lease.expect("there is a job")
@@ -100,7 +99,7 @@ fn a_token_that_is_not_the_newest_opens_nothing() {
             lease: Some(held.clone()),
             outcome: Some(outcome),
             kind: v1::JobKind::ReadXray as i32,
-            next: None,
+            ..Default::default()
         };
         // Also when it is asked again.
         for _ in 0..2 {

@@ -106,6 +106,7 @@ pub(super) fn job(number: u32) -> JobSpec {
         images: Vec::new(),
         body_part: None,
         priority: Priority::Routine,
+        demand: Default::default(),
         told: None,
         compared: None,
     }
@@ -121,6 +122,7 @@ impl WorkerService for Fake {
     async fn lease(&self, request: Request<v1::LeaseRequest>) -> Result<Response<v1::LeaseResponse>, Status> {
         let message = request.into_inner();
         assert_eq!(message.kinds, [v1::JobKind::ReadXray as i32]);
+        assert_eq!((message.model.as_str(), message.prompts.as_slice()), ("a model", ["p".to_owned()].as_slice()));
         let next = {
             let mut state = self.state();
             state.requests.push((message.request_id, message.studies_held));

@@ -44,6 +44,10 @@ impl Work for Script {
         vec![JobKind::Read(ImageKind::Xray)]
     }
 
+    fn offer(&self) -> Offer {
+        Offer::from_wire("a model", &["p".to_owned()]).unwrap()
+    }
+
     async fn run(&self, lease: &Lease) -> Result<JobOutcome, JobError> {
         let mut guard = Guard(Arc::clone(&self.dropped), false);
         let running = self.running.fetch_add(1, Ordering::Relaxed) + 1;

@@ -1,6 +1,6 @@
 //! What a profile must hold to be used.
 
-use super::{KindProfile, PROFILE_SCHEMA, ReadingProfile};
+use super::{KindProfile, Kinds, PROFILE_SCHEMA, ReadingProfile};
 
 /// Most images in one prompt, tokens in one answer and findings in one answer that a profile may ask for: past them
 /// a file is more likely wrong than ambitious.
@@ -17,18 +17,25 @@ pub(super) fn problems(profile: &ReadingProfile) -> Vec<String> {
     if profile.prompt_version.is_empty() {
         found.push("prompt_version is empty".to_owned());
     }
-    if profile.kinds.xray.is_none() && profile.kinds.ct.is_none() {
+    found.extend(problems_of(&profile.kinds));
+    found
+}
+
+/// Every problem of what is asked, by kind of image, in words.
+pub(super) fn problems_of(kinds: &Kinds) -> Vec<String> {
+    let mut found = Vec::new();
+    if kinds.xray.is_none() && kinds.ct.is_none() {
         found.push("kinds names neither xray nor ct".to_owned());
     }
-    for (name, kind) in [("xray", &profile.kinds.xray), ("ct", &profile.kinds.ct)] {
+    for (name, kind) in [("xray", &kinds.xray), ("ct", &kinds.ct)] {
         if let Some(kind) = kind {
             found.extend(kind_problems(kind).into_iter().map(|problem| format!("{name}: {problem}")));
         }
     }
-    if profile.kinds.ct.as_ref().is_some_and(|ct| ct.windows_hu.is_none()) {
+    if kinds.ct.as_ref().is_some_and(|ct| ct.windows_hu.is_none()) {
         found.push("ct: windows_hu is missing".to_owned());
     }
-    if profile.kinds.xray.as_ref().is_some_and(|xray| xray.windows_hu.is_some()) {
+    if kinds.xray.as_ref().is_some_and(|xray| xray.windows_hu.is_some()) {
         found.push("xray: windows_hu is for CT only".to_owned());
     }
     found

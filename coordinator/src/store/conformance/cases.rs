@@ -18,12 +18,13 @@ use crate::store::record::{
 };
 
 mod deliveries;
+mod demands;
 
 pub(super) type Case<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
 
 /// Runs every case, each on a store of its own.
 pub(super) async fn run_all<H: Harness>(factory: &impl AsyncFn() -> H) {
-    let cases: [for<'a> fn(&'a mut H) -> Case<'a>; 26] = [
+    let cases: [for<'a> fn(&'a mut H) -> Case<'a>; 29] = [
         |h| Box::pin(the_same_instance_twice_is_the_same_instance(h)),
         |h| Box::pin(another_patient_is_kept_out_of_a_study(h)),
         |h| Box::pin(limits_refuse_and_change_nothing(h)),
@@ -50,6 +51,9 @@ pub(super) async fn run_all<H: Harness>(factory: &impl AsyncFn() -> H) {
         |h| Box::pin(workers::workers_are_known_drained_and_forgotten(h)),
         |h| Box::pin(workers::two_processes_of_one_name_are_told_apart(h)),
         |h| Box::pin(an_attempt_waits_from_when_it_was_ready(h)),
+        |h| Box::pin(demands::a_job_goes_to_a_worker_that_offers_what_it_demands(h)),
+        |h| Box::pin(demands::queues_of_demands_are_one_line(h)),
+        |h| Box::pin(demands::what_waits_for_a_model_is_told_apart(h)),
     ];
     for case in super::arriving::cases().into_iter().chain(cases) {
         case(&mut factory().await).await;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use prelim_proto::cost::JobCost;
+use prelim_proto::demand::{Demand, Offer};
 use prelim_proto::finding::{Finding, Presence};
 use prelim_proto::ids::{Digest, JobId, Tenant, Uid};
 use prelim_proto::image::ImageKind;
@@ -90,6 +91,7 @@ pub(crate) fn plan(of: &Uid, generation: u32, first: u32, kinds: &[JobKind], pri
         images: vec![image(of)],
         body_part: Some("CHEST".into()),
         priority,
+        demand: Demand::default(),
         told: Some(ToldBlob { digest: Digest::from_bytes(&[4; 32]), size_bytes: 40 }),
         compared: Some(Digest::from_bytes(&[5; 32])),
     };
@@ -97,7 +99,7 @@ pub(crate) fn plan(of: &Uid, generation: u32, first: u32, kinds: &[JobKind], pri
         generation,
         jobs: kinds.iter().zip(first..).map(job).collect(),
         priority,
-        route: Route { rule: "chests".into(), destinations: vec!["pacs".into()] },
+        route: Route { rule: "chests".into(), destinations: vec!["pacs".into()], demand: Demand::default() },
         head_start_ms: head_start_ms(priority),
         unread: vec![Unread {
             instance: uid(&format!("{of}.1.9")),
@@ -109,6 +111,18 @@ pub(crate) fn plan(of: &Uid, generation: u32, first: u32, kinds: &[JobKind], pri
         failure: "nothing to read".into(),
         skipped: false,
     }
+}
+
+/// A plan whose jobs demand something.
+pub(crate) fn demanding(plan: Plan, demand: &Demand) -> Plan {
+    let jobs = plan.jobs.into_iter().map(|job| JobSpec { demand: demand.clone(), ..job }).collect();
+    let route = Route { demand: demand.clone(), ..plan.route };
+    Plan { jobs, route, ..plan }
+}
+
+/// A worker's offer: a model, empty for none, and prompts.
+pub(crate) fn offer(model: &str, prompts: &[&str]) -> Offer {
+    Offer::from_wire(model, &prompts.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap()
 }
 
 fn image(of: &Uid) -> ImageRef {
@@ -131,6 +145,7 @@ pub(crate) fn wanted(worker: &str, kinds: &[JobKind], ttl_ms: u64) -> LeaseReque
         request: String::new(),
         repeats: false,
         kinds: kinds.to_vec(),
+        offer: Offer::default(),
         tenants: None,
         held: Vec::new(),
         ttl_ms,

@@ -4,6 +4,7 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
+use prelim_proto::demand::Demand;
 use prelim_proto::ids::{FencingToken, JobId, Tenant, Uid};
 use prelim_proto::job::{JobKind, JobState};
 use prelim_proto::study::{CompletionReason, Priority, StudyState};
@@ -12,7 +13,9 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use super::Harness;
-use super::fixture::{CT, XRAY, add, complete, completion, draft, instance, outcome, plan, study, wanted, wish};
+use super::fixture::{
+    CT, XRAY, add, complete, completion, demanding, draft, instance, offer, outcome, plan, study, wanted, wish,
+};
 use crate::clock::{Clock as _, ManualClock};
 use crate::queue::{Share, Shares, Verdict};
 use crate::store::delivery::{DeliveryEnd, DeliveryKey, DeliveryState};
@@ -27,6 +30,8 @@ use crate::store::{JobStore, StoreError};
 const STUDIES: u8 = 2;
 /// Destinations in play.
 const DESTINATIONS: [&str; 2] = ["pacs", "archive"];
+/// What jobs in play demand of workers.
+const DEMANDS: [&str; 4] = ["", "a", "a\tp", "\tp"];
 /// Operations in a sequence, at most.
 const STEPS: usize = 60;
 
@@ -41,8 +46,8 @@ pub(crate) enum Op {
     Arrive { study: u8, association: u8 },
     Leave { study: u8, association: u8, whole: bool },
     Expect { study: u8, instances: u32 },
-    Plan { study: u8, jobs: u8, stale: bool, stat: bool },
-    Lease { kinds: u8, ttl_ms: u64, request: Option<u8>, held: u8, bound: bool },
+    Plan { study: u8, jobs: u8, stale: bool, stat: bool, demand: u8 },
+    Lease { kinds: u8, ttl_ms: u64, request: Option<u8>, held: u8, bound: bool, offer: u8 },
     Renew { lease: usize },
     Release { lease: usize },
     Finish { lease: usize },
@@ -89,10 +94,10 @@ pub(crate) fn op() -> impl Strategy<Value = Op> {
         1 => (study(), 0_u8..3, any::<bool>())
             .prop_map(|(study, association, whole)| Op::Leave { study, association, whole }),
         1 => (study(), 1_u32..4).prop_map(|(study, instances)| Op::Expect { study, instances }),
-        6 => (study(), 0_u8..4, prop::bool::weighted(0.1), any::<bool>())
-            .prop_map(|(study, jobs, stale, stat)| Op::Plan { study, jobs, stale, stat }),
-        10 => (1_u8..8, 1_u64..40, prop::option::of(0_u8..2), 0_u8..4, prop::bool::weighted(0.2)).prop_map(
-            |(kinds, ttl_ms, request, held, bound)| Op::Lease { kinds, ttl_ms, request, held, bound }
+        6 => (study(), 0_u8..4, prop::bool::weighted(0.1), any::<bool>(), 0_u8..8)
+            .prop_map(|(study, jobs, stale, stat, demand)| Op::Plan { study, jobs, stale, stat, demand }),
+        10 => (1_u8..8, 1_u64..40, prop::option::of(0_u8..2), 0_u8..4, prop::bool::weighted(0.2), 0_u8..4).prop_map(
+            |(kinds, ttl_ms, request, held, bound, offer)| Op::Lease { kinds, ttl_ms, request, held, bound, offer }
         ),
         1 => lease().prop_map(|lease| Op::Renew { lease }),
         1 => lease().prop_map(|lease| Op::Release { lease }),
@@ -183,6 +188,7 @@ fn heartbeat(worker: u8, process: u8) -> Heartbeat {
         slots: 2,
         running: worker.into(),
         model: "m".into(),
+        prompts: vec!["p".into()],
         software_version: "0".into(),
         process: format!("p{process}"),
     }
@@ -227,16 +233,17 @@ pub(crate) async fn apply(store: &dyn JobStore, op: &Op, model: &Maps, lease: (J
         Op::Expect { study: n, instances } => {
             text(store.note_arriving(&study(*n), Arriving::Expected(*instances)).await)
         }
-        Op::Plan { study: n, jobs, stale, stat } => {
+        Op::Plan { study: n, jobs, stale, stat, demand } => {
             let uid = study(*n);
             let known = model.study(&uid).unwrap();
             let (generation, first) = known.map_or((1, 0), |known| (known.generation, known.next_job));
             let kinds = &[XRAY, CT, XRAY][..usize::from(*jobs)];
             let priority = if *stat { Priority::Stat } else { Priority::Routine };
             let plan = plan(&uid, generation - u32::from(*stale), first, kinds, priority);
+            let plan = demanding(plan, &DEMANDS.map(|key| Demand::from_key(key).unwrap())[usize::from(demand % 4)]);
             text(store.plan_study(&uid, Plan { skipped: *stat, ..plan }).await)
         }
-        Op::Lease { kinds, ttl_ms, request, held, bound } => {
+        Op::Lease { kinds, ttl_ms, request, held, bound, offer: n } => {
             let wants: Vec<_> = [XRAY, CT, JobKind::Merge]
                 .into_iter()
                 .zip([1, 2, 4])
@@ -248,6 +255,8 @@ pub(crate) async fn apply(store: &dyn JobStore, op: &Op, model: &Maps, lease: (J
                 request: request.map(|r| format!("q{}", next_lease(model) - u64::from(r))).unwrap_or_default(),
                 repeats: request.is_some_and(|r| r > 0),
                 tenants: bound.then(|| vec![tenant(1)]),
+                offer: [offer("", &[]), offer("a", &[]), offer("a", &["p"]), offer("b", &["p"])][usize::from(*n)]
+                    .clone(),
                 held,
                 shares: shares(),
                 ..wanted("w", &wants, *ttl_ms)

@@ -12,6 +12,7 @@ fn heartbeat(worker: &str, process: &str) -> Heartbeat {
         slots: 4,
         running: 0,
         model: "m".into(),
+        prompts: vec!["p".into()],
         software_version: "0".into(),
         process: process.into(),
     }

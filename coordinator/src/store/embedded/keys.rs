@@ -1,12 +1,13 @@
 //! Keys of the embedded store: bytes whose order is the order of what they name.
 
+use prelim_proto::demand::Demand;
 use prelim_proto::ids::{JobId, Tenant, Uid};
 use prelim_proto::image::ImageKind;
 use prelim_proto::job::JobKind;
 use prelim_proto::study::StudyState;
 
 use crate::store::delivery::DeliveryKey;
-use crate::store::record::StudyCursor;
+use crate::store::record::{JobRecord, StudyCursor};
 
 /// An integer as eight bytes that sort as it does.
 fn number(value: i64) -> [u8; 8] {
@@ -79,28 +80,35 @@ pub(super) fn kind(kind: JobKind) -> u8 {
     }
 }
 
-/// What all waiting jobs of a kind and tenant begin with.
-pub(super) fn queue(of: JobKind, tenant: &Tenant) -> Vec<u8> {
-    [kind(of)].into_iter().chain(text(tenant.as_str())).collect()
+/// Stands between a tenant and what its jobs demand of workers, where they demand something. No name holds it.
+const DEMANDING: u8 = 1;
+
+/// What all waiting jobs of a kind, tenant and demand begin with.
+pub(super) fn queue(of: JobKind, tenant: &Tenant, demand: &Demand) -> Vec<u8> {
+    let demanding = (!demand.is_any()).then(|| [DEMANDING].into_iter().chain(demand.key().into_bytes()));
+    let name = tenant.as_str().bytes().chain(demanding.into_iter().flatten());
+    [kind(of)].into_iter().chain(name).chain([0]).collect()
 }
 
-pub(super) fn ready(of: JobKind, tenant: &Tenant, rank: i64, id: &JobId) -> Vec<u8> {
-    queue(of, tenant).into_iter().chain(number(rank)).chain(job(id)).collect()
+pub(super) fn ready(job: &JobRecord) -> Vec<u8> {
+    let queue = queue(job.kind, &job.tenant, &job.demand);
+    queue.into_iter().chain(timed(job.rank, &job.id)).collect()
 }
 
 /// What [`ready`] wrote, without the kind.
-pub(super) fn read_ready(key: &[u8]) -> Option<(Tenant, i64, JobId)> {
+pub(super) fn read_ready(key: &[u8]) -> Option<(Tenant, Demand, i64, JobId)> {
     let end = key.iter().position(|byte| *byte == 0)?;
-    let tenant = Tenant::parse(std::str::from_utf8(key.get(1..end)?).ok()?).ok()?;
+    let name = std::str::from_utf8(key.get(1..end)?).ok()?;
+    let (tenant, demand) = name.split_once(char::from(DEMANDING)).unwrap_or((name, ""));
     let (rank, id) = read_timed(key.get(end + 1..)?)?;
-    Some((tenant, rank, id))
+    Some((Tenant::parse(tenant).ok()?, Demand::from_key(demand).ok()?, rank, id))
 }
 
-/// What comes after every waiting job of a kind and tenant.
-pub(super) fn past_queue(of: JobKind, tenant: &Tenant) -> Vec<u8> {
-    let mut key = queue(of, tenant);
-    // The zero byte that ends the name becomes the next larger byte, which no name holds.
-    *key.last_mut().expect("a queue's key has an end") = 1;
+/// What comes after every waiting job of a kind, tenant and demand, and before those of the next.
+pub(super) fn past_queue(of: JobKind, tenant: &Tenant, demand: &Demand) -> Vec<u8> {
+    let mut key = queue(of, tenant, demand);
+    // The zero byte that ends the name becomes the next larger byte: after it come the tenant's demanding jobs, if any.
+    *key.last_mut().expect("a queue's key has an end") = DEMANDING;
     key
 }
 
@@ -170,7 +178,10 @@ impl Listing<'_> {
 
 #[cfg(test)]
 mod tests {
+    use prelim_proto::study::Priority;
+
     use super::*;
+    use crate::store::conformance::fixture::{XRAY, plan};
 
     #[test]
     fn keys_sort_as_what_they_name_and_read_back() {
@@ -184,9 +195,17 @@ mod tests {
         for (at, id) in entries {
             assert_eq!(read_timed(&timed(at, &id)), Some((at, id.clone())));
             let tenant = Tenant::default();
-            let key = ready(JobKind::Merge, &tenant, at, &id);
-            assert!(key < past_queue(JobKind::Merge, &tenant));
-            assert_eq!(read_ready(&key), Some((tenant, at, id)));
+            let mut last = Vec::new();
+            for demand in ["", "\tp", "a", "a\tp", "b"].map(|key| Demand::from_key(key).unwrap()) {
+                let mut record =
+                    JobRecord::new(&plan(id.study(), 1, 0, &[XRAY], Priority::Routine).jobs[0], &tenant, at, 0);
+                (record.id, record.demand) = (id.clone(), demand.clone());
+                let key = ready(&record);
+                assert!(last < key && key < past_queue(XRAY, &tenant, &demand), "{demand}");
+                last = past_queue(XRAY, &tenant, &demand);
+                assert_eq!(read_ready(&key), Some((tenant.clone(), demand, at, id.clone())));
+            }
+            assert!(last < queue(XRAY, &Tenant::parse("default2").unwrap(), &Demand::default()));
         }
     }
 }

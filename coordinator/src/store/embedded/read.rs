@@ -1,5 +1,6 @@
 //! Reading records and indexes in a redb transaction of either kind.
 
+use prelim_proto::demand::Demand;
 use prelim_proto::ids::{JobId, Tenant, Uid};
 use prelim_proto::job::{JobKind, JobOutcome, JobSpec};
 
@@ -141,27 +142,28 @@ impl<S: Source> Reads for Transaction<S> {
         tables::get(&self.0, tables::REQUESTS, id.as_bytes())
     }
 
-    fn tenants_waiting(&self, kind: JobKind) -> Result<Vec<Tenant>> {
-        let mut tenants: Vec<Tenant> = Vec::new();
+    fn waiting(&self, kind: JobKind) -> Result<Vec<(Tenant, Demand)>> {
+        let mut queues: Vec<(Tenant, Demand)> = Vec::new();
         loop {
-            // One look a tenant: after the last one's queue the next one's begins.
-            let after = tenants.last().map(|tenant| keys::past_queue(kind, tenant));
+            // One look a queue: after the last one the next one begins.
+            let after = queues.last().map(|(tenant, demand)| keys::past_queue(kind, tenant, demand));
             let mut next = None;
             tables::scan(&self.0, tables::READY, &[keys::kind(kind)], after.as_deref(), |key, _| {
-                next = Some(keys::read_ready(key).ok_or_else(|| corrupt("ready index"))?.0);
+                let (tenant, demand, ..) = keys::read_ready(key).ok_or_else(|| corrupt("ready index"))?;
+                next = Some((tenant, demand));
                 Ok(false)
             })?;
             match next {
-                Some(tenant) => tenants.push(tenant),
-                None => return Ok(tenants),
+                Some(queue) => queues.push(queue),
+                None => return Ok(queues),
             }
         }
     }
 
-    fn first_ready(&self, kind: JobKind, tenant: &Tenant) -> Result<Option<(i64, JobId)>> {
+    fn first_ready(&self, kind: JobKind, tenant: &Tenant, demand: &Demand) -> Result<Option<(i64, JobId)>> {
         let mut first = None;
-        tables::scan(&self.0, tables::READY, &keys::queue(kind, tenant), None, |key, _| {
-            let (_, rank, id) = keys::read_ready(key).ok_or_else(|| corrupt("ready index"))?;
+        tables::scan(&self.0, tables::READY, &keys::queue(kind, tenant, demand), None, |key, _| {
+            let (_, _, rank, id) = keys::read_ready(key).ok_or_else(|| corrupt("ready index"))?;
             first = Some((rank, id));
             Ok(false)
         })?;
@@ -217,11 +219,13 @@ impl<S: Source> Reads for Transaction<S> {
         for kind in JobKind::ALL {
             let delayed = entries(tables::DELAYED, &[keys::kind(kind)])?;
             depth.delayed += delayed;
-            *depth.ready.of(kind) = entries(tables::READY, &[keys::kind(kind)])? + delayed;
-            for tenant in self.tenants_waiting(kind)? {
-                let Some((_, first)) = self.first_ready(kind, &tenant)? else { continue };
+            *depth.ready.of(kind) = delayed;
+            for (tenant, demand) in self.waiting(kind)? {
+                let Some((_, first)) = self.first_ready(kind, &tenant, &demand)? else { continue };
                 let since_ms = self.job(&first)?.ok_or_else(|| corrupt("ready index"))?.updated_at_ms;
-                depth.longest_wait_ms = depth.longest_wait_ms.max(now_ms - since_ms);
+                let jobs = entries(tables::READY, &keys::queue(kind, &tenant, &demand))?;
+                *depth.ready.of(kind) += jobs;
+                depth.note_waiting(kind, &demand, jobs, now_ms - since_ms);
             }
         }
         tables::scan(&self.0, tables::COUNTS, b"l", None, |key, value| {

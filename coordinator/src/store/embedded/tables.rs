@@ -27,7 +27,7 @@ pub(super) const DELIVERIES: Definition = TableDefinition::new("deliveries");
 /// Open deliveries by destination, time and key.
 pub(super) const DUE: Definition = TableDefinition::new("due");
 pub(super) const REQUESTS: Definition = TableDefinition::new("requests");
-/// Waiting jobs by kind, tenant, rank and id.
+/// Waiting jobs by kind, tenant, demand, rank and id.
 pub(super) const READY: Definition = TableDefinition::new("ready");
 /// Waiting jobs whose time has not come, by kind and time.
 pub(super) const DELAYED: Definition = TableDefinition::new("delayed");

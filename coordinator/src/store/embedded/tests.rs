@@ -5,6 +5,7 @@ mod crash;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use prelim_proto::demand::Demand;
 use prelim_proto::ids::Tenant;
 use prelim_proto::job::JobKind;
 use prelim_proto::study::Priority;
@@ -15,7 +16,7 @@ use crate::clock::ManualClock;
 use crate::store::JobStore;
 use crate::store::conformance::fixture::{XRAY, add, complete, instance, plan, study, wanted};
 use crate::store::conformance::{Harness, conformance};
-use crate::store::record::Reconciled;
+use crate::store::record::{JobRecord, Reconciled};
 use crate::store::records::Reads as _;
 
 /// A store that can be closed and opened again while others hold on to it, as clients do to a server.
@@ -108,10 +109,11 @@ async fn recovery_reconciles_jobs_and_leases_both_ways() {
         let tenant = Tenant::default();
         let job = txn.job(&lease.job.id)?.unwrap();
         assert!(tables::remove(&txn.0, tables::LEASES, &keys::timed(job.expires_at_ms, &job.id))?);
-        let (rank, waiting) = txn.first_ready(XRAY, &tenant)?.unwrap();
-        assert!(tables::remove(&txn.0, tables::READY, &keys::ready(XRAY, &tenant, rank, &waiting))?);
+        let (_, waiting) = txn.first_ready(XRAY, &tenant, &Demand::default())?.unwrap();
+        let job = txn.job(&waiting)?.unwrap();
+        assert!(tables::remove(&txn.0, tables::READY, &keys::ready(&job))?);
         tables::mark(&txn.0, tables::LEASES, &keys::timed(5, &waiting))?;
-        tables::mark(&txn.0, tables::READY, &keys::ready(JobKind::Merge, &tenant, rank, &waiting))?;
+        tables::mark(&txn.0, tables::READY, &keys::ready(&JobRecord { kind: JobKind::Merge, ..job }))?;
         tables::put(&txn.0, tables::COUNTS, &keys::open_count(&tenant), &7_u64)
     })
     .await

@@ -37,7 +37,7 @@ fn job_entry(job: &JobRecord) -> Option<(Definition, Vec<u8>)> {
         JobState::Ready if job.not_before_ms != 0 => {
             Some((tables::DELAYED, keys::delayed(job.kind, job.not_before_ms, &job.id)))
         }
-        JobState::Ready => Some((tables::READY, keys::ready(job.kind, &job.tenant, job.rank, &job.id))),
+        JobState::Ready => Some((tables::READY, keys::ready(job))),
         JobState::Leased => Some((tables::LEASES, keys::timed(job.expires_at_ms, &job.id))),
         JobState::Dead => Some((tables::DEAD, keys::job(&job.id))),
         JobState::Done | JobState::Cancelled => None,
@@ -270,7 +270,7 @@ fn stray_entries(txn: &Transaction<WriteTransaction>, table: Definition) -> Resu
     let mut stray = Vec::new();
     tables::scan(&txn.0, table, &[], None, |key, _| {
         let id = match table {
-            _ if same(table, tables::READY) => keys::read_ready(key).map(|(_, _, id)| id),
+            _ if same(table, tables::READY) => keys::read_ready(key).map(|(.., id)| id),
             _ if same(table, tables::DEAD) => keys::read_job(key),
             _ if same(table, tables::DELAYED) => key.get(1..).and_then(keys::read_timed).map(|(_, id)| id),
             _ => keys::read_timed(key).map(|(_, id)| id),

@@ -17,8 +17,8 @@ fn moves() -> Vec<Op> {
     let mut moves = vec![
         Op::Add { study: 0, instance: 1, contents: 0, foreign: false, stat: false },
         Op::Complete { study: 0, request: None },
-        Op::Plan { study: 0, jobs: 2, stale: false, stat: false },
-        Op::Lease { kinds: 7, ttl_ms: 10, request: None, held: 0, bound: false },
+        Op::Plan { study: 0, jobs: 2, stale: false, stat: false, demand: 0 },
+        Op::Lease { kinds: 7, ttl_ms: 10, request: None, held: 0, bound: false, offer: 1 },
         Op::Cancel { study: 0 },
         Op::Requeue { study: 0, job: 0 },
         Op::Requeue { study: 0, job: 1 },
@@ -44,7 +44,7 @@ async fn every_state_of_a_small_world_keeps_the_invariants() {
     for op in [
         Op::Add { study: 0, instance: 0, contents: 0, foreign: false, stat: false },
         Op::Complete { study: 0, request: None },
-        Op::Plan { study: 0, jobs: 2, stale: false, stat: false },
+        Op::Plan { study: 0, jobs: 2, stale: false, stat: false, demand: 0 },
     ] {
         apply_to_model(&op, &mut start).await;
     }

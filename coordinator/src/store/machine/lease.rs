@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use prelim_proto::demand::Demand;
 use prelim_proto::ids::{FencingToken, JobId, Tenant};
 use prelim_proto::job::{JobKind, JobState, Lease};
 use prelim_proto::study::StudyState;
@@ -76,21 +77,24 @@ fn given(records: &impl Reads, job: &JobRecord, ttl_ms: u64, attempt_waited_ms: 
 /// behind it, of a study that the worker has at hand.
 fn choose(records: &impl Reads, now_ms: i64, request: &LeaseRequest) -> Result<Option<JobId>> {
     let allowed = |tenant: &Tenant| request.tenants.as_ref().is_none_or(|tenants| tenants.contains(tenant));
-    let mut candidates: BTreeMap<Tenant, (Candidate, Vec<JobKind>)> = BTreeMap::new();
+    let mut candidates: BTreeMap<Tenant, (Candidate, Vec<(JobKind, Demand)>)> = BTreeMap::new();
     for kind in &request.kinds {
-        for tenant in records.tenants_waiting(*kind)?.into_iter().filter(allowed) {
+        for (tenant, demand) in records.waiting(*kind)? {
+            if !allowed(&tenant) || !request.offer.meets(&demand) {
+                continue;
+            }
             let running = records.running(&tenant)?;
             let cap = request.shares.of(&tenant).max_running;
             if *kind != JobKind::Merge && cap.is_some_and(|cap| running >= cap.into()) {
                 continue;
             }
-            let Some((rank, job)) = records.first_ready(*kind, &tenant)? else { continue };
+            let Some((rank, job)) = records.first_ready(*kind, &tenant, &demand)? else { continue };
             let new = || (Candidate { tenant: tenant.clone(), rank, job: job.clone(), running }, Vec::new());
             let (candidate, kinds) = candidates.entry(tenant.clone()).or_insert_with(new);
             if (rank, &job) < (candidate.rank, &candidate.job) {
                 (candidate.rank, candidate.job) = (rank, job);
             }
-            kinds.push(*kind);
+            kinds.push((*kind, demand));
         }
     }
     let heads = candidates.values().map(|(candidate, _)| candidate.clone()).collect();
@@ -103,8 +107,8 @@ fn choose(records: &impl Reads, now_ms: i64, request: &LeaseRequest) -> Result<O
         if !near || urgency(study.rank, now_ms) != urgency(head.rank, now_ms) {
             continue;
         }
-        let waits =
-            |job: &JobRecord| job.state == JobState::Ready && job.not_before_ms == 0 && kinds.contains(&job.kind);
+        let is_open = |job: &JobRecord| kinds.iter().any(|(kind, demand)| (*kind, demand) == (job.kind, &job.demand));
+        let waits = |job: &JobRecord| job.state == JobState::Ready && job.not_before_ms == 0 && is_open(job);
         let first = records.jobs(uid)?.into_iter().find(waits).map(|job| (job.rank, job.id));
         best = [best, first].into_iter().flatten().min();
     }

@@ -1,5 +1,6 @@
 //! A complete study gets its jobs; recovery looks after studies that lost their way.
 
+use prelim_proto::demand::Demand;
 use prelim_proto::ids::{JobId, Uid};
 use prelim_proto::job::{JobKind, JobSpec, JobState};
 use prelim_proto::study::StudyState;
@@ -24,7 +25,8 @@ pub(crate) fn plan_study(records: &mut impl Records, now_ms: i64, uid: &Uid, pla
         _ => return Ok(Done::Before),
     }
     for (job, number) in plan.jobs.iter().zip(study.next_job..) {
-        if job.id != JobId::new(uid.clone(), number) || job.kind == JobKind::Merge {
+        let is_like_the_first = job.demand == plan.jobs[0].demand;
+        if job.id != JobId::new(uid.clone(), number) || job.kind == JobKind::Merge || !is_like_the_first {
             return Err(StoreError::Misfit(job.id.to_string()));
         }
     }
@@ -58,6 +60,7 @@ pub(super) fn enqueue_merge(records: &mut impl Records, now_ms: i64, study: &mut
         images: Vec::new(),
         body_part: None,
         priority: study.priority,
+        demand: Demand::default(),
         told: None,
         compared: None,
     };

@@ -50,6 +50,15 @@ impl RedisStore {
                 queues.extend([format!("q:{kind}:{tenant}"), format!("l:{kind}:{tenant}")]);
             }
         }
+        let mut waiting = redis::cmd("SMEMBERS");
+        waiting.arg(format!("{}waiting", self.runner.prefix));
+        for known in reply::list(self.runner.link.ask(&waiting).await?)? {
+            // Kind, tenant and, where something is demanded, what.
+            let mut words = reply::text(&known)?.splitn(3, ' ');
+            if let (Some(kind), Some(tenant), Some(demand)) = (words.next(), words.next(), words.next()) {
+                queues.push(format!("q:{kind}:{tenant}:{demand}"));
+            }
+        }
         Ok(queues)
     }
 

@@ -20,7 +20,7 @@
 //! | `d:UID` | hash by version: drafts, as JSON |
 //! | `dl:UID` | hash by version, destination and object: deliveries, packed |
 //! | `due:DESTINATION` | sorted set by time: deliveries that are not over |
-//! | `q:KIND:TENANT` | sorted set by rank: waiting jobs; `waiting` is the set of those that may have any |
+//! | `q:KIND:TENANT`, `q:KIND:TENANT:DEMAND` | sorted set by rank: waiting jobs, apart by the model and prompt that they demand, if any; `waiting` is the set of those that may have any |
 //! | `l:KIND:TENANT` | sorted set by time: jobs under a lease; `late`: jobs that wait for their time |
 //! | `dead` | sorted set: dead letters |
 //! | `open` | hash: open studies by tenant |

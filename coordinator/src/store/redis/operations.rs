@@ -240,8 +240,10 @@ impl JobStore for RedisStore {
             .text(if plan.skipped { "skipped" } else { "failed" })
             .text(word(&plan.priority)?)
             .json(&plan.route);
+        let demand = plan.jobs.first().map(|job| job.demand.clone()).unwrap_or_default();
+        args = args.text(demand.key());
         for job in &plan.jobs {
-            let belongs = job.id.study() == study && job.kind != JobKind::Merge;
+            let belongs = job.id.study() == study && job.kind != JobKind::Merge && job.demand == demand;
             let number = if belongs { i64::from(job.id.number()) } else { -1 };
             args = args.number(number).text(reply::letter(job.kind).to_string()).json(job);
         }
@@ -476,7 +478,8 @@ impl JobStore for RedisStore {
     }
 
     async fn depth(&self) -> Result<QueueDepth> {
-        let numbers = reply::list(self.run(&self.runner.scripts.depth, self.args()).await?)?;
+        let mut numbers = reply::list(self.run(&self.runner.scripts.depth, self.args()).await?)?;
+        let demanded = reply::list(numbers.pop().ok_or_else(|| odd("the queue's depth"))?)?;
         let numbers = numbers.iter().map(reply::number).collect::<Result<Vec<i64>>>()?;
         let n = <[i64; 10]>::try_from(numbers).map_err(|_| odd("the queue's depth"))?;
         let by_kind = |xray: i64, ct: i64, merge: i64| crate::store::record::ByKind {
@@ -484,14 +487,20 @@ impl JobStore for RedisStore {
             ct: ct.max(0) as u64,
             merge: merge.max(0) as u64,
         };
-        Ok(QueueDepth {
+        let mut depth = QueueDepth {
             ready: by_kind(n[0], n[1], n[2]),
             leased: by_kind(n[3], n[4], n[5]),
             delayed: n[6].max(0) as u64,
             dead: n[7].max(0) as u64,
             open_studies: n[8].max(0) as u64,
             longest_wait_ms: n[9],
-        })
+            demanded: Vec::new(),
+        };
+        for queue in demanded {
+            let (kind, demand, jobs, wait_ms) = reply::demanded(queue)?;
+            depth.note_waiting(kind, &demand, jobs, wait_ms);
+        }
+        Ok(depth)
     }
 
     async fn heartbeat(&self, heartbeat: Heartbeat) -> Result<Orders> {

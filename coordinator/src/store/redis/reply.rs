@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use prelim_proto::cost::{JobCost, StudyCost};
+use prelim_proto::demand::Demand;
 use prelim_proto::ids::{FencingToken, JobId, Tenant, Uid};
 use prelim_proto::image::ImageKind;
 use prelim_proto::job::{JobKind, JobOutcome, JobSpec, JobState};
 use prelim_proto::study::{StudyAttributes, StudyState};
 use redis::Value;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::store::StoreError;
@@ -93,17 +95,39 @@ pub(super) fn past_member(id: &JobId) -> String {
     format!("{} {:010} ~", id.study(), id.number())
 }
 
-/// A job's record as scripts pack it.
-type Packed = (String, String, i64, i64, i64, u32, u64, i64, String, u64, String, i64, Tenant, String);
+/// A queue of jobs that demand something of workers, as scripts count it.
+pub(super) fn demanded(queue: Value) -> Result<(JobKind, Demand, u64, i64)> {
+    let [letter, demand, jobs, wait_ms] = <[Value; 4]>::try_from(list(queue)?).map_err(|_| odd("the queue's depth"))?;
+    let demand = Demand::from_key(text(&demand)?).map_err(|_| odd("a demand"))?;
+    Ok((kind(text(&letter)?)?, demand, unsigned(&jobs)?, number(&wait_ms)?))
+}
+
+/// A job's record as scripts pack it: a list of these, in order.
+#[derive(Deserialize)]
+struct Packed {
+    kind: String,
+    state: String,
+    rank: i64,
+    not_before_ms: i64,
+    waited_ms: i64,
+    attempts: u32,
+    token: u64,
+    expires_at_ms: i64,
+    worker: String,
+    settled: u64,
+    how: String,
+    updated_at_ms: i64,
+    tenant: Tenant,
+    request: String,
+    /// Missing where any worker will do.
+    #[serde(default)]
+    demand: String,
+}
 
 /// A job, from its record and its failures.
 pub(super) fn job(id: JobId, record: &Value, failures: &Value) -> Result<JobRecord> {
     let packed: Packed = rmp_serde::from_slice(bytes(record)?).map_err(|_| odd("a job"))?;
-    let (letter, state, rank, not_before_ms, waited_ms, attempts, token, expires_at_ms) =
-        (packed.0, packed.1, packed.2, packed.3, packed.4, packed.5, packed.6, packed.7);
-    let (worker, settled, how, updated_at_ms, tenant, request) =
-        (packed.8, packed.9, packed.10, packed.11, packed.12, packed.13);
-    let how = match how.as_str() {
+    let how = match packed.how.as_str() {
         "" => None,
         "C" => Some(Settlement::Completed),
         "R" => Some(Settlement::Retried),
@@ -121,9 +145,10 @@ pub(super) fn job(id: JobId, record: &Value, failures: &Value) -> Result<JobReco
     let failure = |(attempt, worker, reason, at_ms)| Failure { attempt, worker, reason, at_ms };
     Ok(JobRecord {
         id,
-        tenant,
-        kind: kind(&letter)?,
-        state: match state.as_str() {
+        tenant: packed.tenant,
+        kind: kind(&packed.kind)?,
+        demand: Demand::from_key(&packed.demand).map_err(|_| odd("a demand"))?,
+        state: match packed.state.as_str() {
             "r" => JobState::Ready,
             "l" => JobState::Leased,
             "d" => JobState::Done,
@@ -131,17 +156,17 @@ pub(super) fn job(id: JobId, record: &Value, failures: &Value) -> Result<JobReco
             "c" => JobState::Cancelled,
             _ => return Err(odd("a job")),
         },
-        rank,
-        not_before_ms,
-        waited_ms,
-        attempts,
-        token: FencingToken(token),
-        expires_at_ms,
-        worker,
-        request,
-        settled: how.map(|how| (FencingToken(settled), how)),
+        rank: packed.rank,
+        not_before_ms: packed.not_before_ms,
+        waited_ms: packed.waited_ms,
+        attempts: packed.attempts,
+        token: FencingToken(packed.token),
+        expires_at_ms: packed.expires_at_ms,
+        worker: packed.worker,
+        request: packed.request,
+        settled: how.map(|how| (FencingToken(packed.settled), how)),
         failures: failures.into_iter().map(failure).collect(),
-        updated_at_ms,
+        updated_at_ms: packed.updated_at_ms,
     })
 }
 

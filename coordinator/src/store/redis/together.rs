@@ -146,15 +146,19 @@ async fn exchange(runner: &Runner, calls: &[Call]) -> Result<Vec<Value>> {
                 .number(token.0)
                 .json(outcome)
                 .packed(&reply::figures(&outcome.cost)),
-            Call::Lease(request) => wanted(args, request),
+            Call::Lease(request) => asked(args, request),
         };
     }
     reply::list(runner.link.run_lease(&runner.scripts.exchange, args, REPEATS).await?)
 }
 
 /// A request for a job, as arguments.
-fn wanted(args: Args, request: &LeaseRequest) -> Args {
-    let kinds: String = request.kinds.iter().copied().map(reply::letter).collect();
+fn asked(args: Args, request: &LeaseRequest) -> Args {
+    let mut wanted: String = request.kinds.iter().copied().map(reply::letter).collect();
+    for demand in request.offer.demands() {
+        wanted.push('\n');
+        wanted.push_str(&demand.key());
+    }
     let tenants = request.tenants.as_ref().map_or_else(
         || "*".to_owned(),
         |tenants| tenants.iter().map(|tenant| tenant.as_str()).collect::<Vec<_>>().join(" "),
@@ -168,7 +172,7 @@ fn wanted(args: Args, request: &LeaseRequest) -> Args {
     let repeats = request.repeats && !request.request.is_empty();
     args.texts([&request.worker, &request.request])
         .number(request.ttl_ms)
-        .text(kinds)
+        .text(wanted)
         .text(tenants)
         .text(at_hand.join(" "))
         .text(shares)

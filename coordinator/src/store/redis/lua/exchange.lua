@@ -1,8 +1,8 @@
 -- Stores the outcomes of read jobs, then leases jobs, one for each of several requests, as far as there are any.
 -- ARGV: time, how far behind the head of the queue studies at hand may be in ms, whether this call was made before (1),
 -- how many outcomes there are, then, for each outcome, study, number, token, outcome and the figures of its cost, packed;
--- then, for each request, worker, request, lease time in ms, kinds, tenants ('*' for all), studies at hand, shares, whether
--- the request was made before (1). Shares are weight and cap (-1 for none) of a tenant that is not named, then name, weight
+-- then, for each request, worker, request, lease time in ms, kinds with the demands that it meets after them, each on a line
+-- of its own, tenants ('*' for all), studies at hand, shares, whether the request was made before (1). Shares are weight and cap (-1 for none) of a tenant that is not named, then name, weight
 -- and cap of those that are.
 -- Answers a word for each outcome ('broken' where a job's record cannot be read), then a list for each request, which is
 -- empty where there is nothing for it.
@@ -194,8 +194,11 @@ end
 -- job that is taken leaves false; `first` is where the first that is not taken stands, and `rank` its rank.
 local windows = {}
 for place, waiting in ipairs(call('SMEMBERS', P .. 'waiting')) do
-  local kind, tenant = string.sub(waiting, 1, 1), string.sub(waiting, 3)
-  windows[place] = { waiting = waiting, kind = kind, tenant = tenant, queue = 'q:' .. kind .. ':' .. tenant, page = {}, first = 1 }
+  local kind, tenant, demand = parse_waiting(waiting)
+  local queue = queue_of(kind, tenant, demand)
+  windows[place] = {
+    waiting = waiting, kind = kind, tenant = tenant, demand = demand, queue = queue, page = {}, first = 1,
+  }
 end
 local LENGTH = 2 * ((#ARGV + 1 - FIRST) / EACH + 3)
 
@@ -218,19 +221,23 @@ local function move_on(window)
   end
 end
 
--- Tenants with the windows on their jobs, of certain kinds and certain tenants.
+-- Tenants with the windows on their jobs, of certain kinds, demands and tenants.
 local lines = {}
-local function line_of(kinds, tenants)
-  local name = kinds .. ' ' .. tenants
+local function line_of(wanted, tenants)
+  local name = wanted .. ' ' .. tenants
   if lines[name] then
     return lines[name]
   end
+  local kinds, demands = string.match(wanted, '^(%a*)(.*)$')
+  demands = demands .. '\n'
   local allowed = tenants ~= '*' and ' ' .. tenants .. ' '
   local line, heads = {}, {}
   for _, window in ipairs(windows) do
     local tenant = window.tenant
     local is_wanted = not allowed or string.find(allowed, ' ' .. tenant .. ' ', 1, true)
-    if is_wanted and string.find(kinds, window.kind, 1, true) then
+    local demand = window.demand
+    local is_met = not demand or string.find(demands, '\n' .. demand .. '\n', 1, true)
+    if is_wanted and is_met and string.find(kinds, window.kind, 1, true) then
       if not heads[tenant] then
         heads[tenant] = { tenant = tenant, windows = {} }
         line[#line + 1] = heads[tenant]

@@ -18,7 +18,7 @@ for tenant, count in pairs(right) do
   end
   for kind in string.gmatch('xcm', '%a') do
     -- Who has nothing waiting is noted by the next lease.
-    local waits = call('EXISTS', P .. 'q:' .. kind .. ':' .. tenant) == 1
+    local waits = call('EXISTS', P .. queue_of(kind, tenant)) == 1
     if waits and call('SADD', P .. 'waiting', kind .. ' ' .. tenant) == 1 then
       wrong = wrong + 1
     end

@@ -31,6 +31,10 @@ for place = 3, #ARGV do
       enter(uid, n, job)
       far_times = far_times + 1
     end
+    if job[DEMAND] and state == 'r' and job[NOT_BEFORE] == 0 then
+      -- Queues of demands are known by this alone.
+      note_waiting(job[KIND], job[TENANT], job[DEMAND])
+    end
     if job[KIND] ~= 'm' and (state == 'd' or state == 'D') then
       finished = finished + 1
     end

@@ -1,7 +1,7 @@
 -- Gives a complete study its jobs. ARGV: time, study, generation, head start in ms, unread, notes, why it has no jobs and
--- what it is then, priority, route, then number (-1 where the job does not belong here), kind and spec of each job.
+-- what it is then, priority, route, what its jobs demand (empty for nothing), then number (-1 where the job does not belong here), kind and spec of each job.
 local uid, generation, head_start = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-local FIRST_JOB = 11
+local FIRST_JOB = 12
 local study = P .. 's:' .. uid
 local held = call('HMGET', study, 'state', 'generation', 'next', 'tenant', 'received', 'priority')
 if not held[1] then
@@ -23,6 +23,7 @@ for place = FIRST_JOB, #ARGV, 3 do
   end
   jobs = jobs + 1
 end
+local demand = ARGV[11] ~= '' and ARGV[11] or nil
 local wall, t = clocks()
 local priority = LEVEL[ARGV[9]] > LEVEL[held[6]] and ARGV[9] or held[6]
 if jobs == 0 then
@@ -40,7 +41,7 @@ for from = FIRST_JOB, #ARGV, 3 * TOGETHER do
   local fields, queues = {}, {}
   for place = from, math.min(from + 3 * TOGETHER - 1, #ARGV), 3 do
     local n, kind = ARGV[place], ARGV[place + 1]
-    local job = { kind, 'r', rank, 0, 0, 0, 0, 0, '', 0, '', t, held[4], '' }
+    local job = { kind, 'r', rank, 0, 0, 0, 0, 0, '', 0, '', t, held[4], '', demand }
     local last = #fields
     fields[last + 1], fields[last + 2], fields[last + 3], fields[last + 4] = n, cmsgpack.pack(job), 's' .. n, ARGV[place + 2]
     queues[kind] = queues[kind] or {}
@@ -49,8 +50,8 @@ for from = FIRST_JOB, #ARGV, 3 * TOGETHER do
   end
   call('HSET', P .. 'j:' .. uid, unpack(fields))
   for kind, queue in pairs(queues) do
-    call('ZADD', P .. 'q:' .. kind .. ':' .. held[4], unpack(queue))
-    note_waiting(kind, held[4])
+    call('ZADD', P .. queue_of(kind, held[4], demand), unpack(queue))
+    note_waiting(kind, held[4], demand)
   end
 end
 return { 'now' }

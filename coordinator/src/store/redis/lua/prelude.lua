@@ -40,9 +40,9 @@ end
 
 ---
 -- A job's record is a packed list; these are its places. State: r(eady) l(eased) d(one) D(ead) c(ancelled). How a lease
--- was settled: C(ompleted) R(etried) B(uried) L(et go).
+-- was settled: C(ompleted) R(etried) B(uried) L(et go). The last is missing where any worker will do.
 local KIND, STATE, RANK, NOT_BEFORE, WAITED, ATTEMPTS, TOKEN = 1, 2, 3, 4, 5, 6, 7
-local EXPIRES, WORKER, SETTLED, SETTLED_HOW, UPDATED, TENANT, REQUEST = 8, 9, 10, 11, 12, 13, 14
+local EXPIRES, WORKER, SETTLED, SETTLED_HOW, UPDATED, TENANT, REQUEST, DEMAND = 8, 9, 10, 11, 12, 13, 14, 15
 
 ---
 local function get_job(uid, n)
@@ -114,6 +114,12 @@ local function parse(member)
 end
 
 ---
+-- The queue of waiting jobs of a kind and tenant, with what they demand of workers, if anything.
+local function queue_of(kind, tenant, demand)
+  return 'q:' .. kind .. ':' .. tenant .. (demand and ':' .. demand or '')
+end
+
+---
 -- The queue that a job's state puts it into, and its score there; nothing for one that is done or cancelled.
 local function place_of(job)
   local state = job[STATE]
@@ -121,7 +127,7 @@ local function place_of(job)
     if job[NOT_BEFORE] ~= 0 then
       return 'late', job[NOT_BEFORE]
     end
-    return 'q:' .. job[KIND] .. ':' .. job[TENANT], job[RANK]
+    return queue_of(job[KIND], job[TENANT], job[DEMAND]), job[RANK]
   elseif state == 'l' then
     return 'l:' .. job[KIND] .. ':' .. job[TENANT], job[EXPIRES]
   elseif state == 'D' then
@@ -130,12 +136,19 @@ local function place_of(job)
 end
 
 ---
--- Notes that a tenant's queue of a kind has jobs. Coordinators are woken where it was not known. That it has none any
--- more is noted by the lease that finds none.
-local function note_waiting(kind, tenant)
-  if call('SADD', P .. 'waiting', kind .. ' ' .. tenant) == 1 then
+-- Notes that a tenant's queue of a kind, and of a demand, if any, has jobs. Coordinators are woken where it was not known.
+-- That it has none any more is noted by the lease that finds none.
+local function note_waiting(kind, tenant, demand)
+  if call('SADD', P .. 'waiting', kind .. ' ' .. tenant .. (demand and ' ' .. demand or '')) == 1 then
     call('PUBLISH', P .. 'wake', kind)
   end
+end
+
+---
+-- Kind, tenant and demand of what stands in `waiting`; no demand where any worker will do.
+local function parse_waiting(text)
+  local kind, tenant, demand = string.match(text, '^(%a) (%S+)(.*)$')
+  return kind, tenant, demand ~= '' and string.sub(demand, 2) or nil
 end
 
 ---
@@ -145,7 +158,7 @@ local function enter(uid, n, job)
   if queue then
     call('ZADD', P .. queue, score, member_of(uid, n, job[KIND]))
     if job[STATE] == 'r' and job[NOT_BEFORE] == 0 then
-      note_waiting(job[KIND], job[TENANT])
+      note_waiting(job[KIND], job[TENANT], job[DEMAND])
     end
   end
 end

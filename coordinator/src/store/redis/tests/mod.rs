@@ -275,6 +275,7 @@ async fn another_coordinator_hears_that_a_worker_is_to_stop() {
         slots: 1,
         running: 0,
         model: "m".into(),
+        prompts: vec!["p".into()],
         software_version: "0".into(),
         process: "p".into(),
     };
