@@ -78,8 +78,8 @@ impl Site {
         let folder = self.folder.path().join(format!("{modality}-{seed}"));
         phantoms(&folder, count, seed, Some(modality));
         let sent = self.json(&["submit", &folder.display().to_string()]);
-        let studies = sent["studies"].as_array().expect("a list").iter();
-        studies.map(|study| study["study_uid"].as_str().expect("a UID").to_owned()).collect()
+        let studies = sent["study_uids"].as_array().expect("a list").iter();
+        studies.map(|study| study.as_str().expect("a UID").to_owned()).collect()
     }
 
     fn study(&self, uid: &str) -> Value {
@@ -104,9 +104,9 @@ impl Site {
     /// What made a study's draft: names of models, and versions of prompts.
     fn read_with(&self, uid: &str) -> (BTreeSet<String>, BTreeSet<String>, Value) {
         let draft = prelim_json(["report", uid, "--format", "json", "--grpc", &self.server.grpc]);
-        let models = draft["report"]["models"].as_array().cloned().unwrap_or_default();
+        let models = draft["provenance"].as_array().cloned().unwrap_or_default();
         let each = |field: &str| models.iter().map(|model| model[field].as_str().expect("a text").to_owned()).collect();
-        (each("name"), each("prompt_version"), draft)
+        (each("model"), each("prompt_version"), draft)
     }
 
     fn number(&self, name: &str) -> f64 {
@@ -133,7 +133,7 @@ fn set(name: &str) -> BTreeSet<String> {
 /// wherever one looks, until a worker offers it; a worker of a version that names no model gets neither.
 fn each_study_goes_to_its_model(site: &Site) {
     let _a = site.worker("a", &["--model-name", "reader-a"]);
-    let film = &site.send("xray", 1, 31)[0];
+    let film = &site.send("dx", 1, 31)[0];
     let volume = &site.send("ct", 1, 32)[0];
     site.becomes(film, "drafted");
     assert_eq!(site.read_with(film).0, set("reader-a"));
@@ -207,14 +207,14 @@ fn a_prompt_that_a_rule_names_is_part_of_the_draft() {
     let site = Site::start(&[]);
     site.write_rules("[default]\n");
     let _a = site.worker("a", &["--model-name", "reader-a"]);
-    let own: Vec<String> = site.send("xray", 6, 41);
+    let own: Vec<String> = site.send("dx", 6, 41);
     for uid in &own {
         site.becomes(uid, "drafted");
         assert_eq!(site.read_with(uid).1, set("demo-2"));
     }
     site.write_rules("[default]\nprompt = 'pacemakers'\n");
     std::thread::sleep(Duration::from_millis(1_500));
-    let prompted: Vec<String> = site.send("xray", 6, 42);
+    let prompted: Vec<String> = site.send("dx", 6, 42);
     let mut digests = BTreeSet::new();
     for uid in &prompted {
         let study = site.becomes(uid, "drafted");
@@ -222,7 +222,7 @@ fn a_prompt_that_a_rule_names_is_part_of_the_draft() {
         let (_, versions, draft) = site.read_with(uid);
         digests.extend(versions);
         for finding in draft["report"]["findings"].as_array().expect("a list") {
-            assert_eq!(finding["code"], "pacemaker", "{finding:#}");
+            assert_eq!(finding["key"], "pacemaker", "{finding:#}");
         }
         assert!(draft.to_string().contains("confidences are not calibrated"), "{draft:#}");
     }
