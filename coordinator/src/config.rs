@@ -215,6 +215,7 @@ impl CoordinatorConfig {
             association_grace_ms: None,
             max_wait_ms: self.max_wait_ms,
             believes_counts: true,
+            waits_for_steps: false,
         }
     }
 

@@ -54,6 +54,7 @@ pub mod route;
 mod serve;
 pub mod service;
 mod session;
+mod steps;
 pub mod store;
 mod tls;
 pub mod traces;

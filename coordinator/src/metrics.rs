@@ -37,9 +37,10 @@ const REASONS: [&str; 5] = ["open_studies", "open_studies_of_tenant", "store_ful
 /// How an attempt to send a draft can end.
 const DELIVERIES: [&str; 7] = ["sent", "committed", "retried", "refused", "given_up", "superseded", "empty"];
 /// What a study may be called complete by.
-const COMPLETIONS: [CompletionReason; 5] = [
+const COMPLETIONS: [CompletionReason; 6] = [
     CompletionReason::Told,
     CompletionReason::CountReached,
+    CompletionReason::StepsPerformed,
     CompletionReason::AssociationsEnded,
     CompletionReason::QuietPeriod,
     CompletionReason::MaximumWait,
@@ -98,6 +99,7 @@ fn completion_word(reason: CompletionReason) -> &'static str {
     match reason {
         CompletionReason::Told => "told",
         CompletionReason::CountReached => "count_reached",
+        CompletionReason::StepsPerformed => "steps_performed",
         CompletionReason::AssociationsEnded => "associations_ended",
         CompletionReason::QuietPeriod => "quiet_period",
         CompletionReason::MaximumWait => "maximum_wait",
@@ -162,6 +164,7 @@ impl Metrics {
         for name in OPERATIONS {
             drop(self.http_request.get_or_create(&[("operation", name)]));
         }
+        drop(self.depth.demanded.get_or_create(&[("model", String::new()), ("prompt", String::new())]));
         let depth = &self.depth;
         let all = &mut self.registry;
         all.register("jobs_ready", "Read jobs that wait for a worker, now or after a pause", depth.ready.clone());
@@ -172,9 +175,9 @@ impl Metrics {
         all.register("backlog_age_seconds", "How long the next job has waited", depth.age.clone());
         let help = "Work that waits and runs, in expected seconds of one worker";
         all.register("backlog_gpu_seconds", help, depth.gpu_seconds.clone());
-        let help = "Read jobs that wait for a certain model or prompt, by their names";
+        let help = "Read jobs that wait, by the model and prompt that they demand; both are empty where any will do";
         all.register("jobs_demanded", help, depth.demanded.clone());
-        let help = "Of them, those whose model or prompt no worker offers";
+        let help = "Read jobs that wait for a model or prompt that no worker offers";
         all.register("jobs_without_worker", help, depth.unmet.clone());
         let help = "Drafts that are on their way to a destination, up to 1,000";
         all.register("deliveries_open", help, depth.deliveries.clone());
@@ -305,6 +308,8 @@ async fn metrics(State(coordinator): State<Arc<Coordinator>>) -> impl IntoRespon
             let unmet = demanded.iter().filter(|(_, workers)| *workers == 0).map(|(each, _)| each.ready.reads());
             gauges.unmet.set(unmet.sum::<u64>() as i64);
             gauges.demanded.clear();
+            let any = depth.ready.reads().saturating_sub(demanded.iter().map(|(each, _)| each.ready.reads()).sum());
+            gauges.demanded.get_or_create(&[("model", String::new()), ("prompt", String::new())]).set(any as i64);
             for (each, _) in demanded {
                 let [model, prompt] = [each.demand.model.map(Into::into), each.demand.prompt.map(Into::into)];
                 let labels = [("model", model.unwrap_or_default()), ("prompt", prompt.unwrap_or_default())];

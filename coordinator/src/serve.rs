@@ -39,6 +39,8 @@ use crate::web::{self, Web};
 const SWEEP_EVERY: Duration = Duration::from_millis(500);
 /// How long a worker is remembered that was not heard of.
 const FORGET_WORKERS_MS: u64 = 600_000;
+/// How long a performed procedure step is remembered that does not change any more: longer than a study is waited for.
+const FORGET_STEPS_MS: u64 = 8 * 86_400_000;
 /// How long a request id is remembered.
 const FORGET_REQUESTS_MS: u64 = 7 * 86_400_000;
 /// How often what is old is forgotten, and jobs and queues are compared.
@@ -350,6 +352,7 @@ async fn sweep(coordinator: Arc<Coordinator>) {
 async fn keep_house(coordinator: &Coordinator) -> Result<(), StoreError> {
     coordinator.store.forget_workers(FORGET_WORKERS_MS).await?;
     coordinator.store.forget_requests(FORGET_REQUESTS_MS).await?;
+    coordinator.store.forget_steps(FORGET_STEPS_MS).await?;
     let mended = coordinator.store.reconcile().await?;
     if mended != Reconciled::default() {
         tracing::error!(?mended, "jobs and queues did not agree");

@@ -29,6 +29,7 @@ use crate::priors::fetch::Asking;
 use crate::queue::Shares;
 use crate::report::ReportError;
 use crate::route::Rules;
+use crate::steps::KnownSteps;
 use crate::store::measured::Measured;
 use crate::store::record::{Done, StudyQuery, StudyRecord, by_series};
 use crate::store::{JobStore, StoreError};
@@ -137,6 +138,8 @@ pub struct Coordinator {
     pub(crate) merges: Notify,
     /// Where drafts go; none where they go nowhere.
     pub(crate) destinations: Option<Destinations>,
+    /// What performed procedure steps say of studies that are being received.
+    pub(crate) steps: KnownSteps,
     /// The PACS that is asked for earlier studies.
     pub(crate) asking: Asking,
     /// Set off when a delivery may be due.
@@ -184,6 +187,7 @@ impl Coordinator {
             work,
             merges,
             destinations,
+            steps: KnownSteps::default(),
             asking: Asking::default(),
             deliveries: Notify::new(),
             changes,

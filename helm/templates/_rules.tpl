@@ -135,6 +135,12 @@
 {{- if and (eq $pool.model.source "init") (not $pool.model.init.image) -}}
 {{- $problems = append $problems (printf "%s.model.source is init and model.init.image is empty" $at) -}}
 {{- end -}}
+{{- if and $pool.model.prompts.existingConfigMap (eq $pool.model.source "demo") -}}
+{{- $problems = append $problems (printf "%s.model.prompts.existingConfigMap is for a model of yours: the demonstration model takes its own prompt only" $at) -}}
+{{- end -}}
+{{- if and $pool.model.prompts.names (not $pool.model.name) -}}
+{{- $problems = append $problems (printf "%s.model.prompts.names needs model.name: KEDA counts the work for a pool by it" $at) -}}
+{{- end -}}
 {{- with $pool.autoscaling -}}
 {{- if and (ne .mode "none") (gt (int .minReplicas) (int .maxReplicas)) -}}
 {{- $problems = append $problems (printf "%s.autoscaling.minReplicas is above maxReplicas" $at) -}}

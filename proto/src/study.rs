@@ -279,6 +279,8 @@ pub enum CompletionReason {
     Told,
     /// As many instances are there as its sender announced.
     CountReached,
+    /// All that its performed procedure steps list is there.
+    StepsPerformed,
     /// Every association that brought instances of it was released.
     AssociationsEnded,
     /// Nothing came for a while.
@@ -293,6 +295,7 @@ impl CompletionReason {
         match self {
             Self::Told => "told",
             Self::CountReached => "count reached",
+            Self::StepsPerformed => "steps performed",
             Self::AssociationsEnded => "associations ended",
             Self::QuietPeriod => "quiet period",
             Self::MaximumWait => "maximum wait",

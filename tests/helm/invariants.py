@@ -228,7 +228,7 @@ def mounts_and_references(documents):
     maps = {document["metadata"]["name"]: document.get("data", {}) for document in of_kind(documents, "ConfigMap")}
     claims = {document["metadata"]["name"] for document in of_kind(documents, "PersistentVolumeClaim")}
     # Names that values files say exist already.
-    existing = {"prelim-access", "prelim-tenants", "models", "studies", "hospital-ca"}
+    existing = {"prelim-access", "prelim-tenants", "prelim-prompts", "models", "studies", "hospital-ca"}
     for document, _, spec in pods(documents):
         volumes = {volume["name"]: volume for volume in spec.get("volumes", [])}
         volumes |= {claim["metadata"]["name"]: {} for claim in document["spec"].get("volumeClaimTemplates", [])}

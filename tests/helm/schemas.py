@@ -302,6 +302,7 @@ REFUSED = [
     (["coordinator.replica=3"], "'replica' not allowed"),
     (["workers.pools.gpu.autoscaling.maxReplica=3"], "'maxReplica' not allowed"),
     (["image.tag=latest"], "'not' failed"),
+    (["workers.defaults.model.prompts.names={a b}"], "does not match pattern"),
     (["coordinator.replicas=three"], "got string, want integer"),
     (["image.digest=sha256:12"], "does not match pattern"),
     (["redis.external.url=redis://user:password@redis:6379"], "does not match pattern"),
@@ -330,6 +331,8 @@ REFUSED = [
     (["redis.external.url=redis://redis.example:6380"], "networkPolicy.redis.ports does not let through"),
     (["bytes.s3.bucket=images", "bytes.s3.endpoint=https://minio.storage.svc:9000"], "goes to port 9000"),
     (["tracing.endpoint=http://collector.example:4318/"], "tracing.endpoint goes to port 4318"),
+    (["workers.defaults.model.prompts.existingConfigMap=prompts"], "the demonstration model takes its own prompt only"),
+    (["workers.defaults.model.prompts.names={short}"], "names needs model.name"),
 ]
 
 

@@ -166,8 +166,19 @@ fn each_study_goes_to_its_model(site: &Site) {
     let read = site.becomes(volume, "drafted");
     assert_eq!((&read["state_reason"], site.read_with(volume).0), (&Value::Null, set("reader b")));
     assert_eq!(site.number("prelim_jobs_without_worker "), 0.0);
-    // The other way round: what only a reads waits for it.
+    // Without it, another waits again; rules that are changed are for studies that are planned anew.
     b.terminate();
+    let other = &site.send("ct", 1, 33)[0];
+    site.becomes(other, "queued");
+    eventually(PATIENCE, || "b is gone".to_owned(), || !site.study(other)["state_reason"].is_null());
+    site.write_rules("[default]\nmodel = 'reader-a'\n");
+    std::thread::sleep(Duration::from_millis(1_500));
+    for command in ["cancel", "complete"] {
+        let said = prelim([command, other, "--grpc", &site.server.grpc]);
+        assert!(said.status.success(), "{}", words(&said));
+    }
+    site.becomes(other, "drafted");
+    assert_eq!(site.read_with(other).0, set("reader-a"));
 }
 
 #[test]

@@ -218,7 +218,8 @@ fn describe_demanded(each: &DemandedJobs) -> String {
     let what: Vec<String> =
         what.iter().filter(|(_, name)| !name.is_empty()).map(|(what, name)| format!("{what} \"{name}\"")).collect();
     let taken = match each.workers {
-        0 => "NO WORKER OFFERS IT: start one that does, or change the rules".to_owned(),
+        0 => "NO WORKER OFFERS IT: start one that does; or change the rules, then `prelim cancel` and `prelim complete` the studies"
+            .to_owned(),
         workers => format!("offered by {}", table::count(workers as usize, "worker")),
     };
     format!(

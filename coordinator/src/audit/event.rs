@@ -76,6 +76,8 @@ pub enum Act {
     Requeued,
     /// A study was removed.
     Removed,
+    /// A modality said what it does, or did, for a study.
+    Performed,
     /// Studies were listed, or followed.
     Queried,
 }
@@ -97,6 +99,7 @@ impl Act {
             Self::Fetched => (INSTANCES_TRANSFERRED, None, 'C', SUCCESS),
             Self::Cancelled | Self::Requeued => (PROCEDURE_RECORD, None, 'U', SUCCESS),
             Self::Removed => (STUDY_DELETED, None, 'D', SUCCESS),
+            Self::Performed => (PROCEDURE_RECORD, None, 'U', SUCCESS),
             Self::Queried => (QUERY, None, 'E', SUCCESS),
         }
     }

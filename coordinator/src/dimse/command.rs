@@ -17,8 +17,12 @@ pub(super) mod field {
     pub(in super::super) const C_ECHO: u16 = 0x0030;
     /// N-EVENT-REPORT-RQ.
     pub(in super::super) const N_EVENT_REPORT: u16 = 0x0100;
+    /// N-SET-RQ.
+    pub(in super::super) const N_SET: u16 = 0x0120;
     /// N-ACTION-RQ.
     pub(in super::super) const N_ACTION: u16 = 0x0130;
+    /// N-CREATE-RQ.
+    pub(in super::super) const N_CREATE: u16 = 0x0140;
     /// C-CANCEL-RQ, which is not answered.
     pub(in super::super) const C_CANCEL: u16 = 0x0FFF;
     /// Set in every response.
@@ -66,6 +70,8 @@ pub(super) struct Command {
     pub(super) destination: String,
     /// Status (0000,0900), of a response.
     pub(super) status: Option<u16>,
+    /// Error ID (0000,0903), of a response.
+    pub(super) error_id: Option<u16>,
     /// Error Comment (0000,0902).
     pub(super) comment: String,
     /// Event Type ID (0000,1002).
@@ -105,6 +111,7 @@ impl Command {
                 0x0800 => data_set_type = short(),
                 0x0900 => command.status = short(),
                 0x0902 => command.comment = text(value),
+                0x0903 => command.error_id = short(),
                 0x1000 | 0x1001 => command.sop_instance = text(value),
                 0x1002 => command.event_type = short(),
                 0x1008 => command.action_type = short(),
@@ -140,6 +147,7 @@ impl Command {
             let plain = self.comment.chars().map(|c| if is_plain(c) { c } else { '?' });
             put_text(&mut elements, 0x0902, &plain.take(MAX_COMMENT).collect::<String>(), b' ');
         }
+        put_number(&mut elements, 0x0903, self.error_id);
         put_uid(&mut elements, 0x1000 + requested, &self.sop_instance);
         put_number(&mut elements, 0x1002, self.event_type);
         put_number(&mut elements, 0x1008, self.action_type);

@@ -1,8 +1,8 @@
 //! DICOM messages over associations (PS3.7, PS3.8), over TCP or TLS, in both roles.
 //!
 //! # Layout
-//! - [`scp`]: what others ask of us: C-ECHO, C-STORE, storage commitment; [`scu`]: what we ask of others
-//! - `commitment`: what the messages of storage commitment say (pure)
+//! - [`scp`]: what others ask of us: C-ECHO, C-STORE, storage commitment, performed procedure steps; [`scu`]: what we ask of others
+//! - `commitment`, `mpps`: what the messages of storage commitment, and of performed procedure steps, say (pure)
 //! - `wire`: a connection, PDU by PDU; `message`: fragments to messages (pure); `command`: command sets (PS3.7 annex E, pure)
 //! - `status`: the one place where what became of an object turns into a DIMSE status
 //! - [`part10`]: a data set as a file, and back (pure); `syntaxes`: what is stored, in which encoding; [`title`]: application
@@ -13,6 +13,7 @@
 mod command;
 pub(crate) mod commitment;
 mod message;
+pub(crate) mod mpps;
 pub mod part10;
 pub mod scp;
 pub mod scu;
@@ -32,6 +33,8 @@ use crate::service::ServiceError;
 const APPLICATION_CONTEXT: &str = "1.2.840.10008.3.1.1.1";
 /// Storage Commitment Push Model SOP Class (PS3.4 annex J).
 pub(crate) const COMMITMENT: &str = dicom_dictionary_std::uids::STORAGE_COMMITMENT_PUSH_MODEL;
+/// Modality Performed Procedure Step SOP Class (PS3.4 annex F).
+pub(crate) const PERFORMED_STEP: &str = dicom_dictionary_std::uids::MODALITY_PERFORMED_PROCEDURE_STEP;
 /// Longest PDU where the peer sets no limit, in bytes.
 const NO_LIMIT: u32 = 1 << 20;
 /// Bytes in a permit of the memory for objects that are being received.

@@ -2,11 +2,13 @@
 
 use dicom_dictionary_std::uids;
 
+use super::mpps::StepError;
 use super::scp::config::DicomConfig;
 use super::scu::association::MAX_CONTEXTS;
 use super::scu::node::Times;
 use super::scu::store::{Answer, Meaning};
-use super::{COMMITMENT, syntaxes};
+use super::status::Status;
+use super::{COMMITMENT, PERFORMED_STEP, syntaxes};
 
 const STATEMENT: &str = include_str!("../../CONFORMANCE.md");
 
@@ -41,6 +43,7 @@ fn classes_and_syntaxes_are_those_of_the_code() {
     for uid in [
         uids::VERIFICATION,
         COMMITMENT,
+        PERFORMED_STEP,
         uids::STUDY_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_FIND,
         uids::STUDY_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_GET,
         uids::STUDY_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_MOVE,
@@ -63,6 +66,30 @@ fn answers_mean_what_the_statement_says() {
     }
     for status in [0xA700, 0x0110, 0x0124, 0xFE00] {
         assert_eq!(Answer { status, comment: String::new() }.meaning(), Meaning::Later);
+    }
+}
+
+#[test]
+fn steps_are_answered_as_the_statement_says() {
+    let rows = table("answer to an N-CREATE or N-SET | when").concat();
+    let stated = quoted(&rows.concat()).join(" ");
+    let said = String::new;
+    for error in [
+        StepError::Unreadable(said()),
+        StepError::Missing(""),
+        StepError::Empty(""),
+        StepError::Invalid(said()),
+        StepError::TooMuch(""),
+        StepError::Ended,
+        StepError::Duplicate,
+        StepError::Unknown,
+        StepError::NoUid,
+    ] {
+        let status = Status::from(&error);
+        let codes = [Some(status.code), status.error_id];
+        for code in codes.into_iter().flatten() {
+            assert!(stated.contains(&format!("{code:04X}")), "{error:?}: {code:04X} is not in {stated}");
+        }
     }
 }
 

@@ -1,14 +1,18 @@
 //! What became of an object as a DIMSE status (PS3.4 table B.2-1, PS3.7 annex C): the one place where that is decided.
 
 use super::message::Dropped;
+use super::mpps::StepError;
 use crate::intake::{Refused, Verdict};
 use crate::service::ServiceError;
+use crate::steps::StepRefusal;
 
 /// A status with a comment for the sender; empty where all is well. It may quote what was found: it is not for the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Status {
     pub(super) code: u16,
     pub(super) comment: String,
+    /// Error ID (0000,0903), where a service has one for it.
+    pub(super) error_id: Option<u16>,
 }
 
 /// Success.
@@ -23,6 +27,22 @@ const NOT_UNDERSTOOD: u16 = 0xC000;
 const DUPLICATE_INSTANCE: u16 = 0x0111;
 /// An argument that is none.
 const INVALID_ARGUMENT: u16 = 0x0115;
+/// An attribute has a value that it may not have.
+const INVALID_ATTRIBUTE_VALUE: u16 = 0x0106;
+/// The request cannot be carried out, for a reason of the service's own.
+const PROCESSING_FAILURE: u16 = 0x0110;
+/// There is no such instance.
+const NO_SUCH_INSTANCE: u16 = 0x0112;
+/// The SOP Instance UID is none.
+const INVALID_INSTANCE: u16 = 0x0117;
+/// An attribute is missing.
+const MISSING_ATTRIBUTE: u16 = 0x0120;
+/// An attribute has no value.
+const MISSING_ATTRIBUTE_VALUE: u16 = 0x0121;
+/// There is more than can be kept.
+const RESOURCE_LIMITATION: u16 = 0x0213;
+/// Error ID: the step has ended and may no longer be updated (PS3.4 table F.7.2-2).
+const MAY_NO_LONGER_BE_UPDATED: u16 = 0xA710;
 /// Not authorized.
 const NOT_AUTHORIZED: u16 = 0x0124;
 /// The operation is not known.
@@ -36,7 +56,7 @@ impl Status {
 
     /// The operation is none that is served.
     pub(super) fn unrecognized() -> Self {
-        Self::new(UNRECOGNIZED_OPERATION, "only C-ECHO, C-STORE and storage commitment are served")
+        Self::new(UNRECOGNIZED_OPERATION, "not served in this presentation context")
     }
 
     /// A request whose data set says nothing that can be done.
@@ -55,7 +75,7 @@ impl Status {
     }
 
     fn new(code: u16, comment: impl Into<String>) -> Self {
-        Self { code, comment: comment.into() }
+        Self { code, comment: comment.into(), error_id: None }
     }
 }
 
@@ -82,6 +102,34 @@ impl From<&Verdict> for Status {
                 };
                 Self::new(code, refused.to_string())
             }
+        }
+    }
+}
+
+impl From<&StepError> for Status {
+    fn from(error: &StepError) -> Self {
+        let code = match error {
+            StepError::Unreadable(_) => PROCESSING_FAILURE,
+            StepError::Missing(_) => MISSING_ATTRIBUTE,
+            StepError::Empty(_) => MISSING_ATTRIBUTE_VALUE,
+            StepError::Invalid(_) => INVALID_ATTRIBUTE_VALUE,
+            StepError::TooMuch(_) => RESOURCE_LIMITATION,
+            StepError::Ended => PROCESSING_FAILURE,
+            StepError::Duplicate => DUPLICATE_INSTANCE,
+            StepError::Unknown => NO_SUCH_INSTANCE,
+            StepError::NoUid => INVALID_INSTANCE,
+        };
+        let error_id = (*error == StepError::Ended).then_some(MAY_NO_LONGER_BE_UPDATED);
+        Self { error_id, ..Self::new(code, error.to_string()) }
+    }
+}
+
+impl From<&StepRefusal> for Status {
+    fn from(refusal: &StepRefusal) -> Self {
+        match refusal {
+            StepRefusal::Step(error) => error.into(),
+            // The log says which store it was; the modality can only ask again.
+            StepRefusal::Service(_) => Self::new(PROCESSING_FAILURE, "cannot be stored now; send it again later"),
         }
     }
 }

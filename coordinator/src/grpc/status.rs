@@ -124,6 +124,7 @@ fn store(error: &StoreError) -> (Code, &'static str) {
         StoreError::NoWorker(_) => (Code::NotFound, "NO_WORKER"),
         StoreError::TooManyStudies { .. }
         | StoreError::TooManyOfTenant { .. }
+        | StoreError::TooManySteps { .. }
         | StoreError::TooManyInstances { .. } => (Code::ResourceExhausted, "LIMIT_REACHED"),
         StoreError::Full => (Code::ResourceExhausted, "STORE_FULL"),
         StoreError::Unreachable(_) => (Code::Unavailable, "STORE_UNREACHABLE"),

@@ -1,6 +1,6 @@
 //! Objects to whole studies, and whole studies to jobs.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::SystemTime;
 
 use futures::stream::{self, TryStreamExt as _};
@@ -134,20 +134,25 @@ impl Coordinator {
     pub(crate) async fn assemble_stragglers(&self) -> Result<(), ServiceError> {
         let (rules, default) = (self.rules.get(), self.config.completeness());
         let mut after = None;
+        let mut receiving_now = HashSet::new();
         loop {
             let states = vec![StudyState::Receiving, StudyState::Complete];
             let page = self.store.studies(StudyQuery { states, after, limit: PAGE, ..StudyQuery::default() }).await?;
             // Those of a coordinator that died are complete, and have no jobs.
             let mut complete: Vec<Uid> = Vec::new();
             let mut due = Vec::new();
+            let mut receiving: Vec<&StudyRecord> = Vec::new();
             for study in &page {
-                if study.state == StudyState::Complete {
-                    complete.push(study.uid.clone());
-                    continue;
+                match study.state {
+                    StudyState::Complete => complete.push(study.uid.clone()),
+                    _ => receiving.push(study),
                 }
-                let rule = rules.completeness(study.arrival.senders.iter().map(String::as_str), default);
-                due.push(complete::due(study, &rule));
             }
+            for (study, performed) in receiving.iter().zip(self.performed(&receiving).await?) {
+                let rule = rules.completeness(study.arrival.senders.iter().map(String::as_str), default);
+                due.push(complete::due(study, &performed, &rule));
+            }
+            receiving_now.extend(receiving.iter().map(|study| study.uid.clone()));
             let reasons: HashMap<_, _> = due.iter().map(|due| (due.study.clone(), due.completion.reason)).collect();
             if !due.is_empty() {
                 for uid in self.store.complete_due(due).await? {
@@ -164,6 +169,7 @@ impl Coordinator {
                 break;
             }
         }
+        self.forget_performed(&receiving_now);
         Ok(())
     }
 }

@@ -109,6 +109,7 @@ struct WrittenCompleteness {
     association_grace_ms: Option<u64>,
     max_wait_ms: Option<u64>,
     believes_counts: Option<bool>,
+    waits_for_mpps: Option<bool>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -311,6 +312,7 @@ impl WrittenCompleteness {
             association_grace_ms: self.association_grace_ms,
             max_wait_ms: self.max_wait_ms,
             believes_counts: self.believes_counts,
+            waits_for_steps: self.waits_for_mpps,
         };
         match default.with(&overrides).problem() {
             Some(problem) => Err(place.wrong("sender", problem)),

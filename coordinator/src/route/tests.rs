@@ -14,6 +14,7 @@ const DEFAULT_RULE: CompletenessRule = CompletenessRule {
     association_grace_ms: None,
     max_wait_ms: 3_600_000,
     believes_counts: true,
+    waits_for_steps: false,
 };
 
 /// The file of the README: what people copy must be right.
@@ -175,7 +176,9 @@ fn the_file_of_the_readme_does_what_it_says() {
     assert_eq!(emergency.action.priority, Priority::Stat, "{emergency:?}");
     let old = decide(|study| study.attributes.study_date = "20200101".into());
     assert!(old.skipped().is_some(), "{old:?}");
-    let any = decide(|_| {});
+    let head = decide(|_| {});
+    assert_eq!(head.route().demand, demand("medgemma-27b\ttrauma"), "{head:?}");
+    let any = decide(|study| study.series[0].modality = "DX".into());
     assert_eq!((any.route().rule.as_str(), any.skipped()), (DEFAULT, None), "{any:?}");
     let rule = rules.completeness(["ER_CT2"].into_iter(), DEFAULT_RULE);
     assert!(rule.association_grace_ms.is_some(), "{rule:?}");

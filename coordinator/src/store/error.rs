@@ -62,6 +62,12 @@ pub enum StoreError {
         /// The limit.
         limit: u64,
     },
+    /// Too many performed procedure steps are held.
+    #[error("{limit} performed procedure steps are held, which is the limit")]
+    TooManySteps {
+        /// The limit.
+        limit: u64,
+    },
     /// The caller named a worker that was not heard of.
     #[error("no worker {0:?} was heard of lately")]
     NoWorker(String),
@@ -101,6 +107,7 @@ impl StoreError {
                 | Self::Unreachable(_)
                 | Self::TooManyStudies { .. }
                 | Self::TooManyOfTenant { .. }
+                | Self::TooManySteps { .. }
                 | Self::Outdated(_)
         )
     }

@@ -13,6 +13,7 @@ use super::record::{
     AddInstances, Added, Arriving, CompleteStudies, Done, DraftRecord, Due, ExpiredLease, Heartbeat, InstanceRecord,
     JobRecord, LeaseRequest, Merged, Orders, Plan, QueueDepth, Reconciled, StudyQuery, StudyRecord, WorkerRecord,
 };
+use super::step::{PutStep, StepRecord};
 use super::{JobStore, StoreError};
 use crate::metrics::Metrics;
 use crate::queue::Verdict;
@@ -87,6 +88,10 @@ measured! {
     fn forget_study(&self, study: &Uid) -> Done;
     fn requeue_job(&self, job: &JobId) -> Done;
     fn reconcile(&self) -> Reconciled;
+    fn put_step(&self, put: PutStep) -> bool;
+    fn step(&self, uid: &Uid) -> Option<StepRecord>;
+    fn steps_of(&self, studies: Vec<Uid>) -> Vec<Vec<StepRecord>>;
+    fn forget_steps(&self, age_ms: u64) -> u64;
     fn forget_requests(&self, age_ms: u64) -> u64;
     fn study(&self, uid: &Uid) -> Option<StudyRecord>;
     fn studies(&self, query: StudyQuery) -> Vec<StudyRecord>;

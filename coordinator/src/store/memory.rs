@@ -13,6 +13,7 @@ use super::record::{
     StudyRecord, WorkerRecord,
 };
 use super::records::{Reads, Records, Result};
+use super::step::{MAX_STEPS_OF_STUDY, StepRecord};
 use super::transact::Backend;
 use crate::clock::Clock;
 
@@ -29,6 +30,7 @@ pub(crate) struct Maps {
     deliveries: BTreeMap<DeliveryKey, DeliveryRecord>,
     requests: BTreeMap<String, RequestRecord>,
     workers: BTreeMap<String, WorkerRecord>,
+    steps: BTreeMap<Uid, StepRecord>,
     token: u64,
 }
 
@@ -187,6 +189,26 @@ impl Reads for Maps {
         Ok((open.len() as u64, of_tenant as u64))
     }
 
+    fn step(&self, uid: &Uid) -> Result<Option<StepRecord>> {
+        Ok(self.steps.get(uid).cloned())
+    }
+
+    fn steps_of(&self, study: &Uid) -> Result<Vec<StepRecord>> {
+        let of_study = self.steps.values().filter(|step| step.studies.contains(study));
+        Ok(of_study.take(MAX_STEPS_OF_STUDY).cloned().collect())
+    }
+
+    fn old_steps(&self, at_ms: i64, limit: usize) -> Result<Vec<Uid>> {
+        let old = self.steps.values().filter(|step| step.changed_at_ms < at_ms);
+        let mut old: Vec<_> = old.map(|step| (step.changed_at_ms, &step.uid)).collect();
+        old.sort();
+        Ok(old.into_iter().map(|(_, uid)| uid.clone()).take(limit).collect())
+    }
+
+    fn count_steps(&self) -> Result<u64> {
+        Ok(self.steps.len() as u64)
+    }
+
     fn worker(&self, id: &str) -> Result<Option<WorkerRecord>> {
         Ok(self.workers.get(id).cloned())
     }
@@ -261,6 +283,16 @@ impl Records for Maps {
         let before = self.requests.len();
         self.requests.retain(|_, request| request.at_ms >= at_ms);
         Ok((before - self.requests.len()) as u64)
+    }
+
+    fn put_step(&mut self, step: &StepRecord) -> Result<()> {
+        self.steps.insert(step.uid.clone(), step.clone());
+        Ok(())
+    }
+
+    fn remove_step(&mut self, uid: &Uid) -> Result<()> {
+        self.steps.remove(uid);
+        Ok(())
     }
 
     fn put_worker(&mut self, worker: &WorkerRecord) -> Result<()> {

@@ -2,7 +2,7 @@
 //!
 //! # Layout
 //! - [`JobStore`]: the operations and what they guarantee
-//! - [`record`]: what is held, and what operations take and give; [`delivery`]: the same of drafts on their way out; [`StoreError`] is in `error`
+//! - [`record`]: what is held, and what operations take and give; [`delivery`]: the same of drafts on their way out; [`step`]: of performed procedure steps; [`StoreError`] is in `error`
 //! - `machine`: the state machine, which is the specification; `records` is what it asks of a transaction
 //! - [`embedded`]: the default, a redb file in the data folder; [`redis`]: for a cluster
 //! - `measured`: a store whose operations are timed
@@ -24,6 +24,7 @@ pub(crate) mod memory;
 pub mod record;
 mod records;
 pub mod redis;
+pub mod step;
 mod transact;
 
 pub use error::StoreError;
@@ -39,6 +40,7 @@ use record::{
     AddInstances, Added, Arriving, CompleteStudies, Done, DraftRecord, Due, ExpiredLease, Heartbeat, InstanceRecord,
     JobRecord, LeaseRequest, Merged, Orders, Plan, QueueDepth, Reconciled, StudyQuery, StudyRecord, WorkerRecord,
 };
+use step::{PutStep, StepRecord};
 
 /// The record of studies and the queue of jobs.
 ///
@@ -176,6 +178,21 @@ pub trait JobStore: Send + Sync + 'static {
     /// whose jobs are finished has its merge, and nothing lasts longer than [`crate::queue::MAX_LEASE_MS`]. For the start,
     /// and now and then. Idempotent.
     async fn reconcile(&self) -> Result<Reconciled, StoreError>;
+
+    /// Writes a performed procedure step: a new one where `after` is none, else in the place of that revision. Whether it is
+    /// written: not where there is one already, or none of that revision. Idempotent by the step's `write`. What was decided
+    /// of when its studies are complete is void, as if something else had changed about how they arrive.
+    /// [`StoreError::TooManySteps`].
+    async fn put_step(&self, put: PutStep) -> Result<bool, StoreError>;
+
+    /// One performed procedure step.
+    async fn step(&self, uid: &Uid) -> Result<Option<StepRecord>, StoreError>;
+
+    /// The steps of each study, in order of UID, at most [`step::MAX_STEPS_OF_STUDY`]. One answer a study, in order.
+    async fn steps_of(&self, studies: Vec<Uid>) -> Result<Vec<Vec<StepRecord>>, StoreError>;
+
+    /// Forgets steps that did not change for `age_ms`; how many. Idempotent.
+    async fn forget_steps(&self, age_ms: u64) -> Result<u64, StoreError>;
 
     /// Forgets request ids older than `age_ms`; how many. Idempotent.
     async fn forget_requests(&self, age_ms: u64) -> Result<u64, StoreError>;

@@ -12,6 +12,7 @@ use super::record::{
     DraftRecord, InstanceRecord, JobRecord, QueueDepth, Reconciled, RequestRecord, StudyQuery, StudyRecord,
     WorkerRecord,
 };
+use super::step::StepRecord;
 
 /// The result of every access.
 pub(crate) type Result<T> = std::result::Result<T, StoreError>;
@@ -64,6 +65,14 @@ pub(crate) trait Reads {
     fn depth(&self, now_ms: i64) -> Result<QueueDepth>;
     /// Studies that are not settled: all, and those of a tenant.
     fn open_studies(&self, tenant: &Tenant) -> Result<(u64, u64)>;
+    /// One performed procedure step.
+    fn step(&self, uid: &Uid) -> Result<Option<StepRecord>>;
+    /// The steps of a study, in order of UID, at most [`super::step::MAX_STEPS_OF_STUDY`].
+    fn steps_of(&self, study: &Uid) -> Result<Vec<StepRecord>>;
+    /// Steps that changed before `at_ms`, at most `limit`, in order of time and UID.
+    fn old_steps(&self, at_ms: i64, limit: usize) -> Result<Vec<Uid>>;
+    /// How many steps there are.
+    fn count_steps(&self) -> Result<u64>;
     /// One worker.
     fn worker(&self, id: &str) -> Result<Option<WorkerRecord>>;
     /// Workers, in order of name.
@@ -94,6 +103,10 @@ pub(crate) trait Records: Reads {
     fn put_request(&mut self, id: &str, request: &RequestRecord) -> Result<()>;
     /// Forgets requests made before `at_ms`; how many.
     fn forget_requests(&mut self, at_ms: i64) -> Result<u64>;
+    /// Stores a step, in place of an older record of it, whose studies are the same.
+    fn put_step(&mut self, step: &StepRecord) -> Result<()>;
+    /// Forgets a step.
+    fn remove_step(&mut self, uid: &Uid) -> Result<()>;
     /// Stores a worker.
     fn put_worker(&mut self, worker: &WorkerRecord) -> Result<()>;
     /// Forgets a worker.

@@ -12,6 +12,7 @@ use super::record::{
     JobRecord, LeaseRequest, Merged, Orders, Plan, QueueDepth, Reconciled, StudyQuery, StudyRecord, WorkerRecord,
 };
 use super::records::{Reads, Records, Result};
+use super::step::{PutStep, StepRecord};
 use super::{JobStore, StoreError, machine};
 use crate::queue::Verdict;
 
@@ -207,6 +208,28 @@ impl<B: Backend> JobStore for B {
             Ok(mended)
         })
         .await
+    }
+
+    async fn put_step(&self, put: PutStep) -> Result<bool> {
+        self.write(move |records, now_ms| machine::put_step(records, now_ms, &put)).await
+    }
+
+    async fn step(&self, uid: &Uid) -> Result<Option<StepRecord>> {
+        let uid = uid.clone();
+        self.read(move |records, _| records.step(&uid)).await
+    }
+
+    async fn steps_of(&self, studies: Vec<Uid>) -> Result<Vec<Vec<StepRecord>>> {
+        self.read(move |records, _| studies.iter().map(|study| records.steps_of(study)).collect()).await
+    }
+
+    async fn forget_steps(&self, age_ms: u64) -> Result<u64> {
+        let age_ms = i64::try_from(age_ms).unwrap_or(i64::MAX);
+        // Most of the time there is nothing: a look costs no write.
+        if self.read(move |records, now_ms| records.old_steps(now_ms.saturating_sub(age_ms), 1)).await?.is_empty() {
+            return Ok(0);
+        }
+        self.write(move |records, now_ms| machine::forget_steps(records, now_ms.saturating_sub(age_ms))).await
     }
 
     async fn forget_requests(&self, age_ms: u64) -> Result<u64> {

@@ -18,7 +18,7 @@ enums!("reason", UnreadReason, v1::UnreadReason, {
     NotReadable, NotNeeded, TransferSyntax, Corrupt, TooLarge, JobDead,
 });
 enums!("completion", CompletionReason, v1::CompletionReason, {
-    Told, CountReached, AssociationsEnded, QuietPeriod, MaximumWait,
+    Told, CountReached, StepsPerformed, AssociationsEnded, QuietPeriod, MaximumWait,
 });
 
 /// The priority in a message field, routine where unspecified.

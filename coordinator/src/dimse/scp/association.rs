@@ -15,17 +15,17 @@ use prelim_proto::ids::Uid;
 use prelim_proto::study::Priority;
 use prelim_proto::trace::without_uids;
 
-use super::Scp;
 use super::negotiate::{self, Agreement, Context};
+use super::{Scp, steps};
 use crate::accept::Connection;
 use crate::audit::{Act, Event};
-use crate::dimse::COMMITMENT;
 use crate::dimse::command::{Command, field};
 use crate::dimse::commitment::Transaction;
 use crate::dimse::message::{Assembler, DataSet, Message, MessageError};
 use crate::dimse::part10::Meta;
 use crate::dimse::status::{SUCCESS, Status};
 use crate::dimse::wire::WireError;
+use crate::dimse::{COMMITMENT, PERFORMED_STEP, is_stored};
 use crate::intake::{Claim, Object, Sending, Verdict};
 
 /// A connection to whoever called us.
@@ -190,7 +190,7 @@ async fn answer(
     let context = agreement.contexts.iter().find(|context| context.id == id).ok_or(End::Context(id))?;
     let status = match request.field {
         field::C_ECHO if context.sop_class == uids::VERIFICATION => Status::success(),
-        field::C_STORE if context.sop_class == uids::VERIFICATION => Status::unrecognized(),
+        field::C_STORE if !is_stored(&context.sop_class) => Status::unrecognized(),
         field::C_STORE => {
             let status = store(scp, wire, agreement, context, &request, data_set, sending).await;
             match status.code {
@@ -213,6 +213,15 @@ async fn answer(
             }
             Err(status) => status,
         },
+        field::N_CREATE | field::N_SET if context.sop_class == PERFORMED_STEP => {
+            let status = steps::answer(scp, agreement, context, &request, data_set, wire.stream().address()).await;
+            let response = Command {
+                sop_class: PERFORMED_STEP.to_owned(),
+                error_id: status.error_id,
+                ..request.respond(status.code, &status.comment)
+            };
+            return Ok(wire.send_message(id, &response.write(), None, agreement.max_pdu_bytes).await?);
+        }
         field::C_CANCEL => return Ok(()),
         // The answer to a report of ours.
         field if field & field::RESPONSE != 0 => {

@@ -1,8 +1,10 @@
-//! The DICOM listener: C-ECHO, C-STORE and storage commitment as an SCP (PS3.4 annexes A, B and J), over TCP or TLS.
+//! The DICOM listener: C-ECHO, C-STORE, performed procedure steps and storage commitment as an SCP (PS3.4 annexes A, B, F
+//! and J), over TCP or TLS.
 //!
 //! # Layout
 //! - [`config`]: flags; [`peers`]: who may call, and from where
 //! - `negotiate`: what an association is about (pure); `association`: one association from its request to its end
+//! - `steps`: performed procedure steps, begun and changed
 //! - `report`: what is held, told to whoever asked for a commitment
 //!
 //! **Invariant**: an object is stored durably and in its study's record before its C-STORE is answered with success.
@@ -14,6 +16,7 @@ pub mod config;
 mod negotiate;
 pub mod peers;
 mod report;
+mod steps;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -11,7 +11,7 @@ use dicom_ul::pdu::{
 use prelim_proto::ids::Tenant;
 
 use super::peers::{Peers, Stranger};
-use crate::dimse::{APPLICATION_CONTEXT, COMMITMENT, our_variables, peer_limit, syntaxes};
+use crate::dimse::{APPLICATION_CONTEXT, COMMITMENT, PERFORMED_STEP, our_variables, peer_limit, syntaxes};
 
 /// What is named where nothing was chosen: the field must hold a transfer syntax, and nobody looks at it.
 const ANY_SYNTAX: &str = "1.2.840.10008.1.2";
@@ -105,7 +105,9 @@ impl Agreement {
         let sop_class = proposed.abstract_syntax.trim_end_matches(['\0', ' ']);
         let chosen = syntaxes::choose(&proposed.transfer_syntaxes);
         let reason = match chosen {
-            _ if ![uids::VERIFICATION, COMMITMENT].contains(&sop_class) && !syntaxes::is_stored(sop_class) => {
+            _ if ![uids::VERIFICATION, COMMITMENT, PERFORMED_STEP].contains(&sop_class)
+                && !syntaxes::is_stored(sop_class) =>
+            {
                 self.refused.push(format!("SOP class {sop_class} is not stored here"));
                 Reason::AbstractSyntaxNotSupported
             }

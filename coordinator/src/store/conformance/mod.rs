@@ -5,6 +5,7 @@ mod arriving;
 mod cases;
 pub(crate) mod fixture;
 pub(crate) mod model;
+mod steps;
 mod workers;
 
 use std::sync::Arc;

@@ -16,6 +16,7 @@ use super::Harness;
 use super::fixture::{
     CT, XRAY, add, complete, completion, demanding, draft, instance, offer, outcome, plan, study, wanted, wish,
 };
+use super::steps::{begun, ended};
 use crate::clock::{Clock as _, ManualClock};
 use crate::queue::{Share, Shares, Verdict};
 use crate::store::delivery::{DeliveryEnd, DeliveryKey, DeliveryState};
@@ -24,6 +25,7 @@ use crate::store::record::{
     AddInstances, Arriving, CompleteStudies, Due, Heartbeat, LeaseRequest, Merged, Plan, StudyQuery,
 };
 use crate::store::records::Reads as _;
+use crate::store::step::PutStep;
 use crate::store::{JobStore, StoreError};
 
 /// Studies in play.
@@ -69,6 +71,8 @@ pub(crate) enum Op {
     Drain { worker: u8, drain: bool },
     ForgetWorker { worker: u8 },
     ForgetWorkers,
+    Step { step: u8, study: u8, write: u8, end: bool, stale: bool },
+    ForgetSteps,
 }
 
 fn verdict() -> impl Strategy<Value = Verdict> {
@@ -119,6 +123,9 @@ pub(crate) fn op() -> impl Strategy<Value = Op> {
         1 => Just(Op::Forget),
         1 => (0_u8..2, 0_u8..3).prop_map(|(worker, process)| Op::Heartbeat { worker, process }),
         1 => (0_u8..2, any::<bool>()).prop_map(|(worker, drain)| Op::Drain { worker, drain }),
+        2 => (0_u8..2, study(), 0_u8..6, any::<bool>(), prop::bool::weighted(0.2))
+            .prop_map(|(step, study, write, end, stale)| Op::Step { step, study, write, end, stale }),
+        1 => Just(Op::ForgetSteps),
         1 => prop_oneof![(0_u8..2).prop_map(|worker| Op::ForgetWorker { worker }), Just(Op::ForgetWorkers)],
     ]
 }
@@ -311,6 +318,16 @@ pub(crate) async fn apply(store: &dyn JobStore, op: &Op, model: &Maps, lease: (J
         Op::Drain { worker, drain } => text(store.drain_worker(&format!("w{worker}"), *drain).await),
         Op::ForgetWorker { worker } => text(store.forget_worker(&format!("w{worker}")).await),
         Op::ForgetWorkers => text(store.forget_workers(40).await),
+        Op::Step { step, study: n, write, end, stale } => {
+            let new = begun(*step, ["east", "west"][usize::from(n % 2)], &[study(*n)], u64::from(*write));
+            let held = model.step(&new.step.uid).unwrap();
+            let put = match held {
+                Some(held) if *end => ended(new, held.revision - u64::from(*stale), &["1.2.0.1.0"], u64::from(*write)),
+                _ => new,
+            };
+            text(store.put_step(PutStep { max_steps: 2 - u64::from(*stale), ..put }).await)
+        }
+        Op::ForgetSteps => text(store.forget_steps(40).await),
         Op::Advance { .. } | Op::Reopen => String::new(),
     }
 }
@@ -393,6 +410,7 @@ pub(crate) async fn view(store: &dyn JobStore) -> String {
         seen += &format!("{:?}\n", store.studies_of(instances).await);
         seen += &format!("{:?}\n{:?}\n", store.draft(&uid, None).await, store.deliveries(&uid).await);
     }
+    seen += &format!("{:?}\n", store.steps_of((0..STUDIES).map(study).collect()).await);
     for destination in DESTINATIONS {
         seen += &format!("{:?}\n", store.open_deliveries(destination, 10).await);
     }

@@ -117,6 +117,27 @@ pub(super) fn delayed(of: JobKind, at_ms: i64, id: &JobId) -> Vec<u8> {
     [kind(of)].into_iter().chain(timed(at_ms, id)).collect()
 }
 
+/// A time and a UID.
+pub(super) fn timed_uid(at_ms: i64, uid: &Uid) -> Vec<u8> {
+    number(at_ms).into_iter().chain(uid.as_str().bytes()).collect()
+}
+
+/// What [`timed_uid`] wrote.
+pub(super) fn read_timed_uid(key: &[u8]) -> Option<(i64, Uid)> {
+    let (at, uid) = key.split_first_chunk::<8>()?;
+    Some(((u64::from_be_bytes(*at) ^ (1 << 63)) as i64, read_uid(uid)?))
+}
+
+/// A UID that ends a key.
+pub(super) fn read_uid(bytes: &[u8]) -> Option<Uid> {
+    Uid::parse(std::str::from_utf8(bytes).ok()?).ok()
+}
+
+/// A step among those of a study; with an empty UID, what all of them begin with.
+pub(super) fn step_of(study: &Uid, step: &str) -> Vec<u8> {
+    self::study(study).into_iter().chain(step.bytes()).collect()
+}
+
 /// The counter of a tenant's leased jobs of a kind.
 pub(super) fn leased_count(of: JobKind, tenant: &Tenant) -> Vec<u8> {
     [b'l', kind(of)].into_iter().chain(tenant.as_str().bytes()).collect()

@@ -12,6 +12,7 @@ use crate::store::record::{
     DraftRecord, InstanceRecord, JobRecord, QueueDepth, RequestRecord, StudyQuery, StudyRecord, WorkerRecord,
 };
 use crate::store::records::{Reads, Result};
+use crate::store::step::{MAX_STEPS_OF_STUDY, StepRecord};
 
 /// The index to walk for a query: the one with the fewest entries, as a guess.
 fn listing(query: &StudyQuery) -> Vec<Listing<'_>> {
@@ -245,6 +246,35 @@ impl<S: Source> Reads for Transaction<S> {
             Ok(true)
         })?;
         Ok((all, self.counted(&keys::open_count(tenant))?))
+    }
+
+    fn step(&self, uid: &Uid) -> Result<Option<StepRecord>> {
+        tables::get(&self.0, tables::STEPS, uid.as_str().as_bytes())
+    }
+
+    fn steps_of(&self, study: &Uid) -> Result<Vec<StepRecord>> {
+        let (mut uids, prefix) = (Vec::new(), keys::step_of(study, ""));
+        tables::scan(&self.0, tables::STEPS_OF, &prefix, None, |key, _| {
+            let uid = key.get(prefix.len()..).and_then(keys::read_uid);
+            uids.push(uid.ok_or_else(|| corrupt("index of steps"))?);
+            Ok(uids.len() < MAX_STEPS_OF_STUDY)
+        })?;
+        uids.iter().map(|uid| self.step(uid)?.ok_or_else(|| corrupt("index of steps"))).collect()
+    }
+
+    fn old_steps(&self, at_ms: i64, limit: usize) -> Result<Vec<Uid>> {
+        let mut old = Vec::new();
+        tables::scan(&self.0, tables::STEP_TIMES, &[], None, |key, _| {
+            let (changed_at_ms, uid) = keys::read_timed_uid(key).ok_or_else(|| corrupt("times of steps"))?;
+            let is_old = changed_at_ms < at_ms && old.len() < limit;
+            old.extend(is_old.then_some(uid));
+            Ok(is_old)
+        })?;
+        Ok(old)
+    }
+
+    fn count_steps(&self) -> Result<u64> {
+        tables::count(&self.0, tables::STEPS)
     }
 
     fn worker(&self, id: &str) -> Result<Option<WorkerRecord>> {

@@ -35,6 +35,12 @@ pub(super) const DELAYED: Definition = TableDefinition::new("delayed");
 pub(super) const LEASES: Definition = TableDefinition::new("leases");
 /// Dead letters, by id.
 pub(super) const DEAD: Definition = TableDefinition::new("dead");
+/// Performed procedure steps, by UID.
+pub(super) const STEPS: Definition = TableDefinition::new("steps");
+/// The same by study and UID.
+pub(super) const STEPS_OF: Definition = TableDefinition::new("steps_of");
+/// The same by the time of their last change, and UID.
+pub(super) const STEP_TIMES: Definition = TableDefinition::new("step_times");
 /// Workers, by name.
 pub(super) const WORKERS: Definition = TableDefinition::new("workers");
 /// Leased jobs by tenant and kind, and open studies by tenant.
@@ -42,7 +48,7 @@ pub(super) const COUNTS: Definition = TableDefinition::new("counts");
 /// The last token and the format's version.
 pub(super) const META: Definition = TableDefinition::new("meta");
 
-pub(super) const ALL: [Definition; 18] = [
+pub(super) const ALL: [Definition; 21] = [
     STUDIES,
     STUDY_INDEX,
     INSTANCES,
@@ -58,6 +64,9 @@ pub(super) const ALL: [Definition; 18] = [
     DELAYED,
     LEASES,
     DEAD,
+    STEPS,
+    STEPS_OF,
+    STEP_TIMES,
     WORKERS,
     COUNTS,
     META,

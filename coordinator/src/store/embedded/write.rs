@@ -14,6 +14,7 @@ use crate::store::record::{
     DraftRecord, InstanceRecord, JobRecord, Reconciled, RequestRecord, StudyCursor, StudyRecord, WorkerRecord,
 };
 use crate::store::records::{Reads, Records, Result};
+use crate::store::step::StepRecord;
 
 /// Where the newest fencing token is kept.
 pub(super) const LAST_TOKEN: &[u8] = b"last_token";
@@ -209,6 +210,26 @@ impl Records for Transaction<WriteTransaction> {
             tables::remove(&self.0, tables::REQUESTS, key)?;
         }
         Ok(old.len() as u64)
+    }
+
+    fn put_step(&mut self, step: &StepRecord) -> Result<()> {
+        if let Some(before) = self.step(&step.uid)? {
+            tables::remove(&self.0, tables::STEP_TIMES, &keys::timed_uid(before.changed_at_ms, &before.uid))?;
+        }
+        tables::mark(&self.0, tables::STEP_TIMES, &keys::timed_uid(step.changed_at_ms, &step.uid))?;
+        for study in &step.studies {
+            tables::mark(&self.0, tables::STEPS_OF, &keys::step_of(study, step.uid.as_str()))?;
+        }
+        tables::put(&self.0, tables::STEPS, step.uid.as_str().as_bytes(), step)
+    }
+
+    fn remove_step(&mut self, uid: &Uid) -> Result<()> {
+        let Some(step) = self.step(uid)? else { return Ok(()) };
+        tables::remove(&self.0, tables::STEP_TIMES, &keys::timed_uid(step.changed_at_ms, uid))?;
+        for study in &step.studies {
+            tables::remove(&self.0, tables::STEPS_OF, &keys::step_of(study, uid.as_str()))?;
+        }
+        tables::remove(&self.0, tables::STEPS, uid.as_str().as_bytes()).map(drop)
     }
 
     fn put_worker(&mut self, worker: &WorkerRecord) -> Result<()> {

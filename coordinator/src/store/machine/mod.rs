@@ -17,6 +17,7 @@ mod intake;
 mod lease;
 mod plan;
 mod remove;
+mod steps;
 mod workers;
 
 pub(crate) use control::{cancel_study, requeue_job};
@@ -28,6 +29,7 @@ pub(crate) use intake::{add_instances, complete_due, complete_studies, is_due, n
 pub(crate) use lease::{expire, lease, release, renew};
 pub(crate) use plan::{mend_studies, mend_times, plan_study};
 pub(crate) use remove::{forget_study, remove_study};
+pub(crate) use steps::{forget_steps, put_step};
 pub(crate) use workers::{drain_worker, forget_worker, forget_workers, heartbeat};
 
 use prelim_proto::ids::{FencingToken, JobId, Uid};

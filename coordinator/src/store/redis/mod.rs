@@ -3,7 +3,7 @@
 //! # Layout
 //! - [`config`]: flags; [`address`]: where a Redis is; `link`: connections that mend themselves
 //! - `script` and `lua/`: the operations; `reply`: what they answer, read into records
-//! - `operations` and `deliveries`: [`super::JobStore`] on them; `together`: leases and outcomes, several in a script; `mend`: what recovery
+//! - `operations`, `deliveries` and `steps`: [`super::JobStore`] on them; `together`: leases and outcomes, several in a script; `mend`: what recovery
 //!   compares
 //! - [`checks`]: what the server's settings risk; `durable`: waiting until a write is on the disk
 //! - `wake`: hearing of jobs that another coordinator queued
@@ -25,6 +25,7 @@
 //! | `dead` | sorted set: dead letters |
 //! | `open` | hash: open studies by tenant |
 //! | `ix:…` | sorted sets: listings of studies; values of patients are in their names as digests only |
+//! | `steps`, `steps:of`, `steps:at` | performed procedure steps: hashes by UID and by study, and a sorted set by time |
 //! | `token`, `requests`, `workers`, `clock` | the last token, request ids, workers, the queue's time |
 //! | `wake` | channel: a queue that was empty has a job, or a worker is told to stop |
 //!
@@ -43,6 +44,7 @@ mod mend;
 mod operations;
 mod reply;
 mod script;
+mod steps;
 #[cfg(test)]
 mod tests;
 mod together;

@@ -19,6 +19,7 @@ use crate::store::record::{
     Reconciled, StudyQuery, StudyRecord, WorkerRecord, is_shared,
 };
 use crate::store::records::Result;
+use crate::store::step::{PutStep, StepRecord};
 use crate::store::{JobStore, StoreError};
 
 /// Studies that one script lists.
@@ -359,6 +360,22 @@ impl JobStore for RedisStore {
 
     async fn reconcile(&self) -> Result<Reconciled> {
         self.mend().await
+    }
+
+    async fn put_step(&self, put: PutStep) -> Result<bool> {
+        self.write_step(&put).await
+    }
+
+    async fn step(&self, uid: &Uid) -> Result<Option<StepRecord>> {
+        self.read_step(uid).await
+    }
+
+    async fn steps_of(&self, studies: Vec<Uid>) -> Result<Vec<Vec<StepRecord>>> {
+        self.read_steps_of(&studies).await
+    }
+
+    async fn forget_steps(&self, age_ms: u64) -> Result<u64> {
+        self.forget_old_steps(age_ms).await
     }
 
     async fn forget_requests(&self, age_ms: u64) -> Result<u64> {

@@ -178,6 +178,7 @@ scripts! {
     always renew,
     always remove_study,
     always requeue_job,
+    always steps,
     always studies,
     always workers,
 }
