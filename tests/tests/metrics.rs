@@ -71,7 +71,11 @@ fn the_numbers_of_the_list_are_told_and_name_nobody() {
         }
         assert_eq!(name.contains("_seconds"), unit == "s", "{name} is in {unit}");
         let label = text.lines().find(|line| line.starts_with(bare) && line.contains('{'));
-        let has = label.is_some_and(|line| line.contains(&format!("{{{labels}=")));
+        let each = labels.split(',').map(|label| label.trim_matches(['`', ' ']));
+        let has = label.is_some_and(|line| {
+            each.clone()
+                .all(|label| [format!("{{{label}="), format!(",{label}=")].iter().any(|told| line.contains(told)))
+        });
         assert!(labels.is_empty() || has, "{name} is told without {labels}");
     }
     let told = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
