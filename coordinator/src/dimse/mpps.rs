@@ -253,7 +253,7 @@ mod tests {
     fn what_is_missing_or_wrong_is_named() {
         let begin = |elements| read(elements).and_then(|said| said.begin(blank()));
         for (elements, says) in [
-            (vec![], "no Performed Procedure Step Status"),
+            (vec![scheduled(&["1.2"])], "no Performed Procedure Step Status"),
             (vec![status("IN PROGRESS")], "no Scheduled Step Attributes Sequence"),
             (vec![status(""), scheduled(&["1.2"])], "Status (0040,0252) is empty"),
             (vec![status("COMPLETED"), scheduled(&["1.2"])], "begins IN PROGRESS"),

@@ -310,7 +310,7 @@ mod tests {
                 99_000,
                 StepsPerformed,
             ),
-            ("lists are not believed", &ended, done, deaf, 52_100, AssociationsEnded),
+            ("lists are not believed", &ended, done, deaf, 53_000, AssociationsEnded),
             ("something is missing", &ended, lacking, RULE, 111_000, QuietPeriod),
             ("something is missing, and waited for", &ended, lacking, waiting, 3_601_000, MaximumWait),
             ("one of two steps goes on", &ended, second, RULE, 111_000, QuietPeriod),

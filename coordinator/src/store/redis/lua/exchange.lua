@@ -2,8 +2,8 @@
 -- ARGV: time, how far behind the head of the queue studies at hand may be in ms, whether this call was made before (1),
 -- how many outcomes there are, then, for each outcome, study, number, token, outcome and the figures of its cost, packed;
 -- then, for each request, worker, request, lease time in ms, kinds with the demands that it meets after them, each on a line
--- of its own, tenants ('*' for all), studies at hand, shares, whether the request was made before (1). Shares are weight and cap (-1 for none) of a tenant that is not named, then name, weight
--- and cap of those that are.
+-- of its own, tenants ('*' for all), studies at hand, shares, whether the request was made before (1). Shares are weight and
+-- cap (-1 for none) of a tenant that is not named, then name, weight and cap of those that are.
 -- Answers a word for each outcome ('broken' where a job's record cannot be read), then a list for each request, which is
 -- empty where there is nothing for it.
 local locality, again = tonumber(ARGV[2]), ARGV[3] == '1'
