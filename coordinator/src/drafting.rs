@@ -112,8 +112,10 @@ impl Coordinator {
                 let content = report::write(Format::Json, &inputs)?;
                 let digest = prelim_imaging::header::digest(&content);
                 let size_bytes = content.len() as u64;
+                let objects = report::objects(&report, &study).iter().map(ToString::to_string).collect();
                 self.bytes.put(uid, &digest, content.into()).await?;
-                Merged::Draft { version, digest, size_bytes, unread: report.unread, deliveries: self.wishes(&study) }
+                let deliveries = self.wishes(&study);
+                Merged::Draft { version, digest, size_bytes, objects, unread: report.unread, deliveries }
             }
             Merge::NothingRead { reason, unread } => Merged::Nothing { reason, unread },
         };

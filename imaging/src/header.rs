@@ -6,7 +6,7 @@ mod planes;
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 use prelim_proto::ids::{Digest, IdError, Uid};
-use prelim_proto::study::{Instance, StudyAttributes};
+use prelim_proto::study::{Instance, RequestIds, StudyAttributes};
 use sha2::{Digest as _, Sha256};
 
 use crate::dataset::Attributes;
@@ -37,7 +37,12 @@ pub struct SeriesHeader {
     pub description: String,
     /// Series Number (0020,0011).
     pub number: Option<i32>,
+    /// The requests that it was made for (Request Attributes Sequence (0040,0275)). At most [`MAX_REQUESTS`].
+    pub requests: Vec<RequestIds>,
 }
+
+/// Requests of one series that are kept.
+pub const MAX_REQUESTS: usize = 16;
 
 /// Why an object cannot be taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -88,6 +93,7 @@ pub fn header_of(scanned: &Scanned<'_>, bytes: &[u8], source_name: Option<&str>)
             modality: text(tags::MODALITY),
             description: text(tags::SERIES_DESCRIPTION),
             number: number(tags::SERIES_NUMBER),
+            requests: requests(&attributes),
         },
         instance: Instance {
             uid: instance,
@@ -100,6 +106,15 @@ pub fn header_of(scanned: &Scanned<'_>, bytes: &[u8], source_name: Option<&str>)
             image: scanned.pixel_bytes().and_then(|_| image::image_attributes(&attributes)),
         },
     })
+}
+
+fn requests(attributes: &Attributes<'_>) -> Vec<RequestIds> {
+    let ids = |item: Attributes<'_>| RequestIds {
+        scheduled_step: item.text(tags::SCHEDULED_PROCEDURE_STEP_ID).unwrap_or_default(),
+        requested_procedure: item.text(tags::REQUESTED_PROCEDURE_ID).unwrap_or_default(),
+    };
+    let all = attributes.items(tags::REQUEST_ATTRIBUTES_SEQUENCE).take(MAX_REQUESTS).map(ids);
+    all.filter(|ids| *ids != RequestIds::default()).collect()
 }
 
 fn uid(attributes: &Attributes<'_>, tag: Tag, name: &'static str) -> Result<Uid, HeaderError> {

@@ -157,6 +157,15 @@ pub struct Instance {
     pub image: Option<ImageAttributes>,
 }
 
+/// The identifiers of a request that a series was made for (an item of Request Attributes Sequence (0040,0275)).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestIds {
+    /// Scheduled Procedure Step ID (0040,0009).
+    pub scheduled_step: String,
+    /// Requested Procedure ID (0040,1001).
+    pub requested_procedure: String,
+}
+
 /// One series of a study.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Series {

@@ -300,6 +300,100 @@ def draft():
     }
 
 
+def study():
+    """The study of the first file."""
+    return dcmread(FILES[0]).StudyInstanceUID
+
+
+def objects():
+    """The objects of the draft of the study of the first file, beside the same as files, as they are sent: listed, counted and
+    retrieved; by the modality of each. The number of the study's own files comes between."""
+    client = DICOMwebClient(URL)
+    image, count, *files = FILES
+    study = dcmread(image).StudyInstanceUID
+    found = client.search_for_studies(search_filters={"StudyInstanceUID": study})[0]
+    series = client.search_for_series(study)
+    instances = client.search_for_instances(study)
+    counted = sum(each["00201209"]["Value"][0] for each in series)
+    listed = {each["00080060"]["Value"][0] for each in series}
+    whole = [data for _, data in parts(requests.get(f"{URL}/studies/{study}", headers={"Accept": AS_STORED}, timeout=60))]
+    answer = {
+        "counts": found["00201208"]["Value"][0] == counted == len(instances) == len(whole) == int(count) + len(files)
+        and found["00201206"]["Value"][0] == len(series)
+        == client.search_for_series(search_filters={"StudyInstanceUID": study, "Modality": "SR"})[0]["00201206"]["Value"][0],
+        "modalities": set(found["00080061"]["Value"]) == listed,
+        "found": {m: len(client.search_for_studies(search_filters={"ModalitiesInStudy": m, "StudyInstanceUID": study}))
+                  for m in ("SR", "DOC", "OT", "KO", "PR")},
+        "objects": {},
+    }
+    for name in files:
+        data = read(name)
+        ds = dcmread(io.BytesIO(data))
+        back = dcmread(io.BytesIO(requests.get(at(ds), headers={"Accept": "application/dicom"}, timeout=60).content))
+        by_class = client.search_for_instances(study, search_filters={"SOPClassUID": ds.SOPClassUID})
+        by_modality = client.search_for_series(study, search_filters={"Modality": ds.Modality})
+        bulk = {}
+        described = Dataset.from_json(
+            client.retrieve_instance_metadata(*where(ds)), bulk_data_uri_handler=lambda tag, vr, uri: bulk.update({tag: uri})
+        )
+        one = {
+            "same": data in whole
+            and requests.get(at(ds), headers={"Accept": "application/dicom; transfer-syntax=*"}, timeout=60).content == data,
+            "listed": [each["00080018"]["Value"][0] for each in by_class] == [ds.SOPInstanceUID]
+            and [each["0020000E"]["Value"][0] for each in by_modality] == [ds.SeriesInstanceUID],
+            "plain": [e.keyword for e in ds if differs(e, back.get(e.tag))],
+            "metadata": described.SOPInstanceUID == ds.SOPInstanceUID and described.SeriesDescription == ds.SeriesDescription,
+        }
+        if ds.Modality == "OT":
+            numbers = list(range(1, int(ds.NumberOfFrames) + 1))
+            got = client.retrieve_instance_frames(*where(ds), numbers, media_types=("application/octet-stream",))
+            size = ds.Rows * ds.Columns * 3
+            one["frames"] = len(numbers) > 0 and b"".join(got) == ds.PixelData[: size * len(numbers)]
+            picture = requests.get(f"{at(ds)}/frames/1/rendered", headers={"Accept": "image/png"}, timeout=60)
+            shades = numpy.asarray(Image.open(io.BytesIO(picture.content)).convert("RGB"))
+            one["rendered"] = shades.tobytes() == ds.PixelData[:size]
+        if ds.Modality == "DOC":
+            document = b"".join(client.retrieve_bulkdata(next(iter(bulk.values()))))
+            page = requests.get(f"{at(ds)}/rendered", headers={"Accept": "application/pdf"}, timeout=60)
+            one["rendered"] = page.content == document[: ds.EncapsulatedDocumentLength] and page.content[:5] == b"%PDF-"
+        if ds.Modality == "SR":
+            page = requests.get(f"{at(ds)}/rendered", headers={"Accept": "text/html"}, timeout=60)
+            one["rendered"] = page.headers["Content-Type"] == "text/html" and "not a medical device" in page.text
+        if ds.Modality in ("KO", "PR"):
+            one["rendered"] = requests.get(f"{at(ds)}/rendered", timeout=60).status_code == 404
+        answer["objects"][ds.Modality] = one
+    # The study looks like its images.
+    thumbnail = Image.open(io.BytesIO(requests.get(f"{URL}/studies/{study}/thumbnail", timeout=60).content))
+    answer["grey"] = thumbnail.mode == "L"
+    return answer
+
+
+def requests_of_series():
+    """Series by the requests that they were made for: the first file is sent with two, the second with none."""
+    client = DICOMwebClient(URL)
+    asked, other = dcmread(FILES[0]), dcmread(FILES[1])
+    asked.RequestAttributesSequence = [Dataset(), Dataset()]
+    for number, item in enumerate(asked.RequestAttributesSequence):
+        item.ScheduledProcedureStepID, item.RequestedProcedureID = f"SPS{number}", f"RP{number}"
+    client.store_instances([asked, other])
+
+    def found(**filters):
+        listed = client.search_for_series(search_filters={k.replace("__", "."): v for k, v in filters.items()})
+        return sorted(each["0020000E"]["Value"][0] for each in listed)
+
+    one = client.search_for_series(asked.StudyInstanceUID, search_filters={"Modality": asked.Modality})[0]
+    none = client.search_for_series(other.StudyInstanceUID, search_filters={"Modality": other.Modality})[0]
+    items = Dataset.from_json(one).RequestAttributesSequence
+    return {
+        "items": [[item.ScheduledProcedureStepID, item.RequestedProcedureID] for item in items],
+        "none": "00400275" in none,
+        "alone": "00400009" in one or "00401001" in one,
+        "by_procedure": found(RequestAttributesSequence__RequestedProcedureID="RP1") == [asked.SeriesInstanceUID],
+        "by_step": found(RequestAttributesSequence__ScheduledProcedureStepID="SPS*") == [asked.SeriesInstanceUID],
+        "by_other": found(RequestAttributesSequence__RequestedProcedureID="RP2"),
+    }
+
+
 def rendered():
     """Pictures of an image: their sizes, kinds and shades."""
     ds = dcmread(FILES[0])

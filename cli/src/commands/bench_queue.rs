@@ -407,6 +407,7 @@ fn instances(study: &Uid, views: u32) -> anyhow::Result<AddInstances> {
             modality: "DX".to_owned(),
             description: "Chest".to_owned(),
             number: Some(1),
+            requests: Vec::new(),
             instance: Instance {
                 uid: Uid::parse(&format!("{study}.1.{number}"))?,
                 sop_class: Uid::parse("1.2.840.10008.5.1.4.1.1.1.1")?,

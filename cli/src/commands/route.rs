@@ -218,6 +218,7 @@ fn record(header: Header) -> InstanceRecord {
         modality: series.modality,
         description: series.description,
         number: series.number,
+        requests: series.requests,
         instance: header.instance,
     }
 }

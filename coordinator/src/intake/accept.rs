@@ -371,6 +371,7 @@ fn split(read: Read) -> (InstanceRecord, Bytes) {
         modality: series.modality,
         description: series.description,
         number: series.number,
+        requests: series.requests,
         instance: read.header.instance,
     };
     (record, read.bytes)

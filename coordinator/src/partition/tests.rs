@@ -328,6 +328,7 @@ fn real(folder: &str) -> Option<Study> {
             modality: header.series.modality,
             description: header.series.description,
             number: header.series.number,
+            requests: header.series.requests,
             instance: header.instance,
         }
     });

@@ -14,7 +14,7 @@
 //! - [`present`]: the words that all of them share (names, dates, sides, confidence)
 //! - `dicom`: what the DICOM objects share; `concepts`: coded concepts; `uid`: identifiers from content
 //! - `markup`: the writer that escapes; `fonts`: glyphs for the forms that are drawn; `picture`: key images and their marks
-//! - `lookup`: finding instances in the study record
+//! - `lookup`: finding instances in the study record; `objects`: which DICOM objects a draft can be had as
 //!
 //! **Invariant**: a writer is a pure function: no IO, no clock, no randomness. Equal inputs give equal bytes.
 //! **Invariant**: every form carries the report's statement that it is an unsigned draft, and says so where the model is a
@@ -34,6 +34,7 @@ pub mod json;
 mod key_objects;
 mod lookup;
 mod markup;
+mod objects;
 mod pdf;
 mod picture;
 pub mod present;
@@ -43,6 +44,7 @@ pub mod text;
 mod uid;
 
 pub(crate) use dicom::IMPLEMENTATION_CLASS_UID;
+pub use objects::{objects, sop_class_and_modality};
 
 use std::fmt;
 use std::str::FromStr;

@@ -6,7 +6,7 @@ use prelim_proto::ids::{Digest, FencingToken, JobId, Tenant, Uid};
 use prelim_proto::image::ImageKind;
 use prelim_proto::job::{JobKind, JobSpec, JobState};
 use prelim_proto::study::{
-    Completion, Instance, Intake, Priority, Route, Series, Study, StudyAttributes, StudyState, Unread,
+    Completion, Instance, Intake, Priority, RequestIds, Route, Series, Study, StudyAttributes, StudyState, Unread,
 };
 use serde::{Deserialize, Serialize};
 
@@ -58,6 +58,9 @@ pub struct StudyRecord {
     pub merge: Option<JobId>,
     /// Version of the newest draft; 0 where there is none.
     pub draft_version: u32,
+    /// The DICOM objects that the newest draft can be had as, by their words ([`crate::report::Format::as_str`]).
+    #[serde(default)]
+    pub draft_objects: Vec<String>,
     /// What will not be, or was not, read.
     pub unread: Vec<Unread>,
     /// How it was partitioned, in sentences.
@@ -172,6 +175,9 @@ pub struct InstanceRecord {
     pub description: String,
     /// Series Number.
     pub number: Option<i32>,
+    /// The requests that the series was made for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requests: Vec<RequestIds>,
     /// The instance itself.
     pub instance: Instance,
 }
@@ -505,6 +511,8 @@ pub enum Merged {
         digest: Digest,
         /// Length of it.
         size_bytes: u64,
+        /// The DICOM objects that it can be had as, by their words.
+        objects: Vec<String>,
         /// All that was not read, as the draft lists it.
         unread: Vec<Unread>,
         /// Where the draft is to go. They are noted in the same step: none is forgotten.

@@ -24,7 +24,7 @@ pub(super) async fn retrieve(call: &Call<'_>, scope: Scope, way: Vec<Step>) -> R
     let form = accepted.frames(stored)?;
     // The object, and the value.
     let room = call.web.memory.wait_for(2 * call.web.held_bytes(instance)).await?;
-    let bytes = call.web.bytes_of(&study.record.uid, &instance.source).await?;
+    let bytes = call.web.bytes_of(&study.record.uid, instance).await?;
     let find = move || {
         let scanned = scan(&bytes, &Limits::default()).map_err(|error| Problem::unreadable(error.to_string()))?;
         Ok::<_, Problem>((find(&scanned.attributes(), &way)?, room))

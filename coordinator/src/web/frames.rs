@@ -1,6 +1,7 @@
 //! Frames (PS3.18 section 10.4.1.1.6): decoded, or compressed as they are stored.
 //!
-//! The object is read whole from the store for each request, since only the whole can be checked against its digest.
+//! An object is read whole from the store, since only the whole can be checked against its digest; one with many frames is
+//! kept for a while.
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -93,7 +94,7 @@ async fn read(
     let decoded =
         if form.compressed.is_some() { web.held_bytes(instance) } else { each.saturating_mul(numbers.len() + 1) };
     let room = web.memory.wait_for(web.held_bytes(instance).saturating_add(decoded)).await?;
-    let bytes = web.bytes_of(study, &instance.source).await?;
+    let bytes = web.bytes_of(study, instance).await?;
     let command = web.coordinator.decoder.clone();
     let read = move || {
         let limits = Limits::default();

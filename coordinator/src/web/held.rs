@@ -4,13 +4,13 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
 use prelim_proto::ids::{Digest, Uid};
 
 use super::Web;
 use super::draft::Draft;
 use super::problem::Problem;
 use super::route::Scope;
+use crate::report::Format;
 use crate::session::Session;
 use crate::store::StoreError;
 use crate::store::record::{InstanceRecord, StudyRecord};
@@ -25,11 +25,11 @@ pub(super) struct Held(Mutex<VecDeque<(Same, Arc<Vec<InstanceRecord>>)>>);
 /// What says that a list is still right: instances are never taken away, and each that is added counts.
 type Same = (Uid, u32, u32);
 
-/// A study, its instances in order of UID, and its draft where it has one.
+/// A study, its instances in order of UID, and the objects of its draft where it has one and they are wanted.
 pub(super) struct Study {
     pub(super) record: StudyRecord,
     pub(super) stored: Arc<Vec<InstanceRecord>>,
-    pub(super) draft: Option<Arc<Draft>>,
+    pub(super) drafts: Vec<Arc<Draft>>,
 }
 
 /// An instance, and where its bytes are.
@@ -44,15 +44,22 @@ pub(super) struct Instance {
 pub(super) enum Source {
     /// In the store of bytes.
     Stored(Digest),
-    /// Here: a draft, as it was written.
-    Draft(Bytes),
+    /// Nowhere: an object of this version of the draft, which is written.
+    Draft(u32, Format),
 }
 
 impl Web {
-    /// The study, if the caller may see it; its draft only where it is asked for.
-    pub(super) async fn study(&self, session: &Session, uid: &Uid) -> Result<Study, Problem> {
+    /// The study, if the caller may see it; with the objects of its draft where `scope` may name one of them.
+    pub(super) async fn study(&self, session: &Session, uid: &Uid, scope: &Scope) -> Result<Study, Problem> {
         let record = self.visible(session, uid).await?;
-        self.whole(record).await
+        let stored = self.instances_of(&record).await?;
+        // Writing them takes a while: not for each frame of an image.
+        let in_stored = |series: &Uid| stored.iter().any(|instance| instance.series == *series);
+        let drafts = match &scope.series {
+            Some(series) if in_stored(series) => Vec::new(),
+            _ => self.drafts_of(&record, &stored, |_| true).await?,
+        };
+        Ok(Study { record, stored, drafts })
     }
 
     /// The record of a study, if the caller may see it. Otherwise there is none, as far as it learns.
@@ -61,11 +68,11 @@ impl Web {
         Ok(self.coordinator.record(uid).await?)
     }
 
-    /// A study with what is held of it.
-    pub(super) async fn whole(&self, record: StudyRecord) -> Result<Study, Problem> {
+    /// A study with what is held of it, and the objects of its draft that are `wanted`.
+    pub(super) async fn whole(&self, record: StudyRecord, wanted: impl Fn(Format) -> bool) -> Result<Study, Problem> {
         let stored = self.instances_of(&record).await?;
-        let draft = self.draft_of(&record, &stored).await?;
-        Ok(Study { record, stored, draft })
+        let drafts = self.drafts_of(&record, &stored, wanted).await?;
+        Ok(Study { record, stored, drafts })
     }
 
     /// The stored instances of a study, in order of UID.
@@ -118,12 +125,12 @@ impl Study {
             .iter()
             .filter(|record| is_in(record))
             .map(|record| Instance { record: record.clone(), source: Source::Stored(record.instance.digest.clone()) });
-        let draft = self
-            .draft
-            .as_ref()
+        let drafts = self
+            .drafts
+            .iter()
             .filter(|draft| is_in(&draft.record))
-            .map(|draft| Instance { record: draft.record.clone(), source: Source::Draft(draft.bytes.clone()) });
-        stored.chain(draft).collect()
+            .map(|draft| Instance { record: draft.record.clone(), source: Source::Draft(draft.version, draft.format) });
+        stored.chain(drafts).collect()
     }
 
     /// The instances in `scope`; that there is none, where there is none.

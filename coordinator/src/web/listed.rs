@@ -4,12 +4,14 @@
 use dicom_core::{Tag, VR};
 use dicom_dictionary_std::tags;
 use prelim_proto::ids::Uid;
+use prelim_proto::study::RequestIds;
 use serde_json::{Map, Value, json};
 
 use super::draft;
 use super::json::{hex, name};
-use super::query::Query;
+use super::query::{Query, SEARCHED_REQUESTS};
 use super::route::Level;
+use crate::report::sop_class_and_modality;
 use crate::store::record::{InstanceRecord, StudyRecord};
 
 /// An attribute of a result.
@@ -18,6 +20,8 @@ struct Attribute {
     tag: Tag,
     vr: VR,
     values: Vec<String>,
+    /// Of a sequence.
+    items: Vec<Value>,
     level: Level,
     /// It is in every result, also where nobody asks for it.
     is_usual: bool,
@@ -32,10 +36,13 @@ impl Row {
     pub(super) fn study(record: &StudyRecord, base: &str) -> Self {
         let known = &record.attributes;
         let mut modalities = record.modalities.clone();
-        let drafts = u32::from(draft::is_shown(record));
-        if drafts > 0 && !modalities.iter().any(|modality| modality == "SR") {
-            modalities.push("SR".to_owned());
+        let drafts = draft::shown(record);
+        for (_, modality) in drafts.iter().filter_map(|format| sop_class_and_modality(*format)) {
+            if !modalities.iter().any(|known| known == modality) {
+                modalities.push(modality.to_owned());
+            }
         }
+        let instances = record.instances + drafts.len() as u32;
         let mut row = Self::default();
         let mut add = |tag, vr, text: &str| row.add(Level::Study, tag, vr, text);
         add(tags::STUDY_DATE, VR::DA, &known.study_date);
@@ -50,11 +57,12 @@ impl Row {
         add(tags::PATIENT_SEX, VR::CS, &known.patient_sex);
         add(tags::STUDY_INSTANCE_UID, VR::UI, record.uid.as_str());
         add(tags::STUDY_ID, VR::SH, &known.study_id);
-        add(tags::NUMBER_OF_STUDY_RELATED_INSTANCES, VR::IS, &(record.instances + drafts).to_string());
+        add(tags::NUMBER_OF_STUDY_RELATED_INSTANCES, VR::IS, &instances.to_string());
         add(tags::STUDY_DESCRIPTION, VR::LO, &known.description);
         add(tags::INSTITUTION_NAME, VR::LO, &known.institution);
         let (level, is_usual) = (Level::Study, true);
-        row.0.push(Attribute { tag: tags::MODALITIES_IN_STUDY, vr: VR::CS, values: modalities, level, is_usual });
+        let (tag, vr, items) = (tags::MODALITIES_IN_STUDY, VR::CS, Vec::new());
+        row.0.push(Attribute { tag, vr, values: modalities, items, level, is_usual });
         for attribute in &mut row.0 {
             attribute.is_usual = attribute.tag != tags::INSTITUTION_NAME;
         }
@@ -81,6 +89,7 @@ impl Row {
         add(tags::SERIES_INSTANCE_UID, VR::UI, first.series.as_str());
         add(tags::SERIES_NUMBER, VR::IS, &first.number.map(|number| number.to_string()).unwrap_or_default());
         add(tags::NUMBER_OF_SERIES_RELATED_INSTANCES, VR::IS, &instances.len().to_string());
+        row.add_requests(&first.requests);
         row
     }
 
@@ -110,9 +119,33 @@ impl Row {
         row
     }
 
+    /// Adds the requests that a series was made for, where it says so: as a sequence, and its values to be searched for.
+    fn add_requests(&mut self, requests: &[RequestIds]) {
+        if requests.is_empty() {
+            return;
+        }
+        let item = |request: &RequestIds| {
+            let mut item = Map::new();
+            for (tag, value) in
+                SEARCHED_REQUESTS.into_iter().zip([&request.scheduled_step, &request.requested_procedure])
+            {
+                item.insert(hex(tag), json!({"vr": "SH", "Value": [value]}));
+            }
+            item.into()
+        };
+        let items = requests.iter().map(item).collect();
+        let (tag, level) = (tags::REQUEST_ATTRIBUTES_SEQUENCE, Level::Series);
+        self.0.push(Attribute { tag, vr: VR::SQ, values: Vec::new(), items, level, is_usual: true });
+        let steps = requests.iter().map(|request| request.scheduled_step.clone()).collect();
+        let procedures = requests.iter().map(|request| request.requested_procedure.clone()).collect();
+        for (tag, values) in SEARCHED_REQUESTS.into_iter().zip([steps, procedures]) {
+            self.0.push(Attribute { tag, vr: VR::SH, values, items: Vec::new(), level, is_usual: false });
+        }
+    }
+
     fn add(&mut self, level: Level, tag: Tag, vr: VR, text: &str) {
         let values = if text.is_empty() { Vec::new() } else { vec![text.to_owned()] };
-        self.0.push(Attribute { tag, vr, values, level, is_usual: true });
+        self.0.push(Attribute { tag, vr, values, items: Vec::new(), level, is_usual: true });
     }
 
     /// Whether it fits what is asked of this level.
@@ -127,7 +160,10 @@ impl Row {
     /// As JSON: what is usual from level `from` on, and what the search asks for beside it.
     pub(super) fn json(&self, query: &Query, from: Level) -> String {
         let is_shown = |attribute: &&Attribute| {
-            attribute.is_usual && attribute.level >= from || query.all_fields || query.fields.contains(&attribute.tag)
+            let is_wanted = query.all_fields || query.fields.contains(&attribute.tag);
+            // What is within a sequence is shown there.
+            let is_alone = !SEARCHED_REQUESTS.contains(&attribute.tag);
+            is_alone && (attribute.is_usual && attribute.level >= from || is_wanted)
         };
         let mut shown: Vec<&Attribute> = self.0.iter().filter(is_shown).collect();
         shown.sort_by_key(|attribute| attribute.tag);
@@ -140,6 +176,9 @@ impl Row {
 impl Attribute {
     fn json(&self) -> Value {
         let vr = self.vr.to_string();
+        if self.vr == VR::SQ {
+            return json!({"vr": vr, "Value": self.items});
+        }
         let value = |text: &String| match self.vr {
             VR::PN => name(text),
             VR::IS | VR::US => text.parse::<i64>().map_or_else(|_| text.as_str().into(), Value::from),

@@ -48,7 +48,7 @@ pub(super) async fn retrieve(call: &Call<'_>, scope: Scope) -> Result<Response<B
 async fn described(web: &Arc<Web>, study: &Uid, instance: &Instance, base: &str) -> Result<Vec<u8>, Problem> {
     // The object, and its attributes in words.
     let _room = web.memory.wait_for(2 * web.held_bytes(instance)).await?;
-    let bytes = web.bytes_of(study, &instance.source).await?;
+    let bytes = web.bytes_of(study, instance).await?;
     let record = &instance.record;
     let address = format!("{base}/studies/{study}/series/{}/instances/{}/bulkdata", record.series, record.instance.uid);
     let describe = move || {

@@ -8,7 +8,7 @@
 //! - `stow`: objects in, by [`crate::intake`]; `stored`: the answer for them (pure)
 //! - `qido`: searches; `query`: what they ask (pure); `matching`: what fits (pure); `listed`: results as JSON (pure)
 //! - `wado`: objects out, `plain` those that are written anew; `metadata`, `frames`, `bulkdata`, `rendered`: other representations of them
-//! - `held`: a study with what is held of it; `draft`: its draft, as an instance of it
+//! - `held`: a study with what is held of it; `draft`: its draft, as instances of it
 //! - `json`: the DICOM JSON model (PS3.18 annex F; pure)
 //!
 //! **Invariant**: nothing is served that the gate has not let in, and no study of another tenant exists for a caller.

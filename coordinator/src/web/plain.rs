@@ -20,7 +20,7 @@ impl Web {
         // The object as it is stored and as it will be.
         let bytes = self.held_bytes(instance).saturating_add(self.decoded_bytes(instance));
         let room = self.memory.wait_for(bytes).await?;
-        let stored = self.bytes_of(study, &instance.source).await?;
+        let stored = self.bytes_of(study, instance).await?;
         let command = self.coordinator.decoder.clone();
         let record = instance.record.instance.clone();
         let rewrite = move || {

@@ -21,6 +21,7 @@ use super::request::Call;
 use super::route::{Level, Scope};
 use super::{draft, wado};
 use crate::audit::Act;
+use crate::report::sop_class_and_modality;
 use crate::store::record::{InstanceRecord, StudyCursor, StudyQuery, StudyRecord};
 
 /// Studies that one search looks at, at most.
@@ -92,17 +93,25 @@ impl Search<'_> {
                 .add_with(async || {
                     let stored = self.call.web.instances_of(&record).await?;
                     let series: BTreeSet<&Uid> = stored.iter().map(|instance| &instance.series).collect();
-                    let series = series.len() + usize::from(draft::is_shown(&record));
+                    // Each object of the draft is in a series of its own.
+                    let series = series.len() + draft::shown(&record).len();
                     Ok(row.with_series_count(series).json(self.query, from))
                 })
                 .await;
         }
-        let study = self.call.web.whole(record).await?;
+        // Writing a draft's objects takes a while: only those that may be listed.
+        let objects = draft::shown(&record).len();
+        let wanted = |format| {
+            sop_class_and_modality(format).is_some_and(|(class, modality)| self.query.may_take(class, modality))
+        };
+        let study = self.call.web.whole(record, wanted).await?;
+        let series_in_all =
+            study.stored.iter().map(|instance| &instance.series).collect::<BTreeSet<_>>().len() + objects;
         let mut series: BTreeMap<&Uid, Vec<&InstanceRecord>> = BTreeMap::new();
-        for instance in study.stored.iter().chain(study.draft.iter().map(|draft| &draft.record)) {
+        for instance in study.stored.iter().chain(study.drafts.iter().map(|draft| &draft.record)) {
             series.entry(&instance.series).or_default().push(instance);
         }
-        let row = row.with_series_count(series.len());
+        let row = row.with_series_count(series_in_all);
         for (series, instances) in series {
             if self.scope.series.as_ref().is_some_and(|wanted| wanted != series) {
                 continue;

@@ -53,10 +53,15 @@ const SEARCHED: &[(Tag, Level, Kind)] = &[
     (tags::SERIES_DESCRIPTION, Level::Series, Kind::Text),
     (tags::SERIES_INSTANCE_UID, Level::Series, Kind::Uid),
     (tags::SERIES_NUMBER, Level::Series, Kind::Number),
+    (tags::SCHEDULED_PROCEDURE_STEP_ID, Level::Series, Kind::Text),
+    (tags::REQUESTED_PROCEDURE_ID, Level::Series, Kind::Text),
     (tags::SOP_CLASS_UID, Level::Instance, Kind::Uid),
     (tags::SOP_INSTANCE_UID, Level::Instance, Kind::Uid),
     (tags::INSTANCE_NUMBER, Level::Instance, Kind::Number),
 ];
+
+/// What can be searched for within Request Attributes Sequence, and nowhere else.
+pub(super) const SEARCHED_REQUESTS: [Tag; 2] = [tags::SCHEDULED_PROCEDURE_STEP_ID, tags::REQUESTED_PROCEDURE_ID];
 
 /// A search.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -104,7 +109,7 @@ impl Query {
         for field in value.split(',').map(str::trim).filter(|field| !field.is_empty()) {
             match field {
                 "all" => self.all_fields = true,
-                // A field within a sequence: none that is held is in one.
+                // A field within a sequence: the one that is held is shown whole.
                 path if path.contains('.') => {}
                 field => {
                     let tag = attribute(field);
@@ -116,7 +121,7 @@ impl Query {
     }
 
     fn key(&mut self, name: &str, value: &str, level: Level) -> Result<(), Problem> {
-        let tag = attribute(name).ok_or_else(|| Problem::bad(format!("no parameter and no attribute {name:?}")))?;
+        let tag = searched(name).ok_or_else(|| Problem::bad(format!("no parameter and no attribute {name:?}")))?;
         let Some((_, of, kind)) = SEARCHED.iter().find(|(known, ..)| *known == tag) else {
             return Err(Problem::bad(format!("{name} cannot be searched for here")));
         };
@@ -153,6 +158,15 @@ impl Query {
         self.keys.iter().find(|(known, ..)| *known == tag).and_then(|(_, _, key)| key.exact())
     }
 
+    /// Whether an object of this SOP class and modality may fit.
+    pub(super) fn may_take(&self, sop_class: &str, modality: &str) -> bool {
+        let fits = |tag: Tag, value: &str| {
+            let mut keys = self.keys.iter().filter(|(known, ..)| *known == tag);
+            keys.all(|(_, _, key)| key.fits(&[value.to_owned()]))
+        };
+        fits(tags::SOP_CLASS_UID, sop_class) && fits(tags::MODALITY, modality)
+    }
+
     /// The identifiers that an attribute may have; nothing where any fits.
     pub(super) fn uids(&self, tag: Tag) -> Option<&[Uid]> {
         self.keys.iter().find_map(|(known, _, key)| match key {
@@ -179,6 +193,19 @@ fn truth(name: &str, value: &str) -> Result<bool, Problem> {
         "true" => Ok(true),
         "false" => Ok(false),
         _ => Err(Problem::bad(format!("{name} is neither true nor false"))),
+    }
+}
+
+/// The attribute that a parameter names: by itself, or within Request Attributes Sequence
+/// (`RequestAttributesSequence.RequestedProcedureID`).
+fn searched(name: &str) -> Option<Tag> {
+    let in_requests = |tag: &Tag| SEARCHED_REQUESTS.contains(tag);
+    match name.split_once('.') {
+        Some((sequence, inner)) => {
+            let is_requests = attribute(sequence) == Some(tags::REQUEST_ATTRIBUTES_SEQUENCE);
+            attribute(inner).filter(|tag| is_requests && in_requests(tag))
+        }
+        None => attribute(name).filter(|tag| !in_requests(tag)),
     }
 }
 
@@ -227,6 +254,10 @@ mod tests {
             assert!(problem.contains(named), "{query}: {problem}");
         }
         assert!(read("Modality=CT&PatientID=1", Level::Series).is_ok());
+        assert!(read("RequestAttributesSequence.RequestedProcedureID=1", Level::Series).is_ok());
+        assert!(read("00400275.00400009=1", Level::Series).is_ok());
+        assert!(read("RequestedProcedureID=1", Level::Series).is_err(), "it is in no other place");
+        assert!(read("ReferencedSeriesSequence.RequestedProcedureID=1", Level::Series).is_err());
         assert!(read(&"a=&".repeat(300), Level::Study).unwrap_err().contains("parameters"));
     }
 }

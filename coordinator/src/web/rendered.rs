@@ -1,6 +1,8 @@
 //! Pictures of frames (PS3.18 sections 8.3.5 and 10.4.1.1.3): modality transform, VOI LUT or window, and no more.
 //!
 //! A picture is made smaller to fit a viewport, and never larger: a browser does that as well. No annotation is burned in.
+//! The draft's structured report is rendered as a page, and its encapsulated document as the document that it is (PS3.18
+//! table 8.7.4-1).
 
 use axum::body::Body;
 use hyper::Response;
@@ -13,13 +15,14 @@ use prelim_imaging::sandbox::Decoder;
 use prelim_imaging::scan::scan;
 use prelim_proto::ids::Uid;
 
-use super::held::Instance;
+use super::held::{Instance, Source};
 use super::negotiate::Accepted;
 use super::problem::Problem;
 use super::request::Call;
 use super::route::Scope;
 use super::{query, wado};
 use crate::pictures::CT_WINDOW_HU;
+use crate::report::Format;
 
 const JPEG: &str = "image/jpeg";
 const PNG: &str = "image/png";
@@ -45,14 +48,24 @@ pub(super) async fn retrieve(
     is_thumbnail: bool,
 ) -> Result<Response<Body>, Problem> {
     let asked = call.head.uri.query();
-    let essence = Accepted::read(&call.head.headers, query::accept(asked).as_deref())?.picture(&[JPEG, PNG])?;
+    let accepted = Accepted::read(&call.head.headers, query::accept(asked).as_deref())?;
+    let (study, instances) = call.instances(&scope).await?;
+    if !is_thumbnail && let Some((version, format, essence)) = document(&instances) {
+        let essence = accepted.picture(&[essence])?;
+        let page = call.web.coordinator.report_of(&study.record.uid, version, format).await?;
+        return Ok(wado::answer(essence, Some(page.content.len() as u64), Body::from(page.content)));
+    }
+    let essence = accepted.picture(&[JPEG, PNG])?;
     let mut wanted = Wanted::read(asked)?;
     if is_thumbnail {
         wanted.viewport.get_or_insert((THUMBNAIL_SIDE, THUMBNAIL_SIDE));
     }
-    let (study, instances) = call.instances(&scope).await?;
     let mut images: Vec<&Instance> =
         instances.iter().filter(|instance| instance.record.instance.image.is_some()).collect();
+    // A study looks like its images, and not like what was drawn on some of them.
+    if images.iter().any(|image| matches!(image.source, Source::Stored(_))) {
+        images.retain(|image| matches!(image.source, Source::Stored(_)));
+    }
     images.sort_by_key(|image| (&image.record.series, image.record.instance.number));
     let image = images.get(images.len() / 2).ok_or_else(|| Problem::nothing_here("there is no image to show"))?;
     let frames = image.record.instance.image.as_ref().map_or(0, |image| image.frames);
@@ -62,6 +75,16 @@ pub(super) async fn retrieve(
     }
     let picture = draw(call, &study.record.uid, image, number, wanted, essence).await?;
     Ok(wado::answer(essence, Some(picture.len() as u64), Body::from(picture)))
+}
+
+/// The form of the draft that shows an object of it which is no image: its version, the form, and its media type.
+fn document(instances: &[Instance]) -> Option<(u32, Format, &'static str)> {
+    let [Instance { source: Source::Draft(version, format), .. }] = instances else { return None };
+    match format {
+        Format::Sr => Some((*version, Format::Html, "text/html")),
+        Format::DicomPdf => Some((*version, Format::Pdf, "application/pdf")),
+        _ => None,
+    }
 }
 
 async fn draw(
@@ -76,7 +99,7 @@ async fn draw(
     let of = instance.record.instance.image.as_ref().map_or(1, |image| image.frames.max(1)) as usize;
     let decoded = 2 * web.decoded_bytes(instance) / of;
     let room = web.memory.wait_for(web.held_bytes(instance).saturating_add(decoded)).await?;
-    let bytes = web.bytes_of(study, &instance.source).await?;
+    let bytes = web.bytes_of(study, instance).await?;
     let (command, is_ct) = (web.coordinator.decoder.clone(), instance.record.modality == "CT");
     let draw = move || {
         let _room = room;

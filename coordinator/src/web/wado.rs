@@ -55,9 +55,9 @@ impl Call<'_> {
     /// The study in `scope` with the instances there, recorded as read; at least one.
     pub(super) async fn instances(&self, scope: &Scope) -> Result<(Study, Vec<Instance>), Problem> {
         let Some(uid) = &scope.study else { return Err(Problem::nothing_here("no study is named")) };
-        let study = self.web.study(&self.session, uid).await?;
+        let study = self.web.study(&self.session, uid, scope).await?;
         let instances = study.some_instances(scope)?;
-        let is_draft = |instance: &Instance| matches!(instance.source, Source::Draft(_));
+        let is_draft = |instance: &Instance| matches!(instance.source, Source::Draft(..));
         let studies = std::slice::from_ref(uid);
         if instances.iter().any(|instance| !is_draft(instance)) {
             self.session.note(Act::Read, studies).await?;
@@ -81,7 +81,7 @@ async fn single(
         None => Err(form.refused()),
         Some(Encoding::AsStored) => {
             let length = instance.record.instance.size_bytes;
-            let body = Body::from_stream(as_stored(web, study, &instance.source).await?);
+            let body = Body::from_stream(as_stored(web, study, instance).await?);
             Ok(answer(&media_type(stored), Some(length), body))
         }
         Some(Encoding::Plain) => {
@@ -139,15 +139,15 @@ async fn part(
         }
     }
     let stored = instance.record.instance.transfer_syntax.as_str().to_owned();
-    let pieces = as_stored(web, study, &instance.source).await.map_err(|problem| broken(&problem))?;
+    let pieces = as_stored(web, study, instance).await.map_err(|problem| broken(&problem))?;
     Ok((stored, pieces))
 }
 
 /// The bytes of an object as they are stored, piece by piece.
-async fn as_stored(web: &Arc<Web>, study: &Uid, source: &Source) -> Result<Pieces, Problem> {
-    match source {
-        Source::Draft(bytes) => {
-            let bytes = bytes.clone();
+async fn as_stored(web: &Arc<Web>, study: &Uid, instance: &Instance) -> Result<Pieces, Problem> {
+    match &instance.source {
+        Source::Draft(..) => {
+            let bytes = web.bytes_of(study, instance).await?;
             Ok(stream::once(async move { Ok(bytes) }).boxed())
         }
         Source::Stored(digest) => {
@@ -175,10 +175,23 @@ fn broken(error: &impl std::fmt::Display) -> std::io::Error {
 
 impl Web {
     /// The whole bytes of an object, for which the caller holds room.
-    pub(super) async fn bytes_of(&self, study: &Uid, source: &Source) -> Result<Bytes, Problem> {
-        match source {
-            Source::Draft(bytes) => Ok(bytes.clone()),
-            Source::Stored(digest) => Ok(self.coordinator.bytes.get(study, digest).await?),
+    pub(super) async fn bytes_of(&self, study: &Uid, instance: &Instance) -> Result<Bytes, Problem> {
+        let held = &instance.record.instance;
+        let digest = match &instance.source {
+            Source::Draft(version, format) => {
+                return self.draft_bytes(study, *version, *format, &held.digest).await;
+            }
+            Source::Stored(digest) => digest,
+        };
+        // Of an object with many frames, more will be asked for.
+        let has_frames = held.image.as_ref().is_some_and(|image| image.frames > 1);
+        if has_frames && let Some(kept) = self.memory.kept(digest) {
+            return Ok(kept);
         }
+        let bytes = self.coordinator.bytes.get(study, digest).await?;
+        if has_frames {
+            self.memory.keep(digest.clone(), bytes.clone());
+        }
+        Ok(bytes)
     }
 }

@@ -42,6 +42,7 @@ pub(crate) fn instance(of: &Uid, n: u8, contents: u8) -> InstanceRecord {
         modality: "DX".into(),
         description: String::new(),
         number: None,
+        requests: Vec::new(),
         instance: Instance {
             uid: uid(&format!("{of}.1.{n}")),
             sop_class: uid("1.2.840.10008.5.1.4.1.1.1.1"),
@@ -185,7 +186,8 @@ pub(crate) fn outcome(mark: u64) -> JobOutcome {
 
 pub(crate) fn draft(version: u32) -> Merged {
     let deliveries = vec![wish("pacs", "sr"), wish("archive", "sr")];
-    Merged::Draft { version, digest: digest(version as u8), size_bytes: 10, unread: Vec::new(), deliveries }
+    let objects = vec!["sr".to_owned(), "kos".to_owned()];
+    Merged::Draft { version, digest: digest(version as u8), size_bytes: 10, objects, unread: Vec::new(), deliveries }
 }
 
 pub(crate) fn wish(destination: &str, object: &str) -> Wish {

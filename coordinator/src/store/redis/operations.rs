@@ -166,7 +166,7 @@ impl RedisStore {
         Ok(Some(self.runner.link.ask(&get).await?).filter(|value| *value != Value::Nil))
     }
 
-    fn key(&self, name: &str, study: &Uid) -> String {
+    pub(super) fn key(&self, name: &str, study: &Uid) -> String {
         format!("{}{name}:{study}", self.runner.prefix)
     }
 }
@@ -309,8 +309,9 @@ impl JobStore for RedisStore {
     async fn commit_merge(&self, job: &JobId, token: FencingToken, merged: Merged) -> Result<Done> {
         let args = held(self.args(), job, token);
         let args = match &merged {
-            Merged::Draft { version, digest, size_bytes, unread, deliveries } => {
+            Merged::Draft { version, digest, size_bytes, objects, unread, deliveries } => {
                 let args = args.text("draft").json(unread).number(version).text(digest.as_str()).number(size_bytes);
+                let args = args.text(objects.join(" "));
                 deliveries.iter().fold(args, |args, wish| args.texts([&wish.destination, &wish.object]))
             }
             Merged::Nothing { reason, unread } => args.text("nothing").json(unread).text(reason),

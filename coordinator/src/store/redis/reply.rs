@@ -210,6 +210,7 @@ pub(super) fn study(uid: Uid, fields: Vec<Value>) -> Result<Option<StudyRecord>>
     let small = |name: &str| u32::try_from(whole(name)?).map_err(|_| odd("a study"));
     let merge = held.get("merge").map(|_| small("merge")).transpose()?;
     let modalities = any("modalities")?.unwrap_or_default();
+    let objects = any("objects")?.unwrap_or_default();
     Ok(Some(StudyRecord {
         tenant: Tenant::parse(&words("tenant")?).map_err(|_| odd("a study"))?,
         state: word(&words("state")?)?,
@@ -240,6 +241,7 @@ pub(super) fn study(uid: Uid, fields: Vec<Value>) -> Result<Option<StudyRecord>>
         rank: whole("rank")?,
         merge: merge.map(|number| JobId::new(uid.clone(), number)),
         draft_version: small("draft")?,
+        draft_objects: objects.split(' ').filter(|word| !word.is_empty()).map(str::to_owned).collect(),
         unread: held.get("unread").map(json).transpose()?.unwrap_or_default(),
         partition_notes: held.get("notes").map(json).transpose()?.unwrap_or_default(),
         cost: held.get("cost").map(cost).transpose()?.unwrap_or_default(),
