@@ -4,7 +4,7 @@
 //! - [`serve()`]: a running coordinator, from its [`CoordinatorConfig`]
 //! - [`grpc`]: `prelim.v1` over gRPC; [`service`]: what is done, whoever asks
 //! - [`dimse`]: DICOM over associations, as SCP and as SCU
-//! - [`web`]: DICOMweb; `session`: the gate of both services, and a call that was let in
+//! - [`web`]: DICOMweb; `worklist`: workitems kept and performed; `session`: the gate of both services, and a call that was let in
 //! - [`intake`]: objects in, studies whole; [`route`]: what becomes of them (pure); [`partition`]: studies to jobs (pure)
 //! - [`priors`]: the patient's earlier studies, that a study is compared with
 //! - [`queue`]: order, retries, limits (pure); [`dispatch`]: jobs to workers and back; `waiting`: workers in a line; `drains`: those that are to stop; [`operate`]: what operators ask
@@ -61,6 +61,7 @@ pub mod traces;
 mod waiting;
 mod watched;
 pub mod web;
+mod worklist;
 
 pub use config::CoordinatorConfig;
 pub use serve::{Listeners, Opened, ServeError, open, serve};

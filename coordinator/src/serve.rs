@@ -34,6 +34,7 @@ use crate::store::redis::{RedisOptions, RedisStore};
 use crate::store::{JobStore, StoreError};
 use crate::tls::{self, ServerTls, TlsError};
 use crate::web::{self, Web};
+use crate::worklist::perform_until_stopped;
 
 /// How often leases, quiet studies and forgotten plans are looked after.
 const SWEEP_EVERY: Duration = Duration::from_millis(500);
@@ -242,6 +243,10 @@ pub async fn serve(
         tokio::spawn(scp::serve(Arc::new(Scp::new(coordinator.clone(), peers, audit.clone())), listener, tls))
     });
     let delivering = tokio::spawn(deliver_until_stopped(coordinator.clone(), audit.clone()));
+    let performing = tokio::spawn({
+        let (coordinator, audit) = (coordinator.clone(), audit.clone());
+        async move { tokio::join!(coordinator.report_until_stopped(), perform_until_stopped(coordinator.clone(), audit)) }
+    });
     let http = listeners.http.map(|listener| {
         let web = Web::new(coordinator.clone(), gate.clone());
         tokio::spawn(web::serve(web, listener, http_tls))
@@ -283,6 +288,7 @@ pub async fn serve(
     }
     let _ = giving.await;
     let _ = delivering.await;
+    let _ = performing.await;
     if let Some(dicom) = dicom {
         let _ = dicom.await;
     }
@@ -353,6 +359,7 @@ async fn keep_house(coordinator: &Coordinator) -> Result<(), StoreError> {
     coordinator.store.forget_workers(FORGET_WORKERS_MS).await?;
     coordinator.store.forget_requests(FORGET_REQUESTS_MS).await?;
     coordinator.store.forget_steps(FORGET_STEPS_MS).await?;
+    coordinator.forget_workitems().await?;
     let mended = coordinator.store.reconcile().await?;
     if mended != Reconciled::default() {
         tracing::error!(?mended, "jobs and queues did not agree");

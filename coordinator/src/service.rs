@@ -35,6 +35,7 @@ use crate::store::record::{Done, StudyQuery, StudyRecord, by_series};
 use crate::store::{JobStore, StoreError};
 use crate::waiting::Line;
 use crate::watched::Watched;
+use crate::worklist::channels::Channels;
 
 /// Changes that a watcher may be behind before it looks at all its studies again.
 const CHANGES_KEPT: usize = 1_024;
@@ -144,6 +145,8 @@ pub struct Coordinator {
     pub(crate) asking: Asking,
     /// Set off when a delivery may be due.
     pub(crate) deliveries: Notify,
+    /// Those who are told of workitems.
+    pub(crate) worklist: Arc<Channels>,
     /// Studies that changed.
     changes: broadcast::Sender<Uid>,
     /// Cancelled when the coordinator stops: long polls and watches end.
@@ -190,6 +193,7 @@ impl Coordinator {
             steps: KnownSteps::default(),
             asking: Asking::default(),
             deliveries: Notify::new(),
+            worklist: Arc::default(),
             changes,
             stopping,
         }

@@ -89,7 +89,7 @@ impl Session {
         let a_record = if act == Act::Queried { STUDIES_A_RECORD } else { 1 };
         let mut events: Vec<Event> =
             studies.chunks(a_record).map(|studies| self.event(act, studies.to_vec())).collect();
-        if events.is_empty() && act == Act::Queried {
+        if events.is_empty() && act.may_be_of_no_study() {
             events.push(self.event(act, Vec::new()));
         }
         if events.is_empty() {
@@ -143,6 +143,12 @@ impl Session {
         let reason = Some(format!("the study is of tenant {tenant}"));
         self.audit.refused(Event { reason, ..self.event(Act::TenantRefused, vec![study.clone()]) }).await;
         Err(StoreError::NoStudy(study.clone()).into())
+    }
+
+    /// Records that the caller asked for something of another tenant's, of these studies.
+    pub(crate) async fn refuse_tenant(&self, tenant: &Tenant, studies: Vec<Uid>) {
+        let reason = Some(format!("the workitem is of tenant {tenant}"));
+        self.audit.refused(Event { reason, ..self.event(Act::TenantRefused, studies) }).await;
     }
 
     /// Whose the caller's submission is: of the tenant named, or of its own where none is.

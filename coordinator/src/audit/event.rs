@@ -78,11 +78,22 @@ pub enum Act {
     Removed,
     /// A modality said what it does, or did, for a study.
     Performed,
-    /// Studies were listed, or followed.
+    /// A workitem was created.
+    WorkitemCreated,
+    /// A workitem was shown.
+    WorkitemRead,
+    /// A workitem was changed, claimed, ended, or asked to be canceled.
+    WorkitemChanged,
+    /// Studies or workitems were listed, or followed.
     Queried,
 }
 
 impl Act {
+    /// Whether it is recorded also where it concerns no study.
+    pub fn may_be_of_no_study(self) -> bool {
+        matches!(self, Self::Queried | Self::WorkitemCreated | Self::WorkitemRead | Self::WorkitemChanged)
+    }
+
     /// Event id, event type, action code (C, R, U, D, E) and outcome (PS3.15 section A.5.3).
     pub fn codes(self) -> (Code, Option<Code>, char, u8) {
         match self {
@@ -100,6 +111,9 @@ impl Act {
             Self::Cancelled | Self::Requeued => (PROCEDURE_RECORD, None, 'U', SUCCESS),
             Self::Removed => (STUDY_DELETED, None, 'D', SUCCESS),
             Self::Performed => (PROCEDURE_RECORD, None, 'U', SUCCESS),
+            Self::WorkitemCreated => (PROCEDURE_RECORD, None, 'C', SUCCESS),
+            Self::WorkitemRead => (PROCEDURE_RECORD, None, 'R', SUCCESS),
+            Self::WorkitemChanged => (PROCEDURE_RECORD, None, 'U', SUCCESS),
             Self::Queried => (QUERY, None, 'E', SUCCESS),
         }
     }

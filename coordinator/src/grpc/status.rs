@@ -122,7 +122,12 @@ fn store(error: &StoreError) -> (Code, &'static str) {
         StoreError::Outdated(_) => (Code::Aborted, "OUTDATED"),
         StoreError::RequestReused(_) => (Code::InvalidArgument, "REQUEST_REUSED"),
         StoreError::NoWorker(_) => (Code::NotFound, "NO_WORKER"),
+        StoreError::NoWorkitem(_) => (Code::NotFound, "NO_WORKITEM"),
+        StoreError::WorkitemExists(_) => (Code::AlreadyExists, "WORKITEM_EXISTS"),
+        StoreError::WorkitemChanged(_) => (Code::Aborted, "OUTDATED"),
         StoreError::TooManyStudies { .. }
+        | StoreError::TooManyWorkitems { .. }
+        | StoreError::TooManySubscriptions { .. }
         | StoreError::TooManyOfTenant { .. }
         | StoreError::TooManySteps { .. }
         | StoreError::TooManyInstances { .. } => (Code::ResourceExhausted, "LIMIT_REACHED"),

@@ -71,6 +71,27 @@ pub enum StoreError {
     /// The caller named a worker that was not heard of.
     #[error("no worker {0:?} was heard of lately")]
     NoWorker(String),
+    /// The caller named a workitem that is not held.
+    #[error("no workitem {0}")]
+    NoWorkitem(Uid),
+    /// Another workitem has this UID.
+    #[error("workitem {0} exists already")]
+    WorkitemExists(Uid),
+    /// The change was made from an older version of the workitem: look at it again.
+    #[error("workitem {0} has changed meanwhile")]
+    WorkitemChanged(Uid),
+    /// Too many workitems of the tenant are open.
+    #[error("{limit} workitems are open, which is the limit")]
+    TooManyWorkitems {
+        /// The limit.
+        limit: u64,
+    },
+    /// Too many have subscribed to the tenant's worklist.
+    #[error("{limit} have subscribed to the worklist, which is the limit")]
+    TooManySubscriptions {
+        /// The limit.
+        limit: u64,
+    },
     /// The study would get too large.
     #[error("study {study} would have more than {limit} instances")]
     TooManyInstances {
@@ -109,6 +130,7 @@ impl StoreError {
                 | Self::TooManyOfTenant { .. }
                 | Self::TooManySteps { .. }
                 | Self::Outdated(_)
+                | Self::WorkitemChanged(_)
         )
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
-use prelim_proto::ids::{FencingToken, JobId, Uid};
+use prelim_proto::ids::{FencingToken, JobId, Tenant, Uid};
 use prelim_proto::job::{JobOutcome, JobSpec, Lease};
 use tokio::sync::watch;
 
@@ -14,6 +14,7 @@ use super::record::{
     JobRecord, LeaseRequest, Merged, Orders, Plan, QueueDepth, Reconciled, StudyQuery, StudyRecord, WorkerRecord,
 };
 use super::step::{PutStep, StepRecord};
+use super::worklist::{NewWorkitem, Report, Subscription, WorkitemChange, WorkitemQuery, WorkitemRecord, Worklist};
 use super::{JobStore, StoreError};
 use crate::metrics::Metrics;
 use crate::queue::Verdict;
@@ -40,9 +41,9 @@ impl Measured {
 }
 
 macro_rules! measured {
-    ($(fn $name:ident(&self $(, $arg:ident: $type:ty)*) -> $answer:ty;)*) => {
+    ($trait:ident, $($hint:ident)*; $(fn $name:ident(&self $(, $arg:ident: $type:ty)*) -> $answer:ty;)*) => {
         #[async_trait]
-        impl JobStore for Measured {
+        impl $trait for Measured {
             $(
                 async fn $name(&self $(, $arg: $type)*) -> Result<$answer, StoreError> {
                     let began = Instant::now();
@@ -52,18 +53,17 @@ macro_rules! measured {
                 }
             )*
 
-            fn wakes(&self) -> Option<watch::Receiver<u64>> {
-                self.store.wakes()
-            }
-
-            fn orders(&self) -> Option<watch::Receiver<u64>> {
-                self.store.orders()
-            }
+            $(
+                fn $hint(&self) -> Option<watch::Receiver<u64>> {
+                    self.store.$hint()
+                }
+            )*
         }
     };
 }
 
 measured! {
+    JobStore, wakes orders;
     fn add_instances(&self, add: AddInstances) -> Vec<Added>;
     fn preview_instances(&self, add: AddInstances) -> Vec<Added>;
     fn complete_studies(&self, request: CompleteStudies) -> Done;
@@ -107,4 +107,18 @@ measured! {
     fn forget_worker(&self, worker: &str) -> Done;
     fn forget_workers(&self, age_ms: u64) -> u64;
     fn workers(&self) -> Vec<(WorkerRecord, u64)>;
+}
+
+measured! {
+    Worklist, worklist_changes;
+    fn create_workitem(&self, new: NewWorkitem) -> Done;
+    fn change_workitem(&self, change: WorkitemChange) -> Done;
+    fn workitem(&self, uid: &Uid) -> Option<WorkitemRecord>;
+    fn workitems(&self, query: WorkitemQuery) -> Vec<WorkitemRecord>;
+    fn forget_workitems(&self, age_ms: u64, locked_age_ms: u64, limit: usize) -> u64;
+    fn subscribe_worklist(&self, tenant: &Tenant, subscription: Subscription, max: u64) -> Done;
+    fn unsubscribe_worklist(&self, tenant: &Tenant, title: &str) -> Done;
+    fn worklist_subscriptions(&self, tenant: &Tenant) -> Vec<Subscription>;
+    fn worklist_reports(&self, after: u64, limit: usize) -> Vec<(u64, Report)>;
+    fn last_worklist_report(&self) -> u64;
 }

@@ -15,6 +15,7 @@ use super::record::{
 use super::records::{Reads, Records, Result};
 use super::step::{MAX_STEPS_OF_STUDY, StepRecord};
 use super::transact::Backend;
+use super::worklist::{MAX_REPORTS, Report, Subscription, WorkitemQuery, WorkitemRecord};
 use crate::clock::Clock;
 
 /// Everything there is.
@@ -31,6 +32,10 @@ pub(crate) struct Maps {
     requests: BTreeMap<String, RequestRecord>,
     workers: BTreeMap<String, WorkerRecord>,
     steps: BTreeMap<Uid, StepRecord>,
+    workitems: BTreeMap<Uid, WorkitemRecord>,
+    subscriptions: BTreeMap<(Tenant, String), Subscription>,
+    reports: BTreeMap<u64, Report>,
+    last_report: u64,
     token: u64,
 }
 
@@ -209,6 +214,48 @@ impl Reads for Maps {
         Ok(self.steps.len() as u64)
     }
 
+    fn workitem(&self, uid: &Uid) -> Result<Option<WorkitemRecord>> {
+        Ok(self.workitems.get(uid).cloned())
+    }
+
+    fn workitems(&self, query: &WorkitemQuery) -> Result<Vec<WorkitemRecord>> {
+        let later = |record: &&WorkitemRecord| {
+            let place = (record.created_at_ms, record.uid.clone());
+            query.after.as_ref().is_none_or(|after| place > *after)
+        };
+        let mut found: Vec<_> =
+            self.workitems.values().filter(later).filter(|record| query.wants(record)).cloned().collect();
+        found.sort_by(|a, b| (a.created_at_ms, &a.uid).cmp(&(b.created_at_ms, &b.uid)));
+        found.truncate(query.limit);
+        Ok(found)
+    }
+
+    fn open_workitems(&self, tenant: &Tenant) -> Result<u64> {
+        let is_open = |record: &&WorkitemRecord| record.tenant == *tenant && !record.workitem.state.is_final();
+        Ok(self.workitems.values().filter(is_open).count() as u64)
+    }
+
+    fn workitems_over(&self, before_ms: i64, limit: usize) -> Result<Vec<WorkitemRecord>> {
+        let is_over = |record: &&WorkitemRecord| record.workitem.state.is_final() && record.updated_at_ms < before_ms;
+        let mut over: Vec<_> = self.workitems.values().filter(is_over).cloned().collect();
+        over.sort_by(|a, b| (a.updated_at_ms, &a.uid).cmp(&(b.updated_at_ms, &b.uid)));
+        over.truncate(limit);
+        Ok(over)
+    }
+
+    fn subscriptions(&self, tenant: &Tenant) -> Result<Vec<Subscription>> {
+        Ok(self.subscriptions.iter().filter(|((of, _), _)| of == tenant).map(|(_, each)| each.clone()).collect())
+    }
+
+    fn reports(&self, after: u64, limit: usize) -> Result<Vec<(u64, Report)>> {
+        let later = self.reports.iter().filter(|(number, _)| **number > after);
+        Ok(later.map(|(number, report)| (*number, report.clone())).take(limit).collect())
+    }
+
+    fn last_report(&self) -> Result<u64> {
+        Ok(self.last_report)
+    }
+
     fn worker(&self, id: &str) -> Result<Option<WorkerRecord>> {
         Ok(self.workers.get(id).cloned())
     }
@@ -302,6 +349,33 @@ impl Records for Maps {
 
     fn remove_worker(&mut self, id: &str) -> Result<()> {
         self.workers.remove(id);
+        Ok(())
+    }
+
+    fn put_workitem(&mut self, record: &WorkitemRecord) -> Result<()> {
+        self.workitems.insert(record.uid.clone(), record.clone());
+        Ok(())
+    }
+
+    fn remove_workitem(&mut self, record: &WorkitemRecord) -> Result<()> {
+        self.workitems.remove(&record.uid);
+        Ok(())
+    }
+
+    fn put_subscription(&mut self, tenant: &Tenant, subscription: &Subscription) -> Result<()> {
+        self.subscriptions.insert((tenant.clone(), subscription.title.clone()), subscription.clone());
+        Ok(())
+    }
+
+    fn remove_subscription(&mut self, tenant: &Tenant, title: &str) -> Result<()> {
+        self.subscriptions.remove(&(tenant.clone(), title.to_owned()));
+        Ok(())
+    }
+
+    fn add_report(&mut self, report: &Report) -> Result<()> {
+        self.last_report += 1;
+        self.reports.insert(self.last_report, report.clone());
+        self.reports.retain(|number, _| number + MAX_REPORTS > self.last_report);
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 //!
 //! # Layout
 //! - [`JobStore`]: the operations and what they guarantee
-//! - [`record`]: what is held, and what operations take and give; [`delivery`]: the same of drafts on their way out; [`step`]: of performed procedure steps; [`StoreError`] is in `error`
+//! - [`record`]: what is held, and what operations take and give; [`delivery`]: the same of drafts on their way out; [`step`]: of performed procedure steps; [`worklist`]: workitems; [`StoreError`] is in `error`
 //! - `machine`: the state machine, which is the specification; `records` is what it asks of a transaction
 //! - [`embedded`]: the default, a redb file in the data folder; [`redis`]: for a cluster
 //! - `measured`: a store whose operations are timed
@@ -26,6 +26,7 @@ mod records;
 pub mod redis;
 pub mod step;
 mod transact;
+pub mod worklist;
 
 pub use error::StoreError;
 
@@ -56,7 +57,7 @@ use step::{PutStep, StepRecord};
 /// An error means that nothing changed, except [`StoreError::Storage`], [`StoreError::Disk`], [`StoreError::Full`] and
 /// [`StoreError::Unreachable`], after which the operation may or may not have happened: repeat it.
 #[async_trait]
-pub trait JobStore: Send + Sync + 'static {
+pub trait JobStore: worklist::Worklist {
     /// Adds instances to a study, which begins with its first one. Idempotent: an instance held already, with the same
     /// digest, is a duplicate. One with another digest is a conflict, and the first is kept. If anything is accepted, a
     /// study that was past receiving is received again (its jobs are dropped, their leases lost, its drafts kept), but

@@ -13,6 +13,7 @@ use super::record::{
     WorkerRecord,
 };
 use super::step::StepRecord;
+use super::worklist::{Report, Subscription, WorkitemQuery, WorkitemRecord};
 
 /// The result of every access.
 pub(crate) type Result<T> = std::result::Result<T, StoreError>;
@@ -73,6 +74,20 @@ pub(crate) trait Reads {
     fn old_steps(&self, at_ms: i64, limit: usize) -> Result<Vec<Uid>>;
     /// How many steps there are.
     fn count_steps(&self) -> Result<u64>;
+    /// One workitem.
+    fn workitem(&self, uid: &Uid) -> Result<Option<WorkitemRecord>>;
+    /// Workitems, in order of creation, then by UID.
+    fn workitems(&self, query: &WorkitemQuery) -> Result<Vec<WorkitemRecord>>;
+    /// Workitems of a tenant that are not over.
+    fn open_workitems(&self, tenant: &Tenant) -> Result<u64>;
+    /// Workitems that are over and last changed before `before_ms`, at most `limit`, in order of time and UID.
+    fn workitems_over(&self, before_ms: i64, limit: usize) -> Result<Vec<WorkitemRecord>>;
+    /// Subscriptions to the worklist of a tenant, in order of title.
+    fn subscriptions(&self, tenant: &Tenant) -> Result<Vec<Subscription>>;
+    /// Reports after the one of that number, at most `limit`, in order, with their numbers.
+    fn reports(&self, after: u64, limit: usize) -> Result<Vec<(u64, Report)>>;
+    /// The number of the newest report; 0 before the first.
+    fn last_report(&self) -> Result<u64>;
     /// One worker.
     fn worker(&self, id: &str) -> Result<Option<WorkerRecord>>;
     /// Workers, in order of name.
@@ -111,6 +126,16 @@ pub(crate) trait Records: Reads {
     fn put_worker(&mut self, worker: &WorkerRecord) -> Result<()>;
     /// Forgets a worker.
     fn remove_worker(&mut self, id: &str) -> Result<()>;
+    /// Stores a workitem, in place of an older version of it.
+    fn put_workitem(&mut self, record: &WorkitemRecord) -> Result<()>;
+    /// Removes a workitem, as it is held.
+    fn remove_workitem(&mut self, record: &WorkitemRecord) -> Result<()>;
+    /// Stores a subscription, in place of another of its title.
+    fn put_subscription(&mut self, tenant: &Tenant, subscription: &Subscription) -> Result<()>;
+    /// Removes a subscription, where there is one.
+    fn remove_subscription(&mut self, tenant: &Tenant, title: &str) -> Result<()>;
+    /// Adds a report under the next number, and drops what is older than the newest [`super::worklist::MAX_REPORTS`].
+    fn add_report(&mut self, report: &Report) -> Result<()>;
     /// A token larger than every one before.
     fn next_token(&mut self) -> Result<FencingToken>;
     /// Compares every index with the records, both ways, and mends it.

@@ -3,7 +3,7 @@
 use std::future::Future;
 
 use async_trait::async_trait;
-use prelim_proto::ids::{FencingToken, JobId, Uid};
+use prelim_proto::ids::{FencingToken, JobId, Tenant, Uid};
 use prelim_proto::job::{JobKind, JobOutcome, JobSpec, Lease};
 
 use super::delivery::{DeliveryEnd, DeliveryKey, DeliveryRecord, Wish};
@@ -13,6 +13,7 @@ use super::record::{
 };
 use super::records::{Reads, Records, Result};
 use super::step::{PutStep, StepRecord};
+use super::worklist::{NewWorkitem, Report, Subscription, WorkitemChange, WorkitemQuery, WorkitemRecord, Worklist};
 use super::{JobStore, StoreError, machine};
 use crate::queue::Verdict;
 
@@ -323,5 +324,55 @@ impl<B: Backend> JobStore for B {
             Ok(records.workers()?.into_iter().map(|worker| (worker.clone(), silent_ms(&worker))).collect())
         })
         .await
+    }
+}
+
+#[async_trait]
+impl<B: Backend> Worklist for B {
+    async fn create_workitem(&self, new: NewWorkitem) -> Result<Done> {
+        self.write(move |records, now_ms| machine::create_workitem(records, now_ms, &new)).await
+    }
+
+    async fn change_workitem(&self, change: WorkitemChange) -> Result<Done> {
+        self.write(move |records, now_ms| machine::change_workitem(records, now_ms, &change)).await
+    }
+
+    async fn workitem(&self, uid: &Uid) -> Result<Option<WorkitemRecord>> {
+        let uid = uid.clone();
+        self.read(move |records, _| records.workitem(&uid)).await
+    }
+
+    async fn workitems(&self, query: WorkitemQuery) -> Result<Vec<WorkitemRecord>> {
+        self.read(move |records, _| records.workitems(&query)).await
+    }
+
+    async fn forget_workitems(&self, age_ms: u64, locked_age_ms: u64, limit: usize) -> Result<u64> {
+        let forget = move |records: &mut B::Write, now_ms| {
+            machine::forget_workitems(records, now_ms, age_ms, locked_age_ms, limit)
+        };
+        self.write(forget).await
+    }
+
+    async fn subscribe_worklist(&self, tenant: &Tenant, subscription: Subscription, max: u64) -> Result<Done> {
+        let tenant = tenant.clone();
+        self.write(move |records, _| machine::subscribe_worklist(records, &tenant, &subscription, max)).await
+    }
+
+    async fn unsubscribe_worklist(&self, tenant: &Tenant, title: &str) -> Result<Done> {
+        let (tenant, title) = (tenant.clone(), title.to_owned());
+        self.write(move |records, _| machine::unsubscribe_worklist(records, &tenant, &title)).await
+    }
+
+    async fn worklist_subscriptions(&self, tenant: &Tenant) -> Result<Vec<Subscription>> {
+        let tenant = tenant.clone();
+        self.read(move |records, _| records.subscriptions(&tenant)).await
+    }
+
+    async fn worklist_reports(&self, after: u64, limit: usize) -> Result<Vec<(u64, Report)>> {
+        self.read(move |records, _| records.reports(after, limit)).await
+    }
+
+    async fn last_worklist_report(&self) -> Result<u64> {
+        self.read(|records, _| records.last_report()).await
     }
 }

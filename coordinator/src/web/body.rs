@@ -19,12 +19,19 @@ pub(super) struct Received {
     idle: Duration,
     max_mib: u64,
     bytes: u64,
+    is_empty: bool,
 }
 
 impl Received {
     /// A body that may have so many MiB.
     pub(super) fn new(body: Incoming, max_mib: u64, idle: Duration) -> Self {
-        Self { rest: axum::body::Body::new(body).into_data_stream(), idle, max_mib, bytes: 0 }
+        let is_empty = hyper::body::Body::is_end_stream(&body);
+        Self { rest: axum::body::Body::new(body).into_data_stream(), idle, max_mib, bytes: 0, is_empty }
+    }
+
+    /// Whether nothing is to come.
+    pub(super) fn is_empty(&self) -> bool {
+        self.is_empty
     }
 
     /// The next piece; nothing at the end.

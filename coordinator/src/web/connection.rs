@@ -30,7 +30,7 @@ pub(super) async fn serve(web: Arc<Web>, connection: Connection) {
     });
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(idle).max_buf_size(MAX_HEAD_BYTES);
-    let serving = builder.serve_connection(TokioIo::new(Paced::new(connection, idle)), service);
+    let serving = builder.serve_connection(TokioIo::new(Paced::new(connection, idle)), service).with_upgrades();
     let mut serving = pin!(serving);
     let ended = tokio::select! {
         ended = serving.as_mut() => ended,

@@ -22,10 +22,10 @@ pub(super) fn allow(allowed: &[String], origin: Option<&HeaderValue>, is_preflig
         return;
     }
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-    let exposed = "Content-Length, Content-Type, Location, Retry-After, Warning";
+    let exposed = "Content-Length, Content-Location, Content-Type, Location, Retry-After, Warning";
     headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(exposed));
     if is_preflight {
-        headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, HEAD, POST"));
+        headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, HEAD, POST, PUT, DELETE"));
         let taken = HeaderValue::from_static("Accept, Authorization, Content-Type, Prelim-Tenant");
         headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, taken);
         headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static(REMEMBER_S));
@@ -48,7 +48,7 @@ mod tests {
         let viewer = "https://viewer.example";
         assert!(allowed(&[], viewer, true).is_empty());
         assert_eq!(allowed(&[viewer], viewer, false)[ACCESS_CONTROL_ALLOW_ORIGIN], viewer);
-        assert_eq!(allowed(&["*"], viewer, true)[ACCESS_CONTROL_ALLOW_METHODS], "GET, HEAD, POST");
+        assert_eq!(allowed(&["*"], viewer, true)[ACCESS_CONTROL_ALLOW_METHODS], "GET, HEAD, POST, PUT, DELETE");
         let other = allowed(&[viewer], "https://viewer.example.evil", true);
         assert!(!other.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN));
         assert_eq!(other[VARY], "Origin", "a cache must not give it to others");

@@ -4,7 +4,7 @@ use prelim_proto::ids::Uid;
 
 /// What an attribute must be.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Key {
+pub(crate) enum Key {
     /// A text, with wildcards.
     Pattern(Pattern),
     /// One of several.
@@ -19,7 +19,7 @@ pub(super) enum Key {
 
 impl Key {
     /// Whether one of the values fits.
-    pub(super) fn fits(&self, values: &[String]) -> bool {
+    pub(crate) fn fits(&self, values: &[String]) -> bool {
         values.iter().any(|value| match self {
             Self::Pattern(pattern) => pattern.fits(value),
             Self::AnyOf(patterns) => patterns.iter().any(|pattern| pattern.fits(value)),
@@ -30,7 +30,7 @@ impl Key {
     }
 
     /// The one value that fits, where there is only one.
-    pub(super) fn exact(&self) -> Option<&str> {
+    pub(crate) fn exact(&self) -> Option<&str> {
         match self {
             Self::Pattern(pattern) => pattern.exact(),
             Self::Range(dates) => dates.exact(),
@@ -41,13 +41,13 @@ impl Key {
 
 /// A text in which `*` stands for any characters and `?` for one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Pattern {
+pub(crate) struct Pattern {
     text: String,
     any_case: bool,
 }
 
 impl Pattern {
-    pub(super) fn new(text: &str, any_case: bool) -> Self {
+    pub(crate) fn new(text: &str, any_case: bool) -> Self {
         Self { text: if any_case { text.to_lowercase() } else { text.to_owned() }, any_case }
     }
 
@@ -56,7 +56,7 @@ impl Pattern {
     }
 
     /// Goes back to the last star only: never longer than the product of both lengths.
-    fn fits(&self, value: &str) -> bool {
+    pub(crate) fn fits(&self, value: &str) -> bool {
         let pattern: Vec<char> = self.text.chars().collect();
         let value: Vec<char> =
             if self.any_case { value.to_lowercase().chars().collect() } else { value.chars().collect() };
@@ -85,14 +85,14 @@ impl Pattern {
 
 /// A range of dates (YYYYMMDD) or times (HHMMSS.FFFFFF, cut anywhere), its ends in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Dates {
+pub(crate) struct Dates {
     from: Option<String>,
     to: Option<String>,
 }
 
 impl Dates {
     /// Reads one, or `from-to`, or an end alone.
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let is_one = |text: &str| {
             let digits = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
             digits && (2..=13).contains(&text.len())

@@ -1,4 +1,4 @@
-//! DICOMweb (PS3.18): STOW-RS, QIDO-RS and WADO-RS below [`ROOT`], over HTTP/1.1, with TLS where gRPC has it.
+//! DICOMweb (PS3.18): STOW-RS, QIDO-RS, WADO-RS and UPS-RS below [`ROOT`], over HTTP/1.1, with TLS where gRPC has it.
 //!
 //! # Layout
 //! - [`config`]: flags; `connection`: one connection; `request`: one request, from the gate to its answer
@@ -9,6 +9,7 @@
 //! - `qido`: searches; `query`: what they ask (pure); `matching`: what fits (pure); `listed`: results as JSON (pure)
 //! - `wado`: objects out, `plain` those that are written anew; `metadata`, `frames`, `bulkdata`, `rendered`: other representations of them
 //! - `held`: a study with what is held of it; `draft`: its draft, as instances of it
+//! - `workitems`: the worklist (UPS-RS), `worklist_route` its paths (pure); `channel`: event reports over WebSocket
 //! - `json`: the DICOM JSON model (PS3.18 annex F; pure)
 //!
 //! **Invariant**: nothing is served that the gate has not let in, and no study of another tenant exists for a caller.
@@ -18,6 +19,7 @@
 
 mod body;
 mod bulkdata;
+mod channel;
 pub mod config;
 mod connection;
 mod cors;
@@ -26,7 +28,7 @@ mod frames;
 mod held;
 mod json;
 mod listed;
-mod matching;
+pub(crate) mod matching;
 mod memory;
 mod metadata;
 mod multipart;
@@ -34,13 +36,17 @@ mod negotiate;
 mod plain;
 mod problem;
 mod qido;
-mod query;
+pub(crate) mod query;
 mod rendered;
 mod request;
 mod route;
 mod stored;
 mod stow;
 mod wado;
+mod workitems;
+mod worklist_route;
+
+pub(crate) use route::tag;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,6 +67,9 @@ use crate::tls::ServerTls;
 pub const ROOT: &str = "/dicom-web";
 /// Connections at once; more are closed.
 const MAX_CONNECTIONS: usize = 2_048;
+
+/// How long those who listen to the worklist may take to hear that we stop.
+const CLOSING: Duration = Duration::from_secs(2);
 
 /// What all requests share.
 pub(crate) struct Web {
@@ -115,4 +124,5 @@ pub(crate) async fn serve(mut web: Web, listener: TcpListener, tls: Option<Serve
     };
     let door = Door { listener, tls, is_inside: false };
     accept::serve_each(door, serving, |connection| connection::serve(web.clone(), connection)).await;
+    web.coordinator.worklist.closed(CLOSING).await;
 }

@@ -1,7 +1,7 @@
 //! Why a request is not answered with what it asks for: the one place where an error becomes an HTTP status.
 
 use axum::body::Body;
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, UPGRADE, WARNING, WWW_AUTHENTICATE};
 use hyper::{Response, StatusCode};
 use prelim_proto::trace::without_uids;
 use serde_json::json;
@@ -10,6 +10,8 @@ use crate::access::Refusal;
 use crate::bytes::BytesError;
 use crate::service::ServiceError;
 use crate::store::StoreError;
+use crate::worklist::WorklistError;
+use crate::worklist::rules::Refused;
 
 /// When to try again after a limit was reached, in s.
 const RETRY_AFTER_S: &str = "10";
@@ -23,11 +25,13 @@ pub(super) struct Problem {
     status: StatusCode,
     detail: String,
     allow: Option<&'static str>,
+    /// What the standard has us say beside the status.
+    warning: Option<String>,
 }
 
 impl Problem {
     fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, detail: detail.into().chars().take(MAX_CHARS).collect(), allow: None }
+        Self { status, detail: detail.into().chars().take(MAX_CHARS).collect(), allow: None, warning: None }
     }
 
     /// The request is wrong.
@@ -70,6 +74,21 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
     }
 
+    /// It does not fit what is there.
+    pub(super) fn conflict(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, detail)
+    }
+
+    /// Another protocol is meant.
+    pub(super) fn upgrade(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UPGRADE_REQUIRED, detail)
+    }
+
+    /// The same, with a header Warning.
+    fn with_warning(self, words: impl Into<String>) -> Self {
+        Self { warning: Some(words.into()), ..self }
+    }
+
     /// Another method is meant.
     pub(super) fn method(found: &str, allow: &'static str) -> Self {
         let found: String = found.chars().take(20).collect();
@@ -98,6 +117,14 @@ impl Problem {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_S));
             }
             _ => {}
+        }
+        if let Some(Ok(warning)) =
+            self.warning.as_ref().map(|words| HeaderValue::from_str(&format!("299 prelim \"{words}\"")))
+        {
+            headers.insert(WARNING, warning);
+        }
+        if self.status == StatusCode::UPGRADE_REQUIRED {
+            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
         }
         if let Some(allow) = self.allow {
             headers.insert(ALLOW, HeaderValue::from_static(allow));
@@ -135,6 +162,34 @@ impl From<Refusal> for Problem {
     }
 }
 
+impl From<WorklistError> for Problem {
+    fn from(error: WorklistError) -> Self {
+        const INCONSISTENT: &str = "The submitted request is inconsistent with the state of the UPS Instance.";
+        let refused = match error {
+            WorklistError::Refused(refused) => refused,
+            WorklistError::Filter(words) => return Self::bad(words),
+            WorklistError::Service(error) => return error.into(),
+        };
+        let words = refused.to_string();
+        // Warnings of PS3.18 sections 11.6.3.2, 11.7.3.2 and 11.8.3.2.
+        match refused {
+            Refused::Dataset(_) => Self::bad(words),
+            Refused::NoTransaction => Self::bad(words).with_warning("The Transaction UID is missing."),
+            Refused::OtherTransaction => Self::bad(words).with_warning("The Transaction UID is incorrect."),
+            Refused::NotClaimed => {
+                Self::bad(words).with_warning("The target URI did not reference a claimed Workitem.")
+            }
+            Refused::Final(_) => Self::bad(words)
+                .with_warning("The submitted request is inconsistent with the current state of the Workitem."),
+            Refused::Over(state) => {
+                Self::conflict(words).with_warning(format!("The UPS is already {}.", state.as_str()))
+            }
+            Refused::NotCanceled(_) => Self::conflict(words).with_warning("Performer chooses not to cancel."),
+            Refused::State(_) => Self::conflict(words).with_warning(INCONSISTENT),
+        }
+    }
+}
+
 /// Who can do something about it.
 fn status(error: &ServiceError) -> StatusCode {
     match error {
@@ -143,12 +198,15 @@ fn status(error: &ServiceError) -> StatusCode {
         ServiceError::NoFolder(_) | ServiceError::NoDraft { .. } => StatusCode::NOT_FOUND,
         ServiceError::Stopping => StatusCode::SERVICE_UNAVAILABLE,
         ServiceError::Refused(refusal) => refused(refusal),
-        ServiceError::Store(StoreError::NoStudy(_)) => StatusCode::NOT_FOUND,
+        ServiceError::Store(StoreError::NoStudy(_) | StoreError::NoWorkitem(_)) => StatusCode::NOT_FOUND,
+        ServiceError::Store(StoreError::WorkitemExists(_) | StoreError::WorkitemChanged(_)) => StatusCode::CONFLICT,
         ServiceError::Store(
             StoreError::Unreachable(_)
             | StoreError::Disk(_)
             | StoreError::TooManyStudies { .. }
-            | StoreError::TooManyOfTenant { .. },
+            | StoreError::TooManyOfTenant { .. }
+            | StoreError::TooManyWorkitems { .. }
+            | StoreError::TooManySubscriptions { .. },
         ) => StatusCode::SERVICE_UNAVAILABLE,
         ServiceError::Store(StoreError::Full) | ServiceError::Bytes(BytesError::Full) => {
             StatusCode::INSUFFICIENT_STORAGE

@@ -11,15 +11,20 @@ use bytes::Bytes;
 use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::header::{AUTHORIZATION, CACHE_CONTROL, HOST, HeaderValue, ORIGIN};
 use hyper::http::request::Parts;
+use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request, Response, StatusCode};
 
 use super::body::Received;
 use super::problem::Problem;
 use super::route::{Operation, What, route};
-use super::{ROOT, Web, bulkdata, cors, frames, metadata, qido, rendered, stow, wado};
+use super::worklist_route::Ask;
+use super::{ROOT, Web, bulkdata, channel, cors, frames, metadata, qido, rendered, stow, wado, workitems};
 use crate::accept::Peer;
 use crate::metrics::Metrics;
 use crate::session::Session;
+
+/// The header that names the tenant whose studies or workitems are meant, where the caller may send for several.
+const TENANT: &str = "prelim-tenant";
 
 /// A request that was let in.
 pub(super) struct Call<'a> {
@@ -31,7 +36,8 @@ pub(super) struct Call<'a> {
 }
 
 /// Answers a request.
-pub(super) async fn answer(web: Arc<Web>, peer: Peer, request: Request<Incoming>) -> Response<Body> {
+pub(super) async fn answer(web: Arc<Web>, peer: Peer, mut request: Request<Incoming>) -> Response<Body> {
+    let upgrade = channel::upgrade(&mut request);
     let (head, body) = request.into_parts();
     let body = Received::new(body, web.config.http_body_mib, web.idle());
     let routed = route(&head.method, head.uri.path());
@@ -39,7 +45,7 @@ pub(super) async fn answer(web: Arc<Web>, peer: Peer, request: Request<Incoming>
     let under_way = UnderWay::new(&web, name);
     let is_preflight = head.method == Method::OPTIONS;
     let answered = match routed {
-        Ok(operation) => serve(&web, &peer, operation, &head, body).await,
+        Ok(operation) => serve(&web, &peer, operation, (&head, upgrade), body).await,
         Err(problem) => {
             body.drain().await;
             Err(problem)
@@ -57,7 +63,7 @@ async fn serve(
     web: &Arc<Web>,
     peer: &Peer,
     operation: Operation,
-    head: &Parts,
+    (head, upgrade): (&Parts, Option<OnUpgrade>),
     mut body: Received,
 ) -> Result<Response<Body>, Problem> {
     if operation == Operation::Preflight {
@@ -70,7 +76,7 @@ async fn serve(
     let served = match admitted {
         Ok(session) => {
             let call = Call { web, session, head, base: base(web, head) };
-            dispatch(&call, operation, &mut body).await
+            dispatch(&call, operation, upgrade, &mut body).await
         }
         Err(refusal) => Err(refusal.into()),
     };
@@ -79,7 +85,16 @@ async fn serve(
     served
 }
 
-async fn dispatch(call: &Call<'_>, operation: Operation, body: &mut Received) -> Result<Response<Body>, Problem> {
+async fn dispatch(
+    call: &Call<'_>,
+    operation: Operation,
+    upgrade: Option<OnUpgrade>,
+    body: &mut Received,
+) -> Result<Response<Body>, Problem> {
+    if let Operation::Worklist(Ask::OpenChannel(title)) = operation {
+        // It lasts, and takes no place that requests need.
+        return channel::open(call, title, upgrade).await;
+    }
     let Ok(place) = call.web.requests.clone().try_acquire_owned() else {
         let limit = call.web.config.http_requests;
         return Err(Problem::busy(format!("{limit} requests are served already (--http-requests); come again")));
@@ -93,10 +108,18 @@ async fn dispatch(call: &Call<'_>, operation: Operation, body: &mut Received) ->
         Operation::Retrieve(What::BulkData(way), scope) => bulkdata::retrieve(call, scope, way).await,
         Operation::Retrieve(What::Rendered(frame), scope) => rendered::retrieve(call, scope, frame, false).await,
         Operation::Retrieve(What::Thumbnail(frame), scope) => rendered::retrieve(call, scope, frame, true).await,
+        Operation::Worklist(ask) => workitems::serve(call, ask, body).await,
         Operation::Preflight => Err(Problem::method("OPTIONS", "GET, POST")),
     }?;
     // Its place is held until the answer is out.
     Ok(response.map(|body| Body::new(Guarded { body, _under_way: place })))
+}
+
+impl Call<'_> {
+    /// The tenant that the request names, where its caller may act for several; empty where it names none.
+    pub(super) fn tenant(&self) -> &str {
+        self.head.headers.get(TENANT).map(|value| value.to_str().unwrap_or_default()).unwrap_or_default()
+    }
 }
 
 /// What addresses in the answer begin with.

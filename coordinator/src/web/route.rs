@@ -6,6 +6,7 @@ use prelim_proto::ids::Uid;
 
 use super::ROOT;
 use super::problem::Problem;
+use super::worklist_route::{self, Ask};
 use crate::access::Role::{Read, Submit};
 use crate::access::table::Need;
 
@@ -23,6 +24,8 @@ pub(super) enum Operation {
     Search(Level, Scope),
     /// Something that is held is given out.
     Retrieve(What, Scope),
+    /// Something is asked of the worklist.
+    Worklist(Ask),
     /// A browser asks whether a page may call.
     Preflight,
 }
@@ -74,6 +77,7 @@ impl Operation {
             Self::Store(_) => ("STOW-RS", Need::Role(&[Submit])),
             Self::Search(..) => ("QIDO-RS", Need::Role(&[Read])),
             Self::Retrieve(..) => ("WADO-RS", Need::Role(&[Read])),
+            Self::Worklist(ask) => ask.need(),
             Self::Preflight => ("OPTIONS", Need::Nothing),
         }
     }
@@ -88,6 +92,8 @@ impl Operation {
             Self::Retrieve(What::Frames(_), _) => "frames",
             Self::Retrieve(What::BulkData(_), _) => "bulkdata",
             Self::Retrieve(What::Rendered(_) | What::Thumbnail(_), _) => "rendered",
+            Self::Worklist(Ask::OpenChannel(_)) => "channel",
+            Self::Worklist(_) => "worklist",
             Self::Preflight => "preflight",
         }
     }
@@ -102,6 +108,9 @@ pub(super) fn route(method: &Method, path: &str) -> Result<Operation, Problem> {
     }
     let decoded: Vec<_> = rest.split('/').map(|part| percent_decode_str(part).decode_utf8_lossy()).collect();
     let parts: Vec<&str> = decoded.iter().map(AsRef::as_ref).filter(|part| !part.is_empty()).collect();
+    if let Some(asked) = worklist_route::route(method, &parts) {
+        return asked.map(Operation::Worklist);
+    }
     let mut scope = Scope::default();
     let rest = names(&parts, &mut scope)?;
     let operation = match (method.as_str(), rest) {
@@ -112,7 +121,11 @@ pub(super) fn route(method: &Method, path: &str) -> Result<Operation, Problem> {
         (_, ["series"]) if scope.series.is_none() => Operation::Search(Level::Series, scope),
         (_, ["instances"]) if scope.instance.is_none() => Operation::Search(Level::Instance, scope),
         (_, what) if scope.study.is_some() => Operation::Retrieve(representation(what, &scope)?, scope),
-        _ => return Err(Problem::nothing_here("there are /studies, /series and /instances here")),
+        _ => {
+            return Err(Problem::nothing_here(
+                "there are /studies, /series, /instances, /workitems and /subscribers here",
+            ));
+        }
     };
     match method.as_str() {
         "GET" | "HEAD" => Ok(operation),
@@ -187,7 +200,7 @@ fn steps(way: &[&str]) -> Result<Vec<Step>, Problem> {
 }
 
 /// Eight hexadecimal digits as group and element.
-pub(super) fn tag(text: &str) -> Option<(u16, u16)> {
+pub(crate) fn tag(text: &str) -> Option<(u16, u16)> {
     let is_tag = text.len() == 8 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     let number = u32::from_str_radix(text, 16).ok().filter(|_| is_tag)?;
     Some(((number >> 16) as u16, number as u16))

@@ -30,15 +30,12 @@ const BATCH_OBJECTS: usize = 64;
 const BATCH_BYTES: usize = 64 << 20;
 /// Parts that one request may have: its answer names each.
 const MAX_PARTS: usize = 50_000;
-/// The header that names the tenant whose studies are sent, where the caller may send for several.
-const TENANT: &str = "prelim-tenant";
 
 /// Takes in the objects of a request.
 pub(super) async fn store(call: &Call<'_>, study: Option<Uid>, body: &mut Received) -> Result<Response<Body>, Problem> {
     Accepted::read(&call.head.headers, query::accept(call.head.uri.query()).as_deref())?.json()?;
     let parts = form(call)?;
-    let asked = call.head.headers.get(TENANT).map(|value| value.to_str().unwrap_or_default()).unwrap_or_default();
-    let tenant = call.session.tenant_for_submission(asked).await?;
+    let tenant = call.session.tenant_for_submission(call.tenant()).await?;
     let sending = Sending::new(tenant, &call.session.caller().name);
     let mut intake = Intake::new(call, sending, Claim { instance: None, study });
     let read = intake.read(parts, body).await;

@@ -7,6 +7,7 @@ pub(crate) mod fixture;
 pub(crate) mod model;
 mod steps;
 mod workers;
+pub(crate) mod worklist;
 
 use std::sync::Arc;
 

@@ -12,11 +12,11 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-use super::Harness;
 use super::fixture::{
     CT, XRAY, add, complete, completion, demanding, draft, instance, offer, outcome, plan, study, wanted, wish,
 };
 use super::steps::{begun, ended};
+use super::{Harness, worklist};
 use crate::clock::{Clock as _, ManualClock};
 use crate::queue::{Share, Shares, Verdict};
 use crate::store::delivery::{DeliveryEnd, DeliveryKey, DeliveryState};
@@ -73,6 +73,7 @@ pub(crate) enum Op {
     ForgetWorkers,
     Step { step: u8, study: u8, write: u8, end: bool, stale: bool },
     ForgetSteps,
+    Worklist(worklist::Op),
 }
 
 fn verdict() -> impl Strategy<Value = Verdict> {
@@ -126,6 +127,7 @@ pub(crate) fn op() -> impl Strategy<Value = Op> {
         2 => (0_u8..2, study(), 0_u8..6, any::<bool>(), prop::bool::weighted(0.2))
             .prop_map(|(step, study, write, end, stale)| Op::Step { step, study, write, end, stale }),
         1 => Just(Op::ForgetSteps),
+        6 => worklist::op().prop_map(Op::Worklist),
         1 => prop_oneof![(0_u8..2).prop_map(|worker| Op::ForgetWorker { worker }), Just(Op::ForgetWorkers)],
     ]
 }
@@ -328,6 +330,10 @@ pub(crate) async fn apply(store: &dyn JobStore, op: &Op, model: &Maps, lease: (J
             text(store.put_step(PutStep { max_steps: 2 - u64::from(*stale), ..put }).await)
         }
         Op::ForgetSteps => text(store.forget_steps(40).await),
+        Op::Worklist(op) => {
+            let version = |uid: &Uid| model.workitem(uid).unwrap().map_or(1, |record| record.version);
+            worklist::apply(store, op, version).await
+        }
         Op::Advance { .. } | Op::Reopen => String::new(),
     }
 }
@@ -415,6 +421,7 @@ pub(crate) async fn view(store: &dyn JobStore) -> String {
         seen += &format!("{:?}\n", store.open_deliveries(destination, 10).await);
     }
     seen += &format!("{:?}\n{:?}\n", store.dead_jobs(None, usize::MAX).await, store.expired(usize::MAX).await);
+    seen += &worklist::view(store).await;
     seen + &format!("{:?}\n{:?}", store.depth().await, store.workers().await)
 }
 

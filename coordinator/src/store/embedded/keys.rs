@@ -10,7 +10,7 @@ use crate::store::delivery::DeliveryKey;
 use crate::store::record::{JobRecord, StudyCursor};
 
 /// An integer as eight bytes that sort as it does.
-fn number(value: i64) -> [u8; 8] {
+pub(super) fn number(value: i64) -> [u8; 8] {
     ((value as u64) ^ (1 << 63)).to_be_bytes()
 }
 

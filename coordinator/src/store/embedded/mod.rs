@@ -9,6 +9,7 @@ mod read;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod worklist;
 mod write;
 
 use std::fmt::Display;

@@ -13,6 +13,7 @@ use crate::store::record::{
 };
 use crate::store::records::{Reads, Result};
 use crate::store::step::{MAX_STEPS_OF_STUDY, StepRecord};
+use crate::store::worklist::{Report, Subscription, WorkitemQuery, WorkitemRecord};
 
 /// The index to walk for a query: the one with the fewest entries, as a guess.
 fn listing(query: &StudyQuery) -> Vec<Listing<'_>> {
@@ -283,5 +284,33 @@ impl<S: Source> Reads for Transaction<S> {
 
     fn workers(&self) -> Result<Vec<WorkerRecord>> {
         tables::all(&self.0, tables::WORKERS, &[])
+    }
+
+    fn workitem(&self, uid: &Uid) -> Result<Option<WorkitemRecord>> {
+        self.get_workitem(uid)
+    }
+
+    fn workitems(&self, query: &WorkitemQuery) -> Result<Vec<WorkitemRecord>> {
+        self.list_workitems(query)
+    }
+
+    fn open_workitems(&self, tenant: &Tenant) -> Result<u64> {
+        self.count_open_workitems(tenant)
+    }
+
+    fn workitems_over(&self, before_ms: i64, limit: usize) -> Result<Vec<WorkitemRecord>> {
+        self.list_workitems_over(before_ms, limit)
+    }
+
+    fn subscriptions(&self, tenant: &Tenant) -> Result<Vec<Subscription>> {
+        self.list_subscriptions(tenant)
+    }
+
+    fn reports(&self, after: u64, limit: usize) -> Result<Vec<(u64, Report)>> {
+        self.list_reports(after, limit)
+    }
+
+    fn last_report(&self) -> Result<u64> {
+        self.newest_report()
     }
 }

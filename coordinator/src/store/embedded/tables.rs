@@ -45,10 +45,18 @@ pub(super) const STEP_TIMES: Definition = TableDefinition::new("step_times");
 pub(super) const WORKERS: Definition = TableDefinition::new("workers");
 /// Leased jobs by tenant and kind, and open studies by tenant.
 pub(super) const COUNTS: Definition = TableDefinition::new("counts");
-/// The last token and the format's version.
+/// Workitems, by UID.
+pub(super) const WORKITEMS: Definition = TableDefinition::new("workitems");
+/// Listings of workitems, by time and UID.
+pub(super) const WORKITEM_INDEX: Definition = TableDefinition::new("workitem_index");
+/// Subscriptions to the worklist, by tenant and title.
+pub(super) const SUBSCRIPTIONS: Definition = TableDefinition::new("subscriptions");
+/// Reports of workitems, by number.
+pub(super) const REPORTS: Definition = TableDefinition::new("reports");
+/// The last token, the last report and the format's version.
 pub(super) const META: Definition = TableDefinition::new("meta");
 
-pub(super) const ALL: [Definition; 21] = [
+pub(super) const ALL: [Definition; 25] = [
     STUDIES,
     STUDY_INDEX,
     INSTANCES,
@@ -69,6 +77,10 @@ pub(super) const ALL: [Definition; 21] = [
     STEP_TIMES,
     WORKERS,
     COUNTS,
+    WORKITEMS,
+    WORKITEM_INDEX,
+    SUBSCRIPTIONS,
+    REPORTS,
     META,
 ];
 

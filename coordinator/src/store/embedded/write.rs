@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use prelim_proto::ids::{FencingToken, JobId, Uid};
+use prelim_proto::ids::{FencingToken, JobId, Tenant, Uid};
 use prelim_proto::job::{JobOutcome, JobSpec, JobState};
 use redb::WriteTransaction;
 
@@ -15,6 +15,7 @@ use crate::store::record::{
 };
 use crate::store::records::{Reads, Records, Result};
 use crate::store::step::StepRecord;
+use crate::store::worklist::{Report, Subscription, WorkitemRecord};
 
 /// Where the newest fencing token is kept.
 pub(super) const LAST_TOKEN: &[u8] = b"last_token";
@@ -239,6 +240,26 @@ impl Records for Transaction<WriteTransaction> {
     fn remove_worker(&mut self, id: &str) -> Result<()> {
         tables::remove(&self.0, tables::WORKERS, id.as_bytes())?;
         Ok(())
+    }
+
+    fn put_workitem(&mut self, record: &WorkitemRecord) -> Result<()> {
+        self.store_workitem(record)
+    }
+
+    fn remove_workitem(&mut self, record: &WorkitemRecord) -> Result<()> {
+        self.drop_workitem(record)
+    }
+
+    fn put_subscription(&mut self, tenant: &Tenant, subscription: &Subscription) -> Result<()> {
+        self.store_subscription(tenant, subscription)
+    }
+
+    fn remove_subscription(&mut self, tenant: &Tenant, title: &str) -> Result<()> {
+        self.drop_subscription(tenant, title)
+    }
+
+    fn add_report(&mut self, report: &Report) -> Result<()> {
+        self.store_report(report)
     }
 
     fn next_token(&mut self) -> Result<FencingToken> {

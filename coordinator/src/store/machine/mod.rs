@@ -19,6 +19,7 @@ mod plan;
 mod remove;
 mod steps;
 mod workers;
+mod worklist;
 
 pub(crate) use control::{cancel_study, requeue_job};
 pub(crate) use deliver::{add_deliveries, delivery, end_delivery, lease_deliveries};
@@ -31,6 +32,9 @@ pub(crate) use plan::{mend_studies, mend_times, plan_study};
 pub(crate) use remove::{forget_study, remove_study};
 pub(crate) use steps::{forget_steps, put_step};
 pub(crate) use workers::{drain_worker, forget_worker, forget_workers, heartbeat};
+pub(crate) use worklist::{
+    change_workitem, create_workitem, forget_workitems, subscribe_worklist, unsubscribe_worklist,
+};
 
 use prelim_proto::ids::{FencingToken, JobId, Uid};
 use prelim_proto::job::JobState;

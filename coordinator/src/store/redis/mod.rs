@@ -3,7 +3,7 @@
 //! # Layout
 //! - [`config`]: flags; [`address`]: where a Redis is; `link`: connections that mend themselves
 //! - `script` and `lua/`: the operations; `reply`: what they answer, read into records
-//! - `operations`, `deliveries` and `steps`: [`super::JobStore`] on them; `together`: leases and outcomes, several in a script; `mend`: what recovery
+//! - `operations`, `deliveries`, `steps` and `worklist`: [`super::JobStore`] on them; `together`: leases and outcomes, several in a script; `mend`: what recovery
 //!   compares
 //! - [`checks`]: what the server's settings risk; `durable`: waiting until a write is on the disk
 //! - `wake`: hearing of jobs that another coordinator queued
@@ -27,7 +27,10 @@
 //! | `ix:…` | sorted sets: listings of studies; values of patients are in their names as digests only |
 //! | `steps`, `steps:of`, `steps:at` | performed procedure steps: hashes by UID and by study, and a sorted set by time |
 //! | `token`, `requests`, `workers`, `clock` | the last token, request ids, workers, the queue's time |
-//! | `wake` | channel: a queue that was empty has a job, or a worker is told to stop |
+//! | `w:UID` | hash: a workitem; `wl` and `wl:TENANT` are sorted sets of all by their creation, `wdo` of those that prelim has something to do for, `wover` of those that are over, by their last change; `wopen` is a hash of how many are open, by tenant |
+//! | `wsub:TENANT` | hash by title: subscriptions to the worklist |
+//! | `wreports`, `wnumber` | stream: reports of workitems; the number of the newest |
+//! | `wake` | channel: a queue that was empty has a job, a worker is told to stop, or something is reported of a workitem |
 //!
 //! **Invariant**: nothing outside this folder names Redis.
 //! **Invariant**: every script is safe to repeat, because its answer may be lost.
@@ -49,6 +52,7 @@ mod steps;
 mod tests;
 mod together;
 mod wake;
+mod worklist;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -155,6 +155,8 @@ scripts! {
     always add_deliveries,
     within_limits add_instances,
     always cancel_study,
+    within_limits create_workitem,
+    always change_workitem,
     always commit_merge,
     always complete_due,
     always complete_studies,
@@ -167,6 +169,7 @@ scripts! {
     always fail_job,
     always forget_requests,
     always forget_study,
+    always forget_workitems,
     always lease_deliveries,
     always mend_counts,
     always mend_entries,
@@ -180,7 +183,9 @@ scripts! {
     always requeue_job,
     always steps,
     always studies,
+    within_limits subscribe_worklist,
     always workers,
+    always workitems,
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Hearing of jobs that another coordinator queued, and of what workers are told there. A signal may be lost when a
+//! Hearing of jobs that another coordinator queued, of what workers are told there, and of what happened to workitems. A signal may be lost when a
 //! connection breaks: whoever waits looks again now and then anyway.
 
 use std::sync::Arc;
@@ -15,6 +15,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 /// What a signal says where it is not of a job.
 const ORDERS: &[u8] = b"orders";
+const WORKLIST: &[u8] = b"worklist";
 
 /// Numbers that grow with each signal.
 pub(super) struct Heard {
@@ -22,23 +23,30 @@ pub(super) struct Heard {
     pub(super) wakes: watch::Receiver<u64>,
     /// Of what workers are told.
     pub(super) orders: watch::Receiver<u64>,
+    /// Of reports of workitems.
+    pub(super) worklist: watch::Receiver<u64>,
 }
 
 /// Listens to `channel` until the handle is dropped.
 pub(super) fn listen(link: Arc<Link>, channel: String) -> (Heard, AbortOnDropHandle<()>) {
     let (wake, wakes) = watch::channel(0);
     let (order, orders) = watch::channel(0);
+    let (report, worklist) = watch::channel(0);
     let listening = tokio::spawn(async move {
         loop {
             match link.listen(&channel).await {
                 Ok(mut listener) => {
                     let mut signals = listener.on_message();
                     // Something may have come while nobody listened.
-                    for tell in [&wake, &order] {
+                    for tell in [&wake, &order, &report] {
                         tell.send_modify(|count| *count += 1);
                     }
                     while let Some(signal) = signals.next().await {
-                        let tell = if signal.get_payload_bytes() == ORDERS { &order } else { &wake };
+                        let tell = match signal.get_payload_bytes() {
+                            ORDERS => &order,
+                            WORKLIST => &report,
+                            _ => &wake,
+                        };
                         tell.send_modify(|count| *count += 1);
                     }
                 }
@@ -47,5 +55,5 @@ pub(super) fn listen(link: Arc<Link>, channel: String) -> (Heard, AbortOnDropHan
             tokio::time::sleep(PAUSE).await;
         }
     });
-    (Heard { wakes, orders }, AbortOnDropHandle::new(listening))
+    (Heard { wakes, orders, worklist }, AbortOnDropHandle::new(listening))
 }

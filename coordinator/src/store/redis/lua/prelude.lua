@@ -372,3 +372,17 @@ local function note_wishes(uid, version, from, again, wall, t)
   end
   return is_new
 end
+
+---
+local MAX_REPORTS = 10000
+
+-- Notes reports of workitems, which stand in ARGV from `from` on, and has coordinators look.
+local function tell_worklist(from)
+  for place = from, #ARGV do
+    local number = call('INCR', P .. 'wnumber')
+    call('XADD', P .. 'wreports', 'MAXLEN', '=', MAX_REPORTS, number .. '-0', 'report', ARGV[place])
+  end
+  if ARGV[from] then
+    call('PUBLISH', P .. 'wake', 'worklist')
+  end
+end
