@@ -9,7 +9,7 @@
 //! - `memory` and `conformance` (tests only): the machine on plain maps, and the suite that every store must pass
 //!
 //! **Invariant**: rules (order, backoff, limits) arrive as arguments; a store moves records and decides nothing.
-//! **Invariant**: patient attributes are in study records only: never in a job, a key or an error.
+//! **Invariant**: patient attributes are in study records and workitems only: never in a job, a key or an error.
 //! **Invariant**: no pixels and no report texts are here; bytes lie in [`crate::bytes`], by digest.
 
 #[cfg(test)]

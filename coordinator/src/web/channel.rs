@@ -20,9 +20,9 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
-use super::Web;
 use super::problem::Problem;
 use super::request::Call;
+use super::{Web, cors};
 use crate::session::Session;
 use crate::worklist::channels::{Listening, MAX_CHANNELS};
 use crate::worklist::dataset::{Dataset, put, tag};
@@ -51,6 +51,9 @@ pub(super) async fn open(
     title: String,
     upgrade: Option<OnUpgrade>,
 ) -> Result<Response<Body>, Problem> {
+    if !cors::may_open(&call.web.config.http_origin, &call.head.headers) {
+        return Err(Problem::forbidden("pages from there may not listen here (--http-origin)"));
+    }
     let upgrade = upgrade.ok_or_else(wanted)?;
     let accept = accept(&call.head.headers)?;
     let tenant = call.session.tenant_for_submission(call.tenant()).await?;

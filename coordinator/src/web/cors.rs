@@ -3,7 +3,7 @@
 use hyper::HeaderMap;
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, HeaderValue, VARY,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, HOST, HeaderValue, ORIGIN, VARY,
 };
 
 /// How long a browser may remember that it may call, in s.
@@ -32,6 +32,15 @@ pub(super) fn allow(allowed: &[String], origin: Option<&HeaderValue>, is_preflig
     }
 }
 
+/// Whether a WebSocket may be opened: by anything that is no browser, by pages from here, and by those that may call. Browsers ask
+/// nobody before they open one for a page of whomever.
+pub(super) fn may_open(allowed: &[String], headers: &HeaderMap) -> bool {
+    let Some(origin) = headers.get(ORIGIN) else { return true };
+    let is_named = allowed.iter().any(|each| each == "*" || each.as_bytes() == origin.as_bytes());
+    let from = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, host)| host);
+    is_named || (from.is_some() && from == headers.get(HOST).and_then(|host| host.to_str().ok()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -41,6 +50,19 @@ mod tests {
         let mut headers = HeaderMap::new();
         allow(&origins, Some(&HeaderValue::from_str(origin).unwrap()), is_preflight, &mut headers);
         headers
+    }
+
+    #[test]
+    fn a_page_opens_a_channel_only_where_it_may_call() {
+        let opens = |allowed: &[&str], origin: Option<&'static str>| {
+            let allowed: Vec<String> = allowed.iter().map(ToString::to_string).collect();
+            let mut headers = HeaderMap::from_iter([(HOST, HeaderValue::from_static("ai.example:8042"))]);
+            headers.extend(origin.map(|origin| (ORIGIN, HeaderValue::from_static(origin))));
+            may_open(&allowed, &headers)
+        };
+        assert!(opens(&[], None) && opens(&[], Some("https://ai.example:8042")));
+        assert!(opens(&["https://viewer.example"], Some("https://viewer.example")) && opens(&["*"], Some("null")));
+        assert!(!opens(&[], Some("https://evil.example")) && !opens(&[], Some("null")));
     }
 
     #[test]

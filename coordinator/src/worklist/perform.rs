@@ -28,6 +28,10 @@ use crate::store::worklist::{Workitem, WorkitemQuery, WorkitemRecord, WorkitemSt
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The same for one that waits for its study.
 const WAIT_EVERY: Duration = Duration::from_secs(5);
+/// Changes closer together than this are looked at together.
+const PAUSE: Duration = Duration::from_millis(50);
+/// Workitems that are listed as often as that.
+const MANY: usize = 500;
 /// How long a workitem waits for its draft to be sent, after it was made.
 const SENDING_MS: i64 = 120_000;
 /// Workitems that are looked after, over all tenants: more than may be open.
@@ -42,6 +46,7 @@ pub(crate) async fn perform_until_stopped(coordinator: Arc<Coordinator>, audit: 
         coordinator,
         audit,
         due: HashMap::new(),
+        open: 0,
         fetching: HashMap::new(),
     };
     while !performer.coordinator.stopping.is_cancelled() {
@@ -57,8 +62,10 @@ struct Performer {
     audit: Audit,
     /// Studies that changed here.
     changes: broadcast::Receiver<Uid>,
-    /// When each workitem is looked at next.
-    due: HashMap<Uid, Instant>,
+    /// The version of each workitem that was looked at last, and when it is looked at next.
+    due: HashMap<Uid, (u64, Instant)>,
+    /// How many there are.
+    open: usize,
     /// Studies that are brought from elsewhere for workitems.
     fetching: HashMap<Uid, tokio::task::JoinHandle<Result<(), String>>>,
 }
@@ -66,10 +73,16 @@ struct Performer {
 impl Performer {
     /// Waits until there may be something to do.
     async fn wait(&mut self) {
-        let coordinator = self.coordinator.clone();
+        let coordinator = &self.coordinator;
+        // Where there are very many, they are listed more seldom.
+        let slower = 1 + (self.open / MANY) as u32;
+        let changed = async {
+            coordinator.worklist.work().await;
+            tokio::time::sleep(PAUSE * slower).await;
+        };
         tokio::select! {
-            () = coordinator.worklist.work() => self.due.clear(),
-            () = tokio::time::sleep(LOOK_EVERY) => {}
+            () = changed => {}
+            () = tokio::time::sleep(LOOK_EVERY * slower) => {}
             () = coordinator.stopping.cancelled() => {}
         }
     }
@@ -89,12 +102,14 @@ impl Performer {
                 Err(_) => break,
             }
         }
+        self.open = open.len();
         let known: HashSet<&Uid> = open.iter().map(|record| &record.uid).collect();
         self.due.retain(|uid, _| known.contains(uid));
         self.fetching.retain(|uid, _| known.contains(uid));
         for record in &open {
             let has_changed = record.workitem.study.as_ref().is_some_and(|study| changed.contains(study));
-            let is_due = self.due.get(&record.uid).is_none_or(|due| *due <= Instant::now());
+            let seen = self.due.get(&record.uid);
+            let is_due = seen.is_none_or(|(version, due)| *version != record.version || *due <= Instant::now());
             if !has_changed && !is_due {
                 continue;
             }
@@ -102,7 +117,7 @@ impl Performer {
                 WorkitemState::Scheduled => WAIT_EVERY,
                 _ => LOOK_EVERY,
             };
-            self.due.insert(record.uid.clone(), Instant::now() + next);
+            self.due.insert(record.uid.clone(), (record.version, Instant::now() + next));
             match self.step(record).await {
                 // Somebody else was faster: it is looked at again.
                 Ok(()) | Err(WorklistError::Service(ServiceError::Store(StoreError::WorkitemChanged(_)))) => {}

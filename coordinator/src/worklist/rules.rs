@@ -191,6 +191,11 @@ pub(crate) fn updated(
         return Err(Refused::Dataset(format!("the workitem would have no {name}")));
     }
     checked(&after.dataset)?;
+    // Many small updates make a long workitem.
+    let bytes = serde_json::Value::from(after.dataset.clone()).to_string().len();
+    if bytes > dataset::MAX_BYTES {
+        return Err(Refused::Dataset(format!("the workitem would have more than {} KiB", dataset::MAX_BYTES >> 10)));
+    }
     put_text(&mut after.dataset, tag::MODIFIED, "DT", moment(now));
     Ok(after)
 }
@@ -433,5 +438,7 @@ mod tests {
         put_text(&mut other, "00100020", "LO", "P-2");
         assert!(matches!(updated(&before, Some("1.9"), other, now()), Err(Refused::Dataset(_))));
         assert!(matches!(updated(&before, Some("1.9"), label(""), now()), Err(Refused::Dataset(_))));
+        let long = label(&"x".repeat(dataset::MAX_BYTES));
+        assert!(updated(&before, Some("1.9"), long, now()).unwrap_err().to_string().contains("256 KiB"));
     }
 }

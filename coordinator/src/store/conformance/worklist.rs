@@ -57,14 +57,14 @@ fn new(n: u8, max_open: u64) -> NewWorkitem {
     NewWorkitem {
         uid: name(n),
         tenant: tenant(n),
-        workitem: workitem(WorkitemState::Scheduled, 0, n % 3 == 0, false),
+        workitem: workitem(WorkitemState::Scheduled, 0, n.is_multiple_of(3), false),
         max_open,
         reports: vec![report(n, 0)],
     }
 }
 
 fn change(n: u8, version: u64, state: WorkitemState, mark: u8) -> WorkitemChange {
-    let workitem = workitem(state, mark, n % 3 == 0, mark % 2 == 1);
+    let workitem = workitem(state, mark, n.is_multiple_of(3), mark % 2 == 1);
     WorkitemChange { uid: name(n), version, workitem, reports: vec![report(n, mark)] }
 }
 
