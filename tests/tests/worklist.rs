@@ -220,7 +220,7 @@ fn a_workitem_survives_a_kill_and_can_be_stopped() {
 #[test]
 fn what_cannot_be_performed_is_canceled_with_the_reason() {
     let folder = tempfile::tempdir().expect("a folder");
-    let rules = "[[rule]]\nname = \"films\"\nmodality = [\"DX\"]\nskip = \"nothing is read here\"\n";
+    let rules = "[[rule]]\nname = \"films\"\nmodality = [\"DX\"]\nskip = \"nothing is read here\"\n[default]\n";
     std::fs::write(folder.path().join("rules.toml"), rules).expect("a file");
     let server = start(folder.path(), "up", &["--rules", "rules.toml"]);
     let image = drawn(folder.path());

@@ -34,14 +34,14 @@ impl Coordinator {
         workitem: &Workitem,
         study: &StudyRecord,
         now: Timestamp,
-        is_patient: bool,
+        may_wait: bool,
     ) -> Result<Option<Workitem>, ServiceError> {
         let version = study.draft_version;
         let deliveries = self.store.deliveries(&study.uid).await?;
         let is_under_way = |state| matches!(state, DeliveryState::Waiting | DeliveryState::Sending);
         let mine = || deliveries.iter().filter(|delivery| delivery.key.version == version);
         // What is asked for again and again ends somewhen; a workitem waits only for so long.
-        if is_patient && mine().any(|delivery| is_under_way(delivery.state)) {
+        if may_wait && mine().any(|delivery| is_under_way(delivery.state)) {
             return Ok(None);
         }
         let title = |name: &str| match &self.destination(name).ok()?.route {
