@@ -73,13 +73,25 @@ impl Coordinator {
         let mut association = Association::open(&node, &contexts, self.memory_for_answers()).await?;
         let expected = find::instances(&mut association, study).await;
         let can_get = association.takes(uids::STUDY_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_GET);
+        let mut wanted_series = None;
         let mut expected = match expected {
             Ok(expected) if expected.is_empty() => {
                 association.release().await;
                 return Err(ServiceError::NotThere { system: source.to_owned(), study: study.clone() });
             }
             Ok(mut expected) => {
-                expected.retain(|found| !drafts.contains(&found.instance));
+                let is_ours = |found: &FoundInstance| drafts.contains(&found.instance);
+                let is_wanted = |found: &FoundInstance| {
+                    !is_ours(found) && (found.sop_class.is_empty() || is_stored(&found.sop_class))
+                };
+                // Some end a C-GET at the first object that they have no context for: then only series are asked for that
+                // hold what is wanted.
+                if !expected.iter().all(is_wanted) {
+                    let wanted = expected.iter().filter(|found| is_wanted(found));
+                    let series = wanted.filter_map(|found| Uid::parse(&found.series).ok());
+                    wanted_series = Some(series.collect::<BTreeSet<Uid>>());
+                }
+                expected.retain(|found| !is_ours(found));
                 expected
             }
             Err(error) => {
@@ -90,7 +102,7 @@ impl Coordinator {
         let (mut reasons, mut own) = (Reasons::default(), BTreeSet::new());
         let (by, counts) = if can_get {
             association.release().await;
-            ("C-GET", self.get(&node, study, tenant, &expected, (&mut reasons, &mut own)).await?)
+            ("C-GET", self.get(&node, (study, wanted_series), tenant, &expected, (&mut reasons, &mut own)).await?)
         } else {
             let moved = retrieve::move_to(&mut association, study, &self.config.dicom.aet).await;
             end(association, moved.is_ok()).await;
@@ -123,11 +135,11 @@ impl Coordinator {
         Ok(Fetched { by, expected, held, accepted, failed, reasons: reasons.told() })
     }
 
-    /// Brings a study by C-GET.
+    /// Brings a study by C-GET: whole, or some of its series.
     async fn get(
         &self,
         node: &Node,
-        study: &Uid,
+        (study, some_series): (&Uid, Option<BTreeSet<Uid>>),
         tenant: &Tenant,
         expected: &[FoundInstance],
         (reasons, own): (&mut Reasons, &mut BTreeSet<String>),
@@ -142,7 +154,17 @@ impl Coordinator {
         let mut association = Association::open(node, &contexts, self.memory_for_answers()).await?;
         let sending = Sending::new(tenant.clone(), &node.called);
         let mut intake = FromPeer { coordinator: self, sending, reasons, own };
-        let got = retrieve::get(&mut association, study, &mut intake).await;
+        let got = async {
+            let Some(some_series) = some_series else {
+                return retrieve::get(&mut association, study, &mut intake).await;
+            };
+            let mut all = Counts::default();
+            for series in &some_series {
+                all.add(retrieve::get_series(&mut association, study, series, &mut intake).await?);
+            }
+            Ok(all)
+        };
+        let got = got.await;
         let sending = intake.sending;
         self.end(sending, got.is_ok()).await?;
         end(association, got.is_ok()).await;

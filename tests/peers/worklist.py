@@ -62,6 +62,11 @@ def workitem(study=None, station=None, codes=(), priority="MEDIUM", instances=()
     return ds
 
 
+def patient(ds):
+    """Whose images these are, as a workitem says it."""
+    return {"PatientID": ds.PatientID, "PatientName": ds.PatientName, "PatientBirthDate": ds.get("PatientBirthDate", "")}
+
+
 def answer(response):
     """Status, what the header Warning says, and what the problem is."""
     kind = response.headers.get("Content-Type", "")
@@ -297,7 +302,7 @@ def whole():
     subscribe("WATCHER")
     named = [(ds.SOPClassUID, ds.SOPInstanceUID)]
     uid, created = create(workitem(ds.StudyInstanceUID, ARGUMENTS[1] if len(ARGUMENTS) > 1 else "PRELIM", priority="HIGH",
-                                   series=ds.SeriesInstanceUID, instances=named))
+                                   series=ds.SeriesInstanceUID, instances=named, **patient(ds)))
     before = read(uid).ProcedureStepState
     DICOMwebClient(URL).store_instances([ds])
     completed = watcher.saw(uid, "COMPLETED") or watcher.told(uid)
@@ -309,7 +314,7 @@ def begin():
     ds = dcmread(ARGUMENTS[0])
     DICOMwebClient(URL).store_instances([ds])
     uid, _ = create(workitem(ds.StudyInstanceUID, codes=[("110004", "DCM", "Computer Aided Detection")],
-                             series=ds.SeriesInstanceUID, instances=[(ds.SOPClassUID, ds.SOPInstanceUID)]))
+                             series=ds.SeriesInstanceUID, instances=[(ds.SOPClassUID, ds.SOPInstanceUID)], **patient(ds)))
     return {"uid": uid, "state": until(uid, "IN PROGRESS")}
 
 
@@ -340,20 +345,41 @@ def stop():
 def reason():
     """A workitem for the study of a file that is held; how it is canceled by us."""
     ds = dcmread(ARGUMENTS[0])
-    uid, _ = create(workitem(ds.StudyInstanceUID, "PRELIM"))
+    uid, _ = create(workitem(ds.StudyInstanceUID, "PRELIM", **patient(ds)))
     state = until(uid, "CANCELED")
-    several = workitem(ds.StudyInstanceUID, "PRELIM")
+    several = workitem(ds.StudyInstanceUID, "PRELIM", **patient(ds))
     other = Dataset()
     other.StudyInstanceUID = "1.2.3"
     several.InputInformationSequence.append(other)
     second, _ = create(several)
     until(second, "CANCELED")
-    return {"state": state, "reasons": [read(each).ProcedureStepProgressInformationSequence[0].ReasonForCancellation for each in (uid, second)]}
+    # Of somebody else, by its Patient ID.
+    third, _ = create(workitem(ds.StudyInstanceUID, "PRELIM"))
+    until(third, "CANCELED")
+    reasons = [read(each).ProcedureStepProgressInformationSequence[0].ReasonForCancellation for each in (uid, second, third)]
+    return {"state": state, "reasons": reasons}
+
+
+def taken():
+    """A workitem for prelim that another performer claims first, with progress of its own; what becomes of it."""
+    uid, _ = create(workitem("1.2.826.7.1", "PRELIM"))
+    transaction = generate_uid()
+    claimed = move(uid, "IN PROGRESS", transaction).status_code
+    progress = Dataset()
+    progress.ProcedureStepProgress = "40"
+    updated = update(uid, transaction, ProcedureStepProgressInformationSequence=[progress]).status_code
+    # Long enough for prelim to look at it several times.
+    time.sleep(5)
+    ds = read(uid)
+    left = [ds.ProcedureStepState, str(ds.ProcedureStepProgressInformationSequence[0].ProcedureStepProgress)]
+    update(uid, transaction, UnifiedProcedureStepPerformedProcedureSequence=[performed()])
+    ended = move(uid, "COMPLETED", transaction).status_code
+    return {"answers": [claimed, updated, ended], "left": left, "state": read(uid).ProcedureStepState}
 
 
 def fetched():
     """A workitem for a study that a PACS has; the study, and the title of the PACS."""
-    uid, _ = create(workitem(ARGUMENTS[0], "PRELIM", source=ARGUMENTS[1]))
+    uid, _ = create(workitem(ARGUMENTS[0], "PRELIM", source=ARGUMENTS[1], PatientID=""))
     return {"reached": until(uid, "COMPLETED"), **outputs(uid)}
 
 

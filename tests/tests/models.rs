@@ -158,6 +158,7 @@ fn each_study_goes_to_its_model(site: &Site) {
     let rules = site.folder.path().join("rules.toml").display().to_string();
     let checked = prelim(["route", "check", &rules, "--offered", "--grpc", &site.server.grpc]);
     let said = words(&checked);
+    assert!(!checked.status.success() && said.contains("no worker offers 1 of"), "{said}");
     assert!(said.contains("model \"reader b\"; no worker offers it") && said.contains("offered by 1 worker"), "{said}");
     let tried = site.json(&["route", "test", volume]);
     assert_eq!((&tried[0]["model"], &tried[0]["prompt"]), (&Value::from("reader b"), &Value::Null));

@@ -231,6 +231,17 @@ fn what_cannot_be_performed_is_canceled_with_the_reason() {
     let said = |at: usize| found["reasons"][at].as_str().unwrap_or_default().to_owned();
     assert!(said(0).contains("skipped") && said(0).contains("nothing is read here"), "{found:#}");
     assert!(said(1).contains("2 studies"), "{found:#}");
+    assert!(said(2).contains("another patient"), "{found:#}");
+}
+
+/// Whoever claims a workitem performs it, also one that is addressed to prelim.
+#[test]
+fn what_another_performer_claimed_is_left_to_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = start(folder.path(), "coordinator", &[]);
+    let found = peer(&server, "taken", &[]);
+    let expected = json!({"answers": [200, 200, 200], "left": ["IN PROGRESS", "40"], "state": "COMPLETED"});
+    assert_eq!(found, expected, "{}", server.log());
 }
 
 /// Promise: a study that a workitem names, and that a known PACS holds, is fetched from there; its draft is sent before the

@@ -96,9 +96,9 @@ impl Deidentify {
             refuses_burned_in: self.refuse_burned_in,
         };
         self.check_places()?;
-        fs::create_dir_all(&self.out).with_context(|| format!("{} cannot be made", self.out.display()))?;
         let Found { files, unreadable } = files::below(&self.paths)?;
         anyhow::ensure!(!files.is_empty() || !unreadable.is_empty(), "no files there");
+        fs::create_dir_all(&self.out).with_context(|| format!("{} cannot be made", self.out.display()))?;
         let bar = if self.json { ProgressBar::hidden() } else { bar(files.len()) };
         let treat = |path| {
             let treated = self.treat(path, &key, &options);
@@ -148,7 +148,7 @@ impl Deidentify {
         );
         let folder = table.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         anyhow::ensure!(
-            !real(folder)?.starts_with(&out),
+            !real_if_made(folder)?.starts_with(&out),
             "{} lies in {}: the table leads back to the patients, and must not go with the set",
             table.display(),
             out.display()

@@ -43,6 +43,13 @@ pub(crate) struct Fetch {
 
 impl Fetch {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
+        let asked = [&self.accession, &self.patient].into_iter().flatten();
+        let pattern = asked.filter(|value| value.contains(['*', '?', '\\'])).next();
+        if let Some(pattern) = pattern.filter(|_| !self.list) {
+            anyhow::bail!(
+                "{pattern:?} fits more than one: look at what is there with --list, and fetch studies by UID"
+            );
+        }
         let is_question = self.studies.is_empty() || self.list;
         let found = if is_question { self.found().await? } else { Vec::new() };
         if self.list {

@@ -9,7 +9,8 @@ use crate::table;
 
 /// Remove studies for good: images, jobs, drafts, and all that is known of them. They are gone within two minutes.
 ///
-/// Studies that are worked on are not removed: cancel them first. What was sent elsewhere stays there.
+/// Studies that are worked on are not removed: cancel them first. What was sent elsewhere stays there, and workitems that name
+/// them end by themselves, days after they are over.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  prelim remove 1.2.840.1")]
 pub(crate) struct Remove {

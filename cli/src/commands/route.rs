@@ -115,17 +115,23 @@ impl Check {
             None => None,
         };
         let workers_for = |demand: &Demand| offers.as_ref().map(|all| all.iter().filter(|o| o.meets(demand)).count());
+        let unmet = demands.iter().filter(|demand| workers_for(demand) == Some(0)).count();
+        let all_met = || {
+            anyhow::ensure!(unmet == 0, "no worker offers {unmet} of {}", table::count(demands.len(), "demand"));
+            Ok(())
+        };
         if self.json {
             let mut whole = json!({"rules": count, "destinations": destinations});
             if !demands.is_empty() {
                 let each = |demand: &&Demand| json!({"model": demand.model, "prompt": demand.prompt, "workers": workers_for(demand)});
                 whole["demanded"] = demands.iter().map(each).collect();
             }
-            return table::say(whole);
+            table::say(whole)?;
+            return all_met();
         }
         let named = if destinations.is_empty() { "none".to_owned() } else { destinations.join(", ") };
         table::say(format!("{} and a default; destinations: {named}", table::count(count, "rule")))?;
-        for demand in demands {
+        for demand in &demands {
             let taken = match workers_for(demand) {
                 None => String::new(),
                 Some(0) => "; no worker offers it: such studies will wait until one does".to_owned(),
@@ -133,7 +139,7 @@ impl Check {
             };
             table::say(format!("demanded of workers: {demand}{taken}"))?;
         }
-        Ok(())
+        all_met()
     }
 }
 

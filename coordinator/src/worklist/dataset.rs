@@ -27,6 +27,8 @@ pub(crate) mod tag {
     pub(crate) const RETRIEVE_URL: &str = "00081190";
     pub(crate) const TRANSACTION_UID: &str = "00081195";
     pub(crate) const REFERENCED_SOP_SEQUENCE: &str = "00081199";
+    pub(crate) const PATIENT_ID: &str = "00100020";
+    pub(crate) const PATIENT_BIRTH_DATE: &str = "00100030";
     pub(crate) const STUDY_INSTANCE_UID: &str = "0020000D";
     pub(crate) const SERIES_INSTANCE_UID: &str = "0020000E";
     pub(crate) const PERFORMED_DESCRIPTION: &str = "00400254";

@@ -145,9 +145,18 @@ impl Coordinator {
         transaction: Option<&str>,
         to: WorkitemState,
     ) -> Result<bool, WorklistError> {
-        let changed =
-            self.alter(uid, |record| Ok(rules::moved(&record.workitem, transaction, to, Timestamp::now())?)).await?;
-        Ok(changed)
+        self.alter(uid, |record| {
+            let mut moved = rules::moved(&record.workitem, transaction, to, Timestamp::now())?;
+            if let Some(claimed) = &mut moved
+                && to == WorkitemState::InProgress
+            {
+                // Whoever claims it performs it, also where it was addressed to prelim.
+                claimed.is_ours = false;
+                claimed.study = None;
+            }
+            Ok(moved)
+        })
+        .await
     }
 
     /// Asks that a workitem be canceled: done where nobody has claimed it, or where we have and have not ended; else its

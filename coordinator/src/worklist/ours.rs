@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use prelim_proto::ids::Uid;
-use prelim_proto::study::Priority;
+use prelim_proto::study::{Priority, StudyAttributes};
 
 use super::dataset::{self, Dataset, items, tag, text};
 
@@ -60,6 +60,16 @@ pub(crate) fn study(dataset: &Dataset) -> Result<Uid, String> {
 pub(crate) fn instances(dataset: &Dataset) -> BTreeSet<&str> {
     let references = items(dataset, tag::INPUTS).flat_map(|item| items(item, tag::REFERENCED_SOP_SEQUENCE));
     references.filter_map(|reference| text(reference, tag::REFERENCED_SOP_INSTANCE_UID)).collect()
+}
+
+/// What a workitem says of its patient, as far as it is compared with a study: names are written in too many ways.
+pub(crate) fn patient(dataset: &Dataset) -> StudyAttributes {
+    let of = |tag| text(dataset, tag).unwrap_or_default().trim().to_owned();
+    StudyAttributes {
+        patient_id: of(tag::PATIENT_ID),
+        patient_birth_date: of(tag::PATIENT_BIRTH_DATE),
+        ..StudyAttributes::default()
+    }
 }
 
 /// The application entity titles from which the input can be retrieved.

@@ -70,6 +70,14 @@ struct Performer {
     fetching: HashMap<Uid, tokio::task::JoinHandle<Result<(), String>>>,
 }
 
+/// Why a workitem is not performed whose study is somebody else's.
+const OTHER_PATIENT: &str = "the study is held for another patient: Patient ID or birth date is not the workitem's";
+
+/// Whether a study is of another patient than a workitem says.
+fn is_of_another(workitem: &Workitem, held: &StudyRecord) -> bool {
+    held.attributes.is_another_patient(&ours::patient(&workitem.dataset))
+}
+
 impl Performer {
     /// Waits until there may be something to do.
     async fn wait(&mut self) {
@@ -155,6 +163,11 @@ impl Performer {
             return Ok(());
         }
         if let Some(held) = &held
+            && is_of_another(workitem, held)
+        {
+            return self.cancel(record, OTHER_PATIENT).await;
+        }
+        if let Some(held) = &held
             && matches!(held.state, StudyState::Failed | StudyState::Cancelled)
         {
             // It was given up before somebody asked for it.
@@ -177,6 +190,9 @@ impl Performer {
         };
         let Some(held) = self.held(&study, record).await? else { return self.fetch(record, &study).await };
         self.fetching.remove(&record.uid);
+        if is_of_another(&record.workitem, &held) {
+            return self.cancel(record, OTHER_PATIENT).await;
+        }
         self.hurry(&held, &record.workitem).await?;
         match held.state {
             StudyState::Receiving => {
@@ -322,7 +338,14 @@ impl Performer {
         let Some(mut after) = with_results else {
             return self.progress(record, JOBS_PERCENT, "the draft is being sent").await;
         };
-        set_progress(&mut after, 100, "the draft is made");
+        let named = ours::instances(&record.workitem.dataset);
+        let instances = if named.is_empty() { Vec::new() } else { coordinator.store.instances(&held.uid).await? };
+        let came = instances.iter().filter(|held| named.contains(held.instance.uid.as_str())).count();
+        let words = match named.len() - came {
+            0 => "the draft is made".to_owned(),
+            missing => format!("the draft is made; {missing} of {} instances named as input did not come", named.len()),
+        };
+        set_progress(&mut after, 100, &words);
         let transaction = record.workitem.transaction.as_str();
         if let Some(completed) = rules::moved(&after, Some(transaction), WorkitemState::Completed, now)? {
             coordinator.put_workitem(record, completed).await?;

@@ -74,6 +74,8 @@ pub struct FoundInstance {
     pub instance: String,
     /// SOP Class UID; may be empty.
     pub sop_class: String,
+    /// Series Instance UID.
+    pub series: String,
 }
 
 /// The context that questions need.
@@ -155,6 +157,7 @@ pub async fn instances(association: &mut Association, study: &Uid) -> Result<Vec
         let read = |answer: &Attributes<'_>| FoundInstance {
             instance: answer.text(tags::SOP_INSTANCE_UID).unwrap_or_default(),
             sop_class: answer.text(tags::SOP_CLASS_UID).unwrap_or_default(),
+            series: series.clone(),
         };
         let most = MAX_ANSWERS - found.len();
         found.extend(ask(association, "IMAGE", &keys, most, read).await?);

@@ -33,6 +33,15 @@ pub struct Counts {
     pub warnings: u16,
 }
 
+impl Counts {
+    /// Adds those of another operation.
+    pub fn add(&mut self, other: Self) {
+        self.completed = self.completed.saturating_add(other.completed);
+        self.failed = self.failed.saturating_add(other.failed);
+        self.warnings = self.warnings.saturating_add(other.warnings);
+    }
+}
+
 /// An object that came by C-GET, as a file, and what it is called.
 #[derive(Debug)]
 pub struct Incoming {
