@@ -71,8 +71,9 @@ impl RetainConfig {
 /// Removes what is no longer kept, until the coordinator stops.
 pub(crate) async fn retain_until_stopped(coordinator: Arc<Coordinator>, audit: Audit) {
     let mut clock = SteadyClock::new(SystemTime::now(), Instant::now());
+    let goes_by_age = coordinator.config.retain.keep_days.is_some();
     while !coordinator.stopping.is_cancelled() {
-        let is_steady = clock.is_steady(SystemTime::now(), Instant::now());
+        let is_steady = goes_by_age && clock.is_steady(SystemTime::now(), Instant::now());
         if let Err(error) = coordinator.remove_what_is_due(is_steady, &audit).await {
             tracing::error!(error = without_uids(&error), "removal of studies");
         }

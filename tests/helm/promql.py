@@ -23,7 +23,7 @@ def metrics():
             if line.startswith("| `"):
                 name, kind, _, labels, _ = (cell.strip().replace("`", "") for cell in line.strip(" |\n").split("|"))
                 for suffix in ("_bucket", "_sum", "_count") if kind == "histogram" else ("",):
-                    known[name + suffix] = (kind, set(labels.split()) | TARGET_LABELS)
+                    known[name + suffix] = (kind, set(labels.replace(",", " ").split()) | TARGET_LABELS)
     return known
 
 

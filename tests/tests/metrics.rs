@@ -42,8 +42,11 @@ fn the_numbers_of_the_list_are_told_and_name_nobody() {
     phantoms(&studies, 2, 31, None);
     let (ours, theirs) = (free_address(), free_address());
     let data = work.path().join("data").display().to_string();
-    let coordinator =
-        Process::start(["coordinator", "--json", "--grpc", "127.0.0.1:0", "--metrics", &ours, "--data", &data]);
+    let destinations = work.path().join("destinations.toml").display().to_string();
+    let pacs = "[[destination]]\nname = \"pacs\"\naddress = \"dicom://PACS@127.0.0.1:104\"\nobjects = []\n";
+    std::fs::write(&destinations, pacs).expect("a file");
+    let fixed = ["coordinator", "--json", "--grpc", "127.0.0.1:0", "--metrics", &ours, "--data", &data];
+    let coordinator = Process::start(fixed.into_iter().chain(["--destinations", &destinations]));
     let _worker = Process::start(["worker", "--json", "--grpc", &coordinator.grpc, "--metrics", &theirs]);
     let outcome = submit(&coordinator.grpc, &studies);
     let studies = outcome["studies"].as_array().expect("studies");

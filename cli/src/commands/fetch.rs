@@ -43,8 +43,8 @@ pub(crate) struct Fetch {
 
 impl Fetch {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
-        let asked = [&self.accession, &self.patient].into_iter().flatten();
-        let pattern = asked.filter(|value| value.contains(['*', '?', '\\'])).next();
+        let mut asked = [&self.accession, &self.patient].into_iter().flatten();
+        let pattern = asked.find(|value| value.contains(['*', '?', '\\']));
         if let Some(pattern) = pattern.filter(|_| !self.list) {
             anyhow::bail!(
                 "{pattern:?} fits more than one: look at what is there with --list, and fetch studies by UID"

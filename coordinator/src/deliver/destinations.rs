@@ -228,7 +228,8 @@ impl Destination {
         let is_dicom = address.starts_with("dicom://") || address.starts_with("dicoms://");
         if !(is_web || is_hl7 || is_dicom || fhir::is_address(address)) {
             return Err(format!(
-                "{address:?}: an address begins with dicom://, dicoms://, https://, mllp://, mllps:// or fhir+https://"
+                "{address:?} is no address: give dicom://TITLE@HOST:PORT, dicoms:// for TLS, https://HOST/dicom-web, \
+                 mllp://HOST:PORT, mllps:// or fhir+https://HOST/fhir"
             ));
         }
         if written.commit && !is_dicom {
@@ -336,7 +337,7 @@ mod tests {
             ("[[destination]]\nname = \"a\"\naddress = \"fhir+http://ehr.example/fhir\"".to_owned(), "not encrypted"),
             (with("") + &with(""), "two destinations"),
             ("[[destination]]\nname = \"A B\"\naddress = \"dicom://PACS@host\"".to_owned(), "a-z"),
-            ("[[destination]]\nname = \"a\"\naddress = \"ftp://host\"".to_owned(), "begins with dicom://"),
+            ("[[destination]]\nname = \"a\"\naddress = \"ftp://host\"".to_owned(), "give dicom://TITLE@HOST:PORT"),
             ("[[destination]]\nname = \"a\"\naddress = \"http://pacs.example/rs\"".to_owned(), "not encrypted"),
             (
                 "[[destination]]\nname = \"a\"\naddress = \"https://pacs.example/rs\"\ncommit = true".to_owned(),
