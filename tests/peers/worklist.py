@@ -371,7 +371,7 @@ def taken():
     # Long enough for prelim to look at it several times.
     time.sleep(5)
     ds = read(uid)
-    left = [ds.ProcedureStepState, str(ds.ProcedureStepProgressInformationSequence[0].ProcedureStepProgress)]
+    left = [ds.ProcedureStepState, float(ds.ProcedureStepProgressInformationSequence[0].ProcedureStepProgress)]
     update(uid, transaction, UnifiedProcedureStepPerformedProcedureSequence=[performed()])
     ended = move(uid, "COMPLETED", transaction).status_code
     return {"answers": [claimed, updated, ended], "left": left, "state": read(uid).ProcedureStepState}
@@ -404,7 +404,7 @@ def pair():
         thread.join()
     here.saw(uid, "IN PROGRESS"), there.saw(uid, "IN PROGRESS")
     DICOMwebClient(URL).store_instances([ds])
-    ours, _ = create(workitem(ds.StudyInstanceUID, "PRELIM", instances=[(ds.SOPClassUID, ds.SOPInstanceUID)]), url=other)
+    ours, _ = create(workitem(ds.StudyInstanceUID, "PRELIM", instances=[(ds.SOPClassUID, ds.SOPInstanceUID)], **patient(ds)), url=other)
     heard = [watcher.saw(ours, "COMPLETED") for watcher in (here, there)]
     return {
         "same": same,

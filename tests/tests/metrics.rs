@@ -73,7 +73,11 @@ fn the_numbers_of_the_list_are_told_and_name_nobody() {
             assert!(text.contains(&line), "{line:?} is in the list and is not told: {text}");
         }
         assert_eq!(name.contains("_seconds"), unit == "s", "{name} is in {unit}");
-        let label = text.lines().find(|line| line.starts_with(bare) && line.contains('{'));
+        let is_its = |line: &&str| {
+            let told = line.split_once('{').and_then(|(told, _)| told.strip_prefix(bare));
+            told.is_some_and(|end| ["", "_total", "_bucket", "_sum", "_count"].contains(&end))
+        };
+        let label = text.lines().find(is_its);
         let each = labels.split(',').map(|label| label.trim_matches(['`', ' ']));
         let has = label.is_some_and(|line| {
             each.clone()

@@ -240,7 +240,7 @@ fn what_another_performer_claimed_is_left_to_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = start(folder.path(), "coordinator", &[]);
     let found = peer(&server, "taken", &[]);
-    let expected = json!({"answers": [200, 200, 200], "left": ["IN PROGRESS", "40"], "state": "COMPLETED"});
+    let expected = json!({"answers": [200, 200, 200], "left": ["IN PROGRESS", 40.0], "state": "COMPLETED"});
     assert_eq!(found, expected, "{}", server.log());
 }
 
