@@ -18,7 +18,7 @@ pub mod part10;
 pub mod scp;
 pub mod scu;
 #[cfg(test)]
-mod statement;
+pub(crate) mod statement;
 mod status;
 mod syntaxes;
 pub mod title;

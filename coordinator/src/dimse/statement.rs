@@ -10,10 +10,10 @@ use super::scu::store::{Answer, Meaning};
 use super::status::Status;
 use super::{COMMITMENT, PERFORMED_STEP, syntaxes};
 
-const STATEMENT: &str = include_str!("../../CONFORMANCE.md");
+pub(crate) const STATEMENT: &str = include_str!("../../CONFORMANCE.md");
 
-/// The rows of the table under a header, each with its cells, without the quotes of code.
-fn table(header: &str) -> Vec<Vec<String>> {
+/// The rows of the table under a header, each with its cells.
+pub(crate) fn table(header: &str) -> Vec<Vec<String>> {
     let (_, rest) = STATEMENT.split_once(&format!("| {header} |")).unwrap_or_else(|| panic!("no table {header:?}"));
     let rows = rest.lines().skip(2).take_while(|line| line.starts_with('|'));
     rows.map(|row| row.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect()).collect()

@@ -3,15 +3,7 @@
 use super::channels::MAX_CHANNELS;
 use super::subscribe::{MAX_SUBSCRIBERS, MAX_SUBSCRIPTIONS};
 use super::{KEPT, KEPT_LOCKED, MAX_OPEN, dataset, ours, rules};
-
-const STATEMENT: &str = include_str!("../../CONFORMANCE.md");
-
-/// The rows of the table under a header, each with its cells, without the quotes of code.
-fn table(header: &str) -> Vec<Vec<String>> {
-    let (_, rest) = STATEMENT.split_once(&format!("| {header} |")).unwrap_or_else(|| panic!("no table {header:?}"));
-    let rows = rest.lines().skip(2).take_while(|line| line.starts_with('|'));
-    rows.map(|row| row.trim_matches('|').split('|').map(|cell| cell.trim().replace('`', "")).collect()).collect()
-}
+use crate::dimse::statement::{STATEMENT, table};
 
 #[test]
 fn limits_are_those_of_the_code() {
@@ -35,7 +27,7 @@ fn limits_are_those_of_the_code() {
 #[test]
 fn codes_are_those_of_the_code() {
     let rows = table("code of a workitem | meaning");
-    let stated: Vec<&str> = rows.iter().map(|row| row[0].as_str()).collect();
+    let stated: Vec<&str> = rows.iter().map(|row| row[0].trim_matches('`')).collect();
     assert_eq!(stated, ours::CODES);
     assert!(STATEMENT.contains(&format!("`{}`", rules::CLASS)));
 }
