@@ -3,6 +3,7 @@
 use clap::Args;
 use prelim_proto::v1::exchange_service_client::ExchangeServiceClient;
 use prelim_proto::v1::queue_service_client::QueueServiceClient;
+use prelim_proto::v1::review_service_client::ReviewServiceClient;
 use prelim_proto::v1::study_service_client::StudyServiceClient;
 use prelim_worker::connection::{ConnectError, ConnectionArgs, ConnectionError, Wire, explain};
 use tonic::{Code, Status};
@@ -32,6 +33,11 @@ impl Connection {
     /// A client of the exchange service.
     pub(crate) async fn exchange(&self) -> anyhow::Result<ExchangeServiceClient<Wire>> {
         Ok(ExchangeServiceClient::new(self.wire().await?).max_decoding_message_size(MAX_RESPONSE_BYTES))
+    }
+
+    /// A client of the review service.
+    pub(crate) async fn reviews(&self) -> anyhow::Result<ReviewServiceClient<Wire>> {
+        Ok(ReviewServiceClient::new(self.wire().await?))
     }
 
     async fn wire(&self) -> anyhow::Result<Wire> {

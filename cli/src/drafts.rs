@@ -12,7 +12,7 @@ use crate::commands::report::Format;
 /// The draft of a study in one form, or nothing where there is no draft.
 pub(crate) async fn fetch(connection: &Connection, study: &str, format: Format) -> anyhow::Result<Option<Vec<u8>>> {
     let mut client = connection.studies().await?;
-    let request = GetReportRequest { study_uid: study.to_owned(), format: format.wire() as i32 };
+    let request = GetReportRequest { study_uid: study.to_owned(), format: format.wire() as i32, version: 0 };
     match client.get_report(request).await {
         Ok(response) => {
             let report = response.into_inner().report.context("the coordinator sent no report")?;

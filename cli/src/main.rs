@@ -23,6 +23,7 @@ mod cluster;
 mod commands;
 mod drafts;
 mod each;
+mod edit;
 mod files;
 mod follow;
 mod live;

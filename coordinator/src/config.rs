@@ -51,6 +51,9 @@ pub struct CoordinatorConfig {
     /// HL7, or fhir+https://HOST/fhir), objects, tenants, commit and tls. Read again when it changes.
     #[arg(long, value_name = "FILE", env = "PRELIM_DESTINATIONS")]
     pub destinations: Option<PathBuf>,
+    /// The organisation that radiologists sign reports for; a study's institution where not given.
+    #[arg(long, value_name = "NAME", env = "PRELIM_ORGANIZATION")]
+    pub organization: Option<String>,
     /// Time for open calls to end after the signal to stop, in s.
     #[arg(long, value_name = "S", default_value_t = 10, env = "PRELIM_CLOSE_S")]
     pub close_s: u64,
@@ -120,6 +123,7 @@ impl Default for CoordinatorConfig {
             metrics: None,
             redis: RedisConfig::default(),
             tenants: None,
+            organization: None,
             destinations: None,
             close_s: 10,
             lease_ttl_ms: 30_000,

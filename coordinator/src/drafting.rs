@@ -10,6 +10,7 @@ use prelim_proto::report::Replaced;
 use prelim_proto::study::Study;
 use prelim_proto::trace::without_uids;
 
+use crate::deliver::Moment;
 use crate::merge::{Merge, Reading, merge};
 use crate::pictures;
 use crate::priors::Compared;
@@ -102,7 +103,8 @@ impl Coordinator {
         let ((study, drafts), jobs) = tokio::try_join!(self.study_and_drafts(uid), jobs)?;
         let version = drafts + 1;
         let before = if drafts == 0 { None } else { self.store.draft(uid, Some(drafts)).await? };
-        let replaces = before.map(|draft| Replaced { version: draft.version, digest: draft.digest });
+        let replaces =
+            before.map(|draft| Replaced { version: draft.version, digest: draft.digest, standing: draft.standing });
         // A later draft belongs to the same trace, which has its root already.
         let has_root = traces::has_root(drafts, &study.cost, &jobs);
         let compared = self.compared(uid, &jobs).await?;
@@ -114,7 +116,7 @@ impl Coordinator {
                 let size_bytes = content.len() as u64;
                 let objects = report::objects(&report, &study).iter().map(ToString::to_string).collect();
                 self.bytes.put(uid, &digest, content.into()).await?;
-                let deliveries = self.wishes(&study);
+                let deliveries = self.wishes(&study, Some(Moment::Drafted));
                 Merged::Draft { version, digest, size_bytes, objects, unread: report.unread, deliveries }
             }
             Merge::NothingRead { reason, unread } => Merged::Nothing { reason, unread },
@@ -139,14 +141,17 @@ impl Coordinator {
         self.rendered(uid, None, format).await
     }
 
-    /// A version of a study's draft in the form asked for.
+    /// A version of a study's report in the form asked for.
     pub async fn report_of(&self, uid: &Uid, version: u32, format: Format) -> Result<Rendered, ServiceError> {
         self.rendered(uid, Some(version), format).await
     }
 
     async fn rendered(&self, uid: &Uid, version: Option<u32>, format: Format) -> Result<Rendered, ServiceError> {
-        let study = self.study(uid).await?;
+        let (study, newest) = self.study_and_drafts(uid).await?;
         let Some(draft) = self.store.draft(uid, version).await? else {
+            if let Some(version) = version.filter(|version| newest > 0 && *version > newest) {
+                return Err(ServiceError::NoVersion { study: uid.clone(), version, newest });
+            }
             let reason = study.state_reason;
             return Err(ServiceError::NoDraft { study: uid.clone(), state: study.state, reason });
         };

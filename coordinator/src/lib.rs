@@ -9,8 +9,9 @@
 //! - [`priors`]: the patient's earlier studies, that a study is compared with
 //! - [`queue`]: order, retries, limits (pure); [`dispatch`]: jobs to workers and back; `waiting`: workers in a line; `drains`: those that are to stop; [`operate`]: what operators ask
 //! - [`merge`]: findings to a draft (pure); [`drafting`]: drafts made and fetched; `pictures`: their key images
-//! - [`report`]: a draft as DICOM, FHIR, HL7, PDF, HTML, JSON and text (pure)
-//! - [`deliver`]: drafts out, to a PACS and to archives; `fetch`: studies from a PACS; `commitments`:
+//! - `review`: drafts signed with changes, or rejected
+//! - [`report`]: a report as DICOM, FHIR, HL7, PDF, HTML, JSON and text (pure)
+//! - [`deliver`]: reports out, to a PACS and to archives; `fetch`: studies from a PACS; `commitments`:
 //!   what is held, for who asks
 //! - [`store`]: where studies, jobs, leases and drafts are recorded; [`bytes`]: objects and reports, by study and digest
 //! - [`deidentify`]: what workers see of patients, and the way back; [`retain`]: what is no longer kept
@@ -50,6 +51,7 @@ pub mod priors;
 pub mod queue;
 pub mod report;
 pub mod retain;
+mod review;
 pub mod route;
 mod serve;
 pub mod service;

@@ -27,10 +27,11 @@ mod urgency;
 use std::collections::BTreeSet;
 
 use prelim_proto::UNSIGNED_DRAFT_STATEMENT;
+use prelim_proto::comparison::Prior;
 use prelim_proto::finding::{Finding, Presence};
 use prelim_proto::image::ImageKind;
 use prelim_proto::job::{JobKind, JobOutcome, JobSpec};
-use prelim_proto::report::{ModelProvenance, Replaced, Report};
+use prelim_proto::report::{ModelProvenance, Replaced, Report, Sentence, Urgency};
 use prelim_proto::study::{Study, Unread};
 
 use crate::priors::Compared;
@@ -85,6 +86,7 @@ pub fn merge(study: &Study, readings: &[Reading<'_>], replaces: Option<Replaced>
         study: study.uid.clone(),
         version: replaces.as_ref().map_or(1, |replaced| replaced.version + 1),
         replaces,
+        review: None,
         kinds,
         technique: prose::technique(study, &readings),
         comparison,
@@ -99,6 +101,33 @@ pub fn merge(study: &Study, readings: &[Reading<'_>], replaces: Option<Replaced>
         models,
         statement: UNSIGNED_DRAFT_STATEMENT.to_owned(),
     }))
+}
+
+/// The findings in words, one sentence a finding.
+pub(crate) fn findings_text(findings: &[Finding]) -> Vec<Sentence> {
+    prose::findings_text(findings)
+}
+
+/// What matters, the most urgent first.
+pub(crate) fn impression(findings: &[Finding], partial: bool) -> Vec<Sentence> {
+    prose::impression(findings, partial)
+}
+
+/// The urgency of a study with these findings.
+pub(crate) fn urgency(findings: &[Finding]) -> Urgency {
+    urgency::of_all(findings)
+}
+
+/// What changed since earlier studies, in sentences and finding by finding, where a person made other `findings` of a report.
+pub(crate) fn comparison(
+    study: &Study,
+    findings: &[Finding],
+    before: &Report,
+    compared: &Compared,
+) -> (Vec<String>, Vec<Prior>) {
+    // A person's findings are of no model: what an earlier one said differently may be the readers' difference.
+    let now = compare::Now { study, kinds: &before.kinds, findings, partial: before.partial, models: &[] };
+    compare::compare(&now, compared)
 }
 
 /// The kinds of image of which something was read.

@@ -13,6 +13,8 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use prelim_proto::cost::JobCost;
 use prelim_proto::image::ImageKind;
+use prelim_proto::report::Report;
+use prelim_proto::review::{Decision, Standing};
 use prelim_proto::study::CompletionReason;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -66,6 +68,8 @@ pub(crate) struct Metrics {
     pub(crate) studies_removed: Counter,
     instances_received: Counters,
     intake_refused: Counters,
+    reviews: Counters,
+    findings_assessed: Counters,
     deliveries: Counters,
     delivery_time: Histogram,
     job_wait: Histogram,
@@ -128,6 +132,8 @@ impl Default for Metrics {
             studies_removed: Counter::default(),
             instances_received: Counters::default(),
             intake_refused: Counters::default(),
+            reviews: Counters::default(),
+            findings_assessed: Counters::default(),
             deliveries: Counters::default(),
             delivery_time: seconds(),
             job_wait: seconds(),
@@ -147,12 +153,14 @@ impl Default for Metrics {
 impl Metrics {
     /// Gives every number its name and meaning: the list of what is told. What has not happened yet is told as 0.
     fn registered(mut self) -> Self {
-        let known: [(&Counters, &'static str, &[&'static str]); 7] = [
+        let known: [(&Counters, &'static str, &[&'static str]); 9] = [
             (&self.studies_completed, "reason", &COMPLETIONS.map(completion_word)),
             (&self.jobs_finished, "result", &["done", "retried", "dead"]),
             (&self.studies_settled, "state", &["drafted", "failed", "cancelled", "skipped"]),
             (&self.instances_received, "verdict", &["accepted", "duplicate", "refused"]),
             (&self.intake_refused, "reason", &REASONS),
+            (&self.reviews, "standing", &["signed", "amended", "rejected"]),
+            (&self.findings_assessed, "decision", &Decision::ALL.map(Decision::as_str)),
             (&self.deliveries, "result", &DELIVERIES),
             (&self.http_answers, "status", &ANSWERS),
         ];
@@ -193,6 +201,10 @@ impl Metrics {
         all.register("instances_received", help, self.instances_received.clone());
         let help = "Calls to take in studies that were refused, by what was at its limit";
         all.register("intake_refused", help, self.intake_refused.clone());
+        let help = "Reports that were reviewed: signed, amended, rejected";
+        all.register("reviews", help, self.reviews.clone());
+        let help = "Findings that reviewers decided on: accepted, changed, rejected, added";
+        all.register("findings_assessed", help, self.findings_assessed.clone());
         let help = "Attempts to send a draft: sent, committed, retried, refused, given_up, superseded, empty";
         all.register("deliveries", help, self.deliveries.clone());
         all.register("delivery_seconds", "From a draft to its destination's yes", self.delivery_time.clone());
@@ -238,6 +250,20 @@ impl Metrics {
         self.study_settled("drafted");
         let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64;
         self.study_turnaround.observe((now_ms - received_at_ms).max(0) as f64 / 1_000.0);
+    }
+
+    /// A report was reviewed.
+    pub(crate) fn reviewed(&self, report: &Report) {
+        let standing = match report.standing() {
+            Standing::Draft => return,
+            Standing::Signed => "signed",
+            Standing::Amended => "amended",
+            Standing::Rejected => "rejected",
+        };
+        self.reviews.get_or_create(&[("standing", standing)]).inc();
+        for assessment in report.review.iter().flat_map(|review| &review.assessments) {
+            self.findings_assessed.get_or_create(&[("decision", assessment.decision.as_str())]).inc();
+        }
     }
 
     /// An attempt to send a draft that was noted at `created_at_ms` ended so.

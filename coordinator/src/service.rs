@@ -4,7 +4,8 @@
 //! - [`Coordinator`]: the shared state, and studies for clients
 //! - [`crate::intake`]: objects in, studies complete, jobs planned
 //! - [`crate::dispatch`]: jobs to workers and back
-//! - [`crate::drafting`]: merge jobs to drafts, drafts to reports; [`crate::deliver`]: drafts out
+//! - [`crate::drafting`]: merge jobs to drafts, drafts to reports; `crate::review`: reports signed; [`crate::deliver`]: reports
+//!   out
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,6 +63,16 @@ pub enum ServiceError {
         state: StudyState,
         /// Why, where a reason is known.
         reason: Option<String>,
+    },
+    /// The study's report has no such version.
+    #[error("study {study} has no version {version} of a report: the newest is {newest}")]
+    NoVersion {
+        /// The study.
+        study: Uid,
+        /// The version that was asked for.
+        version: u32,
+        /// The newest.
+        newest: u32,
     },
     /// There are no pseudonyms here.
     #[error("no pseudonym is known here: the coordinator was started without --deidentify")]

@@ -86,7 +86,7 @@ async fn settled(running: &mut Running, studies: &[&str]) -> Vec<v1::Study> {
 }
 
 async fn report(running: &mut Running, study: &str, format: ReportFormat) -> Result<Vec<u8>, tonic::Status> {
-    let request = v1::GetReportRequest { study_uid: study.into(), format: format as i32 };
+    let request = v1::GetReportRequest { study_uid: study.into(), format: format as i32, version: 0 };
     Ok(running.studies.get_report(request).await?.into_inner().report.unwrap().content)
 }
 

@@ -41,6 +41,15 @@ pub enum PriorSource {
         /// Its model is a demonstration.
         demonstration: bool,
     },
+    /// A report that was drafted by us, and signed.
+    Signed {
+        /// Its version.
+        version: u32,
+        /// SHA-256 of it as a JSON document.
+        digest: Digest,
+        /// The model that drafted it is a demonstration.
+        demonstration: bool,
+    },
     /// A report of another system, received as DICOM SR.
     Report {
         /// SOP Instance UID.

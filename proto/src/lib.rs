@@ -10,7 +10,8 @@
 //! - [`finding`]: one observation: code, side, site, size, confidence and where it was seen
 //! - [`trace`]: the ids by which spans from every machine find each other
 //! - [`vocabulary`]: the coded concepts that findings are made of
-//! - [`report`]: a draft report with its provenance; [`comparison`]: earlier studies, and what changed
+//! - [`report`]: a report with its provenance; [`comparison`]: earlier studies, and what changed; [`review`]: what a radiologist
+//!   made of it
 //! - [`priors`]: earlier studies as a model is told of them
 //! - [`v1`]: the generated messages and services of `prelim.v1`; [`convert`] takes them to domain types and back
 //! - [`keda`]: the same of KEDA's external scaler
@@ -30,6 +31,7 @@ pub mod job;
 pub mod keda;
 pub mod priors;
 pub mod report;
+pub mod review;
 pub mod study;
 pub mod trace;
 pub mod v1;

@@ -6,6 +6,7 @@ use crate::comparison::Prior;
 use crate::finding::Finding;
 use crate::ids::{Digest, Uid};
 use crate::image::ImageKind;
+use crate::review::{Review, Standing};
 use crate::study::Unread;
 
 /// How soon the findings want a person's eye.
@@ -48,24 +49,28 @@ pub struct Sentence {
     pub findings: Vec<u32>,
 }
 
-/// A draft that another one takes the place of.
+/// A version that another one takes the place of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Replaced {
-    /// Its version.
+    /// Its number.
     pub version: u32,
     /// SHA-256 of it as a JSON document.
     pub digest: Digest,
+    /// Where it stands.
+    pub standing: Standing,
 }
 
-/// A draft report of one study.
+/// A report of one study: a draft, or what a radiologist made of one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// Study Instance UID.
     pub study: Uid,
     /// Version of the report, from 1.
     pub version: u32,
-    /// The draft that this one takes the place of.
+    /// The version that this one takes the place of.
     pub replaces: Option<Replaced>,
+    /// What a radiologist made of it; none for a draft.
+    pub review: Option<Review>,
     /// What was read, and how.
     pub kinds: Vec<ImageKind>,
     /// How the images were made, in sentences.
@@ -90,6 +95,19 @@ pub struct Report {
     pub limitations: Vec<String>,
     /// The models that made it.
     pub models: Vec<ModelProvenance>,
-    /// [`crate::UNSIGNED_DRAFT_STATEMENT`].
+    /// What it is, and who answers for it: [`crate::UNSIGNED_DRAFT_STATEMENT`] for a draft.
     pub statement: String,
+}
+
+impl Report {
+    /// Where this version stands.
+    pub fn standing(&self) -> Standing {
+        self.review.as_ref().map_or(Standing::Draft, |review| review.standing)
+    }
+
+    /// What was decided of the finding of that index; none in a draft.
+    pub fn assessment(&self, index: usize) -> Option<&crate::review::Assessment> {
+        let assessments = self.review.iter().flat_map(|review| &review.assessments);
+        assessments.into_iter().find(|assessment| assessment.finding == u32::try_from(index).ok())
+    }
 }

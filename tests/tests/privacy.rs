@@ -134,7 +134,7 @@ impl World {
             for study in [name.clone(), format!("{}.404", patient.uid.text), drafted.to_owned()] {
                 let reason = name.clone();
                 client.cancel_study(CancelStudyRequest { study_uid: study.clone(), reason }).await.unwrap_err();
-                let report = GetReportRequest { study_uid: study.clone(), format: 99 };
+                let report = GetReportRequest { study_uid: study.clone(), format: 99, version: 0 };
                 client.get_report(report).await.unwrap_err();
             }
             let request = SubmitFolderRequest { path: folder, request_id: name, ..Default::default() };

@@ -20,6 +20,7 @@ mod remove;
 pub(crate) mod report;
 mod route;
 mod serve;
+mod sign;
 mod studies;
 mod submit;
 mod training_pixels;
@@ -69,6 +70,10 @@ pub(crate) enum Command {
     Route(route::Route),
     /// Fetch the draft report of a study.
     Report(report::Report),
+    /// Sign the newest version of a study's report, as it is or with changes.
+    Sign(sign::Sign),
+    /// Reject the draft of a study.
+    Reject(sign::Reject),
     /// List which drafts were sent where, and what became of them; or send one again.
     Export(export::Export),
     /// Bring studies from a PACS.
@@ -133,6 +138,8 @@ impl Command {
             Self::Route(command) => block_on(command.run()),
             Self::Reidentify(command) => block_on(command.run()),
             Self::Report(command) => block_on(command.run()),
+            Self::Sign(command) => block_on(command.run()),
+            Self::Reject(command) => block_on(command.run()),
             Self::Export(command) => block_on(command.run()),
             Self::Fetch(command) => block_on(command.run()),
             Self::Complete(command) => block_on(command.run()),

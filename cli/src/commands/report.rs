@@ -24,6 +24,9 @@ pub(crate) struct Report {
     /// In which form.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
+    /// A version of the report, from 1; the newest where not given. What was signed stays, also when it is amended.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    report_version: Option<u32>,
     /// Where to write it; stdout where not given.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -54,11 +57,13 @@ pub(crate) enum Format {
     Kos,
     /// DICOM Grayscale Softcopy Presentation State: the boxes over the source images.
     Gsps,
+    /// DICOM SR: what a radiologist made of each finding; of a report that was reviewed.
+    Assessment,
 }
 
 impl Format {
     /// Every form, as the demonstration writes them.
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Html,
         Self::Sr,
         Self::Text,
@@ -70,6 +75,7 @@ impl Format {
         Self::Sc,
         Self::Kos,
         Self::Gsps,
+        Self::Assessment,
     ];
 
     /// The form on the wire.
@@ -86,6 +92,7 @@ impl Format {
             Self::Sc => ReportFormat::DicomSc,
             Self::Kos => ReportFormat::DicomKeyObjects,
             Self::Gsps => ReportFormat::DicomPresentationState,
+            Self::Assessment => ReportFormat::DicomAssessment,
         }
     }
 
@@ -103,12 +110,13 @@ impl Format {
             Self::Sc => "sc.dcm",
             Self::Kos => "kos.dcm",
             Self::Gsps => "gsps.dcm",
+            Self::Assessment => "assessment.dcm",
         }
     }
 
     /// Whether it is no text.
     fn is_binary(self) -> bool {
-        matches!(self, Self::Sr | Self::Pdf | Self::DicomPdf | Self::Sc | Self::Kos | Self::Gsps)
+        matches!(self, Self::Sr | Self::Pdf | Self::DicomPdf | Self::Sc | Self::Kos | Self::Gsps | Self::Assessment)
     }
 }
 
@@ -118,7 +126,8 @@ impl Report {
             anyhow::bail!("this form is binary: name a file with -o, for example -o draft.{}", self.format.extension());
         }
         let mut client = self.connection.studies().await?;
-        let request = GetReportRequest { study_uid: self.study, format: self.format.wire() as i32 };
+        let version = self.report_version.unwrap_or_default();
+        let request = GetReportRequest { study_uid: self.study, format: self.format.wire() as i32, version };
         let response = client.get_report(request).await.map_err(plain)?.into_inner();
         let content = response.report.context("the coordinator sent no report")?.content;
         match self.output {

@@ -88,8 +88,10 @@ impl fmt::Display for Tenants {
 /// Who calls.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
-    /// The name in the certificate or token; for logs of the audit, not for decisions.
+    /// The name in the certificate or token; for the audit and for who answers for a report, not for decisions.
     pub name: String,
+    /// The person's name, as DICOM writes names; none where it is no person, or nothing names it.
+    pub person: Option<String>,
     /// What it may do.
     pub roles: BTreeSet<Role>,
     /// Whose studies it may see.
@@ -102,13 +104,13 @@ impl Caller {
     /// Anybody, where nothing was set up to tell callers apart: every role, all tenants.
     pub fn anybody() -> Self {
         let roles = Role::ALL.into_iter().collect();
-        Self { name: "anybody".to_owned(), roles, tenants: Tenants::All, expires_at_s: None }
+        Self { name: "anybody".to_owned(), person: None, roles, tenants: Tenants::All, expires_at_s: None }
     }
 
     /// Somebody who may do nothing.
     pub fn nobody() -> Self {
         let tenants = Tenants::Only(BTreeSet::new());
-        Self { name: "nobody".to_owned(), roles: BTreeSet::new(), tenants, expires_at_s: None }
+        Self { name: "nobody".to_owned(), person: None, roles: BTreeSet::new(), tenants, expires_at_s: None }
     }
 
     /// Whether a study of `tenant` may be shown, or its images given out.

@@ -2,6 +2,10 @@
 
 use super::token::TokenError;
 
+/// How a caller gets a person's name.
+const NAMED: &str = "have the coordinator tell callers apart with --oidc-issuer (the token's family_name and given_name, or \
+    name) or with --client-ca (person in the file of --access)";
+
 /// Why a call is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -56,6 +60,12 @@ pub enum Refusal {
         /// The caller's tenants.
         choices: String,
     },
+    /// The caller is nobody by name, and somebody has to answer for a report.
+    #[error("{caller:?} is no person by name, and a report is signed by one: {how}", how = NAMED)]
+    NoPerson {
+        /// Its name.
+        caller: String,
+    },
     /// The record of this access could not be made, so there is no access.
     #[error("the audit record of this call cannot be written; nothing is served without one")]
     NoAudit,
@@ -68,6 +78,7 @@ impl Refusal {
             Self::CertificateExpired { caller }
             | Self::NoRule { caller }
             | Self::Role { caller, .. }
+            | Self::NoPerson { caller }
             | Self::Tenant { caller, .. } => Some(caller),
             _ => None,
         }

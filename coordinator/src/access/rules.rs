@@ -5,11 +5,13 @@
 //! name = "worker-1.hospital.example"     # "*.workers.hospital.example" stands for one more label
 //! roles = ["worker"]
 //! tenants = ["st-mary"]                  # "*" for all; `default` alone where none are named
+//! person = "Family^Given"                # who signs with it, as DICOM writes names; nobody where not given
 //!
 //! [token]                                # where a token says it; these are the defaults
 //! name = "sub"
 //! roles = "roles"                        # a path with dots reaches into objects: "realm_access.roles"
 //! tenants = "tenants"
+//! person = "name"                        # who signs; family_name and given_name go before it
 //!
 //! [[token.map]]                          # the issuer's own words; where any are mapped, only those count
 //! value = "radiology-readers"
@@ -41,6 +43,9 @@ pub enum RulesError {
     /// A rule gives nothing.
     #[error("the rule for {0:?} has no roles")]
     NoRoles(String),
+    /// A person's name is none.
+    #[error("person = {0:?} is no name as DICOM writes them, \"Family^Given\": at most 64 characters")]
+    Person(String),
     /// A name has a star where none may be.
     #[error("the name {0:?} has a star elsewhere than as its first label")]
     Star(String),
@@ -49,7 +54,7 @@ pub enum RulesError {
 /// Which certificates and tokens have which roles.
 #[derive(Debug, Clone, Default)]
 pub struct Rules {
-    certificates: Vec<(String, Grant)>,
+    certificates: Vec<(String, Grant, Option<String>)>,
     token: TokenPlaces,
     map: Vec<(String, Grant)>,
 }
@@ -76,6 +81,7 @@ struct CertificateRule {
     roles: BTreeSet<Role>,
     #[serde(default)]
     tenants: Vec<String>,
+    person: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -84,6 +90,7 @@ struct TokenSection {
     name: Option<String>,
     roles: Option<String>,
     tenants: Option<String>,
+    person: Option<String>,
     map: Vec<Mapping>,
 }
 
@@ -101,11 +108,13 @@ struct TokenPlaces {
     name: String,
     roles: String,
     tenants: String,
+    person: String,
 }
 
 impl Default for TokenPlaces {
     fn default() -> Self {
-        Self { name: "sub".to_owned(), roles: "roles".to_owned(), tenants: "tenants".to_owned() }
+        let word = str::to_owned;
+        Self { name: word("sub"), roles: word("roles"), tenants: word("tenants"), person: word("name") }
     }
 }
 
@@ -119,7 +128,8 @@ impl Rules {
                 return Err(RulesError::Star(rule.name));
             }
             let grant = grant(&rule.name, rule.roles, &rule.tenants)?;
-            certificates.push((rule.name, grant));
+            let person = rule.person.map(|person| person_name(&person)).transpose()?;
+            certificates.push((rule.name, grant, person));
         }
         let mut map = Vec::new();
         for mapping in file.token.map {
@@ -131,19 +141,20 @@ impl Rules {
             name: file.token.name.unwrap_or(usual.name),
             roles: file.token.roles.unwrap_or(usual.roles),
             tenants: file.token.tenants.unwrap_or(usual.tenants),
+            person: file.token.person.unwrap_or(usual.person),
         };
         Ok(Self { certificates, token, map })
     }
 
     /// The caller with a certificate of these names: the first rule that fits one of them decides.
     pub fn of_certificate(&self, names: &[String], expires_at_s: i64) -> Option<Caller> {
-        let found = self.certificates.iter().find_map(|(wanted, grant)| {
+        let found = self.certificates.iter().find_map(|(wanted, grant, person)| {
             let name = names.iter().find(|name| fits(wanted, name))?;
-            Some((name, grant))
+            Some((name, grant, person))
         });
-        let (name, grant) = found?;
+        let (name, grant, person) = found?;
         let (roles, tenants) = (grant.roles.clone(), grant.tenants.clone());
-        Some(Caller { name: name.clone(), roles, tenants, expires_at_s: Some(expires_at_s) })
+        Some(Caller { name: name.clone(), person: person.clone(), roles, tenants, expires_at_s: Some(expires_at_s) })
     }
 
     /// The caller with a token of these claims, which were checked before.
@@ -167,8 +178,29 @@ impl Rules {
             Some(named) => Tenants::Only(named.iter().filter_map(|name| Tenant::parse(name).ok()).collect()),
             None => joined(mapped.iter().map(|grant| &grant.tenants)),
         };
-        Ok(Caller { name: name.to_owned(), roles, tenants, expires_at_s: Some(expires_at_s) })
+        let person = self.person(claims);
+        Ok(Caller { name: name.to_owned(), person, roles, tenants, expires_at_s: Some(expires_at_s) })
     }
+}
+
+impl Rules {
+    /// Who it is that a token was given to. A name that DICOM cannot write is none.
+    fn person(&self, claims: &Claims) -> Option<String> {
+        let text =
+            |path: &str| claim(claims, path).and_then(Value::as_str).map(str::trim).filter(|text| !text.is_empty());
+        let whole = match (text("family_name"), text("given_name")) {
+            (Some(family), Some(given)) => format!("{family}^{given}"),
+            _ => text(&self.token.person)?.to_owned(),
+        };
+        person_name(&whole).ok()
+    }
+}
+
+/// A Person Name (PS3.5 section 6.2): one line of at most 64 characters, without what separates values and groups.
+fn person_name(name: &str) -> Result<String, RulesError> {
+    let is_other = |c: char| c.is_control() || matches!(c, '\\' | '=');
+    let holds = !name.trim_matches(['^', ' ']).is_empty() && name.chars().count() <= 64 && !name.contains(is_other);
+    if holds { Ok(name.to_owned()) } else { Err(RulesError::Person(name.to_owned())) }
 }
 
 fn grant(name: &str, roles: BTreeSet<Role>, tenants: &[String]) -> Result<Grant, RulesError> {

@@ -14,7 +14,7 @@ pub enum Need {
 }
 
 use Need::{Known, Nothing};
-use Role::{Admin, Read, Submit, Worker};
+use Role::{Admin, Read, Review, Submit, Worker};
 
 /// Services, their methods, and what each takes.
 const TABLE: &[(&str, &[(&str, Need)])] = &[
@@ -54,6 +54,7 @@ const TABLE: &[(&str, &[(&str, Need)])] = &[
             ("FetchRemoteStudy", Need::Role(&[Submit])),
         ],
     ),
+    ("prelim.v1.ReviewService", &[("SignReport", Need::Role(&[Review])), ("RejectReport", Need::Role(&[Review]))]),
     (
         "prelim.v1.QueueService",
         &[

@@ -64,6 +64,8 @@ pub enum Act {
     Read,
     /// A study's draft was given out.
     Reported,
+    /// A study's report was signed, amended or rejected.
+    Reviewed,
     /// A study's draft was sent to another system.
     Delivered,
     /// A study was asked for at another system, and brought from there.
@@ -110,6 +112,7 @@ impl Act {
             Self::Fetched => (INSTANCES_TRANSFERRED, None, 'C', SUCCESS),
             Self::Cancelled | Self::Requeued => (PROCEDURE_RECORD, None, 'U', SUCCESS),
             Self::Removed => (STUDY_DELETED, None, 'D', SUCCESS),
+            Self::Reviewed => (PROCEDURE_RECORD, None, 'U', SUCCESS),
             Self::Performed => (PROCEDURE_RECORD, None, 'U', SUCCESS),
             Self::WorkitemCreated => (PROCEDURE_RECORD, None, 'C', SUCCESS),
             Self::WorkitemRead => (PROCEDURE_RECORD, None, 'R', SUCCESS),

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use prelim_proto::ids::Uid;
+use prelim_proto::review::Standing;
 
-use super::destinations::Destination;
+use super::destinations::{Destination, Moment};
 use crate::service::{Coordinator, ServiceError};
 use crate::store::delivery::DeliveryRecord;
 
@@ -14,7 +15,7 @@ impl Coordinator {
         Ok(self.store.deliveries(study).await?)
     }
 
-    /// Sends a study's newest draft to a destination, whether or not it was sent there before.
+    /// Sends a study's newest report to a destination, whether or not it was sent there before.
     pub async fn deliver(&self, study: &Uid, name: &str) -> Result<Vec<DeliveryRecord>, ServiceError> {
         let destination = self.destination(name)?;
         let record = self.record(study).await?;
@@ -31,7 +32,22 @@ impl Coordinator {
             let (study, reason) = (study.clone(), record.state_reason);
             return Err(ServiceError::NoDraft { study, state: record.state, reason });
         }
-        self.store.add_deliveries(study, version, Destination::wishes(&destination), true).await?;
+        let newest = self.store.draft(study, Some(version)).await?;
+        let moment = match newest.map(|newest| newest.standing).unwrap_or_default() {
+            Standing::Draft => Moment::Drafted,
+            Standing::Signed | Standing::Amended => Moment::Signed,
+            Standing::Rejected => Moment::Rejected,
+        };
+        let wishes = Destination::wishes(&destination, moment);
+        if wishes.is_empty() {
+            let problem = match moment {
+                Moment::Drafted => format!("{name:?} takes signed reports, and the newest of this study is a draft"),
+                Moment::Signed => format!("{name:?} takes drafts, and the newest report of this study is signed"),
+                Moment::Rejected => format!("{name:?} takes nothing that tells of a draft that was rejected"),
+            };
+            return Err(ServiceError::Invalid { field: "destination", problem });
+        }
+        self.store.add_deliveries(study, version, wishes, true).await?;
         self.deliveries.notify_one();
         let mut held = self.deliveries(study).await?;
         held.retain(|each| each.key.destination == name && each.key.version == version);

@@ -7,7 +7,7 @@
 //!                                              # mllp://HOST:PORT or mllps:// for HL7; fhir+https://…/fhir
 //! objects = ["sr"]                             # what goes there; [] for a PACS that studies are only fetched from;
 //!                                              # MLLP takes hl7, a FHIR server fhir
-//! when = "drafted"                             # the moment; drafts cannot be signed yet
+//! when = ["drafted", "signed"]                 # the moments; "drafted" alone where not given
 //! tenants = ["st-mary"]                        # whose studies; all where not given
 //! calling = "PRELIM"                           # our title there; --aet where not given
 //! commit = true                                # ask for storage commitment
@@ -58,14 +58,44 @@ pub struct Destination {
     pub name: String,
     /// How it is reached.
     pub route: Route,
-    /// In which objects drafts go there.
+    /// In which objects reports go there.
     pub objects: Vec<Format>,
+    /// When: [`Moment::Drafted`], [`Moment::Signed`] or both.
+    pub moments: Vec<Moment>,
     /// Whose; none is everybody's.
     pub tenants: Option<Vec<Tenant>>,
     /// Whether it is asked to commit itself to keeping what it took.
     pub commit: bool,
     /// When a failed attempt is made again.
     pub retries: RetryPolicy,
+}
+
+/// When a report goes somewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// Software has drafted it.
+    Drafted,
+    /// A radiologist has signed or amended it.
+    Signed,
+    /// A radiologist has rejected the draft: told to those who take drafts.
+    Rejected,
+}
+
+impl Moment {
+    fn named(word: &str) -> Result<Self, String> {
+        match word {
+            "drafted" => Ok(Self::Drafted),
+            "signed" => Ok(Self::Signed),
+            other => Err(format!("when = {other:?} is no moment: \"drafted\" or \"signed\"")),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum When {
+    One(String),
+    Several(Vec<String>),
 }
 
 /// How a destination is reached.
@@ -95,9 +125,14 @@ impl Route {
     /// The objects that can go there, the usual one first.
     fn objects(&self) -> &'static [Format] {
         match self {
-            Self::Dicom(_) | Self::Stow(_) => {
-                &[Format::Sr, Format::DicomPdf, Format::Capture, Format::KeyObjects, Format::Presentation]
-            }
+            Self::Dicom(_) | Self::Stow(_) => &[
+                Format::Sr,
+                Format::DicomPdf,
+                Format::Capture,
+                Format::KeyObjects,
+                Format::Presentation,
+                Format::Assessment,
+            ],
             Self::Mllp(_) => &[Format::Hl7],
             Self::Fhir(_) => &[Format::Fhir],
         }
@@ -127,7 +162,7 @@ struct Written {
     name: String,
     address: String,
     objects: Option<Vec<String>>,
-    when: Option<String>,
+    when: Option<When>,
     tenants: Option<Vec<String>>,
     calling: Option<String>,
     #[serde(default)]
@@ -195,13 +230,12 @@ impl Destination {
         if name.is_empty() || name.len() > MAX_NAME || !name.chars().all(is_plain) {
             return Err(format!("a name is 1 to {MAX_NAME} of a-z, 0-9, '-', '_' and '.'"));
         }
-        match written.when.as_deref() {
-            None | Some("drafted") => {}
-            Some("signed") => {
-                return Err("when = \"signed\": drafts cannot be signed yet; \"drafted\" is the one moment".to_owned());
-            }
-            Some(other) => return Err(format!("when = {other:?} is no moment: \"drafted\"")),
-        }
+        let moments = match written.when {
+            None => vec![Moment::Drafted],
+            Some(When::One(word)) => vec![Moment::named(&word)?],
+            Some(When::Several(words)) if words.is_empty() => return Err("when = [] is no moment".to_owned()),
+            Some(When::Several(words)) => words.iter().map(|word| Moment::named(word)).collect::<Result<_, _>>()?,
+        };
         let calling = written.calling.unwrap_or_else(|| aet.to_owned());
         if !is_ae_title(&calling) {
             return Err(format!("calling = {calling:?} is no application entity title: {AE_TITLE}"));
@@ -262,7 +296,7 @@ impl Destination {
             Some(words) => words.into_iter().map(of).collect::<Result<Vec<_>, _>>()?,
             None => can[..1].to_vec(),
         };
-        Ok(Self { name, route, objects, tenants, commit: written.commit, retries })
+        Ok(Self { name, route, objects, moments, tenants, commit: written.commit, retries })
     }
 
     /// Whether drafts of this tenant's studies go there.
@@ -270,10 +304,18 @@ impl Destination {
         self.tenants.as_ref().is_none_or(|tenants| tenants.contains(tenant))
     }
 
-    /// What is to be noted for a draft that goes there.
-    pub fn wishes(destination: &Arc<Self>) -> Vec<Wish> {
+    /// What is to be noted for a report that goes there at that moment.
+    pub fn wishes(destination: &Arc<Self>, moment: Moment) -> Vec<Wish> {
+        let is_wanted = |object: &&Format| match moment {
+            // That a draft is rejected is said, and nothing of it shown again.
+            Moment::Rejected => {
+                destination.moments.contains(&Moment::Drafted)
+                    && matches!(object, Format::Sr | Format::Fhir | Format::Hl7 | Format::Assessment)
+            }
+            moment => destination.moments.contains(&moment),
+        };
         let wish = |object: &Format| Wish { destination: destination.name.clone(), object: object.as_str().to_owned() };
-        destination.objects.iter().map(wish).collect()
+        destination.objects.iter().filter(is_wanted).map(wish).collect()
     }
 }
 
@@ -309,8 +351,32 @@ mod tests {
         assert!(read[0].takes(&west) && !read[0].takes(&Tenant::default()) && read[1].takes(&west));
         let Route::Dicom(node) = &read[0].route else { panic!("{:?}", read[0].route) };
         assert_eq!((node.calling.as_str(), node.times.idle), ("PRELIM", Duration::from_secs(5)));
-        assert_eq!(Destination::wishes(&read[0]), [Wish { destination: "pacs".into(), object: "sr".into() }]);
-        assert_eq!(Destination::wishes(&read[1]), []);
+        let wish = Wish { destination: "pacs".into(), object: "sr".into() };
+        assert_eq!(Destination::wishes(&read[0], Moment::Drafted), [wish]);
+        assert_eq!(Destination::wishes(&read[1], Moment::Drafted), []);
+    }
+
+    #[test]
+    fn reports_go_out_at_the_moments_that_are_named() {
+        let told = |when: &str, moment| -> Vec<String> {
+            let text = format!(
+                "[[destination]]\nname = \"a\"\naddress = \"dicom://PACS@host\"\nobjects = [\"sr\", \"sc\", \"assessment\"]\n{when}"
+            );
+            let read = parse(&text, "PRELIM").unwrap();
+            Destination::wishes(&read[0], moment).into_iter().map(|wish| wish.object).collect()
+        };
+        let (all, none): (&[&str], &[&str]) = (&["sr", "sc", "assessment"], &[]);
+        for (when, drafted, signed, rejected) in [
+            ("", all, none, &["sr", "assessment"][..]),
+            ("when = \"drafted\"", all, none, &["sr", "assessment"]),
+            // Who never saw the draft is not told that it was rejected.
+            ("when = \"signed\"", none, all, none),
+            ("when = [\"drafted\", \"signed\"]", all, all, &["sr", "assessment"]),
+        ] {
+            assert_eq!(told(when, Moment::Drafted), drafted, "{when}");
+            assert_eq!(told(when, Moment::Signed), signed, "{when}");
+            assert_eq!(told(when, Moment::Rejected), rejected, "{when}");
+        }
     }
 
     #[test]
@@ -320,8 +386,8 @@ mod tests {
             (String::new(), "[[destination]]"),
             (with("objets = []"), "objets"),
             (with("objects = [\"html\"]"), "html"),
-            (with("when = \"signed\""), "cannot be signed yet"),
             (with("when = \"later\""), "later"),
+            (with("when = []"), "no moment"),
             (with("calling = \"A TITLE THAT IS TOO LONG\""), "16"),
             (with("tenants = [\"St Mary\"]"), "St Mary"),
             (with("idle_s = 0"), "idle_s"),

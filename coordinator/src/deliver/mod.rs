@@ -1,4 +1,4 @@
-//! Drafts out: to a PACS by C-STORE, to an archive by STOW-RS, to a RIS by HL7 v2 messages, to a FHIR server, until each has
+//! Reports out, as drafts and once signed: to a PACS by C-STORE, to an archive by STOW-RS, to a RIS by HL7 v2 messages, to a FHIR server, until each has
 //! said what became of them.
 //!
 //! # Layout
@@ -24,6 +24,7 @@ mod run;
 mod stow;
 mod verdict;
 
+pub(crate) use destinations::Moment;
 pub(crate) use run::deliver_until_stopped;
 
 use crate::service::Coordinator;
@@ -46,9 +47,9 @@ impl Coordinator {
         Ok(open)
     }
 
-    /// Where a draft of the study is to go.
-    pub(crate) fn wishes(&self, study: &Study) -> Vec<Wish> {
-        let Some(destinations) = &self.destinations else { return Vec::new() };
+    /// Where a report of the study is to go at that moment; nowhere where there is none.
+    pub(crate) fn wishes(&self, study: &Study, moment: Option<Moment>) -> Vec<Wish> {
+        let Some((destinations, moment)) = self.destinations.as_ref().zip(moment) else { return Vec::new() };
         let destinations = destinations.get();
         // A rule may name some of them; where it names none, a draft goes to all.
         let named = study.intake.route.as_ref().map_or(&[][..], |route| &route.destinations);
@@ -58,6 +59,6 @@ impl Coordinator {
         if let Some(unknown) = named.iter().find(|name| destinations.iter().all(|known| known.name != **name)) {
             tracing::error!(destination = %unknown, "a rule names a destination that is not in --destinations");
         }
-        wanted.flat_map(destinations::Destination::wishes).collect()
+        wanted.flat_map(|destination| destinations::Destination::wishes(destination, moment)).collect()
     }
 }

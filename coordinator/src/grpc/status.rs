@@ -67,6 +67,7 @@ fn class(error: &ServiceError) -> (Code, &'static str) {
     match error {
         ServiceError::Invalid { .. } => (Code::InvalidArgument, "INVALID"),
         ServiceError::NoDraft { .. } => (Code::FailedPrecondition, "NO_DRAFT"),
+        ServiceError::NoVersion { .. } => (Code::NotFound, "NO_VERSION"),
         ServiceError::NoKey => (Code::FailedPrecondition, "NO_KEY"),
         ServiceError::FoldersNotAllowed => (Code::PermissionDenied, "FOLDERS_NOT_ALLOWED"),
         ServiceError::NoFolder(_) => (Code::NotFound, "NO_FOLDER"),
@@ -97,6 +98,7 @@ fn refused(refusal: &Refusal) -> (Code, &'static str) {
         Refusal::Role { .. } => (Code::PermissionDenied, "ROLE_MISSING"),
         Refusal::NoSuchCall => (Code::PermissionDenied, "NO_SUCH_CALL"),
         Refusal::Tenant { .. } => (Code::PermissionDenied, "OTHER_TENANT"),
+        Refusal::NoPerson { .. } => (Code::FailedPrecondition, "NO_PERSON"),
         Refusal::TenantUnclear { .. } => (Code::InvalidArgument, "TENANT_UNCLEAR"),
     }
 }

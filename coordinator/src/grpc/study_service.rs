@@ -193,7 +193,11 @@ impl StudyService for Studies {
         let uid = uid(&request.study_uid)?;
         let (wire, format) = format(request.format)?;
         session.allow(&self.0, &uid).await.map_err(status::of)?;
-        let report = self.0.report(&uid, format).await.map_err(status::of)?;
+        let report = match request.version {
+            0 => self.0.report(&uid, format).await,
+            version => self.0.report_of(&uid, version, format).await,
+        };
+        let report = report.map_err(status::of)?;
         session.note(Act::Reported, std::slice::from_ref(&uid)).await.map_err(status::of)?;
         let report = v1::RenderedReport {
             study_uid: uid.into(),
@@ -334,6 +338,7 @@ fn format(wire: i32) -> Result<(v1::ReportFormat, Format), Status> {
         v1::ReportFormat::DicomSc => (named, Format::Capture),
         v1::ReportFormat::DicomKeyObjects => (named, Format::KeyObjects),
         v1::ReportFormat::DicomPresentationState => (named, Format::Presentation),
+        v1::ReportFormat::DicomAssessment => (named, Format::Assessment),
     })
 }
 

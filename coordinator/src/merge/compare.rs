@@ -234,7 +234,8 @@ fn told(now: &Now<'_>, earlier: &Earlier, prior: &Prior) -> Vec<String> {
     let is_known = |model: &ModelProvenance| {
         earlier.readers.iter().any(|it| it.model == model.digest && it.prompt_version == model.prompt_version)
     };
-    if !now.models.iter().all(is_known) {
+    // No model: a person's.
+    if now.models.is_empty() || !now.models.iter().all(is_known) {
         let reader = if earlier.readers.is_empty() { "another reader" } else { "another model or prompt" };
         sentences.push(format!("The earlier findings are of {reader}: some differences may be the readers'."));
     }

@@ -369,7 +369,7 @@ fn what_was_given_up_and_then_read_is_not_called_unread() {
     assert_eq!(partial.unread.len(), 6);
     // The study's record lists them until the next merge.
     let again = Study { unread: partial.unread, ..study() };
-    let before = Replaced { version: 1, digest: Digest::from_bytes(&[3; 32]) };
+    let before = Replaced { version: 1, digest: Digest::from_bytes(&[3; 32]), standing: Default::default() };
     let Merge::Draft(whole) = merge(&again, &reading(Ok(&outcome)), Some(before.clone()), &Compared::default()) else {
         panic!("no draft")
     };

@@ -320,7 +320,10 @@ impl Coordinator {
         };
         let Ok(report) = json::parse(&content).and_then(|document| document.to_report()) else { return Ok(None) };
         let demonstration = report.models.iter().any(|model| model.demonstration);
-        let source = PriorSource::Draft { version: draft.version, digest: draft.digest, demonstration };
+        let source = match report.standing().is_signed() {
+            true => PriorSource::Signed { version: draft.version, digest: draft.digest, demonstration },
+            false => PriorSource::Draft { version: draft.version, digest: draft.digest, demonstration },
+        };
         let earlier = move |prior| {
             let texts = |sentences: &[prelim_proto::report::Sentence]| -> Vec<String> {
                 sentences.iter().map(|sentence| sentence.text.clone()).collect()
@@ -377,6 +380,7 @@ fn words(findings: &[String], impression: &[String], others: &[String]) -> Strin
 fn note(prior: &Prior) -> String {
     let source = match &prior.source {
         PriorSource::Draft { version, .. } => format!("draft {version} of ours, unsigned"),
+        PriorSource::Signed { version, .. } => format!("report {version}, signed"),
         PriorSource::Report { verified: true, .. } => "a report, verified".to_owned(),
         PriorSource::Report { verified: false, .. } => "a report, unverified".to_owned(),
     };

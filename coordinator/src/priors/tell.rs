@@ -18,6 +18,7 @@ pub(super) fn tell(compared: &Compared, known: &[&StudyAttributes]) -> Vec<ToldP
     let told = compared.earlier.iter().filter(|earlier| !earlier.words.is_empty()).map(|earlier| {
         let source = match earlier.prior.source {
             PriorSource::Draft { .. } => "unsigned draft by software",
+            PriorSource::Signed { .. } => "signed report",
             PriorSource::Report { verified: true, .. } => "verified report",
             PriorSource::Report { verified: false, .. } => "report that nobody verified",
         };

@@ -20,7 +20,10 @@ concepts! {
     ENGLISH = "en", "RFC5646", "English";
 
     OBSERVER_TYPE = "121005", "DCM", "Observer Type";
+    PERSON = "121006", "DCM", "Person";
     DEVICE = "121007", "DCM", "Device";
+    PERSON_OBSERVER_NAME = "121008", "DCM", "Person Observer Name";
+    PERSON_OBSERVER_ORGANIZATION = "121009", "DCM", "Person Observer's Organization Name";
     DEVICE_OBSERVER_UID = "121012", "DCM", "Device Observer UID";
     DEVICE_OBSERVER_NAME = "121013", "DCM", "Device Observer Name";
     DEVICE_OBSERVER_MANUFACTURER = "121014", "DCM", "Device Observer Manufacturer";

@@ -60,7 +60,7 @@ fn document(
     sources: &[(Image<'_>, u32)],
     capture: Option<&str>,
 ) -> Vec<Element> {
-    let (date, time) = header::content_time(inputs.study);
+    let (date, time) = header::content_time(inputs);
     let mut images: Vec<Image<'_>> = sources.iter().map(|(image, _)| *image).collect();
     images.sort_by_key(|image| (&image.series.uid, &image.instance.uid));
     images.dedup_by_key(|image| &image.instance.uid);

@@ -1,4 +1,4 @@
-//! Report writers: one draft, several forms.
+//! Report writers: one report, several forms.
 //!
 //! # Layout
 //! - [`json`]: the published document for programs, with its JSON Schema; can be read back
@@ -10,6 +10,7 @@
 //! - `pdf`: pages to print or to keep, as PDF/A-2b, and the same as a DICOM Encapsulated PDF
 //! - `capture`: DICOM Secondary Capture, the key images with the boxes burned in
 //! - `key_objects`: DICOM Key Object Selection, the images of the findings
+//! - `assessment`: what a radiologist made of each finding, as a DICOM SR of its own
 //! - `presentation`: DICOM Grayscale Softcopy Presentation State, the boxes over the source images
 //! - [`present`]: the words that all of them share (names, dates, sides, confidence)
 //! - `dicom`: what the DICOM objects share; `concepts`: coded concepts; `uid`: identifiers from content
@@ -17,12 +18,14 @@
 //! - `lookup`: finding instances in the study record; `objects`: which DICOM objects a draft can be had as
 //!
 //! **Invariant**: a writer is a pure function: no IO, no clock, no randomness. Equal inputs give equal bytes.
-//! **Invariant**: every form carries the report's statement that it is an unsigned draft, and says so where the model is a
-//! demonstration.
+//! **Invariant**: every form carries the report's statement: that it is an unsigned draft, or who answers for it. Where it
+//! stands is a matter of the version that is written, never of the study's record: an old draft of a study that was signed
+//! since is a draft. Where the model is a demonstration, it is said.
 //! **Invariant**: writers add no clinical content. What is said was decided by the merge.
 //!
 //! Deliberately absent: DICOM Segmentation. Findings have boxes and no masks, and a box is no segmentation of anything.
 
+mod assessment;
 mod capture;
 mod concepts;
 mod dicom;
@@ -64,7 +67,11 @@ pub const KEY_IMAGES_PER_FINDING_MAX: usize = 3;
 /// Whether a Series Description (0008,103E) is one that the DICOM objects of a draft have: by it drafts are known when a PACS
 /// sends them back.
 pub fn is_of_a_draft(series_description: &str) -> bool {
-    series_description.starts_with("UNSIGNED DRAFT ") && series_description.contains(" - not a medical device")
+    let is = |kind: &str, software: &str| series_description.starts_with(kind) && series_description.contains(software);
+    is("UNSIGNED DRAFT ", " - not a medical device")
+        || is("REJECTED DRAFT ", " - not a medical device")
+        || is("SIGNED REPORT ", " - drafted by software")
+        || is("AMENDED REPORT ", " - drafted by software")
 }
 
 /// Everything that a writer reads.
@@ -144,11 +151,13 @@ pub enum Format {
     KeyObjects,
     /// DICOM Grayscale Softcopy Presentation State.
     Presentation,
+    /// DICOM SR: what a radiologist made of each finding.
+    Assessment,
 }
 
 impl Format {
     /// Every form.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Json,
         Self::Html,
         Self::Text,
@@ -160,6 +169,7 @@ impl Format {
         Self::Capture,
         Self::KeyObjects,
         Self::Presentation,
+        Self::Assessment,
     ];
 
     /// The word by which users ask for it.
@@ -176,6 +186,7 @@ impl Format {
             Self::Capture => "sc",
             Self::KeyObjects => "kos",
             Self::Presentation => "gsps",
+            Self::Assessment => "assessment",
         }
     }
 
@@ -195,7 +206,9 @@ impl Format {
             Self::Json => "application/json",
             Self::Html => "text/html; charset=utf-8",
             Self::Text => "text/plain; charset=utf-8",
-            Self::Sr | Self::DicomPdf | Self::Capture | Self::KeyObjects | Self::Presentation => "application/dicom",
+            Self::Sr | Self::DicomPdf | Self::Capture | Self::KeyObjects | Self::Presentation | Self::Assessment => {
+                "application/dicom"
+            }
             Self::Pdf => "application/pdf",
             Self::Fhir => "application/fhir+json; fhirVersion=4.0",
             // As the HL7 over HTTP specification has it.
@@ -217,6 +230,7 @@ impl Format {
             Self::Capture => "sc.dcm",
             Self::KeyObjects => "kos.dcm",
             Self::Presentation => "gsps.dcm",
+            Self::Assessment => "assessment.dcm",
         }
     }
 }
@@ -268,6 +282,9 @@ pub enum ReportError {
         /// How many findings there are.
         findings: usize,
     },
+    /// The document to read back says that it was reviewed and not by whom, or the other way round.
+    #[error("report document whose status and review do not agree")]
+    Unreviewed,
     /// The document to read back is not JSON of the right shape.
     #[error("report document that does not parse")]
     Document(#[from] serde_json::Error),
@@ -278,7 +295,10 @@ pub enum ReportError {
         found: String,
     },
     /// The form shows images, and there is none to show.
-    #[error("the draft has nothing to show as {0}: no finding of it was seen on an image that can be drawn")]
+    #[error("the report has nothing to show as {0}: {why}", why = match .0 {
+        Format::Assessment => "nobody has reviewed it",
+        _ => "no finding of it was seen on an image that can be drawn",
+    })]
     NothingToShow(Format),
     /// The PDF could not be made.
     #[error("PDF: {0}")]
@@ -305,7 +325,14 @@ pub fn write(format: Format, inputs: &ReportInputs<'_>) -> Result<Vec<u8>, Repor
         Format::Capture => capture::write(inputs),
         Format::KeyObjects => key_objects::write(inputs),
         Format::Presentation => presentation::write(inputs),
+        Format::Assessment => assessment::write(inputs),
     }
+}
+
+/// Series and SOP Instance UID of the report as [`Format::Sr`].
+pub(crate) fn structured_report(inputs: &ReportInputs<'_>) -> Result<(String, String), ReportError> {
+    let names = uid::Names::of(inputs)?;
+    Ok((names.series, names.instance))
 }
 
 /// The frames to draw for this report, at most [`KEY_IMAGES_MAX`] and without repeats: each finding's best evidence first, then

@@ -1,4 +1,4 @@
-//! Which DICOM objects a draft can be had as: known from the draft itself, before any of them is written.
+//! Which DICOM objects a report can be had as: known from the report itself, before any of them is written.
 
 use dicom_dictionary_std::uids;
 use prelim_proto::finding::Presence;
@@ -19,16 +19,18 @@ pub fn objects(report: &Report, study: &Study) -> Vec<Format> {
     let is_there = |format: &Format| match format {
         Format::Capture | Format::KeyObjects => has_images,
         Format::Presentation => has_boxes,
+        Format::Assessment => report.review.is_some(),
         _ => true,
     };
-    let all = [Format::Sr, Format::DicomPdf, Format::Capture, Format::KeyObjects, Format::Presentation];
+    let all =
+        [Format::Sr, Format::DicomPdf, Format::Capture, Format::KeyObjects, Format::Presentation, Format::Assessment];
     all.into_iter().filter(is_there).collect()
 }
 
 /// SOP Class UID and Modality of a form that is a DICOM object.
 pub fn sop_class_and_modality(format: Format) -> Option<(&'static str, &'static str)> {
     match format {
-        Format::Sr => Some((uids::COMPREHENSIVE3_DSR_STORAGE, "SR")),
+        Format::Sr | Format::Assessment => Some((uids::COMPREHENSIVE3_DSR_STORAGE, "SR")),
         Format::DicomPdf => Some((uids::ENCAPSULATED_PDF_STORAGE, "DOC")),
         Format::Capture => Some((capture::CLASS, "OT")),
         Format::KeyObjects => Some((uids::KEY_OBJECT_SELECTION_DOCUMENT_STORAGE, "KO")),

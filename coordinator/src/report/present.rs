@@ -4,12 +4,13 @@ use prelim_proto::comparison::{ChangeKind, Prior, PriorSource};
 use prelim_proto::finding::{Finding, Laterality, Presence, Severity, Zone};
 use prelim_proto::image::ImageKind;
 use prelim_proto::report::{ModelProvenance, Report, Urgency};
-use prelim_proto::study::{Study, StudyState, Unread, UnreadReason};
+use prelim_proto::review::{Review, Standing};
+use prelim_proto::study::{Unread, UnreadReason};
 
 use super::lookup::Image;
 
-/// The two words that no form may lack.
-pub(super) const BANNER: &str = "UNSIGNED DRAFT — not a medical device";
+/// The words that no form of a draft may lack.
+const DRAFT_BANNER: &str = "UNSIGNED DRAFT — not a medical device";
 /// What is added where the weights are a demonstration.
 pub(super) const DEMONSTRATION: &str = "DEMONSTRATION MODEL — trained on generated phantoms, not for clinical use";
 /// What a confidence is, beside every number.
@@ -17,30 +18,56 @@ pub(super) const CONFIDENCE_NOTE: &str =
     "Confidence is the model's own estimate that the finding is there. It is not a probability of disease.";
 
 /// What a form says where there are no findings.
-pub(super) const NO_FINDINGS: &str =
-    "None of the findings that the model looks for was seen. This does not say that the study is normal.";
-
-/// Where a report stands, in the sense of health records.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Standing {
-    /// No radiologist has signed it.
-    Draft,
-    /// Signed.
-    Signed,
-    /// Signed, then changed.
-    Amended,
-    /// Refused by a radiologist.
-    Rejected,
+pub(super) fn no_findings(report: &Report) -> &'static str {
+    match report.standing().is_signed() {
+        true => "No finding.",
+        false => "None of the findings that the model looks for was seen. This does not say that the study is normal.",
+    }
 }
 
-/// Where the study's report stands by its record.
-pub(super) fn standing(study: &Study) -> Standing {
-    match study.state {
-        StudyState::Signed => Standing::Signed,
-        StudyState::Amended => Standing::Amended,
-        StudyState::Rejected => Standing::Rejected,
-        _ => Standing::Draft,
+/// What the report is, in the line that no form may lack: an unsigned draft, or whose word it is.
+pub(super) fn banner(report: &Report) -> String {
+    let Some(review) = &report.review else { return DRAFT_BANNER.to_owned() };
+    let by = format!("by {}, {}", shortened(&person_name(&review.reviewer.name), 60), utc(review.at_ms));
+    match review.standing {
+        Standing::Draft => DRAFT_BANNER.to_owned(),
+        Standing::Signed => format!("SIGNED {by} — drafted by software"),
+        Standing::Amended => format!("AMENDED AND SIGNED {by} — drafted by software"),
+        Standing::Rejected => format!("REJECTED {by} — not to be used"),
     }
+}
+
+/// What the report is, in two words for names of series and titles.
+pub(super) fn kind_of_report(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Draft => "UNSIGNED DRAFT",
+        Standing::Signed => "SIGNED REPORT",
+        Standing::Amended => "AMENDED REPORT",
+        Standing::Rejected => "REJECTED DRAFT",
+    }
+}
+
+/// What the report is, and who answers for it, in sentences.
+pub fn statement(review: &Review) -> String {
+    let Review { standing, reviewer, at_ms, reason, .. } = review;
+    let name = person_name(&reviewer.name);
+    let who = if name.is_empty() { clean(&reviewer.id) } else { name };
+    let by = format!("by {who} for {} on {}", clean(&reviewer.organization), utc(*at_ms));
+    let why = if reason.is_empty() { String::new() } else { format!(" Reason: {}", clean(reason)) };
+    match standing {
+        Standing::Rejected => {
+            format!("Draft by software that is not a medical device, rejected {by}.{why} Nothing in it may be used.")
+        }
+        Standing::Amended => {
+            format!("Report amended and signed {by}. It was drafted by software that is not a medical device.{why}")
+        }
+        _ => format!("Report signed {by}. It was drafted by software that is not a medical device."),
+    }
+}
+
+/// A time for people: "2026-11-28 09:30 UTC".
+fn utc(at_ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(at_ms).unwrap_or_default().strftime("%Y-%m-%d %H:%M UTC").to_string()
 }
 
 /// Whether any model behind the report is a demonstration.
@@ -217,10 +244,29 @@ pub(super) fn urgency(urgency: Urgency) -> &'static str {
     }
 }
 
-/// Which draft it takes the place of, where there is one.
+/// Which version it takes the place of, where there is one.
 pub(super) fn replaces(report: &Report) -> Option<String> {
     let replaced = report.replaces.as_ref()?;
-    Some(format!("Amended draft {}: it replaces draft {} of this study", report.version, replaced.version))
+    let (now, before) = (report.version, replaced.version);
+    Some(match (report.standing(), replaced.standing) {
+        (Standing::Draft, Standing::Draft) => format!("Amended draft {now}: it replaces draft {before} of this study"),
+        // A draft takes nothing back that somebody answers for.
+        (Standing::Draft, Standing::Signed | Standing::Amended) => {
+            format!("Draft {now}, made after report {before} was signed, which stands until this one is")
+        }
+        (Standing::Draft, Standing::Rejected) => format!("Draft {now}, made after draft {before} was rejected"),
+        (Standing::Rejected, _) => format!("Draft {before} of this study, rejected"),
+        (Standing::Signed, _) => format!("Report {now}, signed after review of draft {before}"),
+        (Standing::Amended, Standing::Draft) => {
+            format!("Amended report {now}, signed after review of draft {before}: it replaces what was signed before")
+        }
+        (Standing::Amended, _) => format!("Amended report {now}: it replaces report {before} of this study"),
+    })
+}
+
+/// The model's confidence in a finding, in per cent; none in what a radiologist answers for.
+pub(super) fn confidence(report: &Report, finding: &Finding) -> Option<String> {
+    (!report.standing().is_signed()).then(|| percent(finding.confidence))
 }
 
 /// An earlier study by kind, date and source: "chest X-ray of 2026-05-01, 42 days before (draft by software, unsigned)".
@@ -235,6 +281,8 @@ pub(crate) fn prior(prior: &Prior) -> String {
     let source = match &prior.source {
         PriorSource::Draft { demonstration: true, .. } => "draft by software, unsigned; demonstration model",
         PriorSource::Draft { demonstration: false, .. } => "draft by software, unsigned",
+        PriorSource::Signed { demonstration: true, .. } => "signed report, drafted by a demonstration model",
+        PriorSource::Signed { demonstration: false, .. } => "signed report",
         PriorSource::Report { verified: true, .. } => "report of another system, verified",
         PriorSource::Report { verified: false, .. } => "report of another system, unverified",
     };

@@ -14,7 +14,7 @@ const LINE_CHARS: usize = 80;
 pub(super) fn write(inputs: &ReportInputs<'_>) -> String {
     let report = inputs.report;
     let mut page = Page::default();
-    page.line(present::BANNER);
+    page.wrapped("", &present::banner(report));
     if present::is_demonstration(report) {
         page.line(present::DEMONSTRATION);
     }
@@ -91,20 +91,22 @@ fn findings(page: &mut Page, inputs: &ReportInputs<'_>) {
     let findings = &inputs.report.findings;
     page.heading(&format!("FINDINGS ({})", findings.len()));
     if findings.is_empty() {
-        page.wrapped("- ", present::NO_FINDINGS);
+        page.wrapped("- ", present::no_findings(inputs.report));
         return;
     }
     let images = Images::of(inputs.study);
     for (index, finding) in findings.iter().enumerate() {
         let mut parts = vec![present::finding_heading(finding)];
         parts.extend(present::finding_details(finding));
-        parts.push(format!("confidence {}", present::percent(finding.confidence)));
+        parts.extend(present::confidence(inputs.report, finding).map(|percent| format!("confidence {percent}")));
         page.wrapped(&format!("{}. ", index + 1), &parts.join(", "));
         if let Some(seen) = seen_on(finding, &images) {
             page.wrapped("   ", &seen);
         }
     }
-    page.wrapped("", present::CONFIDENCE_NOTE);
+    if !inputs.report.standing().is_signed() {
+        page.wrapped("", present::CONFIDENCE_NOTE);
+    }
 }
 
 /// The images that show the finding, best first; a few are named and the rest counted.

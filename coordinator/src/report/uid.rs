@@ -4,17 +4,18 @@
 //! (version 8, RFC 9562 section 5.8), and for DICOM written under 2.25 (PS3.5 section B.2).
 
 use prelim_proto::finding::Finding;
+use prelim_proto::review::Standing;
 use sha2::{Digest as _, Sha256};
 
-use crate::report::{ReportError, ReportInputs, json};
+use crate::report::{ReportError, ReportInputs, json, present};
 
 /// The identifiers of one draft and of the objects that it is written as.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Names {
     /// SOP Instance UID of the structured report: of everything that the draft says.
     pub(super) instance: String,
-    /// Series Instance UID of the structured report: of the study and the models, so that versions of one draft share a
-    /// series.
+    /// Series Instance UID of the structured report: of the study, the models and where the report stands, so that versions of
+    /// one draft share a series, and nothing signed shares one with a draft.
     pub(super) series: String,
     /// Device Observer UID: of the models and the software.
     pub(super) device: String,
@@ -30,9 +31,14 @@ impl Names {
         let (report, study) = (inputs.report, inputs.study);
         let models = serde_json::to_string(&report.models)?;
         let content = json::write(inputs)?;
+        let mut series = vec![&b"series"[..], study.uid.as_str().as_bytes(), models.as_bytes()];
+        match report.standing() {
+            Standing::Draft => {}
+            standing => series.push(present::kind_of_report(standing).as_bytes()),
+        }
         Ok(Self {
             instance: derived(&[b"instance", &content]),
-            series: derived(&[b"series", study.uid.as_str().as_bytes(), models.as_bytes()]),
+            series: derived(&series),
             device: derived(&[b"device", models.as_bytes()]),
             tracking: tracking(study.uid.as_str(), &report.findings),
             content,
@@ -56,7 +62,8 @@ impl Names {
     }
 }
 
-fn tracking(study: &str, findings: &[Finding]) -> Vec<String> {
+/// Tracking Unique Identifiers of findings of a study, in their order.
+pub(super) fn tracking(study: &str, findings: &[Finding]) -> Vec<String> {
     let place = |finding: &Finding| format!("{} {:?} {:?}", finding.code.key(), finding.laterality, finding.zone);
     let places: Vec<String> = findings.iter().map(place).collect();
     let rank = |index: usize| places[..index].iter().filter(|other| **other == places[index]).count();

@@ -11,7 +11,8 @@ use tokio::sync::watch;
 use super::delivery::{DeliveryEnd, DeliveryKey, DeliveryRecord, Wish};
 use super::record::{
     AddInstances, Added, Arriving, CompleteStudies, Done, DraftRecord, Due, ExpiredLease, Heartbeat, InstanceRecord,
-    JobRecord, LeaseRequest, Merged, Orders, Plan, QueueDepth, Reconciled, StudyQuery, StudyRecord, WorkerRecord,
+    JobRecord, LeaseRequest, Merged, Orders, Plan, QueueDepth, Reconciled, Reviewed, StudyQuery, StudyRecord,
+    WorkerRecord,
 };
 use super::step::{PutStep, StepRecord};
 use super::worklist::{NewWorkitem, Report, Subscription, WorkitemChange, WorkitemQuery, WorkitemRecord, Worklist};
@@ -78,6 +79,7 @@ measured! {
     fn expired(&self, limit: usize) -> Vec<ExpiredLease>;
     fn expire(&self, job: &JobId, token: FencingToken, verdict: Verdict) -> Done;
     fn commit_merge(&self, job: &JobId, token: FencingToken, merged: Merged) -> Done;
+    fn commit_review(&self, study: &Uid, review: Reviewed) -> Done;
     fn add_deliveries(&self, study: &Uid, version: u32, wishes: Vec<Wish>, again: bool) -> Done;
     fn lease_deliveries(&self, destination: &str, ttl_ms: u64, limit: usize) -> Vec<DeliveryRecord>;
     fn end_delivery(&self, key: &DeliveryKey, token: FencingToken, end: DeliveryEnd) -> Done;

@@ -39,7 +39,8 @@ use crate::queue::Verdict;
 use delivery::{DeliveryEnd, DeliveryKey, DeliveryRecord, Wish};
 use record::{
     AddInstances, Added, Arriving, CompleteStudies, Done, DraftRecord, Due, ExpiredLease, Heartbeat, InstanceRecord,
-    JobRecord, LeaseRequest, Merged, Orders, Plan, QueueDepth, Reconciled, StudyQuery, StudyRecord, WorkerRecord,
+    JobRecord, LeaseRequest, Merged, Orders, Plan, QueueDepth, Reconciled, Reviewed, StudyQuery, StudyRecord,
+    WorkerRecord,
 };
 use step::{PutStep, StepRecord};
 
@@ -127,6 +128,11 @@ pub trait JobStore: worklist::Worklist {
     /// Ends a merge job with a draft, which becomes the study's newest, or with the reason why there is none. Fenced.
     /// Idempotent by token.
     async fn commit_merge(&self, job: &JobId, token: FencingToken, merged: Merged) -> Result<Done, StoreError>;
+
+    /// Makes what came of a review the newest version of a study's report. Idempotent by request id. Of a version that is not
+    /// the study's newest: [`StoreError::Outdated`]. [`StoreError::WrongState`] where the study has no report, or is read
+    /// again, and where something signed would be rejected.
+    async fn commit_review(&self, study: &Uid, review: Reviewed) -> Result<Done, StoreError>;
 
     /// Notes where a draft is to go. Idempotent: what was noted before stays as it is, but with `again` it is to be sent
     /// once more, unless it is being sent. [`StoreError::Outdated`] where there is no such draft. A draft's deliveries are

@@ -5,6 +5,7 @@ use prelim_proto::demand::{Demand, ModelName, Offer, PromptName};
 use prelim_proto::ids::{Digest, FencingToken, JobId, Tenant, Uid};
 use prelim_proto::image::ImageKind;
 use prelim_proto::job::{JobKind, JobSpec, JobState};
+use prelim_proto::review::Standing;
 use prelim_proto::study::{
     Completion, Instance, Intake, Priority, RequestIds, Route, Series, Study, StudyAttributes, StudyState, Unread,
 };
@@ -56,9 +57,12 @@ pub struct StudyRecord {
     pub rank: i64,
     /// The merge job, once every read job is finished.
     pub merge: Option<JobId>,
-    /// Version of the newest draft; 0 where there is none.
+    /// Version of the newest report, which may be a draft or reviewed; 0 where there is none.
     pub draft_version: u32,
-    /// The DICOM objects that the newest draft can be had as, by their words ([`crate::report::Format::as_str`]).
+    /// Version of the newest report that a radiologist signed; 0 where there is none.
+    #[serde(default)]
+    pub signed_version: u32,
+    /// The DICOM objects that the newest report can be had as, by their words ([`crate::report::Format::as_str`]).
     #[serde(default)]
     pub draft_objects: Vec<String>,
     /// What will not be, or was not, read.
@@ -302,6 +306,31 @@ pub struct DraftRecord {
     pub size_bytes: u64,
     /// When it was committed.
     pub drafted_at_ms: i64,
+    /// Where it stands.
+    #[serde(default)]
+    pub standing: Standing,
+    /// The id of the request by which it was reviewed; empty for a draft.
+    #[serde(default)]
+    pub request: String,
+}
+
+/// What a review came to: a new version of the report, whose bytes are stored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reviewed {
+    /// Its version; must be one more than the study's newest, which is the one that was reviewed.
+    pub version: u32,
+    /// Where it stands; never a draft. It is amended exactly where an earlier version is signed.
+    pub standing: Standing,
+    /// The id of the request.
+    pub request: String,
+    /// SHA-256 of the report as JSON.
+    pub digest: Digest,
+    /// Length of it.
+    pub size_bytes: u64,
+    /// The DICOM objects that it can be had as, by their words.
+    pub objects: Vec<String>,
+    /// Where it is to go. They are noted in the same step: none is forgotten.
+    pub deliveries: Vec<Wish>,
 }
 
 /// Instances of one study to be added.

@@ -9,7 +9,8 @@ use prelim_proto::job::{JobKind, JobOutcome, JobSpec, Lease};
 use super::delivery::{DeliveryEnd, DeliveryKey, DeliveryRecord, Wish};
 use super::record::{
     AddInstances, Added, Arriving, CompleteStudies, Done, DraftRecord, Due, ExpiredLease, Heartbeat, InstanceRecord,
-    JobRecord, LeaseRequest, Merged, Orders, Plan, QueueDepth, Reconciled, StudyQuery, StudyRecord, WorkerRecord,
+    JobRecord, LeaseRequest, Merged, Orders, Plan, QueueDepth, Reconciled, Reviewed, StudyQuery, StudyRecord,
+    WorkerRecord,
 };
 use super::records::{Reads, Records, Result};
 use super::step::{PutStep, StepRecord};
@@ -142,6 +143,11 @@ impl<B: Backend> JobStore for B {
     async fn commit_merge(&self, job: &JobId, token: FencingToken, merged: Merged) -> Result<Done> {
         let job = job.clone();
         self.write(move |records, now_ms| machine::commit_merge(records, now_ms, &job, token, &merged)).await
+    }
+
+    async fn commit_review(&self, study: &Uid, review: Reviewed) -> Result<Done> {
+        let study = study.clone();
+        self.write(move |records, now_ms| machine::commit_review(records, now_ms, &study, &review)).await
     }
 
     async fn add_deliveries(&self, study: &Uid, version: u32, wishes: Vec<Wish>, again: bool) -> Result<Done> {

@@ -45,10 +45,11 @@ pub(super) struct Drafts {
 /// An object of a version of a study's draft, of a study of so many instances.
 type Same = (Uid, u32, u32, u32, Format);
 
-/// The objects that a study shows of its draft. One that is read again after late instances shows none until it has its
-/// next.
+/// The objects that a study shows of its newest report. One that is read again after late instances shows none until it has
+/// its next, and one that was rejected shows none.
 pub(super) fn shown(record: &StudyRecord) -> Vec<Format> {
-    if record.state != StudyState::Drafted || record.draft_version == 0 {
+    let is_shown = matches!(record.state, StudyState::Drafted | StudyState::Signed | StudyState::Amended);
+    if !is_shown || record.draft_version == 0 {
         return Vec::new();
     }
     if record.draft_objects.is_empty() {

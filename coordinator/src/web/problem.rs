@@ -227,9 +227,11 @@ fn refused(refusal: &Refusal) -> StatusCode {
             StatusCode::UNAUTHORIZED
         }
         Refusal::NoKeys | Refusal::NoAudit => StatusCode::SERVICE_UNAVAILABLE,
-        Refusal::NoRule { .. } | Refusal::Role { .. } | Refusal::NoSuchCall | Refusal::Tenant { .. } => {
-            StatusCode::FORBIDDEN
-        }
+        Refusal::NoRule { .. }
+        | Refusal::Role { .. }
+        | Refusal::NoSuchCall
+        | Refusal::NoPerson { .. }
+        | Refusal::Tenant { .. } => StatusCode::FORBIDDEN,
         Refusal::TenantUnclear { .. } => StatusCode::BAD_REQUEST,
     }
 }

@@ -360,7 +360,9 @@ impl Coordinator {
         let Some(study) = &record.workitem.study else { return Ok(()) };
         let held = self.store.study(study).await?.filter(|held| held.tenant == record.tenant);
         let Some(held) = held else { return Ok(()) };
-        if held.draft_version > 0 && held.state == StudyState::Drafted {
+        if held.draft_version > 0
+            && matches!(held.state, StudyState::Drafted | StudyState::Signed | StudyState::Amended)
+        {
             let words = "the draft is made already".to_owned();
             return Err(rules::Refused::NotCanceled(words).into());
         }

@@ -50,9 +50,9 @@ fn the_schema_refuses_what_the_code_does_not_write() {
         ("/report/findings/0/evidence/0/instance", Value::from("1..2")),
         ("/report/priors/0/changes/0/change", Value::from("gone")),
         ("/report/priors/0/changes/1/earlier/size_mm", Value::from(-1)),
-        ("/report/priors/0/source/kind", Value::from("signed")),
+        ("/report/priors/0/source/kind", Value::from("remembered")),
         ("/report/urgency", Value::from("now")),
-        ("/status", Value::from("signed")),
+        ("/status", Value::from("final")),
         ("/provenance/0/model_digest", Value::from("5A")),
         ("/statement", Value::Null),
     ];

@@ -13,6 +13,7 @@ mod json;
 mod key_objects;
 mod pdf;
 mod presentation;
+mod reviewed;
 mod samples;
 mod sr;
 mod text;
@@ -90,7 +91,7 @@ fn formats_are_asked_for_by_name() {
     let error = "docx".parse::<Format>().unwrap_err();
     assert!(
         error.to_string().starts_with(
-            "unknown report format \"docx\": json, html, text, sr, fhir, hl7, pdf, dicom-pdf, sc, kos, gsps"
+            "unknown report format \"docx\": json, html, text, sr, fhir, hl7, pdf, dicom-pdf, sc, kos, gsps, assessment"
         ),
         "{error}"
     );

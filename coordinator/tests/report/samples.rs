@@ -422,6 +422,7 @@ fn empty_report(study: &Study, kind: ImageKind) -> Report {
         study: study.uid.clone(),
         version: 1,
         replaces: None,
+        review: None,
         kinds: vec![kind],
         technique: Vec::new(),
         comparison: Vec::new(),

@@ -5,6 +5,7 @@
 mod cost;
 mod finding;
 mod job;
+mod review;
 mod study;
 
 use crate::ids::IdError;

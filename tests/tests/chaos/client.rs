@@ -88,7 +88,7 @@ pub(crate) async fn submit_until_held(addresses: &[String], study: &TinyStudy, p
 
 /// The newest draft of a study as JSON.
 pub(crate) async fn draft(client: &mut StudyServiceClient<Channel>, study: &str) -> Result<serde_json::Value, Status> {
-    let request = GetReportRequest { study_uid: study.to_owned(), format: ReportFormat::Json as i32 };
+    let request = GetReportRequest { study_uid: study.to_owned(), format: ReportFormat::Json as i32, version: 0 };
     let report = client.get_report(request).await?.into_inner().report.unwrap_or_default();
     Ok(serde_json::from_slice(&report.content).expect("a draft is JSON"))
 }

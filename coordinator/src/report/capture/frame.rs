@@ -9,6 +9,7 @@ use crate::report::picture::{self, Marked, marked};
 use crate::report::{KeyImage, ReportInputs, present};
 
 const WARNING: Colour = [0x8f, 0x17, 0x22];
+const SIGNED: Colour = [0x1d, 0x4d, 0x3f];
 const DEMONSTRATION: Colour = [0xf6, 0xc3, 0x4a];
 const WHITE: Colour = [0xff, 0xff, 0xff];
 const INK: Colour = [0x10, 0x15, 0x1b];
@@ -60,7 +61,7 @@ fn legend(inputs: &ReportInputs<'_>, image: &KeyImage) -> Vec<(usize, String)> {
     let words = |(index, finding, _): Marked<'_>| {
         let mut parts = vec![present::finding_heading(finding)];
         parts.extend(present::finding_details(finding));
-        parts.push(format!("confidence {}", present::percent(finding.confidence)));
+        parts.extend(present::confidence(inputs.report, finding).map(|percent| format!("confidence {percent}")));
         (index, parts.join(", "))
     };
     seen.into_iter().take(LEGEND_MAX).map(words).collect()
@@ -68,8 +69,9 @@ fn legend(inputs: &ReportInputs<'_>, image: &KeyImage) -> Vec<(usize, String)> {
 
 fn bands_above(canvas: &mut Canvas, inputs: &ReportInputs<'_>, measures: Measures) {
     let (width, line) = (i64::from(canvas.width), i64::from(measures.line));
-    canvas.fill([0, 0, width, line], WARNING);
-    write(canvas, present::BANNER, (measures.size * 0.6, 0), measures, WHITE);
+    let signed = inputs.report.standing().is_signed();
+    canvas.fill([0, 0, width, line], if signed { SIGNED } else { WARNING });
+    write(canvas, &present::banner(inputs.report), (measures.size * 0.6, 0), measures, WHITE);
     if present::is_demonstration(inputs.report) {
         canvas.fill([0, line, width, 2 * line], DEMONSTRATION);
         write(canvas, present::DEMONSTRATION, (measures.size * 0.6, measures.line), measures, INK);

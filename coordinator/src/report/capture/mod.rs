@@ -64,7 +64,7 @@ pub(super) fn series(names: &Names) -> String {
 
 /// The modules SC equipment, general image, multi-frame and SC multi-frame (PS3.3 sections C.8.6.1, C.7.6 and C.8.6.3).
 fn image(inputs: &ReportInputs<'_>, pictures: &[&KeyImage]) -> Vec<Element> {
-    let (date, time) = header::content_time(inputs.study);
+    let (date, time) = header::content_time(inputs);
     let images = Images::of(inputs.study);
     let source = |image: &&KeyImage| Some(source(&images.get(&image.instance)?, image.frame));
     let pages: Vec<String> = (1..=pictures.len()).map(|page| page.to_string()).collect();

@@ -1,8 +1,9 @@
 //! The modules around the content that all objects of a draft have (PS3.3 sections C.7.1 to C.7.5 and C.12.1).
 
 use dicom_core::VR;
-use dicom_dictionary_std::tags;
+use dicom_dictionary_std::{tags, uids};
 use prelim_proto::report::Report;
+use prelim_proto::review::Review;
 use prelim_proto::study::{Study, StudyAttributes};
 
 use super::DataSet;
@@ -89,11 +90,13 @@ fn general_study(study: &Study) -> Vec<Element> {
 }
 
 fn series(report: &Report, identity: &Identity<'_>) -> Vec<Element> {
+    let kind = present::kind_of_report(report.standing());
+    let software = if report.standing().is_signed() { "drafted by software" } else { "not a medical device" };
     let description = match (identity.holds, present::is_demonstration(report)) {
-        ("", false) => "UNSIGNED DRAFT - not a medical device".to_owned(),
-        ("", true) => "UNSIGNED DRAFT - not a medical device (DEMONSTRATION MODEL)".to_owned(),
-        (holds, false) => format!("UNSIGNED DRAFT {holds} - not a medical device"),
-        (holds, true) => format!("UNSIGNED DRAFT {holds} - not a medical device (DEMONSTRATION)"),
+        ("", false) => format!("{kind} - {software}"),
+        ("", true) => format!("{kind} - {software} (DEMONSTRATION MODEL)"),
+        (holds, false) => format!("{kind} {holds} - {software}"),
+        (holds, true) => format!("{kind} {holds} - {software} (DEMONSTRATION)"),
     };
     vec![
         text_element(tags::MODALITY, VR::CS, identity.modality),
@@ -120,12 +123,45 @@ pub(in crate::report) fn no_laterality() -> Element {
     empty_element(tags::LATERALITY, VR::CS)
 }
 
-/// Date and time of the content where both must have values: the study's.
-pub(in crate::report) fn content_time(study: &Study) -> (String, String) {
+/// Date and time of the content where both must have values: of the review, in UTC, or else the study's.
+pub(in crate::report) fn content_time(inputs: &ReportInputs<'_>) -> (String, String) {
+    let ReportInputs { report, study, .. } = inputs;
+    if let Some(review) = &report.review {
+        return (timestamp(review, "%Y%m%d"), timestamp(review, "%H%M%S"));
+    }
     let date = present::valid_date(&study.attributes.study_date);
     // A time without its date would be a time of the unknown day.
     let time = date.as_ref().and_then(|_| present::valid_time(&study.attributes.study_time));
     (date.unwrap_or_else(|| DATE_UNKNOWN.to_owned()), time.unwrap_or_else(|| TIME_UNKNOWN.to_owned()))
+}
+
+/// When a report was reviewed, in UTC.
+fn timestamp(review: &Review, format: &str) -> String {
+    jiff::Timestamp::from_millisecond(review.at_ms).unwrap_or_default().strftime(format).to_string()
+}
+
+/// Verifying Observer Sequence (PS3.3 section C.17.2).
+pub(in crate::report) fn verifying_observer(review: &Review) -> Element {
+    let item = DataSet::from_element_iter([
+        person_name(tags::VERIFYING_OBSERVER_NAME, &review.reviewer.name),
+        sequence(tags::VERIFYING_OBSERVER_IDENTIFICATION_CODE_SEQUENCE, Vec::new()),
+        long_string(tags::VERIFYING_ORGANIZATION, &review.reviewer.organization),
+        text_element(tags::VERIFICATION_DATE_TIME, VR::DT, timestamp(review, "%Y%m%d%H%M%S+0000")),
+    ]);
+    sequence(tags::VERIFYING_OBSERVER_SEQUENCE, vec![item])
+}
+
+/// Predecessor Documents Sequence: the structured report of the version that was reviewed.
+pub(in crate::report) fn predecessor(study: &Study, review: &Review) -> Element {
+    let document = reference_item(uids::COMPREHENSIVE3_DSR_STORAGE, review.document.instance.as_str());
+    let item = DataSet::from_element_iter([
+        text_element(tags::STUDY_INSTANCE_UID, VR::UI, study.uid.as_str()),
+        sequence(
+            tags::REFERENCED_SERIES_SEQUENCE,
+            vec![series_reference(review.document.series.as_str(), vec![document])],
+        ),
+    ]);
+    sequence(tags::PREDECESSOR_DOCUMENTS_SEQUENCE, vec![item])
 }
 
 /// All images that the draft rests on, in order of series and instance: what was read, seen or not, and what the findings

@@ -3,10 +3,13 @@
 use dicom_core::{DataElement, PrimitiveValue, VR};
 use dicom_dictionary_std::tags;
 use prelim_proto::report::Report;
+use prelim_proto::review::Review;
 use prelim_proto::vocabulary::Concept;
 
 use super::DataSet;
-use super::element::{Element, ImageReference, code_sequence, image_reference_item, sequence, text_element};
+use super::element::{
+    Element, ImageReference, code_sequence, image_reference_item, person_name, reference_item, sequence, text_element,
+};
 use crate::report::{concepts as c, present};
 
 /// How an item belongs to the one above it (PS3.3 section C.17.3.2.4).
@@ -94,7 +97,26 @@ pub(in crate::report) fn key_image(reference: DataSet) -> DataSet {
     ])
 }
 
-/// The program as the observer (TID 1002 and TID 1004): no person has seen the draft.
+/// Who reviewed the report, as an observer (TID 1002 and TID 1003).
+pub(in crate::report) fn person_observer(review: &Review) -> Vec<DataSet> {
+    let mut name = item(Relationship::HasObsContext, "PNAME", c::PERSON_OBSERVER_NAME);
+    name.put(person_name(tags::PERSON_NAME, &review.reviewer.name));
+    let organization = &review.reviewer.organization;
+    vec![
+        code(Relationship::HasObsContext, c::OBSERVER_TYPE, c::PERSON),
+        name,
+        text(Relationship::HasObsContext, c::PERSON_OBSERVER_ORGANIZATION, organization),
+    ]
+}
+
+/// A COMPOSITE item: a document that this one speaks of.
+pub(in crate::report) fn composite(relationship: Relationship, name: Concept, class: &str, instance: &str) -> DataSet {
+    let mut item = item(relationship, "COMPOSITE", name);
+    item.put(sequence(tags::REFERENCED_SOP_SEQUENCE, vec![reference_item(class, instance)]));
+    item
+}
+
+/// The program as the observer (TID 1002 and TID 1004).
 pub(in crate::report) fn device_observer(report: &Report, device: &str) -> Vec<DataSet> {
     let models: Vec<&str> = report.models.iter().map(|model| model.name.as_str()).collect();
     let text = |name, value: &str| text(Relationship::HasObsContext, name, value);

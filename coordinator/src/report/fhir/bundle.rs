@@ -12,6 +12,7 @@ pub(super) struct Ids {
     pub(super) patient: String,
     pub(super) study: String,
     pub(super) device: String,
+    pub(super) reviewer: String,
     /// One for each finding.
     pub(super) observations: Vec<String>,
 }
@@ -24,6 +25,7 @@ impl Ids {
             patient: id("patient"),
             study: id("study"),
             device: id("device"),
+            reviewer: id("reviewer"),
             observations: (0..findings).map(|index| id(&format!("observation {index}"))).collect(),
         }
     }
@@ -39,6 +41,9 @@ pub(super) fn of(inputs: &ReportInputs<'_>) -> Result<Value, ReportError> {
         entry(&ids.study, study::imaging_study(inputs.study, &ids)),
         entry(&ids.device, study::device(inputs.report, &names)),
     ];
+    if let Some(review) = &inputs.report.review {
+        entries.push(entry(&ids.reviewer, study::reviewer(review)));
+    }
     for (index, (uid, id)) in names.tracking.iter().zip(&ids.observations).enumerate() {
         entries.push(entry(id, observation::of(inputs, index, uid, &ids)));
     }

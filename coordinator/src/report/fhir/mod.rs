@@ -4,13 +4,13 @@
 //! - `bundle`: the entries and how they refer to each other
 //! - `report`: DiagnosticReport
 //! - `observation`: one finding
-//! - `study`: ImagingStudy, Patient, and the Device that drafted
+//! - `study`: ImagingStudy, Patient, the Device that drafted, and the Practitioner who reviewed
 //! - `narrative`: the report for people, within DiagnosticReport
 //! - `value`: codes, identifiers, quantities, dates
 //!
 //! **Invariant**: an id is a UUID of the content's digest, so that the same draft is the same Bundle, byte for byte.
-//! **Invariant**: no time is written: the record knows the scanner's clock without its zone, and FHIR takes no time without
-//! one. Dates are the study's.
+//! **Invariant**: no time is written but that of a review: the record knows the scanner's clock without its zone, and FHIR takes
+//! no time without one. Dates are the study's.
 
 mod bundle;
 mod narrative;

@@ -8,7 +8,7 @@ pub(super) fn of(inputs: &ReportInputs<'_>) -> String {
     let report = inputs.report;
     let mut page = Page::default();
     page.raw("<div xmlns=\"http://www.w3.org/1999/xhtml\" lang=\"en\" xml:lang=\"en\">");
-    page.raw("<p><b>").raw(present::BANNER).raw("</b></p>");
+    page.raw("<p><b>").text(&present::banner(report)).raw("</b></p>");
     if present::is_demonstration(report) {
         page.raw("<p><b>").raw(present::DEMONSTRATION).raw("</b></p>");
     }
@@ -47,14 +47,22 @@ fn section(page: &mut Page, heading: &'static str, lines: &[&str]) {
 fn findings(page: &mut Page, inputs: &ReportInputs<'_>) {
     page.raw("<h3>Findings</h3>");
     if inputs.report.findings.is_empty() {
-        page.raw("<p>").raw(present::NO_FINDINGS).raw("</p>");
+        page.raw("<p>").raw(present::no_findings(inputs.report)).raw("</p>");
         return;
     }
-    page.raw("<table><tbody><tr><th>Finding</th><th>Details</th><th>Confidence</th></tr>");
+    let signed = inputs.report.standing().is_signed();
+    page.raw("<table><tbody><tr><th>Finding</th><th>Details</th>");
+    page.raw(if signed { "</tr>" } else { "<th>Confidence</th></tr>" });
     for finding in &inputs.report.findings {
         page.raw("<tr><td>").text(&present::finding_heading(finding)).raw("</td><td>");
-        page.text(&present::finding_details(finding).join(", ")).raw("</td><td>");
-        page.text(&present::percent(finding.confidence)).raw("</td></tr>");
+        page.text(&present::finding_details(finding).join(", ")).raw("</td>");
+        if let Some(percent) = present::confidence(inputs.report, finding) {
+            page.raw("<td>").text(&percent).raw("</td>");
+        }
+        page.raw("</tr>");
     }
-    page.raw("</tbody></table><p>").raw(present::CONFIDENCE_NOTE).raw("</p>");
+    page.raw("</tbody></table>");
+    if !signed {
+        page.raw("<p>").raw(present::CONFIDENCE_NOTE).raw("</p>");
+    }
 }

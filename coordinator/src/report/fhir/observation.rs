@@ -20,22 +20,27 @@ pub(super) fn of(inputs: &ReportInputs<'_>, index: usize, tracking_uid: &str, id
         Presence::Uncertain => ("IND", "Indeterminate"),
     };
     let demonstration = present::is_demonstration(inputs.report).then(|| json!({ "text": present::DEMONSTRATION }));
+    let signed = inputs.report.standing().is_signed();
+    let note = match signed {
+        true => inputs.report.statement.clone(),
+        false => format!("{} {}", inputs.report.statement, present::CONFIDENCE_NOTE),
+    };
     json!({
         "resourceType": "Observation",
         "extension": finding.evidence.iter().map(evidence).collect::<Vec<_>>(),
         "identifier": [value::uid(tracking_uid)],
-        "status": status(present::standing(inputs.study)),
+        "status": status(inputs.report.standing()),
         "category": [value::hl7("observation-category", "imaging", "Imaging")],
         "code": named(finding.code.concept(), finding.code.name()),
         "subject": value::reference(&ids.patient),
         "effectiveDateTime": value::date(&inputs.study.attributes.study_date),
         "valueCodeableConcept": value::concept(concepts::presence(finding.presence)),
         "interpretation": [value::hl7("v3-ObservationInterpretation", code, display)],
-        "note": [{ "text": format!("{} {}", inputs.report.statement, present::CONFIDENCE_NOTE) }, demonstration],
+        "note": [{ "text": note }, demonstration],
         "bodySite": named(concepts::site(finding.code), &place(finding)),
         "device": value::reference(&ids.device),
         "derivedFrom": [value::reference(&ids.study)],
-        "component": components(finding, present::change(inputs.report, index)),
+        "component": components(finding, present::change(inputs.report, index), !signed),
     })
 }
 
@@ -50,8 +55,9 @@ fn place(finding: &Finding) -> String {
     format!("{side}{}{zone}", concepts::site(finding.code).meaning.to_lowercase())
 }
 
-/// Side and part of the site (one bodySite has no room for them), amount, size, what became of it, and certainty.
-fn components(finding: &Finding, change: Option<ChangeKind>) -> Vec<Value> {
+/// Side and part of the site (one bodySite has no room for them), amount, size, what became of it, and the model's certainty
+/// where it is asked for.
+fn components(finding: &Finding, change: Option<ChangeKind>, sure: bool) -> Vec<Value> {
     let coded =
         |name, concept| json!({ "code": value::concept(name), "valueCodeableConcept": value::concept(concept) });
     let measured =
@@ -68,7 +74,7 @@ fn components(finding: &Finding, change: Option<ChangeKind>) -> Vec<Value> {
         finding.severity.map(|severity| coded(concepts::SEVERITY, concepts::severity(severity))),
         finding.size_mm.map(|size| measured(concepts::LONG_AXIS, size, concepts::MILLIMETER)),
         change.and_then(concepts::change).map(|it| coded(concepts::COMPARISON_TO_PREVIOUS_STUDIES, it)),
-        Some(certainty),
+        sure.then_some(certainty),
     ]
     .into_iter()
     .flatten()

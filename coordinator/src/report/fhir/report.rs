@@ -3,12 +3,13 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use prelim_proto::finding::Presence;
+use prelim_proto::review::Standing;
 use serde_json::{Value, json};
 
 use super::bundle::Ids;
 use super::{narrative, value};
 use crate::report::lookup::images_read;
-use crate::report::present::{self, Standing};
+use crate::report::present;
 use crate::report::uid::Names;
 use crate::report::{ReportInputs, concepts, text};
 
@@ -24,12 +25,14 @@ pub(super) fn of(inputs: &ReportInputs<'_>, names: &Names, ids: &Ids) -> Value {
         "text": { "status": "generated", "div": narrative::of(inputs) },
         "extension": extensions(inputs, ids),
         "identifier": [value::uid(&names.instance)],
-        "status": status(present::standing(study)),
+        "status": status(report.standing()),
         "category": [value::hl7("v2-0074", "RAD", "Radiology")],
         "code": code(inputs),
         "subject": value::reference(&ids.patient),
         "effectiveDateTime": value::date(&study.attributes.study_date),
         "result": results,
+        "issued": report.review.as_ref().map(|review| value::instant(review.at_ms)),
+        "resultsInterpreter": report.review.iter().map(|_| value::reference(&ids.reviewer)).collect::<Vec<_>>(),
         "imagingStudy": [value::reference(&ids.study)],
         "conclusion": sentences.join("\n"),
         "conclusionCode": found.map(|finding| value::concept(finding.code.concept())).collect::<Vec<_>>(),
@@ -37,7 +40,7 @@ pub(super) fn of(inputs: &ReportInputs<'_>, names: &Names, ids: &Ids) -> Value {
             "contentType": "text/plain; charset=utf-8",
             "language": "en",
             "data": STANDARD.encode(text::write(inputs)),
-            "title": format!("{}, version {}", present::BANNER, report.version),
+            "title": format!("{}, version {}", present::banner(report), report.version),
         }],
     })
 }
@@ -57,7 +60,7 @@ fn extensions(inputs: &ReportInputs<'_>, ids: &Ids) -> Vec<Value> {
     let report = inputs.report;
     let text = |name: &str, text: &str| value::extension(name, "valueString", present::clean(text).into());
     let mut extensions = vec![
-        text("unsigned-draft", &report.statement),
+        text(if report.standing().is_draft() { "unsigned-draft" } else { "statement" }, &report.statement),
         value::extension("author", "valueReference", value::reference(&ids.device)),
         value::extension("urgency", "valueCodeableConcept", value::concept(concepts::priority(report.urgency))),
         value::extension("partial", "valueBoolean", report.partial.into()),

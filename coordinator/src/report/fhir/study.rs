@@ -1,6 +1,7 @@
-//! ImagingStudy, Patient, and the Device that drafted.
+//! ImagingStudy, Patient, the Device that drafted, and the Practitioner who reviewed.
 
 use prelim_proto::report::Report;
+use prelim_proto::review::Review;
 use prelim_proto::study::{Instance, Series, Study, StudyAttributes};
 use serde_json::{Value, json};
 
@@ -27,6 +28,15 @@ pub(super) fn patient(known: &StudyAttributes) -> Value {
         "name": value::human_names(&known.patient_name),
         "gender": gender,
         "birthDate": value::date(&known.patient_birth_date),
+    })
+}
+
+/// Who reviewed the report. The id is the site's own, which has no system that is known here.
+pub(super) fn reviewer(review: &Review) -> Value {
+    json!({
+        "resourceType": "Practitioner",
+        "identifier": [{ "value": present::clean(&review.reviewer.id) }],
+        "name": value::human_names(&review.reviewer.name),
     })
 }
 

@@ -83,6 +83,12 @@ pub(super) fn date(value: &str) -> String {
     present::valid_date(value).map(|da| format!("{}-{}-{}", &da[..4], &da[4..6], &da[6..])).unwrap_or_default()
 }
 
+/// A time as FHIR's instant, in UTC.
+pub(super) fn instant(at_ms: i64) -> String {
+    let at = jiff::Timestamp::from_millisecond(at_ms).unwrap_or_default();
+    at.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
+}
+
 /// The names of a Person Name (PS3.5 section 6.2.1), one for each of its groups: alphabetic, ideographic, phonetic.
 pub(super) fn human_names(value: &str) -> Vec<Value> {
     let groups = value.split('=').take(3).zip(["ABC", "IDE", "SYL"]);

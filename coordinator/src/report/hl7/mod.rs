@@ -10,8 +10,10 @@
 mod results;
 mod segment;
 
+use prelim_proto::review::Standing;
+
 use super::lookup::images_read;
-use super::present::{self, Standing};
+use super::present;
 use super::uid::Names;
 use super::{ReportError, ReportInputs, concepts};
 use segment::{Message, coded, escaped, joined};
@@ -26,7 +28,7 @@ pub(super) fn write(inputs: &ReportInputs<'_>) -> Result<Vec<u8>, ReportError> {
     let filler = escaped(&inputs.study.attributes.accession_number);
     message.segment("ORC", &["RE".to_owned(), String::new(), filler.clone()]);
     message.segment("OBR", &order(inputs, filler));
-    message.segment("NTE", &note(1, present::BANNER));
+    message.segment("NTE", &note(1, &present::banner(inputs.report)));
     if present::is_demonstration(inputs.report) {
         message.segment("NTE", &note(2, present::DEMONSTRATION));
     }
@@ -106,7 +108,7 @@ fn order(inputs: &ReportInputs<'_>, filler: String) -> Vec<String> {
     fields[6] = studied(inputs);
     fields[21] = recorded(inputs);
     fields[23] = "RAD".to_owned();
-    fields[24] = status(present::standing(inputs.study)).to_owned();
+    fields[24] = status(inputs.report.standing()).to_owned();
     fields
 }
 
@@ -118,6 +120,15 @@ fn status(standing: Standing) -> &'static str {
         Standing::Amended => "C",
         Standing::Rejected => "X",
     }
+}
+
+/// OBX-16, Responsible Observer (XCN): who answers for the report.
+fn reviewer(inputs: &ReportInputs<'_>) -> String {
+    let Some(review) = inputs.report.review.as_ref() else { return String::new() };
+    let parts: Vec<String> =
+        review.reviewer.name.split('=').next().unwrap_or("").split('^').take(5).map(escaped).collect();
+    let part = |i: usize| parts.get(i).map_or("", String::as_str);
+    joined('^', &[&escaped(&review.reviewer.id), part(0), part(1), part(2), part(4), part(3)])
 }
 
 /// NTE.
@@ -133,8 +144,10 @@ fn studied(inputs: &ReportInputs<'_>) -> String {
     date + &time
 }
 
-/// When the study came. It stands for the message's own time: a clock would make the same draft two messages.
+/// When the report was reviewed, or for a draft, when the study came. It stands for the message's own time: a clock would make
+/// the same report two messages.
 fn recorded(inputs: &ReportInputs<'_>) -> String {
-    let received = jiff::Timestamp::from_millisecond(inputs.study.received_at_ms).unwrap_or_default();
-    received.strftime("%Y%m%d%H%M%S+0000").to_string()
+    let at_ms = inputs.report.review.as_ref().map_or(inputs.study.received_at_ms, |review| review.at_ms);
+    let recorded = jiff::Timestamp::from_millisecond(at_ms).unwrap_or_default();
+    recorded.strftime("%Y%m%d%H%M%S+0000").to_string()
 }

@@ -5,7 +5,7 @@ use prelim_proto::finding::{Finding, Presence};
 use prelim_proto::vocabulary::Concept;
 
 use super::segment::{Message, coded, escaped, joined, texts};
-use super::{status, studied};
+use super::{reviewer, status, studied};
 use crate::report::uid::Names;
 use crate::report::{ReportInputs, concepts as c, present};
 
@@ -30,6 +30,7 @@ pub(super) fn write(message: &mut Message, inputs: &ReportInputs<'_>, names: &Na
     let report = inputs.report;
     let software = format!("prelim {}", present::software_version(report));
     let equipment = joined('^', &[&escaped(&software), "", &names.device, "ISO"]);
+    let reviewer = reviewer(inputs);
     for observation in observations(inputs) {
         let mut fields = vec![String::new(); 18];
         fields[0] = message.next_result();
@@ -39,8 +40,9 @@ pub(super) fn write(message: &mut Message, inputs: &ReportInputs<'_>, names: &Na
         fields[4] = observation.value;
         fields[5] = observation.unit.map(coded).unwrap_or_default();
         fields[7] = observation.flag.to_owned();
-        fields[10] = status(present::standing(inputs.study)).to_owned();
+        fields[10] = status(inputs.report.standing()).to_owned();
         fields[13] = studied(inputs);
+        fields[15].clone_from(&reviewer);
         fields[17].clone_from(&equipment);
         message.segment("OBX", &fields);
     }
@@ -59,7 +61,7 @@ fn observations(inputs: &ReportInputs<'_>) -> Vec<Observation> {
     remarks.extend(report.limitations.iter().map(|limitation| format!("Limitation: {limitation}")));
     remarks.extend(report.unread.iter().map(|unread| format!("Not read: {}", present::unread(unread))));
     if report.findings.is_empty() {
-        remarks.push(present::NO_FINDINGS.to_owned());
+        remarks.push(present::no_findings(report).to_owned());
     }
     remarks.extend(report.models.iter().map(|model| format!("Model: {} (sha256 {})", model.name, model.digest)));
 
@@ -74,7 +76,13 @@ fn observations(inputs: &ReportInputs<'_>) -> Vec<Observation> {
         value("ST", c::PROCEDURE_STUDY_INSTANCE_UID, &number.to_string(), prior.study.to_string())
     }));
     let change = |index| present::change(report, index);
-    all.extend(report.findings.iter().enumerate().flat_map(|(index, f)| finding(f, index + 1, change(index))));
+    all.extend(
+        report
+            .findings
+            .iter()
+            .enumerate()
+            .flat_map(|(index, f)| finding(f, index + 1, change(index), !report.standing().is_signed())),
+    );
     all
 }
 
@@ -84,8 +92,8 @@ fn section(name: Concept, sentences: &[String]) -> Vec<Observation> {
     lines.enumerate().map(|(index, line)| value("TX", name, &(index + 1).to_string(), line)).collect()
 }
 
-/// A finding, then what qualifies it, all of them numbered below the finding.
-fn finding(finding: &Finding, number: usize, change: Option<ChangeKind>) -> Vec<Observation> {
+/// A finding, then what qualifies it, all of them numbered below the finding; the model's certainty where it is asked for.
+fn finding(finding: &Finding, number: usize, change: Option<ChangeKind>, sure: bool) -> Vec<Observation> {
     let flag = match finding.presence {
         Presence::Present => "A",
         Presence::Absent => "N",
@@ -107,7 +115,7 @@ fn finding(finding: &Finding, number: usize, change: Option<ChangeKind>) -> Vec<
         finding.severity.map(|severity| qualified(c::SEVERITY, c::severity(severity))),
         finding.size_mm.map(|size| measured(c::LONG_AXIS, size, c::MILLIMETER)),
         change.and_then(c::change).map(|change| qualified(c::COMPARISON_TO_PREVIOUS_STUDIES, change)),
-        confidence.is_finite().then(|| measured(c::CERTAINTY_OF_FINDING, confidence, c::PERCENT)),
+        (sure && confidence.is_finite()).then(|| measured(c::CERTAINTY_OF_FINDING, confidence, c::PERCENT)),
     ];
     std::iter::once(first).chain(details.into_iter().flatten()).collect()
 }

@@ -66,7 +66,9 @@ fn unread(page: &mut Page, report: &Report) {
 fn provenance(page: &mut Page, inputs: &ReportInputs<'_>) {
     let report = inputs.report;
     page.raw("<section class=\"provenance\"><h2>Provenance</h2>");
-    page.raw("<p class=\"quiet\">The same study with the same provenance gives the same draft.</p>");
+    if report.standing().is_draft() {
+        page.raw("<p class=\"quiet\">The same study with the same provenance gives the same draft.</p>");
+    }
     for model in &report.models {
         page.raw("<dl>");
         page.entry("Model", &model.name);

@@ -3,6 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use prelim_proto::report::{Report, Urgency};
+use prelim_proto::review::Standing;
 use sha2::{Digest as _, Sha256};
 
 use crate::report::markup::Page;
@@ -23,9 +24,17 @@ pub(super) fn write(page: &mut Page, inputs: &ReportInputs<'_>) {
     );
     page.value(STANDARD.encode(Sha256::digest(STYLE))).raw("'; base-uri 'none'; form-action 'none'\">\n");
     let study = [kinds(inputs.report), present::date(&known.study_date)].join(" ");
-    page.raw("<title>Unsigned draft: ").text(&name(inputs)).raw(", ").text(&study).raw("</title>\n");
+    let standing = inputs.report.standing();
+    page.raw("<title>").text(match standing {
+        Standing::Draft => "Unsigned draft",
+        Standing::Signed => "Report",
+        Standing::Amended => "Amended report",
+        Standing::Rejected => "Rejected draft",
+    });
+    page.raw(": ").text(&name(inputs)).raw(", ").text(&study).raw("</title>\n");
     page.raw("<style>").raw(STYLE).raw("</style>\n</head>\n<body>\n");
-    page.raw("<header class=\"banner\"><p><strong>").raw(present::BANNER).raw("</strong></p>");
+    page.raw("<header class=\"banner").raw(if standing.is_signed() { " signed" } else { "" }).raw("\"><p><strong>");
+    page.text(&present::banner(inputs.report)).raw("</strong></p>");
     if present::is_demonstration(inputs.report) {
         page.raw("<p class=\"demonstration\">").raw(present::DEMONSTRATION).raw("</p>");
     }

@@ -37,10 +37,11 @@ pub(super) fn findings(page: &mut Page, inputs: &ReportInputs<'_>) {
         .value(findings.len())
         .raw("</span></h2>");
     if findings.is_empty() {
-        page.raw("<p class=\"none\">").raw(present::NO_FINDINGS).raw("</p></section>\n");
+        page.raw("<p class=\"none\">").raw(present::no_findings(inputs.report)).raw("</p></section>\n");
         return;
     }
     let images = Images::of(inputs.study);
+    let signed = inputs.report.standing().is_signed();
     page.raw("<ol>");
     for (index, finding) in findings.iter().enumerate() {
         page.raw("<li id=\"finding-").value(index + 1).raw("\" class=\"finding");
@@ -54,10 +55,16 @@ pub(super) fn findings(page: &mut Page, inputs: &ReportInputs<'_>) {
         details(page, finding);
         evidence(page, inputs, finding, &images);
         page.raw("</div>");
-        confidence(page, finding);
+        if !signed {
+            confidence(page, finding);
+        }
         page.raw("</li>");
     }
-    page.raw("</ol><p class=\"quiet\">").raw(present::CONFIDENCE_NOTE).raw("</p></section>\n");
+    page.raw("</ol>");
+    if !signed {
+        page.raw("<p class=\"quiet\">").raw(present::CONFIDENCE_NOTE).raw("</p>");
+    }
+    page.raw("</section>\n");
 }
 
 fn details(page: &mut Page, finding: &Finding) {
@@ -98,6 +105,7 @@ fn evidence(page: &mut Page, inputs: &ReportInputs<'_>, finding: &Finding, image
     page.raw("</p>");
 }
 
+/// How sure the model was.
 fn confidence(page: &mut Page, finding: &Finding) {
     let level = if finding.confidence.is_finite() { finding.confidence.clamp(0.0, 1.0) * 100.0 } else { 0.0 };
     page.raw("<div class=\"confidence\"><span class=\"label\">Confidence</span> <b>")

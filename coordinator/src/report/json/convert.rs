@@ -2,30 +2,32 @@
 
 use prelim_proto::finding::{Evidence, Finding, ImageBox};
 use prelim_proto::report::{ModelProvenance, Replaced, Report, Sentence};
+use prelim_proto::review::{Assessment, DocumentReference, Review, Reviewer, Standing};
 use prelim_proto::study::{Study, Unread};
 
 use super::document::{
-    Body, Bounds, Code, CodedFinding, Document, NotRead, Patient, Provenance, Replaces, Seen, Statement, Status,
-    StudyIdentification,
+    Assessed, Body, Bounds, Code, CodedFinding, Document, NotRead, Patient, Provenance, Replaces, Reviewed, Seen,
+    Statement, StructuredReport, StudyIdentification,
 };
 use super::{CONFIDENCE_DECIMALS, LENGTH_DECIMALS, SCHEMA_ID, fraction, priors, rounded};
 use crate::report::{ReportError, present};
 
 impl Document {
-    /// The document of `report`, a draft of `study`.
+    /// The document of `report`, a report of `study`.
     pub fn of(report: &Report, study: &Study) -> Self {
         Self {
             schema: SCHEMA_ID.to_owned(),
-            status: Status::UnsignedDraft,
+            status: report.standing(),
             demonstration: present::is_demonstration(report),
             statement: report.statement.clone(),
             study: identification(study),
+            review: report.review.as_ref().map(reviewed),
             report: body(report),
             provenance: report.models.iter().map(provenance).collect(),
         }
     }
 
-    /// The draft that the document holds, with its numbers as rounded. Fails where a sentence points past the findings.
+    /// The report that the document holds, with its numbers as rounded. Fails where something points past the findings.
     pub fn to_report(&self) -> Result<Report, ReportError> {
         let body = &self.report;
         let findings = body.findings.len();
@@ -38,10 +40,18 @@ impl Document {
         if let Some(index) = changed.into_iter().find(|index| *index as usize >= findings) {
             return Err(ReportError::FindingOutOfRange { index, findings });
         }
+        let assessed = self.review.iter().flat_map(|review| &review.assessments).filter_map(|each| each.finding);
+        if let Some(index) = assessed.into_iter().find(|index| *index as usize >= findings) {
+            return Err(ReportError::FindingOutOfRange { index, findings });
+        }
+        if self.review.is_none() != (self.status == Standing::Draft) {
+            return Err(ReportError::Unreviewed);
+        }
         Ok(Report {
             study: self.study.uid.clone(),
             version: body.version,
             replaces: body.replaces.as_ref().map(replaced_back),
+            review: self.review.as_ref().map(|review| reviewed_back(review, self.status)),
             kinds: body.kinds.clone(),
             technique: body.technique.clone(),
             comparison: body.comparison.clone(),
@@ -98,11 +108,56 @@ fn body(report: &Report) -> Body {
 }
 
 fn replaces(replaced: &Replaced) -> Replaces {
-    Replaces { version: replaced.version, digest: replaced.digest.clone() }
+    Replaces { version: replaced.version, digest: replaced.digest.clone(), status: replaced.standing }
 }
 
 fn replaced_back(replaces: &Replaces) -> Replaced {
-    Replaced { version: replaces.version, digest: replaces.digest.clone() }
+    Replaced { version: replaces.version, digest: replaces.digest.clone(), standing: replaces.status }
+}
+
+fn reviewed(review: &Review) -> Reviewed {
+    let assessed = |assessment: &Assessment| Assessed {
+        decision: assessment.decision,
+        before: assessment.before.as_ref().map(coded),
+        finding: assessment.finding,
+        reason: assessment.reason.clone(),
+    };
+    Reviewed {
+        reviewer_id: review.reviewer.id.clone(),
+        reviewer: review.reviewer.name.clone(),
+        organization: review.reviewer.organization.clone(),
+        at_ms: review.at_ms,
+        reason: review.reason.clone(),
+        document: StructuredReport {
+            series: review.document.series.clone(),
+            instance: review.document.instance.clone(),
+        },
+        assessments: review.assessments.iter().map(assessed).collect(),
+    }
+}
+
+fn reviewed_back(reviewed: &Reviewed, standing: Standing) -> Review {
+    let assessment = |assessed: &Assessed| Assessment {
+        decision: assessed.decision,
+        before: assessed.before.as_ref().map(finding_back),
+        finding: assessed.finding,
+        reason: assessed.reason.clone(),
+    };
+    Review {
+        standing,
+        reviewer: Reviewer {
+            id: reviewed.reviewer_id.clone(),
+            name: reviewed.reviewer.clone(),
+            organization: reviewed.organization.clone(),
+        },
+        at_ms: reviewed.at_ms,
+        reason: reviewed.reason.clone(),
+        document: DocumentReference {
+            series: reviewed.document.series.clone(),
+            instance: reviewed.document.instance.clone(),
+        },
+        assessments: reviewed.assessments.iter().map(assessment).collect(),
+    }
 }
 
 fn coded(finding: &Finding) -> CodedFinding {

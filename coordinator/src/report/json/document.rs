@@ -5,6 +5,7 @@ use prelim_proto::finding::{Laterality, Presence, Severity, Zone};
 use prelim_proto::ids::{Digest, Uid};
 use prelim_proto::image::ImageKind;
 use prelim_proto::report::Urgency;
+use prelim_proto::review::{Decision, Standing};
 use prelim_proto::study::UnreadReason;
 use prelim_proto::vocabulary::FindingCode;
 use schemars::JsonSchema;
@@ -12,31 +13,76 @@ use serde::{Deserialize, Serialize};
 
 use super::words;
 
-/// A draft report of one study.
+/// A report of one study: a draft, or what a radiologist made of one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Document {
     /// Which schema the document follows: "urn:prelim:report:1".
     pub schema: String,
     /// Where the report stands.
-    pub status: Status,
+    #[schemars(schema_with = "words::standing")]
+    pub status: Standing,
     /// Made by a demonstration model, which is not for clinical use.
     pub demonstration: bool,
-    /// That this is an unsigned draft by software that is not a medical device.
+    /// What it is: an unsigned draft by software that is not a medical device, or who answers for it.
     pub statement: String,
     /// Which study of which patient.
     pub study: StudyIdentification,
-    /// What the draft says.
+    /// What a radiologist made of it; absent from a draft.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Reviewed")]
+    pub review: Option<Reviewed>,
+    /// What the report says.
     pub report: Body,
     /// The models that made it. Equal images and equal provenance give equal documents.
     pub provenance: Vec<Provenance>,
 }
 
-/// Where a report stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Status {
-    /// No radiologist has signed it.
-    UnsignedDraft,
+/// What a radiologist made of a report. What was reviewed is the version that `report.replaces` names.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Reviewed {
+    /// The name by which the site knows the reviewer.
+    pub reviewer_id: String,
+    /// The reviewer's name, with DICOM's separators.
+    pub reviewer: String,
+    /// The organisation that the reviewer signs for.
+    pub organization: String,
+    /// When, in ms since the Unix epoch.
+    pub at_ms: i64,
+    /// Why, for amended and rejected reports; empty for signed ones.
+    pub reason: String,
+    /// The DICOM structured report of the version that was reviewed.
+    pub document: StructuredReport,
+    /// What was decided of each finding of that version, in its order, then what was added.
+    pub assessments: Vec<Assessed>,
+}
+
+/// A DICOM structured report.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct StructuredReport {
+    /// Series Instance UID.
+    #[schemars(schema_with = "words::uid")]
+    pub series: Uid,
+    /// SOP Instance UID.
+    #[schemars(schema_with = "words::uid")]
+    pub instance: Uid,
+}
+
+/// What was decided of a finding.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Assessed {
+    /// What was decided.
+    #[schemars(schema_with = "words::decision")]
+    pub decision: Decision,
+    /// The finding as it was before; absent for one that was added.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "CodedFinding")]
+    pub before: Option<CodedFinding>,
+    /// Index into `report.findings`, from 0, where it stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u32")]
+    pub finding: Option<u32>,
+    /// Why, in the reviewer's words; empty where nothing was said.
+    pub reason: String,
 }
 
 /// The study and the patient, from the headers of the images; empty where the headers are silent.
@@ -76,13 +122,13 @@ pub struct Patient {
     pub sex: String,
 }
 
-/// What the draft says.
+/// What the report says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Body {
     /// Version of the report, from 1.
     #[schemars(range(min = 1))]
     pub version: u32,
-    /// The draft that this one takes the place of: images came after it, or were read that could not be.
+    /// The version that this one takes the place of: it was reviewed, images came after it, or were read that could not be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Replaces")]
     pub replaces: Option<Replaces>,
@@ -113,7 +159,7 @@ pub struct Body {
     pub limitations: Vec<String>,
 }
 
-/// A draft that another one takes the place of.
+/// A version that another one takes the place of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Replaces {
     /// Its version.
@@ -122,6 +168,10 @@ pub struct Replaces {
     /// SHA-256 of it as a JSON document.
     #[schemars(schema_with = "words::digest")]
     pub digest: Digest,
+    /// Where it stands; absent for a draft.
+    #[serde(default, skip_serializing_if = "Standing::is_draft")]
+    #[schemars(schema_with = "words::standing")]
+    pub status: Standing,
 }
 
 /// An earlier study of the patient.
@@ -160,6 +210,17 @@ pub enum Source {
         #[schemars(schema_with = "words::digest")]
         digest: Digest,
         /// Made by a demonstration model.
+        demonstration: bool,
+    },
+    /// A report that this software drafted and a radiologist signed.
+    SignedReport {
+        /// Its version.
+        #[schemars(range(min = 1))]
+        version: u32,
+        /// SHA-256 of it as a JSON document.
+        #[schemars(schema_with = "words::digest")]
+        digest: Digest,
+        /// Drafted by a demonstration model.
         demonstration: bool,
     },
     /// A report of another system, received as DICOM SR.
@@ -247,7 +308,8 @@ pub struct CodedFinding {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.0), with = "f64")]
     pub size_mm: Option<f64>,
-    /// How likely the finding is there by the model's own estimate. It is not a probability of disease.
+    /// How likely the finding is there by the model's own estimate; 1 where a radiologist added or changed it. It is not a
+    /// probability of disease.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub confidence: f64,
     /// Where it was seen; the first is the best to look at.

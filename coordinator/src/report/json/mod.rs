@@ -51,7 +51,7 @@ pub fn parse(bytes: &[u8]) -> Result<Document, ReportError> {
 pub fn schema() -> String {
     let mut schema = schemars::schema_for!(Document);
     schema.insert("$id".to_owned(), SCHEMA_ID.into());
-    schema.insert("title".to_owned(), "prelim draft report".into());
+    schema.insert("title".to_owned(), "prelim report".into());
     format!("{:#}\n", schema.as_value())
 }
 

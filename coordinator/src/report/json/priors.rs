@@ -18,6 +18,9 @@ pub(super) fn document(prior: &Prior) -> PriorStudy {
             PriorSource::Draft { version, digest, demonstration } => {
                 Source::UnsignedDraft { version, digest, demonstration }
             }
+            PriorSource::Signed { version, digest, demonstration } => {
+                Source::SignedReport { version, digest, demonstration }
+            }
             PriorSource::Report { instance, digest, verified } => Source::Report { instance, digest, verified },
         },
         changes: prior.changes.iter().map(changed).collect(),
@@ -36,6 +39,9 @@ pub(super) fn back(prior: &PriorStudy) -> Prior {
         source: match prior.source.clone() {
             Source::UnsignedDraft { version, digest, demonstration } => {
                 PriorSource::Draft { version, digest, demonstration }
+            }
+            Source::SignedReport { version, digest, demonstration } => {
+                PriorSource::Signed { version, digest, demonstration }
             }
             Source::Report { instance, digest, verified } => PriorSource::Report { instance, digest, verified },
         },

@@ -7,6 +7,7 @@ use prelim_proto::comparison::ChangeKind;
 use prelim_proto::finding::{Laterality, Presence, Severity, Zone};
 use prelim_proto::image::ImageKind;
 use prelim_proto::report::Urgency;
+use prelim_proto::review::{Decision, Standing};
 use prelim_proto::study::UnreadReason;
 use prelim_proto::vocabulary::FindingCode;
 use schemars::{Schema, SchemaGenerator, json_schema};
@@ -29,6 +30,8 @@ word_schemas! {
     severity: Severity = Small | Mild | Moderate | Large | Severe;
     presence: Presence = Present | Absent | Uncertain;
     urgency: Urgency = Routine | Urgent | Critical;
+    standing: Standing = Draft | Signed | Amended | Rejected;
+    decision: Decision = Accepted | Changed | Rejected | Added;
     change_kind: ChangeKind = New | Larger | Smaller | NoLongerSeen | Unchanged | SeenOnlyNow | SeenOnlyThen;
     image_kind: ImageKind = Xray | Ct;
     unread_reason: UnreadReason =

@@ -1,6 +1,7 @@
 //! What is on the pages.
 
 use prelim_proto::report::Sentence;
+use prelim_proto::review::Standing;
 
 use super::page::{Colour, INK, LEFT, Mark, Pages, Place, RIGHT, SIZE, Style, WIDTH, lines, width};
 use super::{findings, images};
@@ -10,6 +11,8 @@ use crate::report::{KeyImage, ReportInputs, present};
 /// The band at the top of each page, and the one below it where the model is a demonstration.
 const WARNING: Colour = [0x8f, 0x17, 0x22];
 const DEMONSTRATION: Colour = [0xf6, 0xc3, 0x4a];
+/// The first of them where somebody answers for the report.
+const SIGNED: Colour = [0x1d, 0x4d, 0x3f];
 const WHITE: Colour = [0xff, 0xff, 0xff];
 
 /// Longest value of a header field on the page, in characters.
@@ -46,8 +49,13 @@ fn identification(pages: &mut Pages, inputs: &ReportInputs<'_>) {
     let known = &study.attributes;
     let title = Style { size: 16.0, bold: true, colour: INK };
     let kinds: Vec<&str> = report.kinds.iter().map(|&kind| present::kind(kind)).collect();
-    let heading =
-        if kinds.is_empty() { "Draft report".to_owned() } else { format!("Draft report, {}", kinds.join(" and ")) };
+    let report_of = match report.standing() {
+        Standing::Draft => "Draft report",
+        Standing::Signed => "Radiology report",
+        Standing::Amended => "Amended radiology report",
+        Standing::Rejected => "Rejected draft",
+    };
+    let heading = if kinds.is_empty() { report_of.to_owned() } else { format!("{report_of}, {}", kinds.join(" and ")) };
     pages.text(&heading, LEFT, pages.y, title);
     pages.y += title.leading();
     let partial = if report.partial { ". Partial: not everything was read." } else { "" };
@@ -124,11 +132,13 @@ fn frame(pages: &mut Pages, inputs: &ReportInputs<'_>) {
     .filter(|part| !part.is_empty())
     .collect();
     let demonstration = present::is_demonstration(inputs.report);
+    let banner = present::banner(inputs.report);
     let count = pages.pages.len();
     let content = std::mem::take(&mut pages.pages);
     for (number, marks) in content.into_iter().enumerate() {
         pages.pages.push(marks);
-        band(pages, 0.0, 26.0, WARNING, present::BANNER, Style { size: 12.0, bold: true, colour: WHITE });
+        let colour = if inputs.report.standing().is_signed() { SIGNED } else { WARNING };
+        band(pages, 0.0, 26.0, colour, &banner, Style { size: 12.0, bold: true, colour: WHITE });
         if demonstration {
             let style = Style { size: 8.5, bold: true, colour: INK };
             band(pages, 26.0, 17.0, DEMONSTRATION, present::DEMONSTRATION, style);

@@ -14,15 +14,16 @@ use krilla::{Document, SerializeSettings};
 
 use super::page::{Colour, Mark, Place, SIZE};
 use crate::report::fonts::{self, Line};
-use crate::report::{KeyImage, ReportError, picture, present};
+use crate::report::{KeyImage, ReportError, picture};
 
-/// Writes `pages`. The document's id is `id`. PDF/A wants a date: it is when the study came, for a clock would make the same
-/// draft two documents.
+/// Writes `pages`. The document's id is `id`. PDF/A wants a date: it is when the report was reviewed, or for a draft, when
+/// the study came, for a clock would make the same report two documents.
 pub(super) fn write(
     pages: &[Vec<Mark>],
     pictures: &[&KeyImage],
+    title: String,
     id: &str,
-    received_at_ms: i64,
+    made_at_ms: i64,
 ) -> Result<Vec<u8>, ReportError> {
     let fonts: Option<Vec<Font>> = fonts::FILES.iter().map(|&file| Font::new(file.into(), 0)).collect();
     let fonts = fonts.ok_or_else(|| ReportError::Pdf("a font does not open".to_owned()))?;
@@ -33,9 +34,8 @@ pub(super) fn write(
         ..SerializeSettings::default()
     };
     let mut document = Document::new_with(settings);
-    let title = format!("Draft report ({})", present::BANNER);
     let metadata = Metadata::new().title(title).creator("prelim".to_owned()).language("en".to_owned());
-    document.set_metadata(metadata.document_id(id.to_owned()).creation_date(date(received_at_ms)));
+    document.set_metadata(metadata.document_id(id.to_owned()).creation_date(date(made_at_ms)));
     for marks in pages {
         let page = PageSettings::from_wh(SIZE.0, SIZE.1).unwrap_or_default();
         let mut page = document.start_page_with(page);

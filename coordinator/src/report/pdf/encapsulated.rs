@@ -31,7 +31,8 @@ pub(in crate::report) fn write(inputs: &ReportInputs<'_>) -> Result<Vec<u8>, Rep
 
 /// The modules SC equipment and encapsulated document (PS3.3 sections C.8.6.1 and C.24.2).
 fn document(inputs: &ReportInputs<'_>, mut pdf: Vec<u8>) -> Vec<Element> {
-    let (date, time) = header::content_time(inputs.study);
+    let (date, time) = header::content_time(inputs);
+    let verification = if inputs.report.standing().is_signed() { "VERIFIED" } else { "UNVERIFIED" };
     let sources = header::evidence(inputs.study, inputs.report);
     let source = |image: &crate::report::lookup::Image<'_>| {
         reference_item(image.instance.sop_class.as_str(), image.instance.uid.as_str())
@@ -47,7 +48,7 @@ fn document(inputs: &ReportInputs<'_>, mut pdf: Vec<u8>) -> Vec<Element> {
         empty_element(tags::ACQUISITION_DATE_TIME, VR::DT),
         // The patient's name is on every page.
         text_element(tags::BURNED_IN_ANNOTATION, VR::CS, "YES"),
-        text_element(tags::VERIFICATION_FLAG, VR::CS, "UNVERIFIED"),
+        text_element(tags::VERIFICATION_FLAG, VR::CS, verification),
         text_element(tags::DOCUMENT_TITLE, VR::ST, title(inputs.report)),
         code_sequence(tags::CONCEPT_NAME_CODE_SEQUENCE, concepts::DIAGNOSTIC_IMAGING_REPORT),
         text_element(tags::MIME_TYPE_OF_ENCAPSULATED_DOCUMENT, VR::LO, "application/pdf"),
@@ -62,5 +63,6 @@ fn document(inputs: &ReportInputs<'_>, mut pdf: Vec<u8>) -> Vec<Element> {
 
 fn title(report: &Report) -> String {
     let demonstration = if present::is_demonstration(report) { " (DEMONSTRATION MODEL)" } else { "" };
-    format!("Draft radiology report, version {}: {}{demonstration}", report.version, present::BANNER)
+    let kind = if report.standing().is_signed() { "Radiology" } else { "Draft radiology" };
+    format!("{kind} report, version {}: {}{demonstration}", report.version, present::banner(report))
 }

@@ -17,21 +17,22 @@ pub(super) fn table(pages: &mut Pages, inputs: &ReportInputs<'_>, pictures: &[&K
     let findings = &inputs.report.findings;
     pages.heading(&format!("Findings ({})", findings.len()));
     if findings.is_empty() {
-        pages.paragraph(present::NO_FINDINGS, LEFT, Style::BODY);
+        pages.paragraph(present::no_findings(inputs.report), LEFT, Style::BODY);
         return;
     }
-    head(pages);
+    let signed = inputs.report.standing().is_signed();
+    head(pages, signed);
     for (index, finding) in findings.iter().enumerate() {
         let cells = [
             lines(&present::finding_heading(finding), column_width(1), Style::STRONG),
             lines(&present::finding_details(finding).join(", "), column_width(2), Style::BODY),
-            lines(&present::percent(finding.confidence), column_width(3), Style::BODY),
+            lines(&present::confidence(inputs.report, finding).unwrap_or_default(), column_width(3), Style::BODY),
             lines(&seen_on(inputs, index, pictures), column_width(4), Style::BODY),
         ];
         let rows = cells.iter().map(Vec::len).max().unwrap_or(1) as f32;
         let height = (rows * Style::BODY.leading()).max(NUMBER) + 8.0;
         if pages.room(height) {
-            head(pages);
+            head(pages, signed);
         }
         number(pages, index, LEFT, pages.y + 3.0);
         for (cell, (column, style)) in
@@ -45,12 +46,16 @@ pub(super) fn table(pages: &mut Pages, inputs: &ReportInputs<'_>, pictures: &[&K
         pages.rule(LEFT, WIDTH);
     }
     pages.y += 4.0;
-    pages.paragraph(present::CONFIDENCE_NOTE, LEFT, Style::SMALL);
+    if !signed {
+        pages.paragraph(present::CONFIDENCE_NOTE, LEFT, Style::SMALL);
+    }
 }
 
-fn head(pages: &mut Pages) {
+/// The heads of the columns. In what somebody answers for, that of the model's confidence is empty.
+fn head(pages: &mut Pages, signed: bool) {
     let style = Style { bold: true, colour: QUIET, ..Style::SMALL };
     for (text, x) in HEADS.iter().zip(COLUMNS) {
+        let text = if signed && *text == "Confidence" { "" } else { text };
         pages.text(text, LEFT + x, pages.y, style);
     }
     pages.y += style.leading() + 2.0;

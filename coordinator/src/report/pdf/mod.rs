@@ -7,7 +7,7 @@
 //! - `draw`: pages to bytes
 //! - `encapsulated`: the DICOM object around them
 //!
-//! **Invariant**: every page says that it is an unsigned draft, whose it is, and which of how many pages it is.
+//! **Invariant**: every page says that it is an unsigned draft, or who answers for it, whose it is, and which of how many pages it is.
 
 mod content;
 mod draw;
@@ -17,7 +17,7 @@ mod images;
 mod page;
 
 use super::uid::Names;
-use super::{ReportError, ReportInputs};
+use super::{ReportError, ReportInputs, present};
 
 pub(super) use encapsulated::write as encapsulated;
 
@@ -29,5 +29,7 @@ pub(super) fn write(inputs: &ReportInputs<'_>) -> Result<Vec<u8>, ReportError> {
 fn document(inputs: &ReportInputs<'_>, names: &Names) -> Result<Vec<u8>, ReportError> {
     let pictures = super::picture::in_reading_order(inputs);
     let pages = content::of(inputs, &pictures);
-    draw::write(&pages, &pictures, &names.uuid("pdf"), inputs.study.received_at_ms)
+    let title = present::banner(inputs.report);
+    let made_at_ms = inputs.report.review.as_ref().map_or(inputs.study.received_at_ms, |review| review.at_ms);
+    draw::write(&pages, &pictures, title, &names.uuid("pdf"), made_at_ms)
 }

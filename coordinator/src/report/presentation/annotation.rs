@@ -14,6 +14,9 @@ const LAYER: &str = "PRELIM_DRAFT";
 
 /// The graphic annotation and graphic layer modules.
 pub(super) fn of(inputs: &ReportInputs<'_>, frames: &[Annotated<'_>]) -> Vec<Element> {
+    let standing = inputs.report.standing();
+    let software = if standing.is_signed() { "drafted by software" } else { "not a medical device" };
+    let description = format!("{} - {software}", present::kind_of_report(standing));
     let layer = DataSet::from_element_iter([
         text_element(tags::GRAPHIC_LAYER, VR::CS, LAYER),
         text_element(tags::GRAPHIC_LAYER_ORDER, VR::IS, "1"),
@@ -22,7 +25,7 @@ pub(super) fn of(inputs: &ReportInputs<'_>, frames: &[Annotated<'_>]) -> Vec<Ele
             VR::US,
             PrimitiveValue::from(u16::MAX),
         ),
-        text_element(tags::GRAPHIC_LAYER_DESCRIPTION, VR::LO, present::BANNER),
+        text_element(tags::GRAPHIC_LAYER_DESCRIPTION, VR::LO, description),
     ]);
     vec![
         sequence(tags::GRAPHIC_ANNOTATION_SEQUENCE, frames.iter().map(|frame| annotation(inputs, frame)).collect()),
@@ -33,7 +36,9 @@ pub(super) fn of(inputs: &ReportInputs<'_>, frames: &[Annotated<'_>]) -> Vec<Ele
 fn annotation(inputs: &ReportInputs<'_>, frame: &Annotated<'_>) -> DataSet {
     let boxes = || frame.boxes.iter().filter_map(|(index, finding, seen)| Some((*index, *finding, seen.bounds?)));
     let mut texts = vec![warning(inputs)];
-    texts.extend(boxes().map(|(index, finding, bounds)| label(index, finding, bounds, frame)));
+    texts.extend(boxes().map(|(index, finding, bounds)| {
+        label(index, finding, bounds, frame, present::confidence(inputs.report, finding))
+    }));
     let outlines = boxes().map(|(_, _, bounds)| outline(bounds, frame)).collect();
     DataSet::from_element_iter([
         sequence(tags::REFERENCED_IMAGE_SEQUENCE, vec![frame.reference()]),
@@ -58,10 +63,16 @@ fn outline(bounds: ImageBox, frame: &Annotated<'_>) -> DataSet {
 }
 
 /// The finding's number and words, at the upper left corner of its box.
-fn label(index: usize, finding: &Finding, bounds: ImageBox, frame: &Annotated<'_>) -> DataSet {
+fn label(
+    index: usize,
+    finding: &Finding,
+    bounds: ImageBox,
+    frame: &Annotated<'_>,
+    confidence: Option<String>,
+) -> DataSet {
     let [(left, top), ..] = picture::corners(bounds, frame.image.attributes);
-    let words =
-        format!("{}. {} {}", index + 1, present::finding_heading(finding), present::percent(finding.confidence));
+    let confidence = confidence.map(|percent| format!(" {percent}")).unwrap_or_default();
+    let words = format!("{}. {}{confidence}", index + 1, present::finding_heading(finding));
     DataSet::from_element_iter([
         text_element(tags::UNFORMATTED_TEXT_VALUE, VR::ST, words),
         text_element(tags::ANCHOR_POINT_ANNOTATION_UNITS, VR::CS, "PIXEL"),
@@ -73,7 +84,7 @@ fn label(index: usize, finding: &Finding, bounds: ImageBox, frame: &Annotated<'_
 /// The warning at the top of what is shown, wherever the reader moves the image.
 fn warning(inputs: &ReportInputs<'_>) -> DataSet {
     let demonstration = if present::is_demonstration(inputs.report) { present::DEMONSTRATION } else { "" };
-    let words = present::clean(&format!("{} {demonstration}", present::BANNER));
+    let words = present::clean(&format!("{} {demonstration}", present::banner(inputs.report)));
     DataSet::from_element_iter([
         text_element(tags::UNFORMATTED_TEXT_VALUE, VR::ST, words),
         text_element(tags::BOUNDING_BOX_ANNOTATION_UNITS, VR::CS, "DISPLAY"),

@@ -14,6 +14,7 @@ mod display;
 use dicom_core::VR;
 use dicom_dictionary_std::{tags, uids};
 use prelim_proto::finding::{Evidence, Finding};
+use prelim_proto::review::Standing;
 
 use super::dicom::element::{Element, ImageReference, image_reference_item, sequence, text_element};
 use super::dicom::{self, DataSet, header};
@@ -96,14 +97,20 @@ fn annotated<'a>(inputs: &ReportInputs<'a>) -> Vec<Annotated<'a>> {
 
 /// The presentation state identification module (PS3.3 section C.11.10).
 fn identification(inputs: &ReportInputs<'_>) -> Vec<Element> {
-    let (date, time) = header::content_time(inputs.study);
+    let (date, time) = header::content_time(inputs);
     let demonstration = if present::is_demonstration(inputs.report) { " (DEMONSTRATION MODEL)" } else { "" };
-    let description = format!("Unsigned draft - not a medical device{demonstration}");
+    let (label, description) = match inputs.report.standing() {
+        Standing::Draft => ("UNSIGNED_DRAFT", "Unsigned draft - not a medical device"),
+        Standing::Signed => ("SIGNED_REPORT", "Signed report, drafted by software"),
+        Standing::Amended => ("AMENDED_REPORT", "Amended report, drafted by software"),
+        Standing::Rejected => ("REJECTED_DRAFT", "Rejected draft - not to be used"),
+    };
+    let description = format!("{description}{demonstration}");
     vec![
         header::no_laterality(),
         text_element(tags::PRESENTATION_CREATION_DATE, VR::DA, date),
         text_element(tags::PRESENTATION_CREATION_TIME, VR::TM, time),
-        text_element(tags::CONTENT_LABEL, VR::CS, "UNSIGNED_DRAFT"),
+        text_element(tags::CONTENT_LABEL, VR::CS, label),
         text_element(tags::CONTENT_DESCRIPTION, VR::LO, description),
         text_element(tags::CONTENT_CREATOR_NAME, VR::PN, "prelim"),
     ]

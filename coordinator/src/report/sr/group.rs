@@ -7,6 +7,7 @@
 use prelim_proto::comparison::ChangeKind;
 use prelim_proto::finding::{Evidence, Finding, ImageBox};
 use prelim_proto::image::ImageKind;
+use prelim_proto::review::Standing;
 
 use crate::report::concepts as c;
 use crate::report::dicom::DataSet;
@@ -15,12 +16,14 @@ use crate::report::dicom::item::{self, Relationship};
 use crate::report::lookup::{Image, Images};
 use crate::report::{picture, present};
 
-/// The measurement groups of a finding, at least one. What became of it since an earlier study is said with its measurements.
+/// The measurement groups of a finding, at least one. What became of it since an earlier study is said with its measurements;
+/// how sure the model was, only in what nobody has signed.
 pub(super) fn of(
     finding: &Finding,
     tracking_uid: &str,
     images: &Images<'_>,
     change: Option<ChangeKind>,
+    standing: Standing,
 ) -> Vec<DataSet> {
     let seen = || finding.evidence.iter().filter_map(|e| images.get(&e.instance).map(|image| (e, image)));
     let regions: Vec<(DataSet, f32)> =
@@ -35,7 +38,8 @@ pub(super) fn of(
         let children = [named(finding, tracking_uid), measured, regions].concat();
         item::container(c::MEASUREMENT_GROUP, Some(template), children)
     };
-    let whole = || [measured(finding, change), sources.clone()].concat();
+    let sure = |confidence| (!standing.is_signed()).then(|| certainty(confidence));
+    let whole = || [measured(finding, change, sure(finding.confidence)), sources.clone()].concat();
     match regions.len() {
         0 => vec![group("1501", whole(), Vec::new())],
         n if n > 1 && volume => vec![group("1411", whole(), regions.into_iter().map(|(region, _)| region).collect())],
@@ -43,7 +47,7 @@ pub(super) fn of(
             .into_iter()
             .enumerate()
             .map(|(i, (region, confidence))| {
-                group("1410", if i == 0 { whole() } else { vec![certainty(confidence)] }, vec![region])
+                group("1410", if i == 0 { whole() } else { sure(confidence).into_iter().collect() }, vec![region])
             })
             .collect(),
     }
@@ -64,12 +68,12 @@ fn named(finding: &Finding, tracking_uid: &str) -> Vec<DataSet> {
 }
 
 /// What is said once of the finding: how sure, how much, how large, what became of it.
-fn measured(finding: &Finding, change: Option<ChangeKind>) -> Vec<DataSet> {
+fn measured(finding: &Finding, change: Option<ChangeKind>, certainty: Option<DataSet>) -> Vec<DataSet> {
     let severity = finding.severity.map(|s| item::code(Relationship::Contains, c::SEVERITY, c::severity(s)));
     let size = finding.size_mm.map(|mm| item::number(Relationship::Contains, c::LONG_AXIS, mm, c::MILLIMETER));
     let compared = |change| item::code(Relationship::Contains, c::COMPARISON_TO_PREVIOUS_STUDIES, change);
     let change = change.and_then(c::change).map(compared);
-    [Some(certainty(finding.confidence)), severity, size, change].into_iter().flatten().collect()
+    [certainty, severity, size, change].into_iter().flatten().collect()
 }
 
 fn certainty(confidence: f32) -> DataSet {

@@ -22,6 +22,7 @@ use crate::report::{ReportInputs, present};
 pub(super) fn of(inputs: &ReportInputs<'_>, names: &Names) -> Vec<Element> {
     let report = inputs.report;
     let mut children = vec![item::code(Relationship::HasConceptMod, c::LANGUAGE, c::ENGLISH)];
+    children.extend(report.review.iter().flat_map(item::person_observer));
     children.extend(item::device_observer(report, &names.device));
     children.extend(procedures(inputs.study, report));
     children.push(comment(&report.statement));
@@ -50,9 +51,10 @@ fn procedures(study: &Study, report: &Report) -> Vec<DataSet> {
 fn measurements(inputs: &ReportInputs<'_>, names: &Names) -> Option<DataSet> {
     let images = Images::of(inputs.study);
     let findings = inputs.report.findings.iter().zip(&names.tracking).enumerate();
-    let change = |index| present::change(inputs.report, index);
-    let groups: Vec<DataSet> =
-        findings.flat_map(|(index, (finding, uid))| group::of(finding, uid, &images, change(index))).collect();
+    let (change, standing) = (|index| present::change(inputs.report, index), inputs.report.standing());
+    let groups: Vec<DataSet> = findings
+        .flat_map(|(index, (finding, uid))| group::of(finding, uid, &images, change(index), standing))
+        .collect();
     if groups.is_empty() {
         return None;
     }

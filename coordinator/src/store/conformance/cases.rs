@@ -19,12 +19,13 @@ use crate::store::record::{
 
 mod deliveries;
 mod demands;
+mod reviews;
 
 pub(super) type Case<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
 
 /// Runs every case, each on a store of its own.
 pub(super) async fn run_all<H: Harness>(factory: &impl AsyncFn() -> H) {
-    let cases: [for<'a> fn(&'a mut H) -> Case<'a>; 31] = [
+    let cases: [for<'a> fn(&'a mut H) -> Case<'a>; 34] = [
         |h| Box::pin(the_same_instance_twice_is_the_same_instance(h)),
         |h| Box::pin(another_patient_is_kept_out_of_a_study(h)),
         |h| Box::pin(limits_refuse_and_change_nothing(h)),
@@ -48,6 +49,9 @@ pub(super) async fn run_all<H: Harness>(factory: &impl AsyncFn() -> H) {
         |h| Box::pin(a_worker_is_preferred_for_studies_that_it_has(h)),
         |h| Box::pin(deliveries::a_draft_brings_its_deliveries(h)),
         |h| Box::pin(deliveries::a_delivery_is_fenced_and_made_at_least_once(h)),
+        |h| Box::pin(reviews::a_signed_version_stays_and_an_amendment_takes_its_place(h)),
+        |h| Box::pin(reviews::only_what_is_drafted_is_reviewed(h)),
+        |h| Box::pin(reviews::a_rejected_draft_can_be_signed_after_all(h)),
         |h| Box::pin(workers::workers_are_known_drained_and_forgotten(h)),
         |h| Box::pin(workers::two_processes_of_one_name_are_told_apart(h)),
         |h| Box::pin(an_attempt_waits_from_when_it_was_ready(h)),

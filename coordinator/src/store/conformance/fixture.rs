@@ -10,6 +10,7 @@ use prelim_proto::image::ImageKind;
 use prelim_proto::job::{ImageRef, ImageRole, JobKind, JobOutcome, JobSpec};
 use prelim_proto::priors::ToldBlob;
 use prelim_proto::report::ModelProvenance;
+use prelim_proto::review::Standing;
 use prelim_proto::study::{
     Completion, CompletionReason, Instance, Priority, Route, StudyAttributes, Unread, UnreadReason,
 };
@@ -17,7 +18,9 @@ use prelim_proto::vocabulary::FindingCode;
 
 use crate::queue::{IntakeLimits, head_start_ms};
 use crate::store::delivery::Wish;
-use crate::store::record::{AddInstances, CompleteStudies, InstanceRecord, LeaseRequest, Merged, Plan, StudyRecord};
+use crate::store::record::{
+    AddInstances, CompleteStudies, InstanceRecord, LeaseRequest, Merged, Plan, Reviewed, StudyRecord,
+};
 
 pub(crate) const XRAY: JobKind = JobKind::Read(ImageKind::Xray);
 pub(crate) const CT: JobKind = JobKind::Read(ImageKind::Ct);
@@ -188,6 +191,18 @@ pub(crate) fn draft(version: u32) -> Merged {
     let deliveries = vec![wish("pacs", "sr"), wish("archive", "sr")];
     let objects = vec!["sr".to_owned(), "kos".to_owned()];
     Merged::Draft { version, digest: digest(version as u8), size_bytes: 10, objects, unread: Vec::new(), deliveries }
+}
+
+pub(crate) fn reviewed(version: u32, standing: Standing, request: &str) -> Reviewed {
+    Reviewed {
+        version,
+        standing,
+        request: request.to_owned(),
+        digest: digest(100 + version as u8),
+        size_bytes: 20,
+        objects: vec!["sr".to_owned(), "assessment".to_owned()],
+        deliveries: vec![wish("pacs", "sr")],
+    }
 }
 
 pub(crate) fn wish(destination: &str, object: &str) -> Wish {

@@ -7,13 +7,15 @@ use std::sync::Arc;
 use prelim_proto::demand::Demand;
 use prelim_proto::ids::{FencingToken, JobId, Tenant, Uid};
 use prelim_proto::job::{JobKind, JobState};
+use prelim_proto::review::Standing;
 use prelim_proto::study::{CompletionReason, Priority, StudyState};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use super::fixture::{
-    CT, XRAY, add, complete, completion, demanding, draft, instance, offer, outcome, plan, study, wanted, wish,
+    CT, XRAY, add, complete, completion, demanding, draft, instance, offer, outcome, plan, reviewed, study, wanted,
+    wish,
 };
 use super::steps::{begun, ended};
 use super::{Harness, worklist};
@@ -56,6 +58,7 @@ pub(crate) enum Op {
     Fail { lease: usize, verdict: Verdict },
     Expire { lease: usize, verdict: Verdict },
     Merge { lease: usize, draft: bool },
+    Review { study: u8, standing: u8, stale: bool, request: u8 },
     Wish { study: u8, again: bool },
     Send { to: u8, ttl_ms: u64, limit: usize },
     End { study: u8, to: u8, stale: bool, state: u8 },
@@ -110,6 +113,8 @@ pub(crate) fn op() -> impl Strategy<Value = Op> {
         3 => (lease(), verdict()).prop_map(|(lease, verdict)| Op::Fail { lease, verdict }),
         3 => (lease(), verdict()).prop_map(|(lease, verdict)| Op::Expire { lease, verdict }),
         6 => (lease(), prop::bool::weighted(0.8)).prop_map(|(lease, draft)| Op::Merge { lease, draft }),
+        4 => (study(), 0_u8..3, prop::bool::weighted(0.1), 0_u8..4)
+            .prop_map(|(study, standing, stale, request)| Op::Review { study, standing, stale, request }),
         1 => (study(), any::<bool>()).prop_map(|(study, again)| Op::Wish { study, again }),
         4 => (0_u8..2, 1_u64..40, 1_usize..3).prop_map(|(to, ttl_ms, limit)| Op::Send { to, ttl_ms, limit }),
         4 => (study(), 0_u8..2, prop::bool::weighted(0.1), 0_u8..8)
@@ -282,6 +287,12 @@ pub(crate) async fn apply(store: &dyn JobStore, op: &Op, model: &Maps, lease: (J
             let nothing = || Merged::Nothing { reason: "nothing".into(), unread: Vec::new() };
             text(store.commit_merge(&job, token, if *whole { draft(version) } else { nothing() }).await)
         }
+        Op::Review { study: n, standing, stale, request } => {
+            let standing = [Standing::Signed, Standing::Amended, Standing::Rejected][usize::from(*standing)];
+            let version = model.study(&study(*n)).unwrap().map_or(1, |study| study.draft_version + 1);
+            let review = reviewed(version - u32::from(*stale), standing, &format!("r{request}"));
+            text(store.commit_review(&study(*n), review).await)
+        }
         Op::Wish { study: n, again } => {
             let version = model.study(&study(*n)).unwrap().map_or(1, |study| study.draft_version);
             text(
@@ -380,7 +391,12 @@ pub(crate) fn check(maps: &Maps) {
             let due = u32::from(study.jobs_total > 0 && finished == study.jobs_total);
             assert_eq!(current.count() as u32, due, "one merge when every job is finished, none before");
         }
-        assert_eq!(study.state == StudyState::Drafted, study.draft_version > 0 && is_merged(&study, maps));
+        let is_reported = matches!(
+            study.state,
+            StudyState::Drafted | StudyState::Signed | StudyState::Amended | StudyState::Rejected
+        );
+        assert_eq!(is_reported, study.draft_version > 0 && is_merged(&study, maps));
+        assert!(study.signed_version <= study.draft_version, "what is signed is a version of the report");
         for job in &jobs {
             assert_eq!(job.state == JobState::Leased, job.expires_at_ms != 0, "leased while there is an expiry");
             assert_eq!(job.state == JobState::Done, maps.outcome(&job.id).unwrap().is_some() || merged(job));

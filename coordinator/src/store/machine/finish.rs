@@ -2,6 +2,7 @@
 
 use prelim_proto::ids::{FencingToken, JobId};
 use prelim_proto::job::{JobKind, JobOutcome, JobState};
+use prelim_proto::review::Standing;
 use prelim_proto::study::StudyState;
 
 use super::deliver::wish;
@@ -140,6 +141,8 @@ pub(crate) fn commit_merge(
                 digest: digest.clone(),
                 size_bytes: *size_bytes,
                 drafted_at_ms: now_ms,
+                standing: Standing::Draft,
+                request: String::new(),
             };
             records.put_draft(&study.uid, &draft)?;
             study.draft_version = *version;

@@ -142,6 +142,7 @@ pub(crate) fn new_study(add: &AddInstances, now_ms: i64) -> StudyRecord {
         rank: 0,
         merge: None,
         draft_version: 0,
+        signed_version: 0,
         draft_objects: Vec::new(),
         unread: Vec::new(),
         partition_notes: Vec::new(),

@@ -17,6 +17,7 @@ mod intake;
 mod lease;
 mod plan;
 mod remove;
+mod review;
 mod steps;
 mod workers;
 mod worklist;
@@ -30,6 +31,7 @@ pub(crate) use intake::{add_instances, complete_due, complete_studies, is_due, n
 pub(crate) use lease::{expire, lease, release, renew};
 pub(crate) use plan::{mend_studies, mend_times, plan_study};
 pub(crate) use remove::{forget_study, remove_study};
+pub(crate) use review::commit_review;
 pub(crate) use steps::{forget_steps, put_step};
 pub(crate) use workers::{drain_worker, forget_worker, forget_workers, heartbeat};
 pub(crate) use worklist::{

@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use prelim_proto::ids::{Digest, FencingToken, JobId, Uid};
 use prelim_proto::job::{JobKind, JobOutcome, JobSpec, Lease};
+use prelim_proto::review::Standing;
 use prelim_proto::study::{Priority, StudyState};
 use redis::Value;
 use tokio::sync::watch;
@@ -16,7 +17,7 @@ use crate::store::delivery::{DeliveryEnd, DeliveryKey, DeliveryRecord, Wish};
 use crate::store::record::{
     AddInstances, Added, Arriving, CompleteStudies, Done, DraftRecord, Due, ExpiredLease, Heartbeat, InstanceRecord,
     JobRecord, LeaseRequest, MAX_ASSOCIATIONS, MAX_SENDERS, Merged, Orders, PROCESSES_KEPT, Plan, QueueDepth,
-    Reconciled, StudyQuery, StudyRecord, WorkerRecord, is_shared,
+    Reconciled, Reviewed, StudyQuery, StudyRecord, WorkerRecord, is_shared,
 };
 use crate::store::records::Result;
 use crate::store::step::{PutStep, StepRecord};
@@ -30,6 +31,16 @@ const ALL: usize = 1 << 30;
 /// A job and a token, as arguments.
 fn held(args: Args, job: &JobId, token: FencingToken) -> Args {
     args.text(job.study().as_str()).number(job.number()).number(token.0)
+}
+
+/// Where a reviewed report stands, in the word that its study's state has, too.
+fn standing_word(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Draft => "drafted",
+        Standing::Signed => "signed",
+        Standing::Amended => "amended",
+        Standing::Rejected => "rejected",
+    }
 }
 
 /// A verdict, as an argument.
@@ -67,7 +78,7 @@ impl<'a> About<'a> {
             "job" => Err(StoreError::NoJob(job()?)),
             "lost" => Err(StoreError::LeaseLost { job: job()?, token: self.token }),
             "cancelled" => Err(StoreError::Cancelled(job()?)),
-            "misfit" => Err(StoreError::Misfit(job()?.to_string())),
+            "misfit" => Err(StoreError::Misfit(self.job.map_or_else(|| self.study.to_string(), ToString::to_string))),
             "outdated" => Err(StoreError::Outdated(self.study.clone())),
             "sending" => Err(StoreError::Sending(self.study.clone())),
             "state" => {
@@ -317,6 +328,14 @@ impl JobStore for RedisStore {
             Merged::Nothing { reason, unread } => args.text("nothing").json(unread).text(reason),
         };
         About::job(job, token).done(self.run_durably(&self.runner.scripts.commit_merge, args).await?)
+    }
+
+    async fn commit_review(&self, study: &Uid, review: Reviewed) -> Result<Done> {
+        let Reviewed { version, standing, request, digest, size_bytes, objects, deliveries } = &review;
+        let args = self.args().text(study.as_str()).number(version).text(standing_word(*standing)).text(request);
+        let args = args.text(digest.as_str()).number(size_bytes).text(objects.join(" "));
+        let args = deliveries.iter().fold(args, |args, wish| args.texts([&wish.destination, &wish.object]));
+        About::study(study).done(self.run_durably(&self.runner.scripts.commit_review, args).await?)
     }
 
     async fn add_deliveries(&self, study: &Uid, version: u32, wishes: Vec<Wish>, again: bool) -> Result<Done> {

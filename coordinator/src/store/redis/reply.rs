@@ -241,6 +241,8 @@ pub(super) fn study(uid: Uid, fields: Vec<Value>) -> Result<Option<StudyRecord>>
         rank: whole("rank")?,
         merge: merge.map(|number| JobId::new(uid.clone(), number)),
         draft_version: small("draft")?,
+        // An older version did not write it.
+        signed_version: held.get("signed").map(|_| small("signed")).transpose()?.unwrap_or_default(),
         draft_objects: objects.split(' ').filter(|word| !word.is_empty()).map(str::to_owned).collect(),
         unread: held.get("unread").map(json).transpose()?.unwrap_or_default(),
         partition_notes: held.get("notes").map(json).transpose()?.unwrap_or_default(),

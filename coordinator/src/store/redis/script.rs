@@ -158,6 +158,7 @@ scripts! {
     within_limits create_workitem,
     always change_workitem,
     always commit_merge,
+    always commit_review,
     always complete_due,
     always complete_studies,
     always dead_jobs,

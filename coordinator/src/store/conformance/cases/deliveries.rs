@@ -12,7 +12,7 @@ use prelim_proto::job::JobKind;
 use prelim_proto::study::Priority;
 
 /// A study with a draft, which goes to `pacs` and to `archive`.
-async fn drafted(h: &impl Harness, n: u8) -> Uid {
+pub(super) async fn drafted(h: &impl Harness, n: u8) -> Uid {
     let uid = planned(h, n, &[XRAY], Priority::Routine).await;
     let lease = take(h, &[XRAY]).await.unwrap();
     h.store().complete_job(&lease.job.id, lease.token, outcome(1)).await.unwrap();

@@ -1,0 +1,223 @@
+//! A draft and what a reviewer wants of it, to the report that is signed. Pure: words are made from the findings where the
+//! reviewer gave none, so that words and structure cannot disagree.
+
+use prelim_proto::finding::Finding;
+use prelim_proto::report::{Report, Sentence};
+use prelim_proto::review::{Assessment, Becomes, Decision, Edit};
+use prelim_proto::study::Study;
+use prelim_proto::vocabulary::FindingCode;
+
+use crate::merge;
+
+/// Longest text, in characters.
+pub(crate) const MAX_TEXT: usize = 2_000;
+/// Findings of a report.
+const MAX_FINDINGS: usize = 256;
+/// Images that a finding may name.
+const MAX_EVIDENCE: usize = 256;
+/// Sentences of an impression.
+const MAX_SENTENCES: usize = 100;
+/// Longest extent of a finding, in mm: a patient's.
+const MAX_SIZE_MM: f32 = 3_000.0;
+
+/// Why an edit cannot be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum EditError {
+    /// Not every finding is decided, or more than there are.
+    #[error("{sent} decisions for {findings} findings: each finding of the version is to be decided, in its order")]
+    Undecided {
+        /// Decisions sent.
+        sent: usize,
+        /// Findings of the version.
+        findings: usize,
+    },
+    /// A finding is rejected without a reason.
+    #[error("finding {0} is rejected without a reason")]
+    NoReason(usize),
+    /// Too many of something.
+    #[error("{found} {what}, more than {max}")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// How many.
+        found: usize,
+        /// How many there may be.
+        max: usize,
+    },
+    /// A text that cannot be.
+    #[error("a text of {what} {problem}")]
+    Text {
+        /// Whose.
+        what: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A number that cannot be.
+    #[error("the size of {0} is not between 0 and {MAX_SIZE_MM} mm")]
+    Size(String),
+    /// Evidence on what is no image of the study.
+    #[error("{what} is said to be seen on {problem}")]
+    Evidence {
+        /// Which finding.
+        what: String,
+        /// On what.
+        problem: String,
+    },
+}
+
+/// What an edit makes of a report.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Edited {
+    /// The findings, in the order of reports.
+    pub(crate) findings: Vec<Finding>,
+    /// A sentence for each of them.
+    pub(crate) findings_text: Vec<Sentence>,
+    /// The impression.
+    pub(crate) impression: Vec<Sentence>,
+    /// What was decided, in the order of the findings before, then what was added.
+    pub(crate) assessments: Vec<Assessment>,
+    /// Whether the findings are others than before.
+    pub(crate) is_changed: bool,
+}
+
+/// Applies `edit` to `report` of `study`.
+pub(crate) fn apply(report: &Report, study: &Study, edit: &Edit) -> Result<Edited, EditError> {
+    if edit.decisions.len() != report.findings.len() {
+        return Err(EditError::Undecided { sent: edit.decisions.len(), findings: report.findings.len() });
+    }
+    at_most("findings", edit.decisions.len() + edit.added.len(), MAX_FINDINGS)?;
+    at_most("sentences of the impression", edit.impression.len(), MAX_SENTENCES)?;
+    // Each finding that stands, with its sentence and the place of its assessment.
+    let mut standing: Vec<(Finding, String, usize)> = Vec::new();
+    let mut assessments: Vec<Assessment> = Vec::new();
+    for (index, (before, wanted)) in report.findings.iter().zip(&edit.decisions).enumerate() {
+        let what = format!("finding {}", index + 1);
+        let (reason, words) = (text(&what, &wanted.reason)?, text(&what, &wanted.words)?);
+        let (decision, after) = match &wanted.becomes {
+            Becomes::Same => (Decision::Accepted, Some((before.clone(), own_words(report, index)))),
+            Becomes::Other(after) => {
+                let after = by_a_person(&what, after, study)?;
+                if is_same(before, &after) {
+                    (Decision::Accepted, Some((before.clone(), own_words(report, index))))
+                } else {
+                    (Decision::Changed, Some((after, None)))
+                }
+            }
+            Becomes::Nothing if reason.is_empty() => return Err(EditError::NoReason(index + 1)),
+            Becomes::Nothing => (Decision::Rejected, None),
+        };
+        if let Some((finding, own)) = after {
+            let words = if words.is_empty() { own.unwrap_or_default() } else { words };
+            standing.push((finding, words, assessments.len()));
+        }
+        assessments.push(Assessment { decision, before: Some(before.clone()), finding: None, reason });
+    }
+    for (index, added) in edit.added.iter().enumerate() {
+        let what = format!("added finding {}", index + 1);
+        let (reason, words) = (text(&what, &added.reason)?, text(&what, &added.words)?);
+        standing.push((by_a_person(&what, &added.finding, study)?, words, assessments.len()));
+        assessments.push(Assessment { decision: Decision::Added, before: None, finding: None, reason });
+    }
+    standing.sort_by_key(|(finding, ..)| order(finding));
+    for (index, (_, _, assessment)) in (0_u32..).zip(&standing) {
+        assessments[*assessment].finding = Some(index);
+    }
+    let findings: Vec<Finding> = standing.iter().map(|(finding, ..)| finding.clone()).collect();
+    let is_changed = assessments.iter().any(|assessment| assessment.decision != Decision::Accepted);
+    let mut findings_text = merge::findings_text(&findings);
+    for (sentence, (_, words, _)) in findings_text.iter_mut().zip(&standing) {
+        if !words.is_empty() {
+            sentence.text.clone_from(words);
+        }
+    }
+    let impression = match (edit.impression.is_empty(), is_changed) {
+        (false, _) => {
+            let sentence = |words: &String| Ok(Sentence { text: text("the impression", words)?, findings: Vec::new() });
+            let sentences: Vec<Sentence> = edit.impression.iter().map(sentence).collect::<Result<_, EditError>>()?;
+            sentences.into_iter().filter(|sentence| !sentence.text.is_empty()).collect()
+        }
+        (true, true) => merge::impression(&findings, report.partial),
+        (true, false) => report.impression.clone(),
+    };
+    Ok(Edited { findings, findings_text, impression, assessments, is_changed })
+}
+
+/// What becomes of the findings of a draft that is rejected: none stands.
+pub(crate) fn reject(report: &Report) -> Vec<Assessment> {
+    let rejected = |before: &Finding| Assessment {
+        decision: Decision::Rejected,
+        before: Some(before.clone()),
+        finding: None,
+        reason: String::new(),
+    };
+    report.findings.iter().map(rejected).collect()
+}
+
+/// A text on one line, without what is no character.
+pub(crate) fn text(what: &str, words: &str) -> Result<String, EditError> {
+    let words = words.trim();
+    let wrong = |problem: String| EditError::Text { what: what.to_owned(), problem };
+    let length = words.chars().count();
+    if length > MAX_TEXT {
+        return Err(wrong(format!("has {length} characters, more than {MAX_TEXT}")));
+    }
+    match words.chars().find(|c| c.is_control()) {
+        Some(c) => Err(wrong(format!("has the control character U+{:04X}: a sentence is one line", u32::from(c)))),
+        None => Ok(words.to_owned()),
+    }
+}
+
+/// The sentence that speaks of that finding and no other.
+fn own_words(report: &Report, index: usize) -> Option<String> {
+    let is_own = |sentence: &&Sentence| sentence.findings.iter().map(|index| *index as usize).eq([index]);
+    report.findings_text.iter().find(is_own).map(|sentence| sentence.text.clone())
+}
+
+/// A finding as a person says it: checked, and with nobody's estimate of how likely it is.
+fn by_a_person(what: &str, finding: &Finding, study: &Study) -> Result<Finding, EditError> {
+    if finding.size_mm.is_some_and(|mm| !(0.0..=MAX_SIZE_MM).contains(&mm)) {
+        return Err(EditError::Size(what.to_owned()));
+    }
+    at_most("images of a finding", finding.evidence.len(), MAX_EVIDENCE)?;
+    let mut finding = finding.clone();
+    finding.confidence = 1.0;
+    for evidence in &mut finding.evidence {
+        evidence.confidence = 1.0;
+        let series = study.series.iter().find(|series| series.uid == evidence.series);
+        let instances = series.into_iter().flat_map(|series| &series.instances);
+        let instance = instances.into_iter().find(|instance| instance.uid == evidence.instance);
+        let frames = instance.and_then(|instance| instance.image.as_ref()).map(|image| image.frames.max(1));
+        let problem = match frames {
+            None => format!("{}, which is no image of series {} of the study", evidence.instance, evidence.series),
+            Some(frames) if evidence.frame > frames => format!("frame {} of {frames}", evidence.frame),
+            Some(_) => continue,
+        };
+        return Err(EditError::Evidence { what: what.to_owned(), problem });
+    }
+    Ok(finding)
+}
+
+/// Whether two findings say the same, whoever says it.
+fn is_same(before: &Finding, after: &Finding) -> bool {
+    let said = |finding: &Finding| {
+        let places: Vec<_> =
+            finding.evidence.iter().map(|each| (each.instance.clone(), each.frame, each.bounds)).collect();
+        let Finding { code, presence, laterality, zone, severity, size_mm, .. } = *finding;
+        ((code, presence, laterality), (zone, severity, size_mm), places)
+    };
+    said(before) == said(after)
+}
+
+/// The order of findings in reports: the vocabulary's, then by side.
+fn order(finding: &Finding) -> (usize, usize) {
+    let code = FindingCode::ALL.iter().position(|code| *code == finding.code).unwrap_or(usize::MAX);
+    (code, finding.laterality.map_or(0, |side| side as usize + 1))
+}
+
+fn at_most(what: &'static str, found: usize, max: usize) -> Result<(), EditError> {
+    if found > max { Err(EditError::TooMany { what, found, max }) } else { Ok(()) }
+}
+
+#[cfg(test)]
+#[path = "edit_tests.rs"]
+mod tests;

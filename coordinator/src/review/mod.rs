@@ -1,0 +1,179 @@
+//! Radiologists answer for reports: a draft is signed as it is or with changes, a signed report is amended, a draft is rejected.
+//!
+//! # Layout
+//! - `edit`: what an edit makes of a report (pure)
+//! - here: a review from the request to the version that holds it
+//!
+//! **Invariant**: a version does not change. What is signed, amended or rejected is a new one, which says who reviewed which
+//! version when, and what was decided of each finding.
+//! **Invariant**: only the newest version can be reviewed, and of two who review it at once one is told that it came late.
+//! **Invariant**: nobody signs who is not known by name.
+
+mod edit;
+
+use jiff::Timestamp;
+use prelim_proto::ids::Uid;
+use prelim_proto::report::{Replaced, Report};
+use prelim_proto::review::{DocumentReference, Edit, Review, Reviewer, Standing};
+use prelim_proto::study::{Study, StudyState};
+
+use crate::access::{Caller, Refusal};
+use crate::deliver::Moment;
+use crate::merge;
+use crate::report::{self, Format, ReportInputs, json, present};
+use crate::service::{Coordinator, ServiceError};
+use crate::store::StoreError;
+use crate::store::record::{Done, DraftRecord, Reviewed};
+
+/// Longest id of a request, in characters.
+const MAX_REQUEST: usize = 64;
+
+/// What a reviewer wants of the newest version of a study's report.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Wanted {
+    /// The study.
+    pub(crate) study: Uid,
+    /// The version that was reviewed.
+    pub(crate) version: u32,
+    /// The id of the request.
+    pub(crate) request: String,
+    /// What it is to become; none where it is rejected.
+    pub(crate) edit: Option<Edit>,
+    /// Why.
+    pub(crate) reason: String,
+}
+
+impl Coordinator {
+    /// Reviews a report: the version that came of it, and where it stands.
+    pub(crate) async fn review(&self, caller: &Caller, wanted: Wanted) -> Result<(u32, Standing), ServiceError> {
+        let Wanted { study: uid, version, request, edit, reason } = wanted;
+        if request.is_empty() || request.chars().count() > MAX_REQUEST || !request.chars().all(|c| c.is_ascii_graphic())
+        {
+            let problem = format!("not 1 to {MAX_REQUEST} printable characters without blanks");
+            return Err(ServiceError::Invalid { field: "request_id", problem });
+        }
+        let reason = edit::text("the reason", &reason).map_err(|error| invalid("reason", &error))?;
+        let record = self.record(&uid).await?;
+        let reviewer = self.reviewer(caller, &record.attributes.institution)?;
+        let newest = self.store.draft(&uid, None).await?;
+        if let Some(done) = newest.as_ref().filter(|newest| newest.request == request) {
+            // The answer to this request was lost.
+            return Ok((done.version, done.standing));
+        }
+        let is_there = |state| {
+            matches!(state, StudyState::Drafted | StudyState::Signed | StudyState::Amended | StudyState::Rejected)
+        };
+        let Some(newest) = newest.filter(|_| is_there(record.state)) else {
+            return Err(ServiceError::NoDraft { study: uid, state: record.state, reason: record.state_reason });
+        };
+        if newest.version != version {
+            return Err(StoreError::Outdated(uid).into());
+        }
+        let standing = match (&edit, record.signed_version) {
+            (Some(_), 0) => Standing::Signed,
+            (Some(_), _) => Standing::Amended,
+            (None, _) => Standing::Rejected,
+        };
+        if standing == Standing::Rejected && !newest.standing.is_draft() {
+            return Err(StoreError::WrongState { study: uid, state: record.state }.into());
+        }
+        if standing != Standing::Signed && reason.is_empty() {
+            let problem = "asked for where a draft is rejected or a signed report amended".to_owned();
+            return Err(ServiceError::Invalid { field: "reason", problem });
+        }
+        let study = self.study(&uid).await?;
+        let reviewed = self.reviewed(&study, &newest, edit, standing, reason, reviewer).await?;
+        let inputs = ReportInputs { report: &reviewed, study: &study, key_images: &[], shadings: &[] };
+        let content = report::write(Format::Json, &inputs)?;
+        let digest = prelim_imaging::header::digest(&content);
+        let commit = Reviewed {
+            version: newest.version + 1,
+            standing,
+            request,
+            digest: digest.clone(),
+            size_bytes: content.len() as u64,
+            objects: report::objects(&reviewed, &study).iter().map(ToString::to_string).collect(),
+            deliveries: self.wishes(&study, moment(standing, record.signed_version)),
+        };
+        self.bytes.put(&uid, &digest, content.into()).await?;
+        if self.store.commit_review(&uid, commit).await? == Done::Now {
+            self.metrics.reviewed(&reviewed);
+            self.deliveries.notify_one();
+            self.changed(&uid);
+        }
+        Ok((newest.version + 1, standing))
+    }
+
+    /// Who reviews.
+    fn reviewer(&self, caller: &Caller, institution: &str) -> Result<Reviewer, ServiceError> {
+        let name = caller.person.clone().ok_or_else(|| Refusal::NoPerson { caller: caller.name.clone() })?;
+        let named = [self.config.organization.as_deref().unwrap_or_default(), institution.trim(), "not stated"];
+        let organization = named.into_iter().find(|name| !name.is_empty()).unwrap_or_default().to_owned();
+        Ok(Reviewer { id: caller.name.clone(), name, organization })
+    }
+
+    /// The report that comes of a review of the version `newest`.
+    async fn reviewed(
+        &self,
+        study: &Study,
+        newest: &DraftRecord,
+        edit: Option<Edit>,
+        standing: Standing,
+        reason: String,
+        reviewer: Reviewer,
+    ) -> Result<Report, ServiceError> {
+        let content = self.bytes.get(&study.uid, &newest.digest).await?;
+        let before = json::parse(&content)?.to_report()?;
+        let inputs = ReportInputs { report: &before, study, key_images: &[], shadings: &[] };
+        let (series, instance) = report::structured_report(&inputs)?;
+        let document = DocumentReference { series: Uid::parse(&series)?, instance: Uid::parse(&instance)? };
+        let at_ms = Timestamp::now().as_millisecond();
+        let mut after = before.clone();
+        let assessments = match edit {
+            None => edit::reject(&before),
+            Some(wanted) => {
+                let edited = edit::apply(&before, study, &wanted).map_err(|error| invalid("the report", &error))?;
+                if edited.is_changed {
+                    // What changed since earlier studies is told of the findings as they are now.
+                    let compared = self.compared(&study.uid, &self.store.jobs(&study.uid).await?).await?;
+                    (after.comparison, after.priors) = merge::comparison(study, &edited.findings, &before, &compared);
+                    after.urgency = merge::urgency(&edited.findings);
+                }
+                after.findings = edited.findings;
+                after.findings_text = edited.findings_text;
+                after.impression = edited.impression;
+                edited.assessments
+            }
+        };
+        if standing == Standing::Rejected {
+            // What was rejected is told as assessments alone.
+            after.findings.clear();
+            after.findings_text.clear();
+            after.impression.clear();
+            after.comparison.clear();
+            after.priors.iter_mut().for_each(|prior| prior.changes.clear());
+            after.urgency = merge::urgency(&[]);
+        }
+        let review = Review { standing, reviewer, at_ms, reason, document, assessments };
+        after.version = newest.version + 1;
+        after.replaces =
+            Some(Replaced { version: newest.version, digest: newest.digest.clone(), standing: newest.standing });
+        after.statement = present::statement(&review);
+        after.review = Some(review);
+        Ok(after)
+    }
+}
+
+/// When destinations are told of a report that stands so. That a draft is rejected is told to those who had it, unless an
+/// earlier version was signed, which stands.
+fn moment(standing: Standing, signed_version: u32) -> Option<Moment> {
+    match standing {
+        Standing::Signed | Standing::Amended => Some(Moment::Signed),
+        Standing::Rejected if signed_version == 0 => Some(Moment::Rejected),
+        Standing::Rejected | Standing::Draft => None,
+    }
+}
+
+fn invalid(field: &'static str, error: &edit::EditError) -> ServiceError {
+    ServiceError::Invalid { field, problem: error.to_string() }
+}

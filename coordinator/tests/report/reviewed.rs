@@ -1,0 +1,240 @@
+//! Reports that a radiologist signed, amended or rejected: every form says who answers for them, and a draft never does.
+
+use prelim_coordinator::report::{Format, json, present};
+use prelim_proto::finding::{Finding, Presence};
+use prelim_proto::ids::{Digest, Uid};
+use prelim_proto::report::Replaced;
+use prelim_proto::review::{Assessment, Decision, DocumentReference, Review, Reviewer, Standing};
+use prelim_proto::study::StudyState;
+use serde_json::Value;
+
+use crate::samples::{self, Sample};
+use crate::{fhir, hl7, pdf, tools};
+
+/// 2026-11-28, 09:30:00 UTC.
+const AT_MS: i64 = 1_795_858_200_000;
+
+/// A sample as it is after a review: its first finding rejected, its last changed, one added; or the whole rejected.
+fn reviewed(mut sample: Sample, standing: Standing) -> Sample {
+    let before = sample.report.findings.clone();
+    let mut assessments: Vec<Assessment> = Vec::new();
+    let mut after: Vec<Finding> = Vec::new();
+    for (index, finding) in before.iter().enumerate() {
+        let (decision, becomes) = match (standing, index) {
+            (Standing::Rejected, _) | (_, 0) => (Decision::Rejected, None),
+            (_, index) if index + 1 == before.len() => {
+                (Decision::Changed, Some(Finding { presence: Presence::Uncertain, confidence: 1.0, ..finding.clone() }))
+            }
+            _ => (Decision::Accepted, Some(finding.clone())),
+        };
+        let finding_now = becomes.as_ref().map(|_| after.len() as u32);
+        after.extend(becomes);
+        let reason = if decision == Decision::Rejected { "A skin fold".to_owned() } else { String::new() };
+        assessments.push(Assessment { decision, before: Some(finding.clone()), finding: finding_now, reason });
+    }
+    if standing.is_signed() {
+        let mut added = before[0].clone();
+        added.confidence = 1.0;
+        assessments.push(Assessment {
+            decision: Decision::Added,
+            before: None,
+            finding: Some(after.len() as u32),
+            reason: String::new(),
+        });
+        after.push(added);
+    }
+    let report = &mut sample.report;
+    report.findings = after;
+    report.findings_text = Vec::new();
+    report.impression.iter_mut().for_each(|sentence| sentence.findings.clear());
+    report.priors.iter_mut().for_each(|prior| prior.changes.clear());
+    report.version = 2;
+    report.replaces =
+        Some(Replaced { version: 1, digest: Digest::from_bytes(&[9; 32]), standing: Standing::default() });
+    let review = Review {
+        standing,
+        reviewer: Reviewer {
+            id: "reader-7".to_owned(),
+            name: "Röntgen^Wilhelm^^Dr.".to_owned(),
+            organization: "St. Mary".to_owned(),
+        },
+        at_ms: AT_MS,
+        reason: if standing == Standing::Signed { String::new() } else { "Seen again".to_owned() },
+        document: DocumentReference {
+            series: Uid::parse("1.2.3.4").unwrap(),
+            instance: Uid::parse("1.2.3.4.5").unwrap(),
+        },
+        assessments,
+    };
+    report.statement = present::statement(&review);
+    report.review = Some(review);
+    sample
+}
+
+/// Every standing of three samples.
+fn all() -> Vec<(Standing, Sample)> {
+    let drafts = [samples::chest_xray, samples::chest_ct, samples::hostile];
+    let standings = [Standing::Signed, Standing::Amended, Standing::Rejected];
+    standings.into_iter().flat_map(|standing| drafts.map(|draft| (standing, reviewed(draft(), standing)))).collect()
+}
+
+#[test]
+fn every_form_says_who_answers_for_it_and_none_calls_it_unsigned() {
+    for (standing, sample) in all() {
+        for format in Format::ALL {
+            let Some(bytes) = sample.written(format) else { continue };
+            assert!(bytes == sample.write(format), "{format} is a pure function");
+            let text = match format {
+                Format::Pdf => pdf::text(&sample),
+                _ => String::from_utf8_lossy(&bytes).into_owned(),
+            };
+            let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+            let context = format!("{format} of {} {standing:?}", sample.name);
+            assert!(!text.to_uppercase().contains("UNSIGNED"), "{context}");
+            assert!(text.contains("not a medical device"), "{context}");
+            assert!(text.contains("Röntgen") || text.contains("R\\u00f6ntgen"), "{context}: {text}");
+            let word = if standing == Standing::Rejected { "rejected" } else { "signed" };
+            assert!(text.to_lowercase().contains(word), "{context}");
+            let demonstration =
+                text.to_uppercase().contains("DEMONSTRATION MODEL") || text.contains("\"demonstration\": true");
+            assert_eq!(demonstration, sample.demonstration(), "{context}");
+        }
+    }
+}
+
+#[test]
+fn a_draft_of_a_study_that_was_signed_since_is_a_draft() {
+    for state in [StudyState::Signed, StudyState::Amended, StudyState::Rejected] {
+        let (draft, mut later) = (samples::chest_xray(), samples::chest_xray());
+        later.study.state = state;
+        for format in Format::ALL {
+            assert!(draft.written(format) == later.written(format), "{format} looks at the study's state {state:?}");
+        }
+    }
+}
+
+#[test]
+fn a_signed_report_says_nothing_of_the_models_confidence() {
+    let sample = reviewed(samples::chest_xray(), Standing::Signed);
+    for format in [Format::Text, Format::Html, Format::Fhir, Format::Hl7, Format::Sr] {
+        let text = String::from_utf8_lossy(&sample.write(format)).to_lowercase();
+        // The stylesheet is one for drafts and reports.
+        let text = text.split_once("</style>").map_or(&*text, |(_, page)| page);
+        assert!(!text.contains("confidence") && !text.contains("certainty of finding"), "{format}: {text}");
+    }
+    // What the model said is in the assessment.
+    let assessment = String::from_utf8_lossy(&sample.write(Format::Assessment)).into_owned();
+    assert!(assessment.contains("Certainty of Finding"), "{assessment}");
+}
+
+#[test]
+fn objects_are_verified_once_signed_and_pass_the_validators() {
+    for (standing, sample) in all() {
+        for (format, iod) in [
+            (Format::Sr, "Comprehensive3DSR"),
+            (Format::Assessment, "Comprehensive3DSR"),
+            (Format::DicomPdf, "EncapsulatedPDF"),
+            (Format::Capture, "MultiframeTrueColorSCImage"),
+            (Format::KeyObjects, "KeyObjectSelectionDocument"),
+            (Format::Presentation, "GrayscaleSoftcopyPresentationState"),
+        ] {
+            if sample.written(format).is_some() {
+                tools::dciodvfy(&sample, format, iod);
+            }
+        }
+        let file = tools::written(&sample, Format::Sr);
+        let printed = tools::run("dsrdump", &["+Pl", "+Pc"], file.path());
+        let flags = match standing {
+            Standing::Rejected => ["Partial", "Unverified", "Preliminary"],
+            _ => ["Complete", "Verified", "Final"],
+        };
+        for flag in flags {
+            assert!(printed.to_lowercase().contains(&flag.to_lowercase()), "{flag}: {printed}");
+        }
+        if standing.is_signed() {
+            assert!(printed.contains("Röntgen^Wilhelm^^Dr.") && printed.contains("St. Mary"), "{printed}");
+            assert!(!printed.contains("UNVERIFIED") && !printed.contains("PRELIMINARY"), "{printed}");
+        }
+        let warned = |line: &&str| (line.starts_with("W: ") && !line.contains("ISO_IR 192")) || line.starts_with("E: ");
+        assert_eq!(printed.lines().filter(warned).collect::<Vec<_>>(), Vec::<&str>::new());
+    }
+}
+
+#[test]
+fn an_assessment_tells_what_was_decided_of_each_finding() {
+    let draft = samples::chest_xray();
+    let sample = reviewed(samples::chest_xray(), Standing::Signed);
+    let file = tools::written(&sample, Format::Assessment);
+    let printed = tools::run("dsrdump", &["+Pl", "+Pc"], file.path());
+    let decided = |word: &str| printed.matches(&format!("({word},99PRELIM,")).count();
+    assert_eq!(
+        [decided("accepted"), decided("changed"), decided("rejected"), decided("added")],
+        [draft.report.findings.len() - 2, 1, 1, 1],
+        "{printed}"
+    );
+    assert!(printed.contains("A skin fold"), "{printed}");
+    let bytes = sample.write(Format::Assessment);
+    assert!(bytes.windows(9).any(|window| window == b"1.2.3.4.5"), "the document that was reviewed");
+    // Findings are tracked by what the draft called them.
+    let drafted = tools::written(&draft, Format::Sr);
+    let drafted = tools::run("dsrdump", &["+Pl", "+Pc"], drafted.path());
+    let tracked = |text: &str| -> Vec<String> {
+        let lines = text.lines().filter(|line| line.contains("Tracking Unique Identifier"));
+        let mut uids: Vec<String> = lines.filter_map(|line| Some(line.split('"').rev().nth(1)?.to_owned())).collect();
+        uids.sort();
+        uids.dedup();
+        uids
+    };
+    assert_eq!(tracked(&printed), tracked(&drafted), "{printed}\n{drafted}");
+}
+
+#[test]
+fn messages_and_resources_have_the_status_of_the_version() {
+    for (standing, sample) in all() {
+        let (status, flag) = match standing {
+            Standing::Signed => ("final", "F"),
+            Standing::Amended => ("amended", "C"),
+            Standing::Rejected => ("cancelled", "X"),
+            Standing::Draft => ("preliminary", "P"),
+        };
+        let bundle = fhir::bundle(&sample);
+        let reports = fhir::resources(&bundle, "DiagnosticReport");
+        assert_eq!(reports[0]["status"], status);
+        assert_eq!(reports[0]["issued"], "2026-11-28T09:30:00.000Z");
+        assert!(fhir::resources(&bundle, "Observation").iter().all(|each| each["status"] == status));
+        let practitioner = fhir::resources(&bundle, "Practitioner");
+        assert_eq!(practitioner[0]["name"][0]["family"], "Röntgen");
+        assert_eq!(practitioner[0]["identifier"][0]["value"], "reader-7");
+        fhir::validate(&sample);
+        let read = hl7::segments(&sample);
+        assert_eq!(hl7::named(&read, "OBR")[0]["OBR_25"], flag);
+        assert_eq!(hl7::named(&read, "OBR")[0]["OBR_22"], "20261128093000+0000");
+        for result in hl7::named(&read, "OBX") {
+            assert_eq!(result["OBX_11"], flag);
+            assert_eq!(result["OBX_16"], "reader-7^Röntgen^Wilhelm^^^Dr.");
+        }
+    }
+}
+
+#[test]
+fn the_document_reads_back_and_follows_its_schema() {
+    let schema: Value = serde_json::from_str(&json::schema()).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    for (standing, mut sample) in all() {
+        let bytes = sample.write(Format::Json);
+        let document: Value = serde_json::from_slice(&bytes).unwrap();
+        let problems: Vec<String> = validator.iter_errors(&document).map(|error| error.to_string()).collect();
+        assert!(problems.is_empty(), "{standing:?}: {problems:#?}");
+        let back = json::parse(&bytes).unwrap().to_report().unwrap();
+        assert_eq!(back.standing(), standing);
+        sample.report = back;
+        assert_eq!(sample.write(Format::Json), bytes, "{} {standing:?}", sample.name);
+    }
+    // A status without its review, and a review without its status.
+    let text = reviewed(samples::chest_xray(), Standing::Signed).text(Format::Json);
+    let unsigned = text.replace("\"status\": \"signed\"", "\"status\": \"unsigned_draft\"");
+    assert!(json::parse(unsigned.as_bytes()).unwrap().to_report().is_err());
+    let text = samples::chest_xray().text(Format::Json);
+    let signed = text.replacen("\"status\": \"unsigned_draft\"", "\"status\": \"signed\"", 1);
+    assert!(json::parse(signed.as_bytes()).unwrap().to_report().is_err());
+}
