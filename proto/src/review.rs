@@ -104,6 +104,8 @@ impl Decision {
 pub struct Assessment {
     /// What was decided.
     pub decision: Decision,
+    /// Tracking Unique Identifier of the finding: the same in every version that has it, also where it was changed.
+    pub tracking: Uid,
     /// The finding as it was before; none for one that was added.
     pub before: Option<Finding>,
     /// Index into the findings of the report, where it stands.

@@ -138,3 +138,15 @@ impl Object {
         bytes
     }
 }
+
+/// SOP Instance UID of a file, from its meta group.
+///
+/// # Panics
+/// Where it has none.
+pub fn instance_of(file: &[u8]) -> String {
+    // (0002,0003) UI, in Explicit VR Little Endian.
+    let at = file.windows(6).position(|bytes| bytes == b"\x02\x00\x03\x00UI").expect("a meta group");
+    let length = usize::from(u16::from_le_bytes([file[at + 6], file[at + 7]]));
+    let uid = &file[at + 8..at + 8 + length];
+    String::from_utf8_lossy(uid).trim_end_matches('\0').to_owned()
+}

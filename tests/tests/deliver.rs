@@ -79,12 +79,7 @@ fn destination(name: &str, address: &str, more: &str) -> String {
 
 /// SOP Instance UID of a draft as it is exported.
 fn instance_of(grpc: &str, study: &str) -> String {
-    let sr = draft(grpc, study, "sr");
-    // (0002,0003) UI, in the meta group, which is Explicit VR Little Endian.
-    let at = sr.windows(6).position(|bytes| bytes == b"\x02\x00\x03\x00UI").expect("a meta group");
-    let length = usize::from(u16::from_le_bytes([sr[at + 6], sr[at + 7]]));
-    let uid = &sr[at + 8..at + 8 + length];
-    String::from_utf8_lossy(uid).trim_end_matches('\0').to_owned()
+    prelim_tests::object::instance_of(&draft(grpc, study, "sr"))
 }
 
 /// Issue promise: drafts go to a PACS by C-STORE and to an archive by STOW-RS; each object's answer is kept.

@@ -16,7 +16,7 @@ use super::concepts as c;
 use super::dicom::element::{Element, code_sequence, reference_item, sequence, text_element};
 use super::dicom::item::{self, Relationship};
 use super::dicom::{self, DataSet, header};
-use super::uid::{Names, tracking};
+use super::uid::Names;
 use super::{Format, ReportError, ReportInputs, present};
 
 const fn ours(value: &'static str, meaning: &'static str) -> Concept {
@@ -81,20 +81,16 @@ fn content(report: &Report, review: &Review) -> Vec<Element> {
     let reviewed = review.document.instance.as_str();
     children.push(item::composite(Relationship::Contains, REVIEWED_DOCUMENT, class, reviewed));
     children.extend(report.models.iter().map(|model| comment(&present::provenance(model, report))));
-    let before: Vec<Finding> = review.assessments.iter().filter_map(|each| each.before.clone()).collect();
-    let mut tracked = tracking(report.study.as_str(), &before).into_iter();
-    for assessment in &review.assessments {
-        let uid = assessment.before.as_ref().and_then(|_| tracked.next());
-        children.push(assessed(assessment, uid.as_deref(), report));
-    }
+    children.extend(review.assessments.iter().map(|assessment| assessed(assessment, report)));
     let mut root = item::container_elements(None, children);
     root.push(text_element(tags::VALUE_TYPE, VR::CS, "CONTAINER"));
     root.push(code_sequence(tags::CONCEPT_NAME_CODE_SEQUENCE, TITLE));
     root
 }
 
-/// One finding. It is tracked by the identifier that it has in the document that was reviewed.
-fn assessed(assessment: &Assessment, tracking_uid: Option<&str>, report: &Report) -> DataSet {
+/// One finding.
+fn assessed(assessment: &Assessment, report: &Report) -> DataSet {
+    let tracking = assessment.tracking.as_str();
     let after = assessment.finding.and_then(|index| report.findings.get(index as usize));
     let words = |finding: &Finding| {
         let mut parts = vec![present::finding_heading(finding)];
@@ -108,7 +104,7 @@ fn assessed(assessment: &Assessment, tracking_uid: Option<&str>, report: &Report
     };
     let named = assessment.before.as_ref().or(after);
     let children = [
-        tracking_uid.map(|uid| item::uid_reference(Relationship::HasObsContext, c::TRACKING_UNIQUE_IDENTIFIER, uid)),
+        Some(item::uid_reference(Relationship::HasObsContext, c::TRACKING_UNIQUE_IDENTIFIER, tracking)),
         named.map(|finding| item::code(contains, c::FINDING, finding.code.concept())),
         Some(item::code(contains, DECISION, decision(assessment.decision))),
         assessment.before.as_ref().map(|finding| item::text(contains, BEFORE, &words(finding))),

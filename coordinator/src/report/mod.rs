@@ -56,6 +56,7 @@ use prelim_imaging::photometry::WindowFunction;
 use prelim_proto::finding::{Finding, Presence};
 use prelim_proto::ids::Uid;
 use prelim_proto::report::Report;
+use prelim_proto::review::DocumentReference;
 use prelim_proto::study::Study;
 
 /// Key images on one page. A page with more is slow to open and no longer an overview; the rest is in the list of evidence.
@@ -329,10 +330,28 @@ pub fn write(format: Format, inputs: &ReportInputs<'_>) -> Result<Vec<u8>, Repor
     }
 }
 
-/// Series and SOP Instance UID of the report as [`Format::Sr`].
-pub(crate) fn structured_report(inputs: &ReportInputs<'_>) -> Result<(String, String), ReportError> {
+/// The identifiers of a report, as [`Format::Sr`] has them.
+pub(crate) struct Identifiers {
+    /// Series and SOP Instance UID.
+    pub(crate) document: DocumentReference,
+    /// Tracking Unique Identifier of each finding.
+    pub(crate) tracking: Vec<Uid>,
+}
+
+/// The identifiers of a report.
+pub(crate) fn identifiers(inputs: &ReportInputs<'_>) -> Result<Identifiers, ReportError> {
     let names = uid::Names::of(inputs)?;
-    Ok((names.series, names.instance))
+    let document = DocumentReference { series: checked(&names.series)?, instance: checked(&names.instance)? };
+    Ok(Identifiers { document, tracking: names.tracking.iter().map(|uid| checked(uid)).collect::<Result<_, _>>()? })
+}
+
+/// Tracking Unique Identifier of the finding that a review adds to that version of a study's report in that place.
+pub(crate) fn tracking_of_added(study: &Uid, version: u32, place: usize) -> Result<Uid, ReportError> {
+    checked(&uid::added(study.as_str(), version, place))
+}
+
+fn checked(uid: &str) -> Result<Uid, ReportError> {
+    Uid::parse(uid).map_err(|error| ReportError::Dicom(Box::new(error)))
 }
 
 /// The frames to draw for this report, at most [`KEY_IMAGES_MAX`] and without repeats: each finding's best evidence first, then

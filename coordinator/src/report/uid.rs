@@ -4,6 +4,7 @@
 //! (version 8, RFC 9562 section 5.8), and for DICOM written under 2.25 (PS3.5 section B.2).
 
 use prelim_proto::finding::Finding;
+use prelim_proto::report::Report;
 use prelim_proto::review::Standing;
 use sha2::{Digest as _, Sha256};
 
@@ -19,7 +20,8 @@ pub(super) struct Names {
     pub(super) series: String,
     /// Device Observer UID: of the models and the software.
     pub(super) device: String,
-    /// Tracking Unique Identifier of each finding: of the study, the finding's code and place, and its rank among its like.
+    /// Tracking Unique Identifier of each finding: of the study, the finding's code and place, and its rank among its like; in a
+    /// reviewed version, what the finding had before.
     pub(super) tracking: Vec<String>,
     /// The draft as its JSON document.
     content: Vec<u8>,
@@ -40,7 +42,7 @@ impl Names {
             instance: derived(&[b"instance", &content]),
             series: derived(&series),
             device: derived(&[b"device", models.as_bytes()]),
-            tracking: tracking(study.uid.as_str(), &report.findings),
+            tracking: tracking(report),
             content,
         })
     }
@@ -55,15 +57,33 @@ impl Names {
         derived(&[b"object series", kind.as_bytes(), self.series.as_bytes()])
     }
 
+    /// The UUID of what has this name and is the same in every version of a study's report.
+    pub(super) fn lasting(kind: &str, name: &str) -> String {
+        hyphenated(uuid(&[b"lasting", kind.as_bytes(), name.as_bytes()]))
+    }
+
     /// The UUID of the part of the draft that has this name.
     pub(super) fn uuid(&self, name: &str) -> String {
-        let hex = format!("{:032x}", uuid(&[b"part", name.as_bytes(), &self.content]));
-        [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
+        hyphenated(uuid(&[b"part", name.as_bytes(), &self.content]))
     }
 }
 
-/// Tracking Unique Identifiers of findings of a study, in their order.
-pub(super) fn tracking(study: &str, findings: &[Finding]) -> Vec<String> {
+/// Tracking Unique Identifiers of the findings.
+fn tracking(report: &Report) -> Vec<String> {
+    let placed = by_place(report.study.as_str(), &report.findings);
+    let kept = |(index, placed): (usize, String)| match report.assessment(index) {
+        Some(assessment) => assessment.tracking.to_string(),
+        None => placed,
+    };
+    placed.into_iter().enumerate().map(kept).collect()
+}
+
+/// Tracking Unique Identifier of the finding that a review adds to that version in that place.
+pub(super) fn added(study: &str, version: u32, place: usize) -> String {
+    derived(&[b"added finding", study.as_bytes(), &version.to_be_bytes(), &place.to_be_bytes()])
+}
+
+fn by_place(study: &str, findings: &[Finding]) -> Vec<String> {
     let place = |finding: &Finding| format!("{} {:?} {:?}", finding.code.key(), finding.laterality, finding.zone);
     let places: Vec<String> = findings.iter().map(place).collect();
     let rank = |index: usize| places[..index].iter().filter(|other| **other == places[index]).count();
@@ -72,6 +92,12 @@ pub(super) fn tracking(study: &str, findings: &[Finding]) -> Vec<String> {
             derived(&[b"finding", study.as_bytes(), places[index].as_bytes(), rank(index).to_string().as_bytes()])
         })
         .collect()
+}
+
+/// A UUID as it is written.
+fn hyphenated(uuid: u128) -> String {
+    let hex = format!("{uuid:032x}");
+    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
 }
 
 /// A UID from the digest of `parts`.

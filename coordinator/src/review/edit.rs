@@ -2,6 +2,7 @@
 //! reviewer gave none, so that words and structure cannot disagree.
 
 use prelim_proto::finding::Finding;
+use prelim_proto::ids::Uid;
 use prelim_proto::report::{Report, Sentence};
 use prelim_proto::review::{Assessment, Becomes, Decision, Edit};
 use prelim_proto::study::Study;
@@ -80,8 +81,8 @@ pub(crate) struct Edited {
     pub(crate) is_changed: bool,
 }
 
-/// Applies `edit` to `report` of `study`.
-pub(crate) fn apply(report: &Report, study: &Study, edit: &Edit) -> Result<Edited, EditError> {
+/// Applies `edit` to `report` of `study`. `tracking` identifies the findings that are there, then those that are added.
+pub(crate) fn apply(report: &Report, tracking: &[Uid], study: &Study, edit: &Edit) -> Result<Edited, EditError> {
     if edit.decisions.len() != report.findings.len() {
         return Err(EditError::Undecided { sent: edit.decisions.len(), findings: report.findings.len() });
     }
@@ -110,13 +111,15 @@ pub(crate) fn apply(report: &Report, study: &Study, edit: &Edit) -> Result<Edite
             let words = if words.is_empty() { own.unwrap_or_default() } else { words };
             standing.push((finding, words, assessments.len()));
         }
-        assessments.push(Assessment { decision, before: Some(before.clone()), finding: None, reason });
+        let (before, tracking) = (Some(before.clone()), tracking[index].clone());
+        assessments.push(Assessment { decision, tracking, before, finding: None, reason });
     }
     for (index, added) in edit.added.iter().enumerate() {
         let what = format!("added finding {}", index + 1);
         let (reason, words) = (text(&what, &added.reason)?, text(&what, &added.words)?);
         standing.push((by_a_person(&what, &added.finding, study)?, words, assessments.len()));
-        assessments.push(Assessment { decision: Decision::Added, before: None, finding: None, reason });
+        let tracking = tracking[report.findings.len() + index].clone();
+        assessments.push(Assessment { decision: Decision::Added, tracking, before: None, finding: None, reason });
     }
     standing.sort_by_key(|(finding, ..)| order(finding));
     for (index, (_, _, assessment)) in (0_u32..).zip(&standing) {
@@ -143,14 +146,15 @@ pub(crate) fn apply(report: &Report, study: &Study, edit: &Edit) -> Result<Edite
 }
 
 /// What becomes of the findings of a draft that is rejected: none stands.
-pub(crate) fn reject(report: &Report) -> Vec<Assessment> {
-    let rejected = |before: &Finding| Assessment {
+pub(crate) fn reject(report: &Report, tracking: &[Uid]) -> Vec<Assessment> {
+    let rejected = |(before, tracking): (&Finding, &Uid)| Assessment {
         decision: Decision::Rejected,
+        tracking: tracking.clone(),
         before: Some(before.clone()),
         finding: None,
         reason: String::new(),
     };
-    report.findings.iter().map(rejected).collect()
+    report.findings.iter().zip(tracking).map(rejected).collect()
 }
 
 /// A text on one line, without what is no character.

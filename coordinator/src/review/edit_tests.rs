@@ -94,6 +94,11 @@ fn draft() -> Report {
     }
 }
 
+/// Identifiers of two findings, and of two that are added.
+fn tracking() -> Vec<Uid> {
+    (1..5).map(|number| uid(&format!("2.25.{number}"))).collect()
+}
+
 fn decided(becomes: Becomes) -> EditedFinding {
     EditedFinding { becomes, words: String::new(), reason: String::new() }
 }
@@ -117,7 +122,7 @@ fn words(sentences: &[Sentence]) -> Vec<&str> {
 #[test]
 fn what_is_accepted_stays_as_it_is_with_its_words() {
     let report = draft();
-    let edited = apply(&report, &study(), &accepting()).unwrap();
+    let edited = apply(&report, &tracking(), &study(), &accepting()).unwrap();
     assert!(!edited.is_changed);
     assert_eq!(edited.findings, report.findings);
     assert_eq!(edited.findings_text, report.findings_text);
@@ -143,7 +148,7 @@ fn words_and_structure_stay_in_step() {
             reason: String::new(),
         },
     ];
-    let edited = apply(&report, &study(), &edit).unwrap();
+    let edited = apply(&report, &tracking(), &study(), &edit).unwrap();
     assert!(edited.is_changed);
     // In the vocabulary's order; each assessment knows where its finding went.
     let codes: Vec<&str> = edited.findings.iter().map(|finding| finding.code.key()).collect();
@@ -157,6 +162,8 @@ fn words_and_structure_stay_in_step() {
             (Decision::Added, Some(1))
         ]
     );
+    let tracked: Vec<Uid> = edited.assessments.iter().map(|each| each.tracking.clone()).collect();
+    assert_eq!(tracked, tracking());
     assert_eq!(edited.assessments[1].reason, "a nipple");
     assert_eq!(edited.assessments[0].before.as_ref(), Some(&report.findings[0]));
     assert_eq!(
@@ -175,7 +182,7 @@ fn a_reviewers_own_words_stand() {
     let mut edit = accepting();
     edit.decisions[0].words = "  Some fluid on the right. ".to_owned();
     edit.impression = vec!["Fluid.".to_owned(), "   ".to_owned(), "Nodule: CT.".to_owned()];
-    let edited = apply(&draft(), &study(), &edit).unwrap();
+    let edited = apply(&draft(), &tracking(), &study(), &edit).unwrap();
     assert!(!edited.is_changed);
     assert_eq!(words(&edited.findings_text), ["Some fluid on the right.", "A nodule, as the model put it."]);
     assert_eq!(words(&edited.impression), ["Fluid.", "Nodule: CT."]);
@@ -188,7 +195,7 @@ fn a_change_to_the_same_is_no_change() {
     // Numbers come back from a document rounded, and with a person's confidence.
     let same = Finding { confidence: 1.0, ..report.findings[0].clone() };
     edit.decisions[0] = decided(Becomes::Other(Box::new(same)));
-    let edited = apply(&report, &study(), &edit).unwrap();
+    let edited = apply(&report, &tracking(), &study(), &edit).unwrap();
     assert_eq!(decisions(&edited)[0], (Decision::Accepted, Some(0)));
     assert_eq!(edited.findings[0], report.findings[0]);
 }
@@ -197,10 +204,10 @@ fn a_change_to_the_same_is_no_change() {
 fn rejecting_everything_leaves_a_report_without_findings() {
     let mut edit = accepting();
     edit.decisions = vec![rejected("an artefact"), rejected("an artefact")];
-    let edited = apply(&draft(), &study(), &edit).unwrap();
+    let edited = apply(&draft(), &tracking(), &study(), &edit).unwrap();
     assert!(edited.findings.is_empty() && edited.is_changed);
     assert_eq!(words(&edited.impression), ["No finding on the images that were read."]);
-    assert_eq!(reject(&draft()).len(), 2);
+    assert_eq!(reject(&draft(), &tracking()).len(), 2);
 }
 
 #[test]
@@ -234,7 +241,7 @@ fn what_cannot_be_is_refused_and_said() {
         (with(&|finding| finding.evidence[0].instance = uid("1.9")), "1.9, which is no image"),
         (with(&|finding| finding.evidence = vec![finding.evidence[0].clone(); 300]), "300 images of a finding"),
     ] {
-        let error = apply(&report, &study(), &edit).unwrap_err().to_string();
+        let error = apply(&report, &tracking(), &study(), &edit).unwrap_err().to_string();
         assert!(error.contains(problem), "{problem}: {error}");
     }
 }

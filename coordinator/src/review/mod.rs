@@ -14,13 +14,13 @@ mod edit;
 use jiff::Timestamp;
 use prelim_proto::ids::Uid;
 use prelim_proto::report::{Replaced, Report};
-use prelim_proto::review::{DocumentReference, Edit, Review, Reviewer, Standing};
+use prelim_proto::review::{Edit, Review, Reviewer, Standing};
 use prelim_proto::study::{Study, StudyState};
 
 use crate::access::{Caller, Refusal};
 use crate::deliver::Moment;
 use crate::merge;
-use crate::report::{self, Format, ReportInputs, json, present};
+use crate::report::{self, Format, Identifiers, ReportInputs, json, present};
 use crate::service::{Coordinator, ServiceError};
 use crate::store::StoreError;
 use crate::store::record::{Done, DraftRecord, Reviewed};
@@ -125,14 +125,18 @@ impl Coordinator {
         let content = self.bytes.get(&study.uid, &newest.digest).await?;
         let before = json::parse(&content)?.to_report()?;
         let inputs = ReportInputs { report: &before, study, key_images: &[], shadings: &[] };
-        let (series, instance) = report::structured_report(&inputs)?;
-        let document = DocumentReference { series: Uid::parse(&series)?, instance: Uid::parse(&instance)? };
+        let Identifiers { document, mut tracking } = report::identifiers(&inputs)?;
+        let added = edit.as_ref().map_or(0, |edit| edit.added.len());
+        for place in 0..added {
+            tracking.push(report::tracking_of_added(&study.uid, newest.version + 1, place)?);
+        }
         let at_ms = Timestamp::now().as_millisecond();
         let mut after = before.clone();
         let assessments = match edit {
-            None => edit::reject(&before),
+            None => edit::reject(&before, &tracking),
             Some(wanted) => {
-                let edited = edit::apply(&before, study, &wanted).map_err(|error| invalid("the report", &error))?;
+                let edited =
+                    edit::apply(&before, &tracking, study, &wanted).map_err(|error| invalid("the report", &error))?;
                 if edited.is_changed {
                     // What changed since earlier studies is told of the findings as they are now.
                     let compared = self.compared(&study.uid, &self.store.jobs(&study.uid).await?).await?;

@@ -1,5 +1,7 @@
 //! Reports that a radiologist signed, amended or rejected: every form says who answers for them, and a draft never does.
 
+use std::collections::BTreeSet;
+
 use prelim_coordinator::report::{Format, json, present};
 use prelim_proto::finding::{Finding, Presence};
 use prelim_proto::ids::{Digest, Uid};
@@ -17,6 +19,7 @@ const AT_MS: i64 = 1_795_858_200_000;
 /// A sample as it is after a review: its first finding rejected, its last changed, one added; or the whole rejected.
 fn reviewed(mut sample: Sample, standing: Standing) -> Sample {
     let before = sample.report.findings.clone();
+    let mut tracking = tracked(&sample.text(Format::Fhir)).into_iter();
     let mut assessments: Vec<Assessment> = Vec::new();
     let mut after: Vec<Finding> = Vec::new();
     for (index, finding) in before.iter().enumerate() {
@@ -30,13 +33,21 @@ fn reviewed(mut sample: Sample, standing: Standing) -> Sample {
         let finding_now = becomes.as_ref().map(|_| after.len() as u32);
         after.extend(becomes);
         let reason = if decision == Decision::Rejected { "A skin fold".to_owned() } else { String::new() };
-        assessments.push(Assessment { decision, before: Some(finding.clone()), finding: finding_now, reason });
+        let tracking = tracking.next().unwrap();
+        assessments.push(Assessment {
+            decision,
+            tracking,
+            before: Some(finding.clone()),
+            finding: finding_now,
+            reason,
+        });
     }
     if standing.is_signed() {
         let mut added = before[0].clone();
         added.confidence = 1.0;
         assessments.push(Assessment {
             decision: Decision::Added,
+            tracking: Uid::parse("2.25.77").unwrap(),
             before: None,
             finding: Some(after.len() as u32),
             reason: String::new(),
@@ -69,6 +80,16 @@ fn reviewed(mut sample: Sample, standing: Standing) -> Sample {
     report.statement = present::statement(&review);
     report.review = Some(review);
     sample
+}
+
+/// Tracking Unique Identifiers of the findings of a draft, from its Observations.
+fn tracked(bundle: &str) -> Vec<Uid> {
+    let bundle: Value = serde_json::from_str(bundle).unwrap();
+    let uid = |observation: &Value| {
+        let uid = observation["identifier"][0]["value"].as_str().unwrap().to_owned();
+        Uid::parse(uid.trim_start_matches("urn:oid:")).unwrap()
+    };
+    fhir::resources(&bundle, "Observation").into_iter().map(uid).collect()
 }
 
 /// Every standing of three samples.
@@ -178,14 +199,17 @@ fn an_assessment_tells_what_was_decided_of_each_finding() {
     // Findings are tracked by what the draft called them.
     let drafted = tools::written(&draft, Format::Sr);
     let drafted = tools::run("dsrdump", &["+Pl", "+Pc"], drafted.path());
-    let tracked = |text: &str| -> Vec<String> {
+    let tracked = |text: &str| -> BTreeSet<String> {
         let lines = text.lines().filter(|line| line.contains("Tracking Unique Identifier"));
-        let mut uids: Vec<String> = lines.filter_map(|line| Some(line.split('"').rev().nth(1)?.to_owned())).collect();
-        uids.sort();
-        uids.dedup();
-        uids
+        lines.filter_map(|line| Some(line.split('"').rev().nth(1)?.to_owned())).collect()
     };
-    assert_eq!(tracked(&printed), tracked(&drafted), "{printed}\n{drafted}");
+    let mut expected = tracked(&drafted);
+    expected.insert("2.25.77".to_owned());
+    assert_eq!(tracked(&printed), expected, "{printed}\n{drafted}");
+    // In the report that was signed, too.
+    let signed = tools::written(&sample, Format::Sr);
+    let signed = tracked(&tools::run("dsrdump", &["+Pl", "+Pc"], signed.path()));
+    assert!(signed.is_subset(&expected) && signed.len() == sample.report.findings.len(), "{signed:?}");
 }
 
 #[test]
@@ -201,7 +225,12 @@ fn messages_and_resources_have_the_status_of_the_version() {
         let reports = fhir::resources(&bundle, "DiagnosticReport");
         assert_eq!(reports[0]["status"], status);
         assert_eq!(reports[0]["issued"], "2026-11-28T09:30:00.000Z");
-        assert!(fhir::resources(&bundle, "Observation").iter().all(|each| each["status"] == status));
+        // What was rejected was said before, and is not so.
+        let review = sample.report.review.as_ref().unwrap();
+        let rejected = review.assessments.iter().filter(|each| each.decision == Decision::Rejected).count();
+        let observations = fhir::resources(&bundle, "Observation");
+        let with = |status: &str| observations.iter().filter(|each| each["status"] == status).count();
+        assert_eq!((with(status), with("entered-in-error")), (sample.report.findings.len(), rejected));
         let practitioner = fhir::resources(&bundle, "Practitioner");
         assert_eq!(practitioner[0]["name"][0]["family"], "Röntgen");
         assert_eq!(practitioner[0]["identifier"][0]["value"], "reader-7");

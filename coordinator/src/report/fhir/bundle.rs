@@ -1,5 +1,6 @@
 //! The entries of the Bundle, and the ids by which they refer to each other.
 
+use prelim_proto::review::Decision;
 use serde_json::{Value, json};
 
 use super::{observation, report, study, value};
@@ -18,15 +19,19 @@ pub(super) struct Ids {
 }
 
 impl Ids {
-    fn of(names: &Names, findings: usize) -> Self {
-        let id = |name: &str| names.uuid(&format!("fhir {name}"));
+    /// What stays the same from version to version stays the same resource, so that a server that is sent the next version of a
+    /// report updates what it has.
+    fn of(names: &Names, inputs: &ReportInputs<'_>) -> Self {
+        let of_study = |kind: &str| Names::lasting(kind, inputs.study.uid.as_str());
+        let reviewer = inputs.report.review.as_ref().map(|review| &review.reviewer);
+        let reviewer = reviewer.map(|it| format!("{}\n{}", it.id, it.organization)).unwrap_or_default();
         Self {
-            report: id("report"),
-            patient: id("patient"),
-            study: id("study"),
-            device: id("device"),
-            reviewer: id("reviewer"),
-            observations: (0..findings).map(|index| id(&format!("observation {index}"))).collect(),
+            report: of_study("fhir report"),
+            patient: of_study("fhir patient"),
+            study: of_study("fhir study"),
+            device: Names::lasting("fhir device", &names.device),
+            reviewer: Names::lasting("fhir reviewer", &reviewer),
+            observations: names.tracking.iter().map(|uid| Names::lasting("fhir observation", uid)).collect(),
         }
     }
 }
@@ -34,7 +39,7 @@ impl Ids {
 /// The Bundle, with what is not known as nulls and empty values.
 pub(super) fn of(inputs: &ReportInputs<'_>) -> Result<Value, ReportError> {
     let names = Names::of(inputs)?;
-    let ids = Ids::of(&names, inputs.report.findings.len());
+    let ids = Ids::of(&names, inputs);
     let mut entries = vec![
         entry(&ids.report, report::of(inputs, &names, &ids)),
         entry(&ids.patient, study::patient(&inputs.study.attributes)),
@@ -46,6 +51,13 @@ pub(super) fn of(inputs: &ReportInputs<'_>) -> Result<Value, ReportError> {
     }
     for (index, (uid, id)) in names.tracking.iter().zip(&ids.observations).enumerate() {
         entries.push(entry(id, observation::of(inputs, index, uid, &ids)));
+    }
+    // What a reviewer took out of the report is not left standing in what was sent before.
+    for assessment in inputs.report.review.iter().flat_map(|review| &review.assessments) {
+        if let (Decision::Rejected, Some(finding)) = (assessment.decision, &assessment.before) {
+            let id = Names::lasting("fhir observation", assessment.tracking.as_str());
+            entries.push(entry(&id, observation::withdrawn(inputs, finding, assessment, &ids)));
+        }
     }
     Ok(json!({
         "resourceType": "Bundle",

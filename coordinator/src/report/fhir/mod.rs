@@ -8,7 +8,9 @@
 //! - `narrative`: the report for people, within DiagnosticReport
 //! - `value`: codes, identifiers, quantities, dates
 //!
-//! **Invariant**: an id is a UUID of the content's digest, so that the same draft is the same Bundle, byte for byte.
+//! **Invariant**: ids are UUIDs of digests, so that the same report is the same Bundle, byte for byte. That of the Bundle is of its
+//! content; those of resources are of what they are about (the study, the finding), so that versions of a report are versions
+//! of the same resources.
 //! **Invariant**: no time is written but that of a review: the record knows the scanner's clock without its zone, and FHIR takes
 //! no time without one. Dates are the study's.
 

@@ -2,6 +2,7 @@
 
 use prelim_proto::comparison::ChangeKind;
 use prelim_proto::finding::{Evidence, Finding, Presence};
+use prelim_proto::review::Assessment;
 use serde_json::{Value, json};
 
 use super::bundle::Ids;
@@ -41,6 +42,23 @@ pub(super) fn of(inputs: &ReportInputs<'_>, index: usize, tracking_uid: &str, id
         "device": value::reference(&ids.device),
         "derivedFrom": [value::reference(&ids.study)],
         "component": components(finding, present::change(inputs.report, index), !signed),
+    })
+}
+
+/// A finding that a reviewer rejected: it was said, and is not so.
+pub(super) fn withdrawn(inputs: &ReportInputs<'_>, finding: &Finding, assessment: &Assessment, ids: &Ids) -> Value {
+    let why = (!assessment.reason.is_empty()).then(|| json!({ "text": present::clean(&assessment.reason) }));
+    json!({
+        "resourceType": "Observation",
+        "identifier": [value::uid(assessment.tracking.as_str())],
+        "status": "entered-in-error",
+        "category": [value::hl7("observation-category", "imaging", "Imaging")],
+        "code": named(finding.code.concept(), finding.code.name()),
+        "subject": value::reference(&ids.patient),
+        "effectiveDateTime": value::date(&inputs.study.attributes.study_date),
+        "note": [{ "text": inputs.report.statement }, why],
+        "device": value::reference(&ids.device),
+        "derivedFrom": [value::reference(&ids.study)],
     })
 }
 

@@ -10,6 +10,10 @@ use super::value;
 use crate::report::present;
 use crate::report::uid::Names;
 
+/// What is said of the software, which is one for all its reports.
+const SOFTWARE: &str =
+    "Software that is not a medical device. What it drafts counts for nothing before a radiologist signs it.";
+
 /// The patient as the images' headers have them.
 pub(super) fn patient(known: &StudyAttributes) -> Value {
     let id = present::clean(&known.patient_id);
@@ -116,6 +120,6 @@ pub(super) fn device(report: &Report, names: &Names) -> Value {
         "deviceName": [{ "name": "prelim", "type": "manufacturer-name" }],
         "type": { "text": "Software that drafts radiology reports" },
         "version": versions,
-        "note": [{ "text": report.statement }, demonstration],
+        "note": [{ "text": SOFTWARE }, demonstration],
     })
 }

@@ -118,6 +118,7 @@ fn replaced_back(replaces: &Replaces) -> Replaced {
 fn reviewed(review: &Review) -> Reviewed {
     let assessed = |assessment: &Assessment| Assessed {
         decision: assessment.decision,
+        tracking: assessment.tracking.clone(),
         before: assessment.before.as_ref().map(coded),
         finding: assessment.finding,
         reason: assessment.reason.clone(),
@@ -139,6 +140,7 @@ fn reviewed(review: &Review) -> Reviewed {
 fn reviewed_back(reviewed: &Reviewed, standing: Standing) -> Review {
     let assessment = |assessed: &Assessed| Assessment {
         decision: assessed.decision,
+        tracking: assessed.tracking.clone(),
         before: assessed.before.as_ref().map(finding_back),
         finding: assessed.finding,
         reason: assessed.reason.clone(),

@@ -73,6 +73,9 @@ pub struct Assessed {
     /// What was decided.
     #[schemars(schema_with = "words::decision")]
     pub decision: Decision,
+    /// Tracking Unique Identifier of the finding: the same in every version that has it, also where it was changed.
+    #[schemars(schema_with = "words::uid")]
+    pub tracking: Uid,
     /// The finding as it was before; absent for one that was added.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "CodedFinding")]

@@ -1,0 +1,397 @@
+//! Reports that radiologists answer for: signed, amended, rejected, and what other systems hear of it.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::Output;
+use std::time::Duration;
+
+use prelim_tests::certificates::{Authority, Pair};
+use prelim_tests::object::instance_of;
+use prelim_tests::pacs::{Orthanc, Peer, free_port};
+use prelim_tests::server::Server;
+use prelim_tests::{eventually, phantoms, prelim, words};
+use serde_json::{Value, json};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// `jane` is a radiologist, `robot` may review and is nobody by name, `reader` may look.
+const RULES: &str = r#"
+    [[certificate]]
+    name = "jane"
+    roles = ["submit", "read", "review", "admin"]
+    person = "Doe^Jane^^Dr."
+    [[certificate]]
+    name = "robot"
+    roles = ["read", "review"]
+    [[certificate]]
+    name = "reader"
+    roles = ["read"]
+"#;
+
+/// A coordinator with a worker, where callers are told apart.
+struct Site {
+    server: Server,
+    folder: tempfile::TempDir,
+    ca: OsString,
+    jane: Pair,
+    robot: Pair,
+    reader: Pair,
+}
+
+impl Site {
+    fn start(destinations: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let work = folder.path();
+        let ours = Authority::new(work, "ours");
+        let server = ours.server();
+        std::fs::write(work.join("access.toml"), RULES).expect("a file");
+        std::fs::write(work.join("destinations.toml"), destinations).expect("a file");
+        let (cert, key) = (server.cert.display().to_string(), server.key.display().to_string());
+        let ca = ours.pem.display().to_string();
+        let mut arguments = vec!["up", "--json", "--grpc", "127.0.0.1:0", "--data", "data", "--audit", "audit.jsonl"];
+        arguments.extend(["--tls-cert", &cert, "--tls-key", &key, "--client-ca", &ca, "--access", "access.toml"]);
+        arguments.extend(["--organization", "St. Mary"]);
+        if !destinations.is_empty() {
+            arguments.extend(["--destinations", "destinations.toml"]);
+        }
+        let server = Server::start(work, &arguments, &[("PRELIM_LOG", "info")]);
+        let (jane, robot, reader) = (ours.client("jane"), ours.client("robot"), ours.client("reader"));
+        Self { server, ca: ours.pem.clone().into_os_string(), folder, jane, robot, reader }
+    }
+
+    /// `prelim` with this command line, as somebody.
+    fn by(&self, who: &Pair, arguments: &[&str]) -> Output {
+        let mut line: Vec<OsString> = arguments.iter().map(OsString::from).collect();
+        line.extend(["--grpc".into(), OsString::from(&self.server.grpc), "--ca".into(), self.ca.clone()]);
+        line.extend(["--cert".into(), who.cert.clone().into(), "--key".into(), who.key.clone().into()]);
+        prelim(line)
+    }
+
+    /// What a command of `jane`'s prints.
+    fn jane(&self, arguments: &[&str]) -> String {
+        let output = self.by(&self.jane, arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", words(&output));
+        String::from_utf8(output.stdout).expect("text")
+    }
+
+    fn json(&self, arguments: &[&str]) -> Value {
+        serde_json::from_str(&self.jane(arguments)).expect("JSON")
+    }
+
+    /// What a command of somebody's that must fail says.
+    fn refusal(&self, who: &Pair, arguments: &[&str]) -> String {
+        let output = self.by(who, arguments);
+        assert!(!output.status.success(), "{arguments:?}: {}", words(&output));
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    }
+
+    /// A study of a generated film with at least two findings in its draft.
+    fn drafted(&self) -> String {
+        for seed in 0..20 {
+            let films = self.folder.path().join(format!("films-{seed}"));
+            phantoms(&films, 1, 100 + seed, Some("dx"));
+            let sent = self.json(&["submit", "--wait", "--json", &films.display().to_string()]);
+            let study = sent["studies"][0]["study_uid"].as_str().expect("a UID").to_owned();
+            let document = self.document(&study);
+            if document["report"]["findings"].as_array().expect("findings").len() >= 2 {
+                return study;
+            }
+        }
+        panic!("no draft with two findings")
+    }
+
+    fn document(&self, study: &str) -> Value {
+        self.json(&["report", study, "--format", "json"])
+    }
+
+    fn text(&self, study: &str, version: &str) -> String {
+        self.jane(&["report", study, "--report-version", version])
+    }
+
+    fn state(&self, study: &str) -> String {
+        let listed = self.json(&["studies", "--json"]);
+        let found = listed.as_array().expect("a list").iter().find(|each| each["study_uid"] == study).cloned();
+        found.expect("the study")["state"].as_str().expect("a word").to_owned()
+    }
+
+    /// Deliveries of a study that are over, as "version destination object state", once there are `count`.
+    fn sent(&self, study: &str, count: usize) -> Vec<String> {
+        let mut found = Vec::new();
+        let is_over = |each: &Value| !["waiting", "sending"].contains(&each["state"].as_str().expect("a word"));
+        eventually(
+            PATIENCE,
+            || format!("{count} deliveries:\n{}\n{}", self.jane(&["export", study]), self.server.log()),
+            || {
+                let listed = self.json(&["export", study, "--json"]);
+                let listed = listed.as_array().expect("a list");
+                let told = |each: &Value| {
+                    let word = |name: &str| each[name].as_str().expect("a word").to_owned();
+                    format!("{} {} {} {}", each["version"], word("destination"), word("object"), word("state"))
+                };
+                found = listed.iter().map(told).collect();
+                found.sort();
+                found.len() == count && listed.iter().all(is_over)
+            },
+        );
+        found
+    }
+
+    fn audit(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("audit.jsonl")).expect("an audit")
+    }
+}
+
+fn destination(name: &str, address: &str, more: &str) -> String {
+    format!("[[destination]]\nname = \"{name}\"\naddress = \"{address}\"\n{more}\n")
+}
+
+/// The tags of the structured reports that Orthanc holds.
+fn reports(orthanc: &Orthanc) -> Vec<Value> {
+    let held = orthanc.get("/instances");
+    let ids = held.as_array().expect("a list").iter().map(|id| id.as_str().expect("an id").to_owned());
+    let tags = ids.map(|id| orthanc.get(&format!("/instances/{id}/simplified-tags")));
+    tags.filter(|tags| tags["Modality"] == "SR").collect()
+}
+
+/// Issue promise: reports go out once they are signed, as rules say; a draft goes only where drafts are wanted.
+#[test]
+fn a_signed_report_reaches_the_pacs_and_its_draft_does_not() {
+    let (orthanc, ris) = (Orthanc::start(free_port()), Peer::hl7(&json!({})));
+    let ehr = Peer::fhir(&json!({}));
+    let file = destination("pacs", &orthanc.address(), "when = \"signed\"\nobjects = [\"sr\", \"assessment\"]")
+        + &destination("ris", &format!("mllp://127.0.0.1:{}", ris.port), "when = [\"drafted\", \"signed\"]")
+        + &destination("ehr", &format!("fhir+http://127.0.0.1:{}/fhir", ehr.port), "when = [\"drafted\", \"signed\"]");
+    let site = Site::start(&file);
+    let study = site.drafted();
+    assert_eq!(site.sent(&study, 2), ["1 ehr fhir sent", "1 ris hl7 sent"]);
+    assert!(reports(&orthanc).is_empty(), "a draft is in the PACS");
+    let said = site.refusal(&site.jane, &["export", &study, "--to", "pacs"]);
+    assert!(said.contains("takes signed reports, and the newest of this study is a draft"), "{said}");
+
+    // Finding 1 is rejected, another changed, one added.
+    let drafted = site.document(&study);
+    let findings = drafted["report"]["findings"].as_array().expect("findings").clone();
+    let mut edit: Value = serde_json::from_str(&site.jane(&["sign", &study, "--template"])).expect("JSON");
+    edit["findings"][0] = json!({"decision": "reject", "reason": "a skin fold"});
+    edit["findings"][1]["decision"] = json!("change");
+    edit["findings"][1]["finding"]["presence"] = json!("uncertain");
+    let seen = edit["findings"][1]["finding"]["evidence"].clone();
+    edit["added"] = json!([{"finding": {"key": "fracture", "presence": "present", "laterality": "left", "evidence": seen},
+                            "words": "A rib is broken on the left."}]);
+    let file = site.folder.path().join("edit.json");
+    std::fs::write(&file, edit.to_string()).expect("a file");
+    let file = file.display().to_string();
+    let signed = site.json(&["sign", &study, "--edit", &file, "--json"]);
+    assert_eq!((&signed["version"], &signed["amended"]), (&json!(2), &json!(false)));
+    assert_eq!(site.state(&study), "signed");
+
+    let document = site.document(&study);
+    assert_eq!((&document["status"], &document["review"]["reviewer"]), (&json!("signed"), &json!("Doe^Jane^^Dr.")));
+    let decisions: Vec<&str> = document["review"]["assessments"]
+        .as_array()
+        .expect("assessments")
+        .iter()
+        .map(|each| each["decision"].as_str().expect("a word"))
+        .collect();
+    assert_eq!(decisions[..2], ["rejected", "changed"]);
+    assert_eq!(*decisions.last().expect("one"), "added");
+    assert_eq!(document["report"]["findings"].as_array().expect("findings").len(), findings.len());
+    let text = site.text(&study, "2");
+    assert!(text.contains("SIGNED by Doe, Dr. Jane") && text.contains("A rib is broken on the left."), "{text}");
+    assert!(!text.to_uppercase().contains("UNSIGNED"), "{text}");
+    // The draft is what it was, and looks it.
+    let draft = site.text(&study, "1");
+    assert!(draft.starts_with("UNSIGNED DRAFT") && !draft.contains("Doe, Dr. Jane"), "{draft}");
+    assert!(site.refusal(&site.jane, &["report", &study, "--report-version", "3"]).contains("the newest is 2"));
+
+    let sent = [
+        "1 ehr fhir sent",
+        "1 ris hl7 sent",
+        "2 ehr fhir sent",
+        "2 pacs assessment sent",
+        "2 pacs sr sent",
+        "2 ris hl7 sent",
+    ];
+    assert_eq!(site.sent(&study, 6), sent);
+    let held = reports(&orthanc);
+    assert_eq!(held.len(), 2, "the report and its assessment");
+    for report in &held {
+        assert_eq!((&report["VerificationFlag"], &report["CompletionFlag"]), (&json!("VERIFIED"), &json!("COMPLETE")));
+        let observer = &report["VerifyingObserverSequence"][0];
+        assert_eq!(observer["VerifyingObserverName"], "Doe^Jane^^Dr.");
+        assert_eq!(observer["VerifyingOrganization"], "St. Mary");
+        assert!(report["SeriesDescription"].as_str().expect("text").starts_with("SIGNED REPORT"), "{report}");
+    }
+    // The RIS hears of a preliminary report, then of a final one.
+    let flags: Vec<bool> =
+        ris.received().iter().map(|each| each["text"].as_str().expect("a message").contains("|F|||")).collect();
+    assert_eq!(flags, [false, true]);
+    // The record of the EHR is updated: one report, final; what was rejected is withdrawn.
+    let stored = |kind: &str| -> Vec<Value> {
+        let files = ehr.files().into_iter();
+        let mine = files.filter(|path| {
+            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&format!("{kind}-")))
+        });
+        mine.map(|path| serde_json::from_slice(&std::fs::read(path).expect("a file")).expect("JSON")).collect()
+    };
+    let reports: Vec<Value> = stored("DiagnosticReport");
+    assert_eq!(reports.len(), 1, "{reports:#?}");
+    assert_eq!((&reports[0]["status"], stored("Patient").len()), (&json!("final"), 1));
+    let mut statuses: Vec<String> = stored("Observation").iter().map(|each| each["status"].to_string()).collect();
+    statuses.sort();
+    let mut expected = vec!["\"entered-in-error\"".to_owned()];
+    expected.extend(vec!["\"final\"".to_owned(); findings.len()]);
+    assert_eq!(statuses, expected, "{findings:#?}");
+    // Who signed is on record.
+    let audit = site.audit();
+    let signing = audit.lines().filter(|line| line.contains("\"SignReport\"") && line.contains("110111"));
+    assert_eq!(signing.filter(|line| line.contains("\"jane\"") && line.contains(&study)).count(), 1, "{audit}");
+    assert!(!audit.contains("Doe"), "a name is in the audit");
+}
+
+/// Issue promise: a signed report is immutable, an amendment keeps it, and of two who review at once none loses an edit unheard.
+#[test]
+fn a_signature_stays_and_an_amendment_says_why() {
+    let site = Site::start("");
+    let study = site.drafted();
+    let template = site.jane(&["sign", &study, "--template"]);
+    let stale = site.folder.path().join("stale.json");
+    std::fs::write(&stale, &template).expect("a file");
+    let stale = stale.display().to_string();
+
+    // Who may not, cannot: no role, no name, no reason.
+    let said = site.refusal(&site.reader, &["sign", &study, "--accept"]);
+    assert!(said.contains("has not the role for SignReport: it takes the role review"), "{said}");
+    let said = site.refusal(&site.robot, &["sign", &study, "--accept"]);
+    assert!(said.contains("is no person by name") && said.contains("--client-ca (person in the file"), "{said}");
+    let said = site.refusal(&site.jane, &["sign", &study]);
+    assert!(said.contains("--accept"), "{said}");
+    let said = site.refusal(&site.jane, &["sign", &study, "--accept", "--reject", "99=no"]);
+    assert!(said.contains("--reject 99: the report has"), "{said}");
+    assert_eq!(site.state(&study), "drafted");
+
+    site.jane(&["sign", &study, "--accept", "--reject", "1=artefact"]);
+    let first = site.text(&study, "2");
+    // The other one comes late.
+    let said = site.refusal(&site.jane, &["sign", &study, "--edit", &stale, "--reason", "mine"]);
+    assert!(said.contains("has changed meanwhile"), "{said}");
+    let said = site.refusal(&site.jane, &["reject", &study, "--reason", "no"]);
+    assert!(said.contains("is signed"), "{said}");
+    let said = site.refusal(&site.jane, &["sign", &study, "--accept"]);
+    assert!(said.contains("reason: asked for where"), "{said}");
+    let said = site.refusal(&site.jane, &["cancel", &study]);
+    assert!(said.contains("is signed"), "{said}");
+
+    let amended =
+        site.json(&["sign", &study, "--accept", "--impression", "Nothing acute.", "--reason", "wording", "--json"]);
+    assert_eq!((&amended["version"], &amended["amended"]), (&json!(3), &json!(true)));
+    let text = site.text(&study, "3");
+    assert!(text.contains("AMENDED AND SIGNED by Doe, Dr. Jane") && text.contains("Nothing acute."), "{text}");
+    assert!(text.contains("Amended report 3: it replaces report 2") && text.contains("Reason: wording"), "{text}");
+    assert_eq!(site.text(&study, "2"), first, "what was signed stays");
+    assert_eq!(site.state(&study), "amended");
+}
+
+/// Issue promise: late images after a signature make a draft, and the signed report stands until that is signed.
+#[test]
+fn late_images_after_a_signature_make_a_draft_that_looks_like_one() {
+    let mut site = Site::start("");
+    let study = site.drafted();
+    site.jane(&["sign", &study, "--accept"]);
+    site.server.kill();
+    site.server.start_again();
+    assert_eq!(site.state(&study), "signed", "a signature survives a crash");
+
+    let late = another_image(&site, &study);
+    let sent = site.json(&["submit", "--wait", "--json", &late]);
+    assert_eq!(sent["studies"][0]["state"], "drafted", "{sent}");
+    let draft = site.text(&study, "3");
+    assert!(draft.starts_with("UNSIGNED DRAFT"), "{draft}");
+    assert!(draft.contains("made after report 2 was signed, which stands until this one is"), "{draft}");
+    // Rejected, it tells nobody that the signed report is void.
+    site.jane(&["reject", &study, "--reason", "the same film"]);
+    assert_eq!(site.state(&study), "rejected");
+    assert!(site.text(&study, "4").contains("REJECTED by Doe, Dr. Jane"));
+    assert!(site.text(&study, "2").contains("SIGNED by Doe, Dr. Jane"));
+    // And what came of it can be amended.
+    let amended = site.json(&["sign", &study, "--accept", "--reason", "looked again", "--json"]);
+    assert_eq!((&amended["version"], &amended["amended"]), (&json!(5), &json!(true)));
+}
+
+/// A folder with one more film of the study.
+fn another_image(site: &Site, study: &str) -> String {
+    let folder = site.folder.path().join("late");
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let films = site.folder.path().read_dir().expect("a folder").flatten().map(|entry| entry.path());
+    let mut held = Vec::new();
+    for films in films.filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("films-")))
+    {
+        below(&films, &mut held);
+    }
+    for file in held {
+        let mut bytes = std::fs::read(&file).expect("a file");
+        if !bytes.windows(study.len()).any(|window| window == study.as_bytes()) {
+            continue;
+        }
+        let instance = instance_of(&bytes);
+        // Another UID of the same length, in the meta group and in the data set.
+        let mut other = instance.clone();
+        let last = other.pop().expect("a digit");
+        other.push(if last == '1' { '2' } else { '1' });
+        for at in 0..bytes.len().saturating_sub(instance.len()) {
+            if bytes[at..].starts_with(instance.as_bytes()) {
+                bytes[at..at + other.len()].copy_from_slice(other.as_bytes());
+            }
+        }
+        std::fs::write(folder.join("late.dcm"), bytes).expect("a file");
+        return folder.display().to_string();
+    }
+    panic!("no film of {study}")
+}
+
+fn below(folder: &Path, found: &mut Vec<std::path::PathBuf>) {
+    for entry in folder.read_dir().expect("a folder").flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            below(&path, found);
+        } else if path.extension().is_some_and(|end| end == "dcm") {
+            found.push(path);
+        }
+    }
+}
+
+/// Issue promise: a rejected draft is told to those who had it, and shown by nobody.
+#[test]
+fn a_rejected_draft_is_taken_back() {
+    let (ris, second) = (Peer::hl7(&json!({})), Peer::hl7(&json!({})));
+    let at = |peer: &Peer| format!("mllp://127.0.0.1:{}", peer.port);
+    let site =
+        Site::start(&(destination("ris", &at(&ris), "") + &destination("final", &at(&second), "when = \"signed\"")));
+    let study = site.drafted();
+    site.sent(&study, 1);
+    let said = site.refusal(&site.jane, &["reject", &study, "--reason", " "]);
+    assert!(said.contains("reason: asked for"), "{said}");
+    site.jane(&["reject", &study, "--reason", "wrong body part"]);
+    assert_eq!(site.sent(&study, 2), ["1 ris hl7 sent", "2 ris hl7 sent"]);
+    let received = ris.received();
+    let last = received.last().expect("a message")["text"].as_str().expect("text").to_owned();
+    assert!(last.contains("|X|||") && last.contains("REJECTED by Doe, Dr. Jane"), "{last}");
+    assert!(second.received().is_empty(), "who takes signed reports hears of none");
+    let document = site.document(&study);
+    assert_eq!((&document["status"], &document["report"]["findings"]), (&json!("rejected"), &json!([])));
+    assert_eq!(document["review"]["reason"], "wrong body part");
+}
+
+/// Issue promise: nobody signs where callers are not told apart.
+#[test]
+fn an_open_coordinator_takes_no_signature() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path(), &["up", "--json", "--grpc", "127.0.0.1:0", "--data", "data"], &[]);
+    let films = folder.path().join("films");
+    phantoms(&films, 1, 5, Some("dx"));
+    let sent = prelim_tests::submit(&server.grpc, &films);
+    let study = sent["studies"][0]["study_uid"].as_str().expect("a UID");
+    let output = prelim(["sign", "--grpc", &server.grpc, study, "--accept"]);
+    assert!(!output.status.success());
+    assert!(words(&output).contains("\"anybody\" is no person by name"), "{}", words(&output));
+}
