@@ -2,7 +2,7 @@
 //!
 //! # Layout
 //! - [`JobStore`]: the operations and what they guarantee
-//! - [`record`]: what is held, and what operations take and give; [`delivery`]: the same of drafts on their way out; [`step`]: of performed procedure steps; [`worklist`]: workitems; [`StoreError`] is in `error`
+//! - [`record`]: what is held, and what operations take and give; [`delivery`]: the same of reports on their way out; `version`: of a report's versions; [`step`]: of performed procedure steps; [`worklist`]: workitems; [`StoreError`] is in `error`
 //! - `machine`: the state machine, which is the specification; `records` is what it asks of a transaction
 //! - [`embedded`]: the default, a redb file in the data folder; [`redis`]: for a cluster
 //! - `measured`: a store whose operations are timed
@@ -26,6 +26,7 @@ mod records;
 pub mod redis;
 pub mod step;
 mod transact;
+mod version;
 pub mod worklist;
 
 pub use error::StoreError;

@@ -5,16 +5,16 @@ use prelim_proto::demand::{Demand, ModelName, Offer, PromptName};
 use prelim_proto::ids::{Digest, FencingToken, JobId, Tenant, Uid};
 use prelim_proto::image::ImageKind;
 use prelim_proto::job::{JobKind, JobSpec, JobState};
-use prelim_proto::review::Standing;
 use prelim_proto::study::{
     Completion, Instance, Intake, Priority, RequestIds, Route, Series, Study, StudyAttributes, StudyState, Unread,
 };
 use serde::{Deserialize, Serialize};
 
+pub use super::version::{DraftRecord, Merged, Reviewed};
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::delivery::Wish;
 use crate::queue::{IntakeLimits, Shares};
 
 /// Failures kept with a job; older ones are dropped.
@@ -295,44 +295,6 @@ pub struct Failure {
     pub at_ms: i64,
 }
 
-/// A draft: its bytes lie in the byte store.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DraftRecord {
-    /// Version, from 1.
-    pub version: u32,
-    /// SHA-256 of the report as JSON.
-    pub digest: Digest,
-    /// Length of it.
-    pub size_bytes: u64,
-    /// When it was committed.
-    pub drafted_at_ms: i64,
-    /// Where it stands.
-    #[serde(default)]
-    pub standing: Standing,
-    /// The id of the request by which it was reviewed; empty for a draft.
-    #[serde(default)]
-    pub request: String,
-}
-
-/// What a review came to: a new version of the report, whose bytes are stored.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Reviewed {
-    /// Its version; must be one more than the study's newest, which is the one that was reviewed.
-    pub version: u32,
-    /// Where it stands; never a draft. It is amended exactly where an earlier version is signed.
-    pub standing: Standing,
-    /// The id of the request.
-    pub request: String,
-    /// SHA-256 of the report as JSON.
-    pub digest: Digest,
-    /// Length of it.
-    pub size_bytes: u64,
-    /// The DICOM objects that it can be had as, by their words.
-    pub objects: Vec<String>,
-    /// Where it is to go. They are noted in the same step: none is forgotten.
-    pub deliveries: Vec<Wish>,
-}
-
 /// Instances of one study to be added.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AddInstances {
@@ -527,33 +489,6 @@ pub enum Done {
     Now,
     /// It was done before; nothing changed.
     Before,
-}
-
-/// What a merge came to.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Merged {
-    /// A draft, whose bytes are stored.
-    Draft {
-        /// Its version; must be one more than the study's newest.
-        version: u32,
-        /// SHA-256 of the report as JSON.
-        digest: Digest,
-        /// Length of it.
-        size_bytes: u64,
-        /// The DICOM objects that it can be had as, by their words.
-        objects: Vec<String>,
-        /// All that was not read, as the draft lists it.
-        unread: Vec<Unread>,
-        /// Where the draft is to go. They are noted in the same step: none is forgotten.
-        deliveries: Vec<Wish>,
-    },
-    /// Nothing was read; the study fails.
-    Nothing {
-        /// Why.
-        reason: String,
-        /// All that was not read.
-        unread: Vec<Unread>,
-    },
 }
 
 /// Which studies to list.
