@@ -48,6 +48,10 @@ impl Coordinator {
             let problem = "name a study, an accession number or a patient".to_owned();
             return Err(ServiceError::Invalid { field: "question", problem });
         }
+        if !question.study_date.is_empty() && !find::is_date_or_range(&question.study_date) {
+            let problem = format!("{:?} is no date or range: give 20261128, or 20261101-20261130", question.study_date);
+            return Err(ServiceError::Invalid { field: "date", problem });
+        }
         let node = self.source(source)?;
         let mut association = Association::open(&node, &[find::proposal()], self.memory_for_answers()).await?;
         let found = find::studies(&mut association, question).await;

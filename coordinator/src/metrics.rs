@@ -77,6 +77,7 @@ pub(crate) struct Metrics {
     study_turnaround: Histogram,
     store_operation: Histograms,
     store_errors: Counter,
+    deidentified: Histograms,
     pub(crate) http_in_flight: Gauge,
     http_answers: Counters,
     http_request: Histograms,
@@ -141,6 +142,7 @@ impl Default for Metrics {
             study_turnaround: seconds(),
             store_operation: Histograms::new_with_constructor(short_seconds),
             store_errors: Counter::default(),
+            deidentified: Histograms::new_with_constructor(seconds),
             http_in_flight: Gauge::default(),
             http_answers: Counters::default(),
             http_request: Histograms::new_with_constructor(seconds),
@@ -171,6 +173,9 @@ impl Metrics {
         }
         for name in OPERATIONS {
             drop(self.http_request.get_or_create(&[("operation", name)]));
+        }
+        for result in ["given", "refused"] {
+            drop(self.deidentified.get_or_create(&[("result", result)]));
         }
         drop(self.depth.demanded.get_or_create(&[("model", String::new()), ("prompt", String::new())]));
         let depth = &self.depth;
@@ -214,6 +219,8 @@ impl Metrics {
         all.register("study_turnaround_seconds", help, self.study_turnaround.clone());
         all.register("store_operation_seconds", "Time of the store's operations", self.store_operation.clone());
         all.register("store_errors", "Operations that the store did not carry out", self.store_errors.clone());
+        let help = "Time to de-identify an object for a worker, that of reading it included: given, refused";
+        all.register("deidentify_seconds", help, self.deidentified.clone());
         all.register("http_requests_in_flight", "DICOMweb requests that are served", self.http_in_flight.clone());
         all.register("http_answers", "DICOMweb answers, by the kind of their status", self.http_answers.clone());
         let help = "Time of a DICOMweb request, to the end of its answer";
@@ -230,6 +237,12 @@ impl Metrics {
         let parts_ms =
             [cost.fetch_ms, cost.decode_ms, cost.preprocess_ms, cost.vision_ms, cost.prefill_ms, cost.generate_ms];
         self.job_read.observe(parts_ms.iter().sum::<f64>() / 1_000.0);
+    }
+
+    /// An object was de-identified for a worker, or could not be.
+    pub(crate) fn deidentified(&self, given: bool, took: Duration) {
+        let result = if given { "given" } else { "refused" };
+        self.deidentified.get_or_create(&[("result", result)]).observe(took.as_secs_f64());
     }
 
     pub(crate) fn job_given(&self, waited_ms: u64) {

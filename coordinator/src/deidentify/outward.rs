@@ -1,5 +1,7 @@
 //! Jobs and objects on their way to workers.
 
+use std::time::Instant;
+
 use bytes::Bytes;
 use futures::stream::{self, StreamExt as _};
 use prelim_imaging::Limits;
@@ -130,10 +132,13 @@ impl Coordinator {
         let mib = (size_bytes * COPIES).div_ceil(1 << 20).clamp(1, super::MEMORY_MIB as u64) as u32;
         // Never closed.
         let _room = veil.memory.acquire_many(mib).await.map_err(|_| ServiceError::Stopping)?;
+        let began = Instant::now();
         let bytes = self.bytes.get(study, stored).await?;
         let (key, options) = (veil.key.clone(), veil.options);
         let work = move || deidentify(&bytes, &key, &options, &Limits::default());
-        tokio::task::spawn_blocking(work).await.map_err(|_| ServiceError::Stopping)
+        let done = tokio::task::spawn_blocking(work).await.map_err(|_| ServiceError::Stopping)?;
+        self.metrics.deidentified(done.is_ok(), began.elapsed());
+        Ok(done)
     }
 
     /// What a worker asks for by the digest that it was given, for the holder of a lease on a job of its study.

@@ -202,7 +202,13 @@ impl Performer {
                 self.progress(record, 0, "images are being received").await
             }
             StudyState::Complete => self.progress(record, 0, "the study is complete").await,
-            StudyState::Queued => self.progress(record, percent(&held), "the study waits in the queue").await,
+            StudyState::Queued => {
+                let route = (held.state, held.route.as_ref());
+                let unmet = self.coordinator.unmet_of(std::iter::once(route)).await?.pop().flatten();
+                let words =
+                    unmet.map_or("the study waits in the queue".to_owned(), |unmet| format!("the study {unmet}"));
+                self.progress(record, percent(&held), &words).await
+            }
             StudyState::Reading => {
                 let words = format!("{} of {} jobs are done", held.jobs_finished, held.jobs_total);
                 self.progress(record, percent(&held), &words).await

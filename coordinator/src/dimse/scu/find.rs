@@ -15,6 +15,7 @@ use super::error::ScuError;
 use crate::dimse::command::{Command, field};
 use crate::dimse::message::DataSet;
 use crate::dimse::part10::Meta;
+use crate::report::present::valid_date;
 
 /// Answers to one question that are read; a peer that has more is asked too little.
 const MAX_ANSWERS: usize = 20_000;
@@ -38,6 +39,18 @@ pub struct Question {
     pub patient_id: String,
     /// Study Date, YYYYMMDD, or a range of two with a hyphen.
     pub study_date: String,
+}
+
+/// Whether a text is a date, or a range of dates that may be open at one end (PS3.4 section C.2.2.2.5).
+pub(crate) fn is_date_or_range(text: &str) -> bool {
+    let is_date = |text: &str| valid_date(text).is_some_and(|date| date == text);
+    match text.split_once('-') {
+        None => is_date(text),
+        Some((from, to)) => {
+            let is_end = |text: &str| text.is_empty() || is_date(text);
+            is_end(from) && is_end(to) && (from.is_empty() != to.is_empty() || is_date(from) && from <= to)
+        }
+    }
 }
 
 /// A study as a PACS describes it.
@@ -247,6 +260,24 @@ pub(super) fn identifier(level: &str, keys: &[(Tag, VR, &str)], transfer_syntax:
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn dates_and_ranges_are_told_from_other_texts() {
+        for (text, is) in [
+            ("20261128", true),
+            ("20261101-20261130", true),
+            ("20261101-", true),
+            ("-20261130", true),
+            ("2026", false),
+            ("20261130-20261101", false),
+            ("-", false),
+            ("2026-11-28", false),
+            ("20261328", false),
+            ("*", false),
+        ] {
+            assert_eq!(is_date_or_range(text), is, "{text}");
+        }
+    }
 
     #[test]
     fn a_question_is_read_as_it_was_written() {
