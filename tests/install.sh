@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs what the tests talk to: DICOM and PDF tools, Orthanc with its DICOMweb plugin, Redis, Sentinel, iproute2 and tmux
-# from Debian; pydicom, highdicom, dicomweb-client, grpcio and validators of FHIR and HL7 into a virtual environment; buf, an
-# OpenID provider, a FHIR validator and types of Kubernetes objects from npm; helm; Valkey; an S3 server from crates.io.
+# Installs what the tests talk to: DICOM and PDF tools, Orthanc with its DICOMweb plugin, Redis, Sentinel, iproute2, tmux and
+# g++ from Debian; nvcc, pydicom, highdicom, dicomweb-client, grpcio and validators of FHIR and HL7 into virtual environments;
+# buf, an OpenID provider, a FHIR validator and types of Kubernetes objects from npm; helm; Valkey; an S3 server from crates.io.
 # Everything but the Debian packages goes below target/. Says nothing where all of it is there already.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -14,6 +14,7 @@ while read -r package command; do
   command -v "$command" >/dev/null || missing+=("$package")
 done <<'END'
 dcmtk dsrdump
+g++ g++
 dicom3tools dciodvfy
 npm npm
 openssl openssl
@@ -54,6 +55,14 @@ if ! "$python" -c 'import dicomanonymizer, dicomweb_client, fhir.resources, grpc
   python3 -m venv target/python
   "$python" -m pip install --quiet --disable-pip-version-check --requirement tests/requirements.txt
   cp tests/requirements.txt target/python/requirements.txt
+fi
+
+# nvcc and what belongs to it, of one version, apart from the other packages: a compiler, not a library.
+if ! cmp -s tests/requirements-cuda.txt target/cuda/requirements-cuda.txt; then
+  say "nvcc, into target/cuda"
+  python3 -m venv target/cuda
+  target/cuda/bin/python -m pip install --quiet --disable-pip-version-check --requirement tests/requirements-cuda.txt
+  cp tests/requirements-cuda.txt target/cuda/requirements-cuda.txt
 fi
 
 # Together: npm takes away what the same command does not name. The types are those of KEDA's and the Prometheus operator's

@@ -25,6 +25,49 @@ pub enum DeviceError {
         /// What the system said.
         what: String,
     },
+    /// There is no CUDA driver.
+    #[error("no CUDA driver: libcuda.so.1 is not found; install the driver of the GPU, or compute on the processor")]
+    NoDriver,
+    /// The driver knows no such device.
+    #[error("no CUDA device {ordinal}: the driver finds {found}")]
+    NoDevice {
+        /// The device asked for.
+        ordinal: usize,
+        /// How many there are.
+        found: usize,
+    },
+    /// The driver is older than what the kernels need.
+    #[error("CUDA driver for version {found} is too old: {needed} is needed; install a newer driver")]
+    OldDriver {
+        /// The version of CUDA that the driver is for.
+        found: String,
+        /// The oldest that will do.
+        needed: &'static str,
+    },
+    /// The device lacks instructions that the kernels are made of.
+    #[error("{name} is of compute capability {found}: {needed} is needed (Ampere, 2020, or newer)")]
+    Architecture {
+        /// What the device is called.
+        name: String,
+        /// Its compute capability.
+        found: String,
+        /// The oldest that will do.
+        needed: &'static str,
+    },
+    /// The device has no kernel for such a model.
+    #[error("no kernel for {what}")]
+    Unsupported {
+        /// What was asked for.
+        what: String,
+    },
+    /// The driver refuses.
+    #[error("CUDA driver, {what}: {error}")]
+    Driver {
+        /// What was asked of it.
+        what: &'static str,
+        /// What it said.
+        error: String,
+    },
 }
 
 /// A device that can run the model.

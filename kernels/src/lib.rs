@@ -6,9 +6,11 @@
 //! - [`host`]: buffers and batch plans of backends that compute on the host
 //! - [`reference`](mod@reference): naive loops, the truth that the others are held to
 //! - [`cpu`]: the default: packed weights, AVX-512, AVX2 or plain lanes, threads
+//! - [`cuda`]: GPUs since Ampere, with the kernels of `cuda/*.cu`
 //!
 //! # Invariants
-//! - Every activation is f32, on every backend; weights are f32 or bf16. The residual stream of Gemma 3 overflows f16.
+//! - Every activation is f32, on every backend; weights are f32 or bf16, and f16 or bf16 on a GPU. The residual stream of
+//!   Gemma 3 overflows f16.
 //! - A row of a result depends on that row's own input alone: not on the rows beside it, not on how a prompt was cut
 //!   into chunks, not on the number of threads. So a draft does not depend on what else was in the batch.
 //! - Nothing here knows DICOM, jobs, gRPC, tokio or the layout of a checkpoint.
@@ -16,6 +18,7 @@
 pub mod args;
 pub mod backend;
 pub mod cpu;
+pub mod cuda;
 pub mod host;
 pub mod reference;
 pub mod weights;
@@ -26,5 +29,6 @@ pub use args::{
 };
 pub use backend::{Backend, DeviceError};
 pub use cpu::Cpu;
+pub use cuda::{Cuda, Precision};
 pub use reference::Reference;
 pub use weights::{Dtype, Storage, WeightView};

@@ -1,0 +1,103 @@
+// What the decoder does besides products, norms and attention.
+//   embed              out[row] = table[id] · scale
+//   rope_angles        cos and sin of position · frequency, [rows, 2, frequencies]
+//   store_keys_values  queries and keys normed (1 + w) and rotated, queries to q, keys and values to the paged cache
+//
+// Geometry. embed: a block of 128 threads a row. rope_angles: a thread a value, 128 a block. store_keys_values: a warp a head,
+// four warps a block, grid rows × (heads + 2 · kv_heads) / 4; a lane has the pairs (i, i + head_dim / 2) that are 32 apart, as
+// halves rotate against each other. Bytes: 4 in and 4 out for a query's value, 4 in and 2 out for a key's or value's.
+//
+// Source: Su et al. 2021 (RoPE), in the half-split form of GPT-NeoX; Gemma 3 norms queries and keys before it.
+#include "primitives.cuh"
+
+struct EmbedArguments {
+  const u16* table;    // [vocabulary, depth]
+  const u32* ids;
+  float* out;          // [ids, width]
+  u32 width, depth;
+  float scale;
+  u32 padding;
+};
+
+template <class T>
+DEVICE void embed(const EmbedArguments& a) {
+  const u16* from = a.table + (u64)a.ids[blockIdx.x] * a.depth;
+  float* out = a.out + (u64)blockIdx.x * a.width;
+  for (u32 i = threadIdx.x; i < a.width; i += 128) out[i] = multiply(T::unpack(from[i]), a.scale);
+}
+KERNEL(embed_F16, 128, EmbedArguments) { embed<F16>(a); }
+KERNEL(embed_Bf16, 128, EmbedArguments) { embed<Bf16>(a); }
+
+struct AnglesArguments {
+  const u32* positions;        // [rows]
+  const float* frequencies;
+  float* out;
+  u32 rows, frequency_count;
+};
+
+KERNEL(rope_angles, 128, AnglesArguments) {
+  const u64 i = (u64)blockIdx.x * 128 + threadIdx.x;
+  if (i >= (u64)a.rows * a.frequency_count) return;
+  const u64 row = i / a.frequency_count, place = i % a.frequency_count;
+  const float angle = multiply((float)a.positions[row], a.frequencies[place]);
+  a.out[row * 2 * a.frequency_count + place] = cosf(angle);
+  a.out[(row * 2 + 1) * a.frequency_count + place] = sinf(angle);
+}
+
+struct StoreArguments {
+  const float* qkv;        // [rows, heads + 2 · kv_heads, head_dim]
+  const float* q_norm;     // [head_dim]
+  const float* k_norm;
+  const float* angles;     // [rows, 2, head_dim / 2]
+  const u32* slots;        // [rows, 2]: block of the cache, place in it.
+  float* q;                // [rows, heads, head_dim]
+  u16* keys;               // [blocks, kv_heads, block_tokens, depth]; depth ≥ head_dim, zeros between.
+  u16* values;
+  u32 heads, kv_heads, head_dim, depth, block_tokens;
+  float eps;
+};
+
+template <class T>
+DEVICE void store_keys_values(const StoreArguments& a) {
+  const u32 all = a.heads + 2 * a.kv_heads, head = blockIdx.y * 4 + warp();
+  if (head >= all) return;
+  const u64 row = blockIdx.x;
+  const float* x = a.qkv + (row * all + head) * a.head_dim;
+  const u32 half = a.head_dim / 2;
+  const bool is_query = head < a.heads, is_value = head >= a.heads + a.kv_heads;
+  u16* cache = nullptr;
+  if (!is_query) {
+    const u64 kv_head = is_value ? head - a.heads - a.kv_heads : head - a.heads;
+    cache = (is_value ? a.values : a.keys) + ((a.slots[row * 2] * (u64)a.kv_heads + kv_head) * a.block_tokens + a.slots[row * 2 + 1]) * a.depth;
+    for (u32 i = a.head_dim + lane(); i < a.depth; i += 32) cache[i] = 0;
+  }
+  if (is_value) {
+    for (u32 i = lane(); i < a.head_dim; i += 32) cache[i] = (u16)T::pack(x[i], 0.0f);
+    return;
+  }
+  float sum = 0.0f;
+  for (u32 i = lane(); i < a.head_dim; i += 32) sum = multiply_add(x[i], x[i], sum);
+  const float factor = rsqrtf(warp_sum(sum) / (float)a.head_dim + a.eps);
+  const float* norm = is_query ? a.q_norm : a.k_norm;
+  const float* angles = a.angles + row * a.head_dim;
+  for (u32 i = lane(); i < half; i += 32) {
+    const float first = x[i] * factor * (1.0f + norm[i]), second = x[i + half] * factor * (1.0f + norm[i + half]);
+    const float cosine = angles[i], sine = angles[i + half];
+#ifdef MUTANT_ROTATED_BACKWARDS
+    const float low = multiply_add(first, cosine, multiply(second, sine));
+#else
+    const float low = multiply_add(first, cosine, -multiply(second, sine));
+#endif
+    const float high = multiply_add(second, cosine, multiply(first, sine));
+    if (is_query) {
+      float* q = a.q + (row * a.heads + head) * a.head_dim;
+      q[i] = low;
+      q[i + half] = high;
+    } else {
+      cache[i] = (u16)T::pack(low, 0.0f);
+      cache[i + half] = (u16)T::pack(high, 0.0f);
+    }
+  }
+}
+KERNEL(store_keys_values_F16, 128, StoreArguments) { store_keys_values<F16>(a); }
+KERNEL(store_keys_values_Bf16, 128, StoreArguments) { store_keys_values<Bf16>(a); }

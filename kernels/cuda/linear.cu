@@ -1,0 +1,160 @@
+// Products x · Wᵀ with bias, activation and addition in the epilogue; and the gated pair gelu(x · Gᵀ) · (x · Uᵀ).
+//
+// Shapes. x is 16-bit, [rows, depth], packed by pack.cu with a factor for each row; W is [outputs, depth], 16-bit. depth is
+// padded with zeros to a multiple of 64. The result is f32, [rows, outputs]. For the gated pair W holds eight rows of G, eight
+// of U, and so on, so that one lane gets both values of a pair; the result has a column for each pair.
+//
+// Geometry. A block computes a tile of result rows × columns, warps side by side: grid (columns, rows), by shape
+//   large    128 × 128, 8 warps of 64 × 32, 4 stages of depth 32: 64 KiB
+//   medium    64 × 64,  4 warps of 32 × 32, 4 stages of depth 32: 32 KiB, where large tiles would not fill the device
+//   skinny    16 × 32,  2 warps of 16 × 16, 8 stages of depth 64: 48 KiB, up to 16 rows: weights are read once
+//
+// Order. Every sum starts at zero and takes depth in steps of 16 from left to right, in every shape: a row has the same bits
+// in a batch of any size.
+//
+// Work. 2 · rows · outputs · depth FLOPs; 2 · depth · outputs bytes of weights (once for each tile of rows), 2 · depth · rows of
+// activations (once for each tile of columns), 4 · rows · outputs of results. skinny is bound by the weights' bytes, large by
+// arithmetic.
+//
+// Source: the multistage pipeline of CUTLASS 2 (efficient GEMM, "software pipelining"), mma.sync since sm_80. A path with
+// wgmma and TMA for sm_90a belongs beside these shapes as one more.
+#include "primitives.cuh"
+
+struct LinearArguments {
+  const u16* x;
+  const float* factor;     // [rows]: what the packed row has to be multiplied by.
+  const u16* weight;
+  const float* bias;       // [outputs] or null.
+  const float* addend;     // [addend_rows, columns], repeated, or null: the residual stream, or position embeddings.
+  float* out;
+  u32 rows, outputs, depth, addend_rows;
+  u32 columns;             // Of the result: outputs, or the pairs among them.
+  u32 gelu;                // Whether the activation follows the bias.
+};
+
+// `width` columns of `count` rows of a matrix into one stage; rows that the matrix does not have become zeros.
+template <int width, int count, int threads>
+DEVICE void load_rows(u16* stage, const u16* matrix, u32 first, u32 rows, u32 depth, u32 column) {
+  constexpr int chunks = width / 8;
+#pragma unroll
+  for (int i = threadIdx.x; i < count * chunks; i += threads) {
+    const int row = i / chunks, chunk = i % chunks;
+#ifdef MUTANT_LINEAR_DROPPED_TAIL
+    const bool valid = true;
+#else
+    const bool valid = first + row < rows;
+#endif
+    copy_async(stage + swizzled<width>(row, chunk), valid ? matrix + (u64)(first + row) * depth + column + chunk * 8 : matrix,
+               valid);
+  }
+}
+
+// The epilogue of one value.
+DEVICE void store(const LinearArguments& a, u32 row, u32 column, float value) {
+  if (column >= a.columns) return;
+  if (a.bias != nullptr) value = add(value, a.bias[column]);
+  if (a.gelu) value = gelu(value);
+  if (a.addend != nullptr) value = add(value, a.addend[(u64)(row % a.addend_rows) * a.columns + column]);
+  a.out[(u64)row * a.columns + column] = value;
+}
+
+template <class T, int tile_rows, int tile_columns, int row_warps, int column_warps, int width, int stages, bool gated>
+DEVICE void linear(const LinearArguments& a) {
+  constexpr int threads = 32 * row_warps * column_warps;
+  constexpr int row_parts = tile_rows / row_warps / 16, pairs = tile_columns / column_warps / 16;
+  constexpr int stage_values = (tile_rows + tile_columns) * width;
+  SHARED_MEMORY(memory);
+  u16* shared = (u16*)memory;
+  const u32 first_row = blockIdx.y * tile_rows, first_column = blockIdx.x * tile_columns;
+  const int row_warp = warp() % row_warps, column_warp = warp() / row_warps;
+  const u32 steps = a.depth / width;
+
+  float sums[row_parts][pairs][2][4];
+#pragma unroll
+  for (int i = 0; i < row_parts; i++)
+#pragma unroll
+    for (int j = 0; j < pairs; j++)
+#pragma unroll
+      for (int e = 0; e < 8; e++) sums[i][j][e / 4][e % 4] = 0.0f;
+
+  const auto load = [&](u32 step) {
+    if (step < steps) {
+      u16* stage = shared + step % stages * stage_values;
+      load_rows<width, tile_rows, threads>(stage, a.x, first_row, a.rows, a.depth, step * width);
+      load_rows<width, tile_columns, threads>(stage + tile_rows * width, a.weight, first_column, a.outputs, a.depth, step * width);
+    }
+    commit_copies();   // Empty ones too: waiting counts groups.
+  };
+#pragma unroll
+  for (int i = 0; i < stages - 1; i++) load(i);
+  for (u32 step = 0; step < steps; step++) {
+#ifdef MUTANT_LINEAR_MISSING_WAIT
+    wait_copies<stages - 1>();
+#else
+    wait_copies<stages - 2>();
+#endif
+#ifndef MUTANT_LINEAR_MISSING_BARRIER
+    __syncthreads();   // The stage has landed for all, and all are done with the one that is loaded next.
+#endif
+    load(step + stages - 1);
+    const u16* x = shared + step % stages * stage_values;
+    const u16* w = x + tile_rows * width;
+#pragma unroll
+    for (int k = 0; k < width / 16; k++) {
+      u32 left[row_parts][4];
+#pragma unroll
+      for (int i = 0; i < row_parts; i++)
+        load_matrices(left[i], x + swizzled<width>((row_warp * row_parts + i) * 16 + lane() % 16, k * 2 + lane() / 16));
+#pragma unroll
+      for (int j = 0; j < pairs; j++) {
+        u32 right[4];
+        const int row = (column_warp * pairs + j) * 16 + lane() % 8 + lane() / 16 * 8;
+        load_matrices(right, w + swizzled<width>(row, k * 2 + lane() / 8 % 2));
+#pragma unroll
+        for (int i = 0; i < row_parts; i++) {
+          T::multiply(sums[i][j][0], left[i], right[0], right[1]);
+          T::multiply(sums[i][j][1], left[i], right[2], right[3]);
+        }
+      }
+    }
+  }
+
+#pragma unroll
+  for (int i = 0; i < row_parts; i++)
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+      const u32 row = first_row + (row_warp * row_parts + i) * 16 + half * 8 + lane() / 4;
+      if (row >= a.rows) continue;
+      const float factor = a.factor[row];
+#pragma unroll
+      for (int j = 0; j < pairs; j++)
+#pragma unroll
+        for (int e = 0; e < 2; e++) {
+          const u32 first = first_column + (column_warp * pairs + j) * 16, place = lane() % 4 * 2 + e;
+          const float low = multiply(sums[i][j][0][half * 2 + e], factor), high = multiply(sums[i][j][1][half * 2 + e], factor);
+          if (gated) {
+            // Gate and up of a result lie eight columns apart: half as many results, without gaps.
+            const u32 column = first / 2 + place;
+#ifdef MUTANT_GATE_AND_UP_SWAPPED
+            if (column < a.columns) a.out[(u64)row * a.columns + column] = multiply(gelu(high), low);
+#else
+            if (column < a.columns) a.out[(u64)row * a.columns + column] = multiply(gelu(low), high);
+#endif
+          } else {
+            store(a, row, first + place, low);
+            store(a, row, first + place + 8, high);
+          }
+        }
+    }
+}
+
+#define LINEAR(type, shape, threads, ...)                                                                        \
+  KERNEL(linear_##shape##_##type, threads, LinearArguments) { linear<type, __VA_ARGS__, false>(a); }             \
+  KERNEL(geglu_##shape##_##type, threads, LinearArguments) { linear<type, __VA_ARGS__, true>(a); }
+
+LINEAR(F16, large, 256, 128, 128, 2, 4, 32, 4)
+LINEAR(Bf16, large, 256, 128, 128, 2, 4, 32, 4)
+LINEAR(F16, medium, 128, 64, 64, 2, 2, 32, 4)
+LINEAR(Bf16, medium, 128, 64, 64, 2, 2, 32, 4)
+LINEAR(F16, skinny, 64, 16, 32, 1, 2, 64, 8)
+LINEAR(Bf16, skinny, 64, 16, 32, 1, 2, 64, 8)

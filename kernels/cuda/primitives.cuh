@@ -1,0 +1,164 @@
+// The instructions that the kernels are written in: everything that is not plain C++ goes through here.
+//
+// On a device these are inline PTX, and no CUDA header is needed beyond what nvcc includes by itself. On the host
+// (-DSIMULATOR) simulator/simulator.hpp gives each of them the meaning that the PTX manual does, one fiber a thread.
+// kernels/tests/cuda checks the PTX that nvcc emits for each wrapper against the operand order written here.
+//
+// Source: PTX ISA 7.0, sections 9.7.8.22 (cp.async), 9.7.13.4 (mma.sync, ldmatrix), 9.7.9.21 (cvt), 9.7.3.20 (ex2).
+#pragma once
+
+typedef unsigned short u16;
+typedef unsigned int u32;
+typedef unsigned long long u64;
+
+#ifdef SIMULATOR
+#include "simulator/simulator.hpp"
+#else
+
+#define DEVICE __device__ __forceinline__
+// Dynamic shared memory: all shared memory is, so that its size is the launch's choice.
+#define SHARED_MEMORY(name) extern __shared__ __align__(128) unsigned char name[]
+// A kernel takes one structure by value: the same structure that the host fills in.
+#define KERNEL(name, threads, arguments) extern "C" __global__ void __launch_bounds__(threads) name(const arguments a)
+#define NEGATIVE_INFINITY __int_as_float(0xff800000)
+
+// Sums are written with these wherever the compiler could fuse or not fuse a product: the same value has to come out of
+// every kernel that computes it.
+DEVICE float multiply(float a, float b) { return __fmul_rn(a, b); }
+DEVICE float add(float a, float b) { return __fadd_rn(a, b); }
+DEVICE float multiply_add(float a, float b, float c) { return __fmaf_rn(a, b, c); }
+
+DEVICE u32 shared_address(const void* pointer) { return (u32)__cvta_generic_to_shared(pointer); }
+
+// Starts a copy of 16 bytes from global to shared memory; writes zeros and reads nothing where `valid` is false.
+DEVICE void copy_async(void* shared, const void* global, bool valid) {
+  const int bytes = valid ? 16 : 0;
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(shared)), "l"(global), "r"(bytes)
+               : "memory");
+}
+// Ends a group of copies.
+DEVICE void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+// Waits until at most `pending` of this thread's groups are under way.
+template <int pending>
+DEVICE void wait_copies() {
+  asm volatile("cp.async.wait_group %0;" ::"n"(pending) : "memory");
+}
+
+// Four 8×8 matrices of 16-bit values; lane l of the warp points to row l % 8 of matrix l / 8, and gets of each matrix the
+// two values at row l / 4, columns 2 (l % 4) and the next.
+DEVICE void load_matrices(u32 (&r)[4], const void* row) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+               : "r"(shared_address(row))
+               : "memory");
+}
+// The same, transposed: each lane gets rows 2 (l % 4) and the next of column l / 4.
+DEVICE void load_matrices_transposed(u32 (&r)[4], const void* row) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+               : "r"(shared_address(row))
+               : "memory");
+}
+
+DEVICE float exp2_fast(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
+// IEEE half precision: 10 bits after the point, up to 65,504.
+struct F16 {
+  // Rows that are read into it are scaled by a power of two (pack.cu), since activations go beyond its range.
+  static constexpr bool scaled = true;
+  // Two values in one register, the first in the lower half.
+  static DEVICE u32 pack(float low, float high) {
+    u32 packed;
+    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(high), "f"(low));
+    return packed;
+  }
+  static DEVICE float unpack(u16 bits) {
+    float value;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(bits));
+    return value;
+  }
+  // d += a · b: a is 16×16, b 16×8, d 16×8 in f32.
+  static DEVICE void multiply(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) {
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+                 : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+  }
+};
+
+// The upper half of a single: 7 bits after the point, the range of f32.
+struct Bf16 {
+  static constexpr bool scaled = false;
+  static DEVICE u32 pack(float low, float high) {
+    u32 packed;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(high), "f"(low));
+    return packed;
+  }
+  static DEVICE float unpack(u16 bits) { return __uint_as_float((u32)bits << 16); }
+  static DEVICE void multiply(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) {
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+                 : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+  }
+};
+#endif  // SIMULATOR
+
+constexpr u32 ALL_LANES = 0xffffffffu;
+
+DEVICE u32 lane() { return threadIdx.x & 31; }
+DEVICE u32 warp() { return threadIdx.x >> 5; }
+
+// Sums and maxima over a warp: every lane gets the same bits, since each step adds the same two numbers on both sides.
+DEVICE float warp_sum(float x) {
+#pragma unroll
+  for (int step = 16; step > 0; step >>= 1) x = add(x, __shfl_xor_sync(ALL_LANES, x, step));
+  return x;
+}
+DEVICE float warp_max(float x) {
+#pragma unroll
+  for (int step = 16; step > 0; step >>= 1) x = fmaxf(x, __shfl_xor_sync(ALL_LANES, x, step));
+  return x;
+}
+// Over the four lanes that share a row of an mma result.
+DEVICE float quad_sum(float x) {
+  x = add(x, __shfl_xor_sync(ALL_LANES, x, 1));
+  return add(x, __shfl_xor_sync(ALL_LANES, x, 2));
+}
+DEVICE float quad_max(float x) {
+  x = fmaxf(x, __shfl_xor_sync(ALL_LANES, x, 1));
+  return fmaxf(x, __shfl_xor_sync(ALL_LANES, x, 2));
+}
+
+// Over a block: warps first, then warps in order. `scratch` holds a float for each warp; a barrier separates two uses.
+DEVICE float block_sum(float x, float* scratch) {
+  x = warp_sum(x);
+  if (lane() == 0) scratch[warp()] = x;
+  __syncthreads();
+  float sum = scratch[0];
+  for (u32 i = 1; i < blockDim.x / 32; i++) sum = add(sum, scratch[i]);
+  __syncthreads();
+  return sum;
+}
+
+// GELU in its tanh form: x/2 · (1 + tanh(u)) = x / (1 + e^(−2u)) with u = √(2/π) · (x + 0.044715 x³).
+DEVICE float gelu(float x) {
+  const float u = 0.7978845608028654f * multiply_add(multiply(0.044715f * x, x), x, x);
+  return x / (1.0f + exp2_fast(-2.8853900817779268f * u));
+}
+
+// Where the 16-byte chunk `chunk` of row `row` lies in a tile of rows of `width` 16-bit values, in values. Eight rows that
+// ldmatrix reads at once lie in different banks: chunks are exchanged within a row by an XOR with the row's number.
+template <int width>
+DEVICE int swizzled(int row, int chunk) {
+  static_assert(width % 64 == 0 || width == 32 || width == 80, "a layout for this width");
+#ifdef MUTANT_NO_SWIZZLE
+  return row * width + chunk * 8;
+#endif
+  if (width == 32) chunk ^= (row >> 1) & 3;                                // Two rows share the 128 bytes of all banks.
+  else if (width == 80) chunk = chunk < 8 ? chunk ^ (row & 7) : 8 + ((chunk - 8) ^ ((row >> 2) & 1));
+  else chunk ^= row & 7;
+  return row * width + chunk * 8;
+}

@@ -1,0 +1,181 @@
+//! NVIDIA GPUs since Ampere, through the driver.
+//!
+//! # Layout
+//! - [`device`]: opening a device, and what can be wrong with one
+//! - [`image`]: the compiled kernels that the binary carries; [`launch`]: their arguments, and starting them
+//! - [`memory`]: buffers and weights; [`plan`]: the layout of a batch
+//! - [`dense`], [`attention`], [`vision`]: operations, kernel by kernel
+//!
+//! # How the kernels get to the machine
+//! As PTX inside the binary (`kernels/cuda/kernels.ptx.gz`, built by `kernels/cuda/build.sh` and kept in the repository), which
+//! the driver compiles for its GPU when a kernel is first used, and caches. So a machine needs the driver and nothing else,
+//! one binary serves every GPU since sm_80, future ones included, and building prelim needs neither nvcc nor a GPU. The other ways
+//! were weighed: NVRTC on the machine keeps no generated file, but asks hospitals to install and update a toolkit's library that
+//! must not be newer than the driver; cubins start at once, but only on the architectures that they were built for, at several
+//! times the size. A test rebuilds the PTX, so that it cannot differ from its sources.
+//!
+//! # Arithmetic
+//! Activations are f32 in memory. Tensor cores read 16 bits: weights are kept as [`Precision`] says, whatever
+//! [`Storage`] asks for beyond it, and activations are rounded to it on the way into a product, in f16 scaled by row so that none
+//! overflows. Sums are f32, in one order that depends on their own terms only: see `kernels/cuda/linear.cu` and `attend.cu`.
+//!
+//! # Not yet run on a GPU
+//! Everything here runs in the tests, with kernels on a simulator behind a stand-in for the driver. No GPU has run it, and
+//! nothing is said about speed.
+
+mod attention;
+mod dense;
+mod device;
+mod image;
+mod launch;
+mod memory;
+mod plan;
+mod vision;
+
+use crate::args::{
+    AddRmsNorm, Attend, AttendPatches, AveragePool, CacheShape, Embed, Geglu, LayerNorm, Linear, PatchEmbed, PlaceRows,
+    RmsNorm, Span, StoreKeysValues,
+};
+use crate::backend::{Backend, DeviceError};
+use crate::weights::{Storage, WeightView};
+
+use device::Device;
+pub use memory::{Buffer, Cache, Matrix, Pair};
+pub use plan::Plan;
+
+/// The numbers that tensor cores read. Sums are f32 either way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Precision {
+    /// Ten bits after the point. Activations are scaled row by row, so that their range is no limit; keys and values must
+    /// stay below 65,504, and become infinite beyond.
+    #[default]
+    F16,
+    /// Seven bits after the point, with the range of f32: what Gemma was trained in.
+    Bf16,
+}
+
+/// A GPU.
+pub struct Cuda {
+    device: Device,
+    precision: Precision,
+    /// Positions of a cache that are summed up by themselves, a multiple of 64. The result of attention depends on it, so it is
+    /// the same for all batches.
+    split: usize,
+}
+
+impl Cuda {
+    /// Enough for a report's whole context, and few enough that long ones fill a GPU.
+    const SPLIT: usize = 512;
+
+    /// Opens the GPU that the driver calls `ordinal`.
+    pub fn open(ordinal: usize, precision: Precision) -> Result<Self, DeviceError> {
+        Ok(Self { device: Device::open(ordinal)?, precision, split: Self::SPLIT })
+    }
+
+    /// Another number of positions than 512 to a split, a multiple of 64.
+    pub fn with_split(self, positions: usize) -> Self {
+        assert!(positions > 0 && positions.is_multiple_of(64), "a split of {positions} positions");
+        Self { split: positions, ..self }
+    }
+
+    /// Bytes that are free on the device, and all of its bytes.
+    pub fn memory(&self) -> Result<(u64, u64), DeviceError> {
+        self.device.memory()
+    }
+}
+
+impl Backend for Cuda {
+    type Buffer = Buffer;
+    type Matrix = Matrix;
+    type Gated = Pair;
+    type Cache = Cache;
+    type Plan = Plan;
+
+    fn name(&self) -> String {
+        let precision = match self.precision {
+            Precision::F16 => "f16",
+            Precision::Bf16 => "bf16",
+        };
+        format!("cuda:{} ({}, {precision})", self.device.ordinal(), self.device.name())
+    }
+
+    fn buffer(&self, len: usize) -> Buffer {
+        self.device.buffer(len)
+    }
+
+    fn upload(&self, values: &[f32]) -> Result<Buffer, DeviceError> {
+        self.device.upload("a buffer", values)
+    }
+
+    fn download(&self, buffer: &Buffer, len: usize) -> Vec<f32> {
+        self.device.download(buffer, len)
+    }
+
+    fn matrix(&self, parts: &[WeightView<'_>], storage: Storage) -> Result<Matrix, DeviceError> {
+        Matrix::upload(&self.device, self.precision, parts, storage)
+    }
+
+    fn gated(&self, gate: WeightView<'_>, up: WeightView<'_>, storage: Storage) -> Result<Pair, DeviceError> {
+        Pair::upload(&self.device, self.precision, gate, up, storage)
+    }
+
+    fn cache(&self, shape: CacheShape) -> Result<Cache, DeviceError> {
+        Cache::new(&self.device, shape)
+    }
+
+    fn plan(&self, spans: &[Span<'_>], block_tokens: usize) -> Plan {
+        Plan::new(&self.device, spans, block_tokens)
+    }
+
+    fn rope_angles(&self, plan: &Plan, frequencies: &[f32]) -> Buffer {
+        self.angles(plan, frequencies)
+    }
+
+    fn embed(&self, args: Embed<'_, Self>) {
+        self.gather(args);
+    }
+
+    fn place_rows(&self, args: PlaceRows<'_, Self>) {
+        self.device.copy(args.from, args.out, args.at * args.width, args.rows * args.width);
+    }
+
+    fn rms_norm(&self, args: RmsNorm<'_, Self>) {
+        self.norm_rows(args);
+    }
+
+    fn add_rms_norm(&self, args: AddRmsNorm<'_, Self>) {
+        self.add_and_norm(args);
+    }
+
+    fn layer_norm(&self, args: LayerNorm<'_, Self>) {
+        self.norm_layer(args);
+    }
+
+    fn linear(&self, args: Linear<'_, Self>) {
+        self.product(args);
+    }
+
+    fn geglu(&self, args: Geglu<'_, Self>) {
+        self.gated_product(args);
+    }
+
+    fn store_keys_values(&self, args: StoreKeysValues<'_, Self>) {
+        self.store(args);
+    }
+
+    fn attend(&self, args: Attend<'_, Self>) {
+        self.attend_cache(args);
+    }
+
+    fn attend_patches(&self, args: AttendPatches<'_, Self>) {
+        self.attend_pictures(args);
+    }
+
+    fn patch_embed(&self, args: PatchEmbed<'_, Self>) {
+        self.embed_patches(args);
+    }
+
+    fn average_pool(&self, args: AveragePool<'_, Self>) {
+        self.pool(args);
+    }
+}

@@ -1,0 +1,206 @@
+//! Products, norms and embeddings: kernels `pack_rows_*`, `linear_*`, `geglu_*`, `*_norm`, `embed_*`, `rope_angles`.
+
+use cudarc::driver::CudaSlice;
+
+use super::launch::{Angles, Gather, Geometry, Norm, Pack, Product, narrowed};
+use super::memory::{Buffer, Matrix, padded};
+use super::plan::Plan;
+use super::{Cuda, device::Device};
+use crate::args::{AddRmsNorm, Embed, Geglu, LayerNorm, Linear, RmsNorm, Rows, Then};
+
+/// Rows and columns of the result that a block computes, its threads, and its stages of so many bytes a row or column.
+struct Shape {
+    name: &'static str,
+    rows: usize,
+    columns: usize,
+    threads: u32,
+    /// Of a row or column, over all stages.
+    bytes: usize,
+}
+
+const LARGE: Shape = Shape { name: "large", rows: 128, columns: 128, threads: 256, bytes: 4 * 32 * 2 };
+const MEDIUM: Shape = Shape { name: "medium", rows: 64, columns: 64, threads: 128, bytes: 4 * 32 * 2 };
+const SKINNY: Shape = Shape { name: "skinny", rows: 16, columns: 32, threads: 64, bytes: 8 * 64 * 2 };
+
+impl Shape {
+    /// The shape for a result of so many rows and columns; all give the same bits.
+    fn of(device: &Device, rows: usize, columns: usize) -> &'static Self {
+        let large = rows.div_ceil(LARGE.rows) * columns.div_ceil(LARGE.columns);
+        match rows {
+            0..=16 => &SKINNY,
+            _ if large >= device.multiprocessors => &LARGE,
+            _ => &MEDIUM,
+        }
+    }
+
+    fn geometry(&self, rows: usize, columns: usize) -> Geometry {
+        let grid = (narrowed(columns.div_ceil(self.columns)), narrowed(rows.div_ceil(self.rows)), 1);
+        Geometry { grid, threads: self.threads, shared: narrowed((self.rows + self.columns) * self.bytes) }
+    }
+}
+
+/// Rows in 16 bits, and what each has to be multiplied by.
+pub(super) struct Packed {
+    pub(super) rows: CudaSlice<u16>,
+    pub(super) factor: CudaSlice<f32>,
+}
+
+impl Cuda {
+    fn pack(&self, x: &Buffer, rows: usize, width: usize) -> Packed {
+        let arguments = Pack { x: self.device.address(&x.0), width: narrowed(width), ..Pack::default() };
+        self.pack_with("pack_rows", rows, arguments)
+    }
+
+    /// With the source and its layout filled in.
+    pub(super) fn pack_with(&self, kernel: &str, rows: usize, arguments: Pack) -> Packed {
+        let device = &self.device;
+        let depth = padded(arguments.width as usize);
+        let packed =
+            Packed { rows: device.scratch("activations", rows * depth), factor: device.scratch("activations", rows) };
+        let arguments = Pack {
+            out: device.address(&packed.rows),
+            factor: device.address(&packed.factor),
+            depth: narrowed(depth),
+            ..arguments
+        };
+        let kernel = format!("{kernel}_{}", self.precision.suffix());
+        device.launch(&kernel, Geometry::blocks(rows, 128, 16), &arguments);
+        packed
+    }
+
+    /// Starts a product of packed rows, with the epilogue filled in.
+    pub(super) fn multiply(&self, kernel: &str, x: &Packed, rows: usize, weight: &Matrix, epilogue: Product) {
+        let shape = Shape::of(&self.device, rows, weight.rows);
+        let arguments = Product {
+            x: self.device.address(&x.rows),
+            factor: self.device.address(&x.factor),
+            weight: self.device.address(&weight.values),
+            rows: narrowed(rows),
+            outputs: narrowed(weight.rows),
+            depth: narrowed(weight.depth),
+            ..epilogue
+        };
+        let kernel = format!("{kernel}_{}_{}", shape.name, self.precision.suffix());
+        self.device.launch(&kernel, shape.geometry(rows, weight.rows), &arguments);
+    }
+
+    pub(super) fn product(&self, args: Linear<'_, Self>) {
+        let Linear { x, rows, weight, bias, then, out } = args;
+        if rows == 0 {
+            return;
+        }
+        let out = self.device.address(&out.0);
+        let epilogue = Product {
+            bias: bias.map_or(0, |bias| self.device.address(&bias.0)),
+            addend: if then == Then::Add { out } else { 0 },
+            addend_rows: narrowed(rows),
+            out,
+            columns: narrowed(weight.rows),
+            gelu: u32::from(then == Then::Gelu),
+            ..Product::default()
+        };
+        self.multiply("linear", &self.pack(x, rows, weight.columns), rows, weight, epilogue);
+    }
+
+    pub(super) fn gated_product(&self, args: Geglu<'_, Self>) {
+        let Geglu { x, rows, weight, out } = args;
+        if rows == 0 {
+            return;
+        }
+        let out = self.device.address(&out.0);
+        let epilogue = Product { out, columns: narrowed(weight.outputs), addend_rows: 1, ..Product::default() };
+        self.multiply("geglu", &self.pack(x, rows, weight.both.columns), rows, &weight.both, epilogue);
+    }
+
+    pub(super) fn norm_rows(&self, args: RmsNorm<'_, Self>) {
+        let device = &self.device;
+        let count = args.rows.count();
+        let chosen = match args.rows {
+            Rows::First(_) => None,
+            Rows::At(rows) => Some(device.send("rows", rows).unwrap_or_else(|error| panic!("{error}"))),
+        };
+        let arguments = Norm {
+            x: device.address(&args.x.0),
+            rows: chosen.as_ref().map_or(0, |rows| device.address(rows)),
+            weight: device.address(&args.weight.0),
+            out: device.address(&args.out.0),
+            width: narrowed(args.width),
+            eps: args.eps,
+            ..Norm::default()
+        };
+        self.launch_norm("rms_norm", count, &arguments);
+    }
+
+    pub(super) fn add_and_norm(&self, args: AddRmsNorm<'_, Self>) {
+        let device = &self.device;
+        let (weight, out) =
+            args.next.map_or((0, 0), |(weight, out)| (device.address(&weight.0), device.address(&out.0)));
+        let arguments = Norm {
+            x: device.address(&args.branch.0),
+            weight: device.address(&args.post.0),
+            bias: weight,
+            residual: device.address(&args.residual.0),
+            out,
+            width: narrowed(args.width),
+            eps: args.eps,
+            rows: 0,
+        };
+        self.launch_norm("add_rms_norm", args.rows, &arguments);
+    }
+
+    pub(super) fn norm_layer(&self, args: LayerNorm<'_, Self>) {
+        let device = &self.device;
+        let arguments = Norm {
+            x: device.address(&args.x.0),
+            weight: device.address(&args.weight.0),
+            bias: device.address(&args.bias.0),
+            out: device.address(&args.out.0),
+            width: narrowed(args.width),
+            eps: args.eps,
+            ..Norm::default()
+        };
+        self.launch_norm("layer_norm", args.rows, &arguments);
+    }
+
+    fn launch_norm(&self, kernel: &str, rows: usize, arguments: &Norm) {
+        if rows > 0 {
+            // A float for each warp.
+            self.device.launch(kernel, Geometry::blocks(rows, 256, 32), arguments);
+        }
+    }
+
+    pub(super) fn gather(&self, args: Embed<'_, Self>) {
+        let device = &self.device;
+        if args.ids.is_empty() {
+            return;
+        }
+        let ids = device.send("token ids", args.ids).unwrap_or_else(|error| panic!("{error}"));
+        let arguments = Gather {
+            table: device.address(&args.table.values),
+            ids: device.address(&ids),
+            out: device.address(&args.out.0),
+            width: narrowed(args.table.columns),
+            depth: narrowed(args.table.depth),
+            scale: args.scale,
+            padding: 0,
+        };
+        let kernel = format!("embed_{}", self.precision.suffix());
+        device.launch(&kernel, Geometry::blocks(args.ids.len(), 128, 0), &arguments);
+    }
+
+    pub(super) fn angles(&self, plan: &Plan, frequencies: &[f32]) -> Buffer {
+        let device = &self.device;
+        let values = plan.rows() * frequencies.len();
+        let out = device.buffer(2 * values);
+        let on_device = device.send("frequencies", frequencies).unwrap_or_else(|error| panic!("{error}"));
+        let arguments = Angles {
+            positions: device.address(&plan.positions),
+            frequencies: device.address(&on_device),
+            out: device.address(&out.0),
+            rows: narrowed(plan.rows()),
+            frequency_count: narrowed(frequencies.len()),
+        };
+        device.launch("rope_angles", Geometry::values(values), &arguments);
+        out
+    }
+}

@@ -1,0 +1,90 @@
+//! Opening a device, and what can be wrong with one.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use cudarc::driver::sys::{self, CUdevice_attribute, CUresult};
+use cudarc::driver::{CudaContext, CudaFunction, CudaStream, DriverError};
+
+use crate::backend::DeviceError;
+
+/// The oldest driver whose functions are all there: that of CUDA 12.0.
+const DRIVER: (i32, &str) = (12_000, "12.0");
+/// Copies from global to shared memory by themselves, and products of bf16, came with Ampere.
+const CAPABILITY: ((i32, i32), &str) = ((8, 0), "8.0");
+
+/// A GPU, and the one stream that all work on it goes through, in order.
+pub(super) struct Device {
+    pub(super) context: Arc<CudaContext>,
+    pub(super) stream: Arc<CudaStream>,
+    /// Kernels that have been used.
+    pub(super) functions: Mutex<HashMap<String, CudaFunction>>,
+    pub(super) multiprocessors: usize,
+    /// Bytes of shared memory that a block may have.
+    pub(super) shared_max: usize,
+    name: String,
+}
+
+impl Device {
+    pub(super) fn open(ordinal: usize) -> Result<Self, DeviceError> {
+        // The library panics where there is no driver, so that is asked first.
+        // SAFETY: looks for a library and runs its initialisers, as any use of the driver does.
+        if !unsafe { sys::is_culib_present() } {
+            return Err(DeviceError::NoDriver);
+        }
+        let mut version = 0;
+        // SAFETY: a valid place for the result.
+        let answer = unsafe { sys::cuDriverGetVersion(&mut version) };
+        answer.result().map_err(refused("version"))?;
+        if version < DRIVER.0 {
+            let found = format!("{}.{}", version / 1000, version % 1000 / 10);
+            return Err(DeviceError::OldDriver { found, needed: DRIVER.1 });
+        }
+        let found = match CudaContext::device_count() {
+            Ok(count) => usize::try_from(count).unwrap_or(0),
+            Err(DriverError(CUresult::CUDA_ERROR_NO_DEVICE)) => 0,
+            Err(error) => return Err(refused("devices")(error)),
+        };
+        if ordinal >= found {
+            return Err(DeviceError::NoDevice { ordinal, found });
+        }
+        let context = CudaContext::new(ordinal).map_err(refused("context"))?;
+        let name = context.name().map_err(refused("name"))?;
+        let (major, minor) = context.compute_capability().map_err(refused("compute capability"))?;
+        if (major, minor) < CAPABILITY.0 {
+            return Err(DeviceError::Architecture { name, found: format!("{major}.{minor}"), needed: CAPABILITY.1 });
+        }
+        let attribute = |attribute| context.attribute(attribute).map(|value| usize::try_from(value).unwrap_or(0));
+        let multiprocessors = attribute(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT);
+        let shared_max = attribute(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN);
+        // SAFETY: events keep streams apart; there is one stream.
+        unsafe { context.disable_event_tracking() };
+        Ok(Self {
+            stream: context.new_stream().map_err(refused("stream"))?,
+            functions: Mutex::new(HashMap::new()),
+            multiprocessors: multiprocessors.map_err(refused("multiprocessors"))?,
+            shared_max: shared_max.map_err(refused("shared memory"))?,
+            name: format!("{name}, sm_{major}{minor}"),
+            context,
+        })
+    }
+
+    pub(super) fn ordinal(&self) -> usize {
+        self.context.ordinal()
+    }
+
+    /// What it is called, and its architecture.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn memory(&self) -> Result<(u64, u64), DeviceError> {
+        let (free, total) = self.context.mem_get_info().map_err(refused("memory"))?;
+        Ok((free as u64, total as u64))
+    }
+}
+
+/// An error of the driver, with what was asked of it.
+pub(super) fn refused(what: &'static str) -> impl Fn(DriverError) -> DeviceError {
+    move |error| DeviceError::Driver { what, error: error.to_string() }
+}

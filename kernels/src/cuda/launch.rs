@@ -1,0 +1,144 @@
+//! The arguments of the kernels, and starting them. Each structure is the one of the same name in `kernels/cuda/*.cu`, field by
+//! field; addresses are of the device, 0 where there is nothing.
+
+use cudarc::driver::{CudaFunction, DeviceRepr, LaunchConfig, PushKernelArg, sys::CUfunction_attribute};
+use cudarc::nvrtc::Ptx;
+
+use super::device::Device;
+use super::image;
+
+macro_rules! arguments {
+    ($(#[$doc:meta])* $name:ident { $($field:ident: $kind:ty,)* }) => {
+        $(#[$doc])*
+        #[repr(C)]
+        #[derive(Debug, Clone, Copy, Default)]
+        pub(super) struct $name {
+            $(pub(super) $field: $kind,)*
+        }
+        // SAFETY: plain numbers, laid out as C lays them out.
+        unsafe impl DeviceRepr for $name {}
+    };
+}
+
+arguments!(
+    /// pack.cu
+    Pack { x: u64, out: u64, factor: u64, width: u32, depth: u32, side: u32, patch: u32, }
+);
+arguments!(
+    /// linear.cu
+    Product {
+        x: u64, factor: u64, weight: u64, bias: u64, addend: u64, out: u64,
+        rows: u32, outputs: u32, depth: u32, addend_rows: u32, columns: u32, gelu: u32,
+    }
+);
+arguments!(
+    /// norm.cu
+    Norm { x: u64, rows: u64, weight: u64, bias: u64, residual: u64, out: u64, width: u32, eps: f32, }
+);
+arguments!(
+    /// decoder.cu, embed
+    Gather { table: u64, ids: u64, out: u64, width: u32, depth: u32, scale: f32, padding: u32, }
+);
+arguments!(
+    /// decoder.cu, rope_angles
+    Angles { positions: u64, frequencies: u64, out: u64, rows: u32, frequency_count: u32, }
+);
+arguments!(
+    /// decoder.cu, store_keys_values
+    Store {
+        qkv: u64, q_norm: u64, k_norm: u64, angles: u64, slots: u64, q: u64, keys: u64, values: u64,
+        heads: u32, kv_heads: u32, head_dim: u32, depth: u32, block_tokens: u32, eps: f32,
+    }
+);
+arguments!(
+    /// attend.cu: a tile
+    Tile { row: u32, tokens: u32, start: u32, block_table: u32, first: u32, end: u32, }
+);
+arguments!(
+    /// attend.cu
+    Attention {
+        q: u64, keys: u64, values: u64, out: u64, partial: u64, tiles: u64, block_table: u64, image_end: u64,
+        block_stride: u64, head_stride: u32, block_tokens: u32, block_magic: u32, q_stride: u32,
+        heads: u32, kv_heads: u32, head_dim: u32, window: u32, split: u32, scale: f32,
+    }
+);
+arguments!(
+    /// attend.cu, attend_merge
+    Merge { attention: Attention, splits: u32, padding: u32, }
+);
+arguments!(
+    /// vision.cu, pack_heads
+    Heads { qkv: u64, keys: u64, values: u64, images: u32, patches: u32, heads: u32, head_dim: u32, depth: u32, padding: u32, }
+);
+arguments!(
+    /// vision.cu, average_pool
+    Pool { x: u64, out: u64, images: u32, side: u32, kernel: u32, width: u32, }
+);
+
+/// Blocks, threads of a block, and bytes of shared memory that a block has.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Geometry {
+    pub(super) grid: (u32, u32, u32),
+    pub(super) threads: u32,
+    pub(super) shared: u32,
+}
+
+impl Geometry {
+    /// So many blocks in a row.
+    pub(super) fn blocks(blocks: usize, threads: u32, shared: u32) -> Self {
+        Self { grid: (narrowed(blocks), 1, 1), threads, shared }
+    }
+
+    /// A thread for each value.
+    pub(super) fn values(values: usize) -> Self {
+        Self::blocks(values.div_ceil(128), 128, 0)
+    }
+}
+
+/// A number as kernels take it.
+///
+/// # Panics
+/// When it is more than 32 bits hold: a batch of that size is a mistake of the caller.
+pub(super) fn narrowed(value: usize) -> u32 {
+    u32::try_from(value).unwrap_or_else(|_| panic!("{value} is more than a kernel takes"))
+}
+
+/// Shared memory that needs no permission.
+const SHARED_WITHOUT_ASKING: u32 = 48 << 10;
+
+impl Device {
+    /// Starts a kernel; it runs after what was started before.
+    ///
+    /// # Panics
+    /// When the device is lost or the kernel cannot be loaded: nothing on it can be trusted afterwards.
+    pub(super) fn launch<A: DeviceRepr>(&self, kernel: &str, geometry: Geometry, arguments: &A) {
+        let function = self.function(kernel, geometry.shared);
+        let config = LaunchConfig {
+            grid_dim: geometry.grid,
+            block_dim: (geometry.threads, 1, 1),
+            shared_mem_bytes: geometry.shared,
+        };
+        // SAFETY: `arguments` is the structure that the kernel takes, and its addresses are of arrays that are alive until
+        // the stream has run it: they are freed in the stream's order.
+        let launched = unsafe { self.stream.launch_builder(&function).arg(arguments).launch(config) };
+        launched.unwrap_or_else(|error| panic!("{kernel} cannot be started: {error}"));
+    }
+
+    fn function(&self, kernel: &str, shared: u32) -> CudaFunction {
+        let mut functions = self.functions.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(function) = functions.get(kernel) {
+            return function.clone();
+        }
+        let module = self.context.load_module(Ptx::from_src(image::module(kernel)));
+        let loaded = module.and_then(|module| module.load_function(kernel)).and_then(|function| {
+            if shared > SHARED_WITHOUT_ASKING {
+                let attribute = CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+                function.set_attribute(attribute, shared as i32)?;
+            }
+            Ok(function)
+        });
+        let function = loaded.unwrap_or_else(|error| panic!("{kernel} cannot be loaded: {error}"));
+        functions.insert(kernel.to_owned(), function.clone());
+        function
+    }
+}

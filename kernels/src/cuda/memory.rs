@@ -1,0 +1,192 @@
+//! Buffers, weights and the cache.
+
+use cudarc::driver::sys::CUresult;
+use cudarc::driver::{CudaSlice, DevicePtr, DeviceRepr, DriverError};
+use half::{bf16, f16};
+
+use super::Precision;
+use super::attention::head_width;
+use super::device::{Device, refused};
+use crate::args::CacheShape;
+use crate::backend::DeviceError;
+use crate::weights::{Storage, WeightView};
+
+/// f32 on the device.
+pub struct Buffer(pub(super) CudaSlice<f32>);
+
+/// A weight `[rows, depth]` in 16 bits.
+pub struct Matrix {
+    pub(super) values: CudaSlice<u16>,
+    pub(super) rows: usize,
+    /// Inputs.
+    pub(super) columns: usize,
+    /// Inputs, padded with zeros.
+    pub(super) depth: usize,
+}
+
+/// Gate and up: eight rows of one, eight of the other, and so on.
+pub struct Pair {
+    pub(super) both: Matrix,
+    /// Rows of each.
+    pub(super) outputs: usize,
+}
+
+/// Keys and values: `[layers, 2, blocks, kv_heads, block_tokens, head width]`.
+pub struct Cache {
+    pub(super) values: CudaSlice<u16>,
+    pub(super) shape: CacheShape,
+    /// The head's size, padded with zeros to one that there is a kernel for.
+    pub(super) width: usize,
+}
+
+impl Precision {
+    /// A number in 16 bits.
+    pub(super) fn bits(self, value: f32) -> u16 {
+        match self {
+            Precision::F16 => f16::from_f32(value).to_bits(),
+            Precision::Bf16 => bf16::from_f32(value).to_bits(),
+        }
+    }
+}
+
+/// Inputs of a product, padded to what its kernels take at a time.
+pub(super) fn padded(columns: usize) -> usize {
+    columns.next_multiple_of(64)
+}
+
+impl Device {
+    /// Room for `len` values, whatever is in there now.
+    pub(super) fn room<T: DeviceRepr>(&self, what: &'static str, len: usize) -> Result<CudaSlice<T>, DeviceError> {
+        // A driver gives no memory of no size.
+        // SAFETY: whoever asks writes before reading; a kernel that does not is what the tests' NaN show.
+        unsafe { self.stream.alloc::<T>(len.max(1)) }.map_err(|error| match error {
+            DriverError(CUresult::CUDA_ERROR_OUT_OF_MEMORY) => {
+                DeviceError::OutOfMemory { what, wanted_bytes: (len * size_of::<T>()) as u64 }
+            }
+            error => refused("memory")(error),
+        })
+    }
+
+    /// Room in the middle of a pass, where nothing else can be done.
+    pub(super) fn scratch<T: DeviceRepr>(&self, what: &'static str, len: usize) -> CudaSlice<T> {
+        self.room(what, len).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    pub(super) fn buffer(&self, len: usize) -> Buffer {
+        Buffer(self.scratch("activations", len))
+    }
+
+    pub(super) fn send<T: DeviceRepr>(&self, what: &'static str, values: &[T]) -> Result<CudaSlice<T>, DeviceError> {
+        let mut room = self.room(what, values.len())?;
+        if !values.is_empty() {
+            self.stream.memcpy_htod(values, &mut room).map_err(refused("copy to the device"))?;
+        }
+        Ok(room)
+    }
+
+    pub(super) fn upload(&self, what: &'static str, values: &[f32]) -> Result<Buffer, DeviceError> {
+        Ok(Buffer(self.send(what, values)?))
+    }
+
+    pub(super) fn download(&self, buffer: &Buffer, len: usize) -> Vec<f32> {
+        let mut values = vec![0.0; len];
+        if len > 0 {
+            let copied = self.stream.memcpy_dtoh(&buffer.0.slice(..len), &mut values);
+            copied
+                .and_then(|()| self.stream.synchronize())
+                .unwrap_or_else(|error| panic!("the device is lost: {error}"));
+        }
+        values
+    }
+
+    /// Copies the first `len` values of a buffer to place `at` of another.
+    pub(super) fn copy(&self, from: &Buffer, to: &mut Buffer, at: usize, len: usize) {
+        if len > 0 {
+            let copied = self.stream.memcpy_dtod(&from.0.slice(..len), &mut to.0.slice_mut(at..at + len));
+            copied.unwrap_or_else(|error| panic!("the device is lost: {error}"));
+        }
+    }
+
+    /// Where an array lies on the device.
+    pub(super) fn address<T>(&self, array: &CudaSlice<T>) -> u64 {
+        array.device_ptr(&self.stream).0
+    }
+}
+
+impl Matrix {
+    pub(super) fn upload(
+        device: &Device,
+        precision: Precision,
+        parts: &[WeightView<'_>],
+        storage: Storage,
+    ) -> Result<Self, DeviceError> {
+        let columns = parts[0].columns;
+        assert!(parts.iter().all(|part| part.columns == columns), "stacked weights differ in columns");
+        let rows = parts.iter().flat_map(|part| (0..part.rows).map(move |row| (part, row)));
+        let rows = rows.map(|(part, row)| Some(part.row(row)));
+        Self::from_rows(device, precision, rows, columns, storage)
+    }
+
+    /// Rows one after the other; a row that is none is zeros.
+    fn from_rows<R: Iterator<Item = f32>>(
+        device: &Device,
+        precision: Precision,
+        rows: impl Iterator<Item = Option<R>>,
+        columns: usize,
+        storage: Storage,
+    ) -> Result<Self, DeviceError> {
+        let depth = padded(columns);
+        let mut values = Vec::new();
+        for row in rows {
+            let end = values.len() + depth;
+            values.extend(row.into_iter().flatten().map(|value| precision.bits(storage.rounded(value))));
+            values.resize(end, 0);
+        }
+        let rows = values.len() / depth;
+        Ok(Self { values: device.send("weights", &values)?, rows, columns, depth })
+    }
+}
+
+impl Pair {
+    pub(super) fn upload(
+        device: &Device,
+        precision: Precision,
+        gate: WeightView<'_>,
+        up: WeightView<'_>,
+        storage: Storage,
+    ) -> Result<Self, DeviceError> {
+        assert_eq!((gate.rows, gate.columns), (up.rows, up.columns), "gate and up differ in shape");
+        let outputs = gate.rows;
+        let rows = (0..outputs.div_ceil(8)).flat_map(|eight| {
+            let of = move |view: WeightView<'_>| -> Vec<Option<Vec<f32>>> {
+                let rows = eight * 8..eight * 8 + 8;
+                rows.map(|row| (row < outputs).then(|| view.row(row).collect())).collect()
+            };
+            of(gate).into_iter().chain(of(up))
+        });
+        let rows = rows.map(|row| row.map(Vec::into_iter));
+        Ok(Self { both: Matrix::from_rows(device, precision, rows, gate.columns, storage)?, outputs })
+    }
+}
+
+impl Cache {
+    pub(super) fn new(device: &Device, shape: CacheShape) -> Result<Self, DeviceError> {
+        let width = head_width(shape.head_dim)
+            .ok_or_else(|| DeviceError::Unsupported { what: format!("heads of {} values", shape.head_dim) })?;
+        let tokens = shape.layers * 2 * shape.blocks * shape.block_tokens;
+        Ok(Self { values: device.room("the cache", tokens * shape.kv_heads * width)?, shape, width })
+    }
+
+    /// Values from one block to the next.
+    pub(super) fn block_stride(&self) -> usize {
+        self.shape.kv_heads * self.shape.block_tokens * self.width
+    }
+
+    /// Where the keys and the values of a layer lie on the device.
+    pub(super) fn layer(&self, device: &Device, layer: usize) -> (u64, u64) {
+        assert!(layer < self.shape.layers, "layer {layer} of {}", self.shape.layers);
+        let half = (self.shape.blocks * self.block_stride() * size_of::<u16>()) as u64;
+        let keys = device.address(&self.values) + layer as u64 * 2 * half;
+        (keys, keys + half)
+    }
+}

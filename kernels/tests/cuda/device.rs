@@ -1,0 +1,63 @@
+//! What can be wrong with a device is said in words.
+
+use prelim_kernels::{Backend, CacheShape, Cuda, DeviceError, Precision};
+
+use crate::stand_in::StandIn;
+
+/// What opening a device says while the stand-in shows another one.
+fn refusal(ordinal: usize, settings: &[(&std::ffi::CStr, u64, u64)]) -> String {
+    let (_turn, stand_in) = StandIn::turn();
+    settings.iter().for_each(|(name, value, _)| stand_in.set(name, *value));
+    let opened = Cuda::open(ordinal, Precision::F16);
+    settings.iter().for_each(|(name, _, usual)| stand_in.set(name, *usual));
+    opened.err().expect("a refusal").to_string()
+}
+
+#[test]
+fn a_device_that_cannot_serve_is_refused_with_the_reason() {
+    assert_eq!(refusal(3, &[]), "no CUDA device 3: the driver finds 1");
+    assert_eq!(refusal(0, &[(c"devices", 0, 1)]), "no CUDA device 0: the driver finds 0");
+    assert_eq!(
+        refusal(0, &[(c"driver", 11_080, 12_000)]),
+        "CUDA driver for version 11.8 is too old: 12.0 is needed; install a newer driver"
+    );
+    assert_eq!(
+        refusal(0, &[(c"major", 7, 8), (c"minor", 5, 0)]),
+        "simulator is of compute capability 7.5: 8.0 is needed (Ampere, 2020, or newer)"
+    );
+}
+
+#[test]
+fn a_device_says_what_it_is() {
+    let (_turn, _) = StandIn::turn();
+    let cuda = Cuda::open(0, Precision::Bf16).expect("the stand-in");
+    assert_eq!(cuda.name(), "cuda:0 (simulator, sm_80, bf16)");
+    assert_eq!(cuda.memory().expect("memory").1, 4 << 30);
+}
+
+#[test]
+fn a_cache_that_does_not_fit_is_refused_and_leaves_the_memory_free() {
+    let (_turn, _) = StandIn::turn();
+    let cuda = Cuda::open(0, Precision::F16).expect("the stand-in");
+    let before = cuda.memory().expect("memory").0;
+    let shape = CacheShape { layers: 34, blocks: 100_000, block_tokens: 16, kv_heads: 4, head_dim: 256 };
+    match cuda.cache(shape).err() {
+        Some(DeviceError::OutOfMemory { what: "the cache", wanted_bytes }) => {
+            assert_eq!(wanted_bytes, 34 * 2 * 100_000 * 16 * 4 * 256 * 2);
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(cuda.memory().expect("memory").0, before);
+    let heads = CacheShape { head_dim: 512, blocks: 1, ..shape };
+    assert_eq!(cuda.cache(heads).err().expect("a refusal").to_string(), "no kernel for heads of 512 values");
+}
+
+#[test]
+fn what_is_dropped_is_freed() {
+    let (_turn, _) = StandIn::turn();
+    let cuda = Cuda::open(0, Precision::F16).expect("the stand-in");
+    let before = cuda.memory().expect("memory").0;
+    let shape = crate::dense::Shape { rows: 20, inputs: 64, outputs: 32 };
+    crate::dense::geglu(&cuda, shape, prelim_kernels::Storage::Bf16);
+    assert_eq!(cuda.memory().expect("memory").0, before);
+}

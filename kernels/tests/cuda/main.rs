@@ -1,0 +1,15 @@
+//! The CUDA backend without a GPU: every kernel, run by the simulator behind a stand-in for the driver, against the naive
+//! reference, over shapes with ragged ends.
+//!
+//! The host's side is the real one: modules are loaded, memory is allocated, kernels are launched through cudarc.
+
+mod cases;
+mod compile;
+#[path = "../agreement/decoder.rs"]
+mod decoder;
+#[path = "../agreement/dense.rs"]
+mod dense;
+mod device;
+mod mutants;
+mod operations;
+mod stand_in;

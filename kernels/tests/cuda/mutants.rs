@@ -1,0 +1,94 @@
+//! Kernels with one mistake each, to show that the tests see it; and the sound ones under sanitizers.
+#![allow(clippy::print_stdout, reason = "what gives a mistake away is worth a look: run with --nocapture")]
+
+use std::process::Command;
+
+use crate::stand_in::{VARIABLE, build, folder};
+
+/// A mistake that the sources know by this name, and the test that has to see it.
+const MUTANTS: [(&str, &str); 16] = [
+    ("MUTANT_MISSING_BARRIER", "attention_over_the_cache_agrees"),
+    ("MUTANT_MISSING_SECOND_BARRIER", "attention_over_the_cache_agrees"),
+    ("MUTANT_MISSING_WAIT", "attention_over_the_cache_agrees"),
+    ("MUTANT_DROPPED_TAIL", "attention_over_the_cache_agrees"),
+    ("MUTANT_WINDOW_OFF_BY_ONE", "attention_over_the_cache_agrees"),
+    ("MUTANT_SWAPPED_OPERANDS", "the_vision_operations_agree"),
+    ("MUTANT_STALE_MAXIMUM", "the_vision_operations_agree"),
+    ("MUTANT_UNMERGED", "attention_has_the_same_bits_however_prompts_are_cut_and_batched"),
+    ("MUTANT_LINEAR_MISSING_WAIT", "linear_agrees_with_every_epilogue"),
+    ("MUTANT_LINEAR_MISSING_BARRIER", "linear_agrees_with_every_epilogue"),
+    ("MUTANT_LINEAR_DROPPED_TAIL", "linear_agrees_with_every_epilogue"),
+    ("MUTANT_GATE_AND_UP_SWAPPED", "geglu_agrees"),
+    ("MUTANT_OVERFLOW", "products_of_activations_beyond_the_range_of_f16_agree"),
+    ("MUTANT_WRONG_SCALE", "stacked_weights_agree"),
+    ("MUTANT_ROTATED_BACKWARDS", "attention_over_the_cache_agrees"),
+    ("MUTANT_NO_SWIZZLE", "kernels_do_as_many_products_and_copies_as_their_headers_say"),
+];
+
+/// Reads beyond the weight's last row, whose results nobody keeps: only a sanitizer sees it.
+const READS_OUT_OF_BOUNDS: &str = "MUTANT_LINEAR_DROPPED_TAIL";
+
+const SANITIZERS: [&str; 3] = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-g1"];
+
+/// This program again, with tests of `operations` on another build of the stand-in.
+fn run(build: &str, tests: &[&str], sanitized: bool) -> (bool, String) {
+    let names: Vec<String> = tests.iter().map(|test| format!("operations::{test}")).collect();
+    let mut command = Command::new(std::env::current_exe().expect("this program"));
+    command.args(names).arg("--exact").env(VARIABLE, build);
+    if sanitized {
+        let runtime = Command::new("g++").arg("-print-file-name=libasan.so").output().expect("g++").stdout;
+        command.env("LD_PRELOAD", String::from_utf8(runtime).expect("a path").trim());
+        // Leaks are the process's own business; fibers have stacks that the sanitizer does not know.
+        command.env("ASAN_OPTIONS", "detect_leaks=0:detect_stack_use_after_return=0");
+    }
+    let output = command.output().expect("this program runs");
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let count = tests.len();
+    assert!(said.contains(&format!("running {count} test")), "{build}: {tests:?} did not run:\n{said}");
+    assert!(!said.contains("the stand-in loads"), "{build}: {said}");
+    (output.status.success(), said)
+}
+
+#[test]
+fn every_mistake_in_a_kernel_is_seen() {
+    build("sound", &[]);
+    for (mutant, test) in MUTANTS {
+        let name = mutant.to_lowercase();
+        let mistake = format!("-D{mutant}");
+        let sanitized = mutant == READS_OUT_OF_BOUNDS;
+        let mut flags = vec![mistake.as_str()];
+        flags.extend(SANITIZERS.iter().filter(|_| sanitized));
+        build(&name, &flags);
+        let (passed, said) = run(&name, &[test], sanitized);
+        assert!(!passed, "{mutant} is not seen by {test}");
+        let reason = said
+            .lines()
+            .find(|line| ["simulator: ", "value ", "ERROR: ", " left: "].iter().any(|word| line.contains(word)));
+        println!("{mutant}: {}", reason.unwrap_or("an end without a word"));
+        assert!(!sanitized || said.contains("heap-buffer-overflow"), "{mutant}: {said}");
+    }
+}
+
+#[test]
+fn every_mistake_that_the_sources_know_is_in_the_table() {
+    let sources = std::fs::read_dir(folder("../../kernels/cuda")).expect("the sources");
+    let sources = sources.map(|entry| entry.expect("an entry").path()).filter(|path| path.is_file());
+    let text: String = sources.filter_map(|path| std::fs::read_to_string(path).ok()).collect();
+    let conditions = ["#ifdef ", "#ifndef "].into_iter().flat_map(|condition| text.split(condition).skip(1));
+    let names = conditions.filter_map(|rest| rest.lines().next()).filter(|name| name.starts_with("MUTANT_"));
+    let known: std::collections::BTreeSet<&str> = names.collect();
+    assert_eq!(known, MUTANTS.iter().map(|(mutant, _)| *mutant).collect());
+}
+
+/// Reads and writes out of bounds, and what C++ leaves undefined.
+#[test]
+fn the_sound_kernels_pass_under_sanitizers() {
+    build("sanitized", &SANITIZERS);
+    let mut tests: Vec<&str> = MUTANTS.iter().map(|(_, test)| *test).collect();
+    tests.extend(["embeddings_agree", "norms_agree_beyond_the_range_of_f16"]);
+    tests.retain(|test| !test.contains("same_bits"));
+    tests.sort_unstable();
+    tests.dedup();
+    let (passed, said) = run("sanitized", &tests, true);
+    assert!(passed, "{said}");
+}

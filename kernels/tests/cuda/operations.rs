@@ -1,0 +1,271 @@
+//! Every operation against the naive reference; and the promise that a row's bits depend on that row alone.
+
+use prelim_kernels::{Backend, Cuda, Precision, Reference, Storage, Then};
+
+use crate::cases::{check, check_bits};
+use crate::decoder::{self, Heads, Sequence};
+use crate::dense::{self, Picture, Shape};
+use crate::stand_in::{Counts, StandIn, is_sanitized};
+
+/// How far results may be off, in parts of the largest.
+struct Tolerance {
+    /// Inputs are exact: sums run in f32 here and in f64 there.
+    product: f32,
+    norm: f32,
+    /// Inputs are exact, weights of attention are rounded.
+    patches: f32,
+    /// Queries, keys and values are rounded too.
+    attention: f32,
+}
+
+const F16: Tolerance = Tolerance { product: 3e-6, norm: 2e-6, patches: 5e-4, attention: 2e-3 };
+const BF16: Tolerance = Tolerance { product: 3e-6, norm: 2e-6, patches: 4e-3, attention: 1.5e-2 };
+
+const PRECISIONS: [(Precision, Tolerance); 2] = [(Precision::F16, F16), (Precision::Bf16, BF16)];
+
+/// Ragged in every way that tiles of 16, 64 and 128 can be, with one step of depth and with more than there are stages.
+const SHAPES: [Shape; 12] = [
+    Shape { rows: 1, inputs: 1, outputs: 1 },
+    Shape { rows: 1, inputs: 256, outputs: 704 },
+    Shape { rows: 2, inputs: 48, outputs: 144 },
+    Shape { rows: 5, inputs: 255, outputs: 63 },
+    Shape { rows: 16, inputs: 640, outputs: 65 },
+    Shape { rows: 17, inputs: 31, outputs: 17 },
+    Shape { rows: 64, inputs: 513, outputs: 64 },
+    Shape { rows: 97, inputs: 64, outputs: 200 },
+    Shape { rows: 129, inputs: 192, outputs: 130 },
+    Shape { rows: 128, inputs: 700, outputs: 256 },
+    Shape { rows: 1, inputs: 2560, outputs: 100 },
+    Shape { rows: 70, inputs: 1152, outputs: 96 },
+];
+
+/// On the stand-in, in both precisions, with warps in two orders that must not matter. Nothing may meet in a bank.
+fn everywhere(what: &str, tolerance: impl Fn(&Tolerance) -> f32, wanted: &[f32], run: impl Fn(&Cuda) -> Vec<f32>) {
+    let (_turn, stand_in) = StandIn::turn();
+    for (precision, tolerances) in PRECISIONS {
+        let before = stand_in.counts();
+        // A split of 64 positions: contexts of these tests have several.
+        let cuda = Cuda::open(0, precision).expect("the stand-in").with_split(64);
+        stand_in.set(c"seed", 1);
+        let found = run(&cuda);
+        check(&format!("{what} in {precision:?}"), &found, wanted, tolerance(&tolerances));
+        if is_sanitized() {
+            // What addresses are touched depends neither on the precision nor on the order, and a sanitizer takes its time.
+            return;
+        }
+        stand_in.set(c"seed", 77);
+        check_bits(&format!("{what} in {precision:?}, warps in another order"), &run(&cuda), &found);
+        assert_eq!(stand_in.counts().bank_conflicts, before.bank_conflicts, "{what}: conflicts");
+    }
+}
+
+#[test]
+fn linear_agrees_with_every_epilogue() {
+    for shape in SHAPES {
+        for (then, biased) in [(Then::Store, false), (Then::Gelu, true), (Then::Add, true), (Then::Add, false)] {
+            let wanted = dense::linear(&Reference, shape, Storage::F32, then, biased);
+            let what = format!("linear {shape:?} {then:?}");
+            everywhere(&what, |t| t.product, &wanted, |cuda| dense::linear(cuda, shape, Storage::F32, then, biased));
+        }
+    }
+}
+
+#[test]
+fn stacked_weights_agree() {
+    for shape in [SHAPES[2], SHAPES[3], SHAPES[7]] {
+        let wanted = dense::stacked(&Reference, shape, Storage::Bf16);
+        let what = format!("stacked {shape:?}");
+        everywhere(&what, |t| t.product, &wanted, |cuda| dense::stacked(cuda, shape, Storage::Bf16));
+    }
+}
+
+#[test]
+fn geglu_agrees() {
+    for shape in SHAPES {
+        let wanted = dense::geglu(&Reference, shape, Storage::F32);
+        let what = format!("geglu {shape:?}");
+        everywhere(&what, |t| t.product, &wanted, |cuda| dense::geglu(cuda, shape, Storage::F32));
+    }
+}
+
+#[test]
+fn norms_agree_beyond_the_range_of_f16() {
+    for (rows, width) in [(1, 1), (3, 24), (7, 256), (5, 1152), (2, 2560)] {
+        // 3e5 is past 65,504: Gemma 3's residual stream goes there.
+        for scale in [1e-3, 1.0, 3e5] {
+            let wanted = dense::norms(&Reference, rows, width, scale);
+            let what = format!("norms {rows} x {width}, values to {scale:e}");
+            everywhere(&what, |t| t.norm, &wanted, |cuda| dense::norms(cuda, rows, width, scale));
+        }
+    }
+}
+
+#[test]
+fn products_of_activations_beyond_the_range_of_f16_agree() {
+    // dense::geglu's inputs reach 6: its results, as inputs of the next product, would overflow f16 at 70,000 times that.
+    for scale in [1e-4, 7e4, 1e8] {
+        let run = |backend: &dyn Fn(f32) -> Vec<f32>| backend(scale);
+        let wanted = run(&|scale| scaled_product(&Reference, scale));
+        let what = format!("a product of values to {scale:e}");
+        everywhere(&what, |t| t.product, &wanted, |cuda| scaled_product(cuda, scale));
+    }
+}
+
+/// A row of zeros, rows of values to `scale`, and a row of ones, by a weight; each row of the result over its scale.
+fn scaled_product<B: Backend>(backend: &B, scale: f32) -> Vec<f32> {
+    use crate::cases::{Numbers, Weight};
+    let (rows, inputs, outputs) = (4, 160, 40);
+    let mut numbers = Numbers::new(8);
+    let weight = Weight::new(&mut numbers, outputs, inputs);
+    let mut x = vec![0.0; inputs];
+    x.extend(numbers.vector(2 * inputs, scale));
+    x.extend(vec![1.0; inputs]);
+    let x = backend.upload(&x).unwrap();
+    let weight = backend.matrix(&[weight.view()], Storage::F32).unwrap();
+    let mut out = backend.buffer(rows * outputs);
+    let then = Then::Store;
+    backend.linear(prelim_kernels::Linear { x: &x, rows, weight: &weight, bias: None, then, out: &mut out });
+    let scales = [1.0, scale, scale, 1.0];
+    let out = backend.download(&out, rows * outputs);
+    out.iter().enumerate().map(|(index, value)| value / scales[index / outputs]).collect()
+}
+
+#[test]
+fn embeddings_agree() {
+    for storage in [Storage::F32, Storage::Bf16] {
+        let wanted = dense::embed(&Reference, 40, storage);
+        // Smallest numbers lose bits in f16.
+        everywhere("embed", |_| 1e-7, &wanted, |cuda| dense::embed(cuda, 40, storage));
+    }
+}
+
+#[test]
+fn the_vision_operations_agree() {
+    let pictures = [
+        Picture { images: 1, grid: 2, patch: 3, heads: 1, head_dim: 8 },
+        Picture { images: 2, grid: 8, patch: 14, heads: 4, head_dim: 12 },
+        Picture { images: 2, grid: 12, patch: 16, heads: 2, head_dim: 64 },
+        Picture { images: 1, grid: 18, patch: 5, heads: 2, head_dim: 72 },
+    ];
+    for picture in pictures {
+        let wanted = dense::vision(&Reference, picture, Storage::F32);
+        let what = format!("vision {picture:?}");
+        everywhere(&what, |t| t.patches, &wanted, |cuda| dense::vision(cuda, picture, Storage::F32));
+    }
+}
+
+fn attention_shapes() -> Vec<Heads> {
+    let shape =
+        |heads, kv_heads, head_dim, window, block_tokens| Heads { heads, kv_heads, head_dim, window, block_tokens };
+    vec![
+        shape(1, 1, 8, None, 16),
+        shape(4, 2, 24, Some(24), 16),
+        shape(4, 1, 64, Some(1), 32),
+        shape(4, 1, 64, None, 32),
+        shape(4, 2, 80, Some(40), 48),
+        shape(3, 3, 72, None, 64),
+        shape(32, 1, 16, Some(33), 16),
+        shape(2, 1, 128, Some(70), 16),
+        shape(2, 1, 256, Some(64), 128),
+        shape(8, 4, 256, None, 16),
+    ]
+}
+
+#[allow(clippy::single_range_in_vec_init, reason = "one image is a list of one range")]
+fn sequences() -> Vec<Sequence> {
+    vec![
+        Sequence { number: 1, tokens: 71, images: vec![3..19, 40..56] },
+        Sequence { number: 2, tokens: 1, images: vec![] },
+        // Three steps of 64 positions: some mistakes show in the third only.
+        Sequence { number: 3, tokens: 197, images: vec![0..36] },
+        Sequence { number: 4, tokens: 33, images: vec![] },
+    ]
+}
+
+#[test]
+fn attention_over_the_cache_agrees() {
+    let sequences = sequences();
+    for shape in attention_shapes() {
+        for passes in [decoder::whole(&sequences), decoder::side_by_side(&sequences, 61)] {
+            let wanted = decoder::run(&Reference, shape, &sequences, &passes).concat();
+            let what = format!("attention {shape:?}");
+            let run = |cuda: &Cuda| decoder::run(cuda, shape, &sequences, &passes).concat();
+            everywhere(&what, |t| t.attention, &wanted, run);
+        }
+    }
+}
+
+#[test]
+fn attention_has_the_same_bits_however_prompts_are_cut_and_batched() {
+    let (_turn, stand_in) = StandIn::turn();
+    let sequences = &sequences()[..3];
+    for shape in [attention_shapes()[1], attention_shapes()[3], attention_shapes()[4], attention_shapes()[8]] {
+        for precision in [Precision::F16, Precision::Bf16] {
+            // Less shared memory changes the shape of tiles.
+            for shared in [166_912, 101_376] {
+                stand_in.set(c"shared", shared);
+                let cuda = Cuda::open(0, precision).expect("the stand-in").with_split(64);
+                let wanted = decoder::run(&cuda, shape, sequences, &decoder::whole(sequences));
+                for step in [1, 7, 50] {
+                    let found = decoder::run(&cuda, shape, sequences, &decoder::side_by_side(sequences, step));
+                    let what = format!("{shape:?} in {precision:?}, {step} tokens at a time");
+                    check_bits(&what, &found.concat(), &wanted.concat());
+                }
+            }
+            stand_in.set(c"shared", 166_912);
+        }
+    }
+}
+
+#[test]
+fn a_product_has_the_same_bits_for_every_number_of_rows() {
+    let (_turn, stand_in) = StandIn::turn();
+    let shape = |rows| Shape { rows, inputs: 700, outputs: 130 };
+    for precision in [Precision::F16, Precision::Bf16] {
+        let cuda = Cuda::open(0, precision).expect("the stand-in");
+        let wanted = dense::geglu(&cuda, shape(150), Storage::F32);
+        for (rows, multiprocessors) in [(1, 2), (16, 2), (17, 2), (17, 1000), (64, 1000), (97, 2), (149, 1000)] {
+            stand_in.set(c"multiprocessors", multiprocessors);
+            let cuda = Cuda::open(0, precision).expect("the stand-in");
+            let found = dense::geglu(&cuda, shape(rows), Storage::F32);
+            check_bits(&format!("the first of {rows} rows in {precision:?}"), &found, &wanted[..rows * 130]);
+        }
+        stand_in.set(c"multiprocessors", 2);
+    }
+}
+
+/// What a run adds to the counts.
+fn counted(stand_in: &StandIn, run: impl FnOnce()) -> Counts {
+    let before = stand_in.counts();
+    run();
+    let after = stand_in.counts();
+    Counts {
+        launches: after.launches - before.launches,
+        mma: after.mma - before.mma,
+        matrix_loads: after.matrix_loads - before.matrix_loads,
+        bank_conflicts: after.bank_conflicts - before.bank_conflicts,
+        copies: after.copies - before.copies,
+        barriers: after.barriers - before.barriers,
+    }
+}
+
+#[test]
+fn kernels_do_as_many_products_and_copies_as_their_headers_say() {
+    let (_turn, stand_in) = StandIn::turn();
+    let cuda = Cuda::open(0, Precision::F16).expect("the stand-in");
+    // 128 rows by 256 outputs by a depth of 704: two large tiles of 128 x 128.
+    let shape = Shape { rows: 128, inputs: 700, outputs: 256 };
+    let counts = counted(stand_in, || drop(dense::linear(&cuda, shape, Storage::F32, Then::Store, false)));
+    assert_eq!(counts.launches, 2, "packing and the product");
+    assert_eq!(counts.mma, 128 / 16 * (256 / 8) * (704 / 16));
+    assert_eq!(counts.copies, 2 * 2 * 128 * (704 / 8), "each tile reads its rows and its weights once");
+    assert_eq!(counts.bank_conflicts, 0);
+    // 128 tokens of 2 heads that share keys: four tiles of 64 rows; a tile with tokens to t takes ⌈t / 64⌉ steps.
+    let heads = Heads { heads: 2, kv_heads: 1, head_dim: 64, window: None, block_tokens: 16 };
+    let sequence = [Sequence { number: 5, tokens: 128, images: vec![] }];
+    let counts = counted(stand_in, || drop(decoder::run(&cuda, heads, &sequence, &decoder::whole(&sequence))));
+    let steps = 1 + 1 + 2 + 2;
+    assert_eq!(counts.mma, steps * 4 * 2 * (64 / 8 * (64 / 16)), "scores and results of four warps");
+    assert_eq!(counts.copies, steps * 2 * 64 * (64 / 8), "keys and values once for both heads");
+    assert_eq!(counts.bank_conflicts, 0);
+}

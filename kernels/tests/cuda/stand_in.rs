@@ -1,0 +1,82 @@
+//! The stand-in for the driver, built from the kernels and loaded before anything asks for the real one.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+use libloading::Library;
+
+/// Which build this process is to load, where it is not the sound one: a folder below `target/simulator`.
+pub(crate) const VARIABLE: &str = "PRELIM_SIMULATOR";
+
+/// Whether this process runs under sanitizers.
+pub(crate) fn is_sanitized() -> bool {
+    std::env::var(VARIABLE).is_ok_and(|build| build == "sanitized")
+}
+
+/// Where builds lie.
+pub(crate) fn folder(build: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/simulator").join(build)
+}
+
+/// Builds the stand-in, unless it is there, with these flags for the compiler.
+pub(crate) fn build(name: &str, flags: &[&str]) {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/cuda/simulator/build.sh");
+    let output = Command::new(script).arg(folder(name)).args(flags).output().expect("bash and g++");
+    assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// The loaded stand-in. It is one device for the whole process, so tests take turns.
+pub(crate) struct StandIn {
+    library: Library,
+}
+
+/// What the simulator has counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) launches: u64,
+    pub(crate) mma: u64,
+    pub(crate) matrix_loads: u64,
+    pub(crate) bank_conflicts: u64,
+    pub(crate) copies: u64,
+    pub(crate) barriers: u64,
+}
+
+impl StandIn {
+    /// Waits for other tests of this process.
+    pub(crate) fn turn() -> (MutexGuard<'static, ()>, &'static Self) {
+        static TURN: Mutex<()> = Mutex::new(());
+        static LOADED: OnceLock<StandIn> = OnceLock::new();
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let stand_in = LOADED.get_or_init(|| {
+            let build_name = std::env::var(VARIABLE).unwrap_or_else(|_| "sound".to_owned());
+            if build_name == "sound" {
+                build("sound", &[]);
+            }
+            // SAFETY: our own library; its initialisers register kernels.
+            let library = unsafe { Library::new(folder(&build_name).join("libcuda.so")) };
+            Self { library: library.expect("the stand-in loads") }
+        });
+        (turn, stand_in)
+    }
+
+    /// A property of the device, or the seed of the order that warps run in.
+    pub(crate) fn set(&self, name: &std::ffi::CStr, value: u64) {
+        // SAFETY: driver.cpp declares it so.
+        unsafe {
+            let set = self.library.get::<unsafe extern "C" fn(*const std::ffi::c_char, u64)>(b"simulator_set");
+            set.expect("simulator_set")(name.as_ptr(), value);
+        }
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        let mut all = [0u64; 6];
+        // SAFETY: driver.cpp declares it so, and writes six numbers.
+        unsafe {
+            let counts = self.library.get::<unsafe extern "C" fn(*mut u64)>(b"simulator_counts");
+            counts.expect("simulator_counts")(all.as_mut_ptr());
+        }
+        let [launches, mma, matrix_loads, bank_conflicts, copies, barriers] = all;
+        Counts { launches, mma, matrix_loads, bank_conflicts, copies, barriers }
+    }
+}
