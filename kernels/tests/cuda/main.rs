@@ -5,6 +5,7 @@
 
 mod cases;
 mod compile;
+mod counts;
 #[path = "../agreement/decoder.rs"]
 mod decoder;
 #[path = "../agreement/dense.rs"]

@@ -7,22 +7,22 @@ use crate::stand_in::{VARIABLE, build, folder};
 
 /// A mistake that the sources know by this name, and the test that has to see it.
 const MUTANTS: [(&str, &str); 16] = [
-    ("MUTANT_MISSING_BARRIER", "attention_over_the_cache_agrees"),
-    ("MUTANT_MISSING_SECOND_BARRIER", "attention_over_the_cache_agrees"),
-    ("MUTANT_MISSING_WAIT", "attention_over_the_cache_agrees"),
-    ("MUTANT_DROPPED_TAIL", "attention_over_the_cache_agrees"),
-    ("MUTANT_WINDOW_OFF_BY_ONE", "attention_over_the_cache_agrees"),
-    ("MUTANT_SWAPPED_OPERANDS", "the_vision_operations_agree"),
-    ("MUTANT_STALE_MAXIMUM", "the_vision_operations_agree"),
-    ("MUTANT_UNMERGED", "attention_has_the_same_bits_however_prompts_are_cut_and_batched"),
-    ("MUTANT_LINEAR_MISSING_WAIT", "linear_agrees_with_every_epilogue"),
-    ("MUTANT_LINEAR_MISSING_BARRIER", "linear_agrees_with_every_epilogue"),
-    ("MUTANT_LINEAR_DROPPED_TAIL", "linear_agrees_with_every_epilogue"),
-    ("MUTANT_GATE_AND_UP_SWAPPED", "geglu_agrees"),
-    ("MUTANT_OVERFLOW", "products_of_activations_beyond_the_range_of_f16_agree"),
-    ("MUTANT_WRONG_SCALE", "stacked_weights_agree"),
-    ("MUTANT_ROTATED_BACKWARDS", "attention_over_the_cache_agrees"),
-    ("MUTANT_NO_SWIZZLE", "kernels_do_as_many_products_and_copies_as_their_headers_say"),
+    ("MUTANT_MISSING_BARRIER", "operations::attention_over_the_cache_agrees"),
+    ("MUTANT_MISSING_SECOND_BARRIER", "operations::attention_over_the_cache_agrees"),
+    ("MUTANT_MISSING_WAIT", "operations::attention_over_the_cache_agrees"),
+    ("MUTANT_DROPPED_TAIL", "operations::attention_over_the_cache_agrees"),
+    ("MUTANT_WINDOW_OFF_BY_ONE", "operations::attention_over_the_cache_agrees"),
+    ("MUTANT_SWAPPED_OPERANDS", "operations::the_vision_operations_agree"),
+    ("MUTANT_STALE_MAXIMUM", "operations::the_vision_operations_agree"),
+    ("MUTANT_UNMERGED", "operations::attention_has_the_same_bits_however_prompts_are_cut_and_batched"),
+    ("MUTANT_LINEAR_MISSING_WAIT", "operations::linear_agrees_with_every_epilogue"),
+    ("MUTANT_LINEAR_MISSING_BARRIER", "operations::linear_agrees_with_every_epilogue"),
+    ("MUTANT_LINEAR_DROPPED_TAIL", "operations::linear_agrees_with_every_epilogue"),
+    ("MUTANT_GATE_AND_UP_SWAPPED", "operations::geglu_agrees"),
+    ("MUTANT_OVERFLOW", "operations::products_of_activations_beyond_the_range_of_f16_agree"),
+    ("MUTANT_WRONG_SCALE", "operations::stacked_weights_agree"),
+    ("MUTANT_ROTATED_BACKWARDS", "operations::attention_over_the_cache_agrees"),
+    ("MUTANT_NO_SWIZZLE", "counts::kernels_do_as_many_products_and_copies_as_their_headers_say"),
 ];
 
 /// Reads beyond the weight's last row, whose results nobody keeps: only a sanitizer sees it.
@@ -30,11 +30,10 @@ const READS_OUT_OF_BOUNDS: &str = "MUTANT_LINEAR_DROPPED_TAIL";
 
 const SANITIZERS: [&str; 3] = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-g1"];
 
-/// This program again, with tests of `operations` on another build of the stand-in.
+/// This program again, with these tests on another build of the stand-in.
 fn run(build: &str, tests: &[&str], sanitized: bool) -> (bool, String) {
-    let names: Vec<String> = tests.iter().map(|test| format!("operations::{test}")).collect();
     let mut command = Command::new(std::env::current_exe().expect("this program"));
-    command.args(names).arg("--exact").env(VARIABLE, build);
+    command.args(tests).arg("--exact").env(VARIABLE, build);
     if sanitized {
         let runtime = Command::new("g++").arg("-print-file-name=libasan.so").output().expect("g++").stdout;
         command.env("LD_PRELOAD", String::from_utf8(runtime).expect("a path").trim());
@@ -85,7 +84,7 @@ fn every_mistake_that_the_sources_know_is_in_the_table() {
 fn the_sound_kernels_pass_under_sanitizers() {
     build("sanitized", &SANITIZERS);
     let mut tests: Vec<&str> = MUTANTS.iter().map(|(_, test)| *test).collect();
-    tests.extend(["embeddings_agree", "norms_agree_beyond_the_range_of_f16"]);
+    tests.extend(["operations::embeddings_agree", "operations::norms_agree_beyond_the_range_of_f16"]);
     tests.retain(|test| !test.contains("same_bits"));
     tests.sort_unstable();
     tests.dedup();

@@ -1,4 +1,6 @@
 //! The stand-in for the driver, built from the kernels and loaded before anything asks for the real one.
+//!
+//! With `PRELIM_SIMULATOR=none` there is none: tests of operations and of the model then run on the GPU of the machine.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,25 +16,30 @@ pub(crate) fn is_sanitized() -> bool {
     std::env::var(VARIABLE).is_ok_and(|build| build == "sanitized")
 }
 
+/// The crate whose test this is lies in it.
+fn repository() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
 /// Where builds lie.
 pub(crate) fn folder(build: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/simulator").join(build)
+    repository().join("target/simulator").join(build)
 }
 
 /// Builds the stand-in, unless it is there, with these flags for the compiler.
 pub(crate) fn build(name: &str, flags: &[&str]) {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/cuda/simulator/build.sh");
+    let script = repository().join("kernels/cuda/simulator/build.sh");
     let output = Command::new(script).arg(folder(name)).args(flags).output().expect("bash and g++");
     assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// The loaded stand-in. It is one device for the whole process, so tests take turns.
+/// The loaded stand-in, unless there is none. It is one device for the whole process, so tests take turns.
 pub(crate) struct StandIn {
-    library: Library,
+    library: Option<Library>,
 }
 
 /// What the simulator has counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) launches: u64,
     pub(crate) mma: u64,
@@ -50,30 +57,35 @@ impl StandIn {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let stand_in = LOADED.get_or_init(|| {
             let build_name = std::env::var(VARIABLE).unwrap_or_else(|_| "sound".to_owned());
+            if build_name == "none" {
+                return Self { library: None };
+            }
             if build_name == "sound" {
                 build("sound", &[]);
             }
             // SAFETY: our own library; its initialisers register kernels.
             let library = unsafe { Library::new(folder(&build_name).join("libcuda.so")) };
-            Self { library: library.expect("the stand-in loads") }
+            Self { library: Some(library.expect("the stand-in loads")) }
         });
         (turn, stand_in)
     }
 
     /// A property of the device, or the seed of the order that warps run in.
     pub(crate) fn set(&self, name: &std::ffi::CStr, value: u64) {
+        let Some(library) = &self.library else { return };
         // SAFETY: driver.cpp declares it so.
         unsafe {
-            let set = self.library.get::<unsafe extern "C" fn(*const std::ffi::c_char, u64)>(b"simulator_set");
+            let set = library.get::<unsafe extern "C" fn(*const std::ffi::c_char, u64)>(b"simulator_set");
             set.expect("simulator_set")(name.as_ptr(), value);
         }
     }
 
     pub(crate) fn counts(&self) -> Counts {
         let mut all = [0u64; 6];
+        let Some(library) = &self.library else { return Counts::default() };
         // SAFETY: driver.cpp declares it so, and writes six numbers.
         unsafe {
-            let counts = self.library.get::<unsafe extern "C" fn(*mut u64)>(b"simulator_counts");
+            let counts = library.get::<unsafe extern "C" fn(*mut u64)>(b"simulator_counts");
             counts.expect("simulator_counts")(all.as_mut_ptr());
         }
         let [launches, mma, matrix_loads, bank_conflicts, copies, barriers] = all;

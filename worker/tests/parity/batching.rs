@@ -1,14 +1,11 @@
-//! A sequence gets the same bits alone and in company, whole and in chunks, with bf16 weights and with the same weights
-//! as f32.
+//! A sequence gets the same bits alone and in company, whole and in chunks.
 
-use std::path::Path;
+use prelim_kernels::Backend;
+use prelim_worker::model::{Batch, Chunk, KvCache, Model, PlacedImage, Want};
 
-use prelim_kernels::{Backend, Cpu};
-use prelim_worker::model::{Batch, Chunk, KvCache, Model, PlacedImage, Want, WeightType};
+use crate::golden::{Golden, image_starts};
 
-use crate::golden::{Golden, fixture, image_starts};
-
-const BLOCK_TOKENS: usize = 16;
+pub(crate) const BLOCK_TOKENS: usize = 16;
 /// More than any prompt here needs.
 const BLOCKS_EACH: usize = 12;
 
@@ -76,49 +73,22 @@ fn bits(values: &[Vec<f32>]) -> Vec<Vec<u32>> {
     values.iter().map(|row| row.iter().map(|value| value.to_bits()).collect()).collect()
 }
 
-#[test]
-fn a_sequence_has_the_same_bits_alone_and_in_company() {
+/// All cases together, so many tokens at a time, on one model; alone and whole on another.
+pub(crate) fn check_same_bits_in_company<A: Backend, B: Backend>(
+    alone: &Model<A>,
+    together: &Model<B>,
+    steps: &[usize],
+) {
     let cases = ["one_image_f32", "two_images_f32", "text_only_f32", "pan_scan_f32"];
-    for weights in [WeightType::F32, WeightType::Bf16] {
-        let load = |threads| Model::load(&fixture(), Cpu::with_threads(threads).unwrap(), weights).unwrap();
-        let alone = load(1);
-        let mut kv = alone.new_kv_cache(4 * BLOCKS_EACH, BLOCK_TOKENS).unwrap();
-        let wanted: Vec<Vec<f32>> = cases
-            .iter()
-            .map(|case| read(&alone, &mut kv, vec![Reading::new(&alone, case, 0)], usize::MAX / 2).remove(0))
-            .collect();
-        let together = load(2);
-        let mut kv = together.new_kv_cache(4 * BLOCKS_EACH, BLOCK_TOKENS).unwrap();
-        for step in [1, 5, 17, 64, 1000] {
-            let prompts = cases.iter().enumerate().map(|(i, case)| Reading::new(&together, case, i)).collect();
-            let found = read(&together, &mut kv, prompts, step);
-            assert!(bits(&found) == bits(&wanted), "{weights:?} weights, {step} tokens at a time");
-        }
+    let mut kv = alone.new_kv_cache(4 * BLOCKS_EACH, BLOCK_TOKENS).unwrap();
+    let wanted: Vec<Vec<f32>> = cases
+        .iter()
+        .map(|case| read(alone, &mut kv, vec![Reading::new(alone, case, 0)], usize::MAX / 2).remove(0))
+        .collect();
+    let mut kv = together.new_kv_cache(4 * BLOCKS_EACH, BLOCK_TOKENS).unwrap();
+    for step in steps {
+        let prompts = cases.iter().enumerate().map(|(i, case)| Reading::new(together, case, i)).collect();
+        let found = read(together, &mut kv, prompts, *step);
+        assert!(bits(&found) == bits(&wanted), "{}, {step} tokens at a time", together.backend().name());
     }
-}
-
-#[test]
-fn bf16_weights_are_exact_for_a_bf16_checkpoint() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("demo-model/checkpoint");
-    let logits = |weights| {
-        let model = Model::load(&folder, Cpu::with_threads(2).unwrap(), weights).unwrap();
-        let config = model.config();
-        let size = config.vision.image_size;
-        let pixels: Vec<f32> = (0..3 * size * size).map(|i| (i % 199) as f32 / 99.0 - 1.0).collect();
-        let features = model.encode_images(&pixels, 1).remove(0);
-        let mut tokens: Vec<u32> = vec![2, 4];
-        tokens.extend(vec![config.image_token; config.tokens_per_image]);
-        tokens.extend([30, 31, 32]);
-        let mut kv = model.new_kv_cache(8, BLOCK_TOKENS).unwrap();
-        let chunk = Chunk {
-            start: 0,
-            tokens: &tokens,
-            images: vec![PlacedImage { at: 2, features }],
-            blocks: &[0, 1, 2, 3, 4, 5, 6, 7],
-            logits: Want::Last,
-        };
-        let logits = model.forward(&mut kv, &Batch { chunks: vec![chunk] });
-        logits.row(0).iter().map(|value| value.to_bits()).collect::<Vec<u32>>()
-    };
-    assert!(logits(WeightType::AsStored) == logits(WeightType::F32));
 }

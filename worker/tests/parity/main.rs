@@ -9,12 +9,13 @@ mod compare;
 mod golden;
 mod mutant;
 
+use batching::{BLOCK_TOKENS, check_same_bits_in_company};
 use compare::{Tolerances, compare};
 use golden::{Golden, fixture};
 use mutant::{Mistake, Mutant};
 use prelim_kernels::{Backend, Cpu, Reference};
 use prelim_worker::model::weights::Weights;
-use prelim_worker::model::{Model, ModelConfig, WeightType};
+use prelim_worker::model::{Batch, Chunk, Model, ModelConfig, PlacedImage, Want, WeightType};
 
 const F32: Tolerances = Tolerances { logits: 1e-4, intermediates: 1e-5 };
 const F32_CASES: [&str; 4] = ["one_image_f32", "two_images_f32", "text_only_f32", "pan_scan_f32"];
@@ -93,4 +94,38 @@ fn every_known_mistake_is_caught() {
         );
         assert!(!failed.is_empty(), "{mistake:?} passes every comparison");
     }
+}
+
+#[test]
+fn a_sequence_has_the_same_bits_alone_and_in_company() {
+    for weights in [WeightType::F32, WeightType::Bf16] {
+        let load = |threads| Model::load(&fixture(), Cpu::with_threads(threads).unwrap(), weights).unwrap();
+        check_same_bits_in_company(&load(1), &load(2), &[1, 5, 17, 64, 1000]);
+    }
+}
+
+#[test]
+fn bf16_weights_are_exact_for_a_bf16_checkpoint() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("demo-model/checkpoint");
+    let logits = |weights| {
+        let model = Model::load(&folder, Cpu::with_threads(2).unwrap(), weights).unwrap();
+        let config = model.config();
+        let size = config.vision.image_size;
+        let pixels: Vec<f32> = (0..3 * size * size).map(|i| (i % 199) as f32 / 99.0 - 1.0).collect();
+        let features = model.encode_images(&pixels, 1).remove(0);
+        let mut tokens: Vec<u32> = vec![2, 4];
+        tokens.extend(vec![config.image_token; config.tokens_per_image]);
+        tokens.extend([30, 31, 32]);
+        let mut kv = model.new_kv_cache(8, BLOCK_TOKENS).unwrap();
+        let chunk = Chunk {
+            start: 0,
+            tokens: &tokens,
+            images: vec![PlacedImage { at: 2, features }],
+            blocks: &[0, 1, 2, 3, 4, 5, 6, 7],
+            logits: Want::Last,
+        };
+        let logits = model.forward(&mut kv, &Batch { chunks: vec![chunk] });
+        logits.row(0).iter().map(|value| value.to_bits()).collect::<Vec<u32>>()
+    };
+    assert!(logits(WeightType::AsStored) == logits(WeightType::F32));
 }

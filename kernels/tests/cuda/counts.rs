@@ -1,0 +1,43 @@
+//! How much the kernels do: products, copies and bank conflicts, counted by the simulator.
+
+use prelim_kernels::{Cuda, Precision, Storage, Then};
+
+use crate::decoder::{self, Heads, Sequence};
+use crate::dense::{self, Shape};
+use crate::stand_in::{Counts, StandIn};
+
+/// What a run adds to the counts.
+fn counted(stand_in: &StandIn, run: impl FnOnce()) -> Counts {
+    let before = stand_in.counts();
+    run();
+    let after = stand_in.counts();
+    Counts {
+        launches: after.launches - before.launches,
+        mma: after.mma - before.mma,
+        matrix_loads: after.matrix_loads - before.matrix_loads,
+        bank_conflicts: after.bank_conflicts - before.bank_conflicts,
+        copies: after.copies - before.copies,
+        barriers: after.barriers - before.barriers,
+    }
+}
+
+#[test]
+fn kernels_do_as_many_products_and_copies_as_their_headers_say() {
+    let (_turn, stand_in) = StandIn::turn();
+    let cuda = Cuda::open(0, Precision::F16).expect("the stand-in");
+    // 128 rows by 256 outputs by a depth of 704: two large tiles of 128 x 128.
+    let shape = Shape { rows: 128, inputs: 700, outputs: 256 };
+    let counts = counted(stand_in, || drop(dense::linear(&cuda, shape, Storage::F32, Then::Store, false)));
+    assert_eq!(counts.launches, 2, "packing and the product");
+    assert_eq!(counts.mma, 128 / 16 * (256 / 8) * (704 / 16));
+    assert_eq!(counts.copies, 2 * 2 * 128 * (704 / 8), "each tile reads its rows and its weights once");
+    assert_eq!(counts.bank_conflicts, 0);
+    // 128 tokens of 2 heads that share keys: four tiles of 64 rows; a tile with tokens to t takes ⌈t / 64⌉ steps.
+    let heads = Heads { heads: 2, kv_heads: 1, head_dim: 64, window: None, block_tokens: 16 };
+    let sequence = [Sequence { number: 5, tokens: 128, images: vec![] }];
+    let counts = counted(stand_in, || drop(decoder::run(&cuda, heads, &sequence, &decoder::whole(&sequence))));
+    let steps = 1 + 1 + 2 + 2;
+    assert_eq!(counts.mma, steps * 4 * 2 * (64 / 8 * (64 / 16)), "scores and results of four warps");
+    assert_eq!(counts.copies, steps * 2 * 64 * (64 / 8), "keys and values once for both heads");
+    assert_eq!(counts.bank_conflicts, 0);
+}
