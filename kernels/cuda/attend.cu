@@ -188,143 +188,148 @@ DEVICE void attend(const AttendArguments& a) {
     load_positions<D, threads>(shared_k, keys, a, table, first_step * POSITIONS, from, to);
     commit_copies();
   }
-  for (u32 step = first_step; step < end_step; step++) {
-    const u32 base = step * POSITIONS;
+  // Split by split, and 64 positions at a time within one.
+  const u32 steps_of_split = a.split / POSITIONS;
+  for (u32 begin = first_step; begin < end_step;) {
+    const u32 end = min(end_step, (begin / steps_of_split + 1) * steps_of_split);
+    for (u32 step = begin; step < end; step++) {
+      const u32 base = step * POSITIONS;
 #ifndef MUTANT_MISSING_WAIT
-    wait_copies<0>();
+      wait_copies<0>();
 #endif
 #ifndef MUTANT_MISSING_BARRIER
-    __syncthreads();   // K has landed for all; all are done with the V before.
+      __syncthreads();   // K has landed for all; all are done with the V before.
 #endif
-    load_positions<D, threads>(shared_v, values, a, table, base, from, to);
-    commit_copies();
+      load_positions<D, threads>(shared_v, values, a, table, base, from, to);
+      commit_copies();
 
-    float s[parts][4];
+      float s[parts][4];
 #pragma unroll
-    for (int j = 0; j < parts; j++)
+      for (int j = 0; j < parts; j++)
 #pragma unroll
-      for (int e = 0; e < 4; e++) s[j][e] = 0.0f;
+        for (int e = 0; e < 4; e++) s[j][e] = 0.0f;
 #pragma unroll(depth_at_once)
-    for (int k = 0; k < D / 16; k++) {
-      u32 q[4];
-      load_matrices(q, shared_q + swizzled<D>(row_warp * 16 + lane() % 16, k * 2 + lane() / 16));
+      for (int k = 0; k < D / 16; k++) {
+        u32 q[4];
+        load_matrices(q, shared_q + swizzled<D>(row_warp * 16 + lane() % 16, k * 2 + lane() / 16));
 #pragma unroll
-      for (int j = 0; j < parts / 2; j++) {
-        u32 b[4];
-        const int row = (column_warp * parts / 2 + j) * 16 + lane() % 8 + lane() / 16 * 8;
-        load_matrices(b, shared_k + swizzled<D>(row, k * 2 + lane() / 8 % 2));
+        for (int j = 0; j < parts / 2; j++) {
+          u32 b[4];
+          const int row = (column_warp * parts / 2 + j) * 16 + lane() % 8 + lane() / 16 * 8;
+          load_matrices(b, shared_k + swizzled<D>(row, k * 2 + lane() / 8 % 2));
 #ifdef MUTANT_SWAPPED_OPERANDS
-        T::multiply(s[2 * j], q, b[1], b[0]);
+          T::multiply(s[2 * j], q, b[1], b[0]);
 #else
-        T::multiply(s[2 * j], q, b[0], b[1]);
+          T::multiply(s[2 * j], q, b[0], b[1]);
 #endif
-        T::multiply(s[2 * j + 1], q, b[2], b[3]);
+          T::multiply(s[2 * j + 1], q, b[2], b[3]);
+        }
       }
-    }
 
-    // Mask, and the largest score of each row.
-    const u32 column = base + column_warp * parts * 8 + lane() % 4 * 2;
-    float largest[2] = {m[0], m[1]};
+      // Mask, and the largest score of each row.
+      const u32 column = base + column_warp * parts * 8 + lane() % 4 * 2;
+      float largest[2] = {m[0], m[1]};
 #pragma unroll
-    for (int j = 0; j < parts; j++)
+      for (int j = 0; j < parts; j++)
 #pragma unroll
-      for (int e = 0; e < 4; e++) {
-        const u32 position = column + j * 8 + e % 2;
-        const bool visible = position >= low[e / 2] && position < high[e / 2];
-        s[j][e] = visible ? multiply(s[j][e], a.scale) : NEGATIVE_INFINITY;
-        largest[e / 2] = fmaxf(largest[e / 2], s[j][e]);
-      }
-#pragma unroll
-    for (int i = 0; i < 2; i++) {
-      largest[i] = quad_max(largest[i]);
-      if (column_warps > 1 && lane() % 4 == 0) shared_max[column_warp * rows + row_warp * 16 + lane() / 4 + 8 * i] = largest[i];
-    }
-    __syncthreads();   // All are done with K; maxima are there.
-    if (step + 1 < end_step) load_positions<D, threads>(shared_k, keys, a, table, base + POSITIONS, from, to);
-    commit_copies();
-    float shrink[2], safe[2];
-#pragma unroll
-    for (int i = 0; i < 2; i++) {
-      if (column_warps > 1)
-        for (int w = 0; w < column_warps; w++)
-          largest[i] = fmaxf(largest[i], shared_max[w * rows + row_warp * 16 + lane() / 4 + 8 * i]);
-      // A row that has seen nothing yet has no maximum to subtract.
-      safe[i] = largest[i] == NEGATIVE_INFINITY ? 0.0f : largest[i];
-#ifdef MUTANT_STALE_MAXIMUM
-      shrink[i] = 1.0f;
-#else
-      shrink[i] = exp2_fast(m[i] - safe[i]);
-#endif
-      m[i] = largest[i];
-    }
-
-    // Weights, and their sum: 16 columns first, then these from left to right, lane by lane.
-    float sums[2][parts / 2];
-#pragma unroll
-    for (int j = 0; j < parts; j++)
-#pragma unroll
-      for (int e = 0; e < 4; e++) s[j][e] = exp2_fast(s[j][e] - safe[e / 2]);
-#pragma unroll
-    for (int j = 0; j < parts / 2; j++)
-#pragma unroll
-      for (int i = 0; i < 2; i++)
-        sums[i][j] = add(add(s[2 * j][2 * i], s[2 * j][2 * i + 1]), add(s[2 * j + 1][2 * i], s[2 * j + 1][2 * i + 1]));
-    if (column_warps > 1) {
+        for (int e = 0; e < 4; e++) {
+          const u32 position = column + j * 8 + e % 2;
+          const bool visible = position >= low[e / 2] && position < high[e / 2];
+          s[j][e] = visible ? multiply(s[j][e], a.scale) : NEGATIVE_INFINITY;
+          largest[e / 2] = fmaxf(largest[e / 2], s[j][e]);
+        }
 #pragma unroll
       for (int i = 0; i < 2; i++) {
-        const int row = row_warp * 16 + lane() / 4 + 8 * i;
-#pragma unroll
-        for (int j = 0; j < parts; j++)
-          *(u32*)(shared_p + swizzled<POSITIONS>(row, column_warp * parts + j) + lane() % 4 * 2) =
-              T::pack(s[j][2 * i], s[j][2 * i + 1]);
-#pragma unroll
-        for (int j = 0; j < parts / 2; j++) shared_sum[(row * 4 + lane() % 4) * 4 + column_warp * parts / 2 + j] = sums[i][j];
+        largest[i] = quad_max(largest[i]);
+        if (column_warps > 1 && lane() % 4 == 0) shared_max[column_warp * rows + row_warp * 16 + lane() / 4 + 8 * i] = largest[i];
       }
-    }
-    wait_copies<1>();
+      __syncthreads();   // All are done with K; maxima are there.
+      if (step + 1 < end_step) load_positions<D, threads>(shared_k, keys, a, table, base + POSITIONS, from, to);
+      commit_copies();
+      float shrink[2], safe[2];
+#pragma unroll
+      for (int i = 0; i < 2; i++) {
+        if (column_warps > 1)
+          for (int w = 0; w < column_warps; w++)
+            largest[i] = fmaxf(largest[i], shared_max[w * rows + row_warp * 16 + lane() / 4 + 8 * i]);
+        // A row that has seen nothing yet has no maximum to subtract.
+        safe[i] = largest[i] == NEGATIVE_INFINITY ? 0.0f : largest[i];
+#ifdef MUTANT_STALE_MAXIMUM
+        shrink[i] = 1.0f;
+#else
+        shrink[i] = exp2_fast(m[i] - safe[i]);
+#endif
+        m[i] = largest[i];
+      }
+
+      // Weights, and their sum: 16 columns first, then these from left to right, lane by lane.
+      float sums[2][parts / 2];
+#pragma unroll
+      for (int j = 0; j < parts; j++)
+#pragma unroll
+        for (int e = 0; e < 4; e++) s[j][e] = exp2_fast(s[j][e] - safe[e / 2]);
+#pragma unroll
+      for (int j = 0; j < parts / 2; j++)
+#pragma unroll
+        for (int i = 0; i < 2; i++)
+          sums[i][j] = add(add(s[2 * j][2 * i], s[2 * j][2 * i + 1]), add(s[2 * j + 1][2 * i], s[2 * j + 1][2 * i + 1]));
+      if (column_warps > 1) {
+#pragma unroll
+        for (int i = 0; i < 2; i++) {
+          const int row = row_warp * 16 + lane() / 4 + 8 * i;
+#pragma unroll
+          for (int j = 0; j < parts; j++)
+            *(u32*)(shared_p + swizzled<POSITIONS>(row, column_warp * parts + j) + lane() % 4 * 2) =
+                T::pack(s[j][2 * i], s[j][2 * i + 1]);
+#pragma unroll
+          for (int j = 0; j < parts / 2; j++) shared_sum[(row * 4 + lane() % 4) * 4 + column_warp * parts / 2 + j] = sums[i][j];
+        }
+      }
+      wait_copies<1>();
 #ifndef MUTANT_MISSING_SECOND_BARRIER
-    __syncthreads();   // V has landed; weights of the other warps are there.
+      __syncthreads();   // V has landed; weights of the other warps are there.
 #endif
 #pragma unroll
-    for (int i = 0; i < 2; i++) {
-      l[i] = multiply(l[i], shrink[i]);
+      for (int i = 0; i < 2; i++) {
+        l[i] = multiply(l[i], shrink[i]);
 #pragma unroll
-      for (int j = 0; j < 4; j++) {
-        const int row = row_warp * 16 + lane() / 4 + 8 * i;
-        const float sum = column_warps > 1 ? shared_sum[(row * 4 + lane() % 4) * 4 + j] : sums[i][j % (parts / 2)];
-        l[i] = add(l[i], sum);
-      }
-    }
-#pragma unroll
-    for (int j = 0; j < pairs; j++)
-#pragma unroll
-      for (int e = 0; e < 8; e++) o[j][e / 4][e % 4] = multiply(o[j][e / 4][e % 4], shrink[e % 4 / 2]);
-#pragma unroll
-    for (int k = 0; k < POSITIONS / 16; k++) {
-      u32 p[4];
-      if (column_warps > 1) {
-        load_matrices(p, shared_p + swizzled<POSITIONS>(row_warp * 16 + lane() % 16, k * 2 + lane() / 16));
-      } else {
-        // The layout of a result is that of the left operand, two parts at a time.
-        p[0] = T::pack(s[2 * k % parts][0], s[2 * k % parts][1]);
-        p[1] = T::pack(s[2 * k % parts][2], s[2 * k % parts][3]);
-        p[2] = T::pack(s[(2 * k + 1) % parts][0], s[(2 * k + 1) % parts][1]);
-        p[3] = T::pack(s[(2 * k + 1) % parts][2], s[(2 * k + 1) % parts][3]);
+        for (int j = 0; j < 4; j++) {
+          const int row = row_warp * 16 + lane() / 4 + 8 * i;
+          const float sum = column_warps > 1 ? shared_sum[(row * 4 + lane() % 4) * 4 + j] : sums[i][j % (parts / 2)];
+          l[i] = add(l[i], sum);
+        }
       }
 #pragma unroll
-      for (int j = 0; j < pairs; j++) {
-        const int pair = j * column_warps + column_warp;
-        if (D / 16 % column_warps != 0 && pair >= D / 16) continue;
-        u32 b[4];
-        load_matrices_transposed(b, shared_v + swizzled<D>(k * 16 + lane() % 16, pair * 2 + lane() / 16));
-        T::multiply(o[j][0], p, b[0], b[1]);
-        T::multiply(o[j][1], p, b[2], b[3]);
+      for (int j = 0; j < pairs; j++)
+#pragma unroll
+        for (int e = 0; e < 8; e++) o[j][e / 4][e % 4] = multiply(o[j][e / 4][e % 4], shrink[e % 4 / 2]);
+#pragma unroll
+      for (int k = 0; k < POSITIONS / 16; k++) {
+        u32 p[4];
+        if (column_warps > 1) {
+          load_matrices(p, shared_p + swizzled<POSITIONS>(row_warp * 16 + lane() % 16, k * 2 + lane() / 16));
+        } else {
+          // The layout of a result is that of the left operand, two parts at a time.
+          p[0] = T::pack(s[2 * k % parts][0], s[2 * k % parts][1]);
+          p[1] = T::pack(s[2 * k % parts][2], s[2 * k % parts][3]);
+          p[2] = T::pack(s[(2 * k + 1) % parts][0], s[(2 * k + 1) % parts][1]);
+          p[3] = T::pack(s[(2 * k + 1) % parts][2], s[(2 * k + 1) % parts][3]);
+        }
+#pragma unroll
+        for (int j = 0; j < pairs; j++) {
+          const int pair = j * column_warps + column_warp;
+          if (D / 16 % column_warps != 0 && pair >= D / 16) continue;
+          u32 b[4];
+          load_matrices_transposed(b, shared_v + swizzled<D>(k * 16 + lane() % 16, pair * 2 + lane() / 16));
+          T::multiply(o[j][0], p, b[0], b[1]);
+          T::multiply(o[j][1], p, b[2], b[3]);
+        }
       }
+
     }
 
     // The end of a split: its sum joins those before, which wait where the result will be.
-    const bool last = step + 1 == end_step;
-    if (!last && (base + POSITIONS) % a.split != 0) continue;
+    const bool last = end == end_step;
 #pragma unroll
     for (int i = 0; i < 2; i++) {
       l[i] = quad_sum(l[i]);
@@ -351,6 +356,7 @@ DEVICE void attend(const AttendArguments& a) {
       m[i] = NEGATIVE_INFINITY;
       l[i] = 0.0f;
     }
+    begin = end;
   }
   if (narrow && !whole && column_warp == 0 && lane() % 4 == 0) {
 #pragma unroll

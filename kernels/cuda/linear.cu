@@ -32,22 +32,35 @@ struct LinearArguments {
   u32 gelu;                // Whether the activation follows the bias.
 };
 
-// `width` columns of `count` rows of a matrix into one stage; rows that the matrix does not have become zeros.
+// Copies `width` columns of `count` rows of a matrix to a stage, step by step; rows that the matrix does not have become zeros.
+// A thread copies the same chunk of every `apart`-th row: what it needs to know is worked out once.
 template <int width, int count, int threads>
-DEVICE void load_rows(u16* stage, const u16* matrix, u32 first, u32 rows, u32 depth, u32 column) {
-  constexpr int chunks = width / 8;
-#pragma unroll
-  for (int i = threadIdx.x; i < count * chunks; i += threads) {
-    const int row = i / chunks, chunk = i % chunks;
-#ifdef MUTANT_LINEAR_DROPPED_TAIL
-    const bool valid = true;
-#else
-    const bool valid = first + row < rows;
-#endif
-    copy_async(stage + swizzled<width>(row, chunk), valid ? matrix + (u64)(first + row) * depth + column + chunk * 8 : matrix,
-               valid);
+struct Loader {
+  static constexpr int chunks = width / 8, apart = threads / chunks, copies = count / apart;
+  static_assert(threads % chunks == 0 && count % apart == 0 && apart % 8 == 0, "eight rows have one pattern of chunks");
+  const u16* from;
+  u64 stride;      // From one of the thread's rows to the next, in values.
+  int valid;       // How many of them exist.
+  int to;
+
+  DEVICE Loader(const u16* matrix, u32 first, u32 rows, u32 depth) {
+    const u32 row = threadIdx.x / chunks, chunk = threadIdx.x % chunks;
+    from = matrix + (u64)(first + row) * depth + chunk * 8;
+    stride = (u64)apart * depth;
+    valid = first + row < rows ? (int)((rows - first - row + apart - 1) / apart) : 0;
+    to = swizzled<width>(row, chunk);
   }
-}
+  DEVICE void load(u16* stage, u32 column) const {
+#pragma unroll
+    for (int i = 0; i < copies; i++) {
+#ifdef MUTANT_LINEAR_DROPPED_TAIL
+      copy_async(stage + to + i * apart * width, from + i * stride + column, true);
+#else
+      copy_async(stage + to + i * apart * width, from + i * stride + column, i < valid);
+#endif
+    }
+  }
+};
 
 // The epilogue of one value.
 DEVICE void store(const LinearArguments& a, u32 row, u32 column, float value) {
@@ -77,16 +90,22 @@ DEVICE void linear(const LinearArguments& a) {
 #pragma unroll
       for (int e = 0; e < 8; e++) sums[i][j][e / 4][e % 4] = 0.0f;
 
-  const auto load = [&](u32 step) {
+  const Loader<width, tile_rows, threads> load_x(a.x, first_row, a.rows, a.depth);
+  const Loader<width, tile_columns, threads> load_w(a.weight, first_column, a.outputs, a.depth);
+  const auto load = [&](u32 step, u32 slot) {
     if (step < steps) {
-      u16* stage = shared + step % stages * stage_values;
-      load_rows<width, tile_rows, threads>(stage, a.x, first_row, a.rows, a.depth, step * width);
-      load_rows<width, tile_columns, threads>(stage + tile_rows * width, a.weight, first_column, a.outputs, a.depth, step * width);
+      load_x.load(shared + slot * stage_values, step * width);
+      load_w.load(shared + slot * stage_values + tile_rows * width, step * width);
     }
     commit_copies();   // Empty ones too: waiting counts groups.
   };
+  // Where this lane's rows of 16 columns lie in a stage. The chunks of the k-th are these with a bit exchanged: 2k + c and
+  // row ^ … are joined by XOR, and a row is a multiple of the width.
+  const int lane_x = row_warp * row_parts * 16 * width + swizzled<width>(lane() % 16, lane() / 16);
+  const int lane_w = (tile_rows + column_warp * pairs * 16) * width + swizzled<width>(lane() % 8 + lane() / 16 * 8, lane() / 8 % 2);
 #pragma unroll
-  for (int i = 0; i < stages - 1; i++) load(i);
+  for (int i = 0; i < stages - 1; i++) load(i, i);
+  u32 slot = 0;
   for (u32 step = 0; step < steps; step++) {
 #ifdef MUTANT_LINEAR_MISSING_WAIT
     wait_copies<stages - 1>();
@@ -96,20 +115,17 @@ DEVICE void linear(const LinearArguments& a) {
 #ifndef MUTANT_LINEAR_MISSING_BARRIER
     __syncthreads();   // The stage has landed for all, and all are done with the one that is loaded next.
 #endif
-    load(step + stages - 1);
-    const u16* x = shared + step % stages * stage_values;
-    const u16* w = x + tile_rows * width;
+    load(step + stages - 1, slot == 0 ? stages - 1 : slot - 1);
+    const u16* stage = shared + slot * stage_values;
 #pragma unroll
     for (int k = 0; k < width / 16; k++) {
       u32 left[row_parts][4];
 #pragma unroll
-      for (int i = 0; i < row_parts; i++)
-        load_matrices(left[i], x + swizzled<width>((row_warp * row_parts + i) * 16 + lane() % 16, k * 2 + lane() / 16));
+      for (int i = 0; i < row_parts; i++) load_matrices(left[i], stage + (lane_x ^ k * 16) + i * 16 * width);
 #pragma unroll
       for (int j = 0; j < pairs; j++) {
         u32 right[4];
-        const int row = (column_warp * pairs + j) * 16 + lane() % 8 + lane() / 16 * 8;
-        load_matrices(right, w + swizzled<width>(row, k * 2 + lane() / 8 % 2));
+        load_matrices(right, stage + (lane_w ^ k * 16) + j * 16 * width);
 #pragma unroll
         for (int i = 0; i < row_parts; i++) {
           T::multiply(sums[i][j][0], left[i], right[0], right[1]);
@@ -117,6 +133,7 @@ DEVICE void linear(const LinearArguments& a) {
         }
       }
     }
+    slot = slot + 1 == stages ? 0 : slot + 1;
   }
 
 #pragma unroll
@@ -149,8 +166,8 @@ DEVICE void linear(const LinearArguments& a) {
 }
 
 #define LINEAR(type, shape, threads, ...)                                                                        \
-  KERNEL(linear_##shape##_##type, threads, LinearArguments) { linear<type, __VA_ARGS__, false>(a); }             \
-  KERNEL(geglu_##shape##_##type, threads, LinearArguments) { linear<type, __VA_ARGS__, true>(a); }
+  KERNEL_BESIDE(2, linear_##shape##_##type, threads, LinearArguments) { linear<type, __VA_ARGS__, false>(a); }             \
+  KERNEL_BESIDE(2, geglu_##shape##_##type, threads, LinearArguments) { linear<type, __VA_ARGS__, true>(a); }
 
 LINEAR(F16, large, 256, 128, 128, 2, 4, 32, 4)
 LINEAR(Bf16, large, 256, 128, 128, 2, 4, 32, 4)

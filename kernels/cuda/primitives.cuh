@@ -18,8 +18,10 @@ typedef unsigned long long u64;
 #define DEVICE __device__ __forceinline__
 // Dynamic shared memory: all shared memory is, so that its size is the launch's choice.
 #define SHARED_MEMORY(name) extern __shared__ __align__(128) unsigned char name[]
-// A kernel takes one structure by value: the same structure that the host fills in.
-#define KERNEL(name, threads, arguments) extern "C" __global__ void __launch_bounds__(threads) name(const arguments a)
+// A kernel takes one structure by value: the same structure that the host fills in. It has threads · blocks of a multiprocessor
+// to share its registers among: the compiler spills none to make room for more.
+#define KERNEL_BESIDE(blocks, name, threads, arguments) \
+  extern "C" __global__ void __launch_bounds__(threads, blocks) name(const arguments a)
 #define NEGATIVE_INFINITY __int_as_float(0xff800000)
 
 // Sums are written with these wherever the compiler could fuse or not fuse a product: the same value has to come out of
@@ -105,6 +107,8 @@ struct Bf16 {
   }
 };
 #endif  // SIMULATOR
+
+#define KERNEL(name, threads, arguments) KERNEL_BESIDE(1, name, threads, arguments)
 
 constexpr u32 ALL_LANES = 0xffffffffu;
 

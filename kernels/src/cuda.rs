@@ -78,6 +78,11 @@ impl Cuda {
         Self { split: positions, ..self }
     }
 
+    /// How many GPUs the driver finds.
+    pub fn count() -> Result<usize, DeviceError> {
+        device::count()
+    }
+
     /// Bytes that are free on the device, and all of its bytes.
     pub fn memory(&self) -> Result<(u64, u64), DeviceError> {
         self.device.memory()

@@ -25,7 +25,7 @@ struct float2 {
 #define gridDim (simulator::block->grid_size)
 #define SHARED_MEMORY(name) unsigned char* name = simulator::block->shared
 #define NEGATIVE_INFINITY (-INFINITY)
-#define KERNEL(name, threads, arguments)                                                                      \
+#define KERNEL_BESIDE(blocks, name, threads, arguments)                                                       \
   extern "C" void name(const arguments a);                                                                    \
   static const simulator::Registration registration_##name(#name, threads, sizeof(arguments),                 \
                                                            [](void* a) { name(*(const arguments*)a); });      \

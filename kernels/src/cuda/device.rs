@@ -25,26 +25,31 @@ pub(super) struct Device {
     name: String,
 }
 
+/// How many devices a driver that will do finds.
+pub(super) fn count() -> Result<usize, DeviceError> {
+    // The library panics where there is no driver, so that is asked first.
+    // SAFETY: looks for a library and runs its initialisers, as any use of the driver does.
+    if !unsafe { sys::is_culib_present() } {
+        return Err(DeviceError::NoDriver);
+    }
+    let mut version = 0;
+    // SAFETY: a valid place for the result.
+    let answer = unsafe { sys::cuDriverGetVersion(&mut version) };
+    answer.result().map_err(refused("version"))?;
+    if version < DRIVER.0 {
+        let found = format!("{}.{}", version / 1000, version % 1000 / 10);
+        return Err(DeviceError::OldDriver { found, needed: DRIVER.1 });
+    }
+    match CudaContext::device_count() {
+        Ok(count) => Ok(usize::try_from(count).unwrap_or(0)),
+        Err(DriverError(CUresult::CUDA_ERROR_NO_DEVICE)) => Ok(0),
+        Err(error) => Err(refused("devices")(error)),
+    }
+}
+
 impl Device {
     pub(super) fn open(ordinal: usize) -> Result<Self, DeviceError> {
-        // The library panics where there is no driver, so that is asked first.
-        // SAFETY: looks for a library and runs its initialisers, as any use of the driver does.
-        if !unsafe { sys::is_culib_present() } {
-            return Err(DeviceError::NoDriver);
-        }
-        let mut version = 0;
-        // SAFETY: a valid place for the result.
-        let answer = unsafe { sys::cuDriverGetVersion(&mut version) };
-        answer.result().map_err(refused("version"))?;
-        if version < DRIVER.0 {
-            let found = format!("{}.{}", version / 1000, version % 1000 / 10);
-            return Err(DeviceError::OldDriver { found, needed: DRIVER.1 });
-        }
-        let found = match CudaContext::device_count() {
-            Ok(count) => usize::try_from(count).unwrap_or(0),
-            Err(DriverError(CUresult::CUDA_ERROR_NO_DEVICE)) => 0,
-            Err(error) => return Err(refused("devices")(error)),
-        };
+        let found = count()?;
         if ordinal >= found {
             return Err(DeviceError::NoDevice { ordinal, found });
         }

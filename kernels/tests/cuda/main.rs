@@ -14,3 +14,4 @@ mod device;
 mod mutants;
 mod operations;
 mod stand_in;
+mod wrappers;

@@ -1,0 +1,167 @@
+#!/usr/bin/env python3
+"""What the CUDA kernels could do, modelled: no GPU has run them, and nothing here was measured on one.
+
+For each kernel and architecture: registers, blocks and warps that fit a multiprocessor, and the instruction mix of the main loop
+with the share of the tensor cores' peak that its issue slots and pipes allow at best. Then the roofline of MedGemma 4B's shapes:
+FLOPs and bytes of an image, a prompt and a generated token at batch 1, 32 and 128, and the time that they take at least.
+
+    target/cuda/bin/python kernels/benches/roofline.py [ARCHITECTURE ...]     (sm_80, sm_89 and sm_90a where none is named)
+
+Reads what `cargo test -p prelim-kernels --test cuda compile` leaves in target/cuda/kernels.
+"""
+import collections
+import pathlib
+import re
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILT = ROOT / "target/cuda/kernels"
+
+# Threads, blocks, registers and bytes of shared memory of a multiprocessor, and shared memory of a block at most (CUDA C++
+# Programming Guide, "Technical Specifications per Compute Capability").
+LIMITS = {
+    "80": (2048, 32, 65536, 164 << 10, 163 << 10),
+    "86": (1536, 16, 65536, 100 << 10, 99 << 10),
+    "89": (1536, 24, 65536, 100 << 10, 99 << 10),
+    "90a": (2048, 32, 65536, 228 << 10, 227 << 10),
+    "100a": (2048, 32, 65536, 228 << 10, 227 << 10),
+}
+# Peak of f16 products with f32 sums in TFLOP/s, and TB/s of memory (data sheets). mma.sync reaches about 62 % of the peak of
+# sm_90 (published: FlashAttention-2 there 35 %, FlashAttention-3 with wgmma 75 %).
+CARDS = {"80": ("A100", 312.0, 2.0), "89": ("RTX 4090", 165.0, 1.01), "90a": ("H100", 989.0, 3.35)}
+MMA_SYNC_SHARE = {"80": 1.0, "89": 1.0, "90a": 0.62}
+# Share of the peak that hand-written BF16 products reach on an A100 (published): what a main loop allows is never reached.
+REACHED_BY_HAND = 0.71
+# Share of memory bandwidth that streaming kernels reach (published: f16 GEMV on A30 about 80 %).
+STREAMED_SHARE = 0.8
+
+# Cycles that a warp's instruction takes on its pipe, on one of the four partitions of an sm_80 multiprocessor.
+PIPES = {
+    "HMMA": ("tensor", 8), "MUFU": ("special", 8), "FFMA": ("fma", 2), "FMUL": ("fma", 2), "FADD": ("fma", 2),
+    "IMAD": ("fma", 2), "LDSM": ("memory", 8), "LDS": ("memory", 2), "STS": ("memory", 2), "LDG": ("memory", 4),
+    "STG": ("memory", 4), "LDGSTS": ("memory", 4), "SHFL": ("memory", 2), "F2F": ("special", 8), "F2FP": ("alu", 2),
+}
+
+# Threads and dynamic shared memory of the kernels that have a main loop: as kernels/src/cuda/{attention,dense}.rs launch them.
+GEOMETRY = {
+    "attend_wide_F16_80": (128, (64 + 128) * 80 * 2),
+    "attend_wide_F16_256": (256, (64 + 128) * 256 * 2 + 64 * (128 + 8 + 64)),
+    "attend_small_F16_256": (128, (32 + 128) * 256 * 2 + 32 * (128 + 8 + 64)),
+    "attend_narrow_F16_256": (128, (16 + 128) * 256 * 2 + 16 * (128 + 16 + 64)),
+    "linear_large_F16": (256, 256 * 4 * 32 * 2),
+    "geglu_large_F16": (256, 256 * 4 * 32 * 2),
+    "linear_medium_F16": (128, 128 * 4 * 32 * 2),
+    "linear_skinny_F16": (64, 48 * 8 * 64 * 2),
+}
+
+
+def registers(architecture):
+    """Registers of each kernel."""
+    found, name = {}, None
+    for log in BUILT.glob(f"*.sm_{architecture}.log"):
+        for line in log.read_text().splitlines():
+            if match := re.search(r"Compiling entry function '(\w+)'", line):
+                name = match[1]
+            if match := re.search(r"Used (\d+) registers", line):
+                found[name] = int(match[1])
+    return found
+
+
+def blocks(architecture, kernel, registers_each):
+    """Blocks of a kernel that fit a multiprocessor; 0 where one does not fit."""
+    threads, shared = GEOMETRY[kernel]
+    max_threads, max_blocks, all_registers, all_shared, block_shared = LIMITS[architecture]
+    if shared > block_shared:
+        return 0
+    warps = threads // 32
+    warp_registers = -(-registers_each * 32 // 256) * 256
+    # 1 KiB of each block is the system's.
+    return min(max_blocks, max_threads // threads, all_registers // 4 // warp_registers * 4 // warps, all_shared // (shared + 1024))
+
+
+def main_loops(architecture):
+    """Of each kernel the innermost loop with most products: its instructions, by pipe."""
+    loops = {}
+    tool = sorted(ROOT.glob("target/cuda/lib/python3*/site-packages/nvidia/cu13/bin/cuobjdump"))[-1]
+    for cubin in (BUILT / f"{name}.sm_{architecture}.cubin" for name in ("attend", "linear")):
+        text = subprocess.run([tool, "-sass", cubin], capture_output=True, text=True, check=True).stdout
+        for name, body in re.findall(r"Function : (\S+)(.*?)(?=Function :|\Z)", text, re.S):
+            found = re.findall(r"/\*([0-9a-f]{4,5})\*/\s+(?:@!?U?P\w+\s+)?([A-Z][A-Z0-9_.]*)([^;]*);", body)
+            code = [(int(at, 16), operation, rest) for at, operation, rest in found]
+            ends = [(int(m[1], 16), at) for at, op, rest in code if op == "BRA" and (m := re.search(r"0x([0-9a-f]+)", rest))]
+            best = collections.Counter()
+            for low, high in ends:
+                if low >= high:
+                    continue
+                mix = collections.Counter(op.split(".")[0] for at, op, _ in code if low <= at <= high)
+                inner = any(low <= l and h <= high and (l, h) != (low, high) and l < h for l, h in ends)
+                if mix["HMMA"] > best["HMMA"] and not inner or not best["HMMA"] and mix["HMMA"]:
+                    best = mix
+            loops[name] = best
+    return loops
+
+
+def ceiling(mix):
+    """Share of the tensor pipe's peak that the loop allows: the busiest pipe or the issue slots decide."""
+    pipes = collections.Counter()
+    for operation, count in mix.items():
+        pipe, cycles = PIPES.get(operation, ("alu", 2))
+        pipes[pipe] += count * cycles
+    return pipes["tensor"] / max(max(pipes.values()), sum(mix.values())) if mix else 0.0
+
+
+# MedGemma 4B: Gemma 3 4B and SigLIP so400m at 896 px (shapes from memory, as published).
+HIDDEN, LAYERS, HEADS, KV_HEADS, HEAD, WIDE, VOCABULARY = 2560, 34, 8, 4, 256, 10240, 262208
+V_HIDDEN, V_LAYERS, V_WIDE, PATCHES = 1152, 27, 4304, 4096
+IMAGE_TOKENS, PROMPT, OUTPUT = 256, 356, 120
+TEXT_WEIGHTS = LAYERS * (HIDDEN * (HEADS + 2 * KV_HEADS) * HEAD + HEADS * HEAD * HIDDEN + 3 * HIDDEN * WIDE)
+VISION_WEIGHTS = V_LAYERS * (4 * V_HIDDEN**2 + 2 * V_HIDDEN * V_WIDE)
+
+
+def work(batch):
+    """FLOPs and bytes of reading `batch` images, of their prompts, and of one generated token for each."""
+    image = batch * (2 * PATCHES * VISION_WEIGHTS + V_LAYERS * 4 * PATCHES**2 * V_HIDDEN)
+    prompt = batch * (2 * PROMPT * TEXT_WEIGHTS + LAYERS * 2 * PROMPT**2 * HEADS * HEAD + 2 * HIDDEN * VOCABULARY)
+    token = batch * (2 * TEXT_WEIGHTS + 2 * HIDDEN * VOCABULARY)
+    keys = LAYERS * 2 * KV_HEADS * HEAD * 2
+    weights = 2 * (TEXT_WEIGHTS + HIDDEN * VOCABULARY)
+    return {
+        "image": (image, 2 * VISION_WEIGHTS + batch * PATCHES * V_HIDDEN * V_LAYERS * 40),
+        "prompt": (prompt, weights + batch * PROMPT * (keys + HIDDEN * LAYERS * 40)),
+        "token": (token, weights + batch * (PROMPT + OUTPUT // 2) * keys),
+    }
+
+
+def main():
+    architectures = [name.removeprefix("sm_") for name in sys.argv[1:]] or ["80", "89", "90a"]
+    print("Modelled. No GPU has run these kernels.\n")
+    for architecture in architectures:
+        used, loops = registers(architecture), main_loops(architecture)
+        print(f"sm_{architecture}: kernel, registers, blocks of a multiprocessor, warps, main loop, tensor cores busy at best")
+        for kernel in GEOMETRY:
+            count = blocks(architecture, kernel, used[kernel])
+            mix = loops[kernel]
+            shown = " ".join(f"{operation} {number}" for operation, number in mix.most_common(6))
+            warps = count * GEOMETRY[kernel][0] // 32
+            fits = f"{count} blocks, {warps} warps" if count else "does not fit"
+            print(f"  {kernel:24} {used[kernel]:3}  {fits:21} {ceiling(mix):4.0%}  {shown}")
+        if architecture not in CARDS:
+            continue
+        card, peak, bandwidth = CARDS[architecture]
+        share = MMA_SYNC_SHARE[architecture]
+        dense = share * min(ceiling(loops["linear_large_F16"]), REACHED_BY_HAND)
+        print(f"  MedGemma 4B on {card}, {dense:.0%} of {peak:.0f} TFLOP/s and {STREAMED_SHARE:.0%} of {bandwidth} TB/s, at best:")
+        for batch in (1, 32, 128):
+            times = {}
+            for name, (flops, moved) in work(batch).items():
+                times[name] = max(flops / (peak * dense), moved / (bandwidth * STREAMED_SHARE)) / 1e12
+            whole = times["image"] + times["prompt"] + OUTPUT * times["token"]
+            parts = ", ".join(f"{name} {seconds * 1e3:.1f} ms" for name, seconds in times.items())
+            print(f"    batch {batch:3}: {parts}; {batch / whole:.1f} reports/s of {OUTPUT} tokens")
+    print("\nPublished, for comparison: FlashAttention-2 50 to 73 % of an A100's peak and about 35 % of an H100's; BF16 products by hand")
+    print("71 % of an A100's peak, cuBLAS 78 %; paged decode on an H100 15 to 47 % of its bandwidth; GEMV on an A30 about 80 %.")
+
+
+if __name__ == "__main__":
+    main()
