@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """What the CUDA kernels could do, modelled: no GPU has run them, and nothing here was measured on one.
 
-For each kernel and architecture: registers, blocks and warps that fit a multiprocessor, and the instruction mix of the main loop
-with the share of the tensor cores' peak that its issue slots and pipes allow at best. Then the roofline of MedGemma 4B's shapes:
+For each kernel and architecture: registers, blocks and warps that fit a multiprocessor, and the instruction mix of the innermost
+loop with most products, with the share of the tensor cores' peak that its issue slots and pipes allow at best. (Attention at
+D = 256 has a second such loop, and the softmax between the two: its share says nothing about the whole.) Then the roofline of MedGemma 4B's shapes:
 FLOPs and bytes of an image, a prompt and a generated token at batch 1, 32 and 128, and the time that they take at least.
 
     target/cuda/bin/python kernels/benches/roofline.py [ARCHITECTURE ...]     (sm_80, sm_89 and sm_90a where none is named)
@@ -120,16 +121,16 @@ VISION_WEIGHTS = V_LAYERS * (4 * V_HIDDEN**2 + 2 * V_HIDDEN * V_WIDE)
 
 
 def work(batch):
-    """FLOPs and bytes of reading `batch` images, of their prompts, and of one generated token for each."""
-    image = batch * (2 * PATCHES * VISION_WEIGHTS + V_LAYERS * 4 * PATCHES**2 * V_HIDDEN)
-    prompt = batch * (2 * PROMPT * TEXT_WEIGHTS + LAYERS * 2 * PROMPT**2 * HEADS * HEAD + 2 * HIDDEN * VOCABULARY)
-    token = batch * (2 * TEXT_WEIGHTS + 2 * HIDDEN * VOCABULARY)
+    """FLOPs of products and of attention, and bytes, of `batch` images, of their prompts, and of a token of each answer."""
+    image = batch * 2 * PATCHES * VISION_WEIGHTS, batch * V_LAYERS * 4 * PATCHES**2 * V_HIDDEN
+    prompt = batch * 2 * (PROMPT * TEXT_WEIGHTS + HIDDEN * VOCABULARY), batch * LAYERS * 2 * PROMPT**2 * HEADS * HEAD
+    token = batch * 2 * (TEXT_WEIGHTS + HIDDEN * VOCABULARY), batch * LAYERS * 4 * (PROMPT + OUTPUT // 2) * HEADS * HEAD
     keys = LAYERS * 2 * KV_HEADS * HEAD * 2
     weights = 2 * (TEXT_WEIGHTS + HIDDEN * VOCABULARY)
     return {
-        "image": (image, 2 * VISION_WEIGHTS + batch * PATCHES * V_HIDDEN * V_LAYERS * 40),
-        "prompt": (prompt, weights + batch * PROMPT * (keys + HIDDEN * LAYERS * 40)),
-        "token": (token, weights + batch * (PROMPT + OUTPUT // 2) * keys),
+        "image": (*image, 2 * VISION_WEIGHTS + batch * PATCHES * V_HIDDEN * V_LAYERS * 40),
+        "prompt": (*prompt, weights + batch * PROMPT * (keys + HIDDEN * LAYERS * 40)),
+        "token": (*token, weights + batch * (PROMPT + OUTPUT // 2) * keys),
     }
 
 
@@ -151,11 +152,14 @@ def main():
         card, peak, bandwidth = CARDS[architecture]
         share = MMA_SYNC_SHARE[architecture]
         dense = share * min(ceiling(loops["linear_large_F16"]), REACHED_BY_HAND)
-        print(f"  MedGemma 4B on {card}, {dense:.0%} of {peak:.0f} TFLOP/s and {STREAMED_SHARE:.0%} of {bandwidth} TB/s, at best:")
+        attention = share * min(ceiling(loops["attend_wide_F16_80"]), REACHED_BY_HAND)
+        print(f"  MedGemma 4B on {card}, products at {dense:.0%} and attention at {attention:.0%} of {peak:.0f} TFLOP/s,")
+        print(f"  {STREAMED_SHARE:.0%} of {bandwidth} TB/s:")
         for batch in (1, 32, 128):
             times = {}
-            for name, (flops, moved) in work(batch).items():
-                times[name] = max(flops / (peak * dense), moved / (bandwidth * STREAMED_SHARE)) / 1e12
+            for name, (products, attended, moved) in work(batch).items():
+                arithmetic = products / (peak * dense) + attended / (peak * attention)
+                times[name] = max(arithmetic, moved / (bandwidth * STREAMED_SHARE)) / 1e12
             whole = times["image"] + times["prompt"] + OUTPUT * times["token"]
             parts = ", ".join(f"{name} {seconds * 1e3:.1f} ms" for name, seconds in times.items())
             print(f"    batch {batch:3}: {parts}; {batch / whole:.1f} reports/s of {OUTPUT} tokens")

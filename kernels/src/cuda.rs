@@ -21,7 +21,12 @@
 //!
 //! # Not yet run on a GPU
 //! Everything here runs in the tests, with kernels on a simulator behind a stand-in for the driver. No GPU has run it, and
-//! nothing is said about speed.
+//! nothing is said about speed but what `kernels/benches/roofline.py` models. With `PRELIM_SIMULATOR=none` the tests of
+//! operations and of the model run on the machine's GPU.
+//!
+//! # Missing
+//! Products and prompts by wgmma and TMA on sm_90; graphs for decoding; choosing tokens on the device; weights in eight bits;
+//! norms that write 16 bits for the product after them.
 
 mod attention;
 mod dense;

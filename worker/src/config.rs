@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 
 use prelim_proto::demand::ModelName;
 
+use crate::backend::DeviceChoice;
 use crate::connection::ConnectionArgs;
 
 /// Longest name of a worker that a coordinator takes.
@@ -83,6 +84,11 @@ pub struct WorkerLimits {
     #[arg(long, value_name = "MIB", default_value_t = 256, env = "PRELIM_OBJECT_CACHE_MIB")]
     pub object_cache_mib: usize,
 
+    /// Where the model computes: cpu, or cuda:N for the GPU that the driver calls N. One that cannot be used is an error:
+    /// nothing falls back to the CPU. A GPU keeps weights in 16 bits, f16 unless --weights bf16.
+    #[arg(long, value_name = "DEVICE", default_value_t = DeviceChoice::Cpu, env = "PRELIM_DEVICE")]
+    pub device: DeviceChoice,
+
     /// How weights are kept in memory.
     #[arg(long, value_enum, default_value_t = WeightChoice::AsStored, env = "PRELIM_WEIGHTS")]
     pub weights: WeightChoice,
@@ -100,6 +106,7 @@ impl Default for WorkerLimits {
             pass_tokens: 512,
             cache_mib: 2048,
             object_cache_mib: 256,
+            device: DeviceChoice::Cpu,
             weights: WeightChoice::AsStored,
             drain_s: 0,
         }

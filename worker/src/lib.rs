@@ -17,6 +17,7 @@
 //! - [`reader`]: what is loaded once and shared by all jobs
 //! - [`metrics`]: numbers for Prometheus, alive and ready; `traces`: what is added to a study's trace
 //! - [`simulate`]: a worker that only takes its time
+//! - [`backend`]: the device that the model computes on
 //! - [`demo_model`]: the demonstration model, carried inside the binary
 //!
 //! **Invariant**: nothing here knows the coordinator's code; the two meet over gRPC only.
@@ -24,7 +25,7 @@
 //! **Invariant**: no patient attribute reaches a worker; jobs name images by digest.
 //! **Invariant**: a pass of the model blocks the engine's thread and nothing else; leases are renewed from another.
 
-mod backend;
+pub mod backend;
 pub mod config;
 pub mod connection;
 pub mod coordinator;

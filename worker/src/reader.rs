@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use prelim_imaging::sandbox::DecoderCommand;
+use prelim_kernels::{Backend, Cpu, Cuda, DeviceError};
 use prelim_proto::cost::JobCost;
 use prelim_proto::demand::{ModelName, Offer, PromptName};
 use prelim_proto::ids::Digest;
@@ -15,7 +16,7 @@ use prelim_proto::job::{JobKind, JobOutcome, JobSpec};
 use prelim_proto::report::ModelProvenance;
 use sha2::{Digest as _, Sha256};
 
-use crate::backend::{self, Device};
+use crate::backend::{self, DeviceChoice};
 use crate::config::{WeightChoice, WorkerLimits};
 use crate::engine::device::{BLOCK_TOKENS, OnDevice};
 use crate::engine::handle::{self, EngineHandle};
@@ -102,32 +103,31 @@ impl Reader {
         }
         let preprocess = Preprocess::read_for(folder, config.vision.image_size)?;
         let stored = Weights::open(folder)?;
-        let (weights, width) = match limits.weights {
-            WeightChoice::AsStored if stored.is_bf16() => (WeightType::AsStored, "bf16"),
-            WeightChoice::AsStored => (WeightType::AsStored, "f32"),
-            WeightChoice::F32 => (WeightType::F32, "f32"),
-            WeightChoice::Bf16 => (WeightType::Bf16, "bf16"),
+        let weights = match limits.weights {
+            WeightChoice::AsStored => WeightType::AsStored,
+            WeightChoice::F32 => WeightType::F32,
+            WeightChoice::Bf16 => WeightType::Bf16,
         };
-        let device = backend::device().map_err(ModelError::from)?;
-        let model = Arc::new(Model::from_weights(config, &stored, device, weights)?);
-        drop(stored);
-        let config = model.config();
+        let arithmetic = limits.device.arithmetic(weights, stored.is_bf16());
         let tokenizer = Tokenizer::open(folder, config.text.vocabulary, &config.end_tokens)?;
-        let prompts = PromptWriter::open(folder, config, tokenizer.clone())?;
+        let prompts = PromptWriter::open(folder, &config, tokenizer.clone())?;
         let sight = Sight::new(preprocess, decoder);
         let provenance = ModelProvenance {
             name: profile.name.clone().unwrap_or_else(|| folder_name(folder)),
             digest: digest_of(folder)?,
             prompt_version: profile.prompt_version.clone(),
             preprocess_version: sight.version(),
-            arithmetic: format!("{} {width}", backend::KIND),
+            arithmetic: arithmetic.to_owned(),
             software_version: env!("CARGO_PKG_VERSION").to_owned(),
             demonstration: profile.demonstration,
         };
-        let tokens = cache_tokens(&model, limits)?;
-        let passes = PassLimits { requests: limits.batch, tokens: limits.pass_tokens };
-        let engine = Engine::new(OnDevice::new(model, tokens)?, tokenizer, passes)?;
-        let engine = handle::spawn(engine).map_err(LoadError::Thread)?;
+        let checkpoint = Checkpoint { config, stored, weights };
+        let engine = match limits.device {
+            DeviceChoice::Cpu => checkpoint.start(Cpu::new(), tokenizer, limits)?,
+            DeviceChoice::Cuda(ordinal) => {
+                checkpoint.start(Cuda::open(ordinal, backend::precision(weights)), tokenizer, limits)?
+            }
+        };
         Ok(Self { profile, prompts, sight, engine, named, provenance })
     }
 
@@ -221,8 +221,33 @@ fn offered_name(name: &str) -> Option<ModelName> {
     ModelName::parse(cut[..cut.floor_char_boundary(ModelName::MAX_BYTES)].trim()).ok()
 }
 
+/// A checkpoint that is open, on its way to a device.
+struct Checkpoint {
+    config: ModelConfig,
+    stored: Weights,
+    weights: WeightType,
+}
+
+impl Checkpoint {
+    /// Loads it onto the device, and starts an engine there.
+    fn start<B: Backend>(
+        self,
+        device: Result<B, DeviceError>,
+        tokenizer: Tokenizer,
+        limits: &WorkerLimits,
+    ) -> Result<EngineHandle, LoadError> {
+        let device = device.map_err(ModelError::from)?;
+        let model = Arc::new(Model::from_weights(self.config, &self.stored, device, self.weights)?);
+        drop(self.stored);
+        let tokens = cache_tokens(&model, limits)?;
+        let passes = PassLimits { requests: limits.batch, tokens: limits.pass_tokens };
+        let engine = Engine::new(OnDevice::new(model, tokens)?, tokenizer, passes)?;
+        handle::spawn(engine).map_err(LoadError::Thread)
+    }
+}
+
 /// Tokens that the cache is made for: as many as a full batch can use, within the memory allowed.
-fn cache_tokens(model: &Model<Device>, limits: &WorkerLimits) -> Result<usize, LoadError> {
+fn cache_tokens<B: Backend>(model: &Model<B>, limits: &WorkerLimits) -> Result<usize, LoadError> {
     let config = model.config();
     let allowed_bytes = limits.cache_mib << 20;
     let allowed = allowed_bytes / model.kv_block_bytes(BLOCK_TOKENS) * BLOCK_TOKENS;

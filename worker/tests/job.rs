@@ -10,17 +10,23 @@ use std::sync::Arc;
 use futures::future::join_all;
 use prelim_imaging::sandbox::DecoderCommand;
 use prelim_proto::cost::JobCost;
+use prelim_proto::finding::Finding;
 use prelim_proto::ids::{Digest, FencingToken, JobId, Uid};
 use prelim_proto::image::ImageKind;
 use prelim_proto::job::{ImageRef, ImageRole, JobKind, JobOutcome, JobSpec, Lease};
 use prelim_proto::priors::{ToldBlob, ToldPrior};
 use prelim_proto::study::{Priority, UnreadReason};
 use prelim_worker::WorkerLimits;
+use prelim_worker::backend::DeviceChoice;
 use prelim_worker::coordinator::{CallError, Way};
 use prelim_worker::fetch::{ObjectSource, Objects};
 use prelim_worker::job::{self, JobError};
 use prelim_worker::reader::Reader;
 use sha2::{Digest as _, Sha256};
+
+#[path = "../../kernels/tests/cuda/stand_in.rs"]
+#[allow(dead_code, reason = "the kernels' tests use more of it")]
+mod stand_in;
 
 const CRATE: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -48,9 +54,14 @@ fn reader() -> Arc<Reader> {
 }
 
 fn reader_of(folder: &Path) -> Arc<Reader> {
+    reader_on(folder, DeviceChoice::Cpu)
+}
+
+fn reader_on(folder: &Path, device: DeviceChoice) -> Arc<Reader> {
     // Native pixels are decoded in this process: no decoder is started, and one that were would not be found.
     let decoder = DecoderCommand { program: "/nowhere/decoder".into(), arguments: Vec::new(), environment: Vec::new() };
-    Arc::new(Reader::load(folder, &WorkerLimits::default(), decoder).expect("the demonstration model loads"))
+    let limits = WorkerLimits { device, cache_mib: 16, ..WorkerLimits::default() };
+    Arc::new(Reader::load(folder, &limits, decoder).expect("the demonstration model loads"))
 }
 
 fn image(number: u32, digest: &Digest, role: ImageRole) -> ImageRef {
@@ -214,4 +225,33 @@ async fn a_decoder_that_does_not_start_is_this_machines_fault() {
     let objects = Objects::new(Files([compressed].into()), 1 << 24);
     let error = job::run(&reader(), &objects, &job).await.unwrap_err();
     assert!(error.is_retryable() && error.to_string().contains("/nowhere/decoder"), "{error}");
+}
+
+fn without_confidence(finding: &Finding) -> Finding {
+    let mut finding = Finding { confidence: 0.0, ..finding.clone() };
+    finding.evidence.iter_mut().for_each(|evidence| evidence.confidence = 0.0);
+    finding
+}
+
+/// On the kernels' simulator, behind the stand-in for the driver: 16 bits and other sums, and the same draft.
+#[tokio::test]
+#[allow(clippy::await_holding_lock, reason = "no other test of this process waits for the device")]
+async fn a_gpu_reads_what_the_processor_reads() {
+    let (_turn, _) = stand_in::StandIn::turn();
+    let slice = read_file(SLICES[1]);
+    let job = leased(JobKind::Read(ImageKind::Ct), vec![image(1, &slice.0, ImageRole::Read)]);
+    let mut outcomes = Vec::new();
+    for device in [DeviceChoice::Cpu, DeviceChoice::Cuda(0)] {
+        let objects = Objects::new(Files([slice.clone()].into()), 1 << 24);
+        outcomes.push(job::run(&reader_on(&demonstration(), device), &objects, &job).await.unwrap());
+    }
+    let [processor, gpu] = &outcomes[..] else { unreachable!("two outcomes") };
+    assert_eq!((processor.model.arithmetic.as_str(), gpu.model.arithmetic.as_str()), ("cpu bf16", "cuda f16"));
+    assert_eq!(gpu.cost.generated_tokens, processor.cost.generated_tokens);
+    assert_eq!(gpu.findings.len(), processor.findings.len());
+    for (found, wanted) in gpu.findings.iter().zip(&processor.findings) {
+        let near = found.confidence - wanted.confidence;
+        assert_eq!(without_confidence(found), without_confidence(wanted));
+        assert!(near.abs() < 0.01, "{found:?} for {wanted:?}");
+    }
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
+use prelim_kernels::{Backend, Cuda, DeviceError, Precision};
 use serde::Serialize;
 
 use crate::machine;
@@ -119,16 +120,27 @@ fn memory() -> Check {
     }
 }
 
-/// Graphics processors.
+/// Graphics processors that the model could compute on.
 fn gpu() -> Check {
-    let driver = std::fs::read_to_string("/proc/driver/nvidia/version").ok();
-    match driver.as_deref().and_then(|text| text.lines().next()) {
-        Some(version) => Check::new(
-            "GPU",
-            Health::Note,
-            format!("an NVIDIA driver ({}); this build computes on the CPU", version.trim()),
-        ),
-        None => Check::new("GPU", Health::Good, "none; the CPU computes"),
+    match Cuda::count() {
+        Err(DeviceError::NoDriver) | Ok(0) => Check::new("GPU", Health::Good, "none; the CPU computes"),
+        Err(error) => Check::new("GPU", Health::Note, error.to_string()),
+        Ok(count) => {
+            let described: Vec<String> = (0..count).map(described_gpu).collect();
+            let found = format!("{}; used with --device (not yet run on a GPU: see README)", described.join(", "));
+            Check::new("GPU", Health::Note, found)
+        }
+    }
+}
+
+fn described_gpu(ordinal: usize) -> String {
+    let opened = Cuda::open(ordinal, Precision::default());
+    match opened.and_then(|cuda| Ok((cuda.name(), cuda.memory()?))) {
+        Ok((name, (free, total))) => {
+            let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
+            format!("{name}, {:.1} of {:.1} GiB free", gib(free), gib(total))
+        }
+        Err(error) => format!("cuda:{ordinal}: {error}"),
     }
 }
 

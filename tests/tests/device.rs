@@ -1,0 +1,51 @@
+//! A GPU as `prelim` sees it, without one: the kernels' simulator, behind a stand-in for the driver.
+//!
+//! Verifies issue 6, promises 2 and 3: the device is named, what is wrong with it is said, and nothing falls back unasked.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use prelim_tests::{binary, repository, words};
+
+/// The folder with the stand-in.
+fn driver() -> PathBuf {
+    let folder = repository().join("target/simulator/sound");
+    let script = repository().join("kernels/cuda/simulator/build.sh");
+    let output = Command::new(script).arg(&folder).output().expect("bash and g++");
+    assert!(output.status.success(), "{}", words(&output));
+    folder
+}
+
+/// `prelim` where libraries are looked for in `folder` first.
+fn prelim_with(folder: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(binary());
+    command.args(arguments).env("LD_LIBRARY_PATH", folder).stdin(Stdio::null());
+    command.output().expect("prelim starts")
+}
+
+#[test]
+fn the_doctor_names_the_gpu() {
+    let output = prelim_with(&driver(), &["doctor", "--json"]);
+    let checks: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let gpu = checks.as_array().unwrap().iter().find(|check| check["what"] == "GPU").expect("a GPU's line");
+    let found = gpu["found"].as_str().unwrap();
+    assert!(found.starts_with("cuda:0 (simulator, sm_80, f16), 4.0 of 4.0 GiB free"), "{found}");
+}
+
+#[test]
+fn a_gpu_that_is_not_there_is_an_error_and_nothing_falls_back() {
+    let output = prelim_with(&driver(), &["bench", "--device", "cuda:1", "--count", "1", "--runs", "1"]);
+    assert!(!output.status.success());
+    assert!(words(&output).contains("no CUDA device 1: the driver finds 1"), "{}", words(&output));
+    let output = prelim_with(Path::new("/nowhere"), &["bench", "--device", "gpu", "--count", "1"]);
+    assert!(words(&output).contains("\"gpu\" is not cpu, cuda or cuda:N"), "{}", words(&output));
+}
+
+/// A study from pixels to findings, with every product and all attention of the model in the kernels.
+#[test]
+fn a_study_is_read_on_the_gpu() {
+    let output = prelim_with(&driver(), &["bench", "--device", "cuda", "--count", "1", "--runs", "1", "--json"]);
+    assert!(output.status.success(), "{}", words(&output));
+    let results: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(results["arithmetic"], "cuda f16", "{results}");
+}
