@@ -278,7 +278,7 @@ fn a_signature_stays_and_an_amendment_says_why() {
     let said = site.refusal(&site.jane, &["reject", &study, "--reason", "no"]);
     assert!(said.contains("is signed"), "{said}");
     let said = site.refusal(&site.jane, &["sign", &study, "--accept"]);
-    assert!(said.contains("reason: asked for where"), "{said}");
+    assert!(said.contains("reason: a signed report is amended, and why is not said"), "{said}");
     let said = site.refusal(&site.jane, &["cancel", &study]);
     assert!(said.contains("is signed"), "{said}");
 
@@ -370,7 +370,7 @@ fn a_rejected_draft_is_taken_back() {
     let study = site.drafted();
     site.sent(&study, 1);
     let said = site.refusal(&site.jane, &["reject", &study, "--reason", " "]);
-    assert!(said.contains("reason: asked for"), "{said}");
+    assert!(said.contains("reason: why the draft is rejected is not said"), "{said}");
     site.jane(&["reject", &study, "--reason", "wrong body part"]);
     assert_eq!(site.sent(&study, 2), ["1 ris hl7 sent", "2 ris hl7 sent"]);
     let received = ris.received();

@@ -78,7 +78,11 @@ impl Coordinator {
             return Err(StoreError::WrongState { study: uid, state: record.state }.into());
         }
         if standing != Standing::Signed && reason.is_empty() {
-            let problem = "asked for where a draft is rejected or a signed report amended".to_owned();
+            let problem = match standing {
+                Standing::Rejected => "why the draft is rejected is not said",
+                _ => "a signed report is amended, and why is not said",
+            };
+            let problem = problem.to_owned();
             return Err(ServiceError::Invalid { field: "reason", problem });
         }
         let study = self.study(&uid).await?;
