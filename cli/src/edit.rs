@@ -103,7 +103,9 @@ struct Place {
 /// Reads a file.
 pub(crate) fn read(file: &Path) -> anyhow::Result<Edit> {
     let name = file.display();
-    let size = std::fs::metadata(file).with_context(|| format!("{name} cannot be read"))?.len();
+    let told = std::fs::metadata(file).with_context(|| format!("{name} cannot be read"))?;
+    anyhow::ensure!(told.is_file(), "{name} is no file");
+    let size = told.len();
     anyhow::ensure!(size <= MAX_BYTES, "{name} has {size} bytes, more than {MAX_BYTES}");
     let text = std::fs::read(file).with_context(|| format!("{name} cannot be read"))?;
     serde_json::from_slice(&text).with_context(|| {
@@ -132,7 +134,10 @@ impl Edit {
     pub(crate) fn into_request(self) -> anyhow::Result<v1::SignReportRequest> {
         let decision = |(number, decided): (usize, Decided)| -> anyhow::Result<v1::FindingDecision> {
             let (decision, finding) = match (decided.decision, decided.finding) {
-                (Decision::Accept, _) => (v1::Decision::Accept, None),
+                // The coordinator compares it: who changed a finding and forgot to say so is told.
+                (Decision::Accept, finding) => {
+                    (v1::Decision::Accept, finding.map(|finding| finding.wire(number)).transpose()?)
+                }
                 (Decision::Reject, _) => (v1::Decision::Reject, None),
                 (Decision::Change, Some(finding)) => (v1::Decision::Change, Some(finding.wire(number)?)),
                 (Decision::Change, None) => {
@@ -179,10 +184,14 @@ impl Written {
         let place = |place: Place| -> anyhow::Result<Evidence> {
             let bounds = place.bounds.map(|b| {
                 let edges = [b.top, b.left, b.bottom, b.right];
-                let inside = edges.iter().all(|edge| (0.0..=1.0).contains(edge));
+                let inside =
+                    edges.iter().all(|edge| (0.0..=1.0).contains(edge)) && b.top <= b.bottom && b.left <= b.right;
                 let found = ImageBox::new(b.top as f32, b.left as f32, b.bottom as f32, b.right as f32);
                 found.filter(|_| inside).with_context(|| {
-                    format!("finding {number}: the edges of a box are fractions of the image, from 0 to 1")
+                    format!(
+                        "finding {number}: the edges of a box are fractions of the image, from 0 to 1, top above bottom \
+                         and left before right"
+                    )
                 })
             });
             Ok(Evidence {
@@ -241,6 +250,7 @@ mod tests {
             (("\"key\": \"nodule\"", "\"key\": \"wart\""), "wart"),
             (("\"size_mm\"", "\"size\""), "unknown field `size`"),
             (("\"bottom\": 0.3", "\"bottom\": 1.3"), "fractions of the image"),
+            (("\"bottom\": 0.3", "\"bottom\": 0.05"), "top above bottom"),
         ] {
             let text = FILE.replace(change.0, change.1);
             let found = serde_json::from_str::<Edit>(&text).map_err(anyhow::Error::from).and_then(Edit::into_request);

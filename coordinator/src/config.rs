@@ -48,7 +48,7 @@ pub struct CoordinatorConfig {
     pub tenants: Option<PathBuf>,
     /// File in TOML that says where drafts go, and where studies may be fetched: tables [[destination]] with name, address
     /// (dicom://TITLE@HOST:PORT, dicoms:// for TLS, https://HOST/dicom-web for STOW-RS, mllp://HOST:PORT or mllps:// for
-    /// HL7, or fhir+https://HOST/fhir), objects, tenants, commit and tls. Read again when it changes.
+    /// HL7, or fhir+https://HOST/fhir), objects, when (drafted, signed), tenants, commit and tls. Read again when it changes.
     #[arg(long, value_name = "FILE", env = "PRELIM_DESTINATIONS")]
     pub destinations: Option<PathBuf>,
     /// The organisation that radiologists sign reports for; a study's institution where not given.

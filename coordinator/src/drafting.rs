@@ -100,7 +100,8 @@ impl Coordinator {
         let uid = lease.job.id.study();
         let began = SystemTime::now();
         let jobs = async { Ok(self.store.jobs(uid).await?) };
-        let ((study, drafts), jobs) = tokio::try_join!(self.study_and_drafts(uid), jobs)?;
+        let ((study, versions), jobs) = tokio::try_join!(self.study_and_versions(uid), jobs)?;
+        let drafts = versions.newest;
         let version = drafts + 1;
         let before = if drafts == 0 { None } else { self.store.draft(uid, Some(drafts)).await? };
         let replaces =
@@ -109,14 +110,17 @@ impl Coordinator {
         let has_root = traces::has_root(drafts, &study.cost, &jobs);
         let compared = self.compared(uid, &jobs).await?;
         let merged = match merge_jobs(&study, &jobs, replaces, &compared) {
-            Merge::Draft(report) => {
+            Merge::Draft(mut report) => {
+                if versions.signed > 0 {
+                    report.limitations.extend(self.taken_out(uid, versions.signed).await?);
+                }
                 let inputs = ReportInputs { report: &report, study: &study, key_images: &[], shadings: &[] };
                 let content = report::write(Format::Json, &inputs)?;
                 let digest = prelim_imaging::header::digest(&content);
                 let size_bytes = content.len() as u64;
                 let objects = report::objects(&report, &study).iter().map(ToString::to_string).collect();
                 self.bytes.put(uid, &digest, content.into()).await?;
-                let deliveries = self.wishes(&study, Some(Moment::Drafted));
+                let deliveries = self.wishes(&study, Moment::Drafted, versions.signed > 0);
                 Merged::Draft { version, digest, size_bytes, objects, unread: report.unread, deliveries }
             }
             Merge::NothingRead { reason, unread } => Merged::Nothing { reason, unread },
@@ -136,7 +140,7 @@ impl Coordinator {
         Ok(())
     }
 
-    /// The newest draft of a study in the form asked for.
+    /// The report of a study that stands, signed or else the newest, in the form asked for.
     pub async fn report(&self, uid: &Uid, format: Format) -> Result<Rendered, ServiceError> {
         self.rendered(uid, None, format).await
     }
@@ -147,8 +151,9 @@ impl Coordinator {
     }
 
     async fn rendered(&self, uid: &Uid, version: Option<u32>, format: Format) -> Result<Rendered, ServiceError> {
-        let (study, newest) = self.study_and_drafts(uid).await?;
-        let Some(draft) = self.store.draft(uid, version).await? else {
+        let (study, versions) = self.study_and_versions(uid).await?;
+        let newest = versions.newest;
+        let Some(draft) = self.store.draft(uid, Some(version.unwrap_or(versions.standing))).await? else {
             if let Some(version) = version.filter(|version| newest > 0 && *version > newest) {
                 return Err(ServiceError::NoVersion { study: uid.clone(), version, newest });
             }

@@ -14,7 +14,7 @@ use axum::routing::get;
 use prelim_proto::cost::JobCost;
 use prelim_proto::image::ImageKind;
 use prelim_proto::report::Report;
-use prelim_proto::review::{Decision, Standing};
+use prelim_proto::review::Decision;
 use prelim_proto::study::CompletionReason;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -24,6 +24,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 
+use crate::report::present;
 use crate::service::Coordinator;
 use crate::store::delivery::DeliveryState;
 
@@ -267,13 +268,7 @@ impl Metrics {
 
     /// A report was reviewed.
     pub(crate) fn reviewed(&self, report: &Report) {
-        let standing = match report.standing() {
-            Standing::Draft => return,
-            Standing::Signed => "signed",
-            Standing::Amended => "amended",
-            Standing::Rejected => "rejected",
-        };
-        self.reviews.get_or_create(&[("standing", standing)]).inc();
+        self.reviews.get_or_create(&[("standing", present::standing_word(report.standing()))]).inc();
         for assessment in report.review.iter().flat_map(|review| &review.assessments) {
             self.findings_assessed.get_or_create(&[("decision", assessment.decision.as_str())]).inc();
         }

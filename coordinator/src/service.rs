@@ -172,6 +172,17 @@ pub(crate) struct SiteFiles {
     pub(crate) veil: Option<Veil>,
 }
 
+/// Versions of a study's report; 0 where there is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Versions {
+    /// The newest.
+    pub(crate) newest: u32,
+    /// The newest that a radiologist signed.
+    pub(crate) signed: u32,
+    /// The one that stands ([`StudyRecord::standing_version`]).
+    pub(crate) standing: u32,
+}
+
 impl Coordinator {
     /// A coordinator on the given stores.
     pub(crate) fn new(
@@ -240,15 +251,19 @@ impl Coordinator {
 
     /// One study, whole.
     pub async fn study(&self, uid: &Uid) -> Result<Study, ServiceError> {
-        Ok(self.study_and_drafts(uid).await?.0)
+        Ok(self.study_and_versions(uid).await?.0)
     }
 
-    /// One study, whole, and the version of its newest draft, 0 where it has none.
-    pub(crate) async fn study_and_drafts(&self, uid: &Uid) -> Result<(Study, u32), ServiceError> {
+    /// One study, whole, and the versions of its report.
+    pub(crate) async fn study_and_versions(&self, uid: &Uid) -> Result<(Study, Versions), ServiceError> {
         let instances = async { Ok(self.store.instances(uid).await?) };
         let (record, instances) = tokio::try_join!(self.record(uid), instances)?;
-        let drafts = record.draft_version;
-        Ok((record.into_study(by_series(instances)), drafts))
+        let versions = Versions {
+            newest: record.draft_version,
+            signed: record.signed_version,
+            standing: record.standing_version(),
+        };
+        Ok((record.into_study(by_series(instances)), versions))
     }
 
     /// Records of studies, newest first, each with its study as lists show it: with its series, without instances' planes.

@@ -98,6 +98,17 @@ impl Session {
         Ok(self.audit.record(events).await.map_err(|_| Refusal::NoAudit)?)
     }
 
+    /// Records what came of a review, before it is done where it will be.
+    ///
+    /// # Errors
+    /// [`Refusal::NoAudit`]: then it must not be done.
+    pub(crate) async fn note_review(&self, study: &Uid, came: Result<&str, &str>) -> Result<(), ServiceError> {
+        let act = if came.is_ok() { Act::Reviewed } else { Act::NotReviewed };
+        let (result, reason) = (came.ok().map(str::to_owned), came.err().map(str::to_owned));
+        let event = Event { result, reason, ..self.event(act, vec![study.clone()]) };
+        Ok(self.audit.record(vec![event]).await.map_err(|_| Refusal::NoAudit)?)
+    }
+
     /// Records the studies of objects that were taken in, each once a call: those in `noted` were.
     pub(crate) async fn note_submitted(
         &self,

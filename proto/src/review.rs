@@ -128,8 +128,8 @@ pub struct Edit {
 /// What a finding is to become.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Becomes {
-    /// What it is.
-    Same,
+    /// What it is. A finding beside it must be the same: who changed one and forgot to say so is told.
+    Same(Option<Box<Finding>>),
     /// This.
     Other(Box<Finding>),
     /// Nothing: it is not there.

@@ -166,7 +166,7 @@ fn a_signed_report_reaches_the_pacs_and_its_draft_does_not() {
     assert_eq!(site.sent(&study, 2), ["1 ehr fhir sent", "1 ris hl7 sent"]);
     assert!(reports(&orthanc).is_empty(), "a draft is in the PACS");
     let said = site.refusal(&site.jane, &["export", &study, "--to", "pacs"]);
-    assert!(said.contains("takes signed reports, and the newest of this study is a draft"), "{said}");
+    assert!(said.contains("takes signed reports, and no radiologist has signed one of this study"), "{said}");
 
     // Finding 1 is rejected, another changed, one added.
     let drafted = site.document(&study);
@@ -244,6 +244,7 @@ fn a_signed_report_reaches_the_pacs_and_its_draft_does_not() {
     assert_eq!(statuses, expected, "{findings:#?}");
     // Who signed is on record.
     let audit = site.audit();
+    assert!(audit.contains("\"result\":\"version 2, signed\""), "{audit}");
     let signing = audit.lines().filter(|line| line.contains("\"SignReport\"") && line.contains("110111"));
     assert_eq!(signing.filter(|line| line.contains("\"jane\"") && line.contains(&study)).count(), 1, "{audit}");
     assert!(!audit.contains("Doe"), "a name is in the audit");
@@ -260,24 +261,35 @@ fn a_signature_stays_and_an_amendment_says_why() {
     let stale = stale.display().to_string();
 
     // Who may not, cannot: no role, no name, no reason.
-    let said = site.refusal(&site.reader, &["sign", &study, "--accept"]);
+    let accept = ["sign", &study, "--report-version", "1", "--accept"];
+    let said = site.refusal(&site.reader, &accept);
     assert!(said.contains("has not the role for SignReport: it takes the role review"), "{said}");
-    let said = site.refusal(&site.robot, &["sign", &study, "--accept"]);
+    let said = site.refusal(&site.robot, &accept);
     assert!(said.contains("is no person by name") && said.contains("--client-ca (person in the file"), "{said}");
     let said = site.refusal(&site.jane, &["sign", &study]);
     assert!(said.contains("--accept"), "{said}");
-    let said = site.refusal(&site.jane, &["sign", &study, "--accept", "--reject", "99=no"]);
+    let said = site.refusal(&site.jane, &["sign", &study, "--accept"]);
+    assert!(said.contains("--report-version"), "{said}");
+    let said = site.refusal(&site.jane, &["sign", &study, "--report-version", "1", "--accept", "--reject", "99=no"]);
     assert!(said.contains("--reject 99: the report has"), "{said}");
     assert_eq!(site.state(&study), "drafted");
 
-    site.jane(&["sign", &study, "--accept", "--reject", "1=artefact"]);
+    // Who changes a finding in the file and forgets to say so signs nothing.
+    let forgotten = site.folder.path().join("forgotten.json");
+    let mut edit: Value = serde_json::from_str(&template).expect("JSON");
+    edit["findings"][0]["finding"]["presence"] = json!("uncertain");
+    std::fs::write(&forgotten, edit.to_string()).expect("a file");
+    let said = site.refusal(&site.jane, &["sign", &study, "--edit", &forgotten.display().to_string()]);
+    assert!(said.contains("finding 1 is accepted, and is not as the report has it"), "{said}");
+    site.jane(&["sign", &study, "--report-version", "1", "--accept", "--reject", "1=artefact"]);
     let first = site.text(&study, "2");
     // The other one comes late.
     let said = site.refusal(&site.jane, &["sign", &study, "--edit", &stale, "--reason", "mine"]);
     assert!(said.contains("has changed meanwhile"), "{said}");
-    let said = site.refusal(&site.jane, &["reject", &study, "--reason", "no"]);
+    assert!(site.refusal(&site.jane, &accept).contains("has changed meanwhile"));
+    let said = site.refusal(&site.jane, &["reject", &study, "--report-version", "2", "--reason", "no"]);
     assert!(said.contains("is signed"), "{said}");
-    let said = site.refusal(&site.jane, &["sign", &study, "--accept"]);
+    let said = site.refusal(&site.jane, &["sign", &study, "--report-version", "2", "--accept"]);
     assert!(said.contains("reason: a signed report is amended, and why is not said"), "{said}");
     let said = site.refusal(&site.jane, &["cancel", &study]);
     assert!(said.contains("is signed"), "{said}");
@@ -297,7 +309,7 @@ fn a_signature_stays_and_an_amendment_says_why() {
 fn late_images_after_a_signature_make_a_draft_that_looks_like_one() {
     let mut site = Site::start("");
     let study = site.drafted();
-    site.jane(&["sign", &study, "--accept"]);
+    site.jane(&["sign", &study, "--report-version", "1", "--accept", "--reject", "1=a skin fold"]);
     site.server.kill();
     site.server.start_again();
     assert_eq!(site.state(&study), "signed", "a signature survives a crash");
@@ -308,14 +320,43 @@ fn late_images_after_a_signature_make_a_draft_that_looks_like_one() {
     let draft = site.text(&study, "3");
     assert!(draft.starts_with("UNSIGNED DRAFT"), "{draft}");
     assert!(draft.contains("made after report 2 was signed, which stands until this one is"), "{draft}");
-    // Rejected, it tells nobody that the signed report is void.
-    site.jane(&["reject", &study, "--reason", "the same film"]);
-    assert_eq!(site.state(&study), "rejected");
+    assert!(draft.contains("its reviewer took out:") && draft.contains("(a skin fold)"), "{draft}");
+    // Rejected, it leaves what was signed standing.
+    site.jane(&["reject", &study, "--report-version", "3", "--reason", "the same film"]);
+    assert_eq!(site.state(&study), "signed");
     assert!(site.text(&study, "4").contains("REJECTED by Doe, Dr. Jane"));
-    assert!(site.text(&study, "2").contains("SIGNED by Doe, Dr. Jane"));
-    // And what came of it can be amended.
-    let amended = site.json(&["sign", &study, "--accept", "--reason", "looked again", "--json"]);
+    let shown = site.jane(&["report", &study]);
+    assert!(shown.contains("SIGNED by Doe, Dr. Jane"), "{shown}");
+    assert_eq!(shown, site.text(&study, "2"));
+    // And what stands can be amended.
+    let amended =
+        site.json(&["sign", &study, "--report-version", "2", "--accept", "--reason", "looked again", "--json"]);
     assert_eq!((&amended["version"], &amended["amended"]), (&json!(5), &json!(true)));
+    assert!(site.text(&study, "5").contains("Amended report 5: it replaces report 2"));
+}
+
+/// Issue promise: what was signed reaches the PACS, whatever comes after it, and no draft takes its place at a RIS.
+#[test]
+fn a_signed_report_is_sent_though_a_draft_came_after_it() {
+    let (port, ris) = (free_port(), Peer::hl7(&json!({})));
+    let file = destination(
+        "pacs",
+        &format!("dicom://PACS@127.0.0.1:{port}"),
+        "when = \"signed\"\nlongest_pause_s = 1\nconnect_s = 1",
+    ) + &destination("ris", &format!("mllp://127.0.0.1:{}", ris.port), "when = [\"drafted\", \"signed\"]");
+    let site = Site::start(&file);
+    let study = site.drafted();
+    site.jane(&["sign", &study, "--report-version", "1", "--accept"]);
+    let late = another_image(&site, &study);
+    assert_eq!(site.json(&["submit", "--wait", "--json", &late])["studies"][0]["state"], "drafted");
+    let _pacs = Peer::pynetdicom_on(port, &json!({}));
+    assert_eq!(site.sent(&study, 3), ["1 ris hl7 sent", "2 pacs sr sent", "2 ris hl7 sent"]);
+    // On request, too.
+    site.jane(&["export", &study, "--to", "pacs"]);
+    assert_eq!(site.sent(&study, 3).len(), 3);
+    let flags: Vec<bool> =
+        ris.received().iter().map(|each| each["text"].as_str().expect("a message").contains("|F|||")).collect();
+    assert_eq!(flags, [false, true]);
 }
 
 /// A folder with one more film of the study.
@@ -369,9 +410,9 @@ fn a_rejected_draft_is_taken_back() {
         Site::start(&(destination("ris", &at(&ris), "") + &destination("final", &at(&second), "when = \"signed\"")));
     let study = site.drafted();
     site.sent(&study, 1);
-    let said = site.refusal(&site.jane, &["reject", &study, "--reason", " "]);
+    let said = site.refusal(&site.jane, &["reject", &study, "--report-version", "1", "--reason", " "]);
     assert!(said.contains("reason: why the draft is rejected is not said"), "{said}");
-    site.jane(&["reject", &study, "--reason", "wrong body part"]);
+    site.jane(&["reject", &study, "--report-version", "1", "--reason", "wrong body part"]);
     assert_eq!(site.sent(&study, 2), ["1 ris hl7 sent", "2 ris hl7 sent"]);
     let received = ris.received();
     let last = received.last().expect("a message")["text"].as_str().expect("text").to_owned();
@@ -380,6 +421,17 @@ fn a_rejected_draft_is_taken_back() {
     let document = site.document(&study);
     assert_eq!((&document["status"], &document["report"]["findings"]), (&json!("rejected"), &json!([])));
     assert_eq!(document["review"]["reason"], "wrong body part");
+    let text = site.text(&study, "2");
+    assert!(text.contains("The draft was rejected: its findings are not told."), "{text}");
+    // It was not the wrong one after all: the draft is signed, not the words that it was rejected.
+    let said = site.refusal(&site.jane, &["sign", &study, "--report-version", "2", "--accept"]);
+    assert!(said.contains("version 2 says that draft 1 was rejected: review that one"), "{said}");
+    site.jane(&["sign", &study, "--report-version", "1", "--accept"]);
+    let findings = |version: &str| {
+        let document = site.json(&["report", &study, "--format", "json", "--report-version", version]);
+        document["report"]["findings"].as_array().expect("findings").len()
+    };
+    assert_eq!((site.state(&study).as_str(), findings("3")), ("signed", findings("1")));
 }
 
 /// Issue promise: nobody signs where callers are not told apart.
@@ -391,7 +443,7 @@ fn an_open_coordinator_takes_no_signature() {
     phantoms(&films, 1, 5, Some("dx"));
     let sent = prelim_tests::submit(&server.grpc, &films);
     let study = sent["studies"][0]["study_uid"].as_str().expect("a UID");
-    let output = prelim(["sign", "--grpc", &server.grpc, study, "--accept"]);
+    let output = prelim(["sign", "--grpc", &server.grpc, study, "--report-version", "1", "--accept"]);
     assert!(!output.status.success());
     assert!(words(&output).contains("\"anybody\" is no person by name"), "{}", words(&output));
 }

@@ -68,9 +68,9 @@ pub(crate) enum Command {
     Studies(studies::Studies),
     /// Try the rules that say which studies are read, how soon, and where their reports go.
     Route(route::Route),
-    /// Fetch the draft report of a study.
+    /// Fetch the report of a study, a draft or signed.
     Report(report::Report),
-    /// Sign the newest version of a study's report, as it is or with changes.
+    /// Sign a study's report, as it is or with changes.
     Sign(sign::Sign),
     /// Reject the draft of a study.
     Reject(sign::Reject),

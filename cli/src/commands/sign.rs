@@ -13,20 +13,23 @@ use crate::drafts;
 use crate::edit::{self, Edit};
 use crate::table;
 
-/// Sign the newest version of a study's report, as it is or with changes. Where one was signed before, it is amended.
+/// Sign a study's report, as it is or with changes. Where one was signed before, it is amended.
 ///
 /// It takes a coordinator that tells callers apart, the role review, and a certificate or token with a person's name.
 #[derive(Debug, Args)]
 #[command(
     group(ArgGroup::new("what").required(true).multiple(true).args(["accept", "edit", "template"])),
-    after_help = "Examples:\n  prelim report 1.2.840.1                                    look at it first\n  prelim sign 1.2.840.1 --accept                             sign it as it is\n  prelim sign 1.2.840.1 --accept --reject 2=\"skin fold\"       all but finding 2\n  prelim sign 1.2.840.1 --template > edit.json               a file to change findings and words in\n  prelim sign 1.2.840.1 --edit edit.json --reason \"addendum\"   sign what it says; an amendment needs a reason"
+    after_help = "Examples:\n  prelim report 1.2.840.1                                     look at it first: it says which version it is\n  prelim sign 1.2.840.1 --report-version 1 --accept           sign that version as it is\n  prelim sign 1.2.840.1 --report-version 1 --accept --reject 2=\"skin fold\"   all but finding 2\n  prelim sign 1.2.840.1 --template > edit.json                a file to change findings and words in\n  prelim sign 1.2.840.1 --edit edit.json --reason \"addendum\"  sign what it says; an amendment needs a reason\n\nThe file of --edit has, for each finding, a decision: accept (as it is), change (as the file has it), or reject (with a\nreason). `words` are the sentence about it, made from the finding where they are empty; `added` lists findings that the\nreport does not have; `impression` is a list of sentences, made from the findings where it is empty."
 )]
 pub(crate) struct Sign {
     /// Study Instance UID.
     #[arg(value_name = "STUDY")]
     study: String,
-    /// Accept every finding that is not rejected.
-    #[arg(long, conflicts_with_all = ["edit", "template"])]
+    /// The version that you looked at. Where another has come since, nothing is signed.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    report_version: Option<u32>,
+    /// Accept every finding of that version that is not rejected.
+    #[arg(long, conflicts_with_all = ["edit", "template"], requires = "report_version")]
     accept: bool,
     /// Reject a finding, by its number in the report, with the reason. May be given several times.
     #[arg(long, value_name = "N=REASON", requires = "accept", value_parser = rejected)]
@@ -52,11 +55,14 @@ pub(crate) struct Sign {
 
 /// Reject the draft of a study: nothing of it stands.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  prelim reject 1.2.840.1 --reason \"wrong body part\"")]
+#[command(after_help = "Example:\n  prelim reject 1.2.840.1 --report-version 1 --reason \"wrong body part\"")]
 pub(crate) struct Reject {
     /// Study Instance UID.
     #[arg(value_name = "STUDY")]
     study: String,
+    /// The version that you looked at. Where another has come since, nothing is rejected.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    report_version: u32,
     /// Why.
     #[arg(long, value_name = "TEXT")]
     reason: String,
@@ -76,23 +82,27 @@ fn rejected(text: &str) -> Result<(usize, String), String> {
     if reason.is_empty() { Err(wrong()) } else { Ok((number, reason.to_owned())) }
 }
 
-/// The newest version of a study's report.
-async fn newest(connection: &Connection, study: &str) -> anyhow::Result<Document> {
-    let document = drafts::document(connection, study).await?;
+/// A version of a study's report, that which stands where none is named.
+async fn version(connection: &Connection, study: &str, version: Option<u32>) -> anyhow::Result<Document> {
+    let document = drafts::document_of(connection, study, version.unwrap_or_default()).await?;
     document.with_context(|| format!("study {study} has no report yet: look with `prelim studies`"))
 }
 
 impl Sign {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         if self.template {
-            let document = newest(&self.connection, &self.study).await?;
+            let document = version(&self.connection, &self.study, self.report_version).await?;
             return table::say(serde_json::to_string_pretty(&Edit::accepting(&document))?);
         }
         let mut request = match &self.edit {
             Some(file) => edit::read(file)?.into_request()?,
-            None => self.accepting(&newest(&self.connection, &self.study).await?)?,
+            None => self.accepting(&version(&self.connection, &self.study, self.report_version).await?)?,
         };
+        if let Some(version) = self.report_version.filter(|version| *version != request.version) {
+            anyhow::bail!("--report-version is {version}, and the file is of version {}", request.version);
+        }
         request.study_uid.clone_from(&self.study);
+        let reviewed = request.version;
         request.reason.clone_from(&self.reason);
         request.request_id = format!("{:032x}", rand::random::<u128>());
         let mut client = self.connection.reviews().await?;
@@ -102,7 +112,7 @@ impl Sign {
             let row = json!({ "study_uid": self.study, "version": signed.version, "amended": signed.amended });
             return table::say(serde_json::to_string_pretty(&row)?);
         }
-        table::say(format!("{}  version {} {what}", self.study, signed.version))
+        table::say(format!("{}  version {} {what}, after review of version {reviewed}", self.study, signed.version))
     }
 
     /// The newest version with every finding accepted but those that are rejected.
@@ -113,6 +123,7 @@ impl Sign {
             let decision = decisions.get_mut(number - 1);
             let decision = decision
                 .with_context(|| format!("--reject {number}: the report has {}", table::count(findings, "finding")))?;
+            anyhow::ensure!(decision.reason.is_empty(), "--reject {number} is given twice");
             decision.decision = Decision::Reject as i32;
             decision.reason.clone_from(reason);
         }
@@ -123,7 +134,7 @@ impl Sign {
 
 impl Reject {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
-        let version = newest(&self.connection, &self.study).await?.report.version;
+        let version = self.report_version;
         let request_id = format!("{:032x}", rand::random::<u128>());
         let request =
             RejectReportRequest { study_uid: self.study.clone(), version, request_id, reason: self.reason.clone() };

@@ -95,7 +95,10 @@ impl Submit {
             tell(&uploaded, &studies)?;
         }
         let refused = uploaded.count(Disposition::Refused);
-        let is_settled = |study: &&Study| matches!(study.state(), StudyState::Drafted | StudyState::Skipped);
+        let is_settled = |study: &&Study| {
+            use StudyState::{Amended, Drafted, Rejected, Signed, Skipped};
+            matches!(study.state(), Drafted | Signed | Amended | Rejected | Skipped)
+        };
         let failed = studies.len() - studies.iter().filter(is_settled).count();
         let files = table::count(uploaded.objects.len(), "file");
         if let Some(why) = uploaded.stopped {

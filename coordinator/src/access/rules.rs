@@ -200,6 +200,8 @@ impl Rules {
 fn person_name(name: &str) -> Result<String, RulesError> {
     let is_other = |c: char| c.is_control() || matches!(c, '\\' | '=');
     let holds = !name.trim_matches(['^', ' ']).is_empty() && name.chars().count() <= 64 && !name.contains(is_other);
+    // Five components: family, given, middle, prefix, suffix.
+    let holds = holds && name.matches('^').count() < 5;
     if holds { Ok(name.to_owned()) } else { Err(RulesError::Person(name.to_owned())) }
 }
 

@@ -66,6 +66,8 @@ pub enum Act {
     Reported,
     /// A study's report was signed, amended or rejected.
     Reviewed,
+    /// It was not: the request could not be carried out.
+    NotReviewed,
     /// A study's draft was sent to another system.
     Delivered,
     /// A study was asked for at another system, and brought from there.
@@ -113,6 +115,7 @@ impl Act {
             Self::Cancelled | Self::Requeued => (PROCEDURE_RECORD, None, 'U', SUCCESS),
             Self::Removed => (STUDY_DELETED, None, 'D', SUCCESS),
             Self::Reviewed => (PROCEDURE_RECORD, None, 'U', SUCCESS),
+            Self::NotReviewed => (PROCEDURE_RECORD, None, 'U', MINOR_FAILURE),
             Self::Performed => (PROCEDURE_RECORD, None, 'U', SUCCESS),
             Self::WorkitemCreated => (PROCEDURE_RECORD, None, 'C', SUCCESS),
             Self::WorkitemRead => (PROCEDURE_RECORD, None, 'R', SUCCESS),
@@ -129,6 +132,8 @@ pub struct Event {
     pub act: Act,
     /// Why, where something was refused.
     pub reason: Option<String>,
+    /// What it came to, in a few words of ours.
+    pub result: Option<String>,
     /// Who called, where that is known.
     pub caller: Option<String>,
     /// From where.
@@ -142,7 +147,7 @@ pub struct Event {
 impl Event {
     /// An event of which nothing more is known.
     pub fn of(act: Act) -> Self {
-        Self { act, reason: None, caller: None, address: None, call: None, studies: Vec::new() }
+        Self { act, reason: None, result: None, caller: None, address: None, call: None, studies: Vec::new() }
     }
 }
 
@@ -158,6 +163,8 @@ pub(super) struct Record<'a> {
     outcome: u8,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     caller: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -180,6 +187,7 @@ impl<'a> Record<'a> {
             action,
             outcome,
             reason: event.reason.as_deref(),
+            result: event.result.as_deref(),
             caller: event.caller.as_deref(),
             address: event.address,
             call: event.call,

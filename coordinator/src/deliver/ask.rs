@@ -27,23 +27,29 @@ impl Coordinator {
             let problem = format!("{name:?} takes no objects: its list of objects is empty");
             return Err(ServiceError::Invalid { field: "destination", problem });
         }
-        let version = record.draft_version;
-        if version == 0 {
+        if record.draft_version == 0 {
             let (study, reason) = (study.clone(), record.state_reason);
             return Err(ServiceError::NoDraft { study, state: record.state, reason });
         }
-        let newest = self.store.draft(study, Some(version)).await?;
-        let moment = match newest.map(|newest| newest.standing).unwrap_or_default() {
-            Standing::Draft => Moment::Drafted,
-            Standing::Signed | Standing::Amended => Moment::Signed,
-            Standing::Rejected => Moment::Rejected,
-        };
-        let wishes = Destination::wishes(&destination, moment);
+        // The newest of those that go there.
+        let (mut version, mut wishes) = (record.draft_version, Vec::new());
+        for candidate in [record.draft_version, record.signed_version] {
+            if candidate == 0 || !wishes.is_empty() {
+                continue;
+            }
+            let standing = self.store.draft(study, Some(candidate)).await?.map(|it| it.standing).unwrap_or_default();
+            let moment = match standing {
+                Standing::Draft => Moment::Drafted,
+                Standing::Signed | Standing::Amended => Moment::Signed,
+                Standing::Rejected => Moment::Rejected,
+            };
+            let has_signed = record.signed_version > 0 && candidate != record.signed_version;
+            (version, wishes) = (candidate, Destination::wishes(&destination, moment, has_signed));
+        }
         if wishes.is_empty() {
-            let problem = match moment {
-                Moment::Drafted => format!("{name:?} takes signed reports, and the newest of this study is a draft"),
-                Moment::Signed => format!("{name:?} takes drafts, and the newest report of this study is signed"),
-                Moment::Rejected => format!("{name:?} takes nothing that tells of a draft that was rejected"),
+            let problem = match record.signed_version {
+                0 => format!("{name:?} takes signed reports, and no radiologist has signed one of this study"),
+                _ => format!("{name:?} takes drafts, and the report of this study is signed"),
             };
             return Err(ServiceError::Invalid { field: "destination", problem });
         }

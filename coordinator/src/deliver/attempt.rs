@@ -20,7 +20,7 @@ use crate::dimse::{COMMITMENT, part10};
 use crate::report::{Format, ReportError};
 use crate::service::{Coordinator, ServiceError};
 use crate::store::StoreError;
-use crate::store::delivery::{DeliveryEnd, DeliveryRecord, DeliveryState};
+use crate::store::delivery::{DeliveryEnd, DeliveryKey, DeliveryRecord, DeliveryState};
 use crate::traces;
 
 /// When a commitment is asked for again whose report did not come, in ms.
@@ -96,12 +96,25 @@ impl Attempt<'_> {
         Ok(())
     }
 
+    /// Why a version need not be sent any more. What was signed is passed by what is signed later, and by no draft.
+    async fn superseded(&self, key: &DeliveryKey) -> Result<Option<&'static str>, ServiceError> {
+        let Ok(study) = self.coordinator.record(&key.study).await else { return Ok(None) };
+        if study.draft_version == key.version {
+            return Ok(None);
+        }
+        let version = self.coordinator.store.draft(&key.study, Some(key.version)).await?;
+        Ok(match version.is_some_and(|version| version.standing.is_signed()) {
+            true if study.signed_version > key.version => Some("it was amended since"),
+            true => None,
+            false => Some("a newer version is there"),
+        })
+    }
+
     /// The object of a delivery; none where there is nothing to send any more.
     async fn pack(&self, record: DeliveryRecord) -> Result<Option<Parcel>, ServiceError> {
         let key = &record.key;
-        let newest = self.coordinator.record(&key.study).await.map(|study| study.draft_version);
-        if newest.as_ref().is_ok_and(|newest| *newest > key.version) {
-            let words = "a newer draft is there".to_owned();
+        if let Some(words) = self.superseded(&record.key).await? {
+            let words = words.to_owned();
             self.settle(&record, DeliveryState::Superseded, 0, &words, &record.instance).await?;
             return Ok(None);
         }

@@ -304,9 +304,12 @@ impl Destination {
         self.tenants.as_ref().is_none_or(|tenants| tenants.contains(tenant))
     }
 
-    /// What is to be noted for a report that goes there at that moment.
-    pub fn wishes(destination: &Arc<Self>, moment: Moment) -> Vec<Wish> {
+    /// What is to be noted for a report that goes there at that moment, and whether an earlier version of it is signed: a FHIR
+    /// server and a RIS have one report of a study, and no draft takes the place of what was signed.
+    pub fn wishes(destination: &Arc<Self>, moment: Moment, has_signed: bool) -> Vec<Wish> {
+        let stays = |object: &Format| has_signed && matches!(object, Format::Fhir | Format::Hl7);
         let is_wanted = |object: &&Format| match moment {
+            Moment::Drafted | Moment::Rejected if stays(object) => false,
             // That a draft is rejected is said, and nothing of it shown again.
             Moment::Rejected => {
                 destination.moments.contains(&Moment::Drafted)
@@ -352,8 +355,8 @@ mod tests {
         let Route::Dicom(node) = &read[0].route else { panic!("{:?}", read[0].route) };
         assert_eq!((node.calling.as_str(), node.times.idle), ("PRELIM", Duration::from_secs(5)));
         let wish = Wish { destination: "pacs".into(), object: "sr".into() };
-        assert_eq!(Destination::wishes(&read[0], Moment::Drafted), [wish]);
-        assert_eq!(Destination::wishes(&read[1], Moment::Drafted), []);
+        assert_eq!(Destination::wishes(&read[0], Moment::Drafted, false), [wish]);
+        assert_eq!(Destination::wishes(&read[1], Moment::Drafted, false), []);
     }
 
     #[test]
@@ -363,7 +366,7 @@ mod tests {
                 "[[destination]]\nname = \"a\"\naddress = \"dicom://PACS@host\"\nobjects = [\"sr\", \"sc\", \"assessment\"]\n{when}"
             );
             let read = parse(&text, "PRELIM").unwrap();
-            Destination::wishes(&read[0], moment).into_iter().map(|wish| wish.object).collect()
+            Destination::wishes(&read[0], moment, false).into_iter().map(|wish| wish.object).collect()
         };
         let (all, none): (&[&str], &[&str]) = (&["sr", "sc", "assessment"], &[]);
         for (when, drafted, signed, rejected) in [
@@ -376,6 +379,21 @@ mod tests {
             assert_eq!(told(when, Moment::Drafted), drafted, "{when}");
             assert_eq!(told(when, Moment::Signed), signed, "{when}");
             assert_eq!(told(when, Moment::Rejected), rejected, "{when}");
+        }
+    }
+
+    #[test]
+    fn no_draft_takes_the_place_of_what_was_signed() {
+        let told = |address: &str, moment| {
+            let text =
+                format!("[[destination]]\nname = \"a\"\naddress = \"{address}\"\nwhen = [\"drafted\", \"signed\"]");
+            Destination::wishes(&parse(&text, "PRELIM").unwrap()[0], moment, true).len()
+        };
+        for (address, expected) in
+            [("mllp://ris", [0, 1, 0]), ("fhir+https://ehr.example/fhir", [0, 1, 0]), ("dicom://PACS@host", [1, 1, 1])]
+        {
+            let moments = [Moment::Drafted, Moment::Signed, Moment::Rejected];
+            assert_eq!(moments.map(|moment| told(address, moment)), expected, "{address}");
         }
     }
 

@@ -47,9 +47,9 @@ impl Coordinator {
         Ok(open)
     }
 
-    /// Where a report of the study is to go at that moment; nowhere where there is none.
-    pub(crate) fn wishes(&self, study: &Study, moment: Option<Moment>) -> Vec<Wish> {
-        let Some((destinations, moment)) = self.destinations.as_ref().zip(moment) else { return Vec::new() };
+    /// Where a report of the study is to go at that moment, and whether an earlier version of it is signed.
+    pub(crate) fn wishes(&self, study: &Study, moment: Moment, has_signed: bool) -> Vec<Wish> {
+        let Some(destinations) = &self.destinations else { return Vec::new() };
         let destinations = destinations.get();
         // A rule may name some of them; where it names none, a draft goes to all.
         let named = study.intake.route.as_ref().map_or(&[][..], |route| &route.destinations);
@@ -59,6 +59,6 @@ impl Coordinator {
         if let Some(unknown) = named.iter().find(|name| destinations.iter().all(|known| known.name != **name)) {
             tracing::error!(destination = %unknown, "a rule names a destination that is not in --destinations");
         }
-        wanted.flat_map(|destination| destinations::Destination::wishes(destination, moment)).collect()
+        wanted.flat_map(|destination| destinations::Destination::wishes(destination, moment, has_signed)).collect()
     }
 }

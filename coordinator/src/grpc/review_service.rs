@@ -9,7 +9,6 @@ use prelim_proto::v1::review_service_server::ReviewService;
 use tonic::{Request, Response, Status};
 
 use super::status;
-use crate::audit::Act;
 use crate::review::Wanted;
 use crate::service::Coordinator;
 use crate::session::Session;
@@ -54,8 +53,7 @@ impl ReviewService for Reviews {
 impl Reviews {
     async fn review(&self, session: &Session, wanted: Wanted) -> Result<(u32, Standing), Status> {
         session.allow(&self.0, &wanted.study).await.map_err(status::of)?;
-        session.note(Act::Reviewed, std::slice::from_ref(&wanted.study)).await.map_err(status::of)?;
-        self.0.review(session.caller(), wanted).await.map_err(status::of)
+        self.0.review(session, wanted).await.map_err(status::of)
     }
 }
 

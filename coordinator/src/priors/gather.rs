@@ -206,7 +206,7 @@ impl Coordinator {
                 out.note(Ruled::Enough);
                 continue;
             }
-            let (version, instances) = (record.draft_version, self.store.instances(&record.uid).await?);
+            let (version, instances) = (record.standing_version(), self.store.instances(&record.uid).await?);
             let then = record.into_study(by_series(instances));
             let of = Shown::of(&then);
             match likeness(&shown, &of) {

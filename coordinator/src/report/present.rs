@@ -19,9 +19,12 @@ pub(super) const CONFIDENCE_NOTE: &str =
 
 /// What a form says where there are no findings.
 pub(super) fn no_findings(report: &Report) -> &'static str {
-    match report.standing().is_signed() {
-        true => "No finding.",
-        false => "None of the findings that the model looks for was seen. This does not say that the study is normal.",
+    match report.standing() {
+        Standing::Signed | Standing::Amended => "No finding.",
+        Standing::Rejected => "The draft was rejected: its findings are not told.",
+        Standing::Draft => {
+            "None of the findings that the model looks for was seen. This does not say that the study is normal."
+        }
     }
 }
 
@@ -44,6 +47,16 @@ pub(super) fn kind_of_report(standing: Standing) -> &'static str {
         Standing::Signed => "SIGNED REPORT",
         Standing::Amended => "AMENDED REPORT",
         Standing::Rejected => "REJECTED DRAFT",
+    }
+}
+
+/// Where a report stands, in a word.
+pub(crate) fn standing_word(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Draft => "drafted",
+        Standing::Signed => "signed",
+        Standing::Amended => "amended",
+        Standing::Rejected => "rejected",
     }
 }
 
@@ -178,7 +191,7 @@ pub(crate) fn millimetres(size: f32) -> String {
 }
 
 /// The finding in a few words: "left pleural effusion", "possible right lung nodule", "no pneumothorax".
-pub(super) fn finding_title(finding: &Finding) -> String {
+pub(crate) fn finding_title(finding: &Finding) -> String {
     let mut words = Vec::new();
     match finding.presence {
         Presence::Present => {}

@@ -1,7 +1,7 @@
 //! A draft and what a reviewer wants of it, to the report that is signed. Pure: words are made from the findings where the
 //! reviewer gave none, so that words and structure cannot disagree.
 
-use prelim_proto::finding::Finding;
+use prelim_proto::finding::{Finding, Presence};
 use prelim_proto::ids::Uid;
 use prelim_proto::report::{Report, Sentence};
 use prelim_proto::review::{Assessment, Becomes, Decision, Edit};
@@ -35,6 +35,12 @@ pub(crate) enum EditError {
     /// A finding is rejected without a reason.
     #[error("finding {0} is rejected without a reason")]
     NoReason(usize),
+    /// A finding is accepted as it is, and was changed.
+    #[error("finding {0} is accepted, and is not as the report has it: say that it is changed")]
+    Differs(usize),
+    /// What is not there has properties.
+    #[error("{0} is said to be absent, and has a severity, a size or a place on an image: leave those out")]
+    Absent(String),
     /// Too many of something.
     #[error("{found} {what}, more than {max}")]
     TooMany {
@@ -54,7 +60,7 @@ pub(crate) enum EditError {
         problem: String,
     },
     /// A number that cannot be.
-    #[error("the size of {0} is not between 0 and {MAX_SIZE_MM} mm")]
+    #[error("the size of {0} is not above 0 and at most {MAX_SIZE_MM} mm")]
     Size(String),
     /// Evidence on what is no image of the study.
     #[error("{what} is said to be seen on {problem}")]
@@ -95,7 +101,8 @@ pub(crate) fn apply(report: &Report, tracking: &[Uid], study: &Study, edit: &Edi
         let what = format!("finding {}", index + 1);
         let (reason, words) = (text(&what, &wanted.reason)?, text(&what, &wanted.words)?);
         let (decision, after) = match &wanted.becomes {
-            Becomes::Same => (Decision::Accepted, Some((before.clone(), own_words(report, index)))),
+            Becomes::Same(Some(given)) if !is_same(before, given) => return Err(EditError::Differs(index + 1)),
+            Becomes::Same(_) => (Decision::Accepted, Some((before.clone(), own_words(report, index)))),
             Becomes::Other(after) => {
                 let after = by_a_person(&what, after, study)?;
                 if is_same(before, &after) {
@@ -133,12 +140,11 @@ pub(crate) fn apply(report: &Report, tracking: &[Uid], study: &Study, edit: &Edi
             sentence.text.clone_from(words);
         }
     }
-    let impression = match (edit.impression.is_empty(), is_changed) {
-        (false, _) => {
-            let sentence = |words: &String| Ok(Sentence { text: text("the impression", words)?, findings: Vec::new() });
-            let sentences: Vec<Sentence> = edit.impression.iter().map(sentence).collect::<Result<_, EditError>>()?;
-            sentences.into_iter().filter(|sentence| !sentence.text.is_empty()).collect()
-        }
+    let written = |words: &String| Ok(Sentence { text: text("the impression", words)?, findings: Vec::new() });
+    let mut own: Vec<Sentence> = edit.impression.iter().map(written).collect::<Result<_, EditError>>()?;
+    own.retain(|sentence| !sentence.text.is_empty());
+    let impression = match (own.is_empty(), is_changed) {
+        (false, _) => own,
         (true, true) => merge::impression(&findings, report.partial),
         (true, false) => report.impression.clone(),
     };
@@ -179,8 +185,12 @@ fn own_words(report: &Report, index: usize) -> Option<String> {
 
 /// A finding as a person says it: checked, and with nobody's estimate of how likely it is.
 fn by_a_person(what: &str, finding: &Finding, study: &Study) -> Result<Finding, EditError> {
-    if finding.size_mm.is_some_and(|mm| !(0.0..=MAX_SIZE_MM).contains(&mm)) {
+    if finding.size_mm.is_some_and(|mm| !(mm > 0.0 && mm <= MAX_SIZE_MM)) {
         return Err(EditError::Size(what.to_owned()));
+    }
+    let is_somewhere = finding.severity.is_some() || finding.size_mm.is_some() || !finding.evidence.is_empty();
+    if finding.presence == Presence::Absent && is_somewhere {
+        return Err(EditError::Absent(what.to_owned()));
     }
     at_most("images of a finding", finding.evidence.len(), MAX_EVIDENCE)?;
     let mut finding = finding.clone();

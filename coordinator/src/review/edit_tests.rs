@@ -108,7 +108,7 @@ fn rejected(reason: &str) -> EditedFinding {
 }
 
 fn accepting() -> Edit {
-    Edit { decisions: vec![decided(Becomes::Same), decided(Becomes::Same)], ..Edit::default() }
+    Edit { decisions: vec![decided(Becomes::Same(None)), decided(Becomes::Same(None))], ..Edit::default() }
 }
 
 fn decisions(edited: &Edited) -> Vec<(Decision, Option<u32>)> {
@@ -186,6 +186,10 @@ fn a_reviewers_own_words_stand() {
     assert!(!edited.is_changed);
     assert_eq!(words(&edited.findings_text), ["Some fluid on the right.", "A nodule, as the model put it."]);
     assert_eq!(words(&edited.impression), ["Fluid.", "Nodule: CT."]);
+    // Blanks are no words.
+    edit.impression = vec!["  ".to_owned()];
+    let edited = apply(&draft(), &tracking(), &study(), &edit).unwrap();
+    assert_eq!(edited.impression, draft().impression);
 }
 
 #[test]
@@ -222,6 +226,9 @@ fn what_cannot_be_is_refused_and_said() {
     };
     let mut few = accepting();
     few.decisions.pop();
+    let mut forgotten = accepting();
+    let other = Finding { laterality: Some(Laterality::Left), ..report.findings[0].clone() };
+    forgotten.decisions[0] = decided(Becomes::Same(Some(Box::new(other))));
     let mut unreasoned = accepting();
     unreasoned.decisions[1] = rejected("  ");
     let mut long = accepting();
@@ -232,6 +239,9 @@ fn what_cannot_be_is_refused_and_said() {
     many.impression = vec!["x".to_owned(); 101];
     for (edit, problem) in [
         (few, "1 decisions for 2 findings"),
+        (forgotten, "finding 1 is accepted, and is not as the report has it"),
+        (with(&|finding| finding.presence = Presence::Absent), "finding 1 is said to be absent"),
+        (with(&|finding| finding.size_mm = Some(0.0)), "the size of finding 1 is not above 0"),
         (unreasoned, "finding 2 is rejected without a reason"),
         (long, "finding 2 has 2001 characters"),
         (lines, "U+000A"),

@@ -6,7 +6,8 @@
 //!
 //! **Invariant**: a version does not change. What is signed, amended or rejected is a new one, which says who reviewed which
 //! version when, and what was decided of each finding.
-//! **Invariant**: only the newest version can be reviewed, and of two who review it at once one is told that it came late.
+//! **Invariant**: only the newest version can be reviewed, or what stands where that is a rejection; of two who review at once one
+//! is told that it came late.
 //! **Invariant**: nobody signs who is not known by name.
 
 mod edit;
@@ -14,14 +15,16 @@ mod edit;
 use jiff::Timestamp;
 use prelim_proto::ids::Uid;
 use prelim_proto::report::{Replaced, Report};
-use prelim_proto::review::{Edit, Review, Reviewer, Standing};
+use prelim_proto::review::{Assessment, Decision, Edit, Review, Reviewer, Standing};
 use prelim_proto::study::{Study, StudyState};
+use prelim_proto::trace::without_uids;
 
 use crate::access::{Caller, Refusal};
 use crate::deliver::Moment;
 use crate::merge;
 use crate::report::{self, Format, Identifiers, ReportInputs, json, present};
 use crate::service::{Coordinator, ServiceError};
+use crate::session::Session;
 use crate::store::StoreError;
 use crate::store::record::{Done, DraftRecord, Reviewed};
 
@@ -44,8 +47,19 @@ pub(crate) struct Wanted {
 }
 
 impl Coordinator {
-    /// Reviews a report: the version that came of it, and where it stands.
-    pub(crate) async fn review(&self, caller: &Caller, wanted: Wanted) -> Result<(u32, Standing), ServiceError> {
+    /// Reviews a report: the version that came of it, and where it stands. What came of it is in the audit, and before anything
+    /// is signed.
+    pub(crate) async fn review(&self, session: &Session, wanted: Wanted) -> Result<(u32, Standing), ServiceError> {
+        let study = wanted.study.clone();
+        let done = self.review_as(session, wanted).await;
+        if let Err(error) = &done {
+            session.note_review(&study, Err(&without_uids(error))).await?;
+        }
+        done
+    }
+
+    async fn review_as(&self, session: &Session, wanted: Wanted) -> Result<(u32, Standing), ServiceError> {
+        let caller = session.caller();
         let Wanted { study: uid, version, request, edit, reason } = wanted;
         if request.is_empty() || request.chars().count() > MAX_REQUEST || !request.chars().all(|c| c.is_ascii_graphic())
         {
@@ -66,15 +80,19 @@ impl Coordinator {
         let Some(newest) = newest.filter(|_| is_there(record.state)) else {
             return Err(ServiceError::NoDraft { study: uid, state: record.state, reason: record.state_reason });
         };
-        if newest.version != version {
-            return Err(StoreError::Outdated(uid).into());
+        if newest.standing == Standing::Rejected && newest.version == version {
+            let problem = format!("version {version} says that draft {} was rejected: review that one", version - 1);
+            return Err(ServiceError::Invalid { field: "version", problem });
         }
+        let Some(before) = self.reviewable(&uid, &newest, record.standing_version(), version).await? else {
+            return Err(StoreError::Outdated(uid).into());
+        };
         let standing = match (&edit, record.signed_version) {
             (Some(_), 0) => Standing::Signed,
             (Some(_), _) => Standing::Amended,
             (None, _) => Standing::Rejected,
         };
-        if standing == Standing::Rejected && !newest.standing.is_draft() {
+        if standing == Standing::Rejected && (before.version != newest.version || !newest.standing.is_draft()) {
             return Err(StoreError::WrongState { study: uid, state: record.state }.into());
         }
         if standing != Standing::Signed && reason.is_empty() {
@@ -86,26 +104,76 @@ impl Coordinator {
             return Err(ServiceError::Invalid { field: "reason", problem });
         }
         let study = self.study(&uid).await?;
-        let reviewed = self.reviewed(&study, &newest, edit, standing, reason, reviewer).await?;
+        let reviewed = self.reviewed(&study, (&before, newest.version + 1), edit, standing, reason, reviewer).await?;
         let inputs = ReportInputs { report: &reviewed, study: &study, key_images: &[], shadings: &[] };
         let content = report::write(Format::Json, &inputs)?;
         let digest = prelim_imaging::header::digest(&content);
+        let objects = match standing {
+            // What was signed before is what stands.
+            Standing::Rejected if record.signed_version > 0 => self.objects_of(&study, record.signed_version).await?,
+            _ => report::objects(&reviewed, &study),
+        };
+        let objects = objects.iter().map(ToString::to_string).collect();
         let commit = Reviewed {
             version: newest.version + 1,
             standing,
             request,
             digest: digest.clone(),
             size_bytes: content.len() as u64,
-            objects: report::objects(&reviewed, &study).iter().map(ToString::to_string).collect(),
-            deliveries: self.wishes(&study, moment(standing, record.signed_version)),
+            objects,
+            deliveries: self.wishes(&study, moment(standing), record.signed_version > 0),
         };
         self.bytes.put(&uid, &digest, content.into()).await?;
+        let word = present::standing_word(standing);
+        session.note_review(&uid, Ok(&format!("version {}, {word}", commit.version))).await?;
         if self.store.commit_review(&uid, commit).await? == Done::Now {
             self.metrics.reviewed(&reviewed);
             self.deliveries.notify_one();
             self.changed(&uid);
         }
         Ok((newest.version + 1, standing))
+    }
+
+    /// The version of that number, where it can be reviewed: the newest, or where that says that a draft was rejected, that draft
+    /// or what stands.
+    async fn reviewable(
+        &self,
+        study: &Uid,
+        newest: &DraftRecord,
+        standing: u32,
+        version: u32,
+    ) -> Result<Option<DraftRecord>, ServiceError> {
+        Ok(match newest.standing {
+            Standing::Rejected if version == standing && version != newest.version || version + 1 == newest.version => {
+                self.store.draft(study, Some(version)).await?
+            }
+            Standing::Rejected => None,
+            _ => Some(newest.clone()).filter(|newest| newest.version == version),
+        })
+    }
+
+    /// What a reviewer took out of the signed version, for a draft that is made after it; nothing where nothing was.
+    pub(crate) async fn taken_out(&self, study: &Uid, signed: u32) -> Result<Option<String>, ServiceError> {
+        let Some(held) = self.store.draft(study, Some(signed)).await? else { return Ok(None) };
+        let content = self.bytes.get(study, &held.digest).await?;
+        let report = json::parse(&content)?.to_report()?;
+        let rejected = |assessment: &Assessment| {
+            let finding = assessment.before.as_ref().filter(|_| assessment.decision == Decision::Rejected)?;
+            let why = if assessment.reason.is_empty() { String::new() } else { format!(" ({})", assessment.reason) };
+            Some(format!("{}{why}", present::finding_title(finding)))
+        };
+        let review = report.review.iter().flat_map(|review| &review.assessments);
+        let rejected: Vec<String> = review.filter_map(rejected).collect();
+        let words = rejected.join("; ");
+        Ok((!rejected.is_empty())
+            .then(|| format!("From report {signed}, which is signed, its reviewer took out: {words}.")))
+    }
+
+    /// The DICOM objects that a version can be had as.
+    async fn objects_of(&self, study: &Study, version: u32) -> Result<Vec<Format>, ServiceError> {
+        let Some(held) = self.store.draft(&study.uid, Some(version)).await? else { return Ok(Vec::new()) };
+        let content = self.bytes.get(&study.uid, &held.digest).await?;
+        Ok(report::objects(&json::parse(&content)?.to_report()?, study))
     }
 
     /// Who reviews.
@@ -116,23 +184,23 @@ impl Coordinator {
         Ok(Reviewer { id: caller.name.clone(), name, organization })
     }
 
-    /// The report that comes of a review of the version `newest`.
+    /// The report that comes of a review of a version, as the version `next`.
     async fn reviewed(
         &self,
         study: &Study,
-        newest: &DraftRecord,
+        (held, next): (&DraftRecord, u32),
         edit: Option<Edit>,
         standing: Standing,
         reason: String,
         reviewer: Reviewer,
     ) -> Result<Report, ServiceError> {
-        let content = self.bytes.get(&study.uid, &newest.digest).await?;
+        let content = self.bytes.get(&study.uid, &held.digest).await?;
         let before = json::parse(&content)?.to_report()?;
         let inputs = ReportInputs { report: &before, study, key_images: &[], shadings: &[] };
         let Identifiers { document, mut tracking } = report::identifiers(&inputs)?;
         let added = edit.as_ref().map_or(0, |edit| edit.added.len());
         for place in 0..added {
-            tracking.push(report::tracking_of_added(&study.uid, newest.version + 1, place)?);
+            tracking.push(report::tracking_of_added(&study.uid, next, place)?);
         }
         let at_ms = Timestamp::now().as_millisecond();
         let mut after = before.clone();
@@ -163,22 +231,20 @@ impl Coordinator {
             after.urgency = merge::urgency(&[]);
         }
         let review = Review { standing, reviewer, at_ms, reason, document, assessments };
-        after.version = newest.version + 1;
-        after.replaces =
-            Some(Replaced { version: newest.version, digest: newest.digest.clone(), standing: newest.standing });
+        after.version = next;
+        after.replaces = Some(Replaced { version: held.version, digest: held.digest.clone(), standing: held.standing });
         after.statement = present::statement(&review);
         after.review = Some(review);
         Ok(after)
     }
 }
 
-/// When destinations are told of a report that stands so. That a draft is rejected is told to those who had it, unless an
-/// earlier version was signed, which stands.
-fn moment(standing: Standing, signed_version: u32) -> Option<Moment> {
+/// When destinations are told of a report that stands so.
+fn moment(standing: Standing) -> Moment {
     match standing {
-        Standing::Signed | Standing::Amended => Some(Moment::Signed),
-        Standing::Rejected if signed_version == 0 => Some(Moment::Rejected),
-        Standing::Rejected | Standing::Draft => None,
+        Standing::Draft => Moment::Drafted,
+        Standing::Signed | Standing::Amended => Moment::Signed,
+        Standing::Rejected => Moment::Rejected,
     }
 }
 

@@ -132,7 +132,7 @@ pub trait JobStore: worklist::Worklist {
 
     /// Makes what came of a review the newest version of a study's report. Idempotent by request id. Of a version that is not
     /// the study's newest: [`StoreError::Outdated`]. [`StoreError::WrongState`] where the study has no report, or is read
-    /// again, and where something signed would be rejected.
+    /// again, and where something signed would be rejected. Where a draft is rejected after something was signed, that stands.
     async fn commit_review(&self, study: &Uid, review: Reviewed) -> Result<Done, StoreError>;
 
     /// Notes where a draft is to go. Idempotent: what was noted before stays as it is, but with `again` it is to be sent

@@ -82,6 +82,16 @@ pub struct StudyRecord {
     pub route: Option<Route>,
 }
 
+impl StudyRecord {
+    /// Version of the report that stands: what a radiologist signed, or else the newest.
+    pub fn standing_version(&self) -> u32 {
+        match self.state {
+            StudyState::Signed | StudyState::Amended => self.signed_version,
+            _ => self.draft_version,
+        }
+    }
+}
+
 /// What is known of how a study arrives, beside its instances: what it is called complete by.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Arrival {

@@ -66,7 +66,7 @@ pub struct Reviewed {
     pub digest: Digest,
     /// Length of it.
     pub size_bytes: u64,
-    /// The DICOM objects that it can be had as, by their words.
+    /// The DICOM objects that the report that stands can be had as, by their words.
     pub objects: Vec<String>,
     /// Where it is to go. They are noted in the same step: none is forgotten.
     pub deliveries: Vec<Wish>,

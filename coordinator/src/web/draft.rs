@@ -46,10 +46,10 @@ pub(super) struct Drafts {
 type Same = (Uid, u32, u32, u32, Format);
 
 /// The objects that a study shows of its newest report. One that is read again after late instances shows none until it has
-/// its next, and one that was rejected shows none.
+/// its next, and one whose draft was rejected shows none but what was signed before.
 pub(super) fn shown(record: &StudyRecord) -> Vec<Format> {
     let is_shown = matches!(record.state, StudyState::Drafted | StudyState::Signed | StudyState::Amended);
-    if !is_shown || record.draft_version == 0 {
+    if !is_shown || record.standing_version() == 0 {
         return Vec::new();
     }
     if record.draft_objects.is_empty() {
@@ -79,7 +79,7 @@ impl Web {
     }
 
     async fn draft_as(&self, record: &StudyRecord, format: Format) -> Result<Option<Arc<Draft>>, Problem> {
-        let same = (record.uid.clone(), record.draft_version, record.generation, record.instances, format);
+        let same = (record.uid.clone(), record.standing_version(), record.generation, record.instances, format);
         if let Some(kept) = self.drafts.get(&same) {
             return Ok(kept);
         }
@@ -87,7 +87,7 @@ impl Web {
         if let Some(kept) = self.drafts.get(&same) {
             return Ok(kept);
         }
-        let Some(bytes) = self.written(&record.uid, record.draft_version, format).await? else {
+        let Some(bytes) = self.written(&record.uid, record.standing_version(), format).await? else {
             self.drafts.keep(same, None);
             return Ok(None);
         };
@@ -104,7 +104,7 @@ impl Web {
             requests: header.series.requests,
             instance: header.instance,
         };
-        let draft = Arc::new(Draft { record: instance, version: record.draft_version, format });
+        let draft = Arc::new(Draft { record: instance, version: record.standing_version(), format });
         self.drafts.keep(same, Some(draft.clone()));
         Ok(Some(draft))
     }

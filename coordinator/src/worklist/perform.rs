@@ -217,9 +217,8 @@ impl Performer {
                 let why = held.state_reason.as_deref().unwrap_or("no reason is known");
                 self.cancel(record, &format!("the study is {}: {why}", held.state.as_str())).await
             }
-            StudyState::Drafted | StudyState::Signed | StudyState::Amended | StudyState::Rejected => {
-                self.complete(record, &held).await
-            }
+            StudyState::Drafted | StudyState::Signed | StudyState::Amended => self.complete(record, &held).await,
+            StudyState::Rejected => self.cancel(record, "a radiologist rejected the draft").await,
         }
     }
 
@@ -337,7 +336,7 @@ impl Performer {
     /// Ends a workitem with the draft's objects, once they were sent where they go.
     async fn complete(&self, record: &WorkitemRecord, held: &StudyRecord) -> Result<(), WorklistError> {
         let coordinator = &self.coordinator;
-        let draft = coordinator.store.draft(&held.uid, Some(held.draft_version)).await?;
+        let draft = coordinator.store.draft(&held.uid, Some(held.standing_version())).await?;
         let now = Timestamp::now();
         let age_ms = draft.map_or(i64::MAX, |draft| now.as_millisecond().saturating_sub(draft.drafted_at_ms));
         let with_results = coordinator.with_results(&record.workitem, held, now, age_ms < SENDING_MS).await?;

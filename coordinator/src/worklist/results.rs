@@ -36,7 +36,7 @@ impl Coordinator {
         now: Timestamp,
         may_wait: bool,
     ) -> Result<Option<Workitem>, ServiceError> {
-        let version = study.draft_version;
+        let version = study.standing_version();
         let deliveries = self.store.deliveries(&study.uid).await?;
         let is_under_way = |state| matches!(state, DeliveryState::Waiting | DeliveryState::Sending);
         let mine = || deliveries.iter().filter(|delivery| delivery.key.version == version);

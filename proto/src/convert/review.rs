@@ -1,6 +1,7 @@
 //! What a reviewer sends.
 
 use super::{ConvertError, each, known, required};
+use crate::finding::Finding;
 use crate::review::{AddedFinding, Becomes, Edit, EditedFinding};
 use crate::v1;
 
@@ -8,7 +9,10 @@ impl TryFrom<v1::FindingDecision> for EditedFinding {
     type Error = ConvertError;
     fn try_from(sent: v1::FindingDecision) -> Result<Self, ConvertError> {
         let becomes = match known::<v1::Decision>("decision", sent.decision)? {
-            v1::Decision::Accept => Becomes::Same,
+            v1::Decision::Accept => {
+                let given: Option<Finding> = sent.finding.map(TryInto::try_into).transpose()?;
+                Becomes::Same(given.map(Box::new))
+            }
             v1::Decision::Change => Becomes::Other(Box::new(required("finding", sent.finding)?.try_into()?)),
             v1::Decision::Reject => Becomes::Nothing,
             v1::Decision::Unspecified => return Err(ConvertError::Enum { field: "decision", value: sent.decision }),

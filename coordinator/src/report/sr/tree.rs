@@ -3,6 +3,7 @@
 use dicom_core::VR;
 use dicom_dictionary_std::tags;
 use prelim_proto::report::{ModelProvenance, Report};
+use prelim_proto::review::Standing;
 use prelim_proto::study::Study;
 use prelim_proto::vocabulary::Concept;
 
@@ -64,7 +65,10 @@ fn measurements(inputs: &ReportInputs<'_>, names: &Names) -> Option<DataSet> {
 
 fn evaluations(report: &Report) -> DataSet {
     let mut children = algorithms(report);
-    children.push(item::code(Relationship::Contains, c::FINDINGS_SUMMARY, c::findings_summary(report)));
+    // What was rejected says nothing of findings.
+    if report.standing() != Standing::Rejected {
+        children.push(item::code(Relationship::Contains, c::FINDINGS_SUMMARY, c::findings_summary(report)));
+    }
     children.push(item::code(Relationship::Contains, c::PRIORITY, c::priority(report.urgency)));
     item::container(c::QUALITATIVE_EVALUATIONS, None, children)
 }

@@ -25,7 +25,7 @@ pub(super) type Case<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
 
 /// Runs every case, each on a store of its own.
 pub(super) async fn run_all<H: Harness>(factory: &impl AsyncFn() -> H) {
-    let cases: [for<'a> fn(&'a mut H) -> Case<'a>; 34] = [
+    let cases: [for<'a> fn(&'a mut H) -> Case<'a>; 35] = [
         |h| Box::pin(the_same_instance_twice_is_the_same_instance(h)),
         |h| Box::pin(another_patient_is_kept_out_of_a_study(h)),
         |h| Box::pin(limits_refuse_and_change_nothing(h)),
@@ -52,6 +52,7 @@ pub(super) async fn run_all<H: Harness>(factory: &impl AsyncFn() -> H) {
         |h| Box::pin(reviews::a_signed_version_stays_and_an_amendment_takes_its_place(h)),
         |h| Box::pin(reviews::only_what_is_drafted_is_reviewed(h)),
         |h| Box::pin(reviews::a_rejected_draft_can_be_signed_after_all(h)),
+        |h| Box::pin(reviews::what_was_signed_stands_when_a_later_draft_is_rejected(h)),
         |h| Box::pin(workers::workers_are_known_drained_and_forgotten(h)),
         |h| Box::pin(workers::two_processes_of_one_name_are_told_apart(h)),
         |h| Box::pin(an_attempt_waits_from_when_it_was_ready(h)),

@@ -397,6 +397,8 @@ pub(crate) fn check(maps: &Maps) {
         );
         assert_eq!(is_reported, study.draft_version > 0 && is_merged(&study, maps));
         assert!(study.signed_version <= study.draft_version, "what is signed is a version of the report");
+        let is_signed = matches!(study.state, StudyState::Signed | StudyState::Amended);
+        assert!(!is_signed || study.signed_version > 0, "a signed study has what was signed");
         for job in &jobs {
             assert_eq!(job.state == JobState::Leased, job.expires_at_ms != 0, "leased while there is an expiry");
             assert_eq!(job.state == JobState::Done, maps.outcome(&job.id).unwrap().is_some() || merged(job));

@@ -27,7 +27,14 @@ pub(crate) fn commit_review(records: &mut impl Records, now_ms: i64, uid: &Uid, 
     study.state = match (review.standing, study.signed_version) {
         (Standing::Signed, 0) => StudyState::Signed,
         (Standing::Amended, 1..) => StudyState::Amended,
-        (Standing::Rejected, _) if newest.standing == Standing::Draft => StudyState::Rejected,
+        (Standing::Rejected, 0) if newest.standing == Standing::Draft => StudyState::Rejected,
+        // What was signed before stands.
+        (Standing::Rejected, signed) if newest.standing == Standing::Draft => {
+            match records.draft(uid, signed)?.map(|signed| signed.standing) {
+                Some(Standing::Amended) => StudyState::Amended,
+                _ => StudyState::Signed,
+            }
+        }
         (Standing::Rejected, _) => return Err(wrong_state(study.state)),
         _ => return Err(StoreError::Misfit(uid.to_string())),
     };

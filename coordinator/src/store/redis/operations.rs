@@ -3,7 +3,6 @@
 use async_trait::async_trait;
 use prelim_proto::ids::{Digest, FencingToken, JobId, Uid};
 use prelim_proto::job::{JobKind, JobOutcome, JobSpec, Lease};
-use prelim_proto::review::Standing;
 use prelim_proto::study::{Priority, StudyState};
 use redis::Value;
 use tokio::sync::watch;
@@ -13,6 +12,7 @@ use super::reply::{self, odd};
 use super::script::Args;
 use super::together::HandedIn;
 use crate::queue::{Verdict, head_start_ms};
+use crate::report::present;
 use crate::store::delivery::{DeliveryEnd, DeliveryKey, DeliveryRecord, Wish};
 use crate::store::record::{
     AddInstances, Added, Arriving, CompleteStudies, Done, DraftRecord, Due, ExpiredLease, Heartbeat, InstanceRecord,
@@ -31,16 +31,6 @@ const ALL: usize = 1 << 30;
 /// A job and a token, as arguments.
 fn held(args: Args, job: &JobId, token: FencingToken) -> Args {
     args.text(job.study().as_str()).number(job.number()).number(token.0)
-}
-
-/// Where a reviewed report stands, in the word that its study's state has, too.
-fn standing_word(standing: Standing) -> &'static str {
-    match standing {
-        Standing::Draft => "drafted",
-        Standing::Signed => "signed",
-        Standing::Amended => "amended",
-        Standing::Rejected => "rejected",
-    }
 }
 
 /// A verdict, as an argument.
@@ -332,7 +322,8 @@ impl JobStore for RedisStore {
 
     async fn commit_review(&self, study: &Uid, review: Reviewed) -> Result<Done> {
         let Reviewed { version, standing, request, digest, size_bytes, objects, deliveries } = &review;
-        let args = self.args().text(study.as_str()).number(version).text(standing_word(*standing)).text(request);
+        let args =
+            self.args().text(study.as_str()).number(version).text(present::standing_word(*standing)).text(request);
         let args = args.text(digest.as_str()).number(size_bytes).text(objects.join(" "));
         let args = deliveries.iter().fold(args, |args, wish| args.texts([&wish.destination, &wish.object]));
         About::study(study).done(self.run_durably(&self.runner.scripts.commit_review, args).await?)

@@ -1,12 +1,14 @@
 //! What is promised of reports that are reviewed.
 
 use prelim_proto::ids::Uid;
+use prelim_proto::job::JobKind;
 use prelim_proto::review::Standing;
-use prelim_proto::study::StudyState;
+use prelim_proto::study::{Priority, StudyState};
 
 use super::super::Harness;
-use super::super::fixture::{add, digest, instance, reviewed};
+use super::super::fixture::{XRAY, add, complete, digest, draft, instance, outcome, plan, reviewed};
 use super::deliveries::drafted;
+use super::take;
 use crate::store::StoreError;
 use crate::store::delivery::DeliveryState;
 use crate::store::record::{Done, Reviewed, StudyRecord};
@@ -68,6 +70,36 @@ pub(super) async fn only_what_is_drafted_is_reviewed(h: &mut impl Harness) {
     assert_eq!(h.store().draft(&uid, Some(2)).await.unwrap().unwrap().standing, Standing::Rejected);
     let nobody = Uid::parse("1.2.99").unwrap();
     assert_eq!(review(h, &nobody, reviewed(1, Standing::Signed, "d")).await, Err(StoreError::NoStudy(nobody.clone())));
+}
+
+pub(super) async fn what_was_signed_stands_when_a_later_draft_is_rejected(h: &mut impl Harness) {
+    let uid = drafted(h, 1).await;
+    assert_eq!(review(h, &uid, reviewed(2, Standing::Signed, "a")).await, Ok(Done::Now));
+    assert_eq!(record(h, &uid).await.standing_version(), 2);
+    let late = async |n: u8, version: u32, state: StudyState| {
+        h.store().add_instances(add(&uid, vec![instance(&uid, n, 0)])).await.unwrap();
+        draft_again(h, &uid, version).await;
+        let rejected = reviewed(version + 1, Standing::Rejected, &format!("late {n}"));
+        assert_eq!(review(h, &uid, rejected).await, Ok(Done::Now));
+        let after = record(h, &uid).await;
+        assert_eq!((after.state, after.draft_version), (state, version + 1));
+        assert_eq!(after.standing_version(), after.signed_version);
+    };
+    late(3, 3, StudyState::Signed).await;
+    // What stands can be amended.
+    assert_eq!(review(h, &uid, reviewed(5, Standing::Amended, "b")).await, Ok(Done::Now));
+    late(4, 6, StudyState::Amended).await;
+}
+
+/// A study that was opened again gets the next version of its draft.
+async fn draft_again(h: &impl Harness, uid: &Uid, version: u32) {
+    h.store().complete_studies(complete(uid, None)).await.unwrap();
+    let study = record(h, uid).await;
+    h.store().plan_study(uid, plan(uid, study.generation, study.next_job, &[XRAY], Priority::Routine)).await.unwrap();
+    let lease = take(h, &[XRAY]).await.unwrap();
+    h.store().complete_job(&lease.job.id, lease.token, outcome(1)).await.unwrap();
+    let merge = take(h, &[JobKind::Merge]).await.unwrap();
+    assert_eq!(h.store().commit_merge(&merge.job.id, merge.token, draft(version)).await, Ok(Done::Now));
 }
 
 pub(super) async fn a_rejected_draft_can_be_signed_after_all(h: &mut impl Harness) {

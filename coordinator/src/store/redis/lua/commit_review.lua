@@ -28,6 +28,13 @@ local has_signed = (tonumber(held[5]) or 0) > 0
 if (standing == 'signed' and has_signed) or (standing == 'amended' and not has_signed) then
   return { 'misfit' }
 end
+-- Where a draft is rejected, what was signed before stands.
+local state_now = standing
+if standing == 'rejected' and has_signed then
+  local signed = call('HGET', P .. 'd:' .. uid, held[5])
+  signed = signed and cjson.decode(signed)
+  state_now = signed and signed.standing == 'amended' and 'amended' or 'signed'
+end
 local wall, t = clocks()
 local report = string.format(
   '{"version":%s,"digest":"%s","size_bytes":%s,"drafted_at_ms":%.0f,"standing":"%s","request":%s}',
@@ -37,5 +44,5 @@ if standing ~= 'rejected' then
   call('HSET', study, 'signed', ARGV[3])
 end
 note_wishes(uid, ARGV[3], 9, false, wall, t)
-set_state(uid, state, standing, held[3], held[4], 'draft', ARGV[3], 'objects', ARGV[8], 'updated', wall)
+set_state(uid, state, state_now, held[3], held[4], 'draft', ARGV[3], 'objects', ARGV[8], 'updated', wall)
 return { 'now' }
