@@ -56,7 +56,7 @@ struct AttendArguments {
 
 constexpr int POSITIONS = 64;
 
-// Adds a sum over later positions (maximum m, total l) to one over earlier ones: the two factors of the terms.
+// Adds a sum over later positions (scaled maximum m, total l) to one over earlier ones: the two factors of the terms.
 struct Merge {
   bool keep, take;   // Only the earlier, only the later sum counts.
   float earlier, later;
@@ -83,24 +83,28 @@ DEVICE float merged(const Merge& by, float earlier, float later) {
 }
 
 // 64 positions of keys or values, from a paged cache. Positions outside [from, to) become zeros: what lies there may be
-// anything, and 0 · NaN is NaN.
+// anything, and 0 · NaN is NaN. Sixteen positions lie side by side in one block, since blocks have a multiple of sixteen (an
+// image has one block), so a warp finds their place once and copies them in one piece.
 template <int D, int threads>
 DEVICE void load_positions(u16* tile, const u16* cache, const AttendArguments& a, const u32* table, u32 first, u32 from, u32 to) {
-  constexpr int chunks = D / 8;
-  for (int i = threadIdx.x; i < POSITIONS * chunks; i += threads) {
+  constexpr int chunks = D / 8, warps_of_sixteen = threads / 128;
+  const int sixteen = warp() % 4 * 16;
+  const u32 start = first + sixteen;
+  const u16* source = cache;
+  if (start < to) {
+    const u32 block = __umulhi(start, a.block_magic);
+    source += table[block] * a.block_stride + (u64)(start - block * a.block_tokens) * D;
+  }
+#pragma unroll
+  for (int i = lane() + warp() / 4 * 32; i < 16 * chunks; i += 32 * warps_of_sixteen) {
     const int row = i / chunks, chunk = i % chunks;
-    const u32 position = first + row;
+    const u32 position = start + row;
 #ifdef MUTANT_DROPPED_TAIL
     const bool valid = position < ((to + 15) & ~15u);
 #else
     const bool valid = position >= from && position < to;
 #endif
-    const u16* source = cache;
-    if (valid) {
-      const u32 block = __umulhi(position, a.block_magic);
-      source += table[block] * a.block_stride + (u64)(position - block * a.block_tokens) * D + chunk * 8;
-    }
-    copy_async(tile + swizzled<D>(row, chunk), source, valid);
+    copy_async(tile + sixteen * D + swizzled<D>(row, chunk), source + i * 8, valid);
   }
 }
 
@@ -211,12 +215,13 @@ DEVICE void attend(const AttendArguments& a) {
 #pragma unroll(depth_at_once)
       for (int k = 0; k < D / 16; k++) {
         u32 q[4];
-        load_matrices(q, shared_q + swizzled<D>(row_warp * 16 + lane() % 16, k * 2 + lane() / 16));
+        load_matrices(q, shared_q + row_warp * 16 * D + swizzled<D>(lane() % 16, k * 2 + lane() / 16));
+        // Sixteen rows on, chunks lie in the same places of their rows.
+        const u16* of_k = shared_k + column_warp * parts / 2 * 16 * D + swizzled<D>(lane() % 8 + lane() / 16 * 8, k * 2 + lane() / 8 % 2);
 #pragma unroll
         for (int j = 0; j < parts / 2; j++) {
           u32 b[4];
-          const int row = (column_warp * parts / 2 + j) * 16 + lane() % 8 + lane() / 16 * 8;
-          load_matrices(b, shared_k + swizzled<D>(row, k * 2 + lane() / 8 % 2));
+          load_matrices(b, of_k + j * 16 * D);
 #ifdef MUTANT_SWAPPED_OPERANDS
           T::multiply(s[2 * j], q, b[1], b[0]);
 #else
@@ -226,18 +231,22 @@ DEVICE void attend(const AttendArguments& a) {
         }
       }
 
-      // Mask, and the largest score of each row.
-      const u32 column = base + column_warp * parts * 8 + lane() % 4 * 2;
+      // Mask, where a row does not see all 64 positions, and the largest score of each row.
+      if (base < low[0] || base < low[1] || base + POSITIONS > high[0] || base + POSITIONS > high[1]) {
+        const u32 column = base + column_warp * parts * 8 + lane() % 4 * 2;
+#pragma unroll
+        for (int j = 0; j < parts; j++)
+#pragma unroll
+          for (int e = 0; e < 4; e++) {
+            const u32 position = column + j * 8 + e % 2;
+            if (position < low[e / 2] || position >= high[e / 2]) s[j][e] = NEGATIVE_INFINITY;
+          }
+      }
       float largest[2] = {m[0], m[1]};
 #pragma unroll
       for (int j = 0; j < parts; j++)
 #pragma unroll
-        for (int e = 0; e < 4; e++) {
-          const u32 position = column + j * 8 + e % 2;
-          const bool visible = position >= low[e / 2] && position < high[e / 2];
-          s[j][e] = visible ? multiply(s[j][e], a.scale) : NEGATIVE_INFINITY;
-          largest[e / 2] = fmaxf(largest[e / 2], s[j][e]);
-        }
+        for (int e = 0; e < 4; e++) largest[e / 2] = fmaxf(largest[e / 2], s[j][e]);
 #pragma unroll
       for (int i = 0; i < 2; i++) {
         largest[i] = quad_max(largest[i]);
@@ -252,12 +261,12 @@ DEVICE void attend(const AttendArguments& a) {
         if (column_warps > 1)
           for (int w = 0; w < column_warps; w++)
             largest[i] = fmaxf(largest[i], shared_max[w * rows + row_warp * 16 + lane() / 4 + 8 * i]);
-        // A row that has seen nothing yet has no maximum to subtract.
-        safe[i] = largest[i] == NEGATIVE_INFINITY ? 0.0f : largest[i];
+        // A row that has seen nothing yet has no maximum to subtract. Scores are scaled on their way into the exponent.
+        safe[i] = largest[i] == NEGATIVE_INFINITY ? 0.0f : multiply(largest[i], a.scale);
 #ifdef MUTANT_STALE_MAXIMUM
         shrink[i] = 1.0f;
 #else
-        shrink[i] = exp2_fast(m[i] - safe[i]);
+        shrink[i] = exp2_fast(multiply_add(m[i], a.scale, -safe[i]));
 #endif
         m[i] = largest[i];
       }
@@ -267,7 +276,7 @@ DEVICE void attend(const AttendArguments& a) {
 #pragma unroll
       for (int j = 0; j < parts; j++)
 #pragma unroll
-        for (int e = 0; e < 4; e++) s[j][e] = exp2_fast(s[j][e] - safe[e / 2]);
+        for (int e = 0; e < 4; e++) s[j][e] = exp2_fast(multiply_add(s[j][e], a.scale, -safe[e / 2]));
 #pragma unroll
       for (int j = 0; j < parts / 2; j++)
 #pragma unroll
@@ -320,7 +329,7 @@ DEVICE void attend(const AttendArguments& a) {
           const int pair = j * column_warps + column_warp;
           if (D / 16 % column_warps != 0 && pair >= D / 16) continue;
           u32 b[4];
-          load_matrices_transposed(b, shared_v + swizzled<D>(k * 16 + lane() % 16, pair * 2 + lane() / 16));
+          load_matrices_transposed(b, shared_v + k * 16 * D + swizzled<D>(lane() % 16, pair * 2 + lane() / 16));
           T::multiply(o[j][0], p, b[0], b[1]);
           T::multiply(o[j][1], p, b[2], b[3]);
         }
@@ -333,7 +342,7 @@ DEVICE void attend(const AttendArguments& a) {
 #pragma unroll
     for (int i = 0; i < 2; i++) {
       l[i] = quad_sum(l[i]);
-      const Merge by = merge(m_all[i], l_all[i], m[i], l[i]);
+      const Merge by = merge(m_all[i], l_all[i], multiply(m[i], a.scale), l[i]);
       const int row = lane() / 4 + 8 * i;
       const u32 head = kv_head * group + (tile.first + row_warp * 16 + row) % group;
       float* out = whole ? a.out + ((u64)row_of[i] * a.heads + head) * a.head_dim : partial + row * (D + 2);

@@ -14,12 +14,10 @@ const ARCHITECTURES: [&str; 5] = ["80", "86", "89", "90a", "100a"];
 
 /// Registers of a thread, by the beginning of a kernel's name; the first that fits. 65,536 of a multiprocessor decide how many
 /// blocks run side by side.
-const REGISTERS: [(&str, u32); 12] = [
+const REGISTERS: [(&str, u32); 10] = [
     // 128 threads: three blocks.
     ("attend_wide_F16_32", 168),
-    ("attend_wide_F16_64", 168),
     ("attend_wide_Bf16_32", 168),
-    ("attend_wide_Bf16_64", 168),
     // Two blocks of 128 threads, one of 256: more than 255 a thread cannot have.
     ("attend_wide", 255),
     ("attend_small", 255),
