@@ -1,23 +1,20 @@
 # The image of workers on NVIDIA GPUs:
 #   docker build -f helm/images/cuda.Dockerfile -t registry.hospital.example/imaging/prelim-cuda:0.1.0 .
 #
-# In this version the program has no CUDA backend: built as it stands, this image holds a GPU and computes on the CPU, and
-# `prelim doctor` says so. The backend will be the cargo feature `cuda`; then
-#   --build-arg FEATURES=cuda
-# builds it, and this note goes. The image is here so that pools, tolerations and MIG can be tried out before.
+# The program is the same as in the CPU's image: it carries its kernels and finds the driver when it is started with
+# `--device cuda` (the chart's `device: cuda`). No GPU has run these kernels yet; README.md says what is proven without.
 #
 # Base images are named by tag; pin them by digest with --build-arg, as the registry serves them.
 ARG RUST_IMAGE=docker.io/library/rust:1.91.1-slim-bookworm
 ARG RUNTIME_IMAGE=docker.io/nvidia/cuda:13.0.1-runtime-ubuntu24.04
 
 FROM ${RUST_IMAGE} AS build
-ARG FEATURES=""
 WORKDIR /src
 COPY . .
 # Debian 12's glibc is older than Ubuntu 24.04's, so what is linked here runs there.
-RUN cargo build --release --locked --bin prelim --features "${FEATURES}" && mkdir /empty
+RUN cargo build --release --locked --bin prelim && mkdir /empty
 
-# The driver's library comes from the node, through NVIDIA's container runtime; it must be as new as the CUDA named above.
+# The driver's library comes from the node, through NVIDIA's container runtime: CUDA 12.0 or newer.
 FROM ${RUNTIME_IMAGE}
 LABEL org.opencontainers.image.title="prelim-cuda" \
       org.opencontainers.image.description="Drafts radiology reports from DICOM studies. Not a medical device; drafts are unsigned." \
