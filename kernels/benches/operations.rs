@@ -1,10 +1,11 @@
-//! How fast the CPU backend's operations are: `cargo bench -p prelim-kernels`. The load of the machine comes first.
+//! How fast the CPU backend's operations are: `cargo bench -p prelim-kernels [-- WORD]`, on the instruction sets and
+//! arithmetic whose names have the word, such as `amx` or `Bf16`. The load of the machine comes first.
 #![allow(clippy::print_stdout, reason = "a benchmark prints a table")]
 
 use std::time::{Duration, Instant};
 
 use prelim_kernels::cpu::InstructionSet;
-use prelim_kernels::{AttendPatches, Backend, Cpu, Dtype, Linear, Storage, Then, WeightView};
+use prelim_kernels::{Arithmetic, AttendPatches, Backend, Cpu, Dtype, Linear, Storage, Then, WeightView};
 
 /// At least this long and three times.
 const LEAST: Duration = Duration::from_millis(500);
@@ -60,26 +61,44 @@ fn main() {
     if let Ok(load) = std::fs::read_to_string("/proc/loadavg") {
         println!("load of the machine: {}", load.trim());
     }
+    let word = std::env::args().skip(1).find(|argument| !argument.starts_with("--"));
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     for set in InstructionSet::available().into_iter().filter(|set| *set != InstructionSet::Portable) {
         for threads in [1, threads] {
-            let cpu = Cpu::with_instructions(threads, set).expect("an available set").expect("threads");
-            println!("{}", cpu.name());
-            for (name, shape) in [("gemm", (1024, 1024, 4096)), ("tower", (144, 192, 768)), ("rows 8", (8, 640, 2048))]
-            {
-                for storage in [Storage::F32, Storage::Bf16] {
-                    let gflop = 2.0 * (shape.0 * shape.1 * shape.2) as f64 / 1e9;
-                    println!("  {name:8} {shape:?} {storage:?}: {:.0} GFLOP/s", gflop / linear_s(&cpu, shape, storage));
+            for arithmetic in [Arithmetic::Exact, Arithmetic::Bf16] {
+                let cpu = Cpu::with_instructions(threads, set).expect("an available set").expect("threads");
+                let cpu = cpu.with_arithmetic(arithmetic);
+                let name = format!("{} {arithmetic:?}", cpu.name());
+                if word.as_ref().is_some_and(|word| !name.contains(word.as_str())) {
+                    continue;
                 }
-            }
-            for (storage, width) in [(Storage::F32, 4), (Storage::Bf16, 2)] {
-                let shape = (1, 2560, 10240);
-                let gigabytes = (shape.1 * shape.2 * width) as f64 / 1e9;
-                println!("  gemv     {shape:?} {storage:?}: {:.1} GB/s", gigabytes / linear_s(&cpu, shape, storage));
-            }
-            for shape in [(1, 1024, 4, 72), (8, 144, 3, 64)] {
-                let gflop = 4.0 * (shape.0 * shape.1 * shape.1 * shape.2 * shape.3) as f64 / 1e9;
-                println!("  patches  {shape:?}: {:.0} GFLOP/s", gflop / patches_s(&cpu, shape));
+                println!("{name}");
+                for (name, shape) in [
+                    ("gemm", (1024, 1024, 4096)),
+                    ("up", (1024, 768, 3072)),
+                    ("down", (1024, 3072, 768)),
+                    ("tower", (144, 192, 768)),
+                    ("rows 8", (8, 640, 2048)),
+                ] {
+                    for storage in [Storage::F32, Storage::Bf16] {
+                        let gflop = 2.0 * (shape.0 * shape.1 * shape.2) as f64 / 1e9;
+                        println!(
+                            "  {name:8} {shape:?} {storage:?}: {:.0} GFLOP/s",
+                            gflop / linear_s(&cpu, shape, storage)
+                        );
+                    }
+                }
+                for (storage, width) in [(Storage::F32, 4), (Storage::Bf16, 2)] {
+                    for shape in [(1, 2560, 10_240), (1, 640, 131_072)] {
+                        let gigabytes = (shape.1 * shape.2 * width) as f64 / 1e9;
+                        let seconds = linear_s(&cpu, shape, storage);
+                        println!("  gemv     {shape:?} {storage:?}: {:.1} GB/s", gigabytes / seconds);
+                    }
+                }
+                for shape in [(1, 1024, 4, 72), (8, 144, 3, 64)] {
+                    let gflop = 4.0 * (shape.0 * shape.1 * shape.1 * shape.2 * shape.3) as f64 / 1e9;
+                    println!("  patches  {shape:?}: {:.0} GFLOP/s", gflop / patches_s(&cpu, shape));
+                }
             }
         }
     }

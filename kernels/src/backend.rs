@@ -112,6 +112,11 @@ pub trait Backend: Send + Sync + Sized + 'static {
     /// The gate and up weights of a gated feed-forward layer, both `[rows, columns]`.
     fn gated(&self, gate: WeightView<'_>, up: WeightView<'_>, storage: Storage) -> Result<Self::Gated, DeviceError>;
 
+    /// Bytes of a number in a cache, for sizing it.
+    fn cache_value_bytes(&self) -> usize {
+        size_of::<f32>()
+    }
+
     /// A paged cache.
     fn cache(&self, shape: CacheShape) -> Result<Self::Cache, DeviceError>;
 

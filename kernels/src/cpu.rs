@@ -1,7 +1,7 @@
 //! The default backend: this machine's processor.
 //!
 //! # Layout
-//! - [`lanes`]: sixteen f32 at a time, on AVX-512, AVX2 or plain loops
+//! - [`lanes`]: sixteen f32 at a time, on AVX-512, AVX2 or plain loops; `amx`: tiles of bf16
 //! - [`tile`]: a few rows times a panel of columns, which products and attention are made of
 //! - [`packed`], [`product`]: weights in panels, and products with their epilogues
 //! - [`norm`], [`math`], [`softmax`]: norms, exponentials and activations, weights of attention
@@ -11,6 +11,8 @@
 //! Every sum runs in one order that depends on its own terms only, so results are the same bits for every batch, number
 //! of threads and instruction set.
 
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod amx;
 mod lanes;
 mod math;
 mod norm;
@@ -31,23 +33,26 @@ use crate::args::{
 };
 use crate::backend::{Backend, DeviceError};
 use crate::host::HostPlan;
-use crate::weights::{Storage, WeightView};
+use crate::weights::{Arithmetic, Storage, WeightView};
 
 pub use lanes::InstructionSet;
 pub use packed::{Packed, PackedGated};
 pub use paged::PagedCache;
 
 use norm::{Kind, Norm};
+use packed::Packing;
 use product::{Epilogue, Product};
-use work::Work;
+use work::{Kept, Work};
 
 /// The processor, with threads of its own.
 #[derive(Debug)]
 pub struct Cpu {
     set: InstructionSet,
+    arithmetic: Arithmetic,
     threads: usize,
     /// None where there is one thread, which is the caller's.
     pool: Option<ThreadPool>,
+    kept: Kept,
 }
 
 impl Cpu {
@@ -67,6 +72,16 @@ impl Cpu {
         InstructionSet::available().contains(&set).then(|| Self::build(threads.max(1), set))
     }
 
+    /// Rounds as `arithmetic` says from now on. Weights and caches made before keep what they were made for.
+    #[must_use]
+    pub fn with_arithmetic(self, arithmetic: Arithmetic) -> Self {
+        Self { arithmetic, ..self }
+    }
+
+    fn packing(&self, storage: Storage) -> Packing {
+        Packing::new(storage, self.arithmetic, self.set)
+    }
+
     fn build(threads: usize, set: InstructionSet) -> Result<Self, DeviceError> {
         let pool = match threads {
             1 => None,
@@ -75,7 +90,7 @@ impl Cpu {
                 Some(named.build().map_err(|error| DeviceError::Threads { threads, what: error.to_string() })?)
             }
         };
-        Ok(Self { set, threads, pool })
+        Ok(Self { set, arithmetic: Arithmetic::default(), threads, pool, kept: Kept::default() })
     }
 
     /// How many threads it computes with.
@@ -83,11 +98,11 @@ impl Cpu {
         self.threads
     }
 
-    fn work(&self) -> Work {
+    fn work(&self) -> Work<'_> {
         // Outside the pool, tasks would land in rayon's own: one thread then, and the same bits.
         match &self.pool {
-            Some(pool) if pool.current_thread_index().is_some() => Work { threads: self.threads },
-            _ => Work { threads: 1 },
+            Some(pool) if pool.current_thread_index().is_some() => Work { threads: self.threads, kept: &self.kept },
+            _ => Work { threads: 1, kept: &self.kept },
         }
     }
 }
@@ -101,7 +116,11 @@ impl Backend for Cpu {
 
     fn name(&self) -> String {
         let threads = if self.threads == 1 { "thread" } else { "threads" };
-        format!("cpu ({}, {} {threads})", self.set.name(), self.threads)
+        let set = match (self.set, self.arithmetic) {
+            (InstructionSet::Amx, Arithmetic::Exact) => InstructionSet::Avx512,
+            (set, _) => set,
+        };
+        format!("cpu ({}, {} {threads})", set.name(), self.threads)
     }
 
     fn enter<R: Send>(&self, pass: impl FnOnce() -> R + Send) -> R {
@@ -124,15 +143,23 @@ impl Backend for Cpu {
     }
 
     fn matrix(&self, parts: &[WeightView<'_>], storage: Storage) -> Result<Packed, DeviceError> {
-        Ok(Packed::stack(parts, storage))
+        Ok(Packed::stack(parts, self.packing(storage)))
     }
 
     fn gated(&self, gate: WeightView<'_>, up: WeightView<'_>, storage: Storage) -> Result<PackedGated, DeviceError> {
-        Ok(PackedGated::interleave(gate, up, storage))
+        Ok(PackedGated::new(gate, up, self.packing(storage)))
+    }
+
+    fn cache_value_bytes(&self) -> usize {
+        // Elsewhere rounded numbers are kept as f32, ready for f32 instructions.
+        match self.set {
+            InstructionSet::Amx => self.arithmetic.cache_value_bytes(),
+            _ => size_of::<f32>(),
+        }
     }
 
     fn cache(&self, shape: CacheShape) -> Result<PagedCache, DeviceError> {
-        PagedCache::new(shape)
+        PagedCache::new(shape, self.arithmetic, self.set)
     }
 
     fn plan(&self, spans: &[Span<'_>], block_tokens: usize) -> HostPlan {
@@ -193,7 +220,7 @@ impl Backend for Cpu {
     }
 
     fn geglu(&self, args: Geglu<'_, Self>) {
-        Product::gated(args.x, args.rows, args.weight, args.out).run(self.set, self.work());
+        product::gated((self.set, self.work()), args.x, args.rows, args.weight, args.out);
     }
 
     fn store_keys_values(&self, args: StoreKeysValues<'_, Self>) {
@@ -205,7 +232,11 @@ impl Backend for Cpu {
     }
 
     fn attend_patches(&self, args: AttendPatches<'_, Self>) {
-        patches::attend(self.set, self.work(), args);
+        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+        if self.arithmetic == Arithmetic::Bf16 && self.set == InstructionSet::Amx {
+            return amx::attend_patches(self.work(), args);
+        }
+        patches::attend(self.set, self.work(), self.arithmetic, args);
     }
 
     fn patch_embed(&self, args: PatchEmbed<'_, Self>) {

@@ -5,12 +5,12 @@
 //! - [`weights`]: how weights are handed over, as they lie in a checkpoint
 //! - [`host`]: buffers and batch plans of backends that compute on the host
 //! - [`reference`](mod@reference): naive loops, the truth that the others are held to
-//! - [`cpu`]: the default: packed weights, AVX-512, AVX2 or plain lanes, threads
+//! - [`cpu`]: the default: packed weights, or weights where a checkpoint has them; AMX, AVX-512, AVX2 or plain lanes; threads
 //! - [`cuda`]: GPUs since Ampere, with the kernels of `cuda/*.cu`
 //!
 //! # Invariants
 //! - Every activation is f32, on every backend; weights are f32 or bf16, and f16 or bf16 on a GPU. The residual stream of
-//!   Gemma 3 overflows f16.
+//!   Gemma 3 overflows f16. What products round, on demand, says [`Arithmetic`].
 //! - A row of a result depends on that row's own input alone: not on the rows beside it, not on how a prompt was cut
 //!   into chunks, not on the number of threads. So a draft does not depend on what else was in the batch.
 //! - Nothing here knows DICOM, jobs, gRPC, tokio or the layout of a checkpoint.
@@ -31,4 +31,4 @@ pub use backend::{Backend, DeviceError};
 pub use cpu::Cpu;
 pub use cuda::{Cuda, Precision};
 pub use reference::Reference;
-pub use weights::{Dtype, Storage, WeightView};
+pub use weights::{Arithmetic, Dtype, GROUP, KeptBytes, Owner, Storage, WeightView};

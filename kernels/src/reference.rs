@@ -13,25 +13,30 @@ use crate::args::{
 };
 use crate::backend::{Backend, DeviceError};
 use crate::host::HostPlan;
-use crate::weights::{Storage, WeightView};
+use crate::weights::{Arithmetic, Storage, WeightView};
 
 /// The naive backend.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Reference;
+pub struct Reference {
+    /// What it rounds. It does not keep the order of sums that goes with it.
+    pub arithmetic: Arithmetic,
+}
 
 /// A matrix `[rows, columns]`, row-major.
 #[derive(Debug, Clone)]
 pub struct Dense {
     values: Vec<f32>,
     columns: usize,
+    arithmetic: Arithmetic,
 }
 
 impl Dense {
-    fn stack(parts: &[WeightView<'_>], storage: Storage) -> Self {
+    fn stack(parts: &[WeightView<'_>], storage: Storage, arithmetic: Arithmetic) -> Self {
         let columns = parts[0].columns;
         assert!(parts.iter().all(|part| part.columns == columns), "stacked weights differ in columns");
         let values = parts.iter().flat_map(WeightView::to_f32).map(|value| storage.rounded(value)).collect();
-        Self { values, columns }
+        let arithmetic = if storage == Storage::Bf16 { arithmetic } else { Arithmetic::Exact };
+        Self { values, columns, arithmetic }
     }
 
     fn rows(&self) -> usize {
@@ -44,7 +49,8 @@ impl Dense {
 
     /// `x · Wᵀ` for one row `x`.
     fn times(&self, x: &[f32]) -> impl Iterator<Item = f32> {
-        (0..self.rows()).map(move |row| dot(x, self.row(row)))
+        let x: Vec<f32> = x.iter().map(|x| self.arithmetic.rounded(*x)).collect();
+        (0..self.rows()).map(move |row| dot(&x, self.row(row)))
     }
 }
 
@@ -92,11 +98,12 @@ impl Backend for Reference {
     }
 
     fn matrix(&self, parts: &[WeightView<'_>], storage: Storage) -> Result<Dense, DeviceError> {
-        Ok(Dense::stack(parts, storage))
+        Ok(Dense::stack(parts, storage, self.arithmetic))
     }
 
     fn gated(&self, gate: WeightView<'_>, up: WeightView<'_>, storage: Storage) -> Result<(Dense, Dense), DeviceError> {
-        Ok((Dense::stack(&[gate], storage), Dense::stack(&[up], storage)))
+        let dense = |view| Dense::stack(&[view], storage, self.arithmetic);
+        Ok((dense(gate), dense(up)))
     }
 
     fn cache(&self, shape: CacheShape) -> Result<ReferenceCache, DeviceError> {
@@ -175,15 +182,15 @@ impl Backend for Reference {
     }
 
     fn store_keys_values(&self, args: StoreKeysValues<'_, Self>) {
-        attention::store(args);
+        attention::store(self.arithmetic, args);
     }
 
     fn attend(&self, args: Attend<'_, Self>) {
-        attention::attend(args);
+        attention::attend(self.arithmetic, args);
     }
 
     fn attend_patches(&self, args: AttendPatches<'_, Self>) {
-        vision::attend(args);
+        vision::attend(self.arithmetic, args);
     }
 
     fn patch_embed(&self, args: PatchEmbed<'_, Self>) {

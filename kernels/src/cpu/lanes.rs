@@ -1,7 +1,8 @@
 //! Sixteen f32 at a time, on every processor.
 //!
 //! Whatever the instruction set, a vector has sixteen lanes, a fused multiply-add rounds once, and a sum over lanes runs in
-//! one order. So AVX-512, AVX2 and NEON (through the portable lanes) give the same bits.
+//! one order. So AVX-512, AVX2 and NEON (through the portable lanes) give the same bits; so do tiles, whose order
+//! [`crate::Arithmetic::Bf16`] has.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -9,12 +10,17 @@ mod avx2;
 mod avx512;
 mod portable;
 
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+pub(super) use avx512::Avx512;
+
 /// Lanes of a vector.
 pub(super) const LANES: usize = 16;
 
 /// The instruction sets that kernels are compiled for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InstructionSet {
+    /// Those of AVX-512, and tiles of bf16 numbers (AMX), on Linux.
+    Amx,
     /// AVX-512 F, BW, DQ and VL.
     Avx512,
     /// AVX2 and FMA.
@@ -37,6 +43,10 @@ impl InstructionSet {
             ];
             let narrow = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
             if narrow && wide.iter().all(|feature| *feature) {
+                #[cfg(target_os = "linux")]
+                if super::amx::is_available() {
+                    sets.push(Self::Amx);
+                }
                 sets.push(Self::Avx512);
             }
             if narrow {
@@ -50,6 +60,7 @@ impl InstructionSet {
     /// For logs.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Amx => "amx",
             Self::Avx512 => "avx512",
             Self::Avx2 => "avx2",
             Self::Portable => "portable",
@@ -68,12 +79,14 @@ pub(super) fn dispatch(set: InstructionSet, kernel: impl Kernel) {
     match set {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the set was detected on this processor.
-        InstructionSet::Avx512 => unsafe { avx512::run(kernel) },
+        InstructionSet::Amx | InstructionSet::Avx512 => unsafe { avx512::run(kernel) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the set was detected on this processor.
         InstructionSet::Avx2 => unsafe { avx2::run(kernel) },
         #[cfg(not(target_arch = "x86_64"))]
-        InstructionSet::Avx512 | InstructionSet::Avx2 => unreachable!("not detected on this processor"),
+        InstructionSet::Amx | InstructionSet::Avx512 | InstructionSet::Avx2 => {
+            unreachable!("not detected on this processor")
+        }
         InstructionSet::Portable => kernel.run::<portable::Portable>(),
     }
 }
@@ -106,6 +119,8 @@ pub(super) trait Lanes: Copy + 'static {
     unsafe fn min(a: Self::V, b: Self::V) -> Self::V;
     /// `a < b ? yes : no` in each lane.
     unsafe fn if_less(a: Self::V, b: Self::V, yes: Self::V, no: Self::V) -> Self::V;
+    /// The nearest bf16, ties to even, as an f32; zero for what is subnormal. NaN stays.
+    unsafe fn round_bf16(x: Self::V) -> Self::V;
     /// The nearest whole number, ties to even.
     unsafe fn round(x: Self::V) -> Self::V;
     /// 2 to the power of a whole number from -126 to 127.

@@ -30,7 +30,7 @@ pub(super) enum Kind<'a> {
 }
 
 impl Norm<'_> {
-    pub(super) fn run(self, set: InstructionSet, work: Work) {
+    pub(super) fn run(self, set: InstructionSet, work: Work<'_>) {
         let (width, count) = (self.width, self.rows.count());
         assert!(self.out.len() >= count * width, "result of a norm");
         if count == 0 {
@@ -79,55 +79,63 @@ pub(super) unsafe fn norm_row<L: Lanes>(x: &[f32], kind: Kind<'_>, eps: f32, out
     unsafe {
         match kind {
             Kind::Rms { weight } | Kind::AddRms { weight } => {
-                let square = fold::<L>(x, 0.0, |total, x| L::fma(x, x, total));
+                let square = squares::<L>(x, 0.0);
                 let scale = L::splat(1.0 / (square / width + eps).sqrt());
                 let add = matches!(kind, Kind::AddRms { .. });
-                each::<L>(x.len(), |at, count| {
+                for (at, count) in vectors(x.len()) {
                     let factor = L::add(L::splat(1.0), read::<L>(weight, at, count));
                     let value = L::mul(L::mul(read::<L>(x, at, count), scale), factor);
                     let value = if add { L::add(read_raw::<L>(out.add(at), count), value) } else { value };
                     write::<L>(out.add(at), count, value);
-                });
+                }
             }
             Kind::Layer { weight, bias } => {
-                let mean = fold::<L>(x, 0.0, |total, x| L::add(total, x)) / width;
+                let mean = total::<L>(x) / width;
                 let middle = L::splat(mean);
-                // Lanes beyond the row are filled with the mean, so that they add nothing.
-                let distance = fold::<L>(x, mean, |total, x| {
-                    let centred = L::sub(x, middle);
-                    L::fma(centred, centred, total)
-                });
-                let scale = L::splat(1.0 / (distance / width + eps).sqrt());
-                each::<L>(x.len(), |at, count| {
+                let scale = L::splat(1.0 / (squares::<L>(x, mean) / width + eps).sqrt());
+                for (at, count) in vectors(x.len()) {
                     let centred = L::mul(L::sub(read::<L>(x, at, count), middle), scale);
                     let value = L::fma(centred, read::<L>(weight, at, count), read::<L>(bias, at, count));
                     write::<L>(out.add(at), count, value);
-                });
+                }
             }
         }
     }
 }
 
-/// Calls for each vector of a row: where it begins, and how many of its lanes exist.
+/// Where each vector of a row begins, and how many of its lanes exist. No closures here: they would be compiled without
+/// the instructions.
 #[inline(always)]
-fn each<L: Lanes>(width: usize, mut call: impl FnMut(usize, usize)) {
-    let mut at = 0;
-    while at < width {
-        call(at, (width - at).min(LANES));
-        at += LANES;
+fn vectors(width: usize) -> impl Iterator<Item = (usize, usize)> {
+    (0..width).step_by(LANES).map(move |at| (at, (width - at).min(LANES)))
+}
+
+/// The sum of a row.
+#[inline(always)]
+unsafe fn total<L: Lanes>(x: &[f32]) -> f32 {
+    // SAFETY: vectors stay within the row.
+    unsafe {
+        let mut total = L::splat(0.0);
+        for (at, count) in vectors(x.len()) {
+            total = L::add(total, read::<L>(x, at, count));
+        }
+        sum::<L>(total)
     }
 }
 
+/// The sum of squared distances from `middle`.
 #[inline(always)]
-unsafe fn fold<L: Lanes>(x: &[f32], fill: f32, step: impl Fn(L::V, L::V) -> L::V) -> f32 {
-    // SAFETY: `each` stays within the row.
+unsafe fn squares<L: Lanes>(x: &[f32], middle: f32) -> f32 {
+    // SAFETY: vectors stay within the row.
     unsafe {
         let mut total = L::splat(0.0);
-        each::<L>(x.len(), |at, count| {
+        for (at, count) in vectors(x.len()) {
             let from = x[at..at + count].as_ptr();
-            let x = if count == LANES { L::load(from) } else { load_part::<L>(from, count, fill) };
-            total = step(total, x);
-        });
+            // Lanes beyond the row are filled with the middle, so that they add nothing.
+            let x = if count == LANES { L::load(from) } else { load_part::<L>(from, count, middle) };
+            let distance = L::sub(x, L::splat(middle));
+            total = L::fma(distance, distance, total);
+        }
         sum::<L>(total)
     }
 }

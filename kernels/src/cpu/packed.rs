@@ -3,16 +3,42 @@
 use half::bf16;
 use rayon::prelude::*;
 
-use crate::weights::{Storage, WeightView};
+use crate::weights::{Arithmetic, Storage, WeightView};
 
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+use super::amx::InRows;
+use super::lanes::InstructionSet;
 use super::tile::PANEL;
 
-/// A matrix `[rows, columns]` as panels of [`PANEL`] rows: `[panels, columns, PANEL]`, padded with zeros.
+/// A matrix `[rows, columns]`: panels of [`PANEL`] rows, `[panels, columns, PANEL]`, padded with zeros; or rows, for tiles.
 #[derive(Debug)]
 pub struct Packed {
     pub(super) numbers: Numbers,
     pub(super) rows: usize,
     pub(super) columns: usize,
+    /// What products with it round to.
+    pub(super) arithmetic: Arithmetic,
+}
+
+/// How a matrix is to be packed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Packing {
+    pub(super) storage: Storage,
+    pub(super) arithmetic: Arithmetic,
+    pub(super) set: InstructionSet,
+}
+
+impl Packing {
+    /// Rounding is for weights that are kept rounded.
+    pub(super) fn new(storage: Storage, arithmetic: Arithmetic, set: InstructionSet) -> Self {
+        let arithmetic = if storage == Storage::Bf16 { arithmetic } else { Arithmetic::Exact };
+        Self { storage, arithmetic, set }
+    }
+
+    /// Weights are for tiles.
+    pub(super) fn in_rows(self) -> bool {
+        self.arithmetic == Arithmetic::Bf16 && self.set == InstructionSet::Amx
+    }
 }
 
 /// The numbers of a packed matrix.
@@ -21,36 +47,61 @@ pub(super) enum Numbers {
     F32(Vec<f32>),
     /// Bits.
     Bf16(Vec<u16>),
+    /// bf16 in rows.
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    Rows(InRows),
 }
 
 /// A row of a weight, or none: zeros.
 type Source<'a> = Option<(WeightView<'a>, usize)>;
 
-/// Gate and up weights of a gated layer: each panel holds [`PANEL`]/2 rows of the gate and the same rows of up.
+/// Gate and up weights of a gated layer.
 #[derive(Debug)]
 pub struct PackedGated {
-    pub(super) both: Packed,
+    pub(super) both: Both,
     /// Rows of the gate, which are as many as of up.
     pub(super) outputs: usize,
 }
 
+/// Two weights of one shape.
+#[derive(Debug)]
+pub(super) enum Both {
+    /// Each panel holds [`PANEL`]/2 rows of the gate and the same rows of up.
+    Panels(Packed),
+    /// Gate and up.
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    Rows(InRows, InRows),
+}
+
 impl Packed {
     /// Stacks parts by rows.
-    pub(super) fn stack(parts: &[WeightView<'_>], storage: Storage) -> Self {
+    pub(super) fn stack(parts: &[WeightView<'_>], packing: Packing) -> Self {
         let columns = parts[0].columns;
         assert!(parts.iter().all(|part| part.columns == columns), "stacked weights differ in columns");
+        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+        if packing.in_rows() {
+            let numbers = InRows::stack(parts);
+            return Self {
+                rows: numbers.rows(),
+                columns,
+                arithmetic: packing.arithmetic,
+                numbers: Numbers::Rows(numbers),
+            };
+        }
         let rows = parts.iter().flat_map(|part| (0..part.rows).map(move |row| Some((*part, row))));
-        Self::pack(rows, columns, storage)
+        Self::pack(rows, columns, packing)
     }
 
-    fn pack<'a>(rows: impl Iterator<Item = Source<'a>>, columns: usize, storage: Storage) -> Self {
+    fn pack<'a>(rows: impl Iterator<Item = Source<'a>>, columns: usize, packing: Packing) -> Self {
         let rows: Vec<Source<'_>> = rows.collect();
         let len = rows.len().div_ceil(PANEL) * PANEL * columns;
-        let numbers = match storage {
+        let arithmetic = packing.arithmetic;
+        let bits = |value| bf16::from_f32(arithmetic.rounded(value)).to_bits();
+        let numbers = match packing.storage {
             Storage::F32 => Numbers::F32(fill(&rows, columns, vec![0.0; len], |value| value)),
-            Storage::Bf16 => Numbers::Bf16(fill(&rows, columns, vec![0; len], |value| bf16::from_f32(value).to_bits())),
+            Storage::Bf16 => Numbers::Bf16(fill(&rows, columns, vec![0; len], bits)),
         };
-        Self { numbers, rows: rows.len(), columns }
+        Self { numbers, rows: rows.len(), columns, arithmetic }
     }
 
     /// How many panels.
@@ -62,6 +113,8 @@ impl Packed {
     pub(super) fn copy_row(&self, row: usize, scale: f32, out: &mut [f32]) {
         let first = row / PANEL * PANEL * self.columns + row % PANEL;
         match &self.numbers {
+            #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+            Numbers::Rows(rows) => rows.copy_row(row, scale, out),
             Numbers::F32(numbers) => {
                 for (out, value) in out.iter_mut().zip(numbers[first..].iter().step_by(PANEL)) {
                     *out = value * scale;
@@ -78,8 +131,13 @@ impl Packed {
 
 impl PackedGated {
     /// Interleaves two matrices of one shape.
-    pub(super) fn interleave(gate: WeightView<'_>, up: WeightView<'_>, storage: Storage) -> Self {
+    pub(super) fn new(gate: WeightView<'_>, up: WeightView<'_>, packing: Packing) -> Self {
         assert_eq!((gate.rows, gate.columns), (up.rows, up.columns), "gate and up differ in shape");
+        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+        if packing.in_rows() {
+            let both = Both::Rows(InRows::stack(&[gate]), InRows::stack(&[up]));
+            return Self { both, outputs: gate.rows };
+        }
         const HALF: usize = PANEL / 2;
         let panels = gate.rows.div_ceil(HALF);
         let rows = (0..panels * PANEL).map(|row| {
@@ -87,7 +145,7 @@ impl PackedGated {
             let view = if row % PANEL < HALF { gate } else { up };
             (output < gate.rows).then_some((view, output))
         });
-        Self { both: Packed::pack(rows, gate.columns, storage), outputs: gate.rows }
+        Self { both: Both::Panels(Packed::pack(rows, gate.columns, packing)), outputs: gate.rows }
     }
 }
 

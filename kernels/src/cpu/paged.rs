@@ -3,25 +3,45 @@
 
 use std::ops::Range;
 
+use crate::GROUP;
 use crate::args::{Attend, CacheShape, StoreKeysValues};
 use crate::backend::DeviceError;
 use crate::host::{HostPlan, HostSpan};
+use crate::weights::Arithmetic;
 
 use super::Cpu;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+use super::amx;
 use super::lanes::{InstructionSet, Kernel, LANES, Lanes, dispatch};
 use super::norm::{Kind, norm_row};
 use super::patches::add_values;
+use super::product::Round;
 use super::softmax::weigh;
-use super::tile::{Left, PANEL, ROWS, Right, Sums, product};
+use super::tile::{Chains, Groups, Left, Order, PANEL, ROWS, Right, Sums, product};
 use super::work::{Shared, Work};
 
 /// Query heads of tokens that share a pass over keys and values.
 const ROWS_AT_ONCE: usize = 4 * ROWS;
 
-/// Keys and values, laid out as panels that products read as they are.
+/// Keys and values.
 #[derive(Debug)]
 pub struct PagedCache {
     pub(super) shape: CacheShape,
+    kept: Kept,
+}
+
+#[derive(Debug)]
+enum Kept {
+    Panels(Panels),
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    ForTiles(amx::Cache),
+}
+
+/// Keys and values, laid out as panels that products read as they are.
+#[derive(Debug)]
+struct Panels {
+    shape: CacheShape,
+    arithmetic: Arithmetic,
     /// `[layers, blocks, kv_heads, head_dim, block_tokens]`
     keys: Vec<f32>,
     /// `[layers, blocks, kv_heads, block_tokens, padded head_dim]`
@@ -30,14 +50,34 @@ pub struct PagedCache {
 }
 
 impl PagedCache {
-    pub(super) fn new(shape: CacheShape) -> Result<Self, DeviceError> {
+    pub(super) fn new(shape: CacheShape, arithmetic: Arithmetic, set: InstructionSet) -> Result<Self, DeviceError> {
         let tokens = shape.block_tokens;
         assert!(tokens > 0 && tokens.is_multiple_of(LANES), "a block has {tokens} tokens, not a multiple of {LANES}");
+        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+        if arithmetic == Arithmetic::Bf16 && set == InstructionSet::Amx {
+            return Ok(Self { shape, kept: Kept::ForTiles(amx::Cache::new(shape)?) });
+        }
+        Ok(Self { shape, kept: Kept::Panels(Panels::new(shape, arithmetic)?) })
+    }
+
+    /// Writes key and value of a head of one token.
+    fn put(&mut self, at: (usize, usize, usize), place: usize, key: &[f32], value: &[f32]) {
+        match &mut self.kept {
+            Kept::Panels(panels) => panels.put(at, place, key, value),
+            #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+            Kept::ForTiles(cache) => cache.put(at, place, key, value),
+        }
+    }
+}
+
+impl Panels {
+    fn new(shape: CacheShape, arithmetic: Arithmetic) -> Result<Self, DeviceError> {
+        let tokens = shape.block_tokens;
         let value_dim = shape.head_dim.next_multiple_of(LANES);
         let heads = shape.layers * shape.blocks * shape.kv_heads;
         let keys = zeros(heads * shape.head_dim * tokens)?;
         let values = zeros(heads * value_dim * tokens)?;
-        Ok(Self { shape, keys, values, value_dim })
+        Ok(Self { shape, arithmetic, keys, values, value_dim })
     }
 
     fn index(&self, layer: usize, block: usize, head: usize) -> usize {
@@ -59,10 +99,12 @@ impl PagedCache {
         let (index, tokens) = (self.index(layer, block, head), self.shape.block_tokens);
         let first = index * self.shape.head_dim * tokens + place;
         for (to, key) in self.keys[first..].iter_mut().step_by(tokens).zip(key) {
-            *to = *key;
+            *to = self.arithmetic.rounded(*key);
         }
         let first = (index * tokens + place) * self.value_dim;
-        self.values[first..first + value.len()].copy_from_slice(value);
+        for (to, value) in self.values[first..].iter_mut().zip(value) {
+            *to = self.arithmetic.rounded(*value);
+        }
     }
 }
 
@@ -125,12 +167,20 @@ fn norm_rotate<L: Lanes>(head: &[f32], weight: &[f32], eps: f32, angles: &[f32],
 }
 
 /// Attention of the new tokens.
-pub(super) fn attend(set: InstructionSet, work: Work, args: Attend<'_, Cpu>) {
+pub(super) fn attend(set: InstructionSet, work: Work<'_>, args: Attend<'_, Cpu>) {
     let shape = args.cache.shape;
     assert_eq!(args.plan.block_tokens, shape.block_tokens, "block size of plan and cache");
     assert!(args.heads.is_multiple_of(shape.kv_heads), "query heads share key and value heads");
     let values = args.plan.tokens * args.heads * shape.head_dim;
     assert!(args.q.len() >= values && args.out.len() >= values, "queries and result of attention");
+    let panels = match &args.cache.kept {
+        Kept::Panels(panels) => panels,
+        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+        Kept::ForTiles(cache) => {
+            let window = args.window;
+            return amx::attend(work, args, cache, |span, tokens| seen(span, tokens, window));
+        }
+    };
     let group = args.heads / shape.kv_heads;
     // Whole tokens: all query heads that read one key head.
     let tokens_at_once = (ROWS_AT_ONCE / group).max(1);
@@ -144,14 +194,14 @@ pub(super) fn attend(set: InstructionSet, work: Work, args: Attend<'_, Cpu>) {
             tasks.extend((0..shape.kv_heads).map(|head| (span, tokens.clone(), seen.clone(), head)));
         }
     }
-    let work = if work.tasks(multiply_adds) == 1 { Work { threads: 1 } } else { work };
+    let work = if work.tasks(multiply_adds) == 1 { work.alone() } else { work };
     let out = Shared::new(args.out);
     work.run_with(tasks.len(), Vec::new, |scratch, task| {
         let (span, tokens, seen, kv_head) = tasks[task].clone();
         let queries = Queries {
             q: args.q,
             plan: args.plan,
-            cache: args.cache,
+            cache: panels,
             layer: args.layer,
             window: args.window,
             scale: args.scale,
@@ -177,7 +227,7 @@ fn seen(span: &HostSpan, tokens: Range<usize>, window: Option<usize>) -> Range<u
 struct Queries<'a> {
     q: &'a [f32],
     plan: &'a HostPlan,
-    cache: &'a PagedCache,
+    cache: &'a Panels,
     layer: usize,
     window: Option<usize>,
     scale: f32,
@@ -193,10 +243,24 @@ struct Queries<'a> {
 impl Kernel for Queries<'_> {
     #[inline(always)]
     fn run<L: Lanes>(self) {
+        match self.cache.arithmetic {
+            Arithmetic::Exact => self.attend::<L, Chains>(),
+            Arithmetic::Bf16 => self.attend::<L, Groups>(),
+        }
+    }
+}
+
+impl Queries<'_> {
+    #[inline(always)]
+    fn attend<L: Lanes, O: Order>(self) {
         let (heads, group, kv_head) = self.heads;
         let (block_tokens, head_dim) = (self.plan.block_tokens, self.cache.shape.head_dim);
         let value_dim = self.cache.value_dim;
-        let blocks = self.seen.start / block_tokens..self.seen.end.div_ceil(block_tokens);
+        let mut blocks = self.seen.start / block_tokens..self.seen.end.div_ceil(block_tokens);
+        // Groups begin where they would for any other tokens.
+        while O::GROUPS && !(blocks.start * block_tokens).is_multiple_of(GROUP) {
+            blocks.start -= 1;
+        }
         let origin = blocks.start * block_tokens;
         // One vector more than needed, so that rows do not fall on the same cache sets.
         let stride = blocks.len() * block_tokens + LANES;
@@ -212,26 +276,39 @@ impl Kernel for Queries<'_> {
             let from = (token * heads + kv_head * group + row % group) * head_dim;
             to.copy_from_slice(&self.q[from..from + head_dim]);
         }
+        if O::GROUPS {
+            Round(queries).run::<L>();
+        }
         for (index, block) in self.span.blocks[blocks.clone()].iter().enumerate() {
             let keys = self.cache.keys(self.layer, *block as usize, kv_head);
             let to = &mut scores[index * block_tokens..];
-            score::<L>((rows, stride), queries, (head_dim, block_tokens), keys, to);
+            score::<L, O>((rows, stride), queries, (head_dim, block_tokens), keys, to);
         }
         for (row, total) in totals.iter_mut().enumerate() {
             let visible = self.span.visible(self.tokens.start + row / group, self.window);
             let visible = visible.start - origin..visible.end - origin;
             let scores = &mut scores[row * stride..][..stride - LANES];
             // SAFETY: rows of scores are whole blocks.
-            *total = unsafe { weigh::<L>(scores, visible, self.scale) };
+            *total = unsafe { weigh::<L, O>(scores, visible, self.scale) };
         }
-        for (index, block) in self.span.blocks[blocks].iter().enumerate() {
-            let values = self.cache.values(self.layer, *block as usize, kv_head);
+        // Values of some keys: a block of them, or all, where groups may span blocks.
+        let all;
+        let blocks = &self.span.blocks[blocks];
+        let each = |block: &u32| self.cache.values(self.layer, *block as usize, kv_head);
+        let parts: Vec<&[f32]> = if O::GROUPS {
+            all = blocks.iter().flat_map(each).copied().collect::<Vec<f32>>();
+            vec![&all]
+        } else {
+            blocks.iter().map(each).collect()
+        };
+        for (index, values) in parts.into_iter().enumerate() {
+            let keys = values.len() / value_dim;
             for row in (0..rows).step_by(ROWS) {
                 let count = (rows - row).min(ROWS);
                 let first = scores[row * stride + index * block_tokens..].as_ptr();
                 let sums = &mut sums[row * value_dim..];
                 // SAFETY: there are weights and values for each token of the block, and sums for each row.
-                unsafe { add_values::<L>((count, value_dim, block_tokens), Left { first, stride }, values, sums) };
+                unsafe { add_values::<L, O>((count, value_dim, keys), Left { first, stride }, values, sums) };
             }
         }
         for (row, total) in totals.iter().enumerate() {
@@ -248,7 +325,7 @@ impl Kernel for Queries<'_> {
 
 /// Scores of a block of keys for all rows.
 #[inline(always)]
-fn score<L: Lanes>(
+fn score<L: Lanes, O: Order>(
     (rows, stride): (usize, usize),
     queries: &[f32],
     (head_dim, block_tokens): (usize, usize),
@@ -263,7 +340,7 @@ fn score<L: Lanes>(
             let count = (rows - row).min(ROWS);
             let left = Left { first: queries[row * head_dim..].as_ptr(), stride: head_dim };
             // SAFETY: queries and keys have `head_dim` values.
-            unsafe { product::<L, f32>((count, vectors, head_dim), left, right, &mut sums) };
+            unsafe { product::<L, f32, O>((count, vectors, head_dim), left, right, &mut sums, false) };
             for r in 0..count {
                 let width = vectors * LANES;
                 scores[(row + r) * stride + first..][..width].copy_from_slice(sums.row(r, width));

@@ -1,11 +1,13 @@
 //! Attention of patches among themselves.
 
 use crate::args::AttendPatches;
+use crate::weights::Arithmetic;
 
 use super::Cpu;
 use super::lanes::{InstructionSet, Kernel, LANES, Lanes, dispatch};
+use super::product::rounded;
 use super::softmax::weigh;
-use super::tile::{Left, PANEL, ROWS, Right, Sums, VECTORS, product};
+use super::tile::{Chains, Groups, Left, Order, PANEL, ROWS, Right, Sums, VECTORS, product};
 use super::work::{Shared, Work};
 
 /// Queries that share a pass over keys and values.
@@ -41,7 +43,7 @@ struct Sizes {
     score_stride: usize,
 }
 
-pub(super) fn attend(set: InstructionSet, work: Work, args: AttendPatches<'_, Cpu>) {
+pub(super) fn attend(set: InstructionSet, work: Work<'_>, arithmetic: Arithmetic, args: AttendPatches<'_, Cpu>) {
     let (patches, heads, head_dim) = (args.patches, args.heads, args.head_dim);
     let panels = patches.div_ceil(PANEL);
     let sizes = Sizes {
@@ -56,8 +58,9 @@ pub(super) fn attend(set: InstructionSet, work: Work, args: AttendPatches<'_, Cp
     assert!(args.out.len() >= args.images * patches * heads * head_dim, "result of attention");
     let pairs = args.images * heads;
     let per_head = 2 * patches * patches * head_dim;
-    let work = if work.tasks(pairs * per_head) == 1 { Work { threads: 1 } } else { work };
-    let qkv: &[f32] = args.qkv;
+    let work = if work.tasks(pairs * per_head) == 1 { work.alone() } else { work };
+    let qkv = rounded(set, arithmetic, args.qkv);
+    let qkv: &[f32] = &qkv;
     let mut packed: Vec<Packed> = (0..pairs).map(|_| Packed::default()).collect();
     work.run_each(&mut packed, |pair, packed| packed.fill(sizes, head_rows(qkv, sizes, pair)));
     let query_blocks = patches.div_ceil(QUERIES_AT_ONCE);
@@ -78,6 +81,7 @@ pub(super) fn attend(set: InstructionSet, work: Work, args: AttendPatches<'_, Cp
             packed: &packed[pair],
             queries,
             scale: args.scale,
+            arithmetic,
             scratch,
             out: out.pointer(),
         };
@@ -122,22 +126,33 @@ struct Queries<'a> {
     packed: &'a Packed,
     queries: std::ops::Range<usize>,
     scale: f32,
+    arithmetic: Arithmetic,
     scratch: &'a mut Scratch,
     out: *mut f32,
 }
 
 impl Kernel for Queries<'_> {
     #[inline(always)]
-    fn run<L: Lanes>(mut self) {
+    fn run<L: Lanes>(self) {
+        match self.arithmetic {
+            Arithmetic::Exact => self.attend::<L, Chains>(),
+            Arithmetic::Bf16 => self.attend::<L, Groups>(),
+        }
+    }
+}
+
+impl Queries<'_> {
+    #[inline(always)]
+    fn attend<L: Lanes, O: Order>(mut self) {
         let (sizes, count) = (self.sizes, self.queries.len());
-        self.score::<L>();
+        self.score::<L, O>();
         let mut totals = [0.0f32; QUERIES_AT_ONCE];
         for (row, total) in totals[..count].iter_mut().enumerate() {
             let scores = &mut self.scratch.scores[row * sizes.score_stride..][..sizes.panels * PANEL];
             // SAFETY: rows of scores are whole panels.
-            *total = unsafe { weigh::<L>(scores, 0..sizes.patches, self.scale) };
+            *total = unsafe { weigh::<L, O>(scores, 0..sizes.patches, self.scale) };
         }
-        self.sum_values::<L>();
+        self.sum_values::<L, O>();
         let (image, head) = (self.pair / sizes.heads, self.pair % sizes.heads);
         for (row, total) in totals[..count].iter().enumerate() {
             let query = image * sizes.patches + self.queries.start + row;
@@ -152,12 +167,10 @@ impl Kernel for Queries<'_> {
             }
         }
     }
-}
 
-impl Queries<'_> {
     /// Scores of all keys, a panel of keys at a time for all our queries.
     #[inline(always)]
-    fn score<L: Lanes>(&mut self) {
+    fn score<L: Lanes, O: Order>(&mut self) {
         let sizes = self.sizes;
         let mut sums = Sums::new();
         for (panel, keys) in self.packed.keys.chunks_exact(sizes.head_dim * PANEL).enumerate() {
@@ -168,7 +181,7 @@ impl Queries<'_> {
                 let left = Left { first, stride: sizes.row() };
                 let scores = &mut self.scratch.scores[row * sizes.score_stride..];
                 // SAFETY: queries and keys have `head_dim` values.
-                unsafe { product::<L, f32>((count, VECTORS, sizes.head_dim), left, right, &mut sums) };
+                unsafe { product::<L, f32, O>((count, VECTORS, sizes.head_dim), left, right, &mut sums, false) };
                 for r in 0..count {
                     scores[r * sizes.score_stride + panel * PANEL..][..PANEL].copy_from_slice(sums.row(r, PANEL));
                 }
@@ -178,7 +191,7 @@ impl Queries<'_> {
 
     /// Sums of values by their weights, some keys at a time for all our queries.
     #[inline(always)]
-    fn sum_values<L: Lanes>(&mut self) {
+    fn sum_values<L: Lanes, O: Order>(&mut self) {
         let (sizes, count) = (self.sizes, self.queries.len());
         self.scratch.sums.fill(0.0);
         for first_key in (0..sizes.patches).step_by(KEYS_AT_ONCE) {
@@ -191,19 +204,20 @@ impl Queries<'_> {
                 // SAFETY: weights and values exist for each of these keys, and sums for each row.
                 unsafe {
                     let left = Left { first: weights.as_ptr(), stride: sizes.score_stride };
-                    add_values::<L>((rows, sizes.value_dim, keys), left, values, sums);
+                    add_values::<L, O>((rows, sizes.value_dim, keys), left, values, sums);
                 }
             }
         }
     }
 }
 
-/// `sums += weights · values` for a few rows, values being `[keys, width]` and the width a multiple of sixteen.
+/// `sums += weights · values` for a few rows, values being `[keys, width]` and the width a multiple of sixteen. In the order
+/// of groups the keys before are whole groups.
 ///
 /// # Safety
 /// As [`product`].
 #[inline(always)]
-pub(super) unsafe fn add_values<L: Lanes>(
+pub(super) unsafe fn add_values<L: Lanes, O: Order>(
     (rows, width, keys): (usize, usize, usize),
     weights: Left,
     values: &[f32],
@@ -213,12 +227,15 @@ pub(super) unsafe fn add_values<L: Lanes>(
     for first in (0..width).step_by(PANEL) {
         let vectors = (width - first).min(PANEL) / LANES;
         let right = Right { first: values[first..].as_ptr(), stride: width };
+        if O::GROUPS {
+            (0..rows).for_each(|row| tile.set_row(row, &sums[row * width + first..][..vectors * LANES]));
+        }
         // SAFETY: the caller's contract.
-        unsafe { product::<L, f32>((rows, vectors, keys), weights, right, &mut tile) };
+        unsafe { product::<L, f32, O>((rows, vectors, keys), weights, right, &mut tile, O::GROUPS) };
         for row in 0..rows {
             let found = tile.row(row, vectors * LANES);
             for (sum, found) in sums[row * width + first..].iter_mut().zip(found) {
-                *sum += found;
+                *sum = if O::GROUPS { *found } else { *sum + found };
             }
         }
     }

@@ -1,11 +1,16 @@
 //! Matrix products with their epilogues.
 
-use crate::args::Then;
+use std::borrow::Cow;
 
+use crate::args::Then;
+use crate::weights::Arithmetic;
+
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+use super::amx;
 use super::lanes::{InstructionSet, Kernel, LANES, Lanes, dispatch, load_part, store_part};
 use super::math::gelu;
-use super::packed::{Numbers, Packed, PackedGated};
-use super::tile::{Left, PANEL, ROWS, Right, Stored, Sums, VECTORS, product};
+use super::packed::{Both, Numbers, Packed, PackedGated};
+use super::tile::{Chains, Groups, Left, Order, PANEL, ROWS, Right, Stored, Sums, VECTORS, product};
 use super::work::{Shared, Work};
 
 /// Rows that a task multiplies with a panel while the panel is in the second-level cache.
@@ -29,14 +34,37 @@ pub(super) enum Epilogue<'a> {
     Gated { outputs: usize },
 }
 
-impl<'a> Product<'a> {
-    pub(super) fn gated(x: &'a [f32], rows: usize, weight: &'a PackedGated, out: &'a mut [f32]) -> Self {
-        Self { x, rows, weight: &weight.both, epilogue: Epilogue::Gated { outputs: weight.outputs }, out }
+/// `out = gelu(x · Gᵀ) · (x · Uᵀ)`
+pub(super) fn gated(
+    (set, work): (InstructionSet, Work<'_>),
+    x: &[f32],
+    rows: usize,
+    weight: &PackedGated,
+    out: &mut [f32],
+) {
+    match &weight.both {
+        Both::Panels(panels) => {
+            let epilogue = Epilogue::Gated { outputs: weight.outputs };
+            Product { x, rows, weight: panels, epilogue, out }.run(set, work);
+        }
+        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+        Both::Rows(gate, up) => amx::Product { x, rows, weight: amx::Weight::Gated { gate, up }, out }.run(work),
+    }
+}
+
+impl Product<'_> {
+    pub(super) fn run(self, set: InstructionSet, work: Work<'_>) {
+        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+        if let (Numbers::Rows(weight), Epilogue::Each { bias, then }) = (&self.weight.numbers, self.epilogue) {
+            let weight = amx::Weight::One { weight, bias, then };
+            return amx::Product { x: self.x, rows: self.rows, weight, out: self.out }.run(work);
+        }
+        self.run_on_lanes(set, work);
     }
 
     /// Splits the product into tasks. Each value is computed whole by one task, in one order, so that neither the number of
     /// tasks nor of threads shows in it.
-    pub(super) fn run(self, set: InstructionSet, work: Work) {
+    fn run_on_lanes(self, set: InstructionSet, work: Work<'_>) {
         let (inputs, panels) = (self.weight.columns, self.weight.panels());
         assert!(self.x.len() >= self.rows * inputs, "left factor of a product");
         let outputs = self.epilogue.outputs(self.weight);
@@ -45,7 +73,9 @@ impl<'a> Product<'a> {
         // A panel is the least that a task takes: about as many tasks as keep the threads busy to the end.
         let split = work.tasks(self.rows * inputs * panels * PANEL).div_ceil(row_blocks.max(1)).clamp(1, panels);
         let out = Shared::new(self.out);
-        let (x, rows, weight, epilogue) = (self.x, self.rows, self.weight, self.epilogue);
+        let (rows, weight, epilogue) = (self.rows, self.weight, self.epilogue);
+        let rounded = rounded(set, weight.arithmetic, &self.x[..rows * inputs]);
+        let x: &[f32] = &rounded;
         work.run(row_blocks * split, |task| {
             // Neighbouring tasks share rows, and so the cache of a thread.
             let (block, part) = (task / split, task % split);
@@ -75,6 +105,34 @@ impl Epilogue<'_> {
     }
 }
 
+/// Factors as products take them.
+pub(super) fn rounded(set: InstructionSet, arithmetic: Arithmetic, x: &[f32]) -> Cow<'_, [f32]> {
+    match arithmetic {
+        Arithmetic::Exact => Cow::Borrowed(x),
+        Arithmetic::Bf16 => {
+            let mut rounded = x.to_vec();
+            dispatch(set, Round(&mut rounded));
+            Cow::Owned(rounded)
+        }
+    }
+}
+
+/// Rounds numbers to bf16.
+pub(super) struct Round<'a>(pub(super) &'a mut [f32]);
+
+impl Kernel for Round<'_> {
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        let whole = self.0.len() / LANES * LANES;
+        let (whole, rest) = self.0.split_at_mut(whole);
+        for chunk in whole.chunks_exact_mut(LANES) {
+            // SAFETY: sixteen numbers; kernels run where the instructions are.
+            unsafe { L::store(chunk.as_mut_ptr(), L::round_bf16(L::load(chunk.as_ptr()))) };
+        }
+        rest.iter_mut().for_each(|value| *value = Arithmetic::Bf16.rounded(*value));
+    }
+}
+
 /// A block of rows with some of the panels.
 struct Part<'a> {
     x: &'a [f32],
@@ -89,16 +147,19 @@ struct Part<'a> {
 impl Kernel for Part<'_> {
     #[inline(always)]
     fn run<L: Lanes>(self) {
-        match &self.weight.numbers {
-            Numbers::F32(numbers) => self.over::<L, f32>(numbers),
-            Numbers::Bf16(numbers) => self.over::<L, u16>(numbers),
+        match (&self.weight.numbers, self.weight.arithmetic) {
+            (Numbers::F32(numbers), _) => self.over::<L, f32, Chains>(numbers),
+            (Numbers::Bf16(numbers), Arithmetic::Exact) => self.over::<L, u16, Chains>(numbers),
+            (Numbers::Bf16(numbers), Arithmetic::Bf16) => self.over::<L, u16, Groups>(numbers),
+            #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+            (Numbers::Rows(_), _) => unreachable!("tiles multiply with rows"),
         }
     }
 }
 
 impl Part<'_> {
     #[inline(always)]
-    fn over<L: Lanes, S: Stored>(&self, numbers: &[S]) {
+    fn over<L: Lanes, S: Stored, O: Order>(&self, numbers: &[S]) {
         let inputs = self.weight.columns;
         for panel in self.panels.clone() {
             let numbers = &numbers[panel * PANEL * inputs..(panel + 1) * PANEL * inputs];
@@ -111,7 +172,7 @@ impl Part<'_> {
                 // panel was sliced to its length. `out` has `outputs` values for each row, and no other task has these
                 // rows and panels.
                 unsafe {
-                    product::<L, S>((count, VECTORS, inputs), left, right, &mut sums);
+                    product::<L, S, O>((count, VECTORS, inputs), left, right, &mut sums, false);
                     self.finish::<L>(row..row + count, panel, &sums);
                 }
             }
@@ -153,7 +214,7 @@ impl Part<'_> {
 /// # Safety
 /// `out` has the row, and the calling task has it to itself.
 #[inline(always)]
-unsafe fn finish<L: Lanes>(
+pub(super) unsafe fn finish<L: Lanes>(
     (row, column, outputs): (usize, usize, usize),
     sum: L::V,
     bias: Option<&[f32]>,

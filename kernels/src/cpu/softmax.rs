@@ -4,8 +4,10 @@ use std::ops::Range;
 
 use super::lanes::{LANES, Lanes, largest, sum};
 use super::math::exp;
+use super::tile::Order;
 
-/// Turns scores into `exp(scale · (score − largest))`, 0 outside `visible`, and returns their sum.
+/// Turns scores into `exp(scale · (score − largest))`, 0 outside `visible`, and returns their sum. In the order of groups
+/// they are then rounded to bf16; their sum is of what they were.
 ///
 /// `scores` is a multiple of sixteen long and begins at a position that is one, so that the lane in which a position is
 /// summed does not depend on which other positions are there.
@@ -13,7 +15,7 @@ use super::math::exp;
 /// # Safety
 /// As [`Lanes`].
 #[inline(always)]
-pub(super) unsafe fn weigh<L: Lanes>(scores: &mut [f32], visible: Range<usize>, scale: f32) -> f32 {
+pub(super) unsafe fn weigh<L: Lanes, O: Order>(scores: &mut [f32], visible: Range<usize>, scale: f32) -> f32 {
     debug_assert!(scores.len().is_multiple_of(LANES));
     scores[..visible.start].fill(f32::NEG_INFINITY);
     scores[visible.end..].fill(f32::NEG_INFINITY);
@@ -28,7 +30,7 @@ pub(super) unsafe fn weigh<L: Lanes>(scores: &mut [f32], visible: Range<usize>, 
         for chunk in scores.chunks_exact_mut(LANES) {
             let distance = L::mul(L::sub(L::load(chunk.as_ptr()), top), L::splat(scale));
             let weight = exp::<L>(distance);
-            L::store(chunk.as_mut_ptr(), weight);
+            L::store(chunk.as_mut_ptr(), if O::GROUPS { L::round_bf16(weight) } else { weight });
             total = L::add(total, weight);
         }
         sum::<L>(total)

@@ -1,6 +1,7 @@
 //! The product of a few rows with a panel of columns: what every matrix product and attention is made of.
 
 use super::lanes::{LANES, Lanes};
+use crate::GROUP;
 
 /// Rows that one tile computes.
 pub(super) const ROWS: usize = 6;
@@ -10,6 +11,28 @@ pub(super) const PANEL: usize = 64;
 pub(super) const VECTORS: usize = PANEL / LANES;
 /// Terms that are summed in one chain; chains are added to each other in order. Bounds rounding errors for long rows.
 const CHAIN: usize = 256;
+
+/// In which order terms are summed.
+pub(super) trait Order: Copy + Send + Sync + 'static {
+    /// As [`crate::Arithmetic::Bf16`] says; else chains of [`CHAIN`].
+    const GROUPS: bool;
+}
+
+/// One chain of fused multiply-adds per [`CHAIN`] terms, in the order of terms.
+#[derive(Clone, Copy)]
+pub(super) struct Chains;
+
+/// Groups of 32 terms, those at even and those at odd places apart: the order of tiles.
+#[derive(Clone, Copy)]
+pub(super) struct Groups;
+
+impl Order for Chains {
+    const GROUPS: bool = false;
+}
+
+impl Order for Groups {
+    const GROUPS: bool = true;
+}
 
 /// A number of a panel, as it is stored.
 pub(super) trait Stored: Copy + Send + Sync + 'static {
@@ -59,6 +82,12 @@ impl Sums {
         Self([0.0; ROWS * PANEL])
     }
 
+    /// Sums to go on from.
+    #[inline(always)]
+    pub(super) fn set_row(&mut self, row: usize, sums: &[f32]) {
+        self.0[row * PANEL..][..sums.len()].copy_from_slice(sums);
+    }
+
     /// The first sums of a row.
     #[inline(always)]
     pub(super) fn row(&self, row: usize, width: usize) -> &[f32] {
@@ -76,17 +105,18 @@ impl Sums {
 
 /// `[rows, vectors]` sums over `terms` terms.
 ///
-/// Each sum is one chain of fused multiply-adds per [`CHAIN`] terms, in the order of terms, whatever the tile. So a value
-/// does not depend on the rows and columns computed with it, nor on the instruction set.
+/// Each sum is computed in one order, whatever the tile. So a value does not depend on the rows and columns computed with
+/// it, nor on the instruction set. With `onto`, sums go on from what they are; only in groups of whole 32 terms.
 ///
 /// # Safety
 /// As [`Lanes`]; `rows` is at most [`ROWS`], `vectors` at most [`VECTORS`], and both factors have all terms.
 #[inline(always)]
-pub(super) unsafe fn product<L: Lanes, S: Stored>(
+pub(super) unsafe fn product<L: Lanes, S: Stored, O: Order>(
     (rows, vectors, terms): (usize, usize, usize),
     left: Left,
     right: Right<S>,
     sums: &mut Sums,
+    onto: bool,
 ) {
     let mut vector = 0;
     while vector < vectors {
@@ -103,9 +133,9 @@ pub(super) unsafe fn product<L: Lanes, S: Stored>(
         unsafe {
             let right = Right { first: right.first.add(vector * LANES), stride: right.stride };
             match width {
-                VECTORS => some_rows::<L, S, VECTORS>(rows, terms, left, right, to),
-                2 => some_rows::<L, S, 2>(rows, terms, left, right, to),
-                _ => some_rows::<L, S, 1>(rows, terms, left, right, to),
+                VECTORS => some_rows::<L, S, O, VECTORS>(rows, terms, left, right, to, onto),
+                2 => some_rows::<L, S, O, 2>(rows, terms, left, right, to, onto),
+                _ => some_rows::<L, S, O, 1>(rows, terms, left, right, to, onto),
             }
         }
         vector += width;
@@ -113,32 +143,34 @@ pub(super) unsafe fn product<L: Lanes, S: Stored>(
 }
 
 #[inline(always)]
-unsafe fn some_rows<L: Lanes, S: Stored, const V: usize>(
+unsafe fn some_rows<L: Lanes, S: Stored, O: Order, const V: usize>(
     rows: usize,
     terms: usize,
     left: Left,
     right: Right<S>,
     sums: *mut f32,
+    onto: bool,
 ) {
     // SAFETY: the caller's contract; each arm computes as many rows as there are.
     unsafe {
         match rows {
-            1 => tile::<L, S, 1, V>(terms, left, right, sums),
-            2 => tile::<L, S, 2, V>(terms, left, right, sums),
-            3 => tile::<L, S, 3, V>(terms, left, right, sums),
-            4 => tile::<L, S, 4, V>(terms, left, right, sums),
-            5 => tile::<L, S, 5, V>(terms, left, right, sums),
-            _ => tile::<L, S, ROWS, V>(terms, left, right, sums),
+            1 => tile::<L, S, O, 1, V>(terms, left, right, sums, onto),
+            2 => tile::<L, S, O, 2, V>(terms, left, right, sums, onto),
+            3 => tile::<L, S, O, 3, V>(terms, left, right, sums, onto),
+            4 => tile::<L, S, O, 4, V>(terms, left, right, sums, onto),
+            5 => tile::<L, S, O, 5, V>(terms, left, right, sums, onto),
+            _ => tile::<L, S, O, ROWS, V>(terms, left, right, sums, onto),
         }
     }
 }
 
 #[inline(always)]
-unsafe fn tile<L: Lanes, S: Stored, const R: usize, const V: usize>(
+unsafe fn tile<L: Lanes, S: Stored, O: Order, const R: usize, const V: usize>(
     terms: usize,
     left: Left,
     right: Right<S>,
     to: *mut f32,
+    onto: bool,
 ) {
     // Tiles that would not stay in registers are never asked for; saying so keeps them from being compiled.
     if V > 1 && R * V > L::TILE {
@@ -148,13 +180,24 @@ unsafe fn tile<L: Lanes, S: Stored, const R: usize, const V: usize>(
     unsafe {
         let mut done = 0;
         while done < terms {
-            let count = (terms - done).min(CHAIN);
+            let count = (terms - done).min(if O::GROUPS { GROUP } else { CHAIN });
             let rows: [*const f32; R] = std::array::from_fn(|row| left.first.add(row * left.stride + done));
-            let sums = chain::<L, S, R, V>(count, rows, right.first.add(done * right.stride), right.stride);
+            let column = right.first.add(done * right.stride);
+            let sums = if O::GROUPS {
+                let even = chain::<L, S, R, V, 2>(count.div_ceil(2), rows, column, right.stride);
+                let rows = rows.map(|row| row.add(1));
+                let odd = chain::<L, S, R, V, 2>(count / 2, rows, column.wrapping_add(right.stride), right.stride);
+                std::array::from_fn(|r| std::array::from_fn(|v| L::add(even[r][v], odd[r][v])))
+            } else {
+                chain::<L, S, R, V, 1>(count, rows, column, right.stride)
+            };
             for (row, sums) in sums.into_iter().enumerate() {
                 for (vector, sum) in sums.into_iter().enumerate() {
                     let to = to.add(row * PANEL + vector * LANES);
-                    L::store(to, if done == 0 { sum } else { L::add(L::load(to), sum) });
+                    let fresh = done == 0 && !onto;
+                    // From zero on, not just the sum: tiles make no negative zeros.
+                    let before = if !fresh { L::load(to) } else { L::splat(0.0) };
+                    L::store(to, if fresh && !O::GROUPS { sum } else { L::add(before, sum) });
                 }
             }
             done += count;
@@ -163,7 +206,7 @@ unsafe fn tile<L: Lanes, S: Stored, const R: usize, const V: usize>(
 }
 
 #[inline(always)]
-unsafe fn chain<L: Lanes, S: Stored, const R: usize, const V: usize>(
+unsafe fn chain<L: Lanes, S: Stored, const R: usize, const V: usize, const STEP: usize>(
     terms: usize,
     rows: [*const f32; R],
     mut column: *const S,
@@ -175,12 +218,12 @@ unsafe fn chain<L: Lanes, S: Stored, const R: usize, const V: usize>(
         for term in 0..terms {
             let weights: [L::V; V] = std::array::from_fn(|vector| S::load::<L>(column.add(vector * LANES)));
             for row in 0..R {
-                let x = L::splat(*rows[row].add(term));
+                let x = L::splat(*rows[row].add(term * STEP));
                 for vector in 0..V {
                     sums[row][vector] = L::fma(x, weights[vector], sums[row][vector]);
                 }
             }
-            column = column.add(stride);
+            column = column.wrapping_add(stride * STEP);
         }
         sums
     }

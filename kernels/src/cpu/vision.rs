@@ -8,7 +8,7 @@ use super::product::{Epilogue, Product};
 use super::work::Work;
 
 /// Cuts pictures into rows of `channels · patch · patch` values, multiplies, and adds positions.
-pub(super) fn patch_embed(set: InstructionSet, work: Work, args: PatchEmbed<'_, Cpu>) {
+pub(super) fn patch_embed(set: InstructionSet, work: Work<'_>, args: PatchEmbed<'_, Cpu>) {
     let (side, patch, channels) = (args.side, args.patch, args.channels);
     let grid = side / patch;
     let mut rows = vec![0.0f32; args.images * channels * grid * grid * patch * patch];

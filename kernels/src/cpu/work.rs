@@ -11,11 +11,26 @@ const TASKS_PER_THREAD: usize = 4;
 
 /// How many threads there are to divide work among.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Work {
+pub(super) struct Work<'a> {
     pub(super) threads: usize,
+    /// Memory that operations use one after the other.
+    #[cfg_attr(not(all(target_arch = "x86_64", target_os = "linux")), allow(dead_code, reason = "tiles alone use it"))]
+    pub(super) kept: &'a Kept,
 }
 
-impl Work {
+/// Memory for packed activations, kept from one operation to the next: fresh memory costs as much as the packing.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    pub(super) tiles: std::sync::Mutex<Vec<std::mem::MaybeUninit<super::amx::Tile>>>,
+}
+
+impl Work<'_> {
+    /// One thread: this one.
+    pub(super) fn alone(self) -> Self {
+        Self { threads: 1, ..self }
+    }
+
     /// Into how many tasks to divide so many multiply-adds.
     pub(super) fn tasks(self, multiply_adds: usize) -> usize {
         if self.threads == 1 || multiply_adds < 2 * WORTH_A_THREAD {

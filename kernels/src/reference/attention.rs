@@ -1,6 +1,7 @@
 //! The decoder's attention over a paged cache.
 
 use super::{Reference, ReferenceCache, dot, norm};
+use crate::Arithmetic;
 use crate::args::{Attend, StoreKeysValues};
 
 impl ReferenceCache {
@@ -23,7 +24,7 @@ fn rotate(head: &mut [f32], angles: &[f32]) {
     }
 }
 
-pub(super) fn store(args: StoreKeysValues<'_, Reference>) {
+pub(super) fn store(arithmetic: Arithmetic, args: StoreKeysValues<'_, Reference>) {
     let shape = args.cache.shape;
     let (heads, width) = (args.heads, shape.head_dim);
     let all_heads = heads + 2 * shape.kv_heads;
@@ -37,19 +38,23 @@ pub(super) fn store(args: StoreKeysValues<'_, Reference>) {
                 let out = &mut args.q[(row * heads + q) * width..][..width];
                 norm::rms(head(q), args.q_norm, args.eps, out);
                 rotate(out, angles);
+                round(arithmetic, out);
             }
             for kv in 0..shape.kv_heads {
                 let at = args.cache.at(args.layer, slot, kv);
                 let key = &mut args.cache.keys[at..at + width];
                 norm::rms(head(heads + kv), args.k_norm, args.eps, key);
                 rotate(key, angles);
-                args.cache.values[at..at + width].copy_from_slice(head(heads + shape.kv_heads + kv));
+                round(arithmetic, key);
+                let value = &mut args.cache.values[at..at + width];
+                value.copy_from_slice(head(heads + shape.kv_heads + kv));
+                round(arithmetic, value);
             }
         }
     }
 }
 
-pub(super) fn attend(args: Attend<'_, Reference>) {
+pub(super) fn attend(arithmetic: Arithmetic, args: Attend<'_, Reference>) {
     let shape = args.cache.shape;
     let (heads, width) = (args.heads, shape.head_dim);
     let group = heads / shape.kv_heads;
@@ -65,7 +70,7 @@ pub(super) fn attend(args: Attend<'_, Reference>) {
                 let value = |position: usize| &args.cache.values[place(position)..][..width];
                 let scores: Vec<f32> =
                     visible.clone().map(|position| dot(&args.q[at..at + width], key(position)) * args.scale).collect();
-                let weights = softmax(&scores);
+                let weights = softmax(arithmetic, &scores);
                 for lane in 0..width {
                     let terms = visible.clone().zip(&weights);
                     let sum: f64 = terms.map(|(position, weight)| weight * f64::from(value(position)[lane])).sum();
@@ -76,9 +81,19 @@ pub(super) fn attend(args: Attend<'_, Reference>) {
     }
 }
 
-pub(super) fn softmax(scores: &[f32]) -> Vec<f64> {
+pub(super) fn round(arithmetic: Arithmetic, values: &mut [f32]) {
+    values.iter_mut().for_each(|value| *value = arithmetic.rounded(*value));
+}
+
+/// Weights that add up to 1. Those that are rounded are so before they are divided by their sum, which is of them as they
+/// were.
+pub(super) fn softmax(arithmetic: Arithmetic, scores: &[f32]) -> Vec<f64> {
     let largest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let exponentials: Vec<f64> = scores.iter().map(|score| (f64::from(*score) - f64::from(largest)).exp()).collect();
     let sum: f64 = exponentials.iter().sum();
-    exponentials.into_iter().map(|value| value / sum).collect()
+    let rounded = |value: f64| match arithmetic {
+        Arithmetic::Exact => value,
+        Arithmetic::Bf16 => f64::from(arithmetic.rounded(value as f32)),
+    };
+    exponentials.into_iter().map(|value| rounded(value) / sum).collect()
 }

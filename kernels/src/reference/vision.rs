@@ -1,13 +1,16 @@
 //! The vision tower's own operations.
 
 use super::{Reference, attention, dot};
+use crate::Arithmetic;
 use crate::args::{AttendPatches, AveragePool, PatchEmbed};
 
-pub(super) fn attend(args: AttendPatches<'_, Reference>) {
+pub(super) fn attend(arithmetic: Arithmetic, args: AttendPatches<'_, Reference>) {
+    let mut qkv = args.qkv.clone();
+    attention::round(arithmetic, &mut qkv);
     let (patches, heads, width) = (args.patches, args.heads, args.head_dim);
     // Part 0 is queries, 1 keys, 2 values.
     let part = |image: usize, patch: usize, part: usize, head: usize| {
-        &args.qkv[(((image * patches + patch) * 3 + part) * heads + head) * width..][..width]
+        &qkv[(((image * patches + patch) * 3 + part) * heads + head) * width..][..width]
     };
     for image in 0..args.images {
         for patch in 0..patches {
@@ -15,7 +18,7 @@ pub(super) fn attend(args: AttendPatches<'_, Reference>) {
                 let q = part(image, patch, 0, head);
                 let scores: Vec<f32> =
                     (0..patches).map(|other| dot(q, part(image, other, 1, head)) * args.scale).collect();
-                let weights = attention::softmax(&scores);
+                let weights = attention::softmax(arithmetic, &scores);
                 let at = ((image * patches + patch) * heads + head) * width;
                 for lane in 0..width {
                     let terms = weights.iter().enumerate();

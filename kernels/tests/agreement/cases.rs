@@ -1,6 +1,6 @@
 //! Numbers to compute with, and the one comparison.
 
-use prelim_kernels::{Dtype, WeightView};
+use prelim_kernels::{Dtype, Owner, WeightView};
 
 /// A seeded stream of numbers (SplitMix64): the same on every machine.
 pub(crate) struct Numbers(u64);
@@ -39,6 +39,14 @@ impl Weight {
         let scale = (3.0 / columns as f32).sqrt();
         let values = numbers.vector(rows * columns, scale);
         Self { bytes: values.iter().flat_map(|value| value.to_le_bytes()).collect(), rows, columns }
+    }
+
+    /// The numbers as bf16 in memory that stays, and where they begin in it, which is nowhere round.
+    pub(crate) fn kept(&self) -> (Owner, usize) {
+        const BEFORE: usize = 7;
+        let upper = |bytes: &[u8]| [bytes[2], bytes[3]];
+        let numbers = self.bytes.chunks_exact(4).flat_map(upper);
+        (Owner::new([0xff; BEFORE].into_iter().chain(numbers).collect::<Vec<u8>>()), BEFORE)
     }
 
     pub(crate) fn view(&self) -> WeightView<'_> {

@@ -11,12 +11,18 @@ use cases::{check, check_bits};
 use decoder::{Heads, Sequence};
 use dense::{Picture, Shape};
 use prelim_kernels::cpu::InstructionSet;
-use prelim_kernels::{Backend, Cpu, Reference, Storage, Then};
+use prelim_kernels::{Arithmetic, Backend, Cpu, Reference, Storage, Then};
 
 const PRODUCT: f32 = 2e-6;
 const NORM: f32 = 1e-6;
 const ATTENTION: f32 = 2e-6;
 const EXACT: f32 = 0.0;
+
+/// A factor that is next to the middle between two bf16 numbers may be rounded either way.
+const ROUNDED_ATTENTION: f32 = 4e-3;
+
+const REFERENCE: Reference = Reference { arithmetic: Arithmetic::Exact };
+const ROUNDING: Reference = Reference { arithmetic: Arithmetic::Bf16 };
 
 const SHAPES: [Shape; 11] = [
     Shape { rows: 1, inputs: 1, outputs: 1 },
@@ -42,8 +48,12 @@ fn processors() -> Vec<Cpu> {
 }
 
 fn everywhere(what: &str, tolerance: f32, wanted: &[f32], run: impl Fn(&Cpu) -> Vec<f32>) {
+    everywhere_in(Arithmetic::Exact, what, tolerance, wanted, run);
+}
+
+fn everywhere_in(arithmetic: Arithmetic, what: &str, tolerance: f32, wanted: &[f32], run: impl Fn(&Cpu) -> Vec<f32>) {
     let mut first: Option<Vec<f32>> = None;
-    for cpu in processors() {
+    for cpu in processors().into_iter().map(|cpu| cpu.with_arithmetic(arithmetic)) {
         let found = run(&cpu);
         check(&format!("{what} on {}", cpu.name()), &found, wanted, tolerance);
         match &first {
@@ -59,7 +69,7 @@ fn linear_agrees_with_every_epilogue() {
         for storage in STORAGES {
             for then in [Then::Store, Then::Gelu, Then::Add] {
                 for biased in [false, true] {
-                    let wanted = dense::linear(&Reference, shape, storage, then, biased);
+                    let wanted = dense::linear(&REFERENCE, shape, storage, then, biased);
                     let what = format!("linear {shape:?} {storage:?} {then:?}");
                     everywhere(&what, PRODUCT, &wanted, |cpu| dense::linear(cpu, shape, storage, then, biased));
                 }
@@ -72,7 +82,7 @@ fn linear_agrees_with_every_epilogue() {
 fn stacked_weights_agree() {
     for shape in SHAPES {
         for storage in STORAGES {
-            let wanted = dense::stacked(&Reference, shape, storage);
+            let wanted = dense::stacked(&REFERENCE, shape, storage);
             everywhere(&format!("stacked {shape:?}"), PRODUCT, &wanted, |cpu| dense::stacked(cpu, shape, storage));
         }
     }
@@ -82,7 +92,7 @@ fn stacked_weights_agree() {
 fn geglu_agrees() {
     for shape in SHAPES {
         for storage in STORAGES {
-            let wanted = dense::geglu(&Reference, shape, storage);
+            let wanted = dense::geglu(&REFERENCE, shape, storage);
             everywhere(&format!("geglu {shape:?}"), PRODUCT, &wanted, |cpu| dense::geglu(cpu, shape, storage));
         }
     }
@@ -93,7 +103,7 @@ fn norms_agree_beyond_the_range_of_f16() {
     for (rows, width) in [(1, 1), (3, 24), (7, 256), (33, 1152), (2, 2560), (64, 192)] {
         // 3e5 is past 65,504: Gemma 3's residual stream goes there.
         for scale in [1e-3, 1.0, 3e5] {
-            let wanted = dense::norms(&Reference, rows, width, scale);
+            let wanted = dense::norms(&REFERENCE, rows, width, scale);
             let what = format!("norms {rows} x {width}, values to {scale:e}");
             everywhere(&what, NORM, &wanted, |cpu| dense::norms(cpu, rows, width, scale));
         }
@@ -103,23 +113,89 @@ fn norms_agree_beyond_the_range_of_f16() {
 #[test]
 fn embeddings_agree() {
     for storage in STORAGES {
-        let wanted = dense::embed(&Reference, 40, storage);
+        let wanted = dense::embed(&REFERENCE, 40, storage);
         everywhere("embed", EXACT, &wanted, |cpu| dense::embed(cpu, 40, storage));
     }
 }
 
-#[test]
-fn the_vision_operations_agree() {
-    let pictures = [
+fn pictures() -> [Picture; 4] {
+    [
         Picture { images: 1, grid: 2, patch: 3, heads: 1, head_dim: 8 },
         Picture { images: 2, grid: 8, patch: 14, heads: 4, head_dim: 12 },
         Picture { images: 3, grid: 12, patch: 16, heads: 3, head_dim: 64 },
         Picture { images: 1, grid: 18, patch: 5, heads: 2, head_dim: 72 },
-    ];
-    for picture in pictures {
+    ]
+}
+
+#[test]
+fn the_vision_operations_agree() {
+    for picture in pictures() {
         for storage in STORAGES {
-            let wanted = dense::vision(&Reference, picture, storage);
+            let wanted = dense::vision(&REFERENCE, picture, storage);
             everywhere(&format!("vision {picture:?}"), ATTENTION, &wanted, |cpu| dense::vision(cpu, picture, storage));
+        }
+    }
+}
+
+#[test]
+fn rounded_products_agree_and_have_the_same_bits_on_every_processor() {
+    let storage = Storage::Bf16;
+    let rounded = |what: &str, wanted: &[f32], run: &dyn Fn(&Cpu) -> Vec<f32>| {
+        everywhere_in(Arithmetic::Bf16, what, PRODUCT, wanted, run);
+    };
+    for shape in SHAPES {
+        for then in [Then::Store, Then::Gelu, Then::Add] {
+            let run = |cpu: &Cpu| dense::linear(cpu, shape, storage, then, true);
+            let wanted = dense::linear(&ROUNDING, shape, storage, then, true);
+            rounded(&format!("rounded linear {shape:?} {then:?}"), &wanted, &run);
+        }
+        let wanted = dense::stacked(&ROUNDING, shape, storage);
+        rounded(&format!("rounded stacked {shape:?}"), &wanted, &|cpu| dense::stacked(cpu, shape, storage));
+        let wanted = dense::geglu(&ROUNDING, shape, storage);
+        rounded(&format!("rounded geglu {shape:?}"), &wanted, &|cpu| dense::geglu(cpu, shape, storage));
+    }
+    let wanted = dense::embed(&ROUNDING, 40, storage);
+    everywhere_in(Arithmetic::Bf16, "embed", EXACT, &wanted, |cpu| dense::embed(cpu, 40, storage));
+}
+
+/// Weights in whole strips and groups are used where they are; others are copied.
+#[test]
+fn weights_give_the_same_where_they_are_and_copied() {
+    for (outputs, inputs) in [(16, 32), (64, 96), (48, 33), (17, 64), (582, 256), (6, 256), (1, 31)] {
+        for rows in [1, 7, 40] {
+            let shape = Shape { rows, inputs, outputs };
+            for arithmetic in [Arithmetic::Exact, Arithmetic::Bf16] {
+                let wanted = dense::kept(&Reference { arithmetic }, shape, false);
+                for keep in [false, true] {
+                    let what = format!("kept: {keep}, {shape:?} {arithmetic:?}");
+                    everywhere_in(arithmetic, &what, PRODUCT, &wanted, |cpu| dense::kept(cpu, shape, keep));
+                }
+            }
+        }
+    }
+}
+
+/// Weights that are kept as f32 are computed with as they are.
+#[test]
+fn nothing_is_rounded_with_f32_weights() {
+    let shape = SHAPES[8];
+    let exact = dense::geglu(&Cpu::with_threads(2).expect("threads"), shape, Storage::F32);
+    everywhere_in(Arithmetic::Bf16, "geglu", EXACT, &exact, |cpu| dense::geglu(cpu, shape, Storage::F32));
+}
+
+#[test]
+fn rounded_attention_agrees_and_has_the_same_bits_on_every_processor() {
+    for picture in pictures() {
+        let wanted = dense::vision(&ROUNDING, picture, Storage::Bf16);
+        let run = |cpu: &Cpu| dense::vision(cpu, picture, Storage::Bf16);
+        everywhere_in(Arithmetic::Bf16, &format!("vision {picture:?}"), ROUNDED_ATTENTION, &wanted, run);
+    }
+    let sequences = sequences();
+    for shape in attention_shapes() {
+        for passes in [decoder::whole(&sequences), decoder::side_by_side(&sequences, 29)] {
+            let wanted = decoder::run(&ROUNDING, shape, &sequences, &passes).concat();
+            let run = |cpu: &Cpu| decoder::run(cpu, shape, &sequences, &passes).concat();
+            everywhere_in(Arithmetic::Bf16, &format!("attention {shape:?}"), ROUNDED_ATTENTION, &wanted, run);
         }
     }
 }
@@ -154,7 +230,7 @@ fn attention_over_the_cache_agrees() {
     let sequences = sequences();
     for shape in attention_shapes() {
         for passes in [decoder::whole(&sequences), decoder::side_by_side(&sequences, 29)] {
-            let wanted = decoder::run(&Reference, shape, &sequences, &passes).concat();
+            let wanted = decoder::run(&REFERENCE, shape, &sequences, &passes).concat();
             let what = format!("attention {shape:?}");
             everywhere(&what, ATTENTION, &wanted, |cpu| decoder::run(cpu, shape, &sequences, &passes).concat());
         }
@@ -164,21 +240,25 @@ fn attention_over_the_cache_agrees() {
 #[test]
 fn attention_has_the_same_bits_however_prompts_are_cut_and_batched() {
     let sequences = sequences();
-    let cpu = Cpu::with_threads(2).expect("threads");
-    for shape in attention_shapes() {
-        let wanted = decoder::run(&cpu, shape, &sequences, &decoder::whole(&sequences));
-        for step in [1, 7, 16, 50] {
-            let found = decoder::run(&cpu, shape, &sequences, &decoder::side_by_side(&sequences, step));
-            check_bits(&format!("{shape:?}, {step} tokens at a time"), &found.concat(), &wanted.concat());
+    for arithmetic in [Arithmetic::Exact, Arithmetic::Bf16] {
+        let cpu = Cpu::with_threads(2).expect("threads").with_arithmetic(arithmetic);
+        for shape in attention_shapes() {
+            let wanted = decoder::run(&cpu, shape, &sequences, &decoder::whole(&sequences));
+            for step in [1, 7, 16, 50] {
+                let found = decoder::run(&cpu, shape, &sequences, &decoder::side_by_side(&sequences, step));
+                check_bits(&format!("{shape:?}, {step} tokens at a time"), &found.concat(), &wanted.concat());
+            }
         }
     }
 }
 
 #[test]
 fn a_product_has_the_same_bits_for_every_number_of_rows() {
-    let cpu = Cpu::with_threads(2).expect("threads");
     let shape = |rows| Shape { rows, inputs: 700, outputs: 130 };
-    for storage in STORAGES {
+    for (storage, arithmetic) in
+        [(Storage::F32, Arithmetic::Exact), (Storage::Bf16, Arithmetic::Exact), (Storage::Bf16, Arithmetic::Bf16)]
+    {
+        let cpu = Cpu::with_threads(2).expect("threads").with_arithmetic(arithmetic);
         let of = |rows| dense::geglu(&cpu, shape(rows), storage);
         let wanted = of(200);
         for rows in [1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 13, 64, 97] {

@@ -99,6 +99,11 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
+    unsafe fn round_bf16(x: Pair) -> Pair {
+        unsafe { (round_bf16(x.0), round_bf16(x.1)) }
+    }
+
+    #[inline(always)]
     unsafe fn round(x: Pair) -> Pair {
         const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
         unsafe { (_mm256_round_ps::<NEAREST>(x.0), _mm256_round_ps::<NEAREST>(x.1)) }
@@ -112,5 +117,24 @@ impl Lanes for Avx2 {
             let high = _mm256_add_epi32(_mm256_cvtps_epi32(x.1), bias);
             (_mm256_castsi256_ps(_mm256_slli_epi32::<23>(low)), _mm256_castsi256_ps(_mm256_slli_epi32::<23>(high)))
         }
+    }
+}
+
+/// Half of [`Lanes::round_bf16`].
+///
+/// # Safety
+/// The processor must have AVX2.
+#[inline(always)]
+unsafe fn round_bf16(x: __m256) -> __m256 {
+    // SAFETY: the caller's contract.
+    unsafe {
+        let bits = _mm256_castps_si256(x);
+        let odd = _mm256_and_si256(_mm256_srli_epi32::<16>(bits), _mm256_set1_epi32(1));
+        let up = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+        let rounded = _mm256_castsi256_ps(_mm256_and_si256(up, _mm256_set1_epi32(0xffff_0000_u32 as i32)));
+        let magnitude = _mm256_andnot_ps(_mm256_set1_ps(-0.0), x);
+        let normal = _mm256_cmp_ps::<_CMP_GE_OQ>(magnitude, _mm256_set1_ps(f32::MIN_POSITIVE));
+        let number = _mm256_cmp_ps::<_CMP_ORD_Q>(x, x);
+        _mm256_blendv_ps(x, _mm256_and_ps(normal, rounded), number)
     }
 }

@@ -6,7 +6,7 @@ use super::{Kernel, Lanes};
 
 /// Lanes in one 512-bit register.
 #[derive(Clone, Copy)]
-pub(super) struct Avx512;
+pub(in super::super) struct Avx512;
 
 /// Compiles a kernel with AVX-512.
 ///
@@ -85,6 +85,19 @@ impl Lanes for Avx512 {
     #[inline(always)]
     unsafe fn if_less(a: __m512, b: __m512, yes: __m512, no: __m512) -> __m512 {
         unsafe { _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b), no, yes) }
+    }
+
+    #[inline(always)]
+    unsafe fn round_bf16(x: __m512) -> __m512 {
+        unsafe {
+            let bits = _mm512_castps_si512(x);
+            let odd = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
+            let up = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+            let rounded = _mm512_castsi512_ps(_mm512_and_si512(up, _mm512_set1_epi32(0xffff_0000_u32 as i32)));
+            let normal = _mm512_cmp_ps_mask::<_CMP_GE_OQ>(_mm512_abs_ps(x), _mm512_set1_ps(f32::MIN_POSITIVE));
+            let number = _mm512_cmp_ps_mask::<_CMP_ORD_Q>(x, x);
+            _mm512_mask_blend_ps(number, x, _mm512_maskz_mov_ps(normal, rounded))
+        }
     }
 
     #[inline(always)]

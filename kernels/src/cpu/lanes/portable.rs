@@ -3,6 +3,7 @@
 use half::bf16;
 
 use super::{LANES, Lanes};
+use crate::Arithmetic;
 
 /// Lanes without intrinsics.
 #[derive(Clone, Copy)]
@@ -86,6 +87,11 @@ impl Lanes for Portable {
     #[inline(always)]
     unsafe fn if_less(a: Values, b: Values, yes: Values, no: Values) -> Values {
         each(|lane| if a[lane] < b[lane] { yes[lane] } else { no[lane] })
+    }
+
+    #[inline(always)]
+    unsafe fn round_bf16(x: Values) -> Values {
+        each(|lane| Arithmetic::Bf16.rounded(x[lane]))
     }
 
     #[inline(always)]

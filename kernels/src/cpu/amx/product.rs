@@ -1,0 +1,212 @@
+//! Products of activations with weights in rows.
+
+use std::mem::MaybeUninit;
+use std::ops::Range;
+use std::sync::PoisonError;
+
+use super::pack::{Tile, pack_rows, rows_of};
+use super::rows::InRows;
+use super::{Four, SIDE, TERMS, Tiles};
+use crate::args::Then;
+use crate::cpu::lanes::{Avx512, Lanes};
+use crate::cpu::math::gelu;
+use crate::cpu::product::finish;
+use crate::cpu::work::{Shared, Work};
+
+/// Bytes of packed activations that stay in the second-level cache while weights go by.
+const RIGHT_BYTES: usize = 512 << 10;
+
+/// Groups of terms of two strips of weights that stay in the first-level cache while activations go by.
+const STEPS_AT_ONCE: usize = 16;
+
+/// `out = x · Wᵀ`, and then.
+pub(in super::super) struct Product<'a> {
+    pub(in super::super) x: &'a [f32],
+    pub(in super::super) rows: usize,
+    pub(in super::super) weight: Weight<'a>,
+    pub(in super::super) out: &'a mut [f32],
+}
+
+/// What is multiplied with, and what becomes of the sums.
+#[derive(Clone, Copy)]
+pub(in super::super) enum Weight<'a> {
+    /// One matrix.
+    One { weight: &'a InRows, bias: Option<&'a [f32]>, then: Then },
+    /// Gate and up: `gelu(gate) · up`.
+    Gated { gate: &'a InRows, up: &'a InRows },
+}
+
+impl<'a> Weight<'a> {
+    fn first(&self) -> &'a InRows {
+        match self {
+            Weight::One { weight, .. } => weight,
+            Weight::Gated { gate, .. } => gate,
+        }
+    }
+
+    /// Pairs of strips that are multiplied together.
+    fn pairs(&self) -> usize {
+        match self {
+            Weight::One { weight, .. } => weight.strips().div_ceil(2),
+            Weight::Gated { gate, .. } => gate.strips(),
+        }
+    }
+
+    fn pair(&self, pair: usize) -> [*const u8; 2] {
+        match self {
+            Weight::One { weight, .. } => {
+                let second = (2 * pair + 1).min(weight.strips() - 1);
+                [weight.strip(2 * pair).as_ptr(), weight.strip(second).as_ptr()]
+            }
+            Weight::Gated { gate, up } => [gate.strip(pair).as_ptr(), up.strip(pair).as_ptr()],
+        }
+    }
+}
+
+impl Product<'_> {
+    /// Splits the product into tasks. Each value is computed whole by one task, in one order, so that neither the number of
+    /// tasks nor of threads shows in it.
+    pub(in super::super) fn run(self, work: Work<'_>) {
+        let first = self.weight.first();
+        let (columns, steps, pairs, outputs) = (first.columns(), first.steps(), self.weight.pairs(), first.rows());
+        assert!(self.x.len() >= self.rows * columns, "left factor of a product");
+        assert!(self.out.len() >= self.rows * outputs, "result of a product");
+        if let Weight::One { bias: Some(bias), .. } = self.weight {
+            assert!(bias.len() >= outputs, "bias of a product");
+        }
+        if self.rows == 0 {
+            return;
+        }
+        // Taken, and not held: operations may run at the same time.
+        let mut kept = std::mem::take(&mut *work.kept.tiles.lock().unwrap_or_else(PoisonError::into_inner));
+        let packed = pack(self.x, self.rows, columns, &mut kept, work);
+        let groups = self.rows.div_ceil(SIDE);
+        let at_once = (RIGHT_BYTES / (steps * size_of::<Tile>())).max(2) & !1;
+        let blocks = groups.div_ceil(at_once);
+        // A pass over a pair of strips takes as long for one row as for sixteen.
+        let split = work.tasks(groups * pairs * 2 * SIDE * columns).div_ceil(blocks).clamp(1, pairs);
+        let out = Shared::new(self.out);
+        let (rows, weight, packed) = (self.rows, self.weight, packed);
+        work.run(blocks * split, |task| {
+            let (block, part) = (task / split, task % split);
+            let groups = block * at_once..((block + 1) * at_once).min(groups);
+            let pairs = part * pairs / split..(part + 1) * pairs / split;
+            let part = Part { weight, packed, steps, rows, outputs, out: out.pointer() };
+            // SAFETY: weights are in rows only where the processor has tiles and AVX-512; sizes were checked above, and no
+            // other task has these rows and outputs.
+            unsafe { part.run(pairs, groups) };
+        });
+        *work.kept.tiles.lock().unwrap_or_else(PoisonError::into_inner) = kept;
+    }
+}
+
+/// Rows to tiles, sixteen rows after another, at the start of `tiles`.
+fn pack<'a>(
+    x: &[f32],
+    rows: usize,
+    columns: usize,
+    tiles: &'a mut Vec<MaybeUninit<Tile>>,
+    work: Work<'_>,
+) -> &'a [Tile] {
+    let steps = columns.div_ceil(TERMS);
+    let count = rows.div_ceil(SIDE) * steps;
+    if tiles.len() < count {
+        tiles.clear();
+        tiles.reserve_exact(count);
+        // SAFETY: what is reserved need not be written for its type.
+        unsafe { tiles.set_len(count) };
+    }
+    let mut groups: Vec<&mut [MaybeUninit<Tile>]> = tiles[..count].chunks_mut(steps).collect();
+    // Some dozens of numbers are rounded and moved in the time of a group of multiply-adds.
+    let work = if work.tasks(rows * columns) == 1 { work.alone() } else { work };
+    work.run_each(&mut groups, |group, tiles| {
+        let first = group * SIDE;
+        // SAFETY: the rows are there, which was checked; tiles are used only where the features are.
+        unsafe {
+            pack_rows(x[first * columns..].as_ptr(), columns, (rows - first).min(SIDE), columns, tiles);
+        }
+    });
+    // SAFETY: every group was written whole.
+    unsafe { std::slice::from_raw_parts(tiles.as_ptr().cast(), count) }
+}
+
+/// What a task computes with.
+struct Part<'a> {
+    weight: Weight<'a>,
+    packed: &'a [Tile],
+    steps: usize,
+    rows: usize,
+    outputs: usize,
+    out: *mut f32,
+}
+
+impl Part<'_> {
+    /// # Safety
+    /// The processor has the features and tiles; `out` has the rows, and the calling task has these of its outputs to
+    /// itself.
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
+    unsafe fn run(&self, pairs: Range<usize>, groups: Range<usize>) {
+        let stride = self.weight.first().stride();
+        // SAFETY: the caller's contract. Strips and groups have `steps` tiles.
+        unsafe {
+            let tiles = Tiles::new();
+            let mut last = Four::ZERO;
+            let mut sums = vec![Four::ZERO; groups.len() / 2];
+            for pair in pairs {
+                let left = self.weight.pair(pair);
+                for step in (0..self.steps).step_by(STEPS_AT_ONCE) {
+                    let steps = (self.steps - step).min(STEPS_AT_ONCE);
+                    let left = left.map(|left| left.add(step * size_of::<[u16; TERMS]>()));
+                    for (index, sums) in sums.iter_mut().enumerate() {
+                        let group = groups.start + 2 * index;
+                        let right = [self.group(group).add(step), self.group(group + 1).add(step)];
+                        tiles.two_by_two(left, stride, right, steps, sums, step == 0);
+                    }
+                }
+                for (index, Four(sums)) in sums.iter().enumerate() {
+                    let group = groups.start + 2 * index;
+                    self.finish(pair, group, [&sums[0], &sums[2]]);
+                    self.finish(pair, group + 1, [&sums[1], &sums[3]]);
+                }
+                if !groups.len().is_multiple_of(2) {
+                    tiles.two_by_one(left, stride, self.group(groups.end - 1), self.steps, &mut last);
+                    self.finish(pair, groups.end - 1, [&last.0[0], &last.0[2]]);
+                }
+            }
+        }
+    }
+
+    fn group(&self, group: usize) -> *const Tile {
+        self.packed[group * self.steps..(group + 1) * self.steps].as_ptr()
+    }
+
+    /// # Safety
+    /// As [`Part::run`].
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
+    #[inline]
+    unsafe fn finish(&self, pair: usize, group: usize, sums: [&[f32; SIDE * SIDE]; 2]) {
+        let first = group * SIDE;
+        let (rows, outputs, out) = ((self.rows - first).min(SIDE), self.outputs, self.out);
+        match self.weight {
+            Weight::One { bias, then, .. } => {
+                for (half, sums) in sums.into_iter().enumerate() {
+                    let column = (2 * pair + half) * SIDE;
+                    for (row, sum) in rows_of(sums, rows).into_iter().enumerate().take(rows) {
+                        // SAFETY: the caller's contract; `finish` leaves out columns that are not there.
+                        unsafe { finish::<Avx512>((first + row, column, outputs), sum, bias, then, out) };
+                    }
+                }
+            }
+            Weight::Gated { .. } => {
+                let both = rows_of(sums[0], rows).into_iter().zip(rows_of(sums[1], rows));
+                for (row, (gate, up)) in both.enumerate().take(rows) {
+                    // SAFETY: as above.
+                    unsafe {
+                        let value = Avx512::mul(gelu::<Avx512>(gate), up);
+                        finish::<Avx512>((first + row, pair * SIDE, outputs), value, None, Then::Store, out);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Weights in rows, as a checkpoint has them: where they are, or a copy.
+
+use half::bf16;
+use rayon::prelude::*;
+
+use super::{SIDE, TERMS};
+use crate::weights::{Arithmetic, Dtype, KeptBytes, WeightView};
+
+/// A matrix `[rows, columns]` of bf16 in strips of sixteen rows.
+#[derive(Debug)]
+pub(in super::super) struct InRows {
+    parts: Vec<Part>,
+    rows: usize,
+    columns: usize,
+}
+
+/// Whole strips.
+#[derive(Debug)]
+struct Part {
+    first_strip: usize,
+    bytes: Bytes,
+}
+
+/// A group of a row; rows of a tile that lie in one line of the cache each are read twice as fast.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(64))]
+struct Group([u16; TERMS]);
+
+#[derive(Debug)]
+enum Bytes {
+    /// In the checkpoint's file.
+    Kept(KeptBytes),
+    /// Rows padded with zeros to whole groups, and strips to whole ones.
+    Own(Vec<Group>),
+}
+
+impl InRows {
+    /// Stacks parts by rows. What is in memory for good, and in whole strips and groups, is not copied.
+    pub(in super::super) fn stack(parts: &[WeightView<'_>]) -> Self {
+        let (rows, columns) = (parts.iter().map(|part| part.rows).sum(), parts[0].columns);
+        assert!(parts.iter().all(|part| part.columns == columns), "stacked weights differ in columns");
+        let mut first_strip = 0;
+        let whole = parts.iter().all(|part| part.rows.is_multiple_of(SIDE));
+        let groups: Vec<&[WeightView<'_>]> = if whole { parts.chunks(1).collect() } else { vec![parts] };
+        let stack = |group: &[WeightView<'_>]| {
+            let kept = match group {
+                [one] if whole && one.dtype == Dtype::Bf16 && columns.is_multiple_of(TERMS) => one.keep(),
+                _ => None,
+            };
+            let part = Part { first_strip, bytes: kept.map_or_else(|| Bytes::Own(copy(group)), Bytes::Kept) };
+            first_strip += group.iter().map(|part| part.rows).sum::<usize>().div_ceil(SIDE);
+            part
+        };
+        Self { parts: groups.into_iter().map(stack).collect(), rows, columns }
+    }
+
+    pub(in super::super) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    pub(super) fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// Groups of terms.
+    pub(super) fn steps(&self) -> usize {
+        self.columns.div_ceil(TERMS)
+    }
+
+    /// Bytes from a row to the next.
+    pub(super) fn stride(&self) -> usize {
+        self.steps() * TERMS * size_of::<u16>()
+    }
+
+    pub(super) fn strips(&self) -> usize {
+        self.rows.div_ceil(SIDE)
+    }
+
+    /// Sixteen rows; those beyond the last are zeros.
+    pub(super) fn strip(&self, strip: usize) -> &[u8] {
+        let part = &self.parts[self.parts.partition_point(|part| part.first_strip <= strip) - 1];
+        let len = SIDE * self.stride();
+        &part.bytes()[(strip - part.first_strip) * len..][..len]
+    }
+
+    /// Writes one row, times `scale`.
+    pub(in super::super) fn copy_row(&self, row: usize, scale: f32, out: &mut [f32]) {
+        let row = &self.strip(row / SIDE)[row % SIDE * self.stride()..];
+        for (out, bytes) in out[..self.columns].iter_mut().zip(row.chunks_exact(2)) {
+            // What tiles take for zero is zero here as well.
+            *out = Arithmetic::Bf16.rounded(bf16::from_le_bytes([bytes[0], bytes[1]]).to_f32()) * scale;
+        }
+    }
+}
+
+impl Part {
+    fn bytes(&self) -> &[u8] {
+        match &self.bytes {
+            Bytes::Kept(kept) => kept.bytes(),
+            Bytes::Own(numbers) => {
+                // SAFETY: numbers are bytes, and this processor has their order, the lower first.
+                unsafe { std::slice::from_raw_parts(numbers.as_ptr().cast(), size_of_val(numbers.as_slice())) }
+            }
+        }
+    }
+}
+
+/// Rows of all parts, rounded and padded.
+fn copy(parts: &[WeightView<'_>]) -> Vec<Group> {
+    let groups = parts[0].columns.div_ceil(TERMS);
+    let rows: Vec<(WeightView<'_>, usize)> =
+        parts.iter().flat_map(|part| (0..part.rows).map(move |row| (*part, row))).collect();
+    let mut numbers = vec![Group([0; TERMS]); rows.len().next_multiple_of(SIDE) * groups];
+    numbers.par_chunks_mut(groups).zip(rows).for_each(|(to, (part, row))| {
+        for (to, value) in to.iter_mut().flat_map(|group| &mut group.0).zip(part.row(row)) {
+            *to = bf16::from_f32(Arithmetic::Bf16.rounded(value)).to_bits();
+        }
+    });
+    numbers
+}
