@@ -3,8 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use prelim_kernels::Precision;
+use prelim_kernels::{Arithmetic, Precision};
 
+use crate::config::ArithmeticChoice;
 use crate::model::WeightType;
 
 /// Where the model computes.
@@ -52,16 +53,35 @@ impl fmt::Display for DeviceChoice {
 impl DeviceChoice {
     /// What drafts say of the arithmetic. Instruction sets, numbers of threads and of GPUs have no place there: the results
     /// are the same bits on all processors, and on all GPUs of a kind.
-    pub(crate) fn arithmetic(self, weights: WeightType, is_bf16: bool) -> &'static str {
+    pub(crate) fn arithmetic(self, weights: WeightType, is_bf16: bool, choice: ArithmeticChoice) -> &'static str {
         match (self, weights) {
             (Self::Cuda(_), _) => match precision(weights) {
                 Precision::F16 => "cuda f16",
                 Precision::Bf16 => "cuda bf16",
             },
-            (Self::Cpu, WeightType::AsStored) if is_bf16 => "cpu bf16",
-            (Self::Cpu, WeightType::Bf16) => "cpu bf16",
-            (Self::Cpu, WeightType::AsStored | WeightType::F32) => "cpu f32",
+            (Self::Cpu, _) => match (are_bf16(weights, is_bf16), products(weights, is_bf16, choice)) {
+                (true, Arithmetic::Bf16) => "cpu bf16, products of bf16",
+                (true, Arithmetic::Exact) => "cpu bf16",
+                (false, _) => "cpu f32",
+            },
         }
+    }
+}
+
+/// What a processor's products round: nothing where weights are kept as f32.
+pub(crate) fn products(weights: WeightType, is_bf16: bool, choice: ArithmeticChoice) -> Arithmetic {
+    match choice {
+        ArithmeticChoice::Bf16 if are_bf16(weights, is_bf16) => Arithmetic::Bf16,
+        ArithmeticChoice::Bf16 | ArithmeticChoice::Exact => Arithmetic::Exact,
+    }
+}
+
+/// Whether a processor keeps weights of a checkpoint as bf16.
+fn are_bf16(weights: WeightType, is_bf16: bool) -> bool {
+    match weights {
+        WeightType::AsStored => is_bf16,
+        WeightType::Bf16 => true,
+        WeightType::F32 => false,
     }
 }
 

@@ -93,6 +93,11 @@ pub struct WorkerLimits {
     #[arg(long, value_enum, default_value_t = WeightChoice::AsStored, env = "PRELIM_WEIGHTS")]
     pub weights: WeightChoice,
 
+    /// What factors of products are rounded to. Products with weights in 16 bits are several times as fast in bf16 on
+    /// processors with AMX; drafts say which it was. Weights in 32 bits are always used exactly.
+    #[arg(long, value_enum, default_value_t = ArithmeticChoice::Exact, env = "PRELIM_ARITHMETIC")]
+    pub arithmetic: ArithmeticChoice,
+
     /// Time to finish jobs after the signal to stop, in s; what is not done then is given back. 0 gives all back at once.
     #[arg(long, value_name = "S", default_value_t = 0, env = "PRELIM_DRAIN_S")]
     pub drain_s: u64,
@@ -108,6 +113,7 @@ impl Default for WorkerLimits {
             object_cache_mib: 256,
             device: DeviceChoice::Cpu,
             weights: WeightChoice::AsStored,
+            arithmetic: ArithmeticChoice::Exact,
             drain_s: 0,
         }
     }
@@ -121,6 +127,15 @@ pub enum WeightChoice {
     /// In 32 bits.
     F32,
     /// In 16 bits, bfloat16.
+    Bf16,
+}
+
+/// What factors of products are rounded to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ArithmeticChoice {
+    /// Nothing is rounded: products of 32-bit floats.
+    Exact,
+    /// Both factors, to bfloat16; sums are 32-bit floats.
     Bf16,
 }
 

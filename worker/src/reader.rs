@@ -108,7 +108,8 @@ impl Reader {
             WeightChoice::F32 => WeightType::F32,
             WeightChoice::Bf16 => WeightType::Bf16,
         };
-        let arithmetic = limits.device.arithmetic(weights, stored.is_bf16());
+        let is_bf16 = stored.is_bf16();
+        let arithmetic = limits.device.arithmetic(weights, is_bf16, limits.arithmetic);
         let tokenizer = Tokenizer::open(folder, config.text.vocabulary, &config.end_tokens)?;
         let prompts = PromptWriter::open(folder, &config, tokenizer.clone())?;
         let sight = Sight::new(preprocess, decoder);
@@ -123,7 +124,10 @@ impl Reader {
         };
         let checkpoint = Checkpoint { config, stored, weights };
         let engine = match limits.device {
-            DeviceChoice::Cpu => checkpoint.start(Cpu::new(), tokenizer, limits)?,
+            DeviceChoice::Cpu => {
+                let products = backend::products(weights, is_bf16, limits.arithmetic);
+                checkpoint.start(Cpu::new().map(|cpu| cpu.with_arithmetic(products)), tokenizer, limits)?
+            }
             DeviceChoice::Cuda(ordinal) => {
                 checkpoint.start(Cuda::open(ordinal, backend::precision(weights)), tokenizer, limits)?
             }

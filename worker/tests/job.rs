@@ -18,6 +18,7 @@ use prelim_proto::priors::{ToldBlob, ToldPrior};
 use prelim_proto::study::{Priority, UnreadReason};
 use prelim_worker::WorkerLimits;
 use prelim_worker::backend::DeviceChoice;
+use prelim_worker::config::{ArithmeticChoice, WeightChoice};
 use prelim_worker::coordinator::{CallError, Way};
 use prelim_worker::fetch::{ObjectSource, Objects};
 use prelim_worker::job::{self, JobError};
@@ -58,10 +59,13 @@ fn reader_of(folder: &Path) -> Arc<Reader> {
 }
 
 fn reader_on(folder: &Path, device: DeviceChoice) -> Arc<Reader> {
+    reader_with(folder, &WorkerLimits { device, cache_mib: 16, ..WorkerLimits::default() })
+}
+
+fn reader_with(folder: &Path, limits: &WorkerLimits) -> Arc<Reader> {
     // Native pixels are decoded in this process: no decoder is started, and one that were would not be found.
     let decoder = DecoderCommand { program: "/nowhere/decoder".into(), arguments: Vec::new(), environment: Vec::new() };
-    let limits = WorkerLimits { device, cache_mib: 16, ..WorkerLimits::default() };
-    Arc::new(Reader::load(folder, &limits, decoder).expect("the demonstration model loads"))
+    Arc::new(Reader::load(folder, limits, decoder).expect("the demonstration model loads"))
 }
 
 fn image(number: u32, digest: &Digest, role: ImageRole) -> ImageRef {
@@ -117,6 +121,29 @@ async fn what_can_be_read_is_read_and_the_rest_has_its_reason() {
     let cost = outcome.cost;
     assert!(cost.prompt_tokens > 36 && cost.generated_tokens > 3 && cost.forced_tokens > 0);
     assert!(cost.decode_ms > 0.0 && cost.preprocess_ms > 0.0 && cost.vision_ms > 0.0 && cost.prefill_ms > 0.0);
+}
+
+/// Verifies issue 5, promise 1: a draft tells by its provenance what its products were rounded to.
+#[tokio::test]
+async fn an_outcome_names_the_arithmetic_that_it_was_computed_in() {
+    let (bf16, exact) = (ArithmeticChoice::Bf16, ArithmeticChoice::Exact);
+    let (stored, f32) = (WeightChoice::AsStored, WeightChoice::F32);
+    let table = [
+        (stored, exact, "cpu bf16"),
+        (stored, bf16, "cpu bf16, products of bf16"),
+        (f32, exact, "cpu f32"),
+        // Nothing is rounded with f32 weights.
+        (f32, bf16, "cpu f32"),
+    ];
+    for (weights, arithmetic, wanted) in table {
+        let limits = WorkerLimits { weights, arithmetic, ..WorkerLimits::default() };
+        let reader = reader_with(&demonstration(), &limits);
+        let good = read_file(SLICES[0]);
+        let images = vec![image(1, &good.0, ImageRole::Read)];
+        let (job, objects) = (leased(JobKind::Read(ImageKind::Ct), images), Files([good].into()));
+        let outcome = job::run(&reader, &Objects::new(objects, 1 << 24), &job).await.unwrap();
+        assert_eq!((outcome.frames_read, outcome.model.arithmetic.as_str()), (1, wanted));
+    }
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@
 mod cases;
 mod decoder;
 mod dense;
+mod kept;
 
 use cases::{check, check_bits};
 use decoder::{Heads, Sequence};
@@ -165,10 +166,10 @@ fn weights_give_the_same_where_they_are_and_copied() {
         for rows in [1, 7, 40] {
             let shape = Shape { rows, inputs, outputs };
             for arithmetic in [Arithmetic::Exact, Arithmetic::Bf16] {
-                let wanted = dense::kept(&Reference { arithmetic }, shape, false);
+                let wanted = kept::run(&Reference { arithmetic }, shape, false);
                 for keep in [false, true] {
                     let what = format!("kept: {keep}, {shape:?} {arithmetic:?}");
-                    everywhere_in(arithmetic, &what, PRODUCT, &wanted, |cpu| dense::kept(cpu, shape, keep));
+                    everywhere_in(arithmetic, &what, PRODUCT, &wanted, |cpu| kept::run(cpu, shape, keep));
                 }
             }
         }

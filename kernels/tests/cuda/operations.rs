@@ -63,7 +63,7 @@ fn everywhere(what: &str, tolerance: impl Fn(&Tolerance) -> f32, wanted: &[f32],
 fn linear_agrees_with_every_epilogue() {
     for shape in SHAPES {
         for (then, biased) in [(Then::Store, false), (Then::Gelu, true), (Then::Add, true), (Then::Add, false)] {
-            let wanted = dense::linear(&Reference, shape, Storage::F32, then, biased);
+            let wanted = dense::linear(&Reference::default(), shape, Storage::F32, then, biased);
             let what = format!("linear {shape:?} {then:?}");
             everywhere(&what, |t| t.product, &wanted, |cuda| dense::linear(cuda, shape, Storage::F32, then, biased));
         }
@@ -73,7 +73,7 @@ fn linear_agrees_with_every_epilogue() {
 #[test]
 fn stacked_weights_agree() {
     for shape in [SHAPES[2], SHAPES[3], SHAPES[7]] {
-        let wanted = dense::stacked(&Reference, shape, Storage::Bf16);
+        let wanted = dense::stacked(&Reference::default(), shape, Storage::Bf16);
         let what = format!("stacked {shape:?}");
         everywhere(&what, |t| t.product, &wanted, |cuda| dense::stacked(cuda, shape, Storage::Bf16));
     }
@@ -82,7 +82,7 @@ fn stacked_weights_agree() {
 #[test]
 fn geglu_agrees() {
     for shape in SHAPES {
-        let wanted = dense::geglu(&Reference, shape, Storage::F32);
+        let wanted = dense::geglu(&Reference::default(), shape, Storage::F32);
         let what = format!("geglu {shape:?}");
         everywhere(&what, |t| t.product, &wanted, |cuda| dense::geglu(cuda, shape, Storage::F32));
     }
@@ -93,7 +93,7 @@ fn norms_agree_beyond_the_range_of_f16() {
     for (rows, width) in [(1, 1), (3, 24), (7, 256), (5, 1152), (2, 2560)] {
         // 3e5 is past 65,504: Gemma 3's residual stream goes there.
         for scale in [1e-3, 1.0, 3e5] {
-            let wanted = dense::norms(&Reference, rows, width, scale);
+            let wanted = dense::norms(&Reference::default(), rows, width, scale);
             let what = format!("norms {rows} x {width}, values to {scale:e}");
             everywhere(&what, |t| t.norm, &wanted, |cuda| dense::norms(cuda, rows, width, scale));
         }
@@ -105,7 +105,7 @@ fn products_of_activations_beyond_the_range_of_f16_agree() {
     // dense::geglu's inputs reach 6: its results, as inputs of the next product, would overflow f16 at 70,000 times that.
     for scale in [1e-4, 7e4, 1e8] {
         let run = |backend: &dyn Fn(f32) -> Vec<f32>| backend(scale);
-        let wanted = run(&|scale| scaled_product(&Reference, scale));
+        let wanted = run(&|scale| scaled_product(&Reference::default(), scale));
         let what = format!("a product of values to {scale:e}");
         everywhere(&what, |t| t.product, &wanted, |cuda| scaled_product(cuda, scale));
     }
@@ -133,7 +133,7 @@ fn scaled_product<B: Backend>(backend: &B, scale: f32) -> Vec<f32> {
 #[test]
 fn embeddings_agree() {
     for storage in [Storage::F32, Storage::Bf16] {
-        let wanted = dense::embed(&Reference, 40, storage);
+        let wanted = dense::embed(&Reference::default(), 40, storage);
         // Smallest numbers lose bits in f16.
         everywhere("embed", |_| 1e-7, &wanted, |cuda| dense::embed(cuda, 40, storage));
     }
@@ -148,7 +148,7 @@ fn the_vision_operations_agree() {
         Picture { images: 1, grid: 18, patch: 5, heads: 2, head_dim: 72 },
     ];
     for picture in pictures {
-        let wanted = dense::vision(&Reference, picture, Storage::F32);
+        let wanted = dense::vision(&Reference::default(), picture, Storage::F32);
         let what = format!("vision {picture:?}");
         everywhere(&what, |t| t.patches, &wanted, |cuda| dense::vision(cuda, picture, Storage::F32));
     }
@@ -187,7 +187,7 @@ fn attention_over_the_cache_agrees() {
     let sequences = sequences();
     for shape in attention_shapes() {
         for passes in [decoder::whole(&sequences), decoder::side_by_side(&sequences, 61)] {
-            let wanted = decoder::run(&Reference, shape, &sequences, &passes).concat();
+            let wanted = decoder::run(&Reference::default(), shape, &sequences, &passes).concat();
             let what = format!("attention {shape:?}");
             let run = |cuda: &Cuda| decoder::run(cuda, shape, &sequences, &passes).concat();
             everywhere(&what, |t| t.attention, &wanted, run);

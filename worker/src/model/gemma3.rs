@@ -3,6 +3,8 @@
 mod input;
 mod layer;
 
+use std::sync::{Mutex, PoisonError};
+
 use half::bf16;
 use prelim_kernels::{Backend, Dtype, Embed, Linear, PlaceRows, RmsNorm, Rows, Storage, Then, WeightView};
 
@@ -21,6 +23,8 @@ pub(super) struct Decoder<B: Backend> {
     embedding_scale: f32,
     layers: Vec<Layer<B>>,
     final_norm: B::Buffer,
+    /// Of the last pass, for the next.
+    scratch: Mutex<Option<Scratch<B>>>,
 }
 
 impl<B: Backend> Decoder<B> {
@@ -43,6 +47,7 @@ impl<B: Backend> Decoder<B> {
                 .map(|i| Layer::load(backend, weights, text, storage, i))
                 .collect::<Result<_, _>>()?,
             final_norm: backend.upload(&weights.vector("language_model.norm.weight", text.hidden)?)?,
+            scratch: Mutex::new(None),
         })
     }
 
@@ -67,13 +72,16 @@ impl<B: Backend> Decoder<B> {
             angles_local: backend.rope_angles(&plan, &text.rope_local.frequencies(text.head_dim)),
             plan,
         };
-        let mut scratch = Scratch::new(&pass);
+        let kept = self.scratch.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let mut scratch = kept.filter(|kept| kept.rows >= rows).unwrap_or_else(|| Scratch::new(&pass));
         self.embed(&pass, config, batch, &mut scratch, &mut watch);
         for (index, layer) in self.layers.iter().enumerate() {
             let next = self.layers.get(index + 1).map(|next| &next.input_norm);
             layer.run(&pass, index, kv, next, &mut scratch, &mut watch);
         }
-        self.head(&pass, &wanted_rows(batch), &mut scratch, &mut watch)
+        let logits = self.head(&pass, &wanted_rows(batch), &mut scratch, &mut watch);
+        *self.scratch.lock().unwrap_or_else(PoisonError::into_inner) = Some(scratch);
+        logits
     }
 
     /// The residual stream's start, and its first norm.

@@ -29,7 +29,7 @@ use gemma3::Decoder;
 use siglip::Tower;
 use weights::Weights;
 
-/// How weights are kept in memory. Arithmetic is in f32 either way.
+/// How weights are kept in memory. What is rounded when they are used says the backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum WeightType {
     /// As the checkpoint has them: bf16 stays bf16, and anything else becomes f32. Nothing is lost.
@@ -126,7 +126,7 @@ impl<B: Backend> Model<B> {
     /// Bytes that one block of a cache takes, for sizing it.
     pub fn kv_block_bytes(&self, block_tokens: usize) -> usize {
         let text = &self.config.text;
-        text.layers.len() * block_tokens * text.kv_heads * text.head_dim * 2 * size_of::<f32>()
+        text.layers.len() * block_tokens * text.kv_heads * text.head_dim * 2 * self.backend.cache_value_bytes()
     }
 
     /// Computes the new tokens of a batch into the cache, and the logits that it asks for.

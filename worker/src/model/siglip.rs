@@ -1,5 +1,7 @@
 //! The SigLIP vision tower and Gemma 3's projector: pictures to soft tokens.
 
+use std::sync::{Mutex, PoisonError};
+
 use prelim_kernels::{
     AttendPatches, AveragePool, Backend, LayerNorm, Linear, PatchEmbed, RmsNorm, Rows, Storage, Then,
 };
@@ -9,8 +11,9 @@ use super::error::ModelError;
 use super::weights::Weights;
 use super::{Watch, gemma3};
 
-/// Pictures computed at a time: bounds the memory of intermediates, and changes no result.
-const IMAGES_AT_ONCE: usize = 8;
+/// Patches computed at a time, in whole pictures: bounds the memory of intermediates, and changes no result. More would
+/// be no faster, since what a layer hands to the next has left the caches by then.
+const PATCHES_AT_ONCE: usize = 1_024;
 
 pub(super) struct Tower<B: Backend> {
     patch: Affine<B>,
@@ -20,6 +23,8 @@ pub(super) struct Tower<B: Backend> {
     /// Between pooling and projection; its eps is the tower's.
     soft_norm: B::Buffer,
     projection: B::Matrix,
+    /// Of the last pass, for the next.
+    scratch: Mutex<Option<Scratch<B>>>,
 }
 
 struct Layer<B: Backend> {
@@ -83,11 +88,27 @@ impl<B: Backend> Loader<'_, B> {
 
 /// Intermediates of a pass, reused by every layer.
 struct Scratch<B: Backend> {
+    /// As many as there is room for.
+    rows: usize,
     residual: B::Buffer,
     normed: B::Buffer,
     qkv: B::Buffer,
     attended: B::Buffer,
     wide: B::Buffer,
+}
+
+impl<B: Backend> Scratch<B> {
+    fn new(backend: &B, vision: &VisionConfig, rows: usize) -> Self {
+        let buffer = |width: usize| backend.buffer(rows * width);
+        Self {
+            rows,
+            residual: buffer(vision.hidden),
+            normed: buffer(vision.hidden),
+            qkv: buffer(3 * vision.hidden),
+            attended: buffer(vision.hidden),
+            wide: buffer(vision.intermediate),
+        }
+    }
 }
 
 impl<B: Backend> Tower<B> {
@@ -115,6 +136,7 @@ impl<B: Backend> Tower<B> {
             soft_norm: backend
                 .upload(&weights.vector("multi_modal_projector.mm_soft_emb_norm.weight", vision.hidden)?)?,
             projection: gemma3::transposed(backend, projection, storage)?,
+            scratch: Mutex::new(None),
         })
     }
 
@@ -129,7 +151,8 @@ impl<B: Backend> Tower<B> {
     ) -> Vec<B::Buffer> {
         let picture = pixel_values.len() / images.max(1);
         // An observer wants whole tensors, not parts of them.
-        let at_once = if watch.is_on() { images.max(1) } else { IMAGES_AT_ONCE };
+        let few = (PATCHES_AT_ONCE / config.vision.patches()).max(1);
+        let at_once = if watch.is_on() { images.max(1) } else { few };
         let groups = pixel_values.chunks(picture.max(1) * at_once);
         groups
             .flat_map(|pixels| self.encode_some(backend, config, pixels, pixels.len() / picture, &mut watch))
@@ -146,14 +169,8 @@ impl<B: Backend> Tower<B> {
     ) -> Vec<B::Buffer> {
         let vision = &config.vision;
         let rows = images * vision.patches();
-        let buffer = |width: usize| backend.buffer(rows * width);
-        let mut scratch: Scratch<B> = Scratch {
-            residual: buffer(vision.hidden),
-            normed: buffer(vision.hidden),
-            qkv: buffer(3 * vision.hidden),
-            attended: buffer(vision.hidden),
-            wide: buffer(vision.intermediate),
-        };
+        let kept = self.scratch.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let mut scratch = kept.filter(|kept| kept.rows >= rows).unwrap_or_else(|| Scratch::new(backend, vision, rows));
         let pixels = upload(backend, pixels);
         backend.patch_embed(PatchEmbed {
             pixels: &pixels,
@@ -172,7 +189,9 @@ impl<B: Backend> Tower<B> {
         }
         self.post_norm.apply(backend, vision, rows, &scratch.residual, &mut scratch.normed);
         watch.show(backend, || "vision_last_hidden_state".to_owned(), (rows, vision.hidden), &scratch.normed);
-        self.project(backend, config, images, &scratch.normed, watch)
+        let features = self.project(backend, config, images, &scratch.normed, watch);
+        *self.scratch.lock().unwrap_or_else(PoisonError::into_inner) = Some(scratch);
+        features
     }
 
     /// Pools neighbouring patches, norms, and maps to the decoder's width: in this order.

@@ -1,11 +1,12 @@
-//! Reads tensors out of (sharded) safetensors files, mapped into memory.
+//! Reads tensors out of (sharded) safetensors files, mapped into memory. A backend may compute with weights where they are
+//! in the map, which processes that use one checkpoint share.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
-use prelim_kernels::{Dtype, WeightView};
+use prelim_kernels::{Dtype, Owner, WeightView};
 use safetensors::SafeTensors;
 use safetensors::tensor::Metadata;
 use serde::Deserialize;
@@ -22,7 +23,7 @@ pub struct Weights {
 
 struct Shard {
     file: PathBuf,
-    map: Mmap,
+    map: Owner,
 }
 
 struct Placed {
@@ -81,17 +82,18 @@ impl Weights {
             std::io::ErrorKind::NotFound => ModelError::MissingShard { file: file.clone() },
             _ => ModelError::Read { file: file.clone(), source },
         })?;
-        // SAFETY: the map is only read. A checkpoint that someone rewrites while it is loaded gives wrong numbers or a
+        // SAFETY: the map is only read. A checkpoint that someone rewrites while it is in use gives wrong numbers or a
         // bus error, which no reader of mapped files can exclude; files are replaced by renaming, not by rewriting.
         let map = unsafe { Mmap::map(&opened) }.map_err(|source| ModelError::Read { file: file.clone(), source })?;
+        let map = Owner::new(map);
         let damaged = |what: String| ModelError::DamagedShard { file: file.clone(), what };
         let (header, metadata): (usize, Metadata) =
-            SafeTensors::read_metadata(&map).map_err(|error| damaged(error.to_string()))?;
+            SafeTensors::read_metadata(map.bytes()).map_err(|error| damaged(error.to_string()))?;
         let data = header + 8;
         let shard = self.shards.len();
         for (name, info) in metadata.tensors() {
             let bytes = data + info.data_offsets.0..data + info.data_offsets.1;
-            if bytes.end > map.len() {
+            if bytes.end > map.bytes().len() {
                 return Err(damaged(format!("it ends before {name} does")));
             }
             let placed = Placed { stored_name: name.clone(), dtype: info.dtype, shape: info.shape.clone(), bytes };
@@ -150,7 +152,7 @@ impl<'a> Tensor<'a> {
             [rows, rest @ ..] => (*rows, rest.iter().product()),
             [] => (1, 1),
         };
-        Ok(WeightView::new(&shard.map[self.placed.bytes.clone()], dtype, rows, columns))
+        Ok(WeightView::kept(&shard.map, self.placed.bytes.start, dtype, rows, columns))
     }
 }
 

@@ -5,6 +5,7 @@
 //! trained model says what it says without one.
 
 mod setup;
+mod shuffled;
 
 use prelim_worker::engine::request::{Completion, Cost, EngineError, Finish, Origin, Request, Sampling};
 use prelim_worker::engine::{GrammarSpec, PassLimits};

@@ -25,12 +25,21 @@ pub(crate) struct Bench {
 impl Bench {
     /// The random weights that parity is tested with.
     pub(crate) fn tiny() -> Self {
-        Self::load(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/parity/tiny-gemma3")))
+        Self::tiny_on(Cpu::new().expect("threads"), WeightType::F32)
+    }
+
+    /// The same on a processor of the caller's.
+    pub(crate) fn tiny_on(cpu: Cpu, weights: WeightType) -> Self {
+        let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/parity/tiny-gemma3"));
+        Self::load_on(folder, cpu, weights)
     }
 
     pub(crate) fn load(folder: &Path) -> Self {
-        let model =
-            Arc::new(Model::load(folder, Cpu::new().expect("threads"), WeightType::F32).expect("the checkpoint loads"));
+        Self::load_on(folder, Cpu::new().expect("threads"), WeightType::F32)
+    }
+
+    fn load_on(folder: &Path, cpu: Cpu, weights: WeightType) -> Self {
+        let model = Arc::new(Model::load(folder, cpu, weights).expect("the checkpoint loads"));
         let config = model.config();
         let tokenizer =
             Tokenizer::open(folder, config.text.vocabulary, &config.end_tokens).expect("so does its tokenizer");

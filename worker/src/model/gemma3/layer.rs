@@ -23,6 +23,8 @@ pub(super) struct Layer<B: Backend> {
 
 /// Intermediates of a pass, reused by every layer.
 pub(super) struct Scratch<B: Backend> {
+    /// As many as there is room for.
+    pub(super) rows: usize,
     pub(super) residual: B::Buffer,
     pub(super) normed: B::Buffer,
     pub(super) qkv: B::Buffer,
@@ -47,6 +49,7 @@ impl<B: Backend> Scratch<B> {
         let text = pass.text;
         let buffer = |width: usize| pass.backend.buffer(pass.rows * width);
         Self {
+            rows: pass.rows,
             residual: buffer(text.hidden),
             normed: buffer(text.hidden),
             qkv: buffer((text.heads + 2 * text.kv_heads) * text.head_dim),
