@@ -13,7 +13,7 @@
 //! - [`progress`], [`table`]: what people see on a terminal
 //! - [`phantom`]: studies made by formulae, with their truth
 //! - [`telemetry`]: traces to a collector
-//! - [`score`]: drafts against truth
+//! - [`score`]: drafts against truth; [`engine_bench`]: passes of the model, beside those of other programs
 //!
 //! **Invariant**: only this crate prints, and only `main` decides the exit code.
 //! **Invariant**: stdout is for data, stderr for logs, progress and errors.
@@ -24,6 +24,7 @@ mod commands;
 mod drafts;
 mod each;
 mod edit;
+mod engine_bench;
 mod files;
 mod follow;
 mod live;

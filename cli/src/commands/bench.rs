@@ -9,6 +9,7 @@ use prelim_proto::v1::{Priority, Study, StudyState};
 use prelim_worker::config::WorkerLimits;
 use serde::Serialize;
 
+use crate::commands::bench_engine::EngineBench;
 use crate::commands::bench_queue::QueueBench;
 use crate::commands::report::Format;
 use crate::drafts;
@@ -57,8 +58,10 @@ pub(crate) struct Bench {
 /// What else to measure.
 #[derive(Debug, Subcommand)]
 enum What {
+    /// Measure the model's passes, beside those of other programs on the same weights.
+    Engine(EngineBench),
     /// Measure the queue: coordinators on a Redis, simulated workers, no images.
-    Queue(QueueBench),
+    Queue(Box<QueueBench>),
 }
 
 /// What was measured.
@@ -105,8 +108,10 @@ struct Stage {
 
 impl Bench {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
-        if let Some(What::Queue(queue)) = self.what {
-            return queue.run().await;
+        match self.what {
+            Some(What::Engine(engine)) => return engine.run(),
+            Some(What::Queue(queue)) => return queue.run().await,
+            None => {}
         }
         let drawn = tempfile::tempdir().context("no folder for the phantoms")?;
         let folders = if self.folders.is_empty() { vec![self.draw(drawn.path())?] } else { self.folders.clone() };

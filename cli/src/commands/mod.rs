@@ -2,6 +2,7 @@
 
 mod audit;
 mod bench;
+mod bench_engine;
 mod bench_queue;
 mod cancel;
 mod complete;

@@ -1,0 +1,275 @@
+//! `prelim bench engine`: passes of the model, beside those of other programs.
+
+use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
+
+use clap::Args;
+use prelim_kernels::Arithmetic;
+use prelim_worker::config::{ArithmeticChoice, WeightChoice};
+use prelim_worker::demo_model;
+use prelim_worker::model::WeightType;
+use serde::Serialize;
+
+use crate::engine_bench::checkpoint::MEDIUM;
+use crate::engine_bench::ours::Ours;
+use crate::engine_bench::peers::{Peer, Program as Other};
+use crate::engine_bench::{ANSWER_TOKENS, BATCHES, Figures, Load, Times, medians};
+use crate::machine::{self, MemoryWatch};
+use crate::table;
+
+/// Threads of a program that has just computed may still look for work; the next one waits this long.
+const BETWEEN: Duration = Duration::from_millis(400);
+
+/// Arguments of `prelim bench engine`.
+///
+/// Images encoded, prompts read and tokens generated, one at a time and eight at once. Everyone computes once a round, in
+/// turn; what is shown are medians over rounds, after one that is not counted.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  prelim bench engine --peers\n  prelim bench engine --model ~/models/medgemma-4b-it"
+)]
+pub(crate) struct EngineBench {
+    /// A Hugging Face checkpoint folder. Without it, random weights are drawn into the cache folder once, 0.7 GB: a
+    /// decoder of 18 layers of 640 and a tower of 12 layers of 768 at 448 px.
+    #[arg(long, value_name = "DIR")]
+    model: Option<PathBuf>,
+    /// How weights are kept in memory.
+    #[arg(long, value_enum, default_value_t = WeightChoice::AsStored)]
+    weights: WeightChoice,
+    /// What factors of products are rounded to; both ways where not given.
+    #[arg(long, value_enum)]
+    arithmetic: Option<ArithmeticChoice>,
+    /// Measure `transformers` and the decoder of llama.cpp as well, which are installed into the cache folder (5 GB).
+    #[arg(long)]
+    peers: bool,
+    /// Threads of each; all cores where not given.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_024))]
+    threads: Option<u32>,
+    /// Rounds.
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+    rounds: u32,
+    /// Tokens of a prompt beside those of its image.
+    #[arg(long, value_name = "N", default_value_t = 82, value_parser = clap::value_parser!(u32).range(8..=8_192))]
+    words: u32,
+    /// Tokens that are generated in a round.
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=1_024))]
+    steps: u32,
+    /// For programs: one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What was measured.
+#[derive(Debug, Serialize)]
+struct Results {
+    machine: String,
+    memory_gib: Option<f64>,
+    threads: usize,
+    model: String,
+    prompt_tokens: usize,
+    answer_tokens: usize,
+    rounds: u32,
+    programs: Vec<Program>,
+}
+
+/// One program's part.
+#[derive(Debug, Serialize)]
+struct Program {
+    name: String,
+    load_s: Option<f64>,
+    /// The most memory that it held; none for us where several models are loaded at once.
+    peak_mib: Option<f64>,
+    batches: Vec<Row>,
+}
+
+#[derive(Debug, Serialize)]
+struct Row {
+    batch: usize,
+    #[serde(flatten)]
+    times: Times,
+    images_per_second: Option<f64>,
+    prefill_tokens_per_second: f64,
+    generated_tokens_per_second: f64,
+    reports_per_minute: Option<f64>,
+    /// The medians of our best program, divided by these: above 1 where we are faster. None for our own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ours_is_faster: Option<Ratios>,
+}
+
+#[derive(Debug, Clone, Copy, Serialize)]
+struct Ratios {
+    encode: Option<f64>,
+    prefill: f64,
+    generation: f64,
+    reports: Option<f64>,
+}
+
+/// A program and its rounds.
+struct Runner {
+    name: String,
+    load_s: Option<f64>,
+    peak_mib: Option<f64>,
+    kind: Kind,
+    rounds: Vec<Figures>,
+}
+
+enum Kind {
+    Ours(Box<Ours>),
+    Peer(Peer),
+}
+
+impl EngineBench {
+    pub(crate) fn run(&self) -> anyhow::Result<()> {
+        let cache = demo_model::default_cache();
+        let folder = match &self.model {
+            Some(folder) => folder.clone(),
+            None => {
+                self.tell("drawing weights, where they are not there yet …");
+                MEDIUM.checkpoint(&cache)?
+            }
+        };
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let threads = self.threads.map_or(cores, |threads| threads as usize);
+        let load = Load { words: self.words as usize, steps: self.steps as usize };
+        let mut runners = Vec::new();
+        let choices: &[ArithmeticChoice] = match &self.arithmetic {
+            Some(choice) => std::slice::from_ref(choice),
+            None => &[ArithmeticChoice::Bf16, ArithmeticChoice::Exact],
+        };
+        let mut prompt_tokens = 0;
+        for choice in choices {
+            let memory = MemoryWatch::start();
+            let (arithmetic, what) = match choice {
+                ArithmeticChoice::Exact => (Arithmetic::Exact, "exact"),
+                ArithmeticChoice::Bf16 => (Arithmetic::Bf16, "products of bf16"),
+            };
+            let weights = match self.weights {
+                WeightChoice::AsStored => WeightType::AsStored,
+                WeightChoice::F32 => WeightType::F32,
+                WeightChoice::Bf16 => WeightType::Bf16,
+            };
+            let ours = Ours::load(&folder, threads, arithmetic, weights, load)?;
+            prompt_tokens = ours.prompt_tokens();
+            // The first round is also what memory is measured in.
+            ours.measure()?;
+            let peak_mib = memory.stop().filter(|_| runners.is_empty());
+            let (name, load_s) = (format!("prelim {what}, {}", ours.name()), Some(ours.load_s));
+            runners.push(Runner { name, load_s, peak_mib, kind: Kind::Ours(Box::new(ours)), rounds: Vec::new() });
+        }
+        let others: &[Other] = if self.peers { &[Other::Transformers, Other::LlamaCpp] } else { &[] };
+        for other in others {
+            let mut peer = Peer::start(*other, &cache, &folder, threads, load)?;
+            peer.measure()?;
+            let (name, load_s) = (peer.name.clone(), peer.load_s);
+            runners.push(Runner { name, load_s, peak_mib: None, kind: Kind::Peer(peer), rounds: Vec::new() });
+        }
+        for round in 1..=self.rounds {
+            self.tell(&format!("round {round} of {} …", self.rounds));
+            for runner in &mut runners {
+                thread::sleep(BETWEEN);
+                runner.round()?;
+            }
+        }
+        let results = Results {
+            machine: machine::processor(),
+            memory_gib: machine::memory_gib("MemTotal"),
+            threads,
+            model: folder.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
+            prompt_tokens,
+            answer_tokens: ANSWER_TOKENS,
+            rounds: self.rounds,
+            programs: programs(&runners, prompt_tokens),
+        };
+        if self.json { table::say(serde_json::to_string_pretty(&results)?) } else { show(&results) }
+    }
+
+    /// A line for people on what is going on.
+    fn tell(&self, text: &str) {
+        if !self.json {
+            crate::progress::note(text);
+        }
+    }
+}
+
+impl Runner {
+    fn round(&mut self) -> anyhow::Result<()> {
+        let figures = match &mut self.kind {
+            Kind::Ours(ours) => ours.measure()?,
+            Kind::Peer(peer) => {
+                let answer = peer.measure()?;
+                self.peak_mib = Some(answer.peak_mib);
+                answer.times
+            }
+        };
+        self.rounds.push(figures);
+        Ok(())
+    }
+}
+
+fn programs(runners: &[Runner], prompt_tokens: usize) -> Vec<Program> {
+    let best = runners.first().map_or_else(Figures::default, |runner| medians(&runner.rounds));
+    let row = |index: usize, times: Times, is_peer: bool| {
+        let (batch, best) = (BATCHES[index], best[index]);
+        Row {
+            batch,
+            times,
+            images_per_second: times.encode_s.map(|encode_s| batch as f64 / encode_s),
+            prefill_tokens_per_second: (batch * prompt_tokens) as f64 / times.prefill_s,
+            generated_tokens_per_second: batch as f64 / times.step_s,
+            reports_per_minute: times.reports_per_minute(batch),
+            ours_is_faster: is_peer.then(|| Ratios {
+                encode: ratio(times.encode_s, best.encode_s),
+                prefill: times.prefill_s / best.prefill_s,
+                generation: times.step_s / best.step_s,
+                reports: ratio(best.reports_per_minute(batch), times.reports_per_minute(batch)),
+            }),
+        }
+    };
+    let program = |runner: &Runner| {
+        let is_peer = matches!(runner.kind, Kind::Peer(_));
+        let figures = medians(&runner.rounds);
+        Program {
+            name: runner.name.clone(),
+            load_s: runner.load_s,
+            peak_mib: runner.peak_mib,
+            batches: (0..BATCHES.len()).map(|index| row(index, figures[index], is_peer)).collect(),
+        }
+    };
+    runners.iter().map(program).collect()
+}
+
+fn ratio(a: Option<f64>, b: Option<f64>) -> Option<f64> {
+    Some(a? / b?)
+}
+
+fn show(results: &Results) -> anyhow::Result<()> {
+    let memory = results.memory_gib.map_or_else(String::new, |gib| format!(", {gib:.0} GiB"));
+    table::say(format!("{}{memory}, {} threads", results.machine, results.threads))?;
+    table::say(format!("{}, medians of {} rounds that take turns", results.model, results.rounds))?;
+    let columns = ["", "Batch", "Encode ms", "Prefill tok/s", "Generation tok/s", "Reports/min", "Load s", "Peak MiB"];
+    let mut rows = table::new(&columns);
+    for program in &results.programs {
+        for row in &program.batches {
+            let times = |ratio: Option<f64>| ratio.map_or_else(String::new, |ratio| format!(" (x {ratio:.2})"));
+            let of = |get: fn(&Ratios) -> Option<f64>| times(row.ours_is_faster.as_ref().and_then(get));
+            let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+            rows.add_row([
+                program.name.clone(),
+                row.batch.to_string(),
+                or_none(row.times.encode_s.map(|s| format!("{:.0}{}", s * 1e3, of(|ratios| ratios.encode)))),
+                format!("{:.0}{}", row.prefill_tokens_per_second, of(|ratios| Some(ratios.prefill))),
+                format!("{:.1}{}", row.generated_tokens_per_second, of(|ratios| Some(ratios.generation))),
+                or_none(row.reports_per_minute.map(|count| format!("{count:.1}{}", of(|ratios| ratios.reports)))),
+                or_none(program.load_s.map(|s| format!("{s:.2}"))),
+                or_none(program.peak_mib.map(|mib| format!("{mib:.0}"))),
+            ]);
+        }
+    }
+    table::align_right(&mut rows, &[1, 2, 3, 4, 5, 6, 7]);
+    table::say(rows)?;
+    table::say(format!(
+        "prompts of {} tokens, an image among them; a report has {} more; x: how much faster the first row is",
+        results.prompt_tokens, results.answer_tokens,
+    ))
+}

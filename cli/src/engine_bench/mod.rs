@@ -1,0 +1,79 @@
+//! How fast the model's passes are, ours and those of other programs on the same weights and prompts.
+//!
+//! - `checkpoint`: random weights in a published model's make; `ours`: our model; `peers`: other programs, as processes
+
+pub(crate) mod checkpoint;
+pub(crate) mod ours;
+pub(crate) mod peers;
+
+use serde::{Deserialize, Serialize};
+
+/// Sequences that are computed at once, in turn.
+pub(crate) const BATCHES: [usize; 2] = [1, 8];
+
+/// Tokens of a report's answer, for reports a minute.
+pub(crate) const ANSWER_TOKENS: usize = 120;
+
+/// What is asked of everyone.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Load {
+    /// Tokens of a prompt beside its image.
+    pub(crate) words: usize,
+    /// Tokens generated after it.
+    pub(crate) steps: usize,
+}
+
+/// Passes of a batch, in s.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Times {
+    /// Images to soft tokens; none for a program that is not asked for it.
+    pub(crate) encode_s: Option<f64>,
+    /// Prompts read.
+    pub(crate) prefill_s: f64,
+    /// A token more for every sequence.
+    pub(crate) step_s: f64,
+}
+
+/// The times of a round, for each of [`BATCHES`].
+pub(crate) type Figures = [Times; BATCHES.len()];
+
+impl Times {
+    /// Reports a minute, of an image, a prompt and an answer each, by these passes one after the other.
+    pub(crate) fn reports_per_minute(&self, batch: usize) -> Option<f64> {
+        Some(batch as f64 * 60.0 / (self.encode_s? + self.prefill_s + self.step_s * ANSWER_TOKENS as f64))
+    }
+}
+
+/// The median of every time over rounds, each by itself.
+pub(crate) fn medians(rounds: &[Figures]) -> Figures {
+    let median = |batch: usize, of: fn(&Times) -> Option<f64>| {
+        let mut all: Vec<f64> = rounds.iter().filter_map(|round| of(&round[batch])).collect();
+        all.sort_by(f64::total_cmp);
+        all.get(all.len() / 2).copied()
+    };
+    std::array::from_fn(|batch| Times {
+        encode_s: median(batch, |times| times.encode_s),
+        prefill_s: median(batch, |times| Some(times.prefill_s)).unwrap_or(f64::NAN),
+        step_s: median(batch, |times| Some(times.step_s)).unwrap_or(f64::NAN),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_time_has_its_own_median() {
+        let round =
+            |encode_s: f64, step_s: f64| [Times { encode_s: Some(encode_s), prefill_s: 1.0, step_s }; BATCHES.len()];
+        let found = medians(&[round(3.0, 0.1), round(1.0, 0.3), round(2.0, 0.2)]);
+        assert_eq!(found, round(2.0, 0.2));
+    }
+
+    #[test]
+    fn a_report_is_an_image_a_prompt_and_an_answer() {
+        let times = Times { encode_s: Some(2.0), prefill_s: 1.0, step_s: 0.1 };
+        assert!((times.reports_per_minute(8).unwrap() - 8.0 * 60.0 / 15.0).abs() < 1e-9);
+        assert_eq!(Times { encode_s: None, ..times }.reports_per_minute(8), None);
+    }
+}
