@@ -129,6 +129,10 @@ impl Backend for Cuda {
         Pair::upload(&self.device, self.precision, gate, up, storage)
     }
 
+    fn cache_value_bytes(&self) -> usize {
+        size_of::<u16>()
+    }
+
     fn cache(&self, shape: CacheShape) -> Result<Cache, DeviceError> {
         Cache::new(&self.device, shape)
     }

@@ -44,7 +44,8 @@ struct Settings {
 } settings;
 
 std::recursive_mutex lock;
-std::map<u64, size_t> allocations;
+// Never destroyed: a thread that still frees memory while the process ends finds it as it was.
+std::map<u64, size_t>& allocations = *new std::map<u64, size_t>;
 u64 allocated = 0;
 
 struct Function {

@@ -40,7 +40,8 @@ struct Kernel {
   void (*run)(void* arguments);
 };
 inline std::vector<Kernel>& kernels() {
-  static std::vector<Kernel> all;
+  // Never destroyed: threads may launch kernels while the process ends.
+  static std::vector<Kernel>& all = *new std::vector<Kernel>;
   return all;
 }
 struct Registration {
