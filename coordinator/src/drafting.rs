@@ -6,7 +6,7 @@ use opentelemetry::KeyValue;
 use prelim_proto::demand::Offer;
 use prelim_proto::ids::Uid;
 use prelim_proto::job::{JobKind, Lease};
-use prelim_proto::report::Replaced;
+use prelim_proto::report::{Replaced, Report};
 use prelim_proto::study::Study;
 use prelim_proto::trace::without_uids;
 
@@ -17,7 +17,7 @@ use crate::priors::Compared;
 use crate::report::{self, Format, ReportInputs, json};
 use crate::service::{Coordinator, ServiceError};
 use crate::store::StoreError;
-use crate::store::record::{Done, Failure, LeaseRequest, Merged};
+use crate::store::record::{Done, DraftRecord, Failure, LeaseRequest, Merged};
 use crate::traces;
 
 /// The name under which coordinators lease merge jobs.
@@ -148,6 +148,12 @@ impl Coordinator {
     /// A version of a study's report in the form asked for.
     pub async fn report_of(&self, uid: &Uid, version: u32, format: Format) -> Result<Rendered, ServiceError> {
         self.rendered(uid, Some(version), format).await
+    }
+
+    /// The report that a version's record names.
+    pub(crate) async fn held_report(&self, study: &Uid, version: &DraftRecord) -> Result<Report, ServiceError> {
+        let content = self.bytes.get(study, &version.digest).await?;
+        Ok(json::parse(&content)?.to_report()?)
     }
 
     async fn rendered(&self, uid: &Uid, version: Option<u32>, format: Format) -> Result<Rendered, ServiceError> {

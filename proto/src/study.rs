@@ -38,6 +38,11 @@ pub enum StudyState {
 }
 
 impl StudyState {
+    /// Whether it has a report that can be looked at, a draft or what a radiologist made of one.
+    pub fn is_reported(self) -> bool {
+        matches!(self, Self::Drafted | Self::Signed | Self::Amended | Self::Rejected)
+    }
+
     /// Whether no work of prelim's own is left to do on the study.
     pub fn is_settled(self) -> bool {
         !matches!(self, Self::Receiving | Self::Complete | Self::Queued | Self::Reading)

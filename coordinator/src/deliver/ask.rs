@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use prelim_proto::ids::Uid;
-use prelim_proto::review::Standing;
 
-use super::destinations::{Destination, Moment};
+use super::destinations::Destination;
 use crate::service::{Coordinator, ServiceError};
 use crate::store::delivery::DeliveryRecord;
 
@@ -38,13 +37,8 @@ impl Coordinator {
                 continue;
             }
             let standing = self.store.draft(study, Some(candidate)).await?.map(|it| it.standing).unwrap_or_default();
-            let moment = match standing {
-                Standing::Draft => Moment::Drafted,
-                Standing::Signed | Standing::Amended => Moment::Signed,
-                Standing::Rejected => Moment::Rejected,
-            };
             let has_signed = record.signed_version > 0 && candidate != record.signed_version;
-            (version, wishes) = (candidate, Destination::wishes(&destination, moment, has_signed));
+            (version, wishes) = (candidate, Destination::wishes(&destination, standing.into(), has_signed));
         }
         if wishes.is_empty() {
             let problem = match record.signed_version {

@@ -31,6 +31,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prelim_proto::ids::Tenant;
+use prelim_proto::review::Standing;
 use serde::Deserialize;
 
 use super::fhir::{self, Fhir};
@@ -79,6 +80,16 @@ pub enum Moment {
     Signed,
     /// A radiologist has rejected the draft: told to those who take drafts.
     Rejected,
+}
+
+impl From<Standing> for Moment {
+    fn from(standing: Standing) -> Self {
+        match standing {
+            Standing::Draft => Self::Drafted,
+            Standing::Signed | Standing::Amended => Self::Signed,
+            Standing::Rejected => Self::Rejected,
+        }
+    }
 }
 
 impl Moment {

@@ -1,5 +1,5 @@
-//! Reports out, as drafts and once signed: to a PACS by C-STORE, to an archive by STOW-RS, to a RIS by HL7 v2 messages, to a FHIR server, until each has
-//! said what became of them.
+//! Reports out, as drafts and once signed: to a PACS by C-STORE, to an archive by STOW-RS, to a RIS by HL7 v2 messages, to a FHIR
+//! server, until each has said what became of them.
 //!
 //! # Layout
 //! - [`destinations`]: the file that says where drafts go

@@ -16,13 +16,12 @@ use jiff::Timestamp;
 use prelim_proto::ids::Uid;
 use prelim_proto::report::{Replaced, Report};
 use prelim_proto::review::{Assessment, Decision, Edit, Review, Reviewer, Standing};
-use prelim_proto::study::{Study, StudyState};
+use prelim_proto::study::Study;
 use prelim_proto::trace::without_uids;
 
 use crate::access::{Caller, Refusal};
-use crate::deliver::Moment;
 use crate::merge;
-use crate::report::{self, Format, Identifiers, ReportInputs, json, present};
+use crate::report::{self, Format, Identifiers, ReportInputs, present};
 use crate::service::{Coordinator, ServiceError};
 use crate::session::Session;
 use crate::store::StoreError;
@@ -74,10 +73,7 @@ impl Coordinator {
             // The answer to this request was lost.
             return Ok((done.version, done.standing));
         }
-        let is_there = |state| {
-            matches!(state, StudyState::Drafted | StudyState::Signed | StudyState::Amended | StudyState::Rejected)
-        };
-        let Some(newest) = newest.filter(|_| is_there(record.state)) else {
+        let Some(newest) = newest.filter(|_| record.state.is_reported()) else {
             return Err(ServiceError::NoDraft { study: uid, state: record.state, reason: record.state_reason });
         };
         if newest.standing == Standing::Rejected && newest.version == version {
@@ -121,7 +117,7 @@ impl Coordinator {
             digest: digest.clone(),
             size_bytes: content.len() as u64,
             objects,
-            deliveries: self.wishes(&study, moment(standing), record.signed_version > 0),
+            deliveries: self.wishes(&study, standing.into(), record.signed_version > 0),
         };
         self.bytes.put(&uid, &digest, content.into()).await?;
         let word = present::standing_word(standing);
@@ -144,7 +140,7 @@ impl Coordinator {
         version: u32,
     ) -> Result<Option<DraftRecord>, ServiceError> {
         Ok(match newest.standing {
-            Standing::Rejected if version == standing && version != newest.version || version + 1 == newest.version => {
+            Standing::Rejected if version == standing || version == newest.version - 1 => {
                 self.store.draft(study, Some(version)).await?
             }
             Standing::Rejected => None,
@@ -155,8 +151,7 @@ impl Coordinator {
     /// What a reviewer took out of the signed version, for a draft that is made after it; nothing where nothing was.
     pub(crate) async fn taken_out(&self, study: &Uid, signed: u32) -> Result<Option<String>, ServiceError> {
         let Some(held) = self.store.draft(study, Some(signed)).await? else { return Ok(None) };
-        let content = self.bytes.get(study, &held.digest).await?;
-        let report = json::parse(&content)?.to_report()?;
+        let report = self.held_report(study, &held).await?;
         let rejected = |assessment: &Assessment| {
             let finding = assessment.before.as_ref().filter(|_| assessment.decision == Decision::Rejected)?;
             let why = if assessment.reason.is_empty() { String::new() } else { format!(" ({})", assessment.reason) };
@@ -172,8 +167,7 @@ impl Coordinator {
     /// The DICOM objects that a version can be had as.
     async fn objects_of(&self, study: &Study, version: u32) -> Result<Vec<Format>, ServiceError> {
         let Some(held) = self.store.draft(&study.uid, Some(version)).await? else { return Ok(Vec::new()) };
-        let content = self.bytes.get(&study.uid, &held.digest).await?;
-        Ok(report::objects(&json::parse(&content)?.to_report()?, study))
+        Ok(report::objects(&self.held_report(&study.uid, &held).await?, study))
     }
 
     /// Who reviews.
@@ -194,8 +188,7 @@ impl Coordinator {
         reason: String,
         reviewer: Reviewer,
     ) -> Result<Report, ServiceError> {
-        let content = self.bytes.get(&study.uid, &held.digest).await?;
-        let before = json::parse(&content)?.to_report()?;
+        let before = self.held_report(&study.uid, held).await?;
         let inputs = ReportInputs { report: &before, study, key_images: &[], shadings: &[] };
         let Identifiers { document, mut tracking } = report::identifiers(&inputs)?;
         let added = edit.as_ref().map_or(0, |edit| edit.added.len());
@@ -236,15 +229,6 @@ impl Coordinator {
         after.statement = present::statement(&review);
         after.review = Some(review);
         Ok(after)
-    }
-}
-
-/// When destinations are told of a report that stands so.
-fn moment(standing: Standing) -> Moment {
-    match standing {
-        Standing::Draft => Moment::Drafted,
-        Standing::Signed | Standing::Amended => Moment::Signed,
-        Standing::Rejected => Moment::Rejected,
     }
 }
 

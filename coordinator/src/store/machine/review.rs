@@ -17,10 +17,7 @@ pub(crate) fn commit_review(records: &mut impl Records, now_ms: i64, uid: &Uid, 
         return Ok(Done::Before);
     }
     let wrong_state = |state| StoreError::WrongState { study: uid.clone(), state };
-    let newest = match (newest, study.state) {
-        (Some(newest), StudyState::Drafted | StudyState::Signed | StudyState::Amended | StudyState::Rejected) => newest,
-        (_, state) => return Err(wrong_state(state)),
-    };
+    let newest = newest.filter(|_| study.state.is_reported()).ok_or_else(|| wrong_state(study.state))?;
     if review.version != newest.version + 1 {
         return Err(StoreError::Outdated(study.uid));
     }
