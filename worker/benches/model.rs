@@ -53,7 +53,7 @@ impl<'a> Bench<'a> {
     fn new(model: &'a Model<Cpu>, sequences: usize) -> Self {
         let config = model.config();
         let image = vec![config.image_token; config.tokens_per_image];
-        let word = |i: usize| 20 + (i * 7 % (config.text.vocabulary - 40)) as u32;
+        let word = |i: usize| 20 + (i * 7 % (config.vocabulary - 40)) as u32;
         let words: Vec<u32> = (0..TEXT_TOKENS).map(word).filter(|id| *id != config.image_token).collect();
         let prompt: Vec<u32> = words[..4].iter().chain(&image).chain(&words[4..]).copied().collect();
         let each = (prompt.len() + STEPS).div_ceil(BLOCK_TOKENS);
@@ -98,8 +98,7 @@ impl<'a> Bench<'a> {
 }
 
 fn pixels(model: &Model<Cpu>, images: usize) -> Vec<f32> {
-    let vision = &model.config().vision;
-    let values = images * vision.channels * vision.image_size * vision.image_size;
+    let values = images * model.config().picture.values();
     (0..values).map(|i| (i % 251) as f32 / 125.0 - 1.0).collect()
 }
 

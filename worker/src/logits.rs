@@ -110,20 +110,20 @@ pub fn dump<B: Backend>(
     let pixels: Vec<f32> = if pictures.is_empty() {
         Vec::new()
     } else {
-        let preprocess = Preprocess::read_for(folder, config.vision.image_size)?;
+        let preprocess = Preprocess::read_for(folder, config.picture.side)?;
         pictures.iter().flat_map(|picture| preprocess.pixel_values(picture)).collect()
     };
     let model = Model::from_weights(config, &Weights::open(folder)?, backend, weights)?;
     let mut seen = Seen::default();
     let (tokens, places) = tokenize(folder, model.config(), prompt, pictures.len())?;
     let positions = tokens.len() + GREEDY_STEPS;
-    let limit = model.config().text.max_positions;
+    let limit = model.config().max_positions;
     if positions > limit {
         return Err(LogitsError::TooLong { steps: GREEDY_STEPS, positions, limit });
     }
     let mut features = Vec::new();
     if !pictures.is_empty() {
-        let side = model.config().vision.image_size;
+        let side = model.config().picture.side;
         seen.put("pixel_values", &[pictures.len(), 3, side, side], Values::F32(pixels.clone()));
         features = model.encode_images_observed(&pixels, pictures.len(), Some(&mut seen));
     }
@@ -132,13 +132,13 @@ pub fn dump<B: Backend>(
     let mut run =
         Run { kv: model.new_kv_cache(blocks, BLOCK_TOKENS)?, blocks: (0..blocks as u32).collect(), model: &model };
     let logits = run.pass(0, &tokens, images, Want::All, Some(&mut seen));
-    let vocabulary = model.config().text.vocabulary;
+    let vocabulary = model.config().vocabulary;
     let all = (0..logits.rows()).flat_map(|row| logits.row(row).iter().copied()).collect();
     seen.put("logits", &[1, tokens.len(), vocabulary], Values::F32(all));
     let greedy = run.greedy(&tokens, logits.row(logits.rows() - 1));
     seen.put("greedy_tokens", &[1, greedy.len()], Values::I64(greedy.iter().map(|id| i64::from(*id)).collect()));
     seen.put("input_ids", &[1, tokens.len()], Values::I64(tokens.iter().map(|id| i64::from(*id)).collect()));
-    Ok(seen.named(model.config(), pictures.len()))
+    Ok(seen.named(tokens.len(), pictures.len()))
 }
 
 /// Tokens of a templated prompt, and where the soft tokens of each image begin.
@@ -152,7 +152,7 @@ fn tokenize(
     images: usize,
 ) -> Result<(Vec<u32>, Vec<usize>), LogitsError> {
     let tokenizer =
-        Tokenizer::open(folder, config.text.vocabulary.max(config.image_token as usize + 1), &config.end_tokens)?;
+        Tokenizer::open(folder, config.vocabulary.max(config.image_token as usize + 1), &config.end_tokens)?;
     let soft = tokenizer.word_of(config.image_token);
     let written_out = soft.is_some_and(|word| prompt.contains(&word));
     let tokens = if written_out || images == 0 {
@@ -243,7 +243,7 @@ impl Seen {
     }
 
     /// Shapes as `transformers` has them: with the axis of the batch, or of the images.
-    fn named(mut self, config: &ModelConfig, images: usize) -> Dump {
+    fn named(mut self, tokens: usize, images: usize) -> Dump {
         for (name, tensor) in &mut self.0 {
             let [rows, width] = tensor.shape[..] else { continue };
             if name.starts_with("mask_") || matches!(tensor.values, Values::I64(_)) {
@@ -252,7 +252,7 @@ impl Seen {
             let batch = if name.starts_with("vision_") || name == "projected_image_tokens" { images.max(1) } else { 1 };
             tensor.shape = vec![batch, rows / batch, width];
             if name.ends_with("_q_norm_out") {
-                tensor.shape = vec![1, rows / config.text.heads, config.text.heads, width];
+                tensor.shape = vec![1, tokens, rows / tokens, width];
             }
         }
         Dump { tensors: self.0 }

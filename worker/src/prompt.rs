@@ -95,9 +95,17 @@ impl PromptWriter {
                 detail: format!("token {id}, which config.json names, is not in it"),
             })
         };
-        let (start, soft, end) = (word(config.start_of_image)?, word(config.image_token)?, word(config.end_of_image)?);
-        // As Gemma 3's processor writes it: the line breaks are part of a picture.
-        let full = format!("\n\n{start}{}{end}\n\n", soft.repeat(config.tokens_per_image));
+        let soft = word(config.image_token)?;
+        let all = soft.repeat(config.tokens_per_image);
+        let (start, full) = match config.image_marks {
+            // As Gemma 3's processor writes it: the line breaks are part of a picture.
+            Some(marks) => {
+                let (start, end) = (word(marks.start)?, word(marks.end)?);
+                let full = format!("\n\n{start}{all}{end}\n\n");
+                (start, full)
+            }
+            None => (soft, all),
+        };
         let image = ImageWords { start, full, soft: config.image_token, tokens: config.tokens_per_image };
         let bos = word_of_setting(&settings["bos_token"]);
         Ok(Self { template, bos, tokenizer, image })

@@ -6,7 +6,7 @@ use crate::profile::ReadingProfile;
 fn demo() -> (PathBuf, PromptWriter) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("demo-model/checkpoint");
     let config = ModelConfig::read(&folder).unwrap();
-    let tokenizer = Tokenizer::open(&folder, config.text.vocabulary, &config.end_tokens).unwrap();
+    let tokenizer = Tokenizer::open(&folder, config.vocabulary, &config.end_tokens).unwrap();
     let writer = PromptWriter::open(&folder, &config, tokenizer).unwrap();
     (folder, writer)
 }

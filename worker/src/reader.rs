@@ -101,7 +101,7 @@ impl Reader {
         if own_prompts.is_dir() {
             read_folder(&own_prompts, &profile, &mut named)?;
         }
-        let preprocess = Preprocess::read_for(folder, config.vision.image_size)?;
+        let preprocess = Preprocess::read_for(folder, config.picture.side)?;
         let stored = Weights::open(folder)?;
         let weights = match limits.weights {
             WeightChoice::AsStored => WeightType::AsStored,
@@ -110,7 +110,7 @@ impl Reader {
         };
         let is_bf16 = stored.is_bf16();
         let arithmetic = limits.device.arithmetic(weights, is_bf16, limits.arithmetic);
-        let tokenizer = Tokenizer::open(folder, config.text.vocabulary, &config.end_tokens)?;
+        let tokenizer = Tokenizer::open(folder, config.vocabulary, &config.end_tokens)?;
         let prompts = PromptWriter::open(folder, &config, tokenizer.clone())?;
         let sight = Sight::new(preprocess, decoder);
         let provenance = ModelProvenance {
@@ -256,11 +256,11 @@ fn cache_tokens<B: Backend>(model: &Model<B>, limits: &WorkerLimits) -> Result<u
     let allowed_bytes = limits.cache_mib << 20;
     let allowed = allowed_bytes / model.kv_block_bytes(BLOCK_TOKENS) * BLOCK_TOKENS;
     // An image and a page of text; longer prompts are refused one by one, with their numbers.
-    let needed = (config.tokens_per_image + 512).min(config.text.max_positions);
+    let needed = (config.tokens_per_image + 512).min(config.max_positions);
     if allowed < needed {
         return Err(LoadError::Cache { mib: limits.cache_mib, tokens: allowed, needed });
     }
-    Ok(allowed.min(limits.batch.saturating_mul(config.text.max_positions)))
+    Ok(allowed.min(limits.batch.saturating_mul(config.max_positions)))
 }
 
 fn folder_name(folder: &Path) -> String {

@@ -60,8 +60,7 @@ impl Ours {
     }
 
     fn times(&self, batch: usize) -> anyhow::Result<Times> {
-        let vision = &self.model.config().vision;
-        let picture = vision.channels * vision.image_size * vision.image_size;
+        let picture = self.model.config().picture.values();
         let pixels: Vec<f32> = (0..batch * picture).map(|i| (i % 251) as f32 / 125.0 - 1.0).collect();
         let began = Instant::now();
         let features = self.model.encode_images(&pixels, batch);
@@ -78,9 +77,9 @@ impl Ours {
 
     fn sequences(&self, features: Vec<prelim_worker::model::ImageFeatures<Cpu>>) -> anyhow::Result<Sequences<'_>> {
         let config = self.model.config();
-        let word = |i: usize| (20 + i * 7_919 % (config.text.vocabulary - 60)) as u32;
+        let word = |i: usize| (20 + i * 7_919 % (config.vocabulary - 60)) as u32;
         let mut prompt: Vec<u32> = (0..self.load.words).map(word).filter(|id| *id != config.image_token).collect();
-        anyhow::ensure!(prompt.len() > 4, "a vocabulary of {} is too small", config.text.vocabulary);
+        anyhow::ensure!(prompt.len() > 4, "a vocabulary of {} is too small", config.vocabulary);
         prompt.splice(4..4, vec![config.image_token; config.tokens_per_image]);
         let each = (prompt.len() + self.load.steps).div_ceil(BLOCK_TOKENS);
         let count = features.len();

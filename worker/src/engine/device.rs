@@ -31,14 +31,13 @@ impl<B: Backend> LanguageModel for OnDevice<B> {
 
     fn capacity(&self) -> Capacity {
         let config = self.model.config();
-        let vision = &config.vision;
         Capacity {
-            vocabulary: config.text.vocabulary,
-            positions: config.text.max_positions,
+            vocabulary: config.vocabulary,
+            positions: config.max_positions,
             blocks: self.cache.blocks(),
             block_tokens: self.cache.block_tokens(),
             image_tokens: config.tokens_per_image,
-            picture_values: vision.channels * vision.image_size * vision.image_size,
+            picture_values: config.picture.values(),
         }
     }
 

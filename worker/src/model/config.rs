@@ -1,153 +1,132 @@
-//! `config.json` of a Gemma 3 checkpoint, in every spelling that published ones use.
+//! What is to be known of a model of any family, from the files of its folder.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-mod raw;
+use serde::Deserialize;
 
 use super::error::ModelError;
-use raw::{RawConfig, RawGeneration};
+use super::family::{self, FamilyConfig, Known, Task};
+use super::raw::OneOrMany;
 
 /// What the model is, resolved: one spelling, defaults filled in as `transformers` does.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelConfig {
-    /// The decoder.
-    pub text: TextConfig,
-    /// The vision tower.
-    pub vision: VisionConfig,
+    /// Tokens that the embedding has rows for.
+    pub vocabulary: usize,
+    /// Positions that the model was made for.
+    pub max_positions: usize,
+    /// Keys and values that a token leaves behind.
+    pub cache: TokenCache,
+    /// The pictures that it takes.
+    pub picture: PictureSize,
     /// Soft tokens of an image.
     pub tokens_per_image: usize,
     /// The id of a soft token.
     pub image_token: u32,
-    /// The id of `<start_of_image>`.
-    pub start_of_image: u32,
-    /// The id of `<end_of_image>`.
-    pub end_of_image: u32,
+    /// What stands around an image's soft tokens. Where nothing does, a single soft token stands for an image in text.
+    pub image_marks: Option<ImageMarks>,
     /// Any of these ends an answer.
     pub end_tokens: Vec<u32>,
+    /// What only the family knows.
+    pub family: FamilyConfig,
 }
 
-/// The decoder.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TextConfig {
-    /// Tokens that the embedding has rows for.
-    pub vocabulary: usize,
-    /// Width of the residual stream.
-    pub hidden: usize,
-    /// Width of the feed-forward layers.
-    pub intermediate: usize,
-    /// Heads of queries.
-    pub heads: usize,
+/// What a token leaves in a cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TokenCache {
+    /// Layers.
+    pub layers: usize,
     /// Heads of keys and values.
     pub kv_heads: usize,
     /// Values in a head.
     pub head_dim: usize,
-    /// For each layer whether it attends to a window only.
-    pub layers: Vec<Attention>,
-    /// How many positions a token sees in a window, itself included.
-    pub window: usize,
-    /// Scores are divided by the square root of this, which need not be `head_dim` (MedGemma 27B).
-    pub query_scale: f32,
-    /// Added to the mean square in norms.
-    pub eps: f32,
-    /// Rotary embedding of layers that see everything.
-    pub rope_global: Rope,
-    /// Rotary embedding of layers that see a window.
-    pub rope_local: Rope,
-    /// Positions that the model was made for.
-    pub max_positions: usize,
 }
 
-/// What a decoder layer attends to.
+/// A square picture as a vision tower takes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Attention {
-    /// The last `window` positions.
-    Sliding,
-    /// All positions.
-    Full,
-}
-
-/// Rotary position embedding.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Rope {
-    /// Base of the frequencies.
-    pub theta: f32,
-    /// Frequencies are divided by this (linear scaling).
-    pub factor: f32,
-}
-
-impl Rope {
-    /// Frequencies of the pairs of a head, computed in f32 as `transformers` does.
-    pub fn frequencies(&self, head_dim: usize) -> Vec<f32> {
-        (0..head_dim).step_by(2).map(|i| 1.0 / self.theta.powf(i as f32 / head_dim as f32) / self.factor).collect()
-    }
-}
-
-/// The SigLIP vision tower.
-#[derive(Debug, Clone, PartialEq)]
-pub struct VisionConfig {
-    /// Width of the residual stream.
-    pub hidden: usize,
-    /// Width of the feed-forward layers.
-    pub intermediate: usize,
-    /// Layers.
-    pub layers: usize,
-    /// Heads.
-    pub heads: usize,
-    /// Rows and columns of the picture.
-    pub image_size: usize,
-    /// Rows and columns of a patch.
-    pub patch: usize,
-    /// Channels of the picture.
+pub struct PictureSize {
+    /// Channels.
     pub channels: usize,
-    /// Added to the variance in norms.
-    pub eps: f32,
+    /// Rows and columns.
+    pub side: usize,
 }
 
-impl VisionConfig {
-    /// Rows and columns of patches.
-    pub fn side(&self) -> usize {
-        self.image_size / self.patch
+impl PictureSize {
+    /// Numbers in a picture.
+    pub fn values(&self) -> usize {
+        self.channels * self.side * self.side
     }
+}
 
-    /// Patches of an image.
-    pub fn patches(&self) -> usize {
-        self.side() * self.side()
-    }
+/// Tokens around an image. In text the first stands for the whole image, and the processor writes an empty line before
+/// and after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ImageMarks {
+    /// Before the soft tokens.
+    pub start: u32,
+    /// After the soft tokens.
+    pub end: u32,
+}
+
+/// What every `config.json` has.
+#[derive(Deserialize)]
+struct Outline {
+    #[serde(default)]
+    architectures: Vec<String>,
+    model_type: Option<String>,
+    quantization_config: Option<serde_json::Value>,
+}
+
+#[derive(Deserialize)]
+struct RawGeneration {
+    eos_token_id: Option<OneOrMany>,
 }
 
 impl ModelConfig {
     /// Reads `config.json`, and `generation_config.json` where there is one, for more end tokens.
     pub fn read(folder: &Path) -> Result<Self, ModelError> {
-        let file = folder.join("config.json");
-        let text = fs::read_to_string(&file).map_err(|source| match source.kind() {
-            std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => {
-                ModelError::NoModel { folder: folder.to_owned() }
-            }
-            _ => ModelError::Read { file: file.clone(), source },
-        })?;
-        let bad = |what: String| ModelError::Config { file: file.clone(), what };
-        let raw: RawConfig = serde_json::from_str(&text).map_err(|error| bad(error.to_string()))?;
-        let architectures = raw.architectures.join(", ");
-        if architectures != "Gemma3ForConditionalGeneration" {
-            return Err(ModelError::Architecture { file, found: named(architectures, &raw.model_type) });
-        }
-        let mut config = raw.resolve().map_err(bad)?;
+        let (file, text, read) = open(folder, "reads", Task::read)?;
+        let mut config = read(folder, &text).map_err(|what| ModelError::Config { file, what })?;
         let generation = folder.join("generation_config.json");
         if let Ok(text) = fs::read_to_string(&generation) {
             let raw: RawGeneration = serde_json::from_str(&text)
                 .map_err(|error| ModelError::Config { file: generation, what: error.to_string() })?;
-            config.end_tokens.extend(raw.end_tokens());
-            config.end_tokens.sort_unstable();
-            config.end_tokens.dedup();
+            let known = OneOrMany::Many(std::mem::take(&mut config.end_tokens));
+            config.end_tokens = OneOrMany::union([Some(known), raw.eos_token_id]);
         }
         Ok(config)
     }
+}
 
-    /// Soft tokens along a side of an image.
-    pub fn tokens_per_side(&self) -> usize {
-        self.tokens_per_image.isqrt()
+/// The text of `config.json` with its file, and how the family that it names does what is wanted.
+pub(super) fn open<T>(
+    folder: &Path,
+    verb: &'static str,
+    wanted: impl Fn(Task) -> Option<T>,
+) -> Result<(PathBuf, String, T), ModelError> {
+    let file = folder.join("config.json");
+    let text = fs::read_to_string(&file).map_err(|source| match source.kind() {
+        std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => {
+            ModelError::NoModel { folder: folder.to_owned() }
+        }
+        _ => ModelError::Read { file: file.clone(), source },
+    })?;
+    let bad = |what: String| ModelError::Config { file: file.clone(), what };
+    let outline: Outline = serde_json::from_str(&text).map_err(|error| bad(error.to_string()))?;
+    let architectures = outline.architectures.join(", ");
+    let known = family::KNOWN.iter().filter_map(|known| Some((known, wanted(known.task)?)));
+    let Some((_, task)) = known.clone().find(|(known, _)| known.architecture == architectures) else {
+        let listed = |known: &Known| format!("{} ({})", known.architecture, known.models);
+        let known: Vec<String> = known.map(|(known, _)| listed(known)).collect();
+        let found = named(architectures, &outline.model_type);
+        return Err(ModelError::Architecture { file, found, verb, known: known.join(", ") });
+    };
+    if let Some(quantization) = &outline.quantization_config {
+        let method = quantization.get("quant_method").and_then(|method| method.as_str()).unwrap_or("unnamed");
+        return Err(bad(format!("the weights are quantized ({method}), and prelim reads unquantized ones")));
     }
+    Ok((file, text, task))
 }
 
 fn named(architectures: String, model_type: &Option<String>) -> String {
@@ -157,7 +136,3 @@ fn named(architectures: String, model_type: &Option<String>) -> String {
         (true, None) => "a model without a name".to_owned(),
     }
 }
-
-#[cfg(test)]
-#[path = "config/tests.rs"]
-mod tests;

@@ -15,14 +15,17 @@ pub enum ModelError {
     },
     /// The checkpoint is of another family.
     #[error(
-        "{} is for {found}, which prelim does not read; it reads Gemma3ForConditionalGeneration (MedGemma 4B, 27B and 1.5)",
-        file.display()
+        "{} is for {found}, which prelim does not {}; it {verb} {known}", file.display(), verb.trim_end_matches('s')
     )]
     Architecture {
         /// `config.json`.
         file: PathBuf,
         /// Its `architectures`.
         found: String,
+        /// What was wanted of it: reads.
+        verb: &'static str,
+        /// The families that do.
+        known: String,
     },
     /// A setting is missing or one that the model code does not support.
     #[error("{}: {what}; the file should be the one that was published with the weights", file.display())]

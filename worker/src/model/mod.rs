@@ -1,19 +1,29 @@
 //! The model: tensors only. It reads Hugging Face checkpoints as they are and computes what `transformers` computes.
 //!
 //! # Layout
-//! - [`config`]: `config.json`, in every spelling; [`weights`]: sharded safetensors
-//! - [`siglip`]: pictures to soft tokens; [`gemma3`]: tokens to logits
-//! - [`batch`]: what goes into a forward pass and what comes out
+//! - [`family`]: the boundary between families, and the table of them
+//! - [`gemma3`]: Gemma 3 with SigLIP (MedGemma); [`siglip`]: SigLIP
+//! - [`config`]: what is to be known of any model; `raw`: what every `config.json` has in common
+//! - [`weights`]: sharded safetensors
+//! - [`batch`]: what goes into a forward pass and what comes out; `layout`: the same, checked and in rows
+//! - `parts`, `encoder`, [`rope`]: pieces that several families are built from
 //!
 //! # Invariants
 //! - Nothing here knows DICOM, jobs, requests, time or randomness.
 //! - A model does not change after it was loaded; caches are apart from it.
+//! - What a family computes is in its own file; nothing else knows it.
 
 pub mod batch;
 pub mod config;
+mod encoder;
 pub mod error;
-mod gemma3;
-mod siglip;
+pub mod family;
+pub mod gemma3;
+mod layout;
+mod parts;
+mod raw;
+pub mod rope;
+pub mod siglip;
 pub mod weights;
 
 use std::path::Path;
@@ -24,9 +34,11 @@ use prelim_kernels::{Backend, CacheShape, Storage};
 pub use batch::{Batch, Chunk, ImageFeatures, KvCache, Logits, Observer, PlacedImage, Want};
 pub use config::ModelConfig;
 pub use error::ModelError;
+pub use family::FamilyConfig;
 
-use gemma3::Decoder;
-use siglip::Tower;
+use config::TokenCache;
+use family::Family;
+use layout::Layout;
 use weights::Weights;
 
 /// How weights are kept in memory. What is rounded when they are used says the backend.
@@ -41,12 +53,22 @@ pub enum WeightType {
     Bf16,
 }
 
+impl WeightType {
+    fn storage(self, stored: &Weights) -> Storage {
+        match self {
+            Self::F32 => Storage::F32,
+            Self::Bf16 => Storage::Bf16,
+            Self::AsStored if stored.is_bf16() => Storage::Bf16,
+            Self::AsStored => Storage::F32,
+        }
+    }
+}
+
 /// A vision language model, loaded. It does not change: share it by reference or `Arc`.
 pub struct Model<B: Backend> {
     config: ModelConfig,
     backend: B,
-    tower: Tower<B>,
-    decoder: Decoder<B>,
+    family: Box<dyn Family<B>>,
 }
 
 impl<B: Backend> Model<B> {
@@ -64,15 +86,8 @@ impl<B: Backend> Model<B> {
         backend: B,
         weights: WeightType,
     ) -> Result<Self, ModelError> {
-        let storage = match weights {
-            WeightType::F32 => Storage::F32,
-            WeightType::Bf16 => Storage::Bf16,
-            WeightType::AsStored if stored.is_bf16() => Storage::Bf16,
-            WeightType::AsStored => Storage::F32,
-        };
-        let tower = Tower::load(&backend, stored, &config, storage)?;
-        let decoder = Decoder::load(&backend, stored, &config.text, storage)?;
-        Ok(Self { config, backend, tower, decoder })
+        let family = config.family.load(&backend, stored, weights.storage(stored))?;
+        Ok(Self { config, backend, family })
     }
 
     /// What the model is.
@@ -85,7 +100,7 @@ impl<B: Backend> Model<B> {
         &self.backend
     }
 
-    /// Pictures `[images, channels, size, size]`, normalised as the processor says, to one set of features each.
+    /// Pictures `[images, channels, side, side]`, normalised as the processor says, to one set of features each.
     ///
     /// # Panics
     /// When `pixel_values` is of another length.
@@ -100,33 +115,24 @@ impl<B: Backend> Model<B> {
         images: usize,
         observer: Option<&mut dyn Observer>,
     ) -> Vec<ImageFeatures<B>> {
-        let vision = &self.config.vision;
-        let wanted = images * vision.channels * vision.image_size * vision.image_size;
-        assert_eq!(pixel_values.len(), wanted, "{images} pictures of {} px", vision.image_size);
-        let features = self
-            .backend
-            .enter(|| self.tower.encode(&self.backend, &self.config, pixel_values, images, Watch(observer)));
+        let picture = self.config.picture;
+        assert_eq!(pixel_values.len(), images * picture.values(), "{images} pictures of {} px", picture.side);
+        let features = self.backend.enter(|| self.family.encode(&self.backend, pixel_values, images, Watch(observer)));
         let tokens = self.config.tokens_per_image;
         features.into_iter().map(|buffer| ImageFeatures { buffer: Arc::new(buffer), tokens }).collect()
     }
 
     /// A cache of `blocks` blocks of `block_tokens` tokens, a multiple of 16.
     pub fn new_kv_cache(&self, blocks: usize, block_tokens: usize) -> Result<KvCache<B>, ModelError> {
-        let text = &self.config.text;
-        let shape = CacheShape {
-            layers: text.layers.len(),
-            blocks,
-            block_tokens,
-            kv_heads: text.kv_heads,
-            head_dim: text.head_dim,
-        };
+        let TokenCache { layers, kv_heads, head_dim } = self.config.cache;
+        let shape = CacheShape { layers, blocks, block_tokens, kv_heads, head_dim };
         Ok(KvCache { cache: self.backend.cache(shape)?, shape })
     }
 
     /// Bytes that one block of a cache takes, for sizing it.
     pub fn kv_block_bytes(&self, block_tokens: usize) -> usize {
-        let text = &self.config.text;
-        text.layers.len() * block_tokens * text.kv_heads * text.head_dim * 2 * self.backend.cache_value_bytes()
+        let TokenCache { layers, kv_heads, head_dim } = self.config.cache;
+        layers * block_tokens * kv_heads * head_dim * 2 * self.backend.cache_value_bytes()
     }
 
     /// Computes the new tokens of a batch into the cache, and the logits that it asks for.
@@ -145,7 +151,8 @@ impl<B: Backend> Model<B> {
         batch: &Batch<'_, B>,
         observer: Option<&mut dyn Observer>,
     ) -> Logits {
-        self.backend.enter(|| self.decoder.forward(&self.backend, &self.config, kv, batch, Watch(observer)))
+        let layout = Layout::new(batch, &self.config);
+        self.backend.enter(|| self.family.forward(&self.backend, kv, &layout, Watch(observer)))
     }
 }
 

@@ -41,8 +41,7 @@ impl Bench {
     fn load_on(folder: &Path, cpu: Cpu, weights: WeightType) -> Self {
         let model = Arc::new(Model::load(folder, cpu, weights).expect("the checkpoint loads"));
         let config = model.config();
-        let tokenizer =
-            Tokenizer::open(folder, config.text.vocabulary, &config.end_tokens).expect("so does its tokenizer");
+        let tokenizer = Tokenizer::open(folder, config.vocabulary, &config.end_tokens).expect("so does its tokenizer");
         Self { folder: folder.to_owned(), model, tokenizer }
     }
 
@@ -55,13 +54,14 @@ impl Bench {
     /// A turn of text after pictures of noise.
     pub(crate) fn prompt(&self, text: &str, seeds: &[u64]) -> Prompt {
         let config = self.model.config();
-        let values = config.vision.channels * config.vision.image_size.pow(2);
+        let values = config.picture.values();
         let mut prompt = Prompt { tokens: vec![2], images: Vec::new() };
         for seed in seeds {
             let start = prompt.tokens.len() + 1;
-            prompt.tokens.push(config.start_of_image);
+            let marks = config.image_marks.expect("Gemma 3 has marks");
+            prompt.tokens.push(marks.start);
             prompt.tokens.extend(vec![config.image_token; config.tokens_per_image]);
-            prompt.tokens.push(config.end_of_image);
+            prompt.tokens.push(marks.end);
             let picture = Arc::new(Picture { digest: [*seed as u8; 32], pixels: noise(*seed, values).into() });
             prompt.images.push(PromptImage { span: start..start + config.tokens_per_image, picture });
         }
@@ -79,7 +79,7 @@ impl Bench {
             data.chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().unwrap()) as u32).collect()
         };
         let config = self.model.config();
-        let values = config.vision.channels * config.vision.image_size.pow(2);
+        let values = config.picture.values();
         let pixels: Vec<f32> = match file.tensor("pixel_values") {
             Ok(view) => view.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect(),
             Err(_) => Vec::new(),

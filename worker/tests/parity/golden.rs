@@ -74,8 +74,8 @@ impl<'a, B: Backend> Session<'a, B> {
         let mut collector = Collector::default();
         let images = match golden.tensors.get("pixel_values") {
             Some(pixels) => {
-                let size = model.config().vision.image_size;
-                model.encode_images_observed(pixels, pixels.len() / (3 * size * size), Some(&mut collector))
+                let images = pixels.len() / model.config().picture.values();
+                model.encode_images_observed(pixels, images, Some(&mut collector))
             }
             None => Vec::new(),
         };
@@ -96,7 +96,7 @@ impl<'a, B: Backend> Session<'a, B> {
 
     /// Greedy tokens after the prompt, one pass each, and the logits that chose them.
     pub(crate) fn greedy(&mut self, prompt: usize, steps: usize) -> (Vec<u32>, Vec<f32>) {
-        let vocabulary = self.model.config().text.vocabulary;
+        let vocabulary = self.model.config().vocabulary;
         let mut row = self.seen["logits"][(prompt - 1) * vocabulary..].to_vec();
         let (mut tokens, mut logits) = (Vec::new(), Vec::new());
         for step in 0..steps {

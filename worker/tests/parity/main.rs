@@ -139,8 +139,7 @@ fn bf16_weights_are_exact_for_a_bf16_checkpoint() {
     let logits = |weights| {
         let model = Model::load(&folder, Cpu::with_threads(2).unwrap(), weights).unwrap();
         let config = model.config();
-        let size = config.vision.image_size;
-        let pixels: Vec<f32> = (0..3 * size * size).map(|i| (i % 199) as f32 / 99.0 - 1.0).collect();
+        let pixels: Vec<f32> = (0..config.picture.values()).map(|i| (i % 199) as f32 / 99.0 - 1.0).collect();
         let features = model.encode_images(&pixels, 1).remove(0);
         let mut tokens: Vec<u32> = vec![2, 4];
         tokens.extend(vec![config.image_token; config.tokens_per_image]);

@@ -10,8 +10,8 @@ use prelim_kernels::{
     AddRmsNorm, Attend, AttendPatches, AveragePool, Backend, CacheShape, Cpu, DeviceError, Embed, Geglu, LayerNorm,
     Linear, PatchEmbed, PlaceRows, RmsNorm, Rows, Span, Storage, StoreKeysValues, Then, WeightView,
 };
-use prelim_worker::model::ModelConfig;
-use prelim_worker::model::config::Attention;
+use prelim_worker::model::gemma3::{Attention, Config};
+use prelim_worker::model::{FamilyConfig, ModelConfig};
 
 /// What is done wrongly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +60,7 @@ impl Mistake {
 
     /// Mistakes that are wrong settings.
     pub(crate) fn misread(self, config: &mut ModelConfig) {
-        let text = &mut config.text;
+        let FamilyConfig::Gemma3(Config { text, .. }) = &mut config.family else { panic!("another family") };
         match self {
             Self::GlobalLayersShifted => {
                 for (index, layer) in text.layers.iter_mut().enumerate() {
@@ -87,11 +87,12 @@ pub(crate) struct Mutant {
 
 impl Mutant {
     pub(crate) fn new(mistake: Mistake, config: &ModelConfig) -> Self {
+        let FamilyConfig::Gemma3(Config { vision, .. }) = &config.family else { panic!("another family") };
         Self {
             mistake,
             cpu: Cpu::with_threads(1).expect("one thread"),
-            vision_width: config.vision.hidden,
-            norms_per_picture: 2 * config.vision.layers + 1,
+            vision_width: vision.hidden,
+            norms_per_picture: 2 * vision.layers + 1,
             layer_norms: AtomicUsize::new(0),
         }
     }

@@ -1,12 +1,13 @@
 //! One layer of the decoder, and what all layers of a pass share.
 
-use prelim_kernels::{AddRmsNorm, Attend, Backend, Geglu, Linear, RmsNorm, Rows, Storage, StoreKeysValues, Then};
+use prelim_kernels::{AddRmsNorm, Attend, Backend, Geglu, RmsNorm, Rows, Storage, StoreKeysValues};
 
-use super::super::Watch;
-use super::super::batch::KvCache;
-use super::super::config::{Attention, TextConfig};
-use super::super::error::ModelError;
-use super::super::weights::Weights;
+use super::{Attention, TextConfig};
+use crate::model::Watch;
+use crate::model::batch::KvCache;
+use crate::model::error::ModelError;
+use crate::model::parts::project;
+use crate::model::weights::Weights;
 
 pub(super) struct Layer<B: Backend> {
     pub(super) input_norm: B::Buffer,
@@ -183,8 +184,4 @@ impl<B: Backend> Layer<B> {
         let name = || format!("layer{layer}_q_norm_out");
         watch.show(pass.backend, name, (queries.len(), text.head_dim), &normed);
     }
-}
-
-fn project<B: Backend>(backend: &B, rows: usize, x: &B::Buffer, weight: &B::Matrix, out: &mut B::Buffer) {
-    backend.linear(Linear { x, rows, weight, bias: None, then: Then::Store, out });
 }

@@ -1,7 +1,9 @@
 //! Every spelling of a published configuration is one configuration.
 
 use super::raw::RawConfig;
-use super::{Attention, ModelConfig, Rope};
+use super::{Attention, Config, Rope};
+use crate::model::config::ModelConfig;
+use crate::model::family::FamilyConfig;
 
 fn read(json: serde_json::Value) -> ModelConfig {
     let raw: RawConfig = serde_json::from_value(json).expect("a configuration");
@@ -53,12 +55,12 @@ fn old_and_new_spellings_are_one_configuration() {
 #[test]
 fn what_is_left_out_is_as_transformers_has_it() {
     let config = read(old());
-    let text = &config.text;
+    let FamilyConfig::Gemma3(Config { text, vision, tokens_per_side }) = &config.family;
     assert_eq!((text.heads, text.kv_heads, text.head_dim, text.vocabulary), (8, 4, 256, 262_208));
     assert_eq!(text.layers.iter().filter(|layer| **layer == Attention::Full).count(), 5);
     assert_eq!(text.layers[5], Attention::Full);
     assert_eq!(text.rope_global, Rope { theta: 1e6, factor: 8.0 });
     assert_eq!(text.rope_local, Rope { theta: 1e4, factor: 1.0 });
-    assert_eq!((config.tokens_per_side(), config.vision.patches()), (16, 4096));
+    assert_eq!((*tokens_per_side, vision.patches()), (16, 4096));
     assert_eq!(config.end_tokens, [1, 106]);
 }

@@ -1,0 +1,149 @@
+//! Layers of a transformer in which every token sees every other: norm, attention, norm, two products. Vision towers and
+//! SigLIP's text tower are made of them.
+
+use std::sync::{Mutex, PoisonError};
+
+use prelim_kernels::{AttendPatches, Backend, Then};
+
+use super::Watch;
+use super::error::ModelError;
+use super::parts::{Affine, Loader, Norm};
+
+/// Sizes of the layers.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct EncoderSizes {
+    pub(super) hidden: usize,
+    pub(super) intermediate: usize,
+    pub(super) layers: usize,
+    pub(super) heads: usize,
+    pub(super) eps: f32,
+}
+
+/// What a checkpoint calls the parts of a layer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct EncoderNames {
+    /// Before the number of the layer.
+    pub(super) layers: &'static str,
+    pub(super) attention_norm: &'static str,
+    /// Queries, keys, values.
+    pub(super) qkv: [&'static str; 3],
+    pub(super) output: &'static str,
+    pub(super) mlp_norm: &'static str,
+    pub(super) up: &'static str,
+    pub(super) down: &'static str,
+}
+
+/// The layers.
+pub(super) struct Encoder<B: Backend> {
+    pub(super) sizes: EncoderSizes,
+    layers: Vec<Layer<B>>,
+    /// Of the last pass, for the next.
+    scratch: Mutex<Option<Scratch<B>>>,
+}
+
+struct Layer<B: Backend> {
+    attention_norm: Norm<B>,
+    qkv: Affine<B>,
+    output: Affine<B>,
+    mlp_norm: Norm<B>,
+    up: Affine<B>,
+    down: Affine<B>,
+}
+
+/// Intermediates of a pass, reused by every layer.
+pub(super) struct Scratch<B: Backend> {
+    /// As many as there is room for.
+    rows: usize,
+    pub(super) residual: B::Buffer,
+    pub(super) normed: B::Buffer,
+    qkv: B::Buffer,
+    attended: B::Buffer,
+    wide: B::Buffer,
+}
+
+impl<B: Backend> Encoder<B> {
+    pub(super) fn load(loader: &Loader<'_, B>, sizes: EncoderSizes, names: EncoderNames) -> Result<Self, ModelError> {
+        let layers = (0..sizes.layers).map(|index| Layer::load(loader, sizes, names, index));
+        Ok(Self { sizes, layers: layers.collect::<Result<_, _>>()?, scratch: Mutex::new(None) })
+    }
+
+    /// Runs `pass` with room for so many rows, which is kept for the next pass.
+    pub(super) fn with_scratch<R>(&self, backend: &B, rows: usize, pass: impl FnOnce(&mut Scratch<B>) -> R) -> R {
+        let kept = self.scratch.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let kept = kept.filter(|kept| kept.rows >= rows);
+        let mut scratch = kept.unwrap_or_else(|| Scratch::new(backend, self.sizes, rows));
+        let result = pass(&mut scratch);
+        *self.scratch.lock().unwrap_or_else(PoisonError::into_inner) = Some(scratch);
+        result
+    }
+
+    /// All layers over `s.residual`, `[sequences, tokens, hidden]`. What comes after layer 3 is shown as `{name}3_out`.
+    pub(super) fn run(
+        &self,
+        backend: &B,
+        (sequences, tokens): (usize, usize),
+        s: &mut Scratch<B>,
+        name: &str,
+        watch: &mut Watch<'_>,
+    ) {
+        let shape = (sequences * tokens, self.sizes.hidden);
+        for (index, layer) in self.layers.iter().enumerate() {
+            layer.run(backend, self.sizes, (sequences, tokens), s);
+            watch.show(backend, || format!("{name}{index}_out"), shape, &s.residual);
+        }
+    }
+}
+
+impl<B: Backend> Scratch<B> {
+    fn new(backend: &B, sizes: EncoderSizes, rows: usize) -> Self {
+        let buffer = |width: usize| backend.buffer(rows * width);
+        Self {
+            rows,
+            residual: buffer(sizes.hidden),
+            normed: buffer(sizes.hidden),
+            qkv: buffer(3 * sizes.hidden),
+            attended: buffer(sizes.hidden),
+            wide: buffer(sizes.intermediate),
+        }
+    }
+}
+
+impl<B: Backend> Layer<B> {
+    fn load(
+        loader: &Loader<'_, B>,
+        sizes: EncoderSizes,
+        names: EncoderNames,
+        index: usize,
+    ) -> Result<Self, ModelError> {
+        let (hidden, wide) = (sizes.hidden, sizes.intermediate);
+        let name = |part: &str| format!("{}.{index}.{part}", names.layers);
+        Ok(Self {
+            attention_norm: loader.norm(&name(names.attention_norm), hidden, sizes.eps)?,
+            qkv: loader.affine(&names.qkv.map(name), &[hidden, hidden])?,
+            output: loader.affine(&[name(names.output)], &[hidden, hidden])?,
+            mlp_norm: loader.norm(&name(names.mlp_norm), hidden, sizes.eps)?,
+            up: loader.affine(&[name(names.up)], &[wide, hidden])?,
+            down: loader.affine(&[name(names.down)], &[hidden, wide])?,
+        })
+    }
+
+    fn run(&self, backend: &B, sizes: EncoderSizes, (sequences, tokens): (usize, usize), s: &mut Scratch<B>) {
+        let rows = sequences * tokens;
+        let head_dim = sizes.hidden / sizes.heads;
+        self.attention_norm.apply(backend, rows, &s.residual, &mut s.normed);
+        self.qkv.apply(backend, rows, &s.normed, Then::Store, &mut s.qkv);
+        backend.attend_patches(AttendPatches {
+            qkv: &s.qkv,
+            images: sequences,
+            patches: tokens,
+            heads: sizes.heads,
+            head_dim,
+            scale: (head_dim as f32).powf(-0.5),
+            out: &mut s.attended,
+        });
+        self.output.apply(backend, rows, &s.attended, Then::Add, &mut s.residual);
+        self.mlp_norm.apply(backend, rows, &s.residual, &mut s.normed);
+        self.up.apply(backend, rows, &s.normed, Then::Gelu, &mut s.wide);
+        self.down.apply(backend, rows, &s.wide, Then::Add, &mut s.residual);
+    }
+}

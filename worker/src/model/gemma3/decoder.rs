@@ -1,0 +1,122 @@
+//! The Gemma 3 decoder: tokens to logits.
+
+use std::sync::{Mutex, PoisonError};
+
+use half::bf16;
+use prelim_kernels::{Backend, Embed, PlaceRows, RmsNorm, Rows, Storage};
+
+use super::TextConfig;
+use super::layer::{Layer, Pass, Scratch};
+use crate::model::Watch;
+use crate::model::batch::{KvCache, Logits};
+use crate::model::error::ModelError;
+use crate::model::layout::Layout;
+use crate::model::parts::project;
+use crate::model::weights::Weights;
+
+pub(super) struct Decoder<B: Backend> {
+    text: TextConfig,
+    /// Rows for tokens; the head of the model is the same matrix.
+    embedding: B::Matrix,
+    /// √hidden, which is what embeddings (and not image features) are multiplied by.
+    embedding_scale: f32,
+    layers: Vec<Layer<B>>,
+    final_norm: B::Buffer,
+    /// Of the last pass, for the next.
+    scratch: Mutex<Option<Scratch<B>>>,
+}
+
+impl<B: Backend> Decoder<B> {
+    pub(super) fn load(
+        backend: &B,
+        weights: &Weights,
+        text: &TextConfig,
+        storage: Storage,
+    ) -> Result<Self, ModelError> {
+        let embedding = weights.matrix("language_model.embed_tokens.weight", &[text.vocabulary, text.hidden])?;
+        let scale = (text.hidden as f32).sqrt();
+        Ok(Self {
+            text: text.clone(),
+            embedding: backend.matrix(&[embedding], storage)?,
+            // Gemma was trained, and transformers computes, with the scale rounded to the type of the weights.
+            embedding_scale: match storage {
+                Storage::F32 => scale,
+                Storage::Bf16 => bf16::from_f32(scale).to_f32(),
+            },
+            layers: (0..text.layers.len())
+                .map(|i| Layer::load(backend, weights, text, storage, i))
+                .collect::<Result<_, _>>()?,
+            final_norm: backend.upload(&weights.vector("language_model.norm.weight", text.hidden)?)?,
+            scratch: Mutex::new(None),
+        })
+    }
+
+    pub(super) fn forward(
+        &self,
+        backend: &B,
+        kv: &mut KvCache<B>,
+        layout: &Layout<'_, B>,
+        mut watch: Watch<'_>,
+    ) -> Logits {
+        let (text, block_tokens) = (&self.text, kv.shape.block_tokens);
+        let plan = backend.plan(&layout.spans, block_tokens);
+        layout.show_mask("mask_full_attention", block_tokens, None, &mut watch);
+        layout.show_mask("mask_sliding_attention", block_tokens, Some(text.window), &mut watch);
+        let rows = layout.rows;
+        let pass = Pass {
+            backend,
+            text,
+            rows,
+            angles_global: backend.rope_angles(&plan, &text.rope_global.frequencies(text.head_dim)),
+            angles_local: backend.rope_angles(&plan, &text.rope_local.frequencies(text.head_dim)),
+            plan,
+        };
+        let kept = self.scratch.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let mut scratch = kept.filter(|kept| kept.rows >= rows).unwrap_or_else(|| Scratch::new(&pass));
+        self.embed(&pass, layout, &mut scratch, &mut watch);
+        for (index, layer) in self.layers.iter().enumerate() {
+            let next = self.layers.get(index + 1).map(|next| &next.input_norm);
+            layer.run(&pass, index, kv, next, &mut scratch, &mut watch);
+        }
+        let logits = self.head(&pass, &layout.wanted, &mut scratch, &mut watch);
+        *self.scratch.lock().unwrap_or_else(PoisonError::into_inner) = Some(scratch);
+        logits
+    }
+
+    /// The residual stream's start, and its first norm.
+    fn embed(&self, pass: &Pass<'_, B>, layout: &Layout<'_, B>, s: &mut Scratch<B>, watch: &mut Watch<'_>) {
+        let (backend, width) = (pass.backend, pass.text.hidden);
+        let (table, scale) = (&self.embedding, self.embedding_scale);
+        backend.embed(Embed { table, ids: &layout.ids, scale, out: &mut s.residual });
+        watch.show(backend, || "embed_tokens_out".to_owned(), (pass.rows, width), &s.residual);
+        for (at, features) in &layout.images {
+            let (from, rows) = (&*features.buffer, features.tokens);
+            backend.place_rows(PlaceRows { from, rows, width, at: *at, out: &mut s.residual });
+        }
+        if let Some(first) = self.layers.first() {
+            let rows = Rows::First(pass.rows);
+            let (x, out) = (&s.residual, &mut s.normed);
+            backend.rms_norm(RmsNorm { x, rows, weight: &first.input_norm, width, eps: pass.text.eps, out });
+        }
+    }
+
+    /// The last norm and the head, for the rows whose logits are wanted.
+    fn head(&self, pass: &Pass<'_, B>, wanted: &[u32], s: &mut Scratch<B>, watch: &mut Watch<'_>) -> Logits {
+        let (backend, text) = (pass.backend, pass.text);
+        let norm = |rows: Rows<'_>, out: &mut B::Buffer| {
+            let (x, weight) = (&s.residual, &self.final_norm);
+            backend.rms_norm(RmsNorm { x, rows, weight, width: text.hidden, eps: text.eps, out });
+        };
+        if watch.is_on() {
+            let mut all = backend.buffer(pass.rows * text.hidden);
+            norm(Rows::First(pass.rows), &mut all);
+            watch.show(backend, || "final_norm_out".to_owned(), (pass.rows, text.hidden), &all);
+        }
+        let rows = wanted.len();
+        let mut normed = backend.buffer(rows * text.hidden);
+        norm(Rows::At(wanted), &mut normed);
+        let mut out = backend.buffer(rows * text.vocabulary);
+        project(backend, rows, &normed, &self.embedding, &mut out);
+        Logits { values: backend.download(&out, rows * text.vocabulary), vocabulary: text.vocabulary }
+    }
+}

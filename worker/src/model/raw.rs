@@ -1,0 +1,88 @@
+//! What the `config.json` of every family has in common: how values are written, and the largest that are read.
+
+use serde::Deserialize;
+
+use super::rope::Rope;
+
+/// How `transformers` spells GELU in its tanh form.
+pub(super) const GELU_TANH: &str = "gelu_pytorch_tanh";
+
+/// Largest sizes that are read: several times those of any published checkpoint, and small enough that no product of
+/// them overflows.
+pub(super) const MAX_LAYERS: usize = 1 << 10;
+pub(super) const MAX_WIDTH: usize = 1 << 18;
+pub(super) const MAX_HEADS: usize = 1 << 10;
+pub(super) const MAX_HEAD_DIM: usize = 1 << 12;
+pub(super) const MAX_VOCABULARY: usize = 1 << 22;
+pub(super) const MAX_POSITIONS: usize = 1 << 24;
+pub(super) const MAX_SIDE: usize = 1 << 12;
+
+/// One token or several.
+#[derive(Clone, Deserialize)]
+#[serde(untagged)]
+pub(super) enum OneOrMany {
+    One(u32),
+    Many(Vec<u32>),
+}
+
+impl OneOrMany {
+    /// The tokens of all that are there, each once, in rising order.
+    pub(super) fn union(all: impl IntoIterator<Item = Option<Self>>) -> Vec<u32> {
+        let one = |one| match one {
+            OneOrMany::One(id) => vec![id],
+            OneOrMany::Many(ids) => ids,
+        };
+        let mut ids: Vec<u32> = all.into_iter().flatten().flat_map(one).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        ids
+    }
+}
+
+/// `rope_scaling`, and an entry of `rope_parameters`.
+#[derive(Clone, Default, Deserialize)]
+pub(super) struct RawRope {
+    #[serde(alias = "type")]
+    rope_type: Option<String>,
+    pub(super) rope_theta: Option<f32>,
+    factor: Option<f32>,
+}
+
+impl RawRope {
+    /// With the base that is written beside it, or in it.
+    pub(super) fn resolve(rope: Option<&Self>, theta: f32) -> Result<Rope, String> {
+        let factor = match rope.map(|rope| (rope.rope_type.as_deref(), rope.factor)) {
+            None | Some((None | Some("default"), _)) => 1.0,
+            Some((Some("linear"), factor)) => factor.ok_or("a linear rope has no factor")?,
+            Some((Some(other), _)) => {
+                return Err(format!("text_config has a rope of type {other}, which prelim does not compute"));
+            }
+        };
+        Ok(Rope { theta, factor })
+    }
+}
+
+/// Refuses sizes that no model has, before anything is made of them. Each comes with its name and the largest that is
+/// read.
+pub(super) fn check_sizes(section: &str, sizes: &[(&str, usize, usize)]) -> Result<(), String> {
+    match sizes.iter().find(|(_, found, most)| !(1..=*most).contains(found)) {
+        Some((name, found, most)) => Err(format!("{section} has {name} {found}, and prelim reads 1 to {most}")),
+        None => Ok(()),
+    }
+}
+
+/// Refuses what a family could have and is not computed, so that nothing is computed wrongly in silence.
+pub(super) fn refuse(section: &str, table: &[(bool, &str)]) -> Result<(), String> {
+    match table.iter().find(|(found, _)| *found) {
+        Some((_, what)) => Err(format!("{section} has {what}, which prelim does not compute")),
+        None => Ok(()),
+    }
+}
+
+/// Refuses ids that no vocabulary has.
+pub(super) fn check_ids(ids: &[(&str, u32)]) -> Result<(), String> {
+    match ids.iter().find(|(_, id)| *id as usize >= MAX_VOCABULARY) {
+        Some((name, id)) => Err(format!("{name} is {id}, and prelim reads ids below {MAX_VOCABULARY}")),
+        None => Ok(()),
+    }
+}

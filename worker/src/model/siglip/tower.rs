@@ -1,0 +1,101 @@
+//! The vision tower: pictures to patches that know of each other.
+
+use prelim_kernels::{Backend, PatchEmbed};
+
+use super::VisionConfig;
+use crate::model::Watch;
+use crate::model::encoder::{Encoder, EncoderNames, EncoderSizes};
+use crate::model::error::ModelError;
+use crate::model::parts::{Affine, Loader, Norm, upload};
+
+/// Patches computed at a time, in whole pictures: bounds the memory of intermediates, and changes no result. More would
+/// be no faster, since what a layer hands to the next has left the caches by then.
+const PATCHES_AT_ONCE: usize = 1_024;
+
+const NAMES: EncoderNames = EncoderNames {
+    layers: "vision_tower.encoder.layers",
+    attention_norm: "layer_norm1",
+    qkv: ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"],
+    output: "self_attn.out_proj",
+    mlp_norm: "layer_norm2",
+    up: "mlp.fc1",
+    down: "mlp.fc2",
+};
+
+pub(crate) struct Tower<B: Backend> {
+    vision: VisionConfig,
+    patch: Affine<B>,
+    positions: B::Buffer,
+    encoder: Encoder<B>,
+    post_norm: Norm<B>,
+}
+
+impl<B: Backend> Tower<B> {
+    pub(crate) fn load(loader: &Loader<'_, B>, vision: &VisionConfig) -> Result<Self, ModelError> {
+        let embeddings = |part: &str| format!("vision_tower.embeddings.{part}");
+        let (hidden, side) = (vision.hidden, vision.patch);
+        let sizes = EncoderSizes {
+            hidden,
+            intermediate: vision.intermediate,
+            layers: vision.layers,
+            heads: vision.heads,
+            eps: vision.eps,
+        };
+        let positions = embeddings("position_embedding.weight");
+        let positions = loader.weights.matrix(&positions, &[vision.patches(), hidden])?;
+        Ok(Self {
+            patch: loader.affine(&[embeddings("patch_embedding")], &[hidden, vision.picture.channels, side, side])?,
+            positions: loader.backend.upload(&positions.to_f32())?,
+            encoder: Encoder::load(loader, sizes, NAMES)?,
+            post_norm: loader.norm("vision_tower.post_layernorm", hidden, vision.eps)?,
+            vision: vision.clone(),
+        })
+    }
+
+    /// Runs pictures through the tower, some at a time, and hands on how many they are and the last hidden state of
+    /// theirs, `[images, patches, hidden]`.
+    pub(crate) fn encode(
+        &self,
+        backend: &B,
+        pixel_values: &[f32],
+        mut watch: Watch<'_>,
+        mut hand_on: impl FnMut(usize, &B::Buffer, &mut Watch<'_>),
+    ) {
+        let picture = self.vision.picture.values();
+        // An observer wants whole tensors, not parts of them.
+        let few = (PATCHES_AT_ONCE / self.vision.patches()).max(1);
+        let at_once = if watch.is_on() { (pixel_values.len() / picture).max(1) } else { few };
+        for pixels in pixel_values.chunks(picture * at_once) {
+            self.encode_some(backend, pixels, &mut watch, &mut hand_on);
+        }
+    }
+
+    fn encode_some(
+        &self,
+        backend: &B,
+        pixels: &[f32],
+        watch: &mut Watch<'_>,
+        hand_on: &mut impl FnMut(usize, &B::Buffer, &mut Watch<'_>),
+    ) {
+        let vision = &self.vision;
+        let (images, patches) = (pixels.len() / vision.picture.values(), vision.patches());
+        let rows = images * patches;
+        self.encoder.with_scratch(backend, rows, |scratch| {
+            backend.patch_embed(PatchEmbed {
+                pixels: &upload(backend, pixels),
+                images,
+                channels: vision.picture.channels,
+                side: vision.picture.side,
+                patch: vision.patch,
+                weight: &self.patch.weight,
+                bias: &self.patch.bias,
+                positions: &self.positions,
+                out: &mut scratch.residual,
+            });
+            self.encoder.run(backend, (images, patches), scratch, "vision_layer", watch);
+            self.post_norm.apply(backend, rows, &scratch.residual, &mut scratch.normed);
+            watch.show(backend, || "vision_last_hidden_state".to_owned(), (rows, vision.hidden), &scratch.normed);
+            hand_on(images, &scratch.normed, watch);
+        });
+    }
+}
