@@ -165,6 +165,21 @@ DEVICE void linear(const LinearArguments& a) {
     }
 }
 
+// The epilogue of a product that something was added to before: out = gelu(out), times what there is. A thread a value, 128 a
+// block; 8 or 12 bytes a value, bound by them.
+struct ActivateArguments {
+  const float* times;     // [count], or null.
+  float* out;             // [count]
+  u64 count;
+};
+
+KERNEL(activate, 128, ActivateArguments) {
+  const u64 i = (u64)blockIdx.x * 128 + threadIdx.x;
+  if (i >= a.count) return;
+  const float value = gelu(a.out[i]);
+  a.out[i] = a.times == nullptr ? value : multiply(value, a.times[i]);
+}
+
 #define LINEAR(type, shape, threads, ...)                                                                        \
   KERNEL_BESIDE(2, linear_##shape##_##type, threads, LinearArguments) { linear<type, __VA_ARGS__, false>(a); }             \
   KERNEL_BESIDE(2, geglu_##shape##_##type, threads, LinearArguments) { linear<type, __VA_ARGS__, true>(a); }

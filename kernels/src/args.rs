@@ -176,6 +176,30 @@ pub struct Geglu<'a, B: Backend> {
     pub out: &'a mut B::Buffer,
 }
 
+/// Arguments of [`Backend::add_low_rank`].
+pub struct AddLowRank<'a, B: Backend> {
+    /// `[.., inputs]`
+    pub x: &'a B::Buffer,
+    /// Which rows of `x` and of `out`.
+    pub rows: Range<usize>,
+    /// `[rank, inputs]`
+    pub down: &'a B::Matrix,
+    /// `[outputs, rank]`
+    pub up: &'a B::Matrix,
+    /// `[.., outputs]`
+    pub out: &'a mut B::Buffer,
+}
+
+/// Arguments of [`Backend::activate`].
+pub struct Activate<'a, B: Backend> {
+    /// How many values.
+    pub len: usize,
+    /// What the activation is multiplied by: `[len]`. None where it is the result.
+    pub times: Option<&'a B::Buffer>,
+    /// `[len]`
+    pub out: &'a mut B::Buffer,
+}
+
 /// Arguments of [`Backend::store_keys_values`].
 pub struct StoreKeysValues<'a, B: Backend> {
     /// `[tokens, heads + 2 · kv_heads, head_dim]`: queries, keys, values.

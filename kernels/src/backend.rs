@@ -1,8 +1,8 @@
 //! The boundary between the model and the arithmetic.
 
 use crate::args::{
-    AddRmsNorm, Attend, AttendPatches, AveragePool, CacheShape, Embed, Geglu, LayerNorm, Linear, PatchEmbed, PlaceRows,
-    RmsNorm, Span, StoreKeysValues,
+    Activate, AddLowRank, AddRmsNorm, Attend, AttendPatches, AveragePool, CacheShape, Embed, Geglu, LayerNorm, Linear,
+    PatchEmbed, PlaceRows, RmsNorm, Span, StoreKeysValues,
 };
 use crate::weights::{Storage, WeightView};
 
@@ -146,6 +146,13 @@ pub trait Backend: Send + Sync + Sized + 'static {
 
     /// `gelu(x · Gᵀ) · (x · Uᵀ)`.
     fn geglu(&self, args: Geglu<'_, Self>);
+
+    /// `out += (x · downᵀ) · upᵀ` for some rows: what an adapter (LoRA) changes of a product.
+    fn add_low_rank(&self, args: AddLowRank<'_, Self>);
+
+    /// `out = gelu(out)`, or `gelu(out) · times`: the epilogue of a product to which something was added before. The same
+    /// bits as in [`Backend::linear`] and [`Backend::geglu`].
+    fn activate(&self, args: Activate<'_, Self>);
 
     /// Norms and rotates queries and keys, and writes keys and values to the cache.
     fn store_keys_values(&self, args: StoreKeysValues<'_, Self>);

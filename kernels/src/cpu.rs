@@ -28,8 +28,8 @@ mod work;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::args::{
-    AddRmsNorm, Attend, AttendPatches, AveragePool, CacheShape, Embed, Geglu, LayerNorm, Linear, PatchEmbed, PlaceRows,
-    RmsNorm, Rows, Span, StoreKeysValues,
+    Activate, AddLowRank, AddRmsNorm, Attend, AttendPatches, AveragePool, CacheShape, Embed, Geglu, LayerNorm, Linear,
+    PatchEmbed, PlaceRows, RmsNorm, Rows, Span, StoreKeysValues, Then,
 };
 use crate::backend::{Backend, DeviceError};
 use crate::host::HostPlan;
@@ -221,6 +221,22 @@ impl Backend for Cpu {
 
     fn geglu(&self, args: Geglu<'_, Self>) {
         product::gated((self.set, self.work()), args.x, args.rows, args.weight, args.out);
+    }
+
+    fn add_low_rank(&self, args: AddLowRank<'_, Self>) {
+        let AddLowRank { x, rows, down, up, out } = args;
+        let (first, rows) = (rows.start, rows.len());
+        let mut inner = vec![0.0; rows * down.rows];
+        let x = &x[first * down.columns..];
+        let epilogue = |then| Epilogue::Each { bias: None, then };
+        let to_inner = Product { x, rows, weight: down, epilogue: epilogue(Then::Store), out: &mut inner };
+        to_inner.run(self.set, self.work());
+        let out = &mut out[first * up.rows..];
+        Product { x: &inner, rows, weight: up, epilogue: epilogue(Then::Add), out }.run(self.set, self.work());
+    }
+
+    fn activate(&self, args: Activate<'_, Self>) {
+        product::activate(self.set, self.work(), args);
     }
 
     fn store_keys_values(&self, args: StoreKeysValues<'_, Self>) {

@@ -38,8 +38,8 @@ mod plan;
 mod vision;
 
 use crate::args::{
-    AddRmsNorm, Attend, AttendPatches, AveragePool, CacheShape, Embed, Geglu, LayerNorm, Linear, PatchEmbed, PlaceRows,
-    RmsNorm, Span, StoreKeysValues,
+    Activate, AddLowRank, AddRmsNorm, Attend, AttendPatches, AveragePool, CacheShape, Embed, Geglu, LayerNorm, Linear,
+    PatchEmbed, PlaceRows, RmsNorm, Span, StoreKeysValues,
 };
 use crate::backend::{Backend, DeviceError};
 use crate::weights::{Storage, WeightView};
@@ -171,6 +171,14 @@ impl Backend for Cuda {
 
     fn geglu(&self, args: Geglu<'_, Self>) {
         self.gated_product(args);
+    }
+
+    fn add_low_rank(&self, args: AddLowRank<'_, Self>) {
+        self.low_rank(args);
+    }
+
+    fn activate(&self, args: Activate<'_, Self>) {
+        self.activation(args);
     }
 
     fn store_keys_values(&self, args: StoreKeysValues<'_, Self>) {

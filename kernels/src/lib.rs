@@ -24,8 +24,8 @@ pub mod reference;
 pub mod weights;
 
 pub use args::{
-    AddRmsNorm, Attend, AttendPatches, AveragePool, CacheShape, Embed, Geglu, LayerNorm, Linear, PatchEmbed, PlaceRows,
-    RmsNorm, Rows, Span, StoreKeysValues, Then,
+    Activate, AddLowRank, AddRmsNorm, Attend, AttendPatches, AveragePool, CacheShape, Embed, Geglu, LayerNorm, Linear,
+    PatchEmbed, PlaceRows, RmsNorm, Rows, Span, StoreKeysValues, Then,
 };
 pub use backend::{Backend, DeviceError};
 pub use cpu::Cpu;

@@ -8,8 +8,8 @@ mod norm;
 mod vision;
 
 use crate::args::{
-    AddRmsNorm, Attend, AttendPatches, AveragePool, CacheShape, Embed, Geglu, LayerNorm, Linear, PatchEmbed, PlaceRows,
-    RmsNorm, Span, StoreKeysValues, Then,
+    Activate, AddLowRank, AddRmsNorm, Attend, AttendPatches, AveragePool, CacheShape, Embed, Geglu, LayerNorm, Linear,
+    PatchEmbed, PlaceRows, RmsNorm, Span, StoreKeysValues, Then,
 };
 use crate::backend::{Backend, DeviceError};
 use crate::host::HostPlan;
@@ -178,6 +178,21 @@ impl Backend for Reference {
             for (out, (gate, up)) in out.iter_mut().zip(gate.times(x).zip(up.times(x))) {
                 *out = gelu(gate) * up;
             }
+        }
+    }
+
+    fn add_low_rank(&self, args: AddLowRank<'_, Self>) {
+        let (inputs, outputs) = (args.down.columns, args.up.rows());
+        for row in args.rows {
+            let inner: Vec<f32> = args.down.times(&args.x[row * inputs..][..inputs]).collect();
+            let out = &mut args.out[row * outputs..][..outputs];
+            out.iter_mut().zip(args.up.times(&inner)).for_each(|(out, value)| *out += value);
+        }
+    }
+
+    fn activate(&self, args: Activate<'_, Self>) {
+        for (index, out) in args.out[..args.len].iter_mut().enumerate() {
+            *out = gelu(*out) * args.times.map_or(1.0, |times| times[index]);
         }
     }
 

@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 
-use crate::args::Then;
+use crate::args::{Activate, Then};
 use crate::weights::Arithmetic;
 
+use super::super::Cpu;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 use super::amx;
 use super::lanes::{InstructionSet, Kernel, LANES, Lanes, dispatch, load_part, store_part};
@@ -101,6 +102,40 @@ impl Epilogue<'_> {
         match self {
             Epilogue::Each { .. } => weight.rows,
             Epilogue::Gated { outputs } => *outputs,
+        }
+    }
+}
+
+/// `out = gelu(out)`, times what there is.
+pub(super) fn activate(set: InstructionSet, work: Work<'_>, args: Activate<'_, Cpu>) {
+    /// Values of a task.
+    const AT_ONCE: usize = 1 << 14;
+    let mut parts: Vec<&mut [f32]> = args.out[..args.len].chunks_mut(AT_ONCE).collect();
+    work.run_each(&mut parts, |index, out| {
+        let times = args.times.map(|times| &times[index * AT_ONCE..][..out.len()]);
+        dispatch(set, Activation { out, times });
+    });
+}
+
+struct Activation<'a> {
+    out: &'a mut [f32],
+    times: Option<&'a [f32]>,
+}
+
+impl Kernel for Activation<'_> {
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        for at in (0..self.out.len()).step_by(LANES) {
+            let count = (self.out.len() - at).min(LANES);
+            // SAFETY: the first `count` values from `at` on are there; kernels run where the instructions are.
+            unsafe {
+                let value = gelu::<L>(load_part::<L>(self.out[at..].as_ptr(), count, 0.0));
+                let value = match self.times {
+                    Some(times) => L::mul(value, load_part::<L>(times[at..at + count].as_ptr(), count, 0.0)),
+                    None => value,
+                };
+                store_part::<L>(self.out[at..].as_mut_ptr(), count, value);
+            }
         }
     }
 }

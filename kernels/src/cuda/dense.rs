@@ -1,12 +1,14 @@
 //! Products, norms and embeddings: kernels `pack_rows_*`, `linear_*`, `geglu_*`, `*_norm`, `embed_*`, `rope_angles`.
 
+use std::ops::Range;
+
 use cudarc::driver::CudaSlice;
 
-use super::launch::{Angles, Gather, Geometry, Norm, Pack, Product, narrowed};
+use super::launch::{Activation, Angles, Gather, Geometry, Norm, Pack, Product, narrowed};
 use super::memory::{Buffer, Matrix, padded};
 use super::plan::Plan;
 use super::{Cuda, device::Device};
-use crate::args::{AddRmsNorm, Embed, Geglu, LayerNorm, Linear, RmsNorm, Rows, Then};
+use crate::args::{Activate, AddLowRank, AddRmsNorm, Embed, Geglu, LayerNorm, Linear, RmsNorm, Rows, Then};
 
 /// Rows and columns of the result that a block computes, its threads, and its stages of so many bytes a row or column.
 struct Shape {
@@ -46,9 +48,10 @@ pub(super) struct Packed {
 }
 
 impl Cuda {
-    fn pack(&self, x: &Buffer, rows: usize, width: usize) -> Packed {
-        let arguments = Pack { x: self.device.address(&x.0), width: narrowed(width), ..Pack::default() };
-        self.pack_with("pack_rows", rows, arguments)
+    fn pack(&self, x: &Buffer, rows: Range<usize>, width: usize) -> Packed {
+        let x = self.device.address(&x.0) + (rows.start * width * size_of::<f32>()) as u64;
+        let arguments = Pack { x, width: narrowed(width), ..Pack::default() };
+        self.pack_with("pack_rows", rows.len(), arguments)
     }
 
     /// With the source and its layout filled in.
@@ -99,7 +102,7 @@ impl Cuda {
             gelu: u32::from(then == Then::Gelu),
             ..Product::default()
         };
-        self.multiply("linear", &self.pack(x, rows, weight.columns), rows, weight, epilogue);
+        self.multiply("linear", &self.pack(x, 0..rows, weight.columns), rows, weight, epilogue);
     }
 
     pub(super) fn gated_product(&self, args: Geglu<'_, Self>) {
@@ -109,7 +112,31 @@ impl Cuda {
         }
         let out = self.device.address(&out.0);
         let epilogue = Product { out, columns: narrowed(weight.outputs), addend_rows: 1, ..Product::default() };
-        self.multiply("geglu", &self.pack(x, rows, weight.both.columns), rows, &weight.both, epilogue);
+        self.multiply("geglu", &self.pack(x, 0..rows, weight.both.columns), rows, &weight.both, epilogue);
+    }
+
+    pub(super) fn low_rank(&self, args: AddLowRank<'_, Self>) {
+        let AddLowRank { x, rows, down, up, out } = args;
+        let (first, count) = (rows.start, rows.len());
+        if count == 0 {
+            return;
+        }
+        let inner = self.device.buffer(count * down.rows);
+        let into_inner = self.device.address(&inner.0);
+        let store = Product { out: into_inner, columns: narrowed(down.rows), addend_rows: 1, ..Product::default() };
+        self.multiply("linear", &self.pack(x, rows, down.columns), count, down, store);
+        let out = self.device.address(&out.0) + (first * up.rows * size_of::<f32>()) as u64;
+        let columns = narrowed(up.rows);
+        let add = Product { addend: out, addend_rows: narrowed(count), out, columns, ..Product::default() };
+        self.multiply("linear", &self.pack(&inner, 0..count, up.columns), count, up, add);
+    }
+
+    pub(super) fn activation(&self, args: Activate<'_, Self>) {
+        if args.len > 0 {
+            let times = args.times.map_or(0, |times| self.device.address(&times.0));
+            let arguments = Activation { times, out: self.device.address(&args.out.0), count: args.len as u64 };
+            self.device.launch("activate", Geometry::values(args.len), &arguments);
+        }
     }
 
     pub(super) fn norm_rows(&self, args: RmsNorm<'_, Self>) {

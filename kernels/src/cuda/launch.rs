@@ -32,6 +32,10 @@ arguments!(
     }
 );
 arguments!(
+    /// linear.cu, activate
+    Activation { times: u64, out: u64, count: u64, }
+);
+arguments!(
     /// norm.cu
     Norm { x: u64, rows: u64, weight: u64, bias: u64, residual: u64, out: u64, width: u32, eps: f32, }
 );

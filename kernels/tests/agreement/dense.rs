@@ -1,8 +1,8 @@
 //! Products, norms, embeddings and the vision tower's own operations, on any backend.
 
 use prelim_kernels::{
-    AddRmsNorm, AttendPatches, AveragePool, Backend, Embed, Geglu, LayerNorm, Linear, PatchEmbed, PlaceRows, RmsNorm,
-    Rows, Storage, Then,
+    Activate, AddLowRank, AddRmsNorm, AttendPatches, AveragePool, Backend, Embed, Geglu, LayerNorm, Linear, PatchEmbed,
+    PlaceRows, RmsNorm, Rows, Storage, Then,
 };
 
 use crate::cases::{Numbers, Weight};
@@ -53,6 +53,55 @@ pub(crate) fn geglu<B: Backend>(backend: &B, shape: Shape, storage: Storage) -> 
     let weight = backend.gated(gate.view(), up.view(), storage).unwrap();
     backend.enter(|| backend.geglu(Geglu { x: &x, rows: shape.rows, weight: &weight, out: &mut out }));
     backend.download(&out, shape.rows * shape.outputs)
+}
+
+/// A product, some rows of which an adapter adds to, through the activation alone and through the gated pair.
+pub(crate) fn adapted<B: Backend>(backend: &B, shape: Shape, rank: usize, storage: Storage) -> Vec<f32> {
+    let mut numbers = Numbers::new(9);
+    let Shape { rows, inputs, outputs } = shape;
+    let weights: [Weight; 3] = [(outputs, inputs), (rank, inputs), (outputs, rank)]
+        .map(|(rows, columns)| Weight::new(&mut numbers, rows, columns));
+    let matrix = |weight: &Weight| backend.matrix(&[weight.view()], storage).unwrap();
+    let [weight, down, up] = [matrix(&weights[0]), matrix(&weights[1]), matrix(&weights[2])];
+    let x = backend.upload(&numbers.vector(rows * inputs, 3.0)).unwrap();
+    let times = backend.upload(&numbers.vector(rows * outputs, 1.0)).unwrap();
+    let (mut alone, mut gated) = (backend.buffer(rows * outputs), backend.buffer(rows * outputs));
+    let len = rows * outputs;
+    backend.enter(|| {
+        for (times, out) in [(None, &mut alone), (Some(&times), &mut gated)] {
+            backend.linear(Linear { x: &x, rows, weight: &weight, bias: None, then: Then::Store, out });
+            backend.add_low_rank(AddLowRank { x: &x, rows: rows / 3..rows, down: &down, up: &up, out });
+            backend.activate(Activate { len, times, out });
+        }
+    });
+    [backend.download(&alone, len), backend.download(&gated, len)].concat()
+}
+
+/// What [`geglu`] computes, and the GELU of the gate alone, by products without an epilogue and the activation after them.
+pub(crate) fn geglu_apart<B: Backend>(backend: &B, shape: Shape, storage: Storage) -> Vec<f32> {
+    let mut numbers = Numbers::new(3);
+    let Shape { rows, inputs, outputs } = shape;
+    let weights: [Weight; 2] = std::array::from_fn(|_| Weight::new(&mut numbers, outputs, inputs));
+    let [gate, up] = weights.map(|weight| backend.matrix(&[weight.view()], storage).unwrap());
+    let x = backend.upload(&numbers.vector(rows * inputs, 6.0)).unwrap();
+    let (mut out, mut times, mut fused) =
+        (backend.buffer(rows * outputs), backend.buffer(rows * outputs), backend.buffer(rows * outputs));
+    backend.enter(|| {
+        for (weight, then, out) in
+            [(&gate, Then::Store, &mut out), (&up, Then::Store, &mut times), (&gate, Then::Gelu, &mut fused)]
+        {
+            backend.linear(Linear { x: &x, rows, weight, bias: None, then, out });
+        }
+    });
+    let gate = backend.download(&out, rows * outputs);
+    let len = rows * outputs;
+    let mut alone = backend.upload(&gate).unwrap();
+    backend.enter(|| {
+        backend.activate(Activate { len, times: None, out: &mut alone });
+        backend.activate(Activate { len, times: Some(&times), out: &mut out });
+    });
+    assert_eq!(backend.download(&alone, len), backend.download(&fused, len), "GELU after a product and in it");
+    backend.download(&out, len)
 }
 
 /// RMS norm of some rows, add and norm, layer norm: one after the other.

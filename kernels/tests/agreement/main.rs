@@ -100,6 +100,28 @@ fn geglu_agrees() {
 }
 
 #[test]
+fn adapted_products_agree() {
+    for shape in SHAPES {
+        for storage in STORAGES {
+            let wanted = dense::adapted(&REFERENCE, shape, 6, storage);
+            everywhere(&format!("adapted {shape:?}"), PRODUCT, &wanted, |cpu| dense::adapted(cpu, shape, 6, storage));
+        }
+    }
+}
+
+/// An adapter takes fused operations apart: requests without one must not notice.
+#[test]
+fn an_activation_after_a_product_has_the_bits_of_the_fused_one() {
+    for shape in SHAPES {
+        for (storage, arithmetic) in [(Storage::F32, Arithmetic::Exact), (Storage::Bf16, Arithmetic::Bf16)] {
+            let cpu = Cpu::with_threads(2).expect("threads").with_arithmetic(arithmetic);
+            let (fused, apart) = (dense::geglu(&cpu, shape, storage), dense::geglu_apart(&cpu, shape, storage));
+            check_bits(&format!("geglu apart {shape:?}"), &apart, &fused);
+        }
+    }
+}
+
+#[test]
 fn norms_agree_beyond_the_range_of_f16() {
     for (rows, width) in [(1, 1), (3, 24), (7, 256), (33, 1152), (2, 2560), (64, 192)] {
         // 3e5 is past 65,504: Gemma 3's residual stream goes there.

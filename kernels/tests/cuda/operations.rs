@@ -89,6 +89,26 @@ fn geglu_agrees() {
 }
 
 #[test]
+fn adapted_products_agree() {
+    for shape in [SHAPES[1], SHAPES[3], SHAPES[5], SHAPES[7], SHAPES[8]] {
+        let wanted = dense::adapted(&Reference::default(), shape, 6, Storage::F32);
+        // What is between the two products is rounded to 16 bits.
+        let what = format!("adapted {shape:?}");
+        everywhere(&what, |t| t.patches, &wanted, |cuda| dense::adapted(cuda, shape, 6, Storage::F32));
+    }
+}
+
+#[test]
+fn an_activation_after_a_product_has_the_bits_of_the_fused_one() {
+    for shape in [SHAPES[1], SHAPES[3], SHAPES[8]] {
+        let (_turn, _) = StandIn::turn();
+        let cuda = Cuda::open(0, Precision::F16).expect("the stand-in");
+        let fused = dense::geglu(&cuda, shape, Storage::F32);
+        check_bits(&format!("geglu apart {shape:?}"), &dense::geglu_apart(&cuda, shape, Storage::F32), &fused);
+    }
+}
+
+#[test]
 fn norms_agree_beyond_the_range_of_f16() {
     for (rows, width) in [(1, 1), (3, 24), (7, 256), (5, 1152), (2, 2560)] {
         // 3e5 is past 65,504: Gemma 3's residual stream goes there.
