@@ -196,13 +196,14 @@ mod tests {
             running,
             model: model.to_owned(),
             prompts: Vec::new(),
+            adapters: Vec::new(),
             software_version: String::new(),
             process: String::new(),
         };
         let workers = [worker("large", 1), worker("small", 3)];
         let of = |model: &str, prompts: &[&str]| {
             let prompts: Vec<String> = prompts.iter().map(|name| (*name).to_owned()).collect();
-            let offer = Some(Offer::from_wire(model, &prompts).unwrap());
+            let offer = Some(Offer::from_wire(model, &[], &prompts).unwrap());
             needs.backlog_of_s(&Pool { kinds: BOTH.to_vec(), offer }, &depth, workers.iter())
         };
         let near = |got: f64, want: f64| assert!((got - want).abs() < 0.5, "{got} and not {want}");
@@ -212,7 +213,7 @@ mod tests {
         assert_eq!(of("other", &[]), 0.0);
         // What demands nothing may be done by any pool.
         let any = QueueDepth { ready: ByKind { ct: 13, ..ByKind::default() }, ..depth.clone() };
-        let pool = Pool { kinds: vec![ImageKind::Ct], offer: Some(Offer::from_wire("other", &[]).unwrap()) };
+        let pool = Pool { kinds: vec![ImageKind::Ct], offer: Some(Offer::from_wire("other", &[], &[]).unwrap()) };
         assert!(needs.backlog_of_s(&pool, &any, workers.iter()) > 1.0);
         // All together, for a cluster that is one pool.
         near(needs.backlog_s(&QueueDepth { leased: ByKind::default(), ..depth }, &BOTH), 8.0 + 3.0 * 30.0);

@@ -109,11 +109,12 @@ mod tests {
             running: 0,
             model: model.into(),
             prompts: vec!["p".into(), "no name".into()],
+            adapters: vec!["a+lora".into(), " no name".into()],
             software_version: String::new(),
             process: String::new(),
         };
         let workers = [worker("a", ImageKind::Xray), worker("a", ImageKind::Ct), worker("b", ImageKind::Ct)];
-        for (key, want) in [("a", 1), ("b", 1), ("\tp", 2), ("a\tp", 1), ("c", 0), ("\tq", 0)] {
+        for (key, want) in [("a", 1), ("b", 1), ("\tp", 2), ("a\tp", 1), ("c", 0), ("\tq", 0), ("a+lora", 2)] {
             let demand = Demand::from_key(key).unwrap();
             let demanded = Demanded { demand, ready: ByKind { ct: 3, ..ByKind::default() }, longest_wait_ms: 0 };
             assert_eq!(takers(&demanded, workers.iter()), want, "{key:?}");

@@ -10,6 +10,9 @@ use crate::ids::IdError;
 /// Prompts that a worker may offer, at most.
 pub const MAX_PROMPTS: usize = 16;
 
+/// Adapters that a worker may offer, at most.
+pub const MAX_ADAPTERS: usize = 16;
+
 /// The name of a model, as rules choose it and drafts name it: 1 to 100 bytes without control characters, and with a
 /// character other than a space at both ends.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -111,8 +114,11 @@ impl fmt::Display for Demand {
 /// What a worker offers; nothing, where it is of a version that does not say.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Offer {
-    /// The model that it reads with.
+    /// The model that it reads with where none is demanded.
     pub model: Option<ModelName>,
+    /// What the model becomes with an adapter (LoRA) that the worker holds beside it, demanded as a model is; at most
+    /// [`MAX_ADAPTERS`].
+    pub adapters: BTreeSet<ModelName>,
     /// The prompts, besides its own, that the model can be asked; at most [`MAX_PROMPTS`].
     pub prompts: BTreeSet<PromptName>,
 }
@@ -120,14 +126,19 @@ pub struct Offer {
 impl Offer {
     /// Whether a job with this demand may be given to the worker.
     pub fn meets(&self, demand: &Demand) -> bool {
-        demand.model.as_ref().is_none_or(|model| self.model.as_ref() == Some(model))
+        demand.model.as_ref().is_none_or(|wanted| self.models().any(|model| model == wanted))
             && demand.prompt.as_ref().is_none_or(|prompt| self.prompts.contains(prompt))
+    }
+
+    /// The models by which it reads: its own first.
+    pub fn models(&self) -> impl Iterator<Item = &ModelName> {
+        self.model.iter().chain(&self.adapters)
     }
 
     /// Every demand that it meets, besides that for any worker.
     pub fn demands(&self) -> impl Iterator<Item = Demand> {
         let prompts = || self.prompts.iter().cloned().map(Some);
-        let with_model = self.model.iter().flat_map(move |model| {
+        let with_model = self.models().flat_map(move |model| {
             std::iter::once(None).chain(prompts()).map(|prompt| Demand { model: Some(model.clone()), prompt })
         });
         with_model.chain(prompts().map(|prompt| Demand { model: None, prompt }))
@@ -170,11 +181,16 @@ mod tests {
             .into_iter()
             .flat_map(|model| [None, Some("p"), Some("q")].map(|prompt| demand(model, prompt)))
             .collect();
-        for (model, prompts) in
-            [(None, vec![]), (Some("a"), vec![]), (Some("a"), vec!["p"]), (Some("b"), vec!["p", "q"])]
-        {
+        for (model, adapters, prompts) in [
+            (None, vec![], vec![]),
+            (Some("a"), vec![], vec![]),
+            (Some("a"), vec![], vec!["p"]),
+            (Some("b"), vec![], vec!["p", "q"]),
+            (Some("a"), vec!["b"], vec!["p"]),
+        ] {
             let offer = Offer {
                 model: model.map(|name| ModelName::parse(name).unwrap()),
+                adapters: adapters.iter().map(|name| ModelName::parse(name).unwrap()).collect(),
                 prompts: prompts.iter().map(|name| PromptName::parse(name).unwrap()).collect(),
             };
             let listed: Vec<Demand> = offer.demands().chain([Demand::default()]).collect();

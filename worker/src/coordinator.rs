@@ -168,6 +168,7 @@ impl Coordinator {
             studies_held: want.held.iter().map(ToString::to_string).collect(),
             repeated,
             model: want.offer.model.clone().map(Into::into).unwrap_or_default(),
+            adapters: want.offer.adapters.iter().map(ToString::to_string).collect(),
             prompts: want.offer.prompts.iter().map(ToString::to_string).collect(),
         }
     }

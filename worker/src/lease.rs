@@ -203,7 +203,8 @@ impl<W: Work> Crew<W> {
         let (job, token) = (&lease.job.id, lease.token);
         let mut done = done.map_err(|error| (error.to_string(), error.is_retryable()));
         let want = self.is_taking().then(|| self.want());
-        let model = self.work.offer().model;
+        // By it the coordinator knows how long such a job takes.
+        let model = lease.job.demand.model.clone().or_else(|| self.work.offer().model);
         let mut attempt = 0;
         loop {
             let answer = match &done {

@@ -157,7 +157,11 @@ impl Reader {
 
     /// What it offers to jobs that demand a model or a prompt.
     pub fn offer(&self) -> Offer {
-        Offer { model: offered_name(&self.provenance.name), prompts: self.named.keys().cloned().collect() }
+        Offer {
+            model: offered_name(&self.provenance.name),
+            adapters: std::collections::BTreeSet::new(),
+            prompts: self.named.keys().cloned().collect(),
+        }
     }
 
     /// The kinds of job that the model reads.

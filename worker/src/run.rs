@@ -87,6 +87,7 @@ pub async fn serve(
         slots: config.limits.slots as u32,
         running: 0,
         model: offer.model.as_ref().map_or_else(|| provenance.name.clone(), ToString::to_string),
+        adapters: offer.adapters.iter().map(ToString::to_string).collect(),
         prompts: offer.prompts.iter().map(ToString::to_string).collect(),
         software_version: provenance.software_version.clone(),
         process: process_name(),

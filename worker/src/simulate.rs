@@ -208,6 +208,7 @@ impl Simulated {
             running: 0,
             model: self.model.as_ref().map_or_else(|| MODEL.to_owned(), ToString::to_string),
             prompts: Vec::new(),
+            adapters: Vec::new(),
             software_version: env!("CARGO_PKG_VERSION").to_owned(),
             process: process_name(),
         };

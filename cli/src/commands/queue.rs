@@ -167,12 +167,14 @@ impl Requeue {
     }
 }
 
-/// The model that a worker reads with, and the prompts that it offers besides.
+/// The model that a worker reads with, and the adapters and prompts that it offers besides.
 fn offered(status: &WorkerStatus) -> String {
-    match status.prompts.as_slice() {
-        [] => status.model.clone(),
-        prompts => format!("{} (prompts: {})", status.model, prompts.join(", ")),
-    }
+    let besides: Vec<String> = [("adapters", &status.adapters), ("prompts", &status.prompts)]
+        .into_iter()
+        .filter(|(_, names)| !names.is_empty())
+        .map(|(what, names)| format!("{what}: {}", names.join(", ")))
+        .collect();
+    if besides.is_empty() { status.model.clone() } else { format!("{} ({})", status.model, besides.join("; ")) }
 }
 
 /// What a worker is about, in a few words.
@@ -266,6 +268,7 @@ fn worker_json(worker: &Worker) -> Value {
         "slots": status.slots,
         "running": status.running,
         "model": status.model,
+        "adapters": status.adapters,
         "prompts": status.prompts,
         "software_version": status.software_version,
         "since_ms": worker.since_ms,

@@ -110,7 +110,11 @@ impl Check {
             Some(mut client) => {
                 let workers = client.list_workers(ListWorkersRequest {}).await.map_err(plain)?.into_inner().workers;
                 let status = workers.into_iter().filter(|worker| !worker.draining).filter_map(|worker| worker.status);
-                Some(status.filter_map(|status| Offer::from_wire(&status.model, &status.prompts).ok()).collect())
+                Some(
+                    status
+                        .filter_map(|status| Offer::from_wire(&status.model, &status.adapters, &status.prompts).ok())
+                        .collect(),
+                )
             }
             None => None,
         };

@@ -27,6 +27,7 @@ fn worker(id: &str, running: u32, slots: u32) -> Worker {
         software_version: "0.1.0".to_owned(),
         process: String::new(),
         prompts: Vec::new(),
+        adapters: Vec::new(),
     };
     Worker { id: id.to_owned(), status: Some(status), silent_ms: 2_000, ..Worker::default() }
 }

@@ -106,6 +106,7 @@ fn worker(record: WorkerRecord, silent_ms: u64) -> v1::Worker {
         running: said.running,
         model: said.model,
         prompts: said.prompts,
+        adapters: said.adapters,
         software_version: said.software_version,
         process: said.process,
     };

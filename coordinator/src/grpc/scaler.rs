@@ -110,7 +110,7 @@ fn pool(of: &keda::ScaledObjectRef) -> Result<Pool, Status> {
     let offer = match given(MODEL) {
         None if prompts.is_empty() => None,
         None => return Err(status::invalid(PROMPTS, format!("give {MODEL}, too"))),
-        Some(model) => Some(Offer::from_wire(model, &prompts).map_err(|error| status::of(error.into()))?),
+        Some(model) => Some(Offer::from_wire(model, &[], &prompts).map_err(|error| status::of(error.into()))?),
     };
     Ok(Pool { kinds: kinds(of)?, offer })
 }

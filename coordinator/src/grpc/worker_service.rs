@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::{self, BoxStream, StreamExt as _};
-use prelim_proto::demand::{MAX_PROMPTS, ModelName, Offer};
+use prelim_proto::demand::{MAX_ADAPTERS, MAX_PROMPTS, ModelName, Offer};
 use prelim_proto::ids::{Digest, FencingToken, JobId, Uid};
 use prelim_proto::job::{JobKind, JobOutcome, Lease};
 use prelim_proto::v1;
@@ -76,7 +76,8 @@ impl Workers {
         let held = request.studies_held.iter().take(MAX_HELD).map(|uid| Uid::parse(uid));
         let held =
             held.collect::<Result<_, _>>().map_err(|error| status::invalid("studies_held", error.to_string()))?;
-        let offer = Offer::from_wire(&request.model, &request.prompts).map_err(|error| status::of(error.into()))?;
+        let offer = Offer::from_wire(&request.model, &request.adapters, &request.prompts)
+            .map_err(|error| status::of(error.into()))?;
         Ok(Ask {
             worker: request.worker_id,
             request: request.request_id,
@@ -230,6 +231,7 @@ fn heartbeat(worker: String, said: v1::WorkerStatus) -> Result<Heartbeat, Status
         running: said.running,
         model: said.model,
         prompts: said.prompts,
+        adapters: said.adapters,
         software_version: said.software_version,
         process: said.process,
     };
@@ -237,7 +239,8 @@ fn heartbeat(worker: String, said: v1::WorkerStatus) -> Result<Heartbeat, Status
         text.truncate(text.floor_char_boundary(MAX_NAME_BYTES));
     }
     heartbeat.prompts.truncate(MAX_PROMPTS);
-    for text in &mut heartbeat.prompts {
+    heartbeat.adapters.truncate(MAX_ADAPTERS);
+    for text in heartbeat.prompts.iter_mut().chain(&mut heartbeat.adapters) {
         text.truncate(text.floor_char_boundary(MAX_NAME_BYTES));
     }
     Ok(heartbeat)

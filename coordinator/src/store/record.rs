@@ -427,6 +427,9 @@ pub struct Heartbeat {
     /// Prompts, besides the model's own, that it can be asked.
     #[serde(default)]
     pub prompts: Vec<String>,
+    /// Adapters of the model that it can read with.
+    #[serde(default)]
+    pub adapters: Vec<String>,
     /// prelim's version.
     pub software_version: String,
     /// Drawn anew by each process; empty where it says none.
@@ -610,7 +613,8 @@ impl Heartbeat {
     /// What the worker offers to jobs. What is no name was written by an older version, and offers nothing.
     pub fn offer(&self) -> Offer {
         let prompts = self.prompts.iter().filter_map(|name| PromptName::parse(name).ok()).collect();
-        Offer { model: ModelName::parse(&self.model).ok(), prompts }
+        let adapters = self.adapters.iter().filter_map(|name| ModelName::parse(name).ok()).collect();
+        Offer { model: ModelName::parse(&self.model).ok(), adapters, prompts }
     }
 }
 

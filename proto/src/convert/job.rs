@@ -2,7 +2,7 @@
 
 use super::study::priority;
 use super::{ConvertError, all, bad, each, enums, finding, known, required};
-use crate::demand::{Demand, MAX_PROMPTS, ModelName, Offer, PromptName};
+use crate::demand::{Demand, MAX_ADAPTERS, MAX_PROMPTS, ModelName, Offer, PromptName};
 use crate::ids::{Digest, FencingToken, JobId, Uid};
 use crate::image::{ImageKind, Plane};
 use crate::job::{ImageRef, ImageRole, JobKind, JobOutcome, JobSpec, Lease};
@@ -140,13 +140,17 @@ fn demand(model: &str, prompt: &str) -> Result<Demand, ConvertError> {
 
 impl Offer {
     /// What a worker offers, from the fields of a message.
-    pub fn from_wire(model: &str, prompts: &[String]) -> Result<Self, ConvertError> {
+    pub fn from_wire(model: &str, adapters: &[String], prompts: &[String]) -> Result<Self, ConvertError> {
+        if adapters.len() > MAX_ADAPTERS {
+            return Err(bad("adapters", format!("{} of them, more than {MAX_ADAPTERS}", adapters.len())));
+        }
         if prompts.len() > MAX_PROMPTS {
             return Err(bad("prompts", format!("{} of them, more than {MAX_PROMPTS}", prompts.len())));
         }
         let model = if model.is_empty() { None } else { Some(ModelName::parse(model)?) };
+        let adapters = adapters.iter().map(|name| ModelName::parse(name)).collect::<Result<_, _>>()?;
         let prompts = prompts.iter().map(|name| PromptName::parse(name)).collect::<Result<_, _>>()?;
-        Ok(Self { model, prompts })
+        Ok(Self { model, adapters, prompts })
     }
 }
 

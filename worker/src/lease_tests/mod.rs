@@ -45,7 +45,7 @@ impl Work for Script {
     }
 
     fn offer(&self) -> Offer {
-        Offer::from_wire("a model", &["p".to_owned()]).unwrap()
+        Offer::from_wire("a model", &[], &["p".to_owned()]).unwrap()
     }
 
     async fn run(&self, lease: &Lease) -> Result<JobOutcome, JobError> {

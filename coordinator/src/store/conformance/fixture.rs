@@ -126,7 +126,7 @@ pub(crate) fn demanding(plan: Plan, demand: &Demand) -> Plan {
 
 /// A worker's offer: a model, empty for none, and prompts.
 pub(crate) fn offer(model: &str, prompts: &[&str]) -> Offer {
-    Offer::from_wire(model, &prompts.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap()
+    Offer::from_wire(model, &[], &prompts.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap()
 }
 
 fn image(of: &Uid) -> ImageRef {

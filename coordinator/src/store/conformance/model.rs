@@ -203,6 +203,7 @@ fn heartbeat(worker: u8, process: u8) -> Heartbeat {
         running: worker.into(),
         model: "m".into(),
         prompts: vec!["p".into()],
+        adapters: vec!["a".into()],
         software_version: "0".into(),
         process: format!("p{process}"),
     }

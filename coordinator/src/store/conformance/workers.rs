@@ -13,6 +13,7 @@ fn heartbeat(worker: &str, process: &str) -> Heartbeat {
         running: 0,
         model: "m".into(),
         prompts: vec!["p".into()],
+        adapters: vec!["a".into()],
         software_version: "0".into(),
         process: process.into(),
     }

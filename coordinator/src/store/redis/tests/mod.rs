@@ -279,6 +279,7 @@ async fn another_coordinator_hears_that_a_worker_is_to_stop() {
         running: 0,
         model: "m".into(),
         prompts: vec!["p".into()],
+        adapters: vec!["a".into()],
         software_version: "0".into(),
         process: "p".into(),
     };
