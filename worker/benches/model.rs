@@ -70,6 +70,7 @@ impl<'a> Bench<'a> {
     fn prefill_s(&mut self) -> f64 {
         let start = Instant::now();
         let chunks = self.prompts.iter().zip(&self.blocks).zip(&self.images).map(|((prompt, blocks), image)| Chunk {
+            adapter: None,
             start: 0,
             tokens: prompt,
             images: vec![PlacedImage { at: image.at, features: image.features.clone() }],
@@ -85,6 +86,7 @@ impl<'a> Bench<'a> {
         let token = [self.prompts[0][0]];
         for step in 0..STEPS {
             let chunks = self.prompts.iter().zip(&self.blocks).map(|(prompt, blocks)| Chunk {
+                adapter: None,
                 start: prompt.len() + step,
                 tokens: &token,
                 images: Vec::new(),

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
 
@@ -31,7 +32,7 @@ pub struct WorkerConfig {
     /// Read nothing: take as long for each job as this file says, in lines of xray,MS or ct,MS. For measuring a cluster, or
     /// trying one: a line poison,END makes jobs of studies whose UID ends so abort the process. Every draft says that no
     /// image was looked at.
-    #[arg(long, value_name = "FILE", env = "PRELIM_SIMULATE", conflicts_with_all = ["model", "prompts"])]
+    #[arg(long, value_name = "FILE", env = "PRELIM_SIMULATE", conflicts_with_all = ["model", "prompts", "adapters"])]
     pub simulate: Option<PathBuf>,
 
     #[command(flatten)]
@@ -47,6 +48,29 @@ pub struct WorkerConfig {
     pub worker_id: Option<String>,
 }
 
+/// Where an adapter is, and what it is called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedAdapter {
+    /// Its name.
+    pub name: ModelName,
+    /// Its folder.
+    pub folder: PathBuf,
+}
+
+impl FromStr for NamedAdapter {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, folder) = text.split_once('=').ok_or_else(|| format!("{text:?} is not NAME=DIR"))?;
+        let name = ModelName::parse(name).map_err(|error| error.to_string())?;
+        if folder.is_empty() {
+            Err(format!("{text:?} names no folder"))
+        } else {
+            Ok(Self { name, folder: folder.into() })
+        }
+    }
+}
+
 /// What a worker offers to the rules that say which model and prompt a study is read with.
 #[derive(Debug, Clone, Default, Args)]
 pub struct OfferConfig {
@@ -54,6 +78,11 @@ pub struct OfferConfig {
     /// or that of its folder.
     #[arg(long, value_name = "NAME", env = "PRELIM_MODEL_NAME", value_parser = ModelName::parse)]
     pub model_name: Option<ModelName>,
+
+    /// An adapter (LoRA, in PEFT's format) beside the model, by the name by which rules choose it and drafts name it; once
+    /// for each. Jobs for it and for the model are computed together.
+    #[arg(long = "adapter", value_name = "NAME=DIR", env = "PRELIM_ADAPTERS", value_delimiter = ',')]
+    pub adapters: Vec<NamedAdapter>,
 
     /// Folder with prompts, NAME.toml each, that rules can choose besides the model's own.
     #[arg(long, value_name = "DIR", env = "PRELIM_PROMPTS")]

@@ -94,7 +94,7 @@ pub async fn run<S: ObjectSource>(
     let pictures = traces::step("decode", see(reader, image_kind, &wanted, bytes, &mut outcome)).await?;
     let told = told(objects, lease, kind, &mut outcome).await?;
     let prompts = group(pictures, kind.images_per_prompt);
-    let answers = traces::step("read", ask(reader, kind, &prompts, &told)).await?;
+    let answers = traces::step("read", ask(reader, (kind, reader.adapter(job)), &prompts, &told)).await?;
     for (prompt, answer) in prompts.iter().zip(&answers) {
         note_answer(&mut outcome, kind, prompt, answer);
     }
@@ -211,7 +211,7 @@ fn group(pictures: Vec<Pictured<'_>>, images_per_prompt: usize) -> Vec<Vec<Pictu
 /// Asks all prompts at once: the engine computes them together, and with those of other jobs.
 async fn ask(
     reader: &Reader,
-    kind: &KindProfile,
+    (kind, adapter): (&KindProfile, Option<usize>),
     prompts: &[Vec<Pictured<'_>>],
     told: &[ToldPrior],
 ) -> Result<Vec<Completion>, JobError> {
@@ -223,6 +223,7 @@ async fn ask(
             .collect();
         pending.push(reader.engine.submit(Request {
             prompt: reader.prompts.write(kind, &shown, told)?,
+            adapter,
             grammar: Some(GrammarSpec::JsonSchema(kind.answer_schema(shown.len()))),
             max_new_tokens: kind.max_new_tokens,
             sampling: Sampling::default(),

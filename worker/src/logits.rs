@@ -16,7 +16,8 @@ use crate::engine::request;
 use crate::engine::tokenizer::{Tokenizer, TokenizerError};
 use crate::model::weights::Weights;
 use crate::model::{
-    Batch, Chunk, KvCache, Logits, Model, ModelConfig, ModelError, Observer, PlacedImage, Want, WeightType,
+    Adapter, AdapterId, Batch, Chunk, KvCache, Logits, Model, ModelConfig, ModelError, Observer, PlacedImage, Want,
+    WeightType,
 };
 use crate::preprocess::{Picture, Preprocess, PreprocessError};
 use crate::prompt::{PromptError, PromptWriter};
@@ -95,7 +96,7 @@ pub enum Values {
     I64(Vec<i64>),
 }
 
-/// Runs a checkpoint over one prompt.
+/// Runs a checkpoint over one prompt, with an adapter where one is given.
 ///
 /// # Errors
 /// Where the folder is no model, or prompt and pictures do not fit it or each other.
@@ -103,6 +104,7 @@ pub fn dump<B: Backend>(
     folder: &Path,
     backend: B,
     weights: WeightType,
+    adapter: Option<&Path>,
     prompt: &str,
     pictures: &[Picture<'_>],
 ) -> Result<Dump, LogitsError> {
@@ -113,7 +115,9 @@ pub fn dump<B: Backend>(
         let preprocess = Preprocess::read_for(folder, config.picture.side)?;
         pictures.iter().flat_map(|picture| preprocess.pixel_values(picture)).collect()
     };
-    let model = Model::from_weights(config, &Weights::open(folder)?, backend, weights)?;
+    let adapters: Vec<Adapter> = adapter.into_iter().map(Adapter::open).collect::<Result<_, _>>()?;
+    let model = Model::from_weights(config, &Weights::open(folder)?, backend, weights, &adapters)?;
+    let adapter = adapter.map(|_| AdapterId(0));
     let mut seen = Seen::default();
     let (tokens, places) = tokenize(folder, model.config(), prompt, pictures.len())?;
     let positions = tokens.len() + GREEDY_STEPS;
@@ -125,12 +129,16 @@ pub fn dump<B: Backend>(
     if !pictures.is_empty() {
         let side = model.config().picture.side;
         seen.put("pixel_values", &[pictures.len(), 3, side, side], Values::F32(pixels.clone()));
-        features = model.encode_images_observed(&pixels, pictures.len(), Some(&mut seen));
+        features = model.encode_images_observed(&pixels, pictures.len(), adapter, Some(&mut seen));
     }
     let images = places.into_iter().zip(features).map(|(at, features)| PlacedImage { at, features }).collect();
     let blocks = positions.div_ceil(BLOCK_TOKENS);
-    let mut run =
-        Run { kv: model.new_kv_cache(blocks, BLOCK_TOKENS)?, blocks: (0..blocks as u32).collect(), model: &model };
+    let mut run = Run {
+        kv: model.new_kv_cache(blocks, BLOCK_TOKENS)?,
+        blocks: (0..blocks as u32).collect(),
+        model: &model,
+        adapter,
+    };
     let logits = run.pass(0, &tokens, images, Want::All, Some(&mut seen));
     let vocabulary = model.config().vocabulary;
     let all = (0..logits.rows()).flat_map(|row| logits.row(row).iter().copied()).collect();
@@ -188,6 +196,7 @@ struct Run<'a, B: Backend> {
     model: &'a Model<B>,
     kv: KvCache<B>,
     blocks: Vec<u32>,
+    adapter: Option<AdapterId>,
 }
 
 impl<B: Backend> Run<'_, B> {
@@ -199,7 +208,7 @@ impl<B: Backend> Run<'_, B> {
         logits: Want,
         observer: Option<&mut dyn Observer>,
     ) -> Logits {
-        let chunk = Chunk { start, tokens, images, blocks: &self.blocks, logits };
+        let chunk = Chunk { start, tokens, images, adapter: self.adapter, blocks: &self.blocks, logits };
         self.model.forward_observed(&mut self.kv, &Batch { chunks: vec![chunk] }, observer)
     }
 

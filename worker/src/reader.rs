@@ -9,7 +9,7 @@ use std::sync::Arc;
 use prelim_imaging::sandbox::DecoderCommand;
 use prelim_kernels::{Backend, Cpu, Cuda, DeviceError};
 use prelim_proto::cost::JobCost;
-use prelim_proto::demand::{ModelName, Offer, PromptName};
+use prelim_proto::demand::{MAX_ADAPTERS, ModelName, Offer, PromptName};
 use prelim_proto::ids::Digest;
 use prelim_proto::image::ImageKind;
 use prelim_proto::job::{JobKind, JobOutcome, JobSpec};
@@ -17,7 +17,7 @@ use prelim_proto::report::ModelProvenance;
 use sha2::{Digest as _, Sha256};
 
 use crate::backend::{self, DeviceChoice};
-use crate::config::{WeightChoice, WorkerLimits};
+use crate::config::{NamedAdapter, WeightChoice, WorkerLimits};
 use crate::engine::device::{BLOCK_TOKENS, OnDevice};
 use crate::engine::handle::{self, EngineHandle};
 use crate::engine::request::EngineError;
@@ -25,7 +25,7 @@ use crate::engine::tokenizer::{Tokenizer, TokenizerError};
 use crate::engine::{Engine, PassLimits};
 use crate::job::{JobError, name_of};
 use crate::model::weights::Weights;
-use crate::model::{Model, ModelConfig, ModelError, WeightType};
+use crate::model::{Adapter, Model, ModelConfig, ModelError, WeightType};
 use crate::pictures::Sight;
 use crate::preprocess::{Preprocess, PreprocessError};
 use crate::profile::named::{NamedPrompt, NamedPromptError, PROMPTS_FOLDER, read_folder};
@@ -56,6 +56,9 @@ pub enum LoadError {
     /// The engine.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// Adapters that cannot be told apart, or more than can be offered.
+    #[error("--adapter: {0}")]
+    Adapters(String),
     /// The cache for keys and values is too small for any prompt.
     #[error("--cache-mib {mib} holds {tokens} tokens; one prompt needs {needed}")]
     Cache {
@@ -88,11 +91,18 @@ pub struct Reader {
     /// Other words in which the model can be asked, by name.
     named: BTreeMap<PromptName, NamedPrompt>,
     provenance: ModelProvenance,
+    /// What the model is with each of its adapters, which the engine numbers in this order.
+    adapters: Vec<ModelProvenance>,
 }
 
 impl Reader {
-    /// Loads the model in `folder` and starts its engine. Blocks for as long as the weights take.
-    pub fn load(folder: &Path, limits: &WorkerLimits, decoder: DecoderCommand) -> Result<Self, LoadError> {
+    /// Loads the model in `folder`, adapters beside it, and starts its engine. Blocks for as long as the weights take.
+    pub fn load(
+        folder: &Path,
+        adapters: &[NamedAdapter],
+        limits: &WorkerLimits,
+        decoder: DecoderCommand,
+    ) -> Result<Self, LoadError> {
         // First, so that a folder of another family is named as such and not by what it lacks.
         let config = ModelConfig::read(folder)?;
         let profile = ReadingProfile::load(folder)?;
@@ -122,7 +132,9 @@ impl Reader {
             software_version: env!("CARGO_PKG_VERSION").to_owned(),
             demonstration: profile.demonstration,
         };
-        let checkpoint = Checkpoint { config, stored, weights };
+        let changed = adapters.iter().map(|adapter| with_adapter(&provenance, adapter)).collect::<Result<_, _>>()?;
+        let opened = adapters.iter().map(|adapter| Adapter::open(&adapter.folder)).collect::<Result<_, _>>()?;
+        let checkpoint = Checkpoint { config, stored, weights, adapters: opened };
         let engine = match limits.device {
             DeviceChoice::Cpu => {
                 let products = backend::products(weights, is_bf16, limits.arithmetic);
@@ -132,14 +144,36 @@ impl Reader {
                 checkpoint.start(Cuda::open(ordinal, backend::precision(weights)), tokenizer, limits)?
             }
         };
-        Ok(Self { profile, prompts, sight, engine, named, provenance })
+        let reader = Self { profile, prompts, sight, engine, named, provenance, adapters: changed };
+        reader.check_names()?;
+        Ok(reader)
+    }
+
+    /// That rules can tell the adapters from each other and from the model.
+    fn check_names(&self) -> Result<(), LoadError> {
+        if self.adapters.len() > MAX_ADAPTERS {
+            return Err(LoadError::Adapters(format!(
+                "{} of them, and at most {MAX_ADAPTERS} are held",
+                self.adapters.len()
+            )));
+        }
+        let mut names: Vec<&str> = self.adapters.iter().map(|model| model.name.as_str()).collect();
+        names.push(&self.provenance.name);
+        names.sort_unstable();
+        match names.windows(2).find(|pair| pair[0] == pair[1]) {
+            Some(pair) => Err(LoadError::Adapters(format!("{:?} is the name of two; give each its own", pair[0]))),
+            None => Ok(()),
+        }
     }
 
     /// The same under another name, by which rules choose the model and drafts name it.
-    #[must_use]
-    pub fn called(mut self, name: &ModelName) -> Self {
+    ///
+    /// # Errors
+    /// An adapter has the name.
+    pub fn called(mut self, name: &ModelName) -> Result<Self, LoadError> {
         self.provenance.name = name.to_string();
-        self
+        self.check_names()?;
+        Ok(self)
     }
 
     /// Adds the prompts of a folder to those that the model brings; each takes the place of one with its name.
@@ -159,7 +193,7 @@ impl Reader {
     pub fn offer(&self) -> Offer {
         Offer {
             model: offered_name(&self.provenance.name),
-            adapters: std::collections::BTreeSet::new(),
+            adapters: self.adapters.iter().filter_map(|model| offered_name(&model.name)).collect(),
             prompts: self.named.keys().cloned().collect(),
         }
     }
@@ -196,6 +230,12 @@ impl Reader {
         Ok((kind, found))
     }
 
+    /// The adapter that the job demands, as the engine numbers them; none where it is the model itself.
+    pub(crate) fn adapter(&self, job: &JobSpec) -> Option<usize> {
+        let wanted = job.demand.model.as_ref()?;
+        self.adapters.iter().position(|model| model.name == wanted.as_str())
+    }
+
     /// An outcome with nothing read yet, and what qualifies any reading by this model.
     pub(crate) fn blank_outcome(&self, job: &JobSpec, kind: &KindProfile) -> JobOutcome {
         let mut limitations = Vec::new();
@@ -206,7 +246,7 @@ impl Reader {
         if !kind.is_calibrated() {
             limitations.push("The model's confidences are not calibrated.".to_owned());
         }
-        let mut model = self.provenance.clone();
+        let mut model = self.adapter(job).map_or(&self.provenance, |adapter| &self.adapters[adapter]).clone();
         if let Some(prompt) = job.demand.prompt.as_ref().and_then(|name| self.named.get(name)) {
             model.prompt_version.clone_from(&prompt.version);
         }
@@ -222,6 +262,15 @@ impl Reader {
     }
 }
 
+/// What a model is with an adapter: another one, by name and digest.
+fn with_adapter(model: &ModelProvenance, adapter: &NamedAdapter) -> Result<ModelProvenance, LoadError> {
+    let mut both = Sha256::new();
+    both.update(model.digest.to_string());
+    both.update(digest_of(&adapter.folder)?.to_string());
+    let digest = Digest::from_bytes(&both.finalize().into());
+    Ok(ModelProvenance { name: adapter.name.to_string(), digest, ..model.clone() })
+}
+
 /// A model's name as rules can choose it: what no name may hold is left out.
 fn offered_name(name: &str) -> Option<ModelName> {
     let plain: String = name.chars().filter(|c| !c.is_control()).collect();
@@ -234,6 +283,7 @@ struct Checkpoint {
     config: ModelConfig,
     stored: Weights,
     weights: WeightType,
+    adapters: Vec<Adapter>,
 }
 
 impl Checkpoint {
@@ -245,7 +295,7 @@ impl Checkpoint {
         limits: &WorkerLimits,
     ) -> Result<EngineHandle, LoadError> {
         let device = device.map_err(ModelError::from)?;
-        let model = Arc::new(Model::from_weights(self.config, &self.stored, device, self.weights)?);
+        let model = Arc::new(Model::from_weights(self.config, &self.stored, device, self.weights, &self.adapters)?);
         drop(self.stored);
         let tokens = cache_tokens(&model, limits)?;
         let passes = PassLimits { requests: limits.batch, tokens: limits.pass_tokens };

@@ -59,10 +59,10 @@ pub async fn load(config: &WorkerConfig, decoder: DecoderCommand) -> Result<Read
         return Err(WorkerError::Config(problems));
     }
     let folder = model_folder(config)?;
-    let WorkerConfig { limits, offer: OfferConfig { model_name, prompts }, .. } = config.clone();
+    let WorkerConfig { limits, offer: OfferConfig { model_name, adapters, prompts }, .. } = config.clone();
     let loading = tokio::task::spawn_blocking(move || {
-        let reader = Reader::load(&folder, &limits, decoder)?;
-        let reader = model_name.into_iter().fold(reader, |reader, name| reader.called(&name));
+        let reader = Reader::load(&folder, &adapters, &limits, decoder)?;
+        let reader = model_name.into_iter().try_fold(reader, |reader, name| reader.called(&name))?;
         prompts.into_iter().try_fold(reader, |reader, folder| reader.with_prompts(&folder))
     });
     Ok(loading.await.map_err(|error| WorkerError::Panic(error.to_string()))??)

@@ -65,7 +65,7 @@ fn reader_on(folder: &Path, device: DeviceChoice) -> Arc<Reader> {
 fn reader_with(folder: &Path, limits: &WorkerLimits) -> Arc<Reader> {
     // Native pixels are decoded in this process: no decoder is started, and one that were would not be found.
     let decoder = DecoderCommand { program: "/nowhere/decoder".into(), arguments: Vec::new(), environment: Vec::new() };
-    Arc::new(Reader::load(folder, limits, decoder).expect("the demonstration model loads"))
+    Arc::new(Reader::load(folder, &[], limits, decoder).expect("the demonstration model loads"))
 }
 
 fn image(number: u32, digest: &Digest, role: ImageRole) -> ImageRef {

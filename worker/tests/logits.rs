@@ -48,7 +48,7 @@ fn prompt(case: &str) -> String {
 }
 
 fn run(prompt: &str, pictures: &[Picture<'_>]) -> Result<Dump, LogitsError> {
-    dump(&fixture(), Cpu::with_threads(2).unwrap(), WeightType::F32, prompt, pictures)
+    dump(&fixture(), Cpu::with_threads(2).unwrap(), WeightType::F32, None, prompt, pictures)
 }
 
 fn floats(dump: &Dump, name: &str) -> Vec<f32> {
@@ -135,7 +135,7 @@ fn a_processor_that_does_not_fit_the_tower_is_refused() {
     std::fs::write(folder.path().join("processor_config.json"), r#"{ "image_processor": { "size": 56 } }"#).unwrap();
     let picture = Png::read(&fixture().join("image0.png"));
     let backend = Cpu::with_threads(1).unwrap();
-    let found = dump(folder.path(), backend, WeightType::F32, &prompt("one_image_f32"), &[picture.picture()]);
+    let found = dump(folder.path(), backend, WeightType::F32, None, &prompt("one_image_f32"), &[picture.picture()]);
     let found = found.unwrap_err().to_string();
     assert!(found.contains("makes pictures of 56 x 56, the vision tower takes 112 x 112"), "{found}");
 }

@@ -40,7 +40,7 @@ fn sentence(folder: &Path) -> String {
 /// The sentence of a worker that is to read with the folder.
 fn reader_sentence(folder: &Path) -> String {
     let decoder = DecoderCommand { program: "/nowhere/decoder".into(), arguments: Vec::new(), environment: Vec::new() };
-    let error = Reader::load(folder, &WorkerLimits::default(), decoder).err().expect("the folder is spoiled");
+    let error = Reader::load(folder, &[], &WorkerLimits::default(), decoder).err().expect("the folder is spoiled");
     error.to_string().replace(folder.to_str().unwrap(), "DIR")
 }
 

@@ -24,6 +24,9 @@ pub(crate) struct Logits {
     /// Hugging Face checkpoint folder.
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
+    /// Folder with an adapter (LoRA, in PEFT's format) that the model is run with.
+    #[arg(long, value_name = "DIR")]
+    adapter: Option<PathBuf>,
     /// File with the prompt, after the chat template.
     #[arg(long, value_name = "FILE")]
     prompt: PathBuf,
@@ -41,8 +44,8 @@ impl Logits {
             .with_context(|| format!("prompt {} cannot be read", self.prompt.display()))?;
         let images = self.images.iter().map(|path| Image::read(path)).collect::<anyhow::Result<Vec<_>>>()?;
         let pictures: Vec<Picture<'_>> = images.iter().map(Image::picture).collect();
-        let dump: Dump =
-            logits::dump(&self.model, prelim_kernels::Cpu::new()?, WeightType::AsStored, &prompt, &pictures)?;
+        let (backend, adapter) = (prelim_kernels::Cpu::new()?, self.adapter.as_deref());
+        let dump: Dump = logits::dump(&self.model, backend, WeightType::AsStored, adapter, &prompt, &pictures)?;
         write_whole(&self.output, &dump.to_safetensors()?)
     }
 }

@@ -96,6 +96,7 @@ impl Ours {
 impl Sequences<'_> {
     fn prefill(&mut self) {
         let chunks = self.blocks.iter().zip(&self.images).map(|(blocks, image)| Chunk {
+            adapter: None,
             start: 0,
             tokens: &self.prompt,
             images: vec![PlacedImage { at: image.at, features: image.features.clone() }],
@@ -108,6 +109,7 @@ impl Sequences<'_> {
     fn generate(&mut self, step: usize) {
         let token = [self.prompt[0]];
         let chunks = self.blocks.iter().map(|blocks| Chunk {
+            adapter: None,
             start: self.prompt.len() + step,
             tokens: &token,
             images: Vec::new(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use prelim_kernels::Backend;
 
 use super::language_model::{Capacity, Chunk, LanguageModel};
-use crate::model::{self, ImageFeatures, KvCache, Model, ModelError, PlacedImage, Want};
+use crate::model::{self, AdapterId, ImageFeatures, KvCache, Model, ModelError, PlacedImage, Want};
 
 /// Tokens in a cache block: small enough that short sequences waste little, and what paged attention likes.
 pub const BLOCK_TOKENS: usize = 16;
@@ -38,11 +38,16 @@ impl<B: Backend> LanguageModel for OnDevice<B> {
             block_tokens: self.cache.block_tokens(),
             image_tokens: config.tokens_per_image,
             picture_values: config.picture.values(),
+            adapters: self.model.adapters(),
         }
     }
 
-    fn encode(&mut self, pictures: &[&[f32]]) -> Result<Vec<ImageFeatures<B>>, Infallible> {
-        Ok(self.model.encode_images(&pictures.concat(), pictures.len()))
+    fn picture_adapter(&self, adapter: Option<usize>) -> Option<usize> {
+        adapter.filter(|adapter| self.model.adapts_pictures(AdapterId(*adapter)))
+    }
+
+    fn encode(&mut self, pictures: &[&[f32]], adapter: Option<usize>) -> Result<Vec<ImageFeatures<B>>, Infallible> {
+        Ok(self.model.encode_images_with(&pictures.concat(), pictures.len(), adapter.map(AdapterId)))
     }
 
     fn forward(&mut self, chunks: &[Chunk<'_, ImageFeatures<B>>]) -> Result<Vec<Vec<f32>>, Infallible> {
@@ -58,6 +63,7 @@ fn to_model<'a, B: Backend>(chunk: &'a Chunk<'_, ImageFeatures<B>>) -> model::Ch
         start: chunk.start,
         tokens: chunk.tokens,
         images: images.map(|(span, image)| PlacedImage { at: span.start, features: (*image).clone() }).collect(),
+        adapter: chunk.adapter.map(AdapterId),
         blocks: chunk.blocks,
         logits: if chunk.wants_scores { Want::Last } else { Want::None },
     }

@@ -48,9 +48,18 @@ impl LanguageModel for FakeModel {
         self.capacity
     }
 
-    fn encode(&mut self, pictures: &[&[f32]]) -> Result<Vec<u64>, Self::Error> {
+    /// Adapter 0 leaves pictures alone.
+    fn picture_adapter(&self, adapter: Option<usize>) -> Option<usize> {
+        adapter.filter(|adapter| *adapter > 0)
+    }
+
+    fn encode(&mut self, pictures: &[&[f32]], adapter: Option<usize>) -> Result<Vec<u64>, Self::Error> {
         self.encoded.fetch_add(pictures.len(), std::sync::atomic::Ordering::Relaxed);
-        Ok(pictures.iter().map(|pixels| pixels.iter().fold(1, |all, p| mix(all ^ u64::from(p.to_bits())))).collect())
+        let first = 1 + adapter.map_or(0, |adapter| adapter as u64);
+        Ok(pictures
+            .iter()
+            .map(|pixels| pixels.iter().fold(first, |all, p| mix(all ^ u64::from(p.to_bits()))))
+            .collect())
     }
 
     fn forward(&mut self, chunks: &[Chunk<'_, u64>]) -> Result<Vec<Vec<f32>>, Self::Error> {
@@ -70,7 +79,8 @@ impl LanguageModel for FakeModel {
                 );
                 assert_eq!(*token == SOFT, image != 0, "soft tokens and pictures disagree at {position}");
                 let slot = self.slot(chunk.blocks, position);
-                self.cache[slot] = Some(mix(u64::from(*token) ^ image));
+                let adapter = chunk.adapter.map_or(0, |adapter| mix(adapter as u64 + 1));
+                self.cache[slot] = Some(mix(u64::from(*token) ^ image ^ adapter));
             }
             if chunk.wants_scores {
                 let history = (0..end).fold(7, |all, position| {

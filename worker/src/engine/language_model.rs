@@ -19,6 +19,8 @@ pub struct Capacity {
     pub image_tokens: usize,
     /// Values of a picture: channels · side · side.
     pub picture_values: usize,
+    /// Adapters that requests may name, from 0.
+    pub adapters: usize,
 }
 
 /// New tokens of one sequence, to be computed in one pass with those of others.
@@ -30,6 +32,8 @@ pub struct Chunk<'a, I> {
     pub tokens: &'a [TokenId],
     /// Pictures among the new tokens, whole, at their positions in the sequence.
     pub images: Vec<(Range<usize>, &'a I)>,
+    /// The adapter of its request.
+    pub adapter: Option<usize>,
     /// Cache blocks of the sequence: entry `p / block_tokens` holds position `p`.
     pub blocks: &'a [u32],
     /// Whether the scores after the last new token are wanted.
@@ -49,8 +53,11 @@ pub trait LanguageModel: Send + 'static {
     /// What it can hold.
     fn capacity(&self) -> Capacity;
 
+    /// The adapter with which a picture of a request with `adapter` is encoded; none where that adapter leaves pictures alone.
+    fn picture_adapter(&self, adapter: Option<usize>) -> Option<usize>;
+
     /// Encodes pictures, each `[channels, side, side]`, in one go.
-    fn encode(&mut self, pictures: &[&[f32]]) -> Result<Vec<Self::Image>, Self::Error>;
+    fn encode(&mut self, pictures: &[&[f32]], adapter: Option<usize>) -> Result<Vec<Self::Image>, Self::Error>;
 
     /// One pass. The result has a row of scores for each chunk that wants them, in order.
     fn forward(&mut self, chunks: &[Chunk<'_, Self::Image>]) -> Result<Vec<Vec<f32>>, Self::Error>;

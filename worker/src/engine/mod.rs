@@ -35,13 +35,13 @@ mod fake;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
 use blocks::BlockPool;
 use grammar::Grammars;
-use image_cache::ImageCache;
+use image_cache::{ImageCache, ImageKey};
 use language_model::{Capacity, Chunk, LanguageModel};
 use request::{Completion, EngineError, Picture, Request};
 use scheduler::{Planned, Scheduler};
@@ -155,39 +155,43 @@ impl<M: LanguageModel> Engine<M> {
 
     /// Encodes the pictures that this pass is the first to show.
     fn encode_images(&mut self, plan: &[Planned]) -> Result<(), EngineError> {
-        let mut wanted: Vec<(RequestId, usize, Arc<Picture>)> = Vec::new();
+        let mut wanted: Vec<(RequestId, usize, Option<usize>, Arc<Picture>)> = Vec::new();
         for planned in plan {
             let Some(sequence) = self.scheduler.get(planned.id) else { continue };
+            let adapter = self.model.picture_adapter(sequence.adapter);
             for index in sequence.images_in(sequence.computed..sequence.computed + planned.tokens) {
                 if sequence.images[index].is_none() {
-                    wanted.push((planned.id, index, Arc::clone(&sequence.prompt.images[index].picture)));
+                    wanted.push((planned.id, index, adapter, Arc::clone(&sequence.prompt.images[index].picture)));
                 }
             }
         }
-        let mut fresh: Vec<Arc<Picture>> = Vec::new();
-        let mut ready: HashMap<[u8; 32], M::Image> = HashMap::new();
-        for (_, _, picture) in &wanted {
-            if ready.contains_key(&picture.digest) || fresh.iter().any(|known| known.digest == picture.digest) {
+        let mut fresh: BTreeMap<Option<usize>, Vec<Arc<Picture>>> = BTreeMap::new();
+        let mut ready: HashMap<ImageKey, M::Image> = HashMap::new();
+        for (_, _, adapter, picture) in &wanted {
+            let (key, fresh) = ((picture.digest, *adapter), fresh.entry(*adapter).or_default());
+            if ready.contains_key(&key) || fresh.iter().any(|known| known.digest == picture.digest) {
                 continue;
             }
-            match self.images.get(&picture.digest) {
-                Some(image) => drop(ready.insert(picture.digest, image)),
+            match self.images.get(&key) {
+                Some(image) => drop(ready.insert(key, image)),
                 None => fresh.push(Arc::clone(picture)),
             }
         }
         let started = Instant::now();
-        for group in fresh.chunks(IMAGES_PER_PASS) {
-            let pixels: Vec<&[f32]> = group.iter().map(|picture| &*picture.pixels).collect();
-            let encoded = self.model.encode(&pixels).map_err(model_error)?;
-            for (picture, image) in group.iter().zip(encoded) {
-                self.images.put(picture.digest, image.clone());
-                ready.insert(picture.digest, image);
+        for (adapter, pictures) in fresh {
+            for group in pictures.chunks(IMAGES_PER_PASS) {
+                let pixels: Vec<&[f32]> = group.iter().map(|picture| &*picture.pixels).collect();
+                let encoded = self.model.encode(&pixels, adapter).map_err(model_error)?;
+                for (picture, image) in group.iter().zip(encoded) {
+                    self.images.put((picture.digest, adapter), image.clone());
+                    ready.insert((picture.digest, adapter), image);
+                }
             }
         }
         let share_ms = milliseconds(started) / wanted.len().max(1) as f64;
-        for (id, index, picture) in wanted {
+        for (id, index, adapter, picture) in wanted {
             if let Some(sequence) = self.scheduler.get_mut(id) {
-                sequence.images[index] = ready.get(&picture.digest).cloned();
+                sequence.images[index] = ready.get(&(picture.digest, adapter)).cloned();
                 sequence.cost.vision_ms += share_ms;
             }
         }
@@ -260,6 +264,7 @@ impl<M: LanguageModel> Engine<M> {
         let need = |good: bool, problem| if good { Ok(()) } else { Err(EngineError::Prompt(problem)) };
         need(!prompt.tokens.is_empty(), "it is empty")?;
         need(request.max_new_tokens > 0, "its answer may have no token")?;
+        need(request.adapter.is_none_or(|adapter| adapter < capacity.adapters), "the model has no such adapter")?;
         need(
             prompt.tokens.iter().all(|token| (*token as usize) < capacity.vocabulary),
             "a token is not in the vocabulary",
@@ -298,6 +303,7 @@ fn chunk<I>(sequence: &Sequence<I>, tokens: usize) -> Chunk<'_, I> {
         start: positions.start,
         tokens: &sequence.tokens[positions.clone()],
         images: images.collect(),
+        adapter: sequence.adapter,
         blocks: &sequence.blocks,
         wants_scores: positions.end == sequence.tokens.len(),
     }

@@ -57,6 +57,8 @@ impl Default for Sampling {
 pub struct Request {
     /// What the model reads.
     pub prompt: Prompt,
+    /// Which of the model's adapters answers; the model itself where none.
+    pub adapter: Option<usize>,
     /// What the answer must look like, where it must.
     pub grammar: Option<GrammarSpec>,
     /// Tokens that the answer may have, forced ones included, before it is closed.

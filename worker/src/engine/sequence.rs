@@ -18,6 +18,7 @@ pub struct RequestId(pub u64);
 pub(super) struct Sequence<I> {
     pub(super) id: RequestId,
     pub(super) prompt: Prompt,
+    pub(super) adapter: Option<usize>,
     /// Prompt and answer.
     pub(super) tokens: Vec<TokenId>,
     /// Tokens whose keys and values are in the cache.
@@ -50,6 +51,7 @@ impl<I> Sequence<I> {
             id,
             tokens: request.prompt.tokens.clone(),
             prompt: request.prompt,
+            adapter: request.adapter,
             computed: 0,
             blocks: Vec::new(),
             images,
@@ -146,7 +148,7 @@ impl<I> Sequence<I> {
     }
 
     /// The key of block `at` of this sequence, all of whose tokens are known: a digest over the block's tokens, the
-    /// pictures that reach into it, and the block before.
+    /// pictures that reach into it, and the block before; before the first, the adapter.
     ///
     /// A picture's tokens see each other both ways, so a block that holds a part of one depends on all of it: its whole
     /// digest goes in.
@@ -155,7 +157,10 @@ impl<I> Sequence<I> {
             let block = self.keys.len();
             let positions = block * block_tokens..(block + 1) * block_tokens;
             let mut hash = Sha256::new();
-            hash.update(self.keys.last().unwrap_or(&[0; 32]));
+            match self.keys.last() {
+                Some(before) => hash.update(before),
+                None => hash.update(self.adapter.map_or(0, |adapter| adapter as u64 + 1).to_le_bytes()),
+            }
             for token in &self.tokens[positions.clone()] {
                 hash.update(token.to_le_bytes());
             }

@@ -28,6 +28,7 @@ fn model(blocks: usize) -> FakeModel {
         blocks,
         block_tokens: 16,
         image_tokens: IMAGE_TOKENS,
+        adapters: 3,
         picture_values: 3,
     };
     FakeModel::new(capacity, noise)
@@ -79,6 +80,7 @@ fn prompt(seed: u64, length: usize, pictures: &[u8]) -> Prompt {
 fn request(seed: u64, length: usize, pictures: &[u8]) -> Request {
     Request {
         prompt: prompt(seed, length, pictures),
+        adapter: (seed as usize % 4).checked_sub(1),
         grammar: Some(schema()),
         max_new_tokens: 60,
         sampling: Sampling { temperature: 1.0, top_p: 1.0, seed },

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use prelim_kernels::{Backend, CacheShape};
 
+use super::adapter::AdapterId;
+
 /// New tokens of several sequences, computed together. A row of the result does not depend on the other sequences,
 /// nor on how a sequence was cut into chunks.
 pub struct Batch<'a, B: Backend> {
@@ -22,6 +24,8 @@ pub struct Chunk<'a, B: Backend> {
     pub images: Vec<PlacedImage<B>>,
     /// Cache blocks: entry `p / block_tokens` holds position `p`, for all positions up to the last new token.
     pub blocks: &'a [u32],
+    /// The adapter that the sequence is computed with, from its first token to its last.
+    pub adapter: Option<AdapterId>,
     /// For which of the new tokens the next token's logits are wanted.
     pub logits: Want,
 }

@@ -6,8 +6,9 @@ use std::sync::{Mutex, PoisonError};
 use prelim_kernels::{AttendPatches, Backend, Then};
 
 use super::Watch;
+use super::adapter::AdaptedRows;
 use super::error::ModelError;
-use super::parts::{Affine, Loader, Norm};
+use super::parts::{Affine, Applied, Loader, Norm};
 
 /// Sizes of the layers.
 #[derive(Debug, Clone, Copy)]
@@ -82,13 +83,14 @@ impl<B: Backend> Encoder<B> {
         &self,
         backend: &B,
         (sequences, tokens): (usize, usize),
+        adapted: &AdaptedRows,
         s: &mut Scratch<B>,
         name: &str,
         watch: &mut Watch<'_>,
     ) {
         let shape = (sequences * tokens, self.sizes.hidden);
         for (index, layer) in self.layers.iter().enumerate() {
-            layer.run(backend, self.sizes, (sequences, tokens), s);
+            layer.run(backend, self.sizes, (sequences, tokens), adapted, s);
             watch.show(backend, || format!("{name}{index}_out"), shape, &s.residual);
         }
     }
@@ -119,19 +121,26 @@ impl<B: Backend> Layer<B> {
         let name = |part: &str| format!("{}.{index}.{part}", names.layers);
         Ok(Self {
             attention_norm: loader.norm(&name(names.attention_norm), hidden, sizes.eps)?,
-            qkv: loader.affine(&names.qkv.map(name), &[hidden, hidden])?,
-            output: loader.affine(&[name(names.output)], &[hidden, hidden])?,
+            qkv: loader.affine(&names.qkv.map(name), [hidden, hidden])?,
+            output: loader.affine(&[name(names.output)], [hidden, hidden])?,
             mlp_norm: loader.norm(&name(names.mlp_norm), hidden, sizes.eps)?,
-            up: loader.affine(&[name(names.up)], &[wide, hidden])?,
-            down: loader.affine(&[name(names.down)], &[hidden, wide])?,
+            up: loader.affine(&[name(names.up)], [wide, hidden])?,
+            down: loader.affine(&[name(names.down)], [hidden, wide])?,
         })
     }
 
-    fn run(&self, backend: &B, sizes: EncoderSizes, (sequences, tokens): (usize, usize), s: &mut Scratch<B>) {
+    fn run(
+        &self,
+        backend: &B,
+        sizes: EncoderSizes,
+        (sequences, tokens): (usize, usize),
+        adapted: &AdaptedRows,
+        s: &mut Scratch<B>,
+    ) {
         let rows = sequences * tokens;
         let head_dim = sizes.hidden / sizes.heads;
         self.attention_norm.apply(backend, rows, &s.residual, &mut s.normed);
-        self.qkv.apply(backend, rows, &s.normed, Then::Store, &mut s.qkv);
+        self.qkv.apply(backend, Applied { x: &s.normed, rows, adapted }, Then::Store, &mut s.qkv);
         backend.attend_patches(AttendPatches {
             qkv: &s.qkv,
             images: sequences,
@@ -141,9 +150,9 @@ impl<B: Backend> Layer<B> {
             scale: (head_dim as f32).powf(-0.5),
             out: &mut s.attended,
         });
-        self.output.apply(backend, rows, &s.attended, Then::Add, &mut s.residual);
+        self.output.apply(backend, Applied { x: &s.attended, rows, adapted }, Then::Add, &mut s.residual);
         self.mlp_norm.apply(backend, rows, &s.residual, &mut s.normed);
-        self.up.apply(backend, rows, &s.normed, Then::Gelu, &mut s.wide);
-        self.down.apply(backend, rows, &s.wide, Then::Add, &mut s.residual);
+        self.up.apply(backend, Applied { x: &s.normed, rows, adapted }, Then::Gelu, &mut s.wide);
+        self.down.apply(backend, Applied { x: &s.wide, rows, adapted }, Then::Add, &mut s.residual);
     }
 }

@@ -79,6 +79,14 @@ pub enum ModelError {
         /// The shape wanted.
         expected: Vec<usize>,
     },
+    /// An adapter that is not for this model, or of a kind that is not computed.
+    #[error("adapter {}: {what}", folder.display())]
+    Adapter {
+        /// Its folder.
+        folder: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
     /// The tokenizer or the chat template cannot be used.
     #[error("{}: {what}; fetch the file again from where the weights came", file.display())]
     Tokenizer {

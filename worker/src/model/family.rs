@@ -5,20 +5,28 @@
 
 use std::path::Path;
 
-use prelim_kernels::{Backend, Storage};
+use prelim_kernels::Backend;
 
 use super::Watch;
+use super::adapter::AdapterId;
 use super::batch::{KvCache, Logits};
 use super::config::ModelConfig;
 use super::error::ModelError;
 use super::gemma3;
 use super::layout::Layout;
-use super::weights::Weights;
+use super::parts::Loader;
 
 /// A model of one family on a device.
 pub(super) trait Family<B: Backend>: Send + Sync {
     /// Pictures `[images, channels, side, side]` to one buffer of features `[tokens_per_image, hidden]` each.
-    fn encode(&self, backend: &B, pixel_values: &[f32], images: usize, watch: Watch<'_>) -> Vec<B::Buffer>;
+    fn encode(
+        &self,
+        backend: &B,
+        pixel_values: &[f32],
+        images: usize,
+        adapter: Option<AdapterId>,
+        watch: Watch<'_>,
+    ) -> Vec<B::Buffer>;
 
     /// Computes the new tokens of a batch into the cache, and the logits that it asks for.
     fn forward(&self, backend: &B, kv: &mut KvCache<B>, layout: &Layout<'_, B>, watch: Watch<'_>) -> Logits;
@@ -34,14 +42,9 @@ pub enum FamilyConfig {
 
 impl FamilyConfig {
     /// Takes the weights to the device.
-    pub(super) fn load<B: Backend>(
-        &self,
-        backend: &B,
-        weights: &Weights,
-        storage: Storage,
-    ) -> Result<Box<dyn Family<B>>, ModelError> {
+    pub(super) fn load<B: Backend>(&self, loader: &Loader<'_, B>) -> Result<Box<dyn Family<B>>, ModelError> {
         Ok(match self {
-            Self::Gemma3(config) => Box::new(gemma3::Gemma3::load(backend, weights, config, storage)?),
+            Self::Gemma3(config) => Box::new(gemma3::Gemma3::load(loader, config)?),
         })
     }
 }

@@ -8,9 +8,10 @@ mod layer;
 mod projector;
 mod raw;
 
-use prelim_kernels::{Backend, Storage};
+use prelim_kernels::Backend;
 
 use super::Watch;
+use super::adapter::AdapterId;
 use super::batch::{KvCache, Logits};
 use super::error::ModelError;
 use super::family::Family;
@@ -18,7 +19,6 @@ use super::layout::Layout;
 use super::parts::Loader;
 use super::rope::Rope;
 use super::siglip::{Tower, VisionConfig};
-use super::weights::Weights;
 use decoder::Decoder;
 use projector::Projector;
 
@@ -81,20 +81,26 @@ pub(super) struct Gemma3<B: Backend> {
 }
 
 impl<B: Backend> Gemma3<B> {
-    pub(super) fn load(backend: &B, weights: &Weights, config: &Config, storage: Storage) -> Result<Self, ModelError> {
-        let loader = Loader { backend, weights, storage };
+    pub(super) fn load(loader: &Loader<'_, B>, config: &Config) -> Result<Self, ModelError> {
         Ok(Self {
-            tower: Tower::load(&loader, &config.vision)?,
-            projector: Projector::load(&loader, config)?,
-            decoder: Decoder::load(backend, weights, &config.text, storage)?,
+            tower: Tower::load(loader, &config.vision)?,
+            projector: Projector::load(loader, config)?,
+            decoder: Decoder::load(loader, &config.text)?,
         })
     }
 }
 
 impl<B: Backend> Family<B> for Gemma3<B> {
-    fn encode(&self, backend: &B, pixel_values: &[f32], images: usize, watch: Watch<'_>) -> Vec<B::Buffer> {
+    fn encode(
+        &self,
+        backend: &B,
+        pixel_values: &[f32],
+        images: usize,
+        adapter: Option<AdapterId>,
+        watch: Watch<'_>,
+    ) -> Vec<B::Buffer> {
         let mut features = Vec::with_capacity(images);
-        self.tower.encode(backend, pixel_values, watch, |images, patches, watch| {
+        self.tower.encode(backend, pixel_values, adapter, watch, |images, patches, watch| {
             features.extend(self.projector.project(backend, images, patches, watch));
         });
         features

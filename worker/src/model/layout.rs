@@ -4,6 +4,7 @@ use prelim_kernels::host::HostPlan;
 use prelim_kernels::{Backend, Span};
 
 use super::Watch;
+use super::adapter::AdaptedRows;
 use super::batch::{Batch, Chunk, ImageFeatures, Want};
 use super::config::ModelConfig;
 
@@ -19,6 +20,8 @@ pub(super) struct Layout<'a, B: Backend> {
     pub(super) images: Vec<(usize, &'a ImageFeatures<B>)>,
     /// Rows whose logits are wanted.
     pub(super) wanted: Vec<u32>,
+    /// Rows that adapters change.
+    pub(super) adapted: AdaptedRows,
 }
 
 impl<'a, B: Backend> Layout<'a, B> {
@@ -28,7 +31,14 @@ impl<'a, B: Backend> Layout<'a, B> {
     /// As [`super::Model::forward`].
     pub(super) fn new(batch: &'a Batch<'a, B>, config: &ModelConfig) -> Self {
         assert!(!batch.chunks.is_empty(), "a batch without chunks");
-        let mut layout = Self { rows: 0, spans: Vec::new(), ids: Vec::new(), images: Vec::new(), wanted: Vec::new() };
+        let mut layout = Self {
+            rows: 0,
+            spans: Vec::new(),
+            ids: Vec::new(),
+            images: Vec::new(),
+            wanted: Vec::new(),
+            adapted: AdaptedRows::default(),
+        };
         for chunk in &batch.chunks {
             layout.add(chunk, config);
         }
@@ -45,6 +55,7 @@ impl<'a, B: Backend> Layout<'a, B> {
         let first = self.rows;
         self.images.extend(chunk.images.iter().map(|image| (first + image.at - chunk.start, &image.features)));
         self.rows += chunk.tokens.len();
+        self.adapted.add(first..self.rows, chunk.adapter);
         let (from, to) = (first as u32, self.rows as u32);
         match chunk.logits {
             Want::None => {}

@@ -5,6 +5,7 @@
 //! - [`gemma3`]: Gemma 3 with SigLIP (MedGemma); [`siglip`]: SigLIP
 //! - [`config`]: what is to be known of any model; `raw`: what every `config.json` has in common
 //! - [`weights`]: sharded safetensors
+//! - [`adapter`]: what a fine-tuning changed, beside the model
 //! - [`batch`]: what goes into a forward pass and what comes out; `layout`: the same, checked and in rows
 //! - `parts`, `encoder`, [`rope`]: pieces that several families are built from
 //!
@@ -13,6 +14,7 @@
 //! - A model does not change after it was loaded; caches are apart from it.
 //! - What a family computes is in its own file; nothing else knows it.
 
+pub mod adapter;
 pub mod batch;
 pub mod config;
 mod encoder;
@@ -31,6 +33,7 @@ use std::sync::Arc;
 
 use prelim_kernels::{Backend, CacheShape, Storage};
 
+pub use adapter::{Adapter, AdapterId};
 pub use batch::{Batch, Chunk, ImageFeatures, KvCache, Logits, Observer, PlacedImage, Want};
 pub use config::ModelConfig;
 pub use error::ModelError;
@@ -39,6 +42,7 @@ pub use family::FamilyConfig;
 use config::TokenCache;
 use family::Family;
 use layout::Layout;
+use parts::Loader;
 use weights::Weights;
 
 /// How weights are kept in memory. What is rounded when they are used says the backend.
@@ -69,6 +73,8 @@ pub struct Model<B: Backend> {
     config: ModelConfig,
     backend: B,
     family: Box<dyn Family<B>>,
+    /// For each adapter, whether pictures are encoded otherwise with it.
+    adapts_pictures: Vec<bool>,
 }
 
 impl<B: Backend> Model<B> {
@@ -76,18 +82,32 @@ impl<B: Backend> Model<B> {
     pub fn load(folder: &Path, backend: B, weights: WeightType) -> Result<Self, ModelError> {
         let config = ModelConfig::read(folder)?;
         let stored = Weights::open(folder)?;
-        Self::from_weights(config, &stored, backend, weights)
+        Self::from_weights(config, &stored, backend, weights, &[])
     }
 
-    /// Builds a model from an opened checkpoint and its settings.
+    /// Builds a model from an opened checkpoint and its settings, with adapters beside it.
     pub fn from_weights(
         config: ModelConfig,
         stored: &Weights,
         backend: B,
         weights: WeightType,
+        adapters: &[Adapter],
     ) -> Result<Self, ModelError> {
-        let family = config.family.load(&backend, stored, weights.storage(stored))?;
-        Ok(Self { config, backend, family })
+        let loader = Loader { backend: &backend, weights: stored, storage: weights.storage(stored), adapters };
+        let family = config.family.load(&loader)?;
+        adapters.iter().try_for_each(Adapter::check_taken)?;
+        let adapts_pictures = adapters.iter().map(|adapter| adapter.changes("vision_tower.")).collect();
+        Ok(Self { config, backend, family, adapts_pictures })
+    }
+
+    /// How many adapters there are: [`AdapterId`]s count from 0.
+    pub fn adapters(&self) -> usize {
+        self.adapts_pictures.len()
+    }
+
+    /// Whether pictures are encoded otherwise with an adapter than without.
+    pub fn adapts_pictures(&self, adapter: AdapterId) -> bool {
+        self.adapts_pictures[adapter.0]
     }
 
     /// What the model is.
@@ -105,7 +125,17 @@ impl<B: Backend> Model<B> {
     /// # Panics
     /// When `pixel_values` is of another length.
     pub fn encode_images(&self, pixel_values: &[f32], images: usize) -> Vec<ImageFeatures<B>> {
-        self.encode_images_observed(pixel_values, images, None)
+        self.encode_images_observed(pixel_values, images, None, None)
+    }
+
+    /// [`Model::encode_images`], with an adapter.
+    pub fn encode_images_with(
+        &self,
+        pixel_values: &[f32],
+        images: usize,
+        adapter: Option<AdapterId>,
+    ) -> Vec<ImageFeatures<B>> {
+        self.encode_images_observed(pixel_values, images, adapter, None)
     }
 
     /// [`Model::encode_images`], with a look at what is in between.
@@ -113,11 +143,13 @@ impl<B: Backend> Model<B> {
         &self,
         pixel_values: &[f32],
         images: usize,
+        adapter: Option<AdapterId>,
         observer: Option<&mut dyn Observer>,
     ) -> Vec<ImageFeatures<B>> {
         let picture = self.config.picture;
         assert_eq!(pixel_values.len(), images * picture.values(), "{images} pictures of {} px", picture.side);
-        let features = self.backend.enter(|| self.family.encode(&self.backend, pixel_values, images, Watch(observer)));
+        let features =
+            self.backend.enter(|| self.family.encode(&self.backend, pixel_values, images, adapter, Watch(observer)));
         let tokens = self.config.tokens_per_image;
         features.into_iter().map(|buffer| ImageFeatures { buffer: Arc::new(buffer), tokens }).collect()
     }

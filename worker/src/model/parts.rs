@@ -1,7 +1,8 @@
 //! Pieces that several families are built from.
 
-use prelim_kernels::{Backend, Dtype, LayerNorm, Linear, Storage, Then, WeightView};
+use prelim_kernels::{Activate, Backend, Dtype, LayerNorm, Linear, Storage, Then, WeightView};
 
+use super::adapter::{AdaptedRows, Adapter, LowRanks};
 use super::error::ModelError;
 use super::weights::Weights;
 
@@ -11,19 +12,35 @@ pub(super) struct Loader<'a, B: Backend> {
     pub(super) backend: &'a B,
     pub(super) weights: &'a Weights,
     pub(super) storage: Storage,
+    /// What changes linear layers in some passes.
+    pub(super) adapters: &'a [Adapter],
 }
 
 impl<B: Backend> Loader<'_, B> {
-    /// Layers that read the same input, stacked by outputs.
-    pub(super) fn affine(&self, names: &[String], shape: &[usize]) -> Result<Affine<B>, ModelError> {
-        let mut parts = Vec::new();
+    /// Layers `[outputs, inputs]` that read the same input, stacked by outputs.
+    pub(super) fn dense(&self, layers: &[(&str, usize)], inputs: usize) -> Result<Dense<B>, ModelError> {
+        let view =
+            |(name, outputs): &(&str, usize)| self.weights.matrix(&format!("{name}.weight"), &[*outputs, inputs]);
+        let parts: Vec<_> = layers.iter().map(view).collect::<Result<_, _>>()?;
+        let weight = self.backend.matrix(&parts, self.storage)?;
+        let outputs = layers.iter().map(|(_, outputs)| outputs).sum();
+        let low_ranks = LowRanks::load(self.backend, self.adapters, layers, inputs)?;
+        Ok(Dense { weight, outputs, low_ranks })
+    }
+
+    /// Whether an adapter changes what belongs to this name.
+    pub(super) fn is_adapted(&self, name: &str) -> bool {
+        self.adapters.iter().any(|adapter| adapter.changes(name))
+    }
+
+    /// Layers that read the same input, stacked by outputs, with their biases.
+    pub(super) fn affine(&self, names: &[String], [outputs, inputs]: [usize; 2]) -> Result<Affine<B>, ModelError> {
+        let layers: Vec<(&str, usize)> = names.iter().map(|name| (name.as_str(), outputs)).collect();
         let mut bias = Vec::new();
         for name in names {
-            parts.push(self.weights.matrix(&format!("{name}.weight"), shape)?);
-            bias.extend(self.weights.vector(&format!("{name}.bias"), shape[0])?);
+            bias.extend(self.weights.vector(&format!("{name}.bias"), outputs)?);
         }
-        let weight = self.backend.matrix(&parts, self.storage)?;
-        Ok(Affine { weight, bias: self.backend.upload(&bias)? })
+        Ok(Affine { dense: self.dense(&layers, inputs)?, bias: self.backend.upload(&bias)? })
     }
 
     pub(super) fn norm(&self, name: &str, width: usize, eps: f32) -> Result<Norm<B>, ModelError> {
@@ -47,15 +64,68 @@ impl<B: Backend> Loader<'_, B> {
     }
 }
 
+/// `x · Wᵀ`, and what adapters change of it.
+pub(super) struct Dense<B: Backend> {
+    weight: B::Matrix,
+    outputs: usize,
+    low_ranks: LowRanks<B>,
+}
+
+/// What a dense layer is applied to.
+pub(super) struct Applied<'a, B: Backend> {
+    /// `[rows, inputs]`
+    pub(super) x: &'a B::Buffer,
+    /// How many rows.
+    pub(super) rows: usize,
+    /// Which of them adapters change.
+    pub(super) adapted: &'a AdaptedRows,
+}
+
+impl<B: Backend> Clone for Applied<'_, B> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<B: Backend> Copy for Applied<'_, B> {}
+
+impl<B: Backend> Dense<B> {
+    /// `[rows, outputs]` to `out`.
+    pub(super) fn apply(&self, backend: &B, to: Applied<'_, B>, out: &mut B::Buffer) {
+        self.apply_with(backend, to, None, Then::Store, out);
+    }
+
+    fn apply_with(
+        &self,
+        backend: &B,
+        Applied { x, rows, adapted }: Applied<'_, B>,
+        bias: Option<&B::Buffer>,
+        then: Then,
+        out: &mut B::Buffer,
+    ) {
+        let weight = &self.weight;
+        if !self.low_ranks.touch(adapted) {
+            return backend.linear(Linear { x, rows, weight, bias, then, out });
+        }
+        // What is added belongs before the activation.
+        let before = if then == Then::Gelu { Then::Store } else { then };
+        backend.linear(Linear { x, rows, weight, bias, then: before, out });
+        self.low_ranks.add(backend, adapted, x, out);
+        if then == Then::Gelu {
+            backend.activate(Activate { len: rows * self.outputs, times: None, out });
+        }
+    }
+}
+
 /// `x · Wᵀ + b`
 pub(super) struct Affine<B: Backend> {
-    pub(super) weight: B::Matrix,
-    pub(super) bias: B::Buffer,
+    dense: Dense<B>,
+    bias: B::Buffer,
 }
 
 impl<B: Backend> Affine<B> {
-    pub(super) fn apply(&self, backend: &B, rows: usize, x: &B::Buffer, then: Then, out: &mut B::Buffer) {
-        backend.linear(Linear { x, rows, weight: &self.weight, bias: Some(&self.bias), then, out });
+    pub(super) fn apply(&self, backend: &B, to: Applied<'_, B>, then: Then, out: &mut B::Buffer) {
+        self.dense.apply_with(backend, to, Some(&self.bias), then, out);
     }
 }
 

@@ -77,6 +77,18 @@ impl Weights {
         Ok(weights)
     }
 
+    /// One file by itself.
+    pub fn open_file(file: PathBuf) -> Result<Self, ModelError> {
+        let mut weights = Self { shards: Vec::new(), tensors: HashMap::new(), root: file.clone() };
+        weights.add_shard(file)?;
+        Ok(weights)
+    }
+
+    /// The keys of all tensors, as [`canonical`] spells them.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
     fn add_shard(&mut self, file: PathBuf) -> Result<(), ModelError> {
         let opened = File::open(&file).map_err(|source| match source.kind() {
             std::io::ErrorKind::NotFound => ModelError::MissingShard { file: file.clone() },
@@ -132,6 +144,11 @@ impl Weights {
 }
 
 impl<'a> Tensor<'a> {
+    /// Its shape, as the file has it.
+    pub fn shape(&self) -> &[usize] {
+        &self.placed.shape
+    }
+
     fn view(&self, shape: &[usize]) -> Result<WeightView<'a>, ModelError> {
         let shard = &self.weights.shards[self.shard];
         let name = self.placed.stored_name.clone();
@@ -159,9 +176,10 @@ impl<'a> Tensor<'a> {
 /// One spelling for the keys of all published files: `vision_tower.…`, `multi_modal_projector.…`, `language_model.…`.
 ///
 /// Files come as `model.language_model.layers…` (new), `language_model.model.layers…` (old), with and without
-/// `vision_model.` inside the tower.
+/// `vision_model.` inside the tower. Those of adapters begin with `base_model.model.` besides.
 fn canonical(stored: &str) -> String {
-    let name = stored.strip_prefix("model.").unwrap_or(stored);
+    let name = stored.strip_prefix("base_model.model.").unwrap_or(stored);
+    let name = name.strip_prefix("model.").unwrap_or(name);
     let name = match name.strip_prefix("language_model.") {
         Some(rest) => format!("language_model.{}", rest.strip_prefix("model.").unwrap_or(rest)),
         None => name.to_owned(),
@@ -181,6 +199,14 @@ mod tests {
             ("language_model.model.layers.3.mlp.up_proj.weight", "language_model.layers.3.mlp.up_proj.weight"),
             ("vision_tower.vision_model.post_layernorm.bias", "vision_tower.post_layernorm.bias"),
             ("model.vision_tower.vision_model.post_layernorm.bias", "vision_tower.post_layernorm.bias"),
+            (
+                "base_model.model.model.language_model.layers.0.mlp.up_proj.lora_A.weight",
+                "language_model.layers.0.mlp.up_proj.lora_A.weight",
+            ),
+            (
+                "base_model.model.language_model.model.layers.0.mlp.up_proj.lora_A.weight",
+                "language_model.layers.0.mlp.up_proj.lora_A.weight",
+            ),
             ("vision_tower.post_layernorm.bias", "vision_tower.post_layernorm.bias"),
             ("model.multi_modal_projector.mm_soft_emb_norm.weight", "multi_modal_projector.mm_soft_emb_norm.weight"),
         ];

@@ -4,6 +4,8 @@
 //! within 0.025 in f16 and 0.16 in bf16 (transformers in bf16 is 0.146 off), and greedy tokens the same.
 #![allow(clippy::print_stdout, reason = "deviations are shown beside what is asserted")]
 
+#[path = "../parity/adapted.rs"]
+mod adapters;
 #[path = "../parity/batching.rs"]
 #[allow(dead_code, reason = "the processor's tests use more of it")]
 mod batching;
@@ -19,7 +21,7 @@ use batching::check_same_bits_in_company;
 use compare::{Tolerances, compare};
 use golden::{Golden, Session, fixture};
 use prelim_kernels::{Backend, Cpu, Cuda, Precision};
-use prelim_worker::model::{Model, WeightType};
+use prelim_worker::model::{AdapterId, Model, WeightType};
 use stand_in::StandIn;
 
 const F16: Tolerances = Tolerances { logits: 0.025, intermediates: 4e-3 };
@@ -60,6 +62,18 @@ fn the_model_equals_every_golden_within_the_rounding_of_16_bits() {
     }
 }
 
+/// With an adapter, what is between its two products is rounded as well: the same bound holds. Sequences of other adapters
+/// and of none do not notice.
+#[test]
+fn adapters_equal_the_goldens_of_peft_within_the_rounding_of_16_bits() {
+    let (_turn, _) = StandIn::turn();
+    let cuda = Cuda::open(0, Precision::F16).expect("the stand-in").with_split(64);
+    let model = adapters::load(cuda, WeightType::F32, &adapters::NAMES);
+    adapters::check_goldens(&model, F16.logits);
+    let mixed = [Some(AdapterId(0)), None, Some(AdapterId(1)), None];
+    check_same_bits_in_company(&model, &model, mixed, &[17]);
+}
+
 #[test]
 fn greedy_tokens_are_those_of_the_processor() {
     let (_turn, _) = StandIn::turn();
@@ -80,5 +94,5 @@ fn greedy_tokens_are_those_of_the_processor() {
 fn a_sequence_has_the_same_bits_alone_and_in_company() {
     let (_turn, _) = StandIn::turn();
     let model = load(Precision::F16);
-    check_same_bits_in_company(&model, &model, &[1, 17, 1000]);
+    check_same_bits_in_company(&model, &model, [None; 4], &[1, 17, 1000]);
 }

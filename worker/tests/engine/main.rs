@@ -21,6 +21,7 @@ fn requests(bench: &Bench, count: u64, max_new_tokens: usize) -> Vec<Request> {
         let pictures: Vec<u64> = (0..seed % 3).map(|n| seed / 2 + n).collect();
         Request {
             prompt: bench.prompt(&"word ".repeat(seed as usize % 7 * 5 + 1), &pictures),
+            adapter: None,
             grammar: Some(GrammarSpec::JsonSchema(kind.answer_schema(pictures.len().max(1)))),
             max_new_tokens,
             sampling: Sampling { temperature: if seed.is_multiple_of(2) { 0.0 } else { 1.0 }, top_p: 1.0, seed },
@@ -86,8 +87,14 @@ fn greedy_answers_are_those_of_transformers() {
         let (prompt, expected) = bench.golden(case);
         let stops = &bench.model.config().end_tokens;
         let expected: Vec<u32> = expected.into_iter().take_while(|token| !stops.contains(token)).collect();
-        let request =
-            Request { prompt, grammar: None, max_new_tokens: 24, sampling: Sampling::default(), alternatives: 1 };
+        let request = Request {
+            prompt,
+            adapter: None,
+            grammar: None,
+            max_new_tokens: 24,
+            sampling: Sampling::default(),
+            alternatives: 1,
+        };
         let answer = answers(&bench, &[request], PassLimits { requests: 1, tokens: 40 }, 512).remove(0);
         let tokens: Vec<u32> = answer.tokens.iter().map(|token| token.token).collect();
         assert_eq!(tokens, expected, "{case}");

@@ -164,6 +164,7 @@ fn golden_answer(golden: &serde_json::Value, folder: &Path, bench: &Bench, profi
     let span = start..start + bench.model.config().tokens_per_image;
     let request = Request {
         prompt: Prompt { tokens: prompt, images: vec![PromptImage { span, picture }] },
+        adapter: None,
         grammar: Some(GrammarSpec::JsonSchema(kind.answer_schema(1))),
         max_new_tokens: kind.max_new_tokens,
         sampling: Sampling::default(),

@@ -1,7 +1,7 @@
 //! A sequence gets the same bits alone and in company, whole and in chunks.
 
 use prelim_kernels::Backend;
-use prelim_worker::model::{Batch, Chunk, KvCache, Model, PlacedImage, Want};
+use prelim_worker::model::{AdapterId, Batch, Chunk, KvCache, Model, PlacedImage, Want};
 
 use crate::golden::{Golden, image_starts};
 
@@ -16,19 +16,20 @@ struct Reading<B: Backend> {
     blocks: Vec<u32>,
     done: usize,
     logits: Vec<f32>,
+    adapter: Option<AdapterId>,
 }
 
 impl<B: Backend> Reading<B> {
-    fn new(model: &Model<B>, case: &str, number: usize) -> Self {
+    fn new(model: &Model<B>, case: &str, number: usize, adapter: Option<AdapterId>) -> Self {
         let golden = Golden::read(case);
         let starts = image_starts(&golden.tokens, model.config().image_token);
         let images = match golden.tensors.get("pixel_values") {
-            Some(pixels) => model.encode_images(pixels, starts.len()),
+            Some(pixels) => model.encode_images_with(pixels, starts.len(), adapter),
             None => Vec::new(),
         };
         let blocks = (0..BLOCKS_EACH).map(|block| (block * 4 + number) as u32).collect();
         let images = starts.into_iter().zip(images).collect();
-        Self { tokens: golden.tokens, images, blocks, done: 0, logits: Vec::new() }
+        Self { tokens: golden.tokens, images, blocks, done: 0, logits: Vec::new(), adapter }
     }
 
     /// The end of a chunk of about `step` tokens that cuts no image.
@@ -49,6 +50,7 @@ fn read<B: Backend>(model: &Model<B>, kv: &mut KvCache<B>, mut prompts: Vec<Read
             let range = prompt.done..*end;
             let images = prompt.images.iter().filter(|(at, _)| range.contains(at));
             Chunk {
+                adapter: prompt.adapter,
                 start: prompt.done,
                 tokens: &prompt.tokens[range.clone()],
                 images: images.map(|(at, features)| PlacedImage { at: *at, features: features.clone() }).collect(),
@@ -73,21 +75,27 @@ fn bits(values: &[Vec<f32>]) -> Vec<Vec<u32>> {
     values.iter().map(|row| row.iter().map(|value| value.to_bits()).collect()).collect()
 }
 
-/// All cases together, so many tokens at a time, on one model; alone and whole on another.
+/// All cases together, so many tokens at a time, on one model; alone and whole on another. Each case with the adapter that
+/// stands in its place.
 pub(crate) fn check_same_bits_in_company<A: Backend, B: Backend>(
     alone: &Model<A>,
     together: &Model<B>,
+    adapters: [Option<AdapterId>; 4],
     steps: &[usize],
 ) {
     let cases = ["one_image_f32", "two_images_f32", "text_only_f32", "pan_scan_f32"];
+    let cases: Vec<_> = cases.into_iter().zip(adapters).collect();
     let mut kv = alone.new_kv_cache(4 * BLOCKS_EACH, BLOCK_TOKENS).unwrap();
     let wanted: Vec<Vec<f32>> = cases
         .iter()
-        .map(|case| read(alone, &mut kv, vec![Reading::new(alone, case, 0)], usize::MAX / 2).remove(0))
+        .map(|(case, adapter)| {
+            read(alone, &mut kv, vec![Reading::new(alone, case, 0, *adapter)], usize::MAX / 2).remove(0)
+        })
         .collect();
     let mut kv = together.new_kv_cache(4 * BLOCKS_EACH, BLOCK_TOKENS).unwrap();
     for step in steps {
-        let prompts = cases.iter().enumerate().map(|(i, case)| Reading::new(together, case, i)).collect();
+        let prompts = cases.iter().enumerate();
+        let prompts = prompts.map(|(i, (case, adapter))| Reading::new(together, case, i, *adapter)).collect();
         let found = read(together, &mut kv, prompts, *step);
         assert!(bits(&found) == bits(&wanted), "{}, {step} tokens at a time", together.backend().name());
     }

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use prelim_kernels::Backend;
-use prelim_worker::model::{Batch, Chunk, KvCache, Model, Observer, PlacedImage, Want};
+use prelim_worker::model::{AdapterId, Batch, Chunk, KvCache, Model, Observer, PlacedImage, Want};
+use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
 /// Tensors by name, as f32.
@@ -24,27 +25,27 @@ pub(crate) fn fixture() -> PathBuf {
 
 impl Golden {
     pub(crate) fn read(case: &str) -> Self {
-        let bytes = fs::read(fixture().join(format!("golden_{case}.safetensors"))).expect("the golden is committed");
-        let file = SafeTensors::deserialize(&bytes).expect("a safetensors file");
-        let tensors: Tensors = file
-            .tensors()
-            .into_iter()
-            .map(|(name, view)| {
-                let data = view.data();
-                let values = match view.dtype() {
-                    Dtype::F32 => data.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect(),
-                    Dtype::I64 => {
-                        data.chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().unwrap()) as f32).collect()
-                    }
-                    Dtype::U8 => data.iter().map(|b| f32::from(*b)).collect(),
-                    other => panic!("{name} is {other:?}"),
-                };
-                (name, values)
-            })
-            .collect();
+        let tensors = read_tensors(&fixture().join(format!("golden_{case}.safetensors")));
         let ids = |name: &str| tensors[name].iter().map(|id| *id as u32).collect();
         Self { tokens: ids("input_ids"), greedy: ids("greedy_tokens"), tensors }
     }
+}
+
+/// The tensors of a file that is committed.
+pub(crate) fn read_tensors(path: &Path) -> Tensors {
+    let bytes = fs::read(path).expect("the golden is committed");
+    let file = SafeTensors::deserialize(&bytes).expect("a safetensors file");
+    let read = |(name, view): (String, TensorView<'_>)| {
+        let data = view.data();
+        let values = match view.dtype() {
+            Dtype::F32 => data.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect(),
+            Dtype::I64 => data.chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().unwrap()) as f32).collect(),
+            Dtype::U8 => data.iter().map(|b| f32::from(*b)).collect(),
+            other => panic!("{name} is {other:?}"),
+        };
+        (name, values)
+    };
+    file.tensors().into_iter().map(read).collect()
 }
 
 /// Everything that a pass shows.
@@ -64,6 +65,7 @@ pub(crate) struct Session<'a, B: Backend> {
     model: &'a Model<B>,
     kv: KvCache<B>,
     blocks: Vec<u32>,
+    adapter: Option<AdapterId>,
     /// What the passes so far showed, logits included.
     pub(crate) seen: Tensors,
 }
@@ -71,11 +73,16 @@ pub(crate) struct Session<'a, B: Backend> {
 impl<'a, B: Backend> Session<'a, B> {
     /// Encodes the images and reads the whole prompt at once.
     pub(crate) fn read(model: &'a Model<B>, golden: &Golden) -> Self {
+        Self::read_with(model, golden, None)
+    }
+
+    /// The same, with an adapter.
+    pub(crate) fn read_with(model: &'a Model<B>, golden: &Golden, adapter: Option<AdapterId>) -> Self {
         let mut collector = Collector::default();
         let images = match golden.tensors.get("pixel_values") {
             Some(pixels) => {
                 let images = pixels.len() / model.config().picture.values();
-                model.encode_images_observed(pixels, images, Some(&mut collector))
+                model.encode_images_observed(pixels, images, adapter, Some(&mut collector))
             }
             None => Vec::new(),
         };
@@ -87,7 +94,7 @@ impl<'a, B: Backend> Session<'a, B> {
         let kv = model.new_kv_cache(blocks + 3, BLOCK_TOKENS).expect("room for a small cache");
         // Blocks out of order and not from zero, as an engine would hand them out.
         let blocks: Vec<u32> = (0..blocks as u32).rev().map(|block| block + 2).collect();
-        let mut session = Self { model, kv, blocks, seen: Tensors::new() };
+        let mut session = Self { model, kv, blocks, adapter, seen: Tensors::new() };
         let logits = session.pass(0, &golden.tokens, placed, Want::All, Some(&mut collector));
         session.seen = collector.0;
         session.seen.insert("logits".to_owned(), logits);
@@ -118,7 +125,7 @@ impl<'a, B: Backend> Session<'a, B> {
         logits: Want,
         observer: Option<&mut dyn Observer>,
     ) -> Vec<f32> {
-        let chunk = Chunk { start, tokens, images, blocks: &self.blocks, logits };
+        let chunk = Chunk { start, tokens, images, adapter: self.adapter, blocks: &self.blocks, logits };
         let logits = self.model.forward_observed(&mut self.kv, &Batch { chunks: vec![chunk] }, observer);
         (0..logits.rows()).flat_map(|row| logits.row(row).to_vec()).collect()
     }

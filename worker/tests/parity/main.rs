@@ -4,6 +4,8 @@
 //! 1e-5 (of the largest value of the tensor where that is more than 1), masks and greedy tokens equal.
 #![allow(clippy::print_stdout, reason = "deviations are shown beside what is asserted")]
 
+mod adapted;
+mod adapters;
 mod batching;
 mod compare;
 mod golden;
@@ -102,7 +104,7 @@ fn every_known_mistake_is_caught() {
         let mut config = ModelConfig::read(&fixture()).expect("the fixture has a configuration");
         let backend = Mutant::new(mistake, &config);
         mistake.misread(&mut config);
-        let model = Model::from_weights(config, &stored, backend, WeightType::F32).expect("the fixture loads");
+        let model = Model::from_weights(config, &stored, backend, WeightType::F32, &[]).expect("the fixture loads");
         compare(&model, &golden, F32)
     };
     assert!(deviations(Mistake::None).iter().all(|d| !d.fails()), "the mutant without a mistake must pass");
@@ -129,7 +131,7 @@ fn a_sequence_has_the_same_bits_alone_and_in_company() {
     {
         let cpu = |threads| Cpu::with_threads(threads).expect("threads").with_arithmetic(arithmetic);
         let load = |threads| Model::load(&fixture(), cpu(threads), weights).expect("the fixture loads");
-        check_same_bits_in_company(&load(1), &load(2), &[1, 5, 17, 64, 1000]);
+        check_same_bits_in_company(&load(1), &load(2), [None; 4], &[1, 5, 17, 64, 1000]);
     }
 }
 
@@ -146,6 +148,7 @@ fn bf16_weights_are_exact_for_a_bf16_checkpoint() {
         tokens.extend([30, 31, 32]);
         let mut kv = model.new_kv_cache(8, BLOCK_TOKENS).unwrap();
         let chunk = Chunk {
+            adapter: None,
             start: 0,
             tokens: &tokens,
             images: vec![PlacedImage { at: 2, features }],

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use prelim_kernels::cpu::{Packed, PackedGated, PagedCache};
 use prelim_kernels::host::HostPlan;
 use prelim_kernels::{
-    AddRmsNorm, Attend, AttendPatches, AveragePool, Backend, CacheShape, Cpu, DeviceError, Embed, Geglu, LayerNorm,
-    Linear, PatchEmbed, PlaceRows, RmsNorm, Rows, Span, Storage, StoreKeysValues, Then, WeightView,
+    Activate, AddLowRank, AddRmsNorm, Attend, AttendPatches, AveragePool, Backend, CacheShape, Cpu, DeviceError, Embed,
+    Geglu, LayerNorm, Linear, PatchEmbed, PlaceRows, RmsNorm, Rows, Span, Storage, StoreKeysValues, Then, WeightView,
 };
 use prelim_worker::model::gemma3::{Attention, Config};
 use prelim_worker::model::{FamilyConfig, ModelConfig};
@@ -250,6 +250,16 @@ impl Backend for Mutant {
         self.cpu.linear(Linear { x, rows, weight: gate, bias: None, then, out });
         self.cpu.linear(Linear { x, rows, weight: up, bias: None, then, out: &mut other });
         out.iter_mut().zip(&other).for_each(|(gate, up)| *gate = gelu_erf(*gate) * up);
+    }
+
+    fn add_low_rank(&self, args: AddLowRank<'_, Self>) {
+        let AddLowRank { x, rows, down, up, out } = args;
+        self.cpu.add_low_rank(AddLowRank { x, rows, down, up, out });
+    }
+
+    fn activate(&self, args: Activate<'_, Self>) {
+        let Activate { len, times, out } = args;
+        self.cpu.activate(Activate { len, times, out });
     }
 
     fn store_keys_values(&self, args: StoreKeysValues<'_, Self>) {

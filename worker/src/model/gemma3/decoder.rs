@@ -11,8 +11,7 @@ use crate::model::Watch;
 use crate::model::batch::{KvCache, Logits};
 use crate::model::error::ModelError;
 use crate::model::layout::Layout;
-use crate::model::parts::project;
-use crate::model::weights::Weights;
+use crate::model::parts::{Loader, project};
 
 pub(super) struct Decoder<B: Backend> {
     text: TextConfig,
@@ -27,12 +26,8 @@ pub(super) struct Decoder<B: Backend> {
 }
 
 impl<B: Backend> Decoder<B> {
-    pub(super) fn load(
-        backend: &B,
-        weights: &Weights,
-        text: &TextConfig,
-        storage: Storage,
-    ) -> Result<Self, ModelError> {
+    pub(super) fn load(loader: &Loader<'_, B>, text: &TextConfig) -> Result<Self, ModelError> {
+        let Loader { backend, weights, storage, .. } = *loader;
         let embedding = weights.matrix("language_model.embed_tokens.weight", &[text.vocabulary, text.hidden])?;
         let scale = (text.hidden as f32).sqrt();
         Ok(Self {
@@ -43,9 +38,7 @@ impl<B: Backend> Decoder<B> {
                 Storage::F32 => scale,
                 Storage::Bf16 => bf16::from_f32(scale).to_f32(),
             },
-            layers: (0..text.layers.len())
-                .map(|i| Layer::load(backend, weights, text, storage, i))
-                .collect::<Result<_, _>>()?,
+            layers: (0..text.layers.len()).map(|i| Layer::load(loader, text, i)).collect::<Result<_, _>>()?,
             final_norm: backend.upload(&weights.vector("language_model.norm.weight", text.hidden)?)?,
             scratch: Mutex::new(None),
         })
@@ -67,6 +60,7 @@ impl<B: Backend> Decoder<B> {
             backend,
             text,
             rows,
+            adapted: &layout.adapted,
             angles_global: backend.rope_angles(&plan, &text.rope_global.frequencies(text.head_dim)),
             angles_local: backend.rope_angles(&plan, &text.rope_local.frequencies(text.head_dim)),
             plan,

@@ -1,25 +1,35 @@
 //! One layer of the decoder, and what all layers of a pass share.
 
-use prelim_kernels::{AddRmsNorm, Attend, Backend, Geglu, RmsNorm, Rows, Storage, StoreKeysValues};
+use prelim_kernels::{Activate, AddRmsNorm, Attend, Backend, Geglu, RmsNorm, Rows, StoreKeysValues};
 
 use super::{Attention, TextConfig};
 use crate::model::Watch;
+use crate::model::adapter::AdaptedRows;
 use crate::model::batch::KvCache;
 use crate::model::error::ModelError;
-use crate::model::parts::project;
-use crate::model::weights::Weights;
+use crate::model::parts::{Applied, Dense, Loader};
 
 pub(super) struct Layer<B: Backend> {
     pub(super) input_norm: B::Buffer,
-    qkv: B::Matrix,
+    qkv: Dense<B>,
     q_norm: B::Buffer,
     k_norm: B::Buffer,
-    output: B::Matrix,
+    output: Dense<B>,
     post_attention_norm: B::Buffer,
     pre_mlp_norm: B::Buffer,
-    gate_up: B::Gated,
-    down: B::Matrix,
+    gate_up: GateUp<B>,
+    down: Dense<B>,
     post_mlp_norm: B::Buffer,
+}
+
+/// The gated pair of the feed-forward layer.
+enum GateUp<B: Backend> {
+    Fused(B::Gated),
+    /// For adapters, which add to each before the activation.
+    Apart {
+        gate: Dense<B>,
+        up: Dense<B>,
+    },
 }
 
 /// Intermediates of a pass, reused by every layer.
@@ -32,6 +42,8 @@ pub(super) struct Scratch<B: Backend> {
     pub(super) q: B::Buffer,
     pub(super) attended: B::Buffer,
     pub(super) wide: B::Buffer,
+    /// Where gate and up are apart.
+    wide_too: Option<B::Buffer>,
     pub(super) branch: B::Buffer,
 }
 
@@ -40,6 +52,7 @@ pub(super) struct Pass<'a, B: Backend> {
     pub(super) backend: &'a B,
     pub(super) text: &'a TextConfig,
     pub(super) rows: usize,
+    pub(super) adapted: &'a AdaptedRows,
     pub(super) plan: B::Plan,
     pub(super) angles_global: B::Buffer,
     pub(super) angles_local: B::Buffer,
@@ -57,40 +70,63 @@ impl<B: Backend> Scratch<B> {
             q: buffer(text.heads * text.head_dim),
             attended: buffer(text.heads * text.head_dim),
             wide: buffer(text.intermediate),
+            wide_too: None,
             branch: buffer(text.hidden),
         }
     }
 }
 
+impl<B: Backend> Pass<'_, B> {
+    fn applied<'a>(&'a self, x: &'a B::Buffer) -> Applied<'a, B> {
+        Applied { x, rows: self.rows, adapted: self.adapted }
+    }
+}
+
+impl<B: Backend> GateUp<B> {
+    fn load(loader: &Loader<'_, B>, names: [&str; 2], wide: usize, hidden: usize) -> Result<Self, ModelError> {
+        if names.iter().any(|name| loader.is_adapted(name)) {
+            let [gate, up] = names.map(|name| loader.dense(&[(name, wide)], hidden));
+            return Ok(Self::Apart { gate: gate?, up: up? });
+        }
+        let [gate, up] = names.map(|name| loader.weights.matrix(&format!("{name}.weight"), &[wide, hidden]));
+        Ok(Self::Fused(loader.backend.gated(gate?, up?, loader.storage)?))
+    }
+
+    /// From `s.normed` to `s.wide`.
+    fn apply(&self, pass: &Pass<'_, B>, s: &mut Scratch<B>) {
+        let (backend, rows) = (pass.backend, pass.rows);
+        match self {
+            Self::Fused(weight) => backend.geglu(Geglu { x: &s.normed, rows, weight, out: &mut s.wide }),
+            Self::Apart { gate, up } => {
+                let len = s.rows * pass.text.intermediate;
+                let times = s.wide_too.get_or_insert_with(|| backend.buffer(len));
+                gate.apply(backend, pass.applied(&s.normed), &mut s.wide);
+                up.apply(backend, pass.applied(&s.normed), times);
+                let len = rows * pass.text.intermediate;
+                backend.activate(Activate { len, times: Some(times), out: &mut s.wide });
+            }
+        }
+    }
+}
+
 impl<B: Backend> Layer<B> {
-    pub(super) fn load(
-        backend: &B,
-        weights: &Weights,
-        text: &TextConfig,
-        storage: Storage,
-        index: usize,
-    ) -> Result<Self, ModelError> {
-        let name = |part: &str| format!("language_model.layers.{index}.{part}.weight");
-        let norm = |part: &str, width: usize| -> Result<B::Buffer, ModelError> {
-            Ok(backend.upload(&weights.vector(&name(part), width)?)?)
-        };
-        let view = |part: &str, rows: usize, columns: usize| weights.matrix(&name(part), &[rows, columns]);
+    pub(super) fn load(loader: &Loader<'_, B>, text: &TextConfig, index: usize) -> Result<Self, ModelError> {
+        let name = |part: &str| format!("language_model.layers.{index}.{part}");
+        let norm = |part: &str, width: usize| loader.vector(&format!("{}.weight", name(part)), width);
+        let dense = |part: &str, outputs: usize, inputs: usize| loader.dense(&[(&name(part), outputs)], inputs);
         let (hidden, wide, head) = (text.hidden, text.intermediate, text.head_dim);
-        let q = view("self_attn.q_proj", text.heads * head, hidden)?;
-        let k = view("self_attn.k_proj", text.kv_heads * head, hidden)?;
-        let v = view("self_attn.v_proj", text.kv_heads * head, hidden)?;
-        let output = view("self_attn.o_proj", hidden, text.heads * head)?;
-        let (gate, up) = (view("mlp.gate_proj", wide, hidden)?, view("mlp.up_proj", wide, hidden)?);
+        let [q, k, v] = ["q_proj", "k_proj", "v_proj"].map(|part| name(&format!("self_attn.{part}")));
+        let (queries, keys) = (text.heads * head, text.kv_heads * head);
         Ok(Self {
             input_norm: norm("input_layernorm", hidden)?,
-            qkv: backend.matrix(&[q, k, v], storage)?,
+            qkv: loader.dense(&[(&q, queries), (&k, keys), (&v, keys)], hidden)?,
             q_norm: norm("self_attn.q_norm", head)?,
             k_norm: norm("self_attn.k_norm", head)?,
-            output: backend.matrix(&[output], storage)?,
+            output: dense("self_attn.o_proj", hidden, queries)?,
             post_attention_norm: norm("post_attention_layernorm", hidden)?,
             pre_mlp_norm: norm("pre_feedforward_layernorm", hidden)?,
-            gate_up: backend.gated(gate, up, storage)?,
-            down: backend.matrix(&[view("mlp.down_proj", hidden, wide)?], storage)?,
+            gate_up: GateUp::load(loader, [&name("mlp.gate_proj"), &name("mlp.up_proj")], wide, hidden)?,
+            down: dense("mlp.down_proj", hidden, wide)?,
             post_mlp_norm: norm("post_feedforward_layernorm", hidden)?,
         })
     }
@@ -117,8 +153,8 @@ impl<B: Backend> Layer<B> {
             width: text.hidden,
             eps: text.eps,
         });
-        backend.geglu(Geglu { x: &s.normed, rows, weight: &self.gate_up, out: &mut s.wide });
-        project(backend, rows, &s.wide, &self.down, &mut s.branch);
+        self.gate_up.apply(pass, s);
+        self.down.apply(backend, pass.applied(&s.wide), &mut s.branch);
         backend.add_rms_norm(AddRmsNorm {
             branch: &s.branch,
             post: &self.post_mlp_norm,
@@ -137,7 +173,7 @@ impl<B: Backend> Layer<B> {
             Attention::Sliding => (Some(text.window), &pass.angles_local),
             Attention::Full => (None, &pass.angles_global),
         };
-        project(backend, pass.rows, &s.normed, &self.qkv, &mut s.qkv);
+        self.qkv.apply(backend, pass.applied(&s.normed), &mut s.qkv);
         if watch.is_on() {
             self.show_normed_queries(pass, layer, s, watch);
         }
@@ -163,7 +199,7 @@ impl<B: Backend> Layer<B> {
             layer,
             out: &mut s.attended,
         });
-        project(backend, pass.rows, &s.attended, &self.output, &mut s.branch);
+        self.output.apply(backend, pass.applied(&s.attended), &mut s.branch);
     }
 
     /// Queries between their norm and their rotation, which the fused operation does not show: `[tokens, heads, head_dim]`.

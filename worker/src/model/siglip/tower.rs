@@ -4,9 +4,10 @@ use prelim_kernels::{Backend, PatchEmbed};
 
 use super::VisionConfig;
 use crate::model::Watch;
+use crate::model::adapter::{AdaptedRows, AdapterId};
 use crate::model::encoder::{Encoder, EncoderNames, EncoderSizes};
 use crate::model::error::ModelError;
-use crate::model::parts::{Affine, Loader, Norm, upload};
+use crate::model::parts::{Loader, Norm, upload};
 
 /// Patches computed at a time, in whole pictures: bounds the memory of intermediates, and changes no result. More would
 /// be no faster, since what a layer hands to the next has left the caches by then.
@@ -24,7 +25,8 @@ const NAMES: EncoderNames = EncoderNames {
 
 pub(crate) struct Tower<B: Backend> {
     vision: VisionConfig,
-    patch: Affine<B>,
+    /// `[hidden, channels · patch · patch]`, and its bias.
+    patch: (B::Matrix, B::Buffer),
     positions: B::Buffer,
     encoder: Encoder<B>,
     post_norm: Norm<B>,
@@ -41,10 +43,16 @@ impl<B: Backend> Tower<B> {
             heads: vision.heads,
             eps: vision.eps,
         };
+        let patch = loader
+            .weights
+            .matrix(&embeddings("patch_embedding.weight"), &[hidden, vision.picture.channels, side, side])?;
         let positions = embeddings("position_embedding.weight");
         let positions = loader.weights.matrix(&positions, &[vision.patches(), hidden])?;
         Ok(Self {
-            patch: loader.affine(&[embeddings("patch_embedding")], &[hidden, vision.picture.channels, side, side])?,
+            patch: (
+                loader.backend.matrix(&[patch], loader.storage)?,
+                loader.vector(&embeddings("patch_embedding.bias"), hidden)?,
+            ),
             positions: loader.backend.upload(&positions.to_f32())?,
             encoder: Encoder::load(loader, sizes, NAMES)?,
             post_norm: loader.norm("vision_tower.post_layernorm", hidden, vision.eps)?,
@@ -58,6 +66,7 @@ impl<B: Backend> Tower<B> {
         &self,
         backend: &B,
         pixel_values: &[f32],
+        adapter: Option<AdapterId>,
         mut watch: Watch<'_>,
         mut hand_on: impl FnMut(usize, &B::Buffer, &mut Watch<'_>),
     ) {
@@ -66,7 +75,7 @@ impl<B: Backend> Tower<B> {
         let few = (PATCHES_AT_ONCE / self.vision.patches()).max(1);
         let at_once = if watch.is_on() { (pixel_values.len() / picture).max(1) } else { few };
         for pixels in pixel_values.chunks(picture * at_once) {
-            self.encode_some(backend, pixels, &mut watch, &mut hand_on);
+            self.encode_some(backend, pixels, adapter, &mut watch, &mut hand_on);
         }
     }
 
@@ -74,6 +83,7 @@ impl<B: Backend> Tower<B> {
         &self,
         backend: &B,
         pixels: &[f32],
+        adapter: Option<AdapterId>,
         watch: &mut Watch<'_>,
         hand_on: &mut impl FnMut(usize, &B::Buffer, &mut Watch<'_>),
     ) {
@@ -87,12 +97,13 @@ impl<B: Backend> Tower<B> {
                 channels: vision.picture.channels,
                 side: vision.picture.side,
                 patch: vision.patch,
-                weight: &self.patch.weight,
-                bias: &self.patch.bias,
+                weight: &self.patch.0,
+                bias: &self.patch.1,
                 positions: &self.positions,
                 out: &mut scratch.residual,
             });
-            self.encoder.run(backend, (images, patches), scratch, "vision_layer", watch);
+            let adapted = AdaptedRows::first(rows, adapter);
+            self.encoder.run(backend, (images, patches), &adapted, scratch, "vision_layer", watch);
             self.post_norm.apply(backend, rows, &scratch.residual, &mut scratch.normed);
             watch.show(backend, || "vision_last_hidden_state".to_owned(), (rows, vision.hidden), &scratch.normed);
             hand_on(images, &scratch.normed, watch);

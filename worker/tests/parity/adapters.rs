@@ -1,0 +1,75 @@
+//! Adapters beside the model: what PEFT and `transformers` compute with them, alone and in company.
+
+use prelim_kernels::{Arithmetic, Cpu, Reference};
+use prelim_worker::model::weights::Weights;
+use prelim_worker::model::{Adapter, AdapterId, Model, ModelConfig, WeightType};
+
+use crate::adapted::{NAMES, check_goldens, folder, load};
+use crate::batching::check_same_bits_in_company;
+
+/// Issue promise: adapters in PEFT's format, chosen by sequence, compute what PEFT computes.
+#[test]
+fn adapters_give_the_logits_of_peft() {
+    check_goldens(&load(Cpu::with_threads(2).expect("threads"), WeightType::F32, &NAMES), 1e-4);
+    check_goldens(&load(Reference::default(), WeightType::F32, &NAMES), 1e-4);
+}
+
+/// Issue promise: nothing is loaded again, and nobody notices the others.
+#[test]
+fn sequences_of_several_adapters_and_of_none_have_the_same_bits_alone_and_in_company() {
+    for arithmetic in [Arithmetic::Exact, Arithmetic::Bf16] {
+        let cpu = |threads| Cpu::with_threads(threads).expect("threads").with_arithmetic(arithmetic);
+        let both = load(cpu(2), WeightType::Bf16, &NAMES);
+        let mixed = [Some(AdapterId(0)), None, Some(AdapterId(1)), Some(AdapterId(0))];
+        check_same_bits_in_company(&load(cpu(1), WeightType::Bf16, &NAMES), &both, mixed, &[1, 17, 1000]);
+        // As if there were no adapters.
+        check_same_bits_in_company(&load(cpu(1), WeightType::Bf16, &[]), &both, [None; 4], &[64]);
+        // As if there were only one.
+        let alone = load(cpu(1), WeightType::Bf16, &NAMES[..1]);
+        check_same_bits_in_company(&alone, &both, [Some(AdapterId(0)), None, None, None], &[64]);
+    }
+}
+
+#[test]
+fn what_adapters_may_not_be_is_said() {
+    let scratch = tempfile::tempdir().unwrap();
+    let spoiled = |spoil: &dyn Fn(&mut serde_json::Value)| {
+        for file in ["adapter_config.json", "adapter_model.safetensors"] {
+            std::fs::copy(folder("attention").join(file), scratch.path().join(file)).unwrap();
+        }
+        let path = scratch.path().join("adapter_config.json");
+        let mut config = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        spoil(&mut config);
+        std::fs::write(&path, config.to_string()).unwrap();
+        Adapter::open(scratch.path()).err().map(|error| error.to_string()).unwrap_or_default()
+    };
+    assert_eq!(spoiled(&|_| {}), "");
+    for (key, value, wanted) in [
+        ("peft_type", serde_json::json!("IA3"), "peft_type is IA3"),
+        ("use_dora", true.into(), "use_dora is true"),
+        ("bias", "all".into(), "bias is \"all\""),
+        ("modules_to_save", serde_json::json!(["lm_head"]), "modules_to_save is [\"lm_head\"], which is not computed"),
+        ("r", 0.into(), "r is 0"),
+        ("alpha_pattern", serde_json::json!({"q_proj|v_proj": 2}), "is no name of a module"),
+        ("lora_alpha", serde_json::Value::Null, "invalid type: null"),
+    ] {
+        let found = spoiled(&|config| config[key] = value.clone());
+        assert!(found.contains(wanted), "{key}: {found}");
+    }
+    assert_eq!(spoiled(&|_| {}), "");
+    std::fs::remove_file(scratch.path().join("adapter_model.safetensors")).unwrap();
+    let missing = Adapter::open(scratch.path()).err().expect("nothing to open").to_string();
+    assert!(missing.contains("adapter_model.safetensors is missing"), "{missing}");
+}
+
+/// One that was made for another model is refused by the name of what does not fit.
+#[test]
+fn an_adapter_of_another_model_is_refused() {
+    let demonstration = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("demo-model/checkpoint");
+    let (config, stored) = (ModelConfig::read(&demonstration).unwrap(), Weights::open(&demonstration).unwrap());
+    let adapter = Adapter::open(&folder("all-linear")).unwrap();
+    let cpu = Cpu::with_threads(1).unwrap();
+    let refused = Model::from_weights(config, &stored, cpu, WeightType::AsStored, &[adapter]).err();
+    let said = refused.expect("its layers are of other sizes").to_string();
+    assert!(said.contains("lora_A.weight"), "{said}");
+}
