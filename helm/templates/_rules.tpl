@@ -138,6 +138,12 @@
 {{- if and $pool.model.prompts.existingConfigMap (eq $pool.model.source "demo") -}}
 {{- $problems = append $problems (printf "%s.model.prompts.existingConfigMap is for a model of yours: the demonstration model takes its own prompt only" $at) -}}
 {{- end -}}
+{{- if and $pool.model.adapters (eq $pool.model.source "demo") -}}
+{{- $problems = append $problems (printf "%s.model.adapters are for a model of yours, in whose volume they are" $at) -}}
+{{- end -}}
+{{- if and $pool.model.adapters (ne $pool.autoscaling.mode "none") (not $pool.model.name) -}}
+{{- $problems = append $problems (printf "%s.model.adapters needs model.name: KEDA counts the work for a pool by it" $at) -}}
+{{- end -}}
 {{- if and $pool.model.prompts.names (not $pool.model.name) -}}
 {{- $problems = append $problems (printf "%s.model.prompts.names needs model.name: KEDA counts the work for a pool by it" $at) -}}
 {{- end -}}

@@ -331,6 +331,7 @@ REFUSED = [
     (["redis.external.url=redis://redis.example:6380"], "networkPolicy.redis.ports does not let through"),
     (["bytes.s3.bucket=images", "bytes.s3.endpoint=https://minio.storage.svc:9000"], "goes to port 9000"),
     (["tracing.endpoint=http://collector.example:4318/"], "tracing.endpoint goes to port 4318"),
+    (["workers.defaults.model.adapters.trauma=adapters/trauma"], "are for a model of yours, in whose volume they are"),
     (["workers.defaults.model.prompts.existingConfigMap=prompts"], "the demonstration model takes its own prompt only"),
     (["workers.defaults.model.prompts.names={short}"], "names needs model.name"),
 ]

@@ -188,6 +188,16 @@ impl ReadingProfile {
         if problems.is_empty() { Ok(profile) } else { Err(ProfileError::Invalid { path: path.to_owned(), problems }) }
     }
 
+    /// The same of a model whose confidences mean something else.
+    #[must_use]
+    pub fn uncalibrated(&self) -> Self {
+        let mut profile = self.clone();
+        for kind in [&mut profile.kinds.xray, &mut profile.kinds.ct].into_iter().flatten() {
+            kind.calibration.clear();
+        }
+        profile
+    }
+
     /// What the model wants for `kind`; nothing where it does not read such images.
     pub fn kind(&self, kind: ImageKind) -> Option<&KindProfile> {
         self.kinds.of(kind)

@@ -85,6 +85,8 @@ pub enum LoadError {
 /// A model made ready to read.
 pub struct Reader {
     pub(crate) profile: ReadingProfile,
+    /// The same for the model with an adapter: that it was calibrated without says nothing.
+    uncalibrated: ReadingProfile,
     pub(crate) prompts: PromptWriter,
     pub(crate) sight: Sight,
     pub(crate) engine: EngineHandle,
@@ -144,7 +146,8 @@ impl Reader {
                 checkpoint.start(Cuda::open(ordinal, backend::precision(weights)), tokenizer, limits)?
             }
         };
-        let reader = Self { profile, prompts, sight, engine, named, provenance, adapters: changed };
+        let uncalibrated = profile.uncalibrated();
+        let reader = Self { profile, uncalibrated, prompts, sight, engine, named, provenance, adapters: changed };
         reader.check_names()?;
         Ok(reader)
     }
@@ -221,7 +224,10 @@ impl Reader {
             return Err(JobError::NotOffered(job.demand.clone()));
         }
         let found = match &job.demand.prompt {
-            None => self.profile.kind(kind).ok_or(JobError::Kind(name_of(job.kind)))?,
+            None => {
+                let profile = if self.adapter(job).is_some() { &self.uncalibrated } else { &self.profile };
+                profile.kind(kind).ok_or(JobError::Kind(name_of(job.kind)))?
+            }
             Some(name) => {
                 let prompt = self.named.get(name).and_then(|prompt| prompt.kind(kind));
                 prompt.ok_or_else(|| JobError::PromptKind { prompt: name.clone(), kind: name_of(job.kind) })?

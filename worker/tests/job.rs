@@ -10,6 +10,7 @@ use std::sync::Arc;
 use futures::future::join_all;
 use prelim_imaging::sandbox::DecoderCommand;
 use prelim_proto::cost::JobCost;
+use prelim_proto::demand::ModelName;
 use prelim_proto::finding::Finding;
 use prelim_proto::ids::{Digest, FencingToken, JobId, Uid};
 use prelim_proto::image::ImageKind;
@@ -18,11 +19,13 @@ use prelim_proto::priors::{ToldBlob, ToldPrior};
 use prelim_proto::study::{Priority, UnreadReason};
 use prelim_worker::WorkerLimits;
 use prelim_worker::backend::DeviceChoice;
-use prelim_worker::config::{ArithmeticChoice, WeightChoice};
+use prelim_worker::config::{ArithmeticChoice, NamedAdapter, WeightChoice};
 use prelim_worker::coordinator::{CallError, Way};
 use prelim_worker::fetch::{ObjectSource, Objects};
 use prelim_worker::job::{self, JobError};
-use prelim_worker::reader::Reader;
+use prelim_worker::model::weights::Weights;
+use prelim_worker::reader::{LoadError, Reader};
+use safetensors::tensor::TensorView;
 use sha2::{Digest as _, Sha256};
 
 #[path = "../../kernels/tests/cuda/stand_in.rs"]
@@ -63,9 +66,12 @@ fn reader_on(folder: &Path, device: DeviceChoice) -> Arc<Reader> {
 }
 
 fn reader_with(folder: &Path, limits: &WorkerLimits) -> Arc<Reader> {
-    // Native pixels are decoded in this process: no decoder is started, and one that were would not be found.
-    let decoder = DecoderCommand { program: "/nowhere/decoder".into(), arguments: Vec::new(), environment: Vec::new() };
-    Arc::new(Reader::load(folder, &[], limits, decoder).expect("the demonstration model loads"))
+    Arc::new(Reader::load(folder, &[], limits, no_decoder()).expect("the demonstration model loads"))
+}
+
+/// Native pixels are decoded in this process: no decoder is started, and one that were would not be found.
+fn no_decoder() -> DecoderCommand {
+    DecoderCommand { program: "/nowhere/decoder".into(), arguments: Vec::new(), environment: Vec::new() }
 }
 
 fn image(number: u32, digest: &Digest, role: ImageRole) -> ImageRef {
@@ -144,6 +150,73 @@ async fn an_outcome_names_the_arithmetic_that_it_was_computed_in() {
         let outcome = job::run(&reader, &Objects::new(objects, 1 << 24), &job).await.unwrap();
         assert_eq!((outcome.frames_read, outcome.model.arithmetic.as_str()), (1, wanted));
     }
+}
+
+/// An adapter of the demonstration model's first layer that adds so much.
+fn adapter(folder: &Path, name: &str, amount: f32) -> NamedAdapter {
+    let folder = folder.join(name);
+    std::fs::create_dir_all(&folder).unwrap();
+    let weights = Weights::open(&demonstration()).unwrap();
+    let module = "language_model.layers.0.mlp.down_proj";
+    let shape = weights.tensor(&format!("{module}.weight")).unwrap().shape().to_vec();
+    let bytes = |count: usize| -> Vec<u8> {
+        (0..count).flat_map(|index| (amount * ((index % 7) as f32 - 3.0) / 7.0).to_le_bytes()).collect()
+    };
+    let (down, up) = (bytes(shape[1]), bytes(shape[0]));
+    let view = |shape: [usize; 2], bytes| TensorView::new(safetensors::Dtype::F32, shape.to_vec(), bytes).unwrap();
+    let tensors = [("lora_A", view([1, shape[1]], &down)), ("lora_B", view([shape[0], 1], &up))]
+        .map(|(part, view)| (format!("base_model.model.model.{module}.{part}.weight"), view));
+    std::fs::write(folder.join("adapter_model.safetensors"), safetensors::serialize(tensors, None).unwrap()).unwrap();
+    let config = serde_json::json!({"peft_type": "LORA", "r": 1, "lora_alpha": 1, "target_modules": ["down_proj"]});
+    std::fs::write(folder.join("adapter_config.json"), config.to_string()).unwrap();
+    NamedAdapter { name: ModelName::parse(name).unwrap(), folder }
+}
+
+/// Issue promise: a job is read with the adapter that it demands, beside others that demand another or none; the draft names
+/// it, and one that changes nothing changes nothing.
+#[tokio::test]
+async fn a_job_is_read_with_the_adapter_that_it_demands() {
+    let folder = tempfile::tempdir().unwrap();
+    let adapters = [adapter(folder.path(), "idle", 0.0), adapter(folder.path(), "other", 4.0)];
+    let limits = WorkerLimits::default();
+    let load = |adapters: &[NamedAdapter]| Reader::load(&demonstration(), adapters, &limits, no_decoder());
+    let reader = Arc::new(load(&adapters).unwrap());
+    let offered: Vec<String> = reader.offer().adapters.iter().map(ToString::to_string).collect();
+    assert_eq!(offered, ["idle", "other"]);
+    let good = read_file(SLICES[1]);
+    let objects = Objects::new(Files([good.clone()].into()), 1 << 24);
+    let job = |model: Option<&str>| {
+        let mut job = leased(JobKind::Read(ImageKind::Ct), vec![image(1, &good.0, ImageRole::Read)]);
+        job.job.demand.model = model.map(|name| ModelName::parse(name).unwrap());
+        job
+    };
+    let demonstration_model = reader.provenance().name.clone();
+    let jobs = [None, Some("idle"), Some("other"), Some(demonstration_model.as_str())].map(job);
+    let outcomes: [JobOutcome; 4] = join_all(jobs.iter().map(|job| job::run(&reader, &objects, job)))
+        .await
+        .into_iter()
+        .map(|outcome| without_cost(outcome.unwrap()))
+        .collect::<Vec<_>>()
+        .try_into()
+        .expect("four outcomes");
+    let models: Vec<&str> = outcomes.iter().map(|outcome| outcome.model.name.as_str()).collect();
+    assert_eq!(models, [&demonstration_model, "idle", "other", &demonstration_model]);
+    assert_eq!(outcomes[0], outcomes[3]);
+    assert!(!outcomes[0].findings.is_empty());
+    let places = |outcome: &JobOutcome| outcome.findings.iter().map(without_confidence).collect::<Vec<_>>();
+    assert_eq!(places(&outcomes[0]), places(&outcomes[1]));
+    assert_ne!(places(&outcomes[0]), places(&outcomes[2]));
+    let uncalibrated = "The model's confidences are not calibrated.".to_owned();
+    assert_eq!(outcomes.each_ref().map(|o| o.limitations.contains(&uncalibrated)), [false, true, true, false]);
+    let digests: std::collections::BTreeSet<_> = outcomes.iter().map(|outcome| &outcome.model.digest).collect();
+    assert_eq!(digests.len(), 3, "a model with an adapter is another model");
+    let unknown = job(Some("nobody's"));
+    assert!(matches!(job::run(&reader, &objects, &unknown).await, Err(JobError::NotOffered(_))));
+    // Names that rules could not tell apart.
+    let said = |loaded: Result<Reader, LoadError>| loaded.err().expect("two of one name").to_string();
+    assert!(said(load(&[adapters[0].clone(), adapters[0].clone()])).contains("\"idle\" is the name of two"));
+    let called = load(&adapters).unwrap().called(&ModelName::parse("other").unwrap());
+    assert!(said(called).contains("\"other\" is the name of two"));
 }
 
 #[tokio::test]

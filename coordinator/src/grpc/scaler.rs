@@ -23,6 +23,8 @@ const KINDS: &str = "kinds";
 const MODEL: &str = "model";
 /// Prompts that they offer besides, with commas.
 const PROMPTS: &str = "prompts";
+/// Adapters of the model that they offer besides, with commas.
+const ADAPTERS: &str = "adapters";
 /// How much of the backlog one replica is to have.
 const TARGET: &str = "targetGpuSeconds";
 /// That much where not given, in s: a minute's work a replica.
@@ -105,12 +107,15 @@ impl ExternalScaler for Scaler {
 /// What is scaled.
 fn pool(of: &keda::ScaledObjectRef) -> Result<Pool, Status> {
     let given = |name: &str| of.scaler_metadata.get(name).map(|text| text.trim()).filter(|text| !text.is_empty());
-    let prompts: Vec<String> =
-        given(PROMPTS).into_iter().flat_map(|text| text.split(',')).map(|name| name.trim().to_owned()).collect();
+    let names = |of: &str| -> Vec<String> {
+        given(of).into_iter().flat_map(|text| text.split(',')).map(|name| name.trim().to_owned()).collect()
+    };
+    let (adapters, prompts) = (names(ADAPTERS), names(PROMPTS));
     let offer = match given(MODEL) {
-        None if prompts.is_empty() => None,
-        None => return Err(status::invalid(PROMPTS, format!("give {MODEL}, too"))),
-        Some(model) => Some(Offer::from_wire(model, &[], &prompts).map_err(|error| status::of(error.into()))?),
+        None if !prompts.is_empty() => return Err(status::invalid(PROMPTS, format!("give {MODEL}, too"))),
+        None if !adapters.is_empty() => return Err(status::invalid(ADAPTERS, format!("give {MODEL}, too"))),
+        None => None,
+        Some(model) => Some(Offer::from_wire(model, &adapters, &prompts).map_err(|error| status::of(error.into()))?),
     };
     Ok(Pool { kinds: kinds(of)?, offer })
 }
