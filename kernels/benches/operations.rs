@@ -80,7 +80,7 @@ fn main() {
                     ("tower", (144, 192, 768)),
                     ("rows 8", (8, 640, 2048)),
                 ] {
-                    for storage in [Storage::F32, Storage::Bf16] {
+                    for storage in [Storage::F32, Storage::Bf16, Storage::Int8, Storage::Int4] {
                         let gflop = 2.0 * (shape.0 * shape.1 * shape.2) as f64 / 1e9;
                         println!(
                             "  {name:8} {shape:?} {storage:?}: {:.0} GFLOP/s",
@@ -88,9 +88,10 @@ fn main() {
                         );
                     }
                 }
-                for (storage, width) in [(Storage::F32, 4), (Storage::Bf16, 2)] {
+                for (storage, bits) in [(Storage::F32, 32), (Storage::Bf16, 16), (Storage::Int8, 8), (Storage::Int4, 4)]
+                {
                     for shape in [(1, 2560, 10_240), (1, 640, 131_072)] {
-                        let gigabytes = (shape.1 * shape.2 * width) as f64 / 1e9;
+                        let gigabytes = (shape.1 * shape.2 * bits / 8) as f64 / 1e9;
                         let seconds = linear_s(&cpu, shape, storage);
                         println!("  gemv     {shape:?} {storage:?}: {:.1} GB/s", gigabytes / seconds);
                     }

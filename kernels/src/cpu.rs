@@ -3,7 +3,8 @@
 //! # Layout
 //! - [`lanes`]: sixteen f32 at a time, on AVX-512, AVX2 or plain loops; `amx`: tiles of bf16
 //! - [`tile`]: a few rows times a panel of columns, which products and attention are made of
-//! - [`packed`], [`product`]: weights in panels, and products with their epilogues
+//! - [`packed`], [`quantised`], [`product`]: weights in panels, as floats and as whole numbers, and products with their
+//!   epilogues
 //! - [`norm`], [`math`], [`softmax`]: norms, exponentials and activations, weights of attention
 //! - [`paged`]: the decoder's cache and attention; [`patches`], [`vision`]: the vision tower's own operations
 //! - [`work`]: tasks and threads
@@ -20,6 +21,7 @@ mod packed;
 mod paged;
 mod patches;
 mod product;
+mod quantised;
 mod softmax;
 mod tile;
 mod vision;
@@ -78,8 +80,8 @@ impl Cpu {
         Self { arithmetic, ..self }
     }
 
-    fn packing(&self, storage: Storage) -> Packing {
-        Packing::new(storage, self.arithmetic, self.set)
+    fn packing(&self, parts: &[WeightView<'_>], storage: Storage) -> Packing {
+        Packing::new(parts, storage, self.arithmetic, self.set)
     }
 
     fn build(threads: usize, set: InstructionSet) -> Result<Self, DeviceError> {
@@ -143,11 +145,11 @@ impl Backend for Cpu {
     }
 
     fn matrix(&self, parts: &[WeightView<'_>], storage: Storage) -> Result<Packed, DeviceError> {
-        Ok(Packed::stack(parts, self.packing(storage)))
+        Ok(Packed::stack(parts, self.packing(parts, storage)))
     }
 
     fn gated(&self, gate: WeightView<'_>, up: WeightView<'_>, storage: Storage) -> Result<PackedGated, DeviceError> {
-        Ok(PackedGated::new(gate, up, self.packing(storage)))
+        Ok(PackedGated::new(gate, up, self.packing(&[gate, up], storage)))
     }
 
     fn cache_value_bytes(&self) -> usize {

@@ -16,7 +16,7 @@
 //!
 //! # Arithmetic
 //! Activations are f32 in memory. Tensor cores read 16 bits: weights are kept as [`Precision`] says, whatever
-//! [`Storage`] asks for beyond it, and activations are rounded to it on the way into a product, in f16 scaled by row so that none
+//! [`Storage`] asks for beyond it (quantised ones as the numbers that they stand for), and activations are rounded to it on the way into a product, in f16 scaled by row so that none
 //! overflows. Sums are f32, in one order that depends on their own terms only: see `kernels/cuda/linear.cu` and `attend.cu`.
 //!
 //! # Not yet run on a GPU

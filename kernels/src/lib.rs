@@ -2,14 +2,15 @@
 //!
 //! # Layout
 //! - [`backend`]: the trait; [`args`]: the named arguments of its operations
-//! - [`weights`]: how weights are handed over, as they lie in a checkpoint
+//! - [`weights`]: how weights are handed over, as they lie in a checkpoint; [`quantised`]: as whole numbers with scales
 //! - [`host`]: buffers and batch plans of backends that compute on the host
 //! - [`reference`](mod@reference): naive loops, the truth that the others are held to
 //! - [`cpu`]: the default: packed weights, or weights where a checkpoint has them; AMX, AVX-512, AVX2 or plain lanes; threads
 //! - [`cuda`]: GPUs since Ampere, with the kernels of `cuda/*.cu`
 //!
 //! # Invariants
-//! - Every activation is f32, on every backend; weights are f32 or bf16, and f16 or bf16 on a GPU. The residual stream of
+//! - Every activation is f32, on every backend; weights are f32, bf16 or whole numbers of 8 or
+//!   4 bits that stand for bf16, and f16 or bf16 on a GPU. The residual stream of
 //!   Gemma 3 overflows f16. What products round, on demand, says [`Arithmetic`].
 //! - A row of a result depends on that row's own input alone: not on the rows beside it, not on how a prompt was cut
 //!   into chunks, not on the number of threads. So a draft does not depend on what else was in the batch.
@@ -20,6 +21,7 @@ pub mod backend;
 pub mod cpu;
 pub mod cuda;
 pub mod host;
+pub mod quantised;
 pub mod reference;
 pub mod weights;
 
@@ -30,5 +32,6 @@ pub use args::{
 pub use backend::{Backend, DeviceError};
 pub use cpu::Cpu;
 pub use cuda::{Cuda, Precision};
+pub use quantised::{Bits, Grid};
 pub use reference::Reference;
 pub use weights::{Arithmetic, Dtype, GROUP, KeptBytes, Owner, Storage, WeightView};

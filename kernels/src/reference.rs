@@ -13,7 +13,7 @@ use crate::args::{
 };
 use crate::backend::{Backend, DeviceError};
 use crate::host::HostPlan;
-use crate::weights::{Arithmetic, Storage, WeightView};
+use crate::weights::{Arithmetic, Form, Storage, WeightView};
 
 /// The naive backend.
 #[derive(Debug, Clone, Copy, Default)]
@@ -32,10 +32,10 @@ pub struct Dense {
 
 impl Dense {
     fn stack(parts: &[WeightView<'_>], storage: Storage, arithmetic: Arithmetic) -> Self {
-        let columns = parts[0].columns;
-        assert!(parts.iter().all(|part| part.columns == columns), "stacked weights differ in columns");
-        let values = parts.iter().flat_map(WeightView::to_f32).map(|value| storage.rounded(value)).collect();
-        let arithmetic = if storage == Storage::Bf16 { arithmetic } else { Arithmetic::Exact };
+        let (columns, form) = (parts[0].columns, Form::of(parts, storage));
+        let rows = parts.iter().flat_map(|part| (0..part.rows).map(move |row| (part, row)));
+        let values = rows.flat_map(|(part, row)| form.row(part, row)).collect();
+        let arithmetic = if form == Form::F32 { Arithmetic::Exact } else { arithmetic };
         Self { values, columns, arithmetic }
     }
 

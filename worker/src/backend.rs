@@ -6,7 +6,7 @@ use std::str::FromStr;
 use prelim_kernels::{Arithmetic, Precision};
 
 use crate::config::ArithmeticChoice;
-use crate::model::WeightType;
+use crate::model::{KeptType, WeightType};
 
 /// Where the model computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -53,42 +53,37 @@ impl fmt::Display for DeviceChoice {
 impl DeviceChoice {
     /// What drafts say of the arithmetic. Instruction sets, numbers of threads and of GPUs have no place there: the results
     /// are the same bits on all processors, and on all GPUs of a kind.
-    pub(crate) fn arithmetic(self, weights: WeightType, is_bf16: bool, choice: ArithmeticChoice) -> &'static str {
-        match (self, weights) {
-            (Self::Cuda(_), _) => match precision(weights) {
-                Precision::F16 => "cuda f16",
-                Precision::Bf16 => "cuda bf16",
-            },
-            (Self::Cpu, _) => match (are_bf16(weights, is_bf16), products(weights, is_bf16, choice)) {
-                (true, Arithmetic::Bf16) => "cpu bf16, products of bf16",
-                (true, Arithmetic::Exact) => "cpu bf16",
-                (false, _) => "cpu f32",
+    pub(crate) fn arithmetic(self, weights: WeightType, kept: KeptType, choice: ArithmeticChoice) -> String {
+        match self {
+            Self::Cuda(_) => {
+                let precision = match precision(weights) {
+                    Precision::F16 => "f16",
+                    Precision::Bf16 => "bf16",
+                };
+                // What they stand for is computed with.
+                let quantised = if kept.is_quantised() { format!(", weights of {kept}") } else { String::new() };
+                format!("cuda {precision}{quantised}")
+            }
+            Self::Cpu => match products(kept, choice) {
+                Arithmetic::Bf16 => format!("cpu {kept}, products of bf16"),
+                Arithmetic::Exact => format!("cpu {kept}"),
             },
         }
     }
 }
 
 /// What a processor's products round: nothing where weights are kept as f32.
-pub(crate) fn products(weights: WeightType, is_bf16: bool, choice: ArithmeticChoice) -> Arithmetic {
+pub(crate) fn products(kept: KeptType, choice: ArithmeticChoice) -> Arithmetic {
     match choice {
-        ArithmeticChoice::Bf16 if are_bf16(weights, is_bf16) => Arithmetic::Bf16,
+        ArithmeticChoice::Bf16 if kept != KeptType::F32 => Arithmetic::Bf16,
         ArithmeticChoice::Bf16 | ArithmeticChoice::Exact => Arithmetic::Exact,
-    }
-}
-
-/// Whether a processor keeps weights of a checkpoint as bf16.
-fn are_bf16(weights: WeightType, is_bf16: bool) -> bool {
-    match weights {
-        WeightType::AsStored => is_bf16,
-        WeightType::Bf16 => true,
-        WeightType::F32 => false,
     }
 }
 
 /// The numbers of a GPU's products: f16 holds weights of bf16 too, and rounds activations less. bf16 where it is asked for.
 pub(crate) fn precision(weights: WeightType) -> Precision {
     match weights {
-        WeightType::AsStored | WeightType::F32 => Precision::F16,
+        WeightType::AsStored | WeightType::F32 | WeightType::Int8 | WeightType::Int4 => Precision::F16,
         WeightType::Bf16 => Precision::Bf16,
     }
 }

@@ -10,6 +10,7 @@ use prelim_proto::demand::ModelName;
 
 use crate::backend::DeviceChoice;
 use crate::connection::ConnectionArgs;
+use crate::model::WeightType;
 
 /// Longest name of a worker that a coordinator takes.
 const MAX_WORKER_ID: usize = 64;
@@ -118,12 +119,13 @@ pub struct WorkerLimits {
     #[arg(long, value_name = "DEVICE", default_value_t = DeviceChoice::Cpu, env = "PRELIM_DEVICE")]
     pub device: DeviceChoice,
 
-    /// How weights are kept in memory.
+    /// How weights are kept in memory. int8 and int4 take a half and a quarter of the memory of 16 bits, and cost accuracy:
+    /// prelim logits --beside and prelim eval show how much.
     #[arg(long, value_enum, default_value_t = WeightChoice::AsStored, env = "PRELIM_WEIGHTS")]
     pub weights: WeightChoice,
 
-    /// What factors of products are rounded to. Products with weights in 16 bits are several times as fast in bf16 on
-    /// processors with AMX; drafts say which it was. Weights in 32 bits are always used exactly.
+    /// What factors of products are rounded to. Products with weights in 16 bits or less are several times as fast in bf16
+    /// on processors with AMX; drafts say which it was. Weights in 32 bits are always used exactly.
     #[arg(long, value_enum, default_value_t = ArithmeticChoice::Exact, env = "PRELIM_ARITHMETIC")]
     pub arithmetic: ArithmeticChoice,
 
@@ -157,6 +159,22 @@ pub enum WeightChoice {
     F32,
     /// In 16 bits, bfloat16.
     Bf16,
+    /// Those of the decoder in 8 bits with scales, and the rest in 16.
+    Int8,
+    /// Those of the decoder in 4 bits with scales, and the rest in 16.
+    Int4,
+}
+
+impl From<WeightChoice> for WeightType {
+    fn from(choice: WeightChoice) -> Self {
+        match choice {
+            WeightChoice::AsStored => Self::AsStored,
+            WeightChoice::F32 => Self::F32,
+            WeightChoice::Bf16 => Self::Bf16,
+            WeightChoice::Int8 => Self::Int8,
+            WeightChoice::Int4 => Self::Int4,
+        }
+    }
 }
 
 /// What factors of products are rounded to.

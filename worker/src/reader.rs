@@ -17,7 +17,7 @@ use prelim_proto::report::ModelProvenance;
 use sha2::{Digest as _, Sha256};
 
 use crate::backend::{self, DeviceChoice};
-use crate::config::{NamedAdapter, WeightChoice, WorkerLimits};
+use crate::config::{NamedAdapter, WorkerLimits};
 use crate::engine::device::{BLOCK_TOKENS, OnDevice};
 use crate::engine::handle::{self, EngineHandle};
 use crate::engine::request::EngineError;
@@ -115,13 +115,9 @@ impl Reader {
         }
         let preprocess = Preprocess::read_for(folder, config.picture.side)?;
         let stored = Weights::open(folder)?;
-        let weights = match limits.weights {
-            WeightChoice::AsStored => WeightType::AsStored,
-            WeightChoice::F32 => WeightType::F32,
-            WeightChoice::Bf16 => WeightType::Bf16,
-        };
-        let is_bf16 = stored.is_bf16();
-        let arithmetic = limits.device.arithmetic(weights, is_bf16, limits.arithmetic);
+        let weights = WeightType::from(limits.weights);
+        let kept = weights.kept(&stored);
+        let arithmetic = limits.device.arithmetic(weights, kept, limits.arithmetic);
         let tokenizer = Tokenizer::open(folder, config.vocabulary, &config.end_tokens)?;
         let prompts = PromptWriter::open(folder, &config, tokenizer.clone())?;
         let sight = Sight::new(preprocess, decoder);
@@ -130,7 +126,7 @@ impl Reader {
             digest: digest_of(folder)?,
             prompt_version: profile.prompt_version.clone(),
             preprocess_version: sight.version(),
-            arithmetic: arithmetic.to_owned(),
+            arithmetic,
             software_version: env!("CARGO_PKG_VERSION").to_owned(),
             demonstration: profile.demonstration,
         };
@@ -139,7 +135,7 @@ impl Reader {
         let checkpoint = Checkpoint { config, stored, weights, adapters: opened };
         let engine = match limits.device {
             DeviceChoice::Cpu => {
-                let products = backend::products(weights, is_bf16, limits.arithmetic);
+                let products = backend::products(kept, limits.arithmetic);
                 checkpoint.start(Cpu::new().map(|cpu| cpu.with_arithmetic(products)), tokenizer, limits)?
             }
             DeviceChoice::Cuda(ordinal) => {

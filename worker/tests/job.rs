@@ -140,6 +140,8 @@ async fn an_outcome_names_the_arithmetic_that_it_was_computed_in() {
         (f32, exact, "cpu f32"),
         // Nothing is rounded with f32 weights.
         (f32, bf16, "cpu f32"),
+        (WeightChoice::Int8, exact, "cpu int8"),
+        (WeightChoice::Int4, bf16, "cpu int4, products of bf16"),
     ];
     for (weights, arithmetic, wanted) in table {
         let limits = WorkerLimits { weights, arithmetic, ..WorkerLimits::default() };

@@ -144,12 +144,7 @@ impl EngineBench {
                 ArithmeticChoice::Exact => (Arithmetic::Exact, "exact"),
                 ArithmeticChoice::Bf16 => (Arithmetic::Bf16, "products of bf16"),
             };
-            let weights = match self.weights {
-                WeightChoice::AsStored => WeightType::AsStored,
-                WeightChoice::F32 => WeightType::F32,
-                WeightChoice::Bf16 => WeightType::Bf16,
-            };
-            let ours = Ours::load(&folder, threads, arithmetic, weights, load)?;
+            let ours = Ours::load(&folder, threads, arithmetic, WeightType::from(self.weights), load)?;
             prompt_tokens = ours.prompt_tokens();
             // The first round is also what memory is measured in.
             ours.measure()?;

@@ -1,14 +1,16 @@
 //! Tiles: products of 16 × 32 by 32 × 16 bf16 numbers in one instruction (Intel AMX, Sapphire Rapids and later).
 //!
 //! A product here is `[outputs, terms] · [terms, rows]`: the left factor lies in rows as a checkpoint has it, and is read
-//! where it is; the right one, a few rows of activations, is packed first. So a result has outputs in its rows.
+//! where it is, or unpacked on the way if it is made of whole numbers; the right one, a few rows of activations, is packed first. So a result has outputs in its rows.
 //!
 //! `tdpbf16ps` sums a group of 32 terms as [`crate::Arithmetic::Bf16`] says (Intel SDM, volume 2, TDPBF16PS), which a
 //! check at the first use confirms on this processor.
 
 mod attention;
+mod left;
 mod pack;
 mod product;
+mod quantised;
 mod rows;
 
 use std::arch::asm;
@@ -19,8 +21,8 @@ use std::sync::OnceLock;
 pub(super) use pack::Tile;
 
 pub(super) use attention::{Cache, attend, attend_patches};
+pub(super) use left::Left;
 pub(super) use product::{Product, Weight};
-pub(super) use rows::InRows;
 
 /// Rows of a tile, and columns of its sums.
 pub(super) const SIDE: usize = 16;
@@ -36,7 +38,9 @@ pub(super) fn is_available() -> bool {
 /// The processor has tiles of bf16, and the system saves them with a thread.
 fn is_detected() -> bool {
     const TILE_STATE: u64 = 0b11 << 17;
-    let others = is_x86_feature_detected!("xsave") && is_x86_feature_detected!("avx512bf16");
+    let others = is_x86_feature_detected!("xsave")
+        && is_x86_feature_detected!("avx512bf16")
+        && is_x86_feature_detected!("avx512vbmi");
     let leaf = __cpuid_count(7, 0).edx;
     let (bf16, tile) = (leaf >> 22 & 1, leaf >> 24 & 1);
     // SAFETY: the instruction is there where XSAVE is.
@@ -154,7 +158,8 @@ impl Tiles {
         }
     }
 
-    /// `[32 outputs, 16 rows]` products over `steps` groups: the first and the third of four tiles.
+    /// Adds `[32 outputs, 16 rows]` products over `steps` groups to sums, or begins them: the first and the third of four
+    /// tiles.
     ///
     /// # Safety
     /// As [`Tiles::two_by_two`].
@@ -166,12 +171,23 @@ impl Tiles {
         right: *const Tile,
         steps: usize,
         sums: &mut Four,
+        begin: bool,
     ) {
+        let sums = sums.0.as_mut_ptr();
         // SAFETY: the caller's contract; the sums take four tiles.
         unsafe {
+            if begin {
+                asm!("tilezero tmm0", "tilezero tmm1", options(nostack, nomem));
+            } else {
+                asm!(
+                    "tileloadd tmm0, [{sums} + {tight}*1]",
+                    "tileloadd tmm1, [{sums} + {tight}*1 + 2048]",
+                    tight = in(reg) 64usize,
+                    sums = in(reg) sums,
+                    options(nostack, readonly),
+                );
+            }
             asm!(
-                "tilezero tmm0",
-                "tilezero tmm1",
                 "2:",
                 "tileloadd tmm6, [{right} + {tight}*1]",
                 "tileloadd tmm4, [{left0} + {stride}*1]",
@@ -191,7 +207,7 @@ impl Tiles {
                 steps = inout(reg) steps => _,
                 stride = in(reg) stride,
                 tight = in(reg) 64usize,
-                sums = in(reg) sums.0.as_mut_ptr(),
+                sums = in(reg) sums,
                 out("tmm0") _, out("tmm1") _, out("tmm4") _, out("tmm5") _, out("tmm6") _,
                 options(nostack),
             );

@@ -106,6 +106,10 @@ pub(super) trait Lanes: Copy + 'static {
     unsafe fn splat(x: f32) -> Self::V;
     unsafe fn load(from: *const f32) -> Self::V;
     unsafe fn load_bf16(from: *const u16) -> Self::V;
+    /// Sixteen whole numbers from 0 to 255.
+    unsafe fn load_bytes(from: *const u8) -> Self::V;
+    /// The lower halves of sixteen bytes, from 0 to 15, and the upper ones.
+    unsafe fn load_halves(from: *const u8) -> (Self::V, Self::V);
     unsafe fn store(to: *mut f32, x: Self::V);
     unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
     unsafe fn sub(a: Self::V, b: Self::V) -> Self::V;

@@ -3,14 +3,16 @@
 use half::bf16;
 use rayon::prelude::*;
 
-use crate::weights::{Arithmetic, Storage, WeightView};
+use crate::weights::{Arithmetic, Form, Storage, WeightView};
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-use super::amx::InRows;
+use super::amx;
 use super::lanes::InstructionSet;
+use super::quantised::QuantisedPanels;
 use super::tile::PANEL;
 
 /// A matrix `[rows, columns]`: panels of [`PANEL`] rows, `[panels, columns, PANEL]`, padded with zeros; or rows, for tiles.
+/// Whole numbers stay packed.
 #[derive(Debug)]
 pub struct Packed {
     pub(super) numbers: Numbers,
@@ -23,16 +25,17 @@ pub struct Packed {
 /// How a matrix is to be packed.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Packing {
-    pub(super) storage: Storage,
+    pub(super) form: Form,
     pub(super) arithmetic: Arithmetic,
     pub(super) set: InstructionSet,
 }
 
 impl Packing {
     /// Rounding is for weights that are kept rounded.
-    pub(super) fn new(storage: Storage, arithmetic: Arithmetic, set: InstructionSet) -> Self {
-        let arithmetic = if storage == Storage::Bf16 { arithmetic } else { Arithmetic::Exact };
-        Self { storage, arithmetic, set }
+    pub(super) fn new(parts: &[WeightView<'_>], storage: Storage, arithmetic: Arithmetic, set: InstructionSet) -> Self {
+        let form = Form::of(parts, storage);
+        let arithmetic = if form == Form::F32 { Arithmetic::Exact } else { arithmetic };
+        Self { form, arithmetic, set }
     }
 
     /// Weights are for tiles.
@@ -47,13 +50,15 @@ pub(super) enum Numbers {
     F32(Vec<f32>),
     /// Bits.
     Bf16(Vec<u16>),
-    /// bf16 in rows.
+    /// Whole numbers with scales.
+    Quantised(QuantisedPanels),
+    /// In rows.
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-    Rows(InRows),
+    Rows(amx::Left),
 }
 
 /// A row of a weight, or none: zeros.
-type Source<'a> = Option<(WeightView<'a>, usize)>;
+pub(super) type Source<'a> = Option<(WeightView<'a>, usize)>;
 
 /// Gate and up weights of a gated layer.
 #[derive(Debug)]
@@ -70,17 +75,16 @@ pub(super) enum Both {
     Panels(Packed),
     /// Gate and up.
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-    Rows(InRows, InRows),
+    Rows(amx::Left, amx::Left),
 }
 
 impl Packed {
     /// Stacks parts by rows.
     pub(super) fn stack(parts: &[WeightView<'_>], packing: Packing) -> Self {
         let columns = parts[0].columns;
-        assert!(parts.iter().all(|part| part.columns == columns), "stacked weights differ in columns");
         #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
         if packing.in_rows() {
-            let numbers = InRows::stack(parts);
+            let numbers = amx::Left::stack(parts, packing.form);
             return Self {
                 rows: numbers.rows(),
                 columns,
@@ -97,9 +101,10 @@ impl Packed {
         let len = rows.len().div_ceil(PANEL) * PANEL * columns;
         let arithmetic = packing.arithmetic;
         let bits = |value| bf16::from_f32(arithmetic.rounded(value)).to_bits();
-        let numbers = match packing.storage {
-            Storage::F32 => Numbers::F32(fill(&rows, columns, vec![0.0; len], |value| value)),
-            Storage::Bf16 => Numbers::Bf16(fill(&rows, columns, vec![0; len], bits)),
+        let numbers = match packing.form {
+            Form::F32 => Numbers::F32(fill(&rows, columns, vec![0.0; len], |value| value)),
+            Form::Bf16 => Numbers::Bf16(fill(&rows, columns, vec![0; len], bits)),
+            Form::Quantised(grid) => Numbers::Quantised(QuantisedPanels::pack(&rows, columns, grid)),
         };
         Self { numbers, rows: rows.len(), columns, arithmetic }
     }
@@ -115,6 +120,7 @@ impl Packed {
         match &self.numbers {
             #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
             Numbers::Rows(rows) => rows.copy_row(row, scale, out),
+            Numbers::Quantised(panels) => panels.copy_row(row, scale, &mut out[..self.columns]),
             Numbers::F32(numbers) => {
                 for (out, value) in out.iter_mut().zip(numbers[first..].iter().step_by(PANEL)) {
                     *out = value * scale;
@@ -135,7 +141,7 @@ impl PackedGated {
         assert_eq!((gate.rows, gate.columns), (up.rows, up.columns), "gate and up differ in shape");
         #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
         if packing.in_rows() {
-            let both = Both::Rows(InRows::stack(&[gate]), InRows::stack(&[up]));
+            let both = Both::Rows(amx::Left::stack(&[gate], packing.form), amx::Left::stack(&[up], packing.form));
             return Self { both, outputs: gate.rows };
         }
         const HALF: usize = PANEL / 2;

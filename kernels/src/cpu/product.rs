@@ -11,7 +11,8 @@ use super::amx;
 use super::lanes::{InstructionSet, Kernel, LANES, Lanes, dispatch, load_part, store_part};
 use super::math::gelu;
 use super::packed::{Both, Numbers, Packed, PackedGated};
-use super::tile::{Chains, Groups, Left, Order, PANEL, ROWS, Right, Stored, Sums, VECTORS, product};
+use super::quantised::QuantisedPanels;
+use super::tile::{CHAIN, Chains, Groups, Left, Order, PANEL, ROWS, Right, Stored, Sums, VECTORS, product};
 use super::work::{Shared, Work};
 
 /// Rows that a task multiplies with a panel while the panel is in the second-level cache.
@@ -186,6 +187,8 @@ impl Kernel for Part<'_> {
             (Numbers::F32(numbers), _) => self.over::<L, f32, Chains>(numbers),
             (Numbers::Bf16(numbers), Arithmetic::Exact) => self.over::<L, u16, Chains>(numbers),
             (Numbers::Bf16(numbers), Arithmetic::Bf16) => self.over::<L, u16, Groups>(numbers),
+            (Numbers::Quantised(panels), Arithmetic::Exact) => self.over_quantised::<L, Chains>(panels),
+            (Numbers::Quantised(panels), Arithmetic::Bf16) => self.over_quantised::<L, Groups>(panels),
             #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
             (Numbers::Rows(_), _) => unreachable!("tiles multiply with rows"),
         }
@@ -210,6 +213,33 @@ impl Part<'_> {
                     product::<L, S, O>((count, VECTORS, inputs), left, right, &mut sums, false);
                     self.finish::<L>(row..row + count, panel, &sums);
                 }
+            }
+        }
+    }
+
+    /// As [`Part::over`], with numbers that are unpacked once for all rows, some terms at a time.
+    #[inline(always)]
+    fn over_quantised<L: Lanes, O: Order>(&self, panels: &QuantisedPanels) {
+        let inputs = self.weight.columns;
+        let mut unpacked = vec![0.0f32; inputs.min(CHAIN) * PANEL];
+        let mut all: Vec<Sums> = self.rows.clone().step_by(ROWS).map(|_| Sums::new()).collect();
+        for panel in self.panels.clone() {
+            for first in (0..inputs).step_by(CHAIN) {
+                let terms = (inputs - first).min(CHAIN);
+                // SAFETY: kernels run where the instructions are.
+                unsafe { panels.unpack::<L>(panel, first, terms, &mut unpacked) };
+                for (row, sums) in self.rows.clone().step_by(ROWS).zip(&mut all) {
+                    let count = (self.rows.end - row).min(ROWS);
+                    let left = Left { first: self.x[row * inputs + first..].as_ptr(), stride: inputs };
+                    let right = Right { first: unpacked.as_ptr(), stride: PANEL };
+                    // SAFETY: `x` has the rows (checked when the product began), and all terms were unpacked.
+                    unsafe { product::<L, f32, O>((count, VECTORS, terms), left, right, sums, first > 0) };
+                }
+            }
+            for (row, sums) in self.rows.clone().step_by(ROWS).zip(&all) {
+                let count = (self.rows.end - row).min(ROWS);
+                // SAFETY: as in `over`.
+                unsafe { self.finish::<L>(row..row + count, panel, sums) };
             }
         }
     }

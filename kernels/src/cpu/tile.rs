@@ -10,7 +10,7 @@ pub(super) const PANEL: usize = 64;
 /// Vectors of a panel.
 pub(super) const VECTORS: usize = PANEL / LANES;
 /// Terms that are summed in one chain; chains are added to each other in order. Bounds rounding errors for long rows.
-const CHAIN: usize = 256;
+pub(super) const CHAIN: usize = 256;
 
 /// In which order terms are summed.
 pub(super) trait Order: Copy + Send + Sync + 'static {
@@ -106,7 +106,8 @@ impl Sums {
 /// `[rows, vectors]` sums over `terms` terms.
 ///
 /// Each sum is computed in one order, whatever the tile. So a value does not depend on the rows and columns computed with
-/// it, nor on the instruction set. With `onto`, sums go on from what they are; only in groups of whole 32 terms.
+/// it, nor on the instruction set. With `onto`, sums go on from what they are, as if there had been one call: where all
+/// calls but the last have a multiple of [`CHAIN`] terms, or of 32 in groups.
 ///
 /// # Safety
 /// As [`Lanes`]; `rows` is at most [`ROWS`], `vectors` at most [`VECTORS`], and both factors have all terms.

@@ -9,7 +9,7 @@ use super::attention::head_width;
 use super::device::{Device, refused};
 use crate::args::CacheShape;
 use crate::backend::DeviceError;
-use crate::weights::{Storage, WeightView};
+use crate::weights::{Form, Storage, WeightView};
 
 /// f32 on the device.
 pub struct Buffer(pub(super) CudaSlice<f32>);
@@ -120,26 +120,24 @@ impl Matrix {
         parts: &[WeightView<'_>],
         storage: Storage,
     ) -> Result<Self, DeviceError> {
-        let columns = parts[0].columns;
-        assert!(parts.iter().all(|part| part.columns == columns), "stacked weights differ in columns");
+        let form = Form::of(parts, storage);
         let rows = parts.iter().flat_map(|part| (0..part.rows).map(move |row| (part, row)));
-        let rows = rows.map(|(part, row)| Some(part.row(row)));
-        Self::from_rows(device, precision, rows, columns, storage)
+        let rows = rows.map(|(part, row)| Some(form.row(part, row)));
+        Self::from_rows(device, precision, rows, parts[0].columns)
     }
 
     /// Rows one after the other; a row that is none is zeros.
-    fn from_rows<R: Iterator<Item = f32>>(
+    fn from_rows(
         device: &Device,
         precision: Precision,
-        rows: impl Iterator<Item = Option<R>>,
+        rows: impl Iterator<Item = Option<Vec<f32>>>,
         columns: usize,
-        storage: Storage,
     ) -> Result<Self, DeviceError> {
         let depth = padded(columns);
         let mut values = Vec::new();
         for row in rows {
             let end = values.len() + depth;
-            values.extend(row.into_iter().flatten().map(|value| precision.bits(storage.rounded(value))));
+            values.extend(row.into_iter().flatten().map(|value| precision.bits(value)));
             values.resize(end, 0);
         }
         let rows = values.len() / depth;
@@ -156,16 +154,15 @@ impl Pair {
         storage: Storage,
     ) -> Result<Self, DeviceError> {
         assert_eq!((gate.rows, gate.columns), (up.rows, up.columns), "gate and up differ in shape");
-        let outputs = gate.rows;
+        let (outputs, form) = (gate.rows, Form::of(&[gate, up], storage));
         let rows = (0..outputs.div_ceil(8)).flat_map(|eight| {
             let of = move |view: WeightView<'_>| -> Vec<Option<Vec<f32>>> {
                 let rows = eight * 8..eight * 8 + 8;
-                rows.map(|row| (row < outputs).then(|| view.row(row).collect())).collect()
+                rows.map(|row| (row < outputs).then(|| form.row(&view, row))).collect()
             };
             of(gate).into_iter().chain(of(up))
         });
-        let rows = rows.map(|row| row.map(Vec::into_iter));
-        Ok(Self { both: Matrix::from_rows(device, precision, rows, gate.columns, storage)?, outputs })
+        Ok(Self { both: Matrix::from_rows(device, precision, rows, gate.columns)?, outputs })
     }
 }
 

@@ -14,7 +14,7 @@ pub(crate) fn run<B: Backend>(backend: &B, shape: Shape, keep: bool) -> Vec<f32>
         let owners = weights.map(|weight| weight.kept());
         let views = [0, 1].map(|index| {
             let (owner, at) = &owners[index];
-            let len = shape.outputs * shape.inputs * Dtype::Bf16.size();
+            let len = shape.outputs * Dtype::Bf16.row_bytes(shape.inputs);
             match keep {
                 true => WeightView::kept(owner, *at, Dtype::Bf16, shape.outputs, shape.inputs),
                 false => WeightView::new(&owner.bytes()[*at..][..len], Dtype::Bf16, shape.outputs, shape.inputs),

@@ -7,12 +7,14 @@ mod cases;
 mod decoder;
 mod dense;
 mod kept;
+mod quantised;
 
 use cases::{check, check_bits};
 use decoder::{Heads, Sequence};
 use dense::{Picture, Shape};
 use prelim_kernels::cpu::InstructionSet;
-use prelim_kernels::{Arithmetic, Backend, Cpu, Reference, Storage, Then};
+use prelim_kernels::{Arithmetic, Backend, Bits, Cpu, Grid, Reference, Storage, Then};
+use quantised::Way;
 
 const PRODUCT: f32 = 2e-6;
 const NORM: f32 = 1e-6;
@@ -198,6 +200,45 @@ fn weights_give_the_same_where_they_are_and_copied() {
     }
 }
 
+/// A quantised matrix is the bf16 matrix of what its numbers stand for: bit for bit, on every processor, made at load or kept
+/// where it is, for rows and groups of every number.
+#[test]
+fn quantised_weights_have_the_bits_of_the_bf16_weights_that_they_stand_for() {
+    let wide = |bits| Grid { bits, group: 96 };
+    for (outputs, inputs) in [(16, 32), (17, 576), (70, 288), (7, 640), (32, 1_152)] {
+        for rows in [1, 16, 41] {
+            let shape = Shape { rows, inputs, outputs };
+            for grid in [Grid::INT8, Grid::INT4, wide(Bits::Eight), wide(Bits::Four)] {
+                if !grid.fits(inputs) {
+                    continue;
+                }
+                for arithmetic in [Arithmetic::Exact, Arithmetic::Bf16] {
+                    let reference = quantised::run(&Reference { arithmetic }, shape, grid, Way::Kept);
+                    let cpu = Cpu::with_threads(1).expect("a thread").with_arithmetic(arithmetic);
+                    let bits = quantised::run(&cpu, shape, grid, Way::Floats);
+                    let own = grid == Grid::INT8 || grid == Grid::INT4;
+                    for way in [Way::Made, Way::Kept, Way::Floats].into_iter().filter(|way| own || *way != Way::Made) {
+                        let what = format!("{way:?} {shape:?} {grid:?} {arithmetic:?}");
+                        let run = |cpu: &Cpu| quantised::run(cpu, shape, grid, way);
+                        everywhere_in(arithmetic, &what, PRODUCT, &reference, run);
+                        check_bits(&what, &run(&cpu), &bits);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Rows that are not made of whole groups are kept in 16 bits.
+#[test]
+fn what_does_not_fit_into_groups_is_kept_as_bf16() {
+    let shape = Shape { rows: 5, inputs: 31, outputs: 40 };
+    let wanted = dense::geglu(&Cpu::with_threads(1).expect("a thread"), shape, Storage::Bf16);
+    for storage in [Storage::Int8, Storage::Int4] {
+        everywhere("geglu", EXACT, &wanted, |cpu| dense::geglu(cpu, shape, storage));
+    }
+}
+
 /// Weights that are kept as f32 are computed with as they are.
 #[test]
 fn nothing_is_rounded_with_f32_weights() {
@@ -277,10 +318,16 @@ fn attention_has_the_same_bits_however_prompts_are_cut_and_batched() {
 
 #[test]
 fn a_product_has_the_same_bits_for_every_number_of_rows() {
-    let shape = |rows| Shape { rows, inputs: 700, outputs: 130 };
-    for (storage, arithmetic) in
-        [(Storage::F32, Arithmetic::Exact), (Storage::Bf16, Arithmetic::Exact), (Storage::Bf16, Arithmetic::Bf16)]
-    {
+    let (exact, bf16) = (Arithmetic::Exact, Arithmetic::Bf16);
+    for (storage, arithmetic, inputs) in [
+        (Storage::F32, exact, 700),
+        (Storage::Bf16, exact, 700),
+        (Storage::Bf16, bf16, 700),
+        (Storage::Int8, exact, 704),
+        (Storage::Int8, bf16, 704),
+        (Storage::Int4, bf16, 704),
+    ] {
+        let shape = |rows| Shape { rows, inputs, outputs: 130 };
         let cpu = Cpu::with_threads(2).expect("threads").with_arithmetic(arithmetic);
         let of = |rows| dense::geglu(&cpu, shape(rows), storage);
         let wanted = of(200);

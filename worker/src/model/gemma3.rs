@@ -83,8 +83,8 @@ pub(super) struct Gemma3<B: Backend> {
 impl<B: Backend> Gemma3<B> {
     pub(super) fn load(loader: &Loader<'_, B>, config: &Config) -> Result<Self, ModelError> {
         Ok(Self {
-            tower: Tower::load(loader, &config.vision)?,
-            projector: Projector::load(loader, config)?,
+            tower: Tower::load(&loader.unquantised(), &config.vision)?,
+            projector: Projector::load(&loader.unquantised(), config)?,
             decoder: Decoder::load(loader, &config.text)?,
         })
     }

@@ -28,6 +28,7 @@ pub mod rope;
 pub mod siglip;
 pub mod weights;
 
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -53,17 +54,65 @@ pub enum WeightType {
     AsStored,
     /// f32, always.
     F32,
-    /// bf16, rounded to nearest where the checkpoint has more.
+    /// bf16, rounded to nearest where the checkpoint has more. What it has quantised stays so, which has the same bits.
     Bf16,
+    /// The decoder and its embedding table in eight bits, the rest in bf16: a tower computes more than it reads.
+    Int8,
+    /// The same in four bits.
+    Int4,
+}
+
+/// How most weights of the decoder are kept, for logs and drafts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeptType {
+    /// f32.
+    F32,
+    /// bf16.
+    Bf16,
+    /// Whole numbers of eight bits.
+    Int8,
+    /// Whole numbers of four bits.
+    Int4,
+}
+
+impl KeptType {
+    /// Whole numbers with scales.
+    pub fn is_quantised(self) -> bool {
+        matches!(self, KeptType::Int8 | KeptType::Int4)
+    }
+}
+
+impl fmt::Display for KeptType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            KeptType::F32 => "f32",
+            KeptType::Bf16 => "bf16",
+            KeptType::Int8 => "int8",
+            KeptType::Int4 => "int4",
+        })
+    }
 }
 
 impl WeightType {
+    /// How weights of this checkpoint are kept. Those that it has quantised stay so, unless f32 is asked for.
+    pub fn kept(self, stored: &Weights) -> KeptType {
+        match (self, stored.stored_type()) {
+            (WeightType::F32, _) => KeptType::F32,
+            (_, stored @ (KeptType::Int8 | KeptType::Int4)) => stored,
+            (WeightType::AsStored, stored) => stored,
+            (WeightType::Bf16, _) => KeptType::Bf16,
+            (WeightType::Int8, _) => KeptType::Int8,
+            (WeightType::Int4, _) => KeptType::Int4,
+        }
+    }
+
+    /// How a backend is to keep weights of this checkpoint.
     fn storage(self, stored: &Weights) -> Storage {
-        match self {
-            Self::F32 => Storage::F32,
-            Self::Bf16 => Storage::Bf16,
-            Self::AsStored if stored.is_bf16() => Storage::Bf16,
-            Self::AsStored => Storage::F32,
+        match (self, self.kept(stored)) {
+            (WeightType::Int8, _) => Storage::Int8,
+            (WeightType::Int4, _) => Storage::Int4,
+            (_, KeptType::F32) => Storage::F32,
+            (_, KeptType::Bf16 | KeptType::Int8 | KeptType::Int4) => Storage::Bf16,
         }
     }
 }

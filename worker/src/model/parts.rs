@@ -17,6 +17,11 @@ pub(super) struct Loader<'a, B: Backend> {
 }
 
 impl<B: Backend> Loader<'_, B> {
+    /// For a part that computes more than it reads.
+    pub(super) fn unquantised(&self) -> Self {
+        Self { storage: self.storage.unquantised(), ..*self }
+    }
+
     /// Layers `[outputs, inputs]` that read the same input, stacked by outputs.
     pub(super) fn dense(&self, layers: &[(&str, usize)], inputs: usize) -> Result<Dense<B>, ModelError> {
         let view =

@@ -11,6 +11,7 @@ use safetensors::SafeTensors;
 use safetensors::tensor::Metadata;
 use serde::Deserialize;
 
+use super::KeptType;
 use super::error::ModelError;
 
 /// All tensors of a checkpoint, by key. Keys are spelled as [`canonical`] spells them.
@@ -133,13 +134,13 @@ impl Weights {
         Ok(self.tensor(name)?.view(&[len])?.to_f32())
     }
 
-    /// Whether most of the checkpoint is stored in two bytes as bf16, so that keeping it so loses nothing.
-    pub fn is_bf16(&self) -> bool {
+    /// How most of the checkpoint is stored. bf16 where keeping it so loses nothing, and f32 for anything else.
+    pub fn stored_type(&self) -> KeptType {
         let size = |wanted: bool| -> usize {
             let chosen = self.tensors.values().filter(|(_, p)| (p.dtype == safetensors::Dtype::BF16) == wanted);
             chosen.map(|(_, placed)| placed.bytes.len()).sum()
         };
-        size(true) > size(false)
+        if size(true) > size(false) { KeptType::Bf16 } else { KeptType::F32 }
     }
 }
 

@@ -88,7 +88,7 @@ impl<K: Fn(usize) -> *const u8> Seen<K> {
                 let keys = [(self.keys)(2 * pair), (self.keys)(second)];
                 let stride = steps * size_of::<Line>();
                 match groups {
-                    1 => tiles.two_by_one(keys, stride, queries[0], steps, scores),
+                    1 => tiles.two_by_one(keys, stride, queries[0], steps, scores, true),
                     _ => tiles.two_by_two(keys, stride, queries, steps, scores, true),
                 }
             }
@@ -105,7 +105,7 @@ impl<K: Fn(usize) -> *const u8> Seen<K> {
                 let values = [strip, (strip + 1).min(strips - 1)].map(|strip| self.values.add(strip * SIDE * stride));
                 let (values, steps) = (values.map(<*const u16>::cast), self.strips.div_ceil(2));
                 match groups {
-                    1 => tiles.two_by_one(values, 2 * stride, weights[0], steps, &mut sums),
+                    1 => tiles.two_by_one(values, 2 * stride, weights[0], steps, &mut sums, true),
                     _ => tiles.two_by_two(values, 2 * stride, weights, steps, &mut sums, true),
                 }
                 for (half, group) in [(0, 0), (0, 1), (1, 0), (1, 1)] {

@@ -75,7 +75,7 @@ unsafe fn load_some(from: *const f32, at: usize, count: usize) -> __m512 {
 /// Two vectors to 32 bf16, `low` first: to the nearest, ties to even, subnormal numbers to zero.
 #[target_feature(enable = "avx512f,avx512bf16")]
 #[inline]
-fn to_bf16(low: __m512, high: __m512) -> __m512i {
+pub(super) fn to_bf16(low: __m512, high: __m512) -> __m512i {
     // SAFETY: both types are 512 bits, of which any are valid.
     unsafe { std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low)) }
 }
@@ -210,7 +210,7 @@ pub(super) fn is_as_expected() -> bool {
         pack_rows(right.as_ptr(), columns, SIDE, columns, &mut tiles);
         let second = rounded[SIDE * columns..].as_ptr();
         let left = [rounded.as_ptr().cast(), second.cast()];
-        Tiles::new().two_by_one(left, 2 * columns, tiles.as_ptr().cast(), STEPS, &mut sums);
+        Tiles::new().two_by_one(left, 2 * columns, tiles.as_ptr().cast(), STEPS, &mut sums, true);
     }
     let expected = |output: usize, row: usize| {
         let (left, right) = (&left[output * columns..][..columns], &right[row * columns..][..columns]);

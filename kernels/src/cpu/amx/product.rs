@@ -4,8 +4,8 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::sync::PoisonError;
 
+use super::left::{Left, Strips, Unpacked};
 use super::pack::{Tile, pack_rows, rows_of};
-use super::rows::InRows;
 use super::{Four, SIDE, TERMS, Tiles};
 use crate::args::Then;
 use crate::cpu::lanes::{Avx512, Lanes};
@@ -31,13 +31,13 @@ pub(in super::super) struct Product<'a> {
 #[derive(Clone, Copy)]
 pub(in super::super) enum Weight<'a> {
     /// One matrix.
-    One { weight: &'a InRows, bias: Option<&'a [f32]>, then: Then },
+    One { weight: &'a Left, bias: Option<&'a [f32]>, then: Then },
     /// Gate and up: `gelu(gate) · up`.
-    Gated { gate: &'a InRows, up: &'a InRows },
+    Gated { gate: &'a Left, up: &'a Left },
 }
 
 impl<'a> Weight<'a> {
-    fn first(&self) -> &'a InRows {
+    fn first(&self) -> &'a Left {
         match self {
             Weight::One { weight, .. } => weight,
             Weight::Gated { gate, .. } => gate,
@@ -52,13 +52,14 @@ impl<'a> Weight<'a> {
         }
     }
 
-    fn pair(&self, pair: usize) -> [*const u8; 2] {
-        match self {
+    /// Strips of a pair.
+    fn pair(&self, pair: usize) -> [(&'a Left, usize); 2] {
+        match *self {
             Weight::One { weight, .. } => {
                 let second = (2 * pair + 1).min(weight.strips() - 1);
-                [weight.strip(2 * pair).as_ptr(), weight.strip(second).as_ptr()]
+                [(weight, 2 * pair), (weight, second)]
             }
-            Weight::Gated { gate, up } => [gate.strip(pair).as_ptr(), up.strip(pair).as_ptr()],
+            Weight::Gated { gate, up } => [(gate, pair), (up, pair)],
         }
     }
 }
@@ -144,23 +145,30 @@ impl Part<'_> {
     /// # Safety
     /// The processor has the features and tiles; `out` has the rows, and the calling task has these of its outputs to
     /// itself.
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx512vbmi,avx2,fma")]
     unsafe fn run(&self, pairs: Range<usize>, groups: Range<usize>) {
-        let stride = self.weight.first().stride();
+        let quantised = self.weight.first().is_quantised();
+        // One group of rows reads weights once: in one go, if they are not unpacked first.
+        let at_once = if groups.len() == 1 && !quantised { self.steps } else { self.steps.min(STEPS_AT_ONCE) };
+        let mut unpacked = Unpacked::new(if quantised { at_once } else { 0 });
         // SAFETY: the caller's contract. Strips and groups have `steps` tiles.
         unsafe {
             let tiles = Tiles::new();
             let mut last = Four::ZERO;
             let mut sums = vec![Four::ZERO; groups.len() / 2];
             for pair in pairs {
-                let left = self.weight.pair(pair);
-                for step in (0..self.steps).step_by(STEPS_AT_ONCE) {
-                    let steps = (self.steps - step).min(STEPS_AT_ONCE);
-                    let left = left.map(|left| left.add(step * size_of::<[u16; TERMS]>()));
+                let of = self.weight.pair(pair);
+                for step in (0..self.steps).step_by(at_once) {
+                    let steps = (self.steps - step).min(at_once);
+                    let Strips { first: left, stride } = unpacked.strips(of, step, steps);
                     for (index, sums) in sums.iter_mut().enumerate() {
                         let group = groups.start + 2 * index;
                         let right = [self.group(group).add(step), self.group(group + 1).add(step)];
                         tiles.two_by_two(left, stride, right, steps, sums, step == 0);
+                    }
+                    if !groups.len().is_multiple_of(2) {
+                        let right = self.group(groups.end - 1).add(step);
+                        tiles.two_by_one(left, stride, right, steps, &mut last, step == 0);
                     }
                 }
                 for (index, Four(sums)) in sums.iter().enumerate() {
@@ -169,7 +177,6 @@ impl Part<'_> {
                     self.finish(pair, group + 1, [&sums[1], &sums[3]]);
                 }
                 if !groups.len().is_multiple_of(2) {
-                    tiles.two_by_one(left, stride, self.group(groups.end - 1), self.steps, &mut last);
                     self.finish(pair, groups.end - 1, [&last.0[0], &last.0[2]]);
                 }
             }

@@ -3,6 +3,7 @@
 use half::bf16;
 use rayon::prelude::*;
 
+use super::left::Group;
 use super::{SIDE, TERMS};
 use crate::weights::{Arithmetic, Dtype, KeptBytes, WeightView};
 
@@ -21,11 +22,6 @@ struct Part {
     bytes: Bytes,
 }
 
-/// A group of a row; rows of a tile that lie in one line of the cache each are read twice as fast.
-#[derive(Debug, Clone, Copy)]
-#[repr(C, align(64))]
-struct Group([u16; TERMS]);
-
 #[derive(Debug)]
 enum Bytes {
     /// In the checkpoint's file.
@@ -36,9 +32,8 @@ enum Bytes {
 
 impl InRows {
     /// Stacks parts by rows. What is in memory for good, and in whole strips and groups, is not copied.
-    pub(in super::super) fn stack(parts: &[WeightView<'_>]) -> Self {
+    pub(super) fn stack(parts: &[WeightView<'_>]) -> Self {
         let (rows, columns) = (parts.iter().map(|part| part.rows).sum(), parts[0].columns);
-        assert!(parts.iter().all(|part| part.columns == columns), "stacked weights differ in columns");
         let mut first_strip = 0;
         let whole = parts.iter().all(|part| part.rows.is_multiple_of(SIDE));
         let groups: Vec<&[WeightView<'_>]> = if whole { parts.chunks(1).collect() } else { vec![parts] };
@@ -54,7 +49,7 @@ impl InRows {
         Self { parts: groups.into_iter().map(stack).collect(), rows, columns }
     }
 
-    pub(in super::super) fn rows(&self) -> usize {
+    pub(super) fn rows(&self) -> usize {
         self.rows
     }
 
@@ -62,18 +57,9 @@ impl InRows {
         self.columns
     }
 
-    /// Groups of terms.
-    pub(super) fn steps(&self) -> usize {
-        self.columns.div_ceil(TERMS)
-    }
-
     /// Bytes from a row to the next.
     pub(super) fn stride(&self) -> usize {
-        self.steps() * TERMS * size_of::<u16>()
-    }
-
-    pub(super) fn strips(&self) -> usize {
-        self.rows.div_ceil(SIDE)
+        self.columns.div_ceil(TERMS) * size_of::<Group>()
     }
 
     /// Sixteen rows; those beyond the last are zeros.
@@ -84,7 +70,7 @@ impl InRows {
     }
 
     /// Writes one row, times `scale`.
-    pub(in super::super) fn copy_row(&self, row: usize, scale: f32, out: &mut [f32]) {
+    pub(super) fn copy_row(&self, row: usize, scale: f32, out: &mut [f32]) {
         let row = &self.strip(row / SIDE)[row % SIDE * self.stride()..];
         for (out, bytes) in out[..self.columns].iter_mut().zip(row.chunks_exact(2)) {
             // What tiles take for zero is zero here as well.

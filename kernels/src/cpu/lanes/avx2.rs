@@ -46,6 +46,24 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
+    unsafe fn load_bytes(from: *const u8) -> Pair {
+        unsafe {
+            let (low, high) = widen(from);
+            (_mm256_cvtepi32_ps(low), _mm256_cvtepi32_ps(high))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_halves(from: *const u8) -> (Pair, Pair) {
+        unsafe {
+            let (a, b) = widen(from);
+            let lower = |x| _mm256_cvtepi32_ps(_mm256_and_si256(x, _mm256_set1_epi32(15)));
+            let upper = |x| _mm256_cvtepi32_ps(_mm256_srli_epi32::<4>(x));
+            ((lower(a), lower(b)), (upper(a), upper(b)))
+        }
+    }
+
+    #[inline(always)]
     unsafe fn store(to: *mut f32, x: Pair) {
         unsafe {
             _mm256_storeu_ps(to, x.0);
@@ -117,6 +135,19 @@ impl Lanes for Avx2 {
             let high = _mm256_add_epi32(_mm256_cvtps_epi32(x.1), bias);
             (_mm256_castsi256_ps(_mm256_slli_epi32::<23>(low)), _mm256_castsi256_ps(_mm256_slli_epi32::<23>(high)))
         }
+    }
+}
+
+/// Sixteen bytes as whole numbers of 32 bits.
+///
+/// # Safety
+/// The processor must have AVX2, and the bytes must be there.
+#[inline(always)]
+unsafe fn widen(from: *const u8) -> (__m256i, __m256i) {
+    // SAFETY: the caller's contract.
+    unsafe {
+        let bytes = _mm_loadu_si128(from.cast());
+        (_mm256_cvtepu8_epi32(bytes), _mm256_cvtepu8_epi32(_mm_srli_si128::<8>(bytes)))
     }
 }
 

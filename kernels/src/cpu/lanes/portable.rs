@@ -44,6 +44,20 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
+    unsafe fn load_bytes(from: *const u8) -> Values {
+        // SAFETY: the caller has sixteen bytes.
+        let bytes = unsafe { from.cast::<[u8; LANES]>().read() };
+        each(|lane| f32::from(bytes[lane]))
+    }
+
+    #[inline(always)]
+    unsafe fn load_halves(from: *const u8) -> (Values, Values) {
+        // SAFETY: the caller has sixteen bytes.
+        let bytes = unsafe { from.cast::<[u8; LANES]>().read() };
+        (each(|lane| f32::from(bytes[lane] & 15)), each(|lane| f32::from(bytes[lane] >> 4)))
+    }
+
+    #[inline(always)]
     unsafe fn store(to: *mut f32, x: Values) {
         // SAFETY: the caller has room for sixteen values.
         unsafe { to.cast::<Values>().write_unaligned(x) }

@@ -36,7 +36,7 @@ impl<B: Backend> Decoder<B> {
             // Gemma was trained, and transformers computes, with the scale rounded to the type of the weights.
             embedding_scale: match storage {
                 Storage::F32 => scale,
-                Storage::Bf16 => bf16::from_f32(scale).to_f32(),
+                Storage::Bf16 | Storage::Int8 | Storage::Int4 => bf16::from_f32(scale).to_f32(),
             },
             layers: (0..text.layers.len()).map(|i| Layer::load(loader, text, i)).collect::<Result<_, _>>()?,
             final_norm: backend.upload(&weights.vector("language_model.norm.weight", text.hidden)?)?,

@@ -1,0 +1,108 @@
+//! Panels of whole numbers, unpacked in pieces on the way into a product.
+
+use half::bf16;
+use rayon::prelude::*;
+
+use super::lanes::{LANES, Lanes};
+use super::packed::Source;
+use super::tile::{PANEL, VECTORS};
+use crate::quantised::{Bits, Grid};
+
+/// A matrix in panels: bytes `[panels, columns / numbers in a byte, PANEL]` and scales `[panels, groups, PANEL]`.
+#[derive(Debug)]
+pub(super) struct QuantisedPanels {
+    grid: Grid,
+    columns: usize,
+    numbers: Vec<u8>,
+    /// Bits of bf16.
+    scales: Vec<u16>,
+}
+
+impl QuantisedPanels {
+    /// Packs rows, quantised where they are not yet.
+    pub(super) fn pack(rows: &[Source<'_>], columns: usize, grid: Grid) -> Self {
+        let (bytes, groups) = (columns / grid.bits.in_byte() * PANEL, grid.groups(columns) * PANEL);
+        let panels = rows.len().div_ceil(PANEL);
+        // Rows that are not there are made of zeros.
+        let zeros = match grid.bits {
+            Bits::Eight => 0x80,
+            Bits::Four => 0x88,
+        };
+        let (mut numbers, mut scales) = (vec![zeros; panels * bytes], vec![0u16; panels * groups]);
+        let packed = numbers.par_chunks_mut(bytes).zip(scales.par_chunks_mut(groups));
+        packed.zip(rows.par_chunks(PANEL)).for_each(|((numbers, scales), rows)| {
+            for (lane, (view, row)) in rows.iter().enumerate().filter_map(|(lane, row)| row.map(|row| (lane, row))) {
+                let (own, row_scales);
+                let row_numbers = match view.quantised_row(row) {
+                    Some((kept, kept_scales)) => {
+                        row_scales = kept_scales;
+                        kept
+                    }
+                    None => {
+                        (own, row_scales) = grid.quantise(&view.row(row));
+                        &own
+                    }
+                };
+                numbers[lane..].iter_mut().step_by(PANEL).zip(row_numbers).for_each(|(to, number)| *to = *number);
+                let to = scales[lane..].iter_mut().step_by(PANEL);
+                to.zip(row_scales).for_each(|(to, scale)| *to = scale.to_bits());
+            }
+        });
+        Self { grid, columns, numbers, scales }
+    }
+
+    /// Writes one row, times `scale`.
+    pub(super) fn copy_row(&self, row: usize, scale: f32, out: &mut [f32]) {
+        let (panel, lane) = (row / PANEL, row % PANEL);
+        let bytes = self.columns / self.grid.bits.in_byte();
+        let numbers = self.numbers[panel * bytes * PANEL..][..bytes * PANEL].iter().skip(lane).step_by(PANEL);
+        let groups = self.grid.groups(self.columns);
+        let scales = self.scales[panel * groups * PANEL..][..groups * PANEL].iter().skip(lane).step_by(PANEL);
+        let (numbers, scales): (Vec<u8>, Vec<bf16>) =
+            (numbers.copied().collect(), scales.map(|s| bf16::from_bits(*s)).collect());
+        self.grid.values(&numbers, &scales, out);
+        out.iter_mut().for_each(|value| *value *= scale);
+    }
+
+    /// Terms `first..first + count` of a panel as the numbers that they stand for: `[count, PANEL]`. Both are multiples of
+    /// [`crate::GROUP`].
+    ///
+    /// # Safety
+    /// As [`Lanes`].
+    #[inline(always)]
+    pub(super) unsafe fn unpack<L: Lanes>(&self, panel: usize, first: usize, count: usize, to: &mut [f32]) {
+        let in_byte = self.grid.bits.in_byte();
+        let numbers = &self.numbers[panel * (self.columns / in_byte) * PANEL..];
+        let scales = &self.scales[panel * self.grid.groups(self.columns) * PANEL..];
+        for term in (0..count).step_by(crate::GROUP) {
+            let at = first + term;
+            let numbers = &numbers[at / in_byte * PANEL..][..crate::GROUP / in_byte * PANEL];
+            let scales = &scales[at / self.grid.group * PANEL..][..PANEL];
+            let to = &mut to[term * PANEL..][..crate::GROUP * PANEL];
+            for vector in 0..VECTORS {
+                let lane = vector * LANES;
+                // SAFETY: all were sliced to 32 terms of a panel, and a vector is a part of a panel's row.
+                unsafe {
+                    let scale = L::load_bf16(scales[lane..].as_ptr());
+                    // (q + offset) · scale - offset · scale is exact, as all of its parts are.
+                    let offset = L::mul(scale, L::splat(-self.grid.bits.offset() as f32));
+                    let value = |stored: L::V| L::round_bf16(L::fma(stored, scale, offset));
+                    let (mut from, mut to) = (numbers[lane..].as_ptr(), to[lane..].as_mut_ptr());
+                    for _ in 0..crate::GROUP / in_byte {
+                        match self.grid.bits {
+                            Bits::Eight => L::store(to, value(L::load_bytes(from))),
+                            Bits::Four => {
+                                let (low, high) = L::load_halves(from);
+                                L::store(to, value(low));
+                                L::store(to.add(PANEL), value(high));
+                            }
+                        }
+                        // The last step leads behind the end, where nothing is read.
+                        from = from.wrapping_add(PANEL);
+                        to = to.wrapping_add(in_byte * PANEL);
+                    }
+                }
+            }
+        }
+    }
+}
