@@ -28,6 +28,8 @@ pub(super) use product::{Product, Weight};
 pub(super) const SIDE: usize = 16;
 /// Terms of a tile.
 pub(super) const TERMS: usize = crate::GROUP;
+/// Groups of terms of two strips of weights that stay in the first-level cache while activations go by.
+const STEPS_AT_ONCE: usize = 16;
 
 /// Whether this processor has tiles, the system lends them, and they compute what is expected of them.
 pub(super) fn is_available() -> bool {

@@ -84,17 +84,15 @@ impl QuantisedPanels {
                 // SAFETY: all were sliced to 32 terms of a panel, and a vector is a part of a panel's row.
                 unsafe {
                     let scale = L::load_bf16(scales[lane..].as_ptr());
-                    // (q + offset) · scale - offset · scale is exact, as all of its parts are.
                     let offset = L::mul(scale, L::splat(-self.grid.bits.offset() as f32));
-                    let value = |stored: L::V| L::round_bf16(L::fma(stored, scale, offset));
                     let (mut from, mut to) = (numbers[lane..].as_ptr(), to[lane..].as_mut_ptr());
                     for _ in 0..crate::GROUP / in_byte {
                         match self.grid.bits {
-                            Bits::Eight => L::store(to, value(L::load_bytes(from))),
+                            Bits::Eight => L::store(to, value::<L>(L::load_bytes(from), scale, offset)),
                             Bits::Four => {
                                 let (low, high) = L::load_halves(from);
-                                L::store(to, value(low));
-                                L::store(to.add(PANEL), value(high));
+                                L::store(to, value::<L>(low, scale, offset));
+                                L::store(to.add(PANEL), value::<L>(high, scale, offset));
                             }
                         }
                         // The last step leads behind the end, where nothing is read.
@@ -105,4 +103,12 @@ impl QuantisedPanels {
             }
         }
     }
+}
+
+/// What stored numbers stand for. `(q + offset) · scale - offset · scale` is exact, as all of its parts are. A function,
+/// since a closure would not be compiled into the kernel that has the instructions.
+#[inline(always)]
+unsafe fn value<L: Lanes>(stored: L::V, scale: L::V, offset: L::V) -> L::V {
+    // SAFETY: the caller's contract is that of lanes.
+    unsafe { L::round_bf16(L::fma(stored, scale, offset)) }
 }

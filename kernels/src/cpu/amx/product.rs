@@ -6,7 +6,7 @@ use std::sync::PoisonError;
 
 use super::left::{Left, Strips, Unpacked};
 use super::pack::{Tile, pack_rows, rows_of};
-use super::{Four, SIDE, TERMS, Tiles};
+use super::{Four, SIDE, STEPS_AT_ONCE, TERMS, Tiles};
 use crate::args::Then;
 use crate::cpu::lanes::{Avx512, Lanes};
 use crate::cpu::math::gelu;
@@ -15,9 +15,6 @@ use crate::cpu::work::{Shared, Work};
 
 /// Bytes of packed activations that stay in the second-level cache while weights go by.
 const RIGHT_BYTES: usize = 512 << 10;
-
-/// Groups of terms of two strips of weights that stay in the first-level cache while activations go by.
-const STEPS_AT_ONCE: usize = 16;
 
 /// `out = x · Wᵀ`, and then.
 pub(in super::super) struct Product<'a> {

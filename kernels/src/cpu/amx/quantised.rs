@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::left::Group;
 use super::pack::to_bf16;
-use super::{SIDE, TERMS};
+use super::{SIDE, STEPS_AT_ONCE, TERMS};
 use crate::quantised::{Bits, Grid};
 use crate::weights::{KeptBytes, WeightView};
 
@@ -114,27 +114,35 @@ impl QuantisedRows {
             Bits::Eight => (first * TERMS, steps * TERMS),
             Bits::Four => (first * TERMS / 2, steps * TERMS / 2),
         };
-        let groups_before = first * TERMS / self.grid.group;
+        // Where the scales of each step are in a row: a division for each would take as long as all else.
+        let mut places = [0; STEPS_AT_ONCE];
+        for (step, place) in places[..steps].iter_mut().enumerate() {
+            *place = (first + step) * TERMS / self.grid.group * size_of::<bf16>();
+        }
+        let places = &places[..steps];
         for (row, to) in to.chunks_exact_mut(steps).enumerate() {
+            // What comes after next: two strips are unpacked in turn, and processors do not guess so many rows.
+            let ahead = numbers.as_ptr().wrapping_add((row + 2 * SIDE) * stride + begin);
+            for line in (0..bytes).step_by(64) {
+                _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(line).cast());
+            }
             let numbers = &numbers[row * stride + begin..][..bytes];
             let scales = &scales[row * scale_stride..][..scale_stride];
-            let scale = |step: usize| {
-                let group = (first + step) * TERMS / self.grid.group;
-                debug_assert!(group >= groups_before);
-                let bits = u16::from_le_bytes([scales[2 * group], scales[2 * group + 1]]);
+            let scale = |place: usize| {
+                let bits = u16::from_le_bytes([scales[place], scales[place + 1]]);
                 _mm512_set1_ps(f32::from_bits(u32::from(bits) << 16))
             };
             match self.grid.bits {
                 Bits::Eight => {
-                    for (step, (to, numbers)) in to.iter_mut().zip(numbers.chunks_exact(TERMS)).enumerate() {
+                    for ((to, numbers), place) in to.iter_mut().zip(numbers.chunks_exact(TERMS)).zip(places) {
                         // SAFETY: 32 bytes are there, and 32 bf16 fit.
-                        unsafe { eight(numbers.as_ptr(), scale(step), to) };
+                        unsafe { eight(numbers.as_ptr(), scale(*place), to) };
                     }
                 }
                 Bits::Four => {
-                    for (step, (to, numbers)) in to.iter_mut().zip(numbers.chunks_exact(TERMS / 2)).enumerate() {
+                    for ((to, numbers), place) in to.iter_mut().zip(numbers.chunks_exact(TERMS / 2)).zip(places) {
                         // SAFETY: 16 bytes are there, and 32 bf16 fit.
-                        unsafe { four(numbers.as_ptr(), scale(step), to) };
+                        unsafe { four(numbers.as_ptr(), scale(*place), to) };
                     }
                 }
             }
@@ -146,15 +154,23 @@ impl QuantisedRows {
 ///
 /// # Safety
 /// 32 bytes are there.
-#[target_feature(enable = "avx512f,avx512bf16")]
+#[target_feature(enable = "avx512f,avx512bf16,avx512vbmi")]
 #[inline]
 unsafe fn eight(from: *const u8, scale: __m512, to: &mut Group) {
-    // (q + 128) · scale - 128 · scale is exact, as all of its parts are.
-    let offset = _mm512_mul_ps(scale, _mm512_set1_ps(-128.0));
+    // A byte u in the second place of the bits of 2^15 makes 2^15 + u.
+    let base = _mm512_set1_epi32(0x4700_0000);
+    const SECOND: __mmask64 = 0x2222_2222_2222_2222;
+    let place = |first: i32| {
+        let lane = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+        _mm512_slli_epi32::<8>(_mm512_add_epi32(lane, _mm512_set1_epi32(first)))
+    };
+    // (2^15 + q + 128) · scale - (2^15 + 128) · scale is exact, as all of its parts are.
+    let offset = _mm512_mul_ps(scale, _mm512_set1_ps(-((1 << 15) as f32) - 128.0));
     // SAFETY: the caller's contract.
     unsafe {
-        let low = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(from.cast())));
-        let high = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(from.add(16).cast())));
+        let bytes = _mm512_castsi256_si512(_mm256_loadu_si256(from.cast()));
+        let low = _mm512_castsi512_ps(_mm512_mask_permutexvar_epi8(base, SECOND, place(0), bytes));
+        let high = _mm512_castsi512_ps(_mm512_mask_permutexvar_epi8(base, SECOND, place(16), bytes));
         let low = _mm512_fmadd_ps(low, scale, offset);
         let high = _mm512_fmadd_ps(high, scale, offset);
         _mm512_store_si512(to.0.as_mut_ptr().cast(), to_bf16(low, high));
