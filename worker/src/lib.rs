@@ -14,6 +14,7 @@
 //!
 //! Beside it:
 //! - [`logits`]: a porter's tool: one prompt through the model, tensor by tensor
+//! - [`quantize`]: a checkpoint with whole numbers for weights, written ahead
 //! - [`reader`]: what is loaded once and shared by all jobs
 //! - [`metrics`]: numbers for Prometheus, alive and ready; `traces`: what is added to a study's trace
 //! - [`simulate`]: a worker that only takes its time
@@ -45,6 +46,7 @@ pub mod pictures;
 pub mod preprocess;
 pub mod profile;
 pub mod prompt;
+pub mod quantize;
 pub mod reader;
 mod renew;
 mod retry;

@@ -15,6 +15,7 @@ mod export;
 mod fetch;
 mod logits;
 mod phantom;
+mod quantize;
 mod queue;
 mod reidentify;
 mod remove;
@@ -101,6 +102,8 @@ pub(crate) enum Command {
     Bench(bench::Bench),
     /// Write the tensors of one prompt, to be held against another implementation.
     Logits(logits::Logits),
+    /// Write a checkpoint whose decoder has its weights in 8 or 4 bits.
+    Quantize(quantize::Quantize),
     /// Write DICOM files without what names the patient.
     Deidentify(deidentify::Deidentify),
     /// Find what a pseudonym stands for.
@@ -129,6 +132,7 @@ impl Command {
             Self::Phantom(command) => command.run(),
             Self::Eval(command) => block_on(interruptible(command.run())),
             Self::Logits(command) => command.run(),
+            Self::Quantize(command) => command.run(),
             Self::Deidentify(command) => command.run(),
             Self::Audit(command) => command.run(),
             Self::Doctor(command) => command.run(),

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::error::ModelError;
 use super::family::{self, FamilyConfig, Known, Task};
+use super::quantisation;
 use super::raw::OneOrMany;
 
 /// What the model is, resolved: one spelling, defaults filled in as `transformers` does.
@@ -123,8 +124,7 @@ pub(super) fn open<T>(
         return Err(ModelError::Architecture { file, found, verb, known: known.join(", ") });
     };
     if let Some(quantization) = &outline.quantization_config {
-        let method = quantization.get("quant_method").and_then(|method| method.as_str()).unwrap_or("unnamed");
-        return Err(bad(format!("the weights are quantized ({method}), and prelim reads unquantized ones")));
+        quantisation::check(quantization).map_err(bad)?;
     }
     Ok((file, text, task))
 }

@@ -87,6 +87,16 @@ pub enum ModelError {
         /// What is wrong.
         what: String,
     },
+    /// Quantised weights are of a kind that is not read.
+    #[error("tensor {name} in {} {what}; prelim reads whole numbers of 4 or 8 bits with scales in BF16", file.display())]
+    Quantised {
+        /// The weight file.
+        file: PathBuf,
+        /// The key.
+        name: String,
+        /// What is wrong, as the end of a sentence.
+        what: String,
+    },
     /// The tokenizer or the chat template cannot be used.
     #[error("{}: {what}; fetch the file again from where the weights came", file.display())]
     Tokenizer {

@@ -23,6 +23,7 @@ pub mod family;
 pub mod gemma3;
 mod layout;
 mod parts;
+mod quantisation;
 mod raw;
 pub mod rope;
 pub mod siglip;
@@ -49,7 +50,8 @@ use weights::Weights;
 /// How weights are kept in memory. What is rounded when they are used says the backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum WeightType {
-    /// As the checkpoint has them: bf16 stays bf16, and anything else becomes f32. Nothing is lost.
+    /// As the checkpoint has them: bf16 stays bf16, and anything else becomes f32. Nothing is lost. Where some weights are
+    /// quantised, these stay so, and the others are kept in bf16.
     #[default]
     AsStored,
     /// f32, always.

@@ -6,13 +6,15 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
-use prelim_kernels::{Dtype, Owner, WeightView};
+use prelim_kernels::{Bits, Dtype, Owner, WeightView};
 use safetensors::SafeTensors;
 use safetensors::tensor::Metadata;
 use serde::Deserialize;
 
 use super::KeptType;
 use super::error::ModelError;
+
+mod packed;
 
 /// All tensors of a checkpoint, by key. Keys are spelled as [`canonical`] spells them.
 pub struct Weights {
@@ -124,9 +126,31 @@ impl Weights {
         }
     }
 
-    /// A matrix of exactly this shape; trailing axes are folded into columns.
+    /// A matrix of exactly this shape; trailing axes are folded into columns. It may be quantised.
     pub fn matrix(&self, name: &str, shape: &[usize]) -> Result<WeightView<'_>, ModelError> {
-        self.tensor(name)?.view(shape)
+        let packed = || name.strip_suffix(".weight").filter(|stem| self.is_packed(stem));
+        match (self.tensors.contains_key(name), packed(), shape) {
+            (false, Some(stem), [rows, columns]) => packed::view(self, stem, *rows, *columns),
+            _ => self.tensor(name)?.view(shape),
+        }
+    }
+
+    /// Whether a module's weight is quantised.
+    fn is_packed(&self, stem: &str) -> bool {
+        self.tensors.contains_key(&format!("{stem}{}", packed::NUMBERS))
+    }
+
+    /// The shards' files, in order.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &Path> {
+        self.shards.iter().map(|shard| shard.file.as_path())
+    }
+
+    /// The tensors of a shard in order of place: keys as they are stored.
+    pub(crate) fn of_shard(&self, shard: usize) -> Vec<Tensor<'_>> {
+        let here = self.tensors.values().filter(|(of, _)| *of == shard);
+        let mut tensors: Vec<_> = here.map(|(_, placed)| Tensor { weights: self, shard, placed }).collect();
+        tensors.sort_by_key(|tensor| tensor.placed.bytes.start);
+        tensors
     }
 
     /// A vector of exactly this length.
@@ -134,8 +158,17 @@ impl Weights {
         Ok(self.tensor(name)?.view(&[len])?.to_f32())
     }
 
-    /// How most of the checkpoint is stored. bf16 where keeping it so loses nothing, and f32 for anything else.
+    /// How the checkpoint is stored: quantised, where some of it is; else bf16 where keeping most so loses nothing, and f32
+    /// for anything else.
     pub fn stored_type(&self) -> KeptType {
+        let stems = self.tensors.keys().filter_map(|name| name.strip_suffix(packed::NUMBERS));
+        let eight = stems.map(|stem| packed::bits(self, stem) == Some(Bits::Eight));
+        let (eight, four): (Vec<bool>, Vec<bool>) = eight.partition(|eight| *eight);
+        match (eight.len(), four.len()) {
+            (0, 0) => {}
+            (eight, four) if eight >= four => return KeptType::Int8,
+            _ => return KeptType::Int4,
+        }
         let size = |wanted: bool| -> usize {
             let chosen = self.tensors.values().filter(|(_, p)| (p.dtype == safetensors::Dtype::BF16) == wanted);
             chosen.map(|(_, placed)| placed.bytes.len()).sum()
@@ -145,9 +178,36 @@ impl Weights {
 }
 
 impl<'a> Tensor<'a> {
+    /// The key, as it is stored.
+    pub(crate) fn name(&self) -> &'a str {
+        &self.placed.stored_name
+    }
+
+    /// The key, in the one spelling.
+    pub(crate) fn canonical_name(&self) -> String {
+        canonical(&self.placed.stored_name)
+    }
+
+    pub(crate) fn dtype(&self) -> safetensors::Dtype {
+        self.placed.dtype
+    }
+
     /// Its shape, as the file has it.
-    pub fn shape(&self) -> &[usize] {
+    pub fn shape(&self) -> &'a [usize] {
         &self.placed.shape
+    }
+
+    pub(crate) fn bytes(&self) -> &'a [u8] {
+        &self.weights.shards[self.shard].map.bytes()[self.placed.bytes.clone()]
+    }
+
+    /// The numbers, whatever the shape.
+    pub(crate) fn whole(&self) -> Result<WeightView<'a>, ModelError> {
+        self.view(&self.placed.shape)
+    }
+
+    fn file(&self) -> &'a Path {
+        &self.weights.shards[self.shard].file
     }
 
     fn view(&self, shape: &[usize]) -> Result<WeightView<'a>, ModelError> {
