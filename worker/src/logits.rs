@@ -4,13 +4,17 @@
 //! prompt is text that has gone through the chat template, and the greedy tokens are as many as asked for, since tokens
 //! that end an answer are not chosen (`min_new_tokens`).
 
+mod distance;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use prelim_kernels::Backend;
+use prelim_proto::image::ImageKind;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
+use serde_json::{Value, json};
 
 use crate::engine::request;
 use crate::engine::tokenizer::{Tokenizer, TokenizerError};
@@ -20,7 +24,10 @@ use crate::model::{
     WeightType,
 };
 use crate::preprocess::{Picture, Preprocess, PreprocessError};
+use crate::profile::{ProfileError, ReadingProfile};
 use crate::prompt::{PromptError, PromptWriter};
+
+pub use distance::Distance;
 
 /// Greedy tokens that the parity goldens have.
 pub const GREEDY_STEPS: usize = 24;
@@ -42,6 +49,9 @@ pub enum LogitsError {
     /// The prompt.
     #[error(transparent)]
     Prompt(#[from] PromptError),
+    /// The reading profile.
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
     /// Text that becomes no token.
     #[error("the prompt is empty; give text that has gone through the chat template, <bos> included")]
     EmptyPrompt,
@@ -191,6 +201,22 @@ fn tokenize(
     Ok((tokens, places))
 }
 
+/// What the model's profile asks of an X-ray of so many pictures, after the chat template: a prompt where none is given.
+///
+/// # Errors
+/// Where the folder is no model, or has no profile for X-rays.
+pub fn own_prompt(folder: &Path, pictures: usize) -> Result<String, LogitsError> {
+    let config = ModelConfig::read(folder)?;
+    let profile = ReadingProfile::load(folder)?;
+    let kind = profile.kind(ImageKind::Xray).ok_or(LogitsError::EmptyPrompt)?;
+    let words = kind.prompt.replace("{images}", "").replace("{count}", &pictures.to_string());
+    let images = (0..pictures).map(|_| json!({"type": "image"}));
+    let content: Vec<Value> = images.chain([json!({"type": "text", "text": words})]).collect();
+    let tokenizer = Tokenizer::open(folder, config.vocabulary, &config.end_tokens)?;
+    let writer = PromptWriter::open(folder, &config, tokenizer)?;
+    Ok(writer.render(&json!([{"role": "user", "content": content}]))?)
+}
+
 /// One sequence in a cache of its own.
 struct Run<'a, B: Backend> {
     model: &'a Model<B>,
@@ -269,6 +295,16 @@ impl Seen {
 }
 
 impl Dump {
+    /// How far its logits are from those of another dump of the same prompt.
+    pub fn distance(&self, beside: &Self) -> Option<Distance> {
+        let (Tensor { values: Values::F32(found), .. }, Tensor { shape, values: Values::F32(beside) }) =
+            (self.tensors.get("logits")?, beside.tensors.get("logits")?)
+        else {
+            return None;
+        };
+        (found.len() == beside.len()).then(|| Distance::of(found, beside, *shape.last().unwrap_or(&1)))
+    }
+
     /// The tensors as a safetensors file.
     ///
     /// # Errors

@@ -183,3 +183,19 @@ fn quantised_weights_that_are_not_read_are_refused_by_name() {
     fs::write(&path, config.to_string()).unwrap();
     assert!(sentence(&to).contains("the weights are quantized (compressed-tensors, marlin-24)"));
 }
+
+/// `tests/data/quantised/make.py` packed these with compressed-tensors, which says what they stand for.
+#[test]
+fn what_others_packed_stands_for_what_they_say() {
+    let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/quantised"));
+    let weights = Weights::open(&folder).unwrap();
+    for bits in ["int8", "int4"] {
+        for group in ["32", "128", "row"] {
+            let of = |end: &str| weights.matrix(&format!("{bits}_{group}.{end}"), &[9, 256]).unwrap().to_f32();
+            let (found, wanted) = (of("weight"), of("values"));
+            assert!(wanted.iter().any(|value| *value != 0.0));
+            let same = found.iter().zip(&wanted).all(|(found, wanted)| found == wanted);
+            assert!(same, "{bits} {group}: {:?} for {:?}", &found[..8], &wanted[..8]);
+        }
+    }
+}

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::Args;
 use prelim_proto::v1::{Priority, Study};
+use prelim_worker::WorkerLimits;
+use prelim_worker::config::{ArithmeticChoice, WeightChoice};
 
 use crate::client::Connection;
 use crate::drafts;
@@ -31,6 +33,12 @@ pub(crate) struct Eval {
     /// A Hugging Face checkpoint folder; the demonstration model where not given.
     #[arg(long, value_name = "DIR", env = "PRELIM_MODEL")]
     model: Option<PathBuf>,
+    /// How weights are kept: what int8 and int4 cost is the difference to a run without.
+    #[arg(long, value_enum, default_value_t = WeightChoice::AsStored, env = "PRELIM_WEIGHTS")]
+    weights: WeightChoice,
+    /// What factors of products are rounded to.
+    #[arg(long, value_enum, default_value_t = ArithmeticChoice::Exact, env = "PRELIM_ARITHMETIC")]
+    arithmetic: ArithmeticChoice,
     /// Where the picture of the confusions is written (SVG).
     #[arg(long, value_name = "FILE")]
     picture: Option<PathBuf>,
@@ -43,14 +51,17 @@ impl Eval {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         let truths = truth::below(std::slice::from_ref(&self.folder))?;
         let store = tempfile::tempdir().context("no folder for the store of this evaluation")?;
-        let stack = Stack::start(StackConfig::on_a_free_port(store.path(), self.model.clone())).await?;
+        let limits = WorkerLimits { weights: self.weights, arithmetic: self.arithmetic, ..WorkerLimits::default() };
+        let config = StackConfig { limits, ..StackConfig::on_a_free_port(store.path(), self.model.clone()) };
+        let stack = Stack::start(config).await?;
+        let computed = stack.model().arithmetic.clone();
         let cases = self.cases(stack.connection(), truths).await;
         stack.stop().await?;
         let score = score::score(&cases?);
         if let Some(path) = &self.picture {
             write_whole(path, score::picture::confusion(&score).as_bytes())?;
         }
-        if self.json { table::say(serde_json::to_string_pretty(&score)?) } else { show(&score) }
+        if self.json { table::say(serde_json::to_string_pretty(&score)?) } else { show(&score, &computed) }
     }
 
     /// Reads every study and puts its draft beside its truth.
@@ -79,7 +90,7 @@ impl Eval {
 }
 
 /// The numbers for people.
-fn show(score: &Score) -> anyhow::Result<()> {
+fn show(score: &Score, computed: &str) -> anyhow::Result<()> {
     for (modality, numbers) in &score.by_modality {
         table::say(format!("{}, {} studies", modality.to_uppercase(), numbers.studies))?;
         let mut rows = table::new(&["Finding", "Studies", "Precision", "Recall", "F1", "Side", "Box IoU"]);
@@ -105,7 +116,7 @@ fn show(score: &Score) -> anyhow::Result<()> {
         ))?;
     }
     table::say(format!(
-        "{} studies: parsed {:.3}, side right {}, box IoU {}, normals without a finding {}, calibration error {}",
+        "{} studies on {computed}: parsed {:.3}, side right {}, box IoU {}, normals without a finding {}, calibration error {}",
         score.studies,
         score.parsed,
         optional(score.side_accuracy),
