@@ -18,6 +18,7 @@ use crate::report::{self, Format, ReportInputs, json};
 use crate::service::{Coordinator, ServiceError};
 use crate::store::StoreError;
 use crate::store::record::{Done, DraftRecord, Failure, LeaseRequest, Merged};
+use crate::summary::summary;
 use crate::traces;
 
 /// The name under which coordinators lease merge jobs.
@@ -118,10 +119,12 @@ impl Coordinator {
                 let content = report::write(Format::Json, &inputs)?;
                 let digest = prelim_imaging::header::digest(&content);
                 let size_bytes = content.len() as u64;
+                let known = self.record(uid).await?.summary;
+                let summary = Box::new(summary(&report, &study, known.as_ref(), false));
                 let objects = report::objects(&report, &study).iter().map(ToString::to_string).collect();
                 self.bytes.put(uid, &digest, content.into()).await?;
                 let deliveries = self.wishes(&study, Moment::Drafted, versions.signed > 0);
-                Merged::Draft { version, digest, size_bytes, objects, unread: report.unread, deliveries }
+                Merged::Draft { version, digest, size_bytes, objects, summary, unread: report.unread, deliveries }
             }
             Merge::NothingRead { reason, unread } => Merged::Nothing { reason, unread },
         };

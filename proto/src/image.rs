@@ -52,6 +52,12 @@ pub struct ImageAttributes {
     pub planes: Vec<Plane>,
     /// Burned In Annotation (0028,0301) says that text may be in the pixels.
     pub burned_in_annotation: bool,
+    /// Station Name (0008,1010) of the device; none in records of a version that did not keep it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub station: Option<String>,
+    /// Manufacturer (0008,0070) and Manufacturer's Model Name (0008,1090) of the device, as far as it says them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
     /// Quality Control Subject (0010,0200) says that a phantom was imaged, and no patient.
     #[serde(default)]
     pub quality_control_subject: bool,

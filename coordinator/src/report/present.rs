@@ -84,7 +84,7 @@ fn utc(at_ms: i64) -> String {
 }
 
 /// Whether any model behind the report is a demonstration.
-pub(super) fn is_demonstration(report: &Report) -> bool {
+pub(crate) fn is_demonstration(report: &Report) -> bool {
     report.models.iter().any(|model| model.demonstration)
 }
 

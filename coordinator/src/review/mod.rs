@@ -26,6 +26,7 @@ use crate::service::{Coordinator, ServiceError};
 use crate::session::Session;
 use crate::store::StoreError;
 use crate::store::record::{Done, DraftRecord, Reviewed};
+use crate::summary::summary;
 
 /// Longest id of a request, in characters.
 const MAX_REQUEST: usize = 64;
@@ -55,6 +56,23 @@ impl Coordinator {
             session.note_review(&study, Err(&without_uids(error))).await?;
         }
         done
+    }
+
+    /// The report as a review would make it. Nothing is stored.
+    pub(crate) async fn preview(&self, session: &Session, wanted: Wanted) -> Result<Report, ServiceError> {
+        let Wanted { study: uid, version, edit, reason, .. } = wanted;
+        let record = self.record(&uid).await?;
+        let reviewer = self.reviewer(session.caller(), &record.attributes.institution)?;
+        let newest = self.store.draft(&uid, None).await?.filter(|_| record.state.is_reported());
+        let Some(newest) = newest else {
+            return Err(ServiceError::NoDraft { study: uid, state: record.state, reason: record.state_reason });
+        };
+        let Some(before) = self.reviewable(&uid, &newest, record.standing_version(), version).await? else {
+            return Err(StoreError::Outdated(uid).into());
+        };
+        let standing = if record.signed_version > 0 { Standing::Amended } else { Standing::Signed };
+        let study = self.study(&uid).await?;
+        self.reviewed(&study, (&before, newest.version + 1), edit, standing, reason, reviewer).await
     }
 
     async fn review_as(&self, session: &Session, wanted: Wanted) -> Result<(u32, Standing), ServiceError> {
@@ -109,6 +127,8 @@ impl Coordinator {
             Standing::Rejected if record.signed_version > 0 => self.objects_of(&study, record.signed_version).await?,
             _ => report::objects(&reviewed, &study),
         };
+        let is_of_draft = before.standing.is_draft();
+        let summary = summary(&reviewed, &study, record.summary.as_ref(), is_of_draft);
         let objects = objects.iter().map(ToString::to_string).collect();
         let commit = Reviewed {
             version: newest.version + 1,
@@ -117,6 +137,7 @@ impl Coordinator {
             digest: digest.clone(),
             size_bytes: content.len() as u64,
             objects,
+            summary,
             deliveries: self.wishes(&study, standing.into(), record.signed_version > 0),
         };
         self.bytes.put(&uid, &digest, content.into()).await?;

@@ -92,6 +92,18 @@ pub enum StoreError {
         /// The limit.
         limit: u64,
     },
+    /// The note was written anew since it was looked at: look at it again.
+    #[error("it was written anew meanwhile")]
+    NoteChanged {
+        /// The newest version; 0 where it is gone.
+        newest: u64,
+    },
+    /// Too many notes are held.
+    #[error("{limit} notes are held, which is the limit")]
+    TooManyNotes {
+        /// The limit.
+        limit: u64,
+    },
     /// The study would get too large.
     #[error("study {study} would have more than {limit} instances")]
     TooManyInstances {
@@ -129,6 +141,7 @@ impl StoreError {
                 | Self::TooManyStudies { .. }
                 | Self::TooManyOfTenant { .. }
                 | Self::TooManySteps { .. }
+                | Self::TooManyNotes { .. }
                 | Self::Outdated(_)
                 | Self::WorkitemChanged(_)
         )

@@ -9,6 +9,7 @@ use prelim_proto::job::{JobOutcome, JobSpec, Lease};
 use tokio::sync::watch;
 
 use super::delivery::{DeliveryEnd, DeliveryKey, DeliveryRecord, Wish};
+use super::notes::{Note, Notes, PutNote};
 use super::record::{
     AddInstances, Added, Arriving, CompleteStudies, Done, DraftRecord, Due, ExpiredLease, Heartbeat, InstanceRecord,
     JobRecord, LeaseRequest, Merged, Orders, Plan, QueueDepth, Reconciled, Reviewed, StudyQuery, StudyRecord,
@@ -31,7 +32,7 @@ impl Measured {
         Self { store, metrics }
     }
 
-    fn note<T>(&self, operation: &'static str, began: Instant, answer: &Result<T, StoreError>) {
+    fn timed<T>(&self, operation: &'static str, began: Instant, answer: &Result<T, StoreError>) {
         // What is refused with good reason is carried out.
         let failed = matches!(
             answer,
@@ -49,7 +50,7 @@ macro_rules! measured {
                 async fn $name(&self $(, $arg: $type)*) -> Result<$answer, StoreError> {
                     let began = Instant::now();
                     let answer = self.store.$name($($arg),*).await;
-                    self.note(stringify!($name), began, &answer);
+                    self.timed(stringify!($name), began, &answer);
                     answer
                 }
             )*
@@ -109,6 +110,15 @@ measured! {
     fn forget_worker(&self, worker: &str) -> Done;
     fn forget_workers(&self, age_ms: u64) -> u64;
     fn workers(&self) -> Vec<(WorkerRecord, u64)>;
+}
+
+measured! {
+    Notes, ;
+    fn put_note(&self, put: PutNote) -> u64;
+    fn note(&self, key: &str) -> Option<Note>;
+    fn notes(&self, beginning: &str, limit: usize) -> Vec<Note>;
+    fn drop_notes(&self, beginning: &str) -> u64;
+    fn forget_notes(&self, limit: usize) -> u64;
 }
 
 measured! {

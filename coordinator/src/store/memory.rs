@@ -8,6 +8,7 @@ use prelim_proto::ids::{FencingToken, JobId, Tenant, Uid};
 use prelim_proto::job::{JobKind, JobOutcome, JobSpec, JobState};
 
 use super::delivery::{DeliveryKey, DeliveryRecord};
+use super::notes::Note;
 use super::record::{
     DraftRecord, InstanceRecord, JobRecord, QueueDepth, Reconciled, RequestRecord, StudyCursor, StudyQuery,
     StudyRecord, WorkerRecord,
@@ -33,6 +34,7 @@ pub(crate) struct Maps {
     workers: BTreeMap<String, WorkerRecord>,
     steps: BTreeMap<Uid, StepRecord>,
     workitems: BTreeMap<Uid, WorkitemRecord>,
+    notes: BTreeMap<String, Note>,
     subscriptions: BTreeMap<(Tenant, String), Subscription>,
     reports: BTreeMap<u64, Report>,
     last_report: u64,
@@ -256,6 +258,25 @@ impl Reads for Maps {
         Ok(self.last_report)
     }
 
+    fn note(&self, key: &str) -> Result<Option<Note>> {
+        Ok(self.notes.get(key).cloned())
+    }
+
+    fn notes(&self, beginning: &str) -> Result<Vec<Note>> {
+        Ok(self.notes.values().filter(|note| note.key.starts_with(beginning)).cloned().collect())
+    }
+
+    fn ended_notes(&self, now_ms: i64, limit: usize) -> Result<Vec<Note>> {
+        let mut ended: Vec<Note> = self.notes.values().filter(|note| note.ends_at_ms <= now_ms).cloned().collect();
+        ended.sort_by(|a, b| (a.ends_at_ms, &a.key).cmp(&(b.ends_at_ms, &b.key)));
+        ended.truncate(limit);
+        Ok(ended)
+    }
+
+    fn count_notes(&self) -> Result<u64> {
+        Ok(self.notes.len() as u64)
+    }
+
     fn worker(&self, id: &str) -> Result<Option<WorkerRecord>> {
         Ok(self.workers.get(id).cloned())
     }
@@ -376,6 +397,16 @@ impl Records for Maps {
         self.last_report += 1;
         self.reports.insert(self.last_report, report.clone());
         self.reports.retain(|number, _| number + MAX_REPORTS > self.last_report);
+        Ok(())
+    }
+
+    fn put_note(&mut self, note: &Note) -> Result<()> {
+        self.notes.insert(note.key.clone(), note.clone());
+        Ok(())
+    }
+
+    fn remove_note(&mut self, note: &Note) -> Result<()> {
+        self.notes.remove(&note.key);
         Ok(())
     }
 

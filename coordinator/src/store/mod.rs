@@ -2,7 +2,7 @@
 //!
 //! # Layout
 //! - [`JobStore`]: the operations and what they guarantee
-//! - [`record`]: what is held, and what operations take and give; [`delivery`]: the same of reports on their way out; `version`: of a report's versions; [`step`]: of performed procedure steps; [`worklist`]: workitems; [`StoreError`] is in `error`
+//! - [`record`]: what is held, and what operations take and give; [`delivery`]: the same of reports on their way out; `version`: of a report's versions; [`step`]: of performed procedure steps; [`worklist`]: workitems; [`notes`]: what ends by itself; [`StoreError`] is in `error`
 //! - `machine`: the state machine, which is the specification; `records` is what it asks of a transaction
 //! - [`embedded`]: the default, a redb file in the data folder; [`redis`]: for a cluster
 //! - `measured`: a store whose operations are timed
@@ -21,6 +21,7 @@ mod machine;
 pub(crate) mod measured;
 #[cfg(test)]
 pub(crate) mod memory;
+pub mod notes;
 pub mod record;
 mod records;
 pub mod redis;
@@ -59,7 +60,7 @@ use step::{PutStep, StepRecord};
 /// An error means that nothing changed, except [`StoreError::Storage`], [`StoreError::Disk`], [`StoreError::Full`] and
 /// [`StoreError::Unreachable`], after which the operation may or may not have happened: repeat it.
 #[async_trait]
-pub trait JobStore: worklist::Worklist {
+pub trait JobStore: worklist::Worklist + notes::Notes {
     /// Adds instances to a study, which begins with its first one. Idempotent: an instance held already, with the same
     /// digest, is a duplicate. One with another digest is a conflict, and the first is kept. If anything is accepted, a
     /// study that was past receiving is received again (its jobs are dropped, their leases lost, its drafts kept), but

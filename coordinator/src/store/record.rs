@@ -10,7 +10,7 @@ use prelim_proto::study::{
 };
 use serde::{Deserialize, Serialize};
 
-pub use super::version::{DraftRecord, Merged, Reviewed};
+pub use super::version::{DraftRecord, Judged, Merged, Reviewed, Summary};
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -65,6 +65,9 @@ pub struct StudyRecord {
     /// The DICOM objects that the newest report can be had as, by their words ([`crate::report::Format::as_str`]).
     #[serde(default)]
     pub draft_objects: Vec<String>,
+    /// What lists tell of the newest report; none where there is none, or an older version made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summary: Option<Summary>,
     /// What will not be, or was not, read.
     pub unread: Vec<Unread>,
     /// How it was partitioned, in sentences.

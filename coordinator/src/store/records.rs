@@ -8,6 +8,7 @@ use prelim_proto::job::{JobKind, JobOutcome, JobSpec};
 
 use super::StoreError;
 use super::delivery::{DeliveryKey, DeliveryRecord};
+use super::notes::Note;
 use super::record::{
     DraftRecord, InstanceRecord, JobRecord, QueueDepth, Reconciled, RequestRecord, StudyQuery, StudyRecord,
     WorkerRecord,
@@ -88,6 +89,14 @@ pub(crate) trait Reads {
     fn reports(&self, after: u64, limit: usize) -> Result<Vec<(u64, Report)>>;
     /// The number of the newest report; 0 before the first.
     fn last_report(&self) -> Result<u64>;
+    /// One note, also where it has ended.
+    fn note(&self, key: &str) -> Result<Option<Note>>;
+    /// Notes whose keys begin so, also those that have ended, in order of key.
+    fn notes(&self, beginning: &str) -> Result<Vec<Note>>;
+    /// Notes that end at or before `now_ms`, at most `limit`, in order of time and key.
+    fn ended_notes(&self, now_ms: i64, limit: usize) -> Result<Vec<Note>>;
+    /// How many notes there are.
+    fn count_notes(&self) -> Result<u64>;
     /// One worker.
     fn worker(&self, id: &str) -> Result<Option<WorkerRecord>>;
     /// Workers, in order of name.
@@ -136,6 +145,10 @@ pub(crate) trait Records: Reads {
     fn remove_subscription(&mut self, tenant: &Tenant, title: &str) -> Result<()>;
     /// Adds a report under the next number, and drops what is older than the newest [`super::worklist::MAX_REPORTS`].
     fn add_report(&mut self, report: &Report) -> Result<()>;
+    /// Stores a note, in place of another under its key.
+    fn put_note(&mut self, note: &Note) -> Result<()>;
+    /// Forgets a note, as it is held.
+    fn remove_note(&mut self, note: &Note) -> Result<()>;
     /// A token larger than every one before.
     fn next_token(&mut self) -> Result<FencingToken>;
     /// Compares every index with the records, both ways, and mends it.

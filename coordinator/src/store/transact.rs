@@ -7,6 +7,7 @@ use prelim_proto::ids::{FencingToken, JobId, Tenant, Uid};
 use prelim_proto::job::{JobKind, JobOutcome, JobSpec, Lease};
 
 use super::delivery::{DeliveryEnd, DeliveryKey, DeliveryRecord, Wish};
+use super::notes::{Note, Notes, PutNote};
 use super::record::{
     AddInstances, Added, Arriving, CompleteStudies, Done, DraftRecord, Due, ExpiredLease, Heartbeat, InstanceRecord,
     JobRecord, LeaseRequest, Merged, Orders, Plan, QueueDepth, Reconciled, Reviewed, StudyQuery, StudyRecord,
@@ -330,6 +331,42 @@ impl<B: Backend> JobStore for B {
             Ok(records.workers()?.into_iter().map(|worker| (worker.clone(), silent_ms(&worker))).collect())
         })
         .await
+    }
+}
+
+#[async_trait]
+impl<B: Backend> Notes for B {
+    async fn put_note(&self, put: PutNote) -> Result<u64> {
+        self.write(move |records, now_ms| machine::put_note(records, now_ms, &put)).await
+    }
+
+    async fn note(&self, key: &str) -> Result<Option<Note>> {
+        let key = key.to_owned();
+        self.read(move |records, now_ms| machine::note(records, now_ms, &key)).await
+    }
+
+    async fn notes(&self, beginning: &str, limit: usize) -> Result<Vec<Note>> {
+        let beginning = beginning.to_owned();
+        self.read(move |records, now_ms| {
+            let mut notes = records.notes(&beginning)?;
+            notes.retain(|note| note.ends_at_ms > now_ms);
+            notes.truncate(limit);
+            Ok(notes)
+        })
+        .await
+    }
+
+    async fn drop_notes(&self, beginning: &str) -> Result<u64> {
+        let beginning = beginning.to_owned();
+        self.write(move |records, _| machine::drop_notes(records, &beginning)).await
+    }
+
+    async fn forget_notes(&self, limit: usize) -> Result<u64> {
+        // Most of the time there is nothing: a look costs no write.
+        if self.read(|records, now_ms| records.ended_notes(now_ms, 1)).await?.is_empty() {
+            return Ok(0);
+        }
+        self.write(move |records, now_ms| machine::forget_notes(records, now_ms, limit)).await
     }
 }
 

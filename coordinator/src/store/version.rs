@@ -1,11 +1,47 @@
 //! Versions of a study's report: what is held of them, and what merges and reviews bring.
 
 use prelim_proto::ids::Digest;
-use prelim_proto::review::Standing;
+use prelim_proto::report::Urgency;
+use prelim_proto::review::{Decision, Standing};
 use prelim_proto::study::Unread;
+use prelim_proto::vocabulary::FindingCode;
 use serde::{Deserialize, Serialize};
 
 use super::delivery::Wish;
+
+/// What lists and statistics tell of a study's newest report, so that they read no report.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// How soon a person should look.
+    pub urgency: Urgency,
+    /// Findings of the report.
+    pub findings: u32,
+    /// The lowest confidence of them; none where there are none.
+    pub confidence: Option<f64>,
+    /// Not all that should have been was read.
+    pub partial: bool,
+    /// Body Part Examined of the first image that says it.
+    pub body_part: Option<String>,
+    /// Station Name of the first image that says it.
+    pub station: Option<String>,
+    /// The device of the first image that says it.
+    pub device: Option<String>,
+    /// A demonstration model drafted it.
+    pub demonstration: bool,
+    /// Names of the models that drafted it.
+    pub models: Vec<String>,
+    /// What a radiologist made of the newest draft that was reviewed.
+    pub judged: Option<Judged>,
+}
+
+/// What a radiologist made of a draft.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Judged {
+    /// When, in ms since the Unix epoch.
+    pub at_ms: i64,
+    /// What was decided of its findings, and those that were added.
+    pub decisions: Vec<(FindingCode, Decision)>,
+}
 
 /// A draft: its bytes lie in the byte store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +75,8 @@ pub enum Merged {
         size_bytes: u64,
         /// The DICOM objects that it can be had as, by their words.
         objects: Vec<String>,
+        /// What lists tell of it.
+        summary: Box<Summary>,
         /// All that was not read, as the draft lists it.
         unread: Vec<Unread>,
         /// Where the draft is to go. They are noted in the same step: none is forgotten.
@@ -68,6 +106,8 @@ pub struct Reviewed {
     pub size_bytes: u64,
     /// The DICOM objects that the report that stands can be had as, by their words.
     pub objects: Vec<String>,
+    /// What lists tell of it.
+    pub summary: Summary,
     /// Where it is to go. They are noted in the same step: none is forgotten.
     pub deliveries: Vec<Wish>,
 }

@@ -42,6 +42,8 @@ pub(super) fn image_attributes(root: &Attributes<'_>) -> Option<ImageAttributes>
         convolution_kernel: kernel(root).or_else(|| reconstruction.as_ref().and_then(kernel)),
         planes: planes::planes(root, frames),
         burned_in_annotation: root.text(tags::BURNED_IN_ANNOTATION).as_deref() == Some("YES"),
+        station: root.text(tags::STATION_NAME).filter(|name| !name.is_empty()),
+        device: device(root),
         quality_control_subject: root.text(tags::QUALITY_CONTROL_SUBJECT).as_deref() == Some("YES"),
     })
 }
@@ -53,6 +55,13 @@ fn group<'a>(root: &Attributes<'a>, sequence: Tag) -> Option<Attributes<'a>> {
 
 fn positive(number: Option<f64>) -> Option<f64> {
     number.filter(|number| *number > 0.0)
+}
+
+/// Who made the device, and what they call it.
+fn device(root: &Attributes<'_>) -> Option<String> {
+    let named = [tags::MANUFACTURER, tags::MANUFACTURER_MODEL_NAME].map(|tag| root.text(tag).unwrap_or_default());
+    let named: Vec<&str> = named.iter().map(|name| name.trim()).filter(|name| !name.is_empty()).collect();
+    (!named.is_empty()).then(|| named.join(" "))
 }
 
 fn body_part(root: &Attributes<'_>) -> Option<String> {

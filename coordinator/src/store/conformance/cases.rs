@@ -62,7 +62,9 @@ pub(super) async fn run_all<H: Harness>(factory: &impl AsyncFn() -> H) {
         |h| Box::pin(steps::a_step_is_written_over_the_revision_that_was_read(h)),
         |h| Box::pin(steps::a_step_that_changes_voids_what_was_decided_of_its_studies(h)),
     ];
-    for case in super::arriving::cases().into_iter().chain(super::worklist::cases()).chain(cases) {
+    for case in
+        super::arriving::cases().into_iter().chain(super::worklist::cases()).chain(super::notes::cases()).chain(cases)
+    {
         case(&mut factory().await).await;
     }
 }

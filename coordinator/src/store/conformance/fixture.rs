@@ -9,8 +9,8 @@ use prelim_proto::ids::{Digest, JobId, Tenant, Uid};
 use prelim_proto::image::ImageKind;
 use prelim_proto::job::{ImageRef, ImageRole, JobKind, JobOutcome, JobSpec};
 use prelim_proto::priors::ToldBlob;
-use prelim_proto::report::ModelProvenance;
-use prelim_proto::review::Standing;
+use prelim_proto::report::{ModelProvenance, Urgency};
+use prelim_proto::review::{Decision, Standing};
 use prelim_proto::study::{
     Completion, CompletionReason, Instance, Priority, Route, StudyAttributes, Unread, UnreadReason,
 };
@@ -19,7 +19,7 @@ use prelim_proto::vocabulary::FindingCode;
 use crate::queue::{IntakeLimits, head_start_ms};
 use crate::store::delivery::Wish;
 use crate::store::record::{
-    AddInstances, CompleteStudies, InstanceRecord, LeaseRequest, Merged, Plan, Reviewed, StudyRecord,
+    AddInstances, CompleteStudies, InstanceRecord, Judged, LeaseRequest, Merged, Plan, Reviewed, StudyRecord, Summary,
 };
 
 pub(crate) const XRAY: JobKind = JobKind::Read(ImageKind::Xray);
@@ -190,7 +190,24 @@ pub(crate) fn outcome(mark: u64) -> JobOutcome {
 pub(crate) fn draft(version: u32) -> Merged {
     let deliveries = vec![wish("pacs", "sr"), wish("archive", "sr")];
     let objects = vec!["sr".to_owned(), "kos".to_owned()];
-    Merged::Draft { version, digest: digest(version as u8), size_bytes: 10, objects, unread: Vec::new(), deliveries }
+    let (digest, summary) = (digest(version as u8), Box::new(summary(version)));
+    Merged::Draft { version, digest, size_bytes: 10, objects, summary, unread: Vec::new(), deliveries }
+}
+
+/// What lists tell of a version.
+pub(crate) fn summary(version: u32) -> Summary {
+    Summary {
+        urgency: Urgency::Urgent,
+        findings: version,
+        confidence: Some(0.25),
+        partial: false,
+        body_part: Some("CHEST".into()),
+        station: None,
+        device: Some("Maker \"Model\"".into()),
+        demonstration: true,
+        models: vec!["m".into()],
+        judged: Some(Judged { at_ms: 5, decisions: vec![(FindingCode::Nodule, Decision::Changed)] }),
+    }
 }
 
 pub(crate) fn reviewed(version: u32, standing: Standing, request: &str) -> Reviewed {
@@ -201,6 +218,7 @@ pub(crate) fn reviewed(version: u32, standing: Standing, request: &str) -> Revie
         digest: digest(100 + version as u8),
         size_bytes: 20,
         objects: vec!["sr".to_owned(), "assessment".to_owned()],
+        summary: summary(version),
         deliveries: vec![wish("pacs", "sr")],
     }
 }

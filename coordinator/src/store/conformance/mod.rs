@@ -5,6 +5,7 @@ mod arriving;
 mod cases;
 pub(crate) mod fixture;
 pub(crate) mod model;
+mod notes;
 mod steps;
 mod workers;
 pub(crate) mod worklist;

@@ -18,7 +18,7 @@ use super::fixture::{
     wish,
 };
 use super::steps::{begun, ended};
-use super::{Harness, worklist};
+use super::{Harness, notes, worklist};
 use crate::clock::{Clock as _, ManualClock};
 use crate::queue::{Share, Shares, Verdict};
 use crate::store::delivery::{DeliveryEnd, DeliveryKey, DeliveryState};
@@ -77,6 +77,7 @@ pub(crate) enum Op {
     Step { step: u8, study: u8, write: u8, end: bool, stale: bool },
     ForgetSteps,
     Worklist(worklist::Op),
+    Notes(notes::Op),
 }
 
 fn verdict() -> impl Strategy<Value = Verdict> {
@@ -133,6 +134,7 @@ pub(crate) fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(step, study, write, end, stale)| Op::Step { step, study, write, end, stale }),
         1 => Just(Op::ForgetSteps),
         6 => worklist::op().prop_map(Op::Worklist),
+        3 => notes::op().prop_map(Op::Notes),
         1 => prop_oneof![(0_u8..2).prop_map(|worker| Op::ForgetWorker { worker }), Just(Op::ForgetWorkers)],
     ]
 }
@@ -346,6 +348,10 @@ pub(crate) async fn apply(store: &dyn JobStore, op: &Op, model: &Maps, lease: (J
             let version = |uid: &Uid| model.workitem(uid).unwrap().map_or(1, |record| record.version);
             worklist::apply(store, op, version).await
         }
+        Op::Notes(op) => {
+            let version = |key: &str| model.note(key).unwrap().map_or(0, |note| note.version);
+            notes::apply(store, op, version).await
+        }
         Op::Advance { .. } | Op::Reopen => String::new(),
     }
 }
@@ -441,6 +447,7 @@ pub(crate) async fn view(store: &dyn JobStore) -> String {
     }
     seen += &format!("{:?}\n{:?}\n", store.dead_jobs(None, usize::MAX).await, store.expired(usize::MAX).await);
     seen += &worklist::view(store).await;
+    seen += &notes::view(store).await;
     seen + &format!("{:?}\n{:?}", store.depth().await, store.workers().await)
 }
 

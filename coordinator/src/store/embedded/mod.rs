@@ -5,6 +5,7 @@
 //! the records and change in the same transaction.
 
 mod keys;
+mod notes;
 mod read;
 mod tables;
 #[cfg(test)]

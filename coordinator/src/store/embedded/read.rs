@@ -8,6 +8,7 @@ use super::keys::{self, Listing};
 use super::tables::{self, Definition, Source};
 use super::{Transaction, corrupt};
 use crate::store::delivery::{DeliveryKey, DeliveryRecord};
+use crate::store::notes::Note;
 use crate::store::record::{
     DraftRecord, InstanceRecord, JobRecord, QueueDepth, RequestRecord, StudyQuery, StudyRecord, WorkerRecord,
 };
@@ -276,6 +277,22 @@ impl<S: Source> Reads for Transaction<S> {
 
     fn count_steps(&self) -> Result<u64> {
         tables::count(&self.0, tables::STEPS)
+    }
+
+    fn note(&self, key: &str) -> Result<Option<Note>> {
+        self.get_note(key)
+    }
+
+    fn notes(&self, beginning: &str) -> Result<Vec<Note>> {
+        self.list_notes(beginning)
+    }
+
+    fn ended_notes(&self, now_ms: i64, limit: usize) -> Result<Vec<Note>> {
+        self.list_ended_notes(now_ms, limit)
+    }
+
+    fn count_notes(&self) -> Result<u64> {
+        tables::count(&self.0, tables::NOTES)
     }
 
     fn worker(&self, id: &str) -> Result<Option<WorkerRecord>> {

@@ -53,10 +53,14 @@ pub(super) const WORKITEM_INDEX: Definition = TableDefinition::new("workitem_ind
 pub(super) const SUBSCRIPTIONS: Definition = TableDefinition::new("subscriptions");
 /// Reports of workitems, by number.
 pub(super) const REPORTS: Definition = TableDefinition::new("reports");
+/// Notes, by key.
+pub(super) const NOTES: Definition = TableDefinition::new("notes");
+/// The same by when they end, and key.
+pub(super) const NOTE_ENDS: Definition = TableDefinition::new("note_ends");
 /// The last token, the last report and the format's version.
 pub(super) const META: Definition = TableDefinition::new("meta");
 
-pub(super) const ALL: [Definition; 25] = [
+pub(super) const ALL: [Definition; 27] = [
     STUDIES,
     STUDY_INDEX,
     INSTANCES,
@@ -81,6 +85,8 @@ pub(super) const ALL: [Definition; 25] = [
     WORKITEM_INDEX,
     SUBSCRIPTIONS,
     REPORTS,
+    NOTES,
+    NOTE_ENDS,
     META,
 ];
 

@@ -10,6 +10,7 @@ use super::keys::{self, Listing};
 use super::tables::{self, Definition};
 use super::{Transaction, corrupt};
 use crate::store::delivery::DeliveryRecord;
+use crate::store::notes::Note;
 use crate::store::record::{
     DraftRecord, InstanceRecord, JobRecord, Reconciled, RequestRecord, StudyCursor, StudyRecord, WorkerRecord,
 };
@@ -260,6 +261,14 @@ impl Records for Transaction<WriteTransaction> {
 
     fn add_report(&mut self, report: &Report) -> Result<()> {
         self.store_report(report)
+    }
+
+    fn put_note(&mut self, note: &Note) -> Result<()> {
+        self.store_note(note)
+    }
+
+    fn remove_note(&mut self, note: &Note) -> Result<()> {
+        self.drop_note(note)
     }
 
     fn next_token(&mut self) -> Result<FencingToken> {

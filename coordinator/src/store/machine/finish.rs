@@ -132,7 +132,7 @@ pub(crate) fn commit_merge(
     // The record last changed when the merge was leased.
     study.cost.report_ms += now_ms.saturating_sub(job.updated_at_ms) as f64;
     match merged {
-        Merged::Draft { version, digest, size_bytes, objects, unread, deliveries } => {
+        Merged::Draft { version, digest, size_bytes, objects, summary, unread, deliveries } => {
             if *version != study.draft_version + 1 {
                 return Err(StoreError::Outdated(study.uid));
             }
@@ -147,6 +147,7 @@ pub(crate) fn commit_merge(
             records.put_draft(&study.uid, &draft)?;
             study.draft_version = *version;
             study.draft_objects.clone_from(objects);
+            study.summary = Some((**summary).clone());
             study.state = StudyState::Drafted;
             study.state_reason = None;
             study.unread.clone_from(unread);

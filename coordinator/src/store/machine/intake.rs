@@ -144,6 +144,7 @@ pub(crate) fn new_study(add: &AddInstances, now_ms: i64) -> StudyRecord {
         draft_version: 0,
         signed_version: 0,
         draft_objects: Vec::new(),
+        summary: None,
         unread: Vec::new(),
         partition_notes: Vec::new(),
         cost: StudyCost::default(),

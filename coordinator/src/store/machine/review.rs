@@ -47,6 +47,7 @@ pub(crate) fn commit_review(records: &mut impl Records, now_ms: i64, uid: &Uid, 
     records.put_draft(uid, &report)?;
     study.draft_version = version;
     study.draft_objects.clone_from(&review.objects);
+    study.summary = Some(review.summary.clone());
     if review.standing.is_signed() {
         study.signed_version = version;
     }

@@ -3,7 +3,7 @@
 //! # Layout
 //! - [`config`]: flags; [`address`]: where a Redis is; `link`: connections that mend themselves
 //! - `script` and `lua/`: the operations; `reply`: what they answer, read into records
-//! - `operations`, `deliveries`, `steps` and `worklist`: [`super::JobStore`] on them; `together`: leases and outcomes, several in a script; `mend`: what recovery
+//! - `operations`, `deliveries`, `steps`, `notes` and `worklist`: [`super::JobStore`] on them; `together`: leases and outcomes, several in a script; `mend`: what recovery
 //!   compares
 //! - [`checks`]: what the server's settings risk; `durable`: waiting until a write is on the disk
 //! - `wake`: hearing of jobs that another coordinator queued
@@ -26,6 +26,7 @@
 //! | `open` | hash: open studies by tenant |
 //! | `ix:…` | sorted sets: listings of studies; values of patients are in their names as digests only |
 //! | `steps`, `steps:of`, `steps:at` | performed procedure steps: hashes by UID and by study, and a sorted set by time |
+//! | `notes`, `notes:at`, `notes:ix` | notes, packed, by key; their keys by when they end, and by name |
 //! | `token`, `requests`, `workers`, `clock` | the last token, request ids, workers, the queue's time |
 //! | `w:UID` | hash: a workitem; `wl` and `wl:TENANT` are sorted sets of all by their creation, `wdo` of those that prelim has something to do for, `wover` of those that are over, by their last change; `wopen` is a hash of how many are open, by tenant |
 //! | `wsub:TENANT` | hash by title: subscriptions to the worklist |
@@ -44,6 +45,7 @@ mod deliveries;
 mod durable;
 mod link;
 mod mend;
+mod notes;
 mod operations;
 mod reply;
 mod script;

@@ -310,9 +310,9 @@ impl JobStore for RedisStore {
     async fn commit_merge(&self, job: &JobId, token: FencingToken, merged: Merged) -> Result<Done> {
         let args = held(self.args(), job, token);
         let args = match &merged {
-            Merged::Draft { version, digest, size_bytes, objects, unread, deliveries } => {
+            Merged::Draft { version, digest, size_bytes, objects, summary, unread, deliveries } => {
                 let args = args.text("draft").json(unread).number(version).text(digest.as_str()).number(size_bytes);
-                let args = args.text(objects.join(" "));
+                let args = args.text(objects.join(" ")).json(summary);
                 deliveries.iter().fold(args, |args, wish| args.texts([&wish.destination, &wish.object]))
             }
             Merged::Nothing { reason, unread } => args.text("nothing").json(unread).text(reason),
@@ -321,10 +321,10 @@ impl JobStore for RedisStore {
     }
 
     async fn commit_review(&self, study: &Uid, review: Reviewed) -> Result<Done> {
-        let Reviewed { version, standing, request, digest, size_bytes, objects, deliveries } = &review;
+        let Reviewed { version, standing, request, digest, size_bytes, objects, summary, deliveries } = &review;
         let args =
             self.args().text(study.as_str()).number(version).text(present::standing_word(*standing)).text(request);
-        let args = args.text(digest.as_str()).number(size_bytes).text(objects.join(" "));
+        let args = args.text(digest.as_str()).number(size_bytes).text(objects.join(" ")).json(summary);
         let args = deliveries.iter().fold(args, |args, wish| args.texts([&wish.destination, &wish.object]));
         About::study(study).done(self.run_durably(&self.runner.scripts.commit_review, args).await?)
     }

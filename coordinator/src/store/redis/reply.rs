@@ -244,6 +244,7 @@ pub(super) fn study(uid: Uid, fields: Vec<Value>) -> Result<Option<StudyRecord>>
         // An older version did not write it.
         signed_version: held.get("signed").map(|_| small("signed")).transpose()?.unwrap_or_default(),
         draft_objects: objects.split(' ').filter(|word| !word.is_empty()).map(str::to_owned).collect(),
+        summary: held.get("summary").map(json).transpose()?,
         unread: held.get("unread").map(json).transpose()?.unwrap_or_default(),
         partition_notes: held.get("notes").map(json).transpose()?.unwrap_or_default(),
         cost: held.get("cost").map(cost).transpose()?.unwrap_or_default(),

@@ -6,7 +6,7 @@ use prelim_proto::review::Standing;
 use prelim_proto::study::{Priority, StudyState};
 
 use super::super::Harness;
-use super::super::fixture::{XRAY, add, complete, digest, draft, instance, outcome, plan, reviewed};
+use super::super::fixture::{XRAY, add, complete, digest, draft, instance, outcome, plan, reviewed, summary};
 use super::deliveries::drafted;
 use super::take;
 use crate::store::StoreError;
@@ -32,6 +32,7 @@ pub(super) async fn a_signed_version_stays_and_an_amendment_takes_its_place(h: &
     let after = record(h, &uid).await;
     assert_eq!((after.state, after.draft_version, after.signed_version), (StudyState::Signed, 2, 2));
     assert_eq!(after.draft_objects, ["sr", "assessment"]);
+    assert_eq!(after.summary, Some(summary(2)));
     // Who reviewed the draft at the same time comes late, and what was signed can be amended only.
     let outdated = Err(StoreError::Outdated(uid.clone()));
     assert_eq!(review(h, &uid, reviewed(2, Standing::Signed, "other")).await, outdated);

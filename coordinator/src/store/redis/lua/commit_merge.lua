@@ -1,5 +1,5 @@
 -- Ends a merge job. ARGV: time, study, number, token, what ('draft' or 'nothing'), all that was not read, then version,
--- digest, size and objects of the draft, then destination and object of each of its deliveries; or the reason why there
+-- digest, size, objects and summary of the draft, then destination and object of each of its deliveries; or the reason why there
 -- is no draft.
 local uid, n, token, what = ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
 local job = get_job(uid, n)
@@ -32,8 +32,8 @@ if what == 'draft' then
   if held[6] then
     call('HDEL', study, 'reason')
   end
-  note_wishes(uid, ARGV[7], 11, false, wall, t)
-  set_state(uid, held[1], 'drafted', held[3], held[4], 'draft', ARGV[7], 'objects', ARGV[10], 'unread', ARGV[6], 'cost', cost,
+  note_wishes(uid, ARGV[7], 12, false, wall, t)
+  set_state(uid, held[1], 'drafted', held[3], held[4], 'draft', ARGV[7], 'objects', ARGV[10], 'summary', ARGV[11], 'unread', ARGV[6], 'cost', cost,
     'updated', wall)
 else
   set_state(uid, held[1], 'failed', held[3], held[4], 'reason', ARGV[7], 'unread', ARGV[6], 'cost', cost, 'updated', wall)

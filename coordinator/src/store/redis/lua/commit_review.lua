@@ -1,5 +1,5 @@
 -- Makes what came of a review the newest version of a report. ARGV: time, study, version, where it stands ('signed',
--- 'amended' or 'rejected', as the study will), request, digest, size and objects, then destination and object of each of
+-- 'amended' or 'rejected', as the study will), request, digest, size, objects and summary, then destination and object of each of
 -- its deliveries.
 local uid, version, standing, request = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
 local study = P .. 's:' .. uid
@@ -43,6 +43,7 @@ call('HSET', P .. 'd:' .. uid, ARGV[3], report)
 if standing ~= 'rejected' then
   call('HSET', study, 'signed', ARGV[3])
 end
-note_wishes(uid, ARGV[3], 9, false, wall, t)
-set_state(uid, state, state_now, held[3], held[4], 'draft', ARGV[3], 'objects', ARGV[8], 'updated', wall)
+note_wishes(uid, ARGV[3], 10, false, wall, t)
+set_state(uid, state, state_now, held[3], held[4], 'draft', ARGV[3], 'objects', ARGV[8], 'summary', ARGV[9],
+  'updated', wall)
 return { 'now' }
