@@ -8,6 +8,7 @@
 //! - [`drafts`]: drafts as a client fetches them
 //! - [`each`]: a command on several things
 //! - [`files`]: finding and writing files; [`upload`]: sending them; [`follow`]: waiting for what becomes of them
+//! - [`first_account`]: who signs in to the page of a machine of one's own
 //! - [`live`]: the cluster on a terminal, as it changes
 //! - [`machine`]: what this machine is, and the memory in use
 //! - [`progress`], [`table`]: what people see on a terminal
@@ -26,6 +27,7 @@ mod each;
 mod edit;
 mod engine_bench;
 mod files;
+mod first_account;
 mod follow;
 mod live;
 mod machine;

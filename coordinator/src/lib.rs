@@ -4,6 +4,7 @@
 //! - [`serve()`]: a running coordinator, from its [`CoordinatorConfig`]
 //! - [`grpc`]: `prelim.v1` over gRPC; [`service`]: what is done, whoever asks
 //! - [`dimse`]: DICOM over associations, as SCP and as SCU
+//! - `page`: the reading room, a page on which radiologists review drafts
 //! - [`web`]: DICOMweb; `worklist`: workitems kept and performed; `session`: the gate of both services, and a call that was let in
 //! - [`intake`]: objects in, studies whole; [`route`]: what becomes of them (pure); [`partition`]: studies to jobs (pure)
 //! - [`priors`]: the patient's earlier studies, that a study is compared with
@@ -17,6 +18,7 @@
 //! - [`deidentify`]: what workers see of patients, and the way back; [`retain`]: what is no longer kept
 //! - [`access`]: who may call what; [`audit`]: the record of it; [`accept`] and `tls`: connections in
 //! - [`backlog`]: what waits in seconds of work; `demanded`: models that jobs wait for, and who offers them; `metrics`: numbers for Prometheus, alive and ready
+//! - `summary`: what lists tell of a report (pure)
 //! - [`traces`]: what is added to a study's trace
 //! - `causes`: what is behind an error; [`clock`]: time, as an argument; `watched`: files that change
 //!
@@ -45,6 +47,7 @@ pub mod intake;
 pub mod merge;
 mod metrics;
 pub mod operate;
+mod page;
 pub mod partition;
 mod pictures;
 pub mod priors;
@@ -58,6 +61,7 @@ pub mod service;
 mod session;
 mod steps;
 pub mod store;
+mod summary;
 mod tls;
 pub mod traces;
 mod waiting;

@@ -51,8 +51,26 @@ const COMPLETIONS: [CompletionReason; 6] = [
 /// Kinds of HTTP answers, from 200 on.
 const ANSWERS: [&str; 4] = ["2xx", "3xx", "4xx", "5xx"];
 /// What HTTP requests ask for.
-const OPERATIONS: [&str; 9] =
-    ["store", "search", "instances", "metadata", "frames", "bulkdata", "rendered", "preflight", "none"];
+const OPERATIONS: [&str; 16] = [
+    "store",
+    "search",
+    "instances",
+    "metadata",
+    "frames",
+    "bulkdata",
+    "rendered",
+    "preflight",
+    "page",
+    "page_session",
+    "page_worklist",
+    "page_events",
+    "page_study",
+    "page_pixels",
+    "page_agreement",
+    "none",
+];
+/// What may come of a password, or of what an issuer says.
+const SIGN_INS: [&str; 3] = ["signed_in", "refused", "slowed"];
 /// How long the store may take before a coordinator counts as not ready.
 const READY_WITHIN: Duration = Duration::from_secs(2);
 /// The media type that Prometheus asks for.
@@ -71,6 +89,7 @@ pub(crate) struct Metrics {
     intake_refused: Counters,
     reviews: Counters,
     findings_assessed: Counters,
+    sign_ins: Counters,
     deliveries: Counters,
     delivery_time: Histogram,
     job_wait: Histogram,
@@ -136,6 +155,7 @@ impl Default for Metrics {
             intake_refused: Counters::default(),
             reviews: Counters::default(),
             findings_assessed: Counters::default(),
+            sign_ins: Counters::default(),
             deliveries: Counters::default(),
             delivery_time: seconds(),
             job_wait: seconds(),
@@ -156,7 +176,8 @@ impl Default for Metrics {
 impl Metrics {
     /// Gives every number its name and meaning: the list of what is told. What has not happened yet is told as 0.
     fn registered(mut self) -> Self {
-        let known: [(&Counters, &'static str, &[&'static str]); 9] = [
+        let known: [(&Counters, &'static str, &[&'static str]); 10] = [
+            (&self.sign_ins, "result", &SIGN_INS),
             (&self.studies_completed, "reason", &COMPLETIONS.map(completion_word)),
             (&self.jobs_finished, "result", &["done", "retried", "dead"]),
             (&self.studies_settled, "state", &["drafted", "failed", "cancelled", "skipped"]),
@@ -211,6 +232,8 @@ impl Metrics {
         all.register("reviews", help, self.reviews.clone());
         let help = "Findings that reviewers decided on: accepted, changed, rejected, added";
         all.register("findings_assessed", help, self.findings_assessed.clone());
+        let help = "Sign-ins on the page: signed_in, refused, slowed";
+        all.register("sign_ins", help, self.sign_ins.clone());
         let help = "Attempts to send a draft: sent, committed, retried, refused, given_up, superseded, empty";
         all.register("deliveries", help, self.deliveries.clone());
         all.register("delivery_seconds", "From a draft to its destination's yes", self.delivery_time.clone());
@@ -290,6 +313,11 @@ impl Metrics {
             let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64;
             self.delivery_time.observe((now_ms - created_at_ms).max(0) as f64 / 1_000.0);
         }
+    }
+
+    /// Somebody signed in to the page, or was not let in.
+    pub(crate) fn signed_in(&self, result: &'static str) {
+        self.sign_ins.get_or_create(&[("result", result)]).inc();
     }
 
     pub(crate) fn instance_received(&self, verdict: &'static str) {

@@ -13,6 +13,7 @@ use prelim_proto::study::StudyState;
 use prelim_proto::trace::without_uids;
 
 use crate::audit::{Act, Audit, Event};
+use crate::page;
 use crate::service::{Coordinator, ServiceError};
 use crate::store::StoreError;
 use crate::store::record::{Done, StudyCursor, StudyQuery, StudyRecord};
@@ -176,6 +177,7 @@ impl Coordinator {
                     return Ok(());
                 }
                 self.bytes.remove(&study.uid).await?;
+                page::forget(self, &study.uid).await?;
                 if self.store.forget_study(&study.uid).await? == Done::Now {
                     self.metrics.studies_removed.inc();
                     self.changed(&study.uid);

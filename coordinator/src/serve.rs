@@ -44,6 +44,8 @@ const FORGET_WORKERS_MS: u64 = 600_000;
 const FORGET_STEPS_MS: u64 = 8 * 86_400_000;
 /// How long a request id is remembered.
 const FORGET_REQUESTS_MS: u64 = 7 * 86_400_000;
+/// Notes that have ended and are forgotten at once.
+const FORGET_NOTES: usize = 10_000;
 /// How often what is old is forgotten, and jobs and queues are compared.
 const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(300);
 /// After this, a connection with TLS takes no more calls: the client makes another.
@@ -360,6 +362,7 @@ async fn keep_house(coordinator: &Coordinator) -> Result<(), StoreError> {
     coordinator.store.forget_requests(FORGET_REQUESTS_MS).await?;
     coordinator.store.forget_steps(FORGET_STEPS_MS).await?;
     coordinator.forget_workitems().await?;
+    coordinator.store.forget_notes(FORGET_NOTES).await?;
     let mended = coordinator.store.reconcile().await?;
     if mended != Reconciled::default() {
         tracing::error!(?mended, "jobs and queues did not agree");

@@ -55,6 +55,28 @@ impl Gate {
     }
 }
 
+impl Gate {
+    /// Lets the call of somebody in who is known already, where the role is there.
+    pub(crate) async fn admit_known(
+        &self,
+        (call, need): (&'static str, Need),
+        caller: Arc<Caller>,
+        peer: &Peer,
+    ) -> Result<Session, Refusal> {
+        if let Need::Role(needed) = need
+            && !needed.iter().any(|role| caller.roles.contains(role))
+        {
+            let refusal = Refusal::role(&caller.name, call, needed);
+            let (caller, reason) = (Some(caller.name.clone()), Some(refusal.to_string()));
+            let event =
+                Event { caller, call: Some(call), reason, address: peer.address, ..Event::of(Act::RoleRefused) };
+            self.audit.refused(event).await;
+            return Err(refusal);
+        }
+        Ok(Session { caller, address: peer.address, call, audit: self.audit.clone() })
+    }
+}
+
 /// A call that was let in. The gate puts it into the request.
 #[derive(Clone)]
 pub(crate) struct Session {

@@ -1,5 +1,6 @@
 //! The commands.
 
+mod account;
 mod audit;
 mod bench;
 mod bench_engine;
@@ -108,6 +109,8 @@ pub(crate) enum Command {
     Deidentify(deidentify::Deidentify),
     /// Find what a pseudonym stands for.
     Reidentify(reidentify::Reidentify),
+    /// Let people sign in to the page with a password.
+    Account(account::Account),
     /// Check the record of who did what.
     Audit(audit::Audit),
     /// Say what this machine has, and what stands in the way.
@@ -134,6 +137,7 @@ impl Command {
             Self::Logits(command) => command.run(),
             Self::Quantize(command) => command.run(),
             Self::Deidentify(command) => command.run(),
+            Self::Account(command) => command.run(),
             Self::Audit(command) => command.run(),
             Self::Doctor(command) => command.run(),
             Self::Decoder(command) => command.run(),

@@ -14,6 +14,7 @@ use prelim_worker::simulate::{Simulated, Times};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
+use crate::first_account;
 use crate::stack::{self, Stack, StackConfig};
 use crate::table;
 
@@ -38,7 +39,8 @@ pub(crate) struct Up {
 }
 
 impl Up {
-    pub(crate) async fn run(self) -> anyhow::Result<()> {
+    pub(crate) async fn run(mut self) -> anyhow::Result<()> {
+        let made = first_account::provide(&mut self.coordinator)?;
         let data = self.coordinator.data.display().to_string();
         let config =
             StackConfig { coordinator: self.coordinator, model: self.model, offer: self.offer, limits: self.limits };
@@ -47,17 +49,30 @@ impl Up {
         if self.json {
             let model = &stack.model().name;
             table::say(
-                json!({"grpc": grpc, "data": data, "model": model, "dicom": stack.dicom(), "http": stack.http()}),
+                json!({"grpc": grpc, "data": data, "model": model, "dicom": stack.dicom(), "http": stack.http(),
+                       "account": made.map(|made| json!({"name": made.name, "password": made.password}))}),
             )?;
         } else {
             table::say(format!("prelim is up on {grpc}, data in {data}, reading with {}", model(stack.model())))?;
             table::say_if(stack.dicom().map(|told| format!("DICOM: {told}")))?;
             table::say_if(stack.http().map(|told| format!("DICOMweb: {told}")))?;
+            table::say_if(stack.http().map(|told| format!("reading room: {}", page_of(told))))?;
+            table::say_if(made.map(|made| {
+                format!(
+                    "sign in there as {}, password {} (told once; `prelim account add` changes it)",
+                    made.name, made.password
+                )
+            }))?;
             table::say(format!("send studies: prelim submit --grpc {grpc} --wait DIR"))?;
             table::say(prelim_proto::UNSIGNED_DRAFT_STATEMENT)?;
         }
         stack.until(stack::stop_signal()).await
     }
+}
+
+/// The address of the page, beside that of DICOMweb.
+fn page_of(http: &str) -> String {
+    format!("{}/", http.trim_end_matches(prelim_coordinator::web::ROOT))
 }
 
 /// A model in a few words.
@@ -93,7 +108,8 @@ impl Coordinator {
         } else {
             table::say(format!("coordinator on {grpc}, data in {data}"))?;
             table::say_if(told.map(|told| format!("DICOM: {told}")))?;
-            table::say_if(web.map(|told| format!("DICOMweb: {told}")))?;
+            table::say_if(web.as_deref().map(|told| format!("DICOMweb: {told}")))?;
+            table::say_if(web.map(|told| format!("reading room: {}", page_of(&told))))?;
         }
         let listeners = Listeners { metrics, dicom, http, ..Listeners::on(listener) };
         Ok(prelim_coordinator::serve(opened, listeners, stack::stop_signal()).await?)

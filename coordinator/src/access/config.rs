@@ -4,8 +4,13 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+/// A session without use: half an hour.
+const SESSION_IDLE_S: u64 = 1_800;
+/// A session in all: a long shift.
+const SESSION_S: u64 = 43_200;
+
 /// How the wire is guarded. Without any of these everything is open, as fits a single machine.
-#[derive(Debug, Clone, Default, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct SecurityConfig {
     /// Certificate chain in PEM to serve TLS with. It is read again when it changes on disk.
     #[arg(long, value_name = "FILE", env = "PRELIM_TLS_CERT")]
@@ -25,6 +30,16 @@ pub struct SecurityConfig {
     /// Rules in TOML: which certificate or token has which roles and tenants. Read again when it changes.
     #[arg(long, value_name = "FILE", env = "PRELIM_ACCESS")]
     pub access: Option<PathBuf>,
+    /// People who sign in to the page with a password: a file in TOML, as `prelim account add` writes it. Read again when it
+    /// changes.
+    #[arg(long, value_name = "FILE", env = "PRELIM_ACCOUNTS")]
+    pub accounts: Option<PathBuf>,
+    /// A session on the page ends after so long without use, in s.
+    #[arg(long, value_name = "S", default_value_t = SESSION_IDLE_S, env = "PRELIM_SESSION_IDLE_S")]
+    pub session_idle_s: u64,
+    /// A session on the page ends after so long, in s, whatever is done in it.
+    #[arg(long, value_name = "S", default_value_t = SESSION_S, env = "PRELIM_SESSION_S")]
+    pub session_s: u64,
     /// File for the audit: one JSON line for each refusal and each access to a study, in a chain of digests. Full files
     /// are kept beside it, numbered.
     #[arg(long, value_name = "FILE", env = "PRELIM_AUDIT")]
@@ -32,6 +47,24 @@ pub struct SecurityConfig {
     /// Where an audit file was changed by another hand, set the audit aside and begin a new one, instead of not starting.
     #[arg(long, env = "PRELIM_AUDIT_SET_ASIDE", requires = "audit")]
     pub audit_set_aside: bool,
+}
+
+impl Default for SecurityConfig {
+    fn default() -> Self {
+        Self {
+            tls_cert: None,
+            tls_key: None,
+            client_ca: None,
+            oidc_issuer: None,
+            oidc_audience: None,
+            access: None,
+            accounts: None,
+            session_idle_s: SESSION_IDLE_S,
+            session_s: SESSION_S,
+            audit: None,
+            audit_set_aside: false,
+        }
+    }
 }
 
 impl SecurityConfig {
@@ -62,6 +95,8 @@ impl SecurityConfig {
             self.access.is_none() || self.tells_callers_apart(),
             "--access needs --client-ca or --oidc-issuer: callers have no names without",
         );
+        need((1..=86_400).contains(&self.session_idle_s), "--session-idle-s is not between 1 and 86,400");
+        need((1..=604_800).contains(&self.session_s), "--session-s is not between 1 and 604,800");
         let issuer = self.oidc_issuer.as_deref().unwrap_or("https://");
         need(issuer.starts_with("https://") || is_local(issuer), "--oidc-issuer is no https URL");
         problems

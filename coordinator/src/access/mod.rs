@@ -4,15 +4,18 @@
 //! - [`Access`]: a call let in, or refused with a [`Refusal`]
 //! - [`Caller`], [`Role`], [`Tenants`]: who calls; [`rules`]: the file that says so; [`table`]: what each call takes
 //! - [`token`], `keys`: bearer tokens checked (pure); `issuer`: the keys fetched
+//! - [`accounts`]: people with passwords; `guesses`: wrong ones, slowed (pure)
 //! - `certificate`: the names in a client certificate; [`SecurityConfig`]: the settings
 //!
 //! **Invariant**: what is in no table and no rule is refused.
 //! **Invariant**: a token that is shown must count; a certificate does not make up for a bad one.
 //! **Invariant**: where nothing tells callers apart, nothing is refused.
 
+pub mod accounts;
 mod caller;
 mod certificate;
 mod config;
+pub(crate) mod guesses;
 mod issuer;
 mod keys;
 mod refusal;
@@ -30,6 +33,7 @@ pub use config::SecurityConfig;
 pub use issuer::IssuerError;
 pub use refusal::Refusal;
 
+use accounts::{Accounts, AccountsError};
 use issuer::Issuer;
 use rules::{Rules, RulesError};
 use table::Need;
@@ -56,6 +60,9 @@ pub enum AccessError {
         /// What is wrong.
         source: RulesError,
     },
+    /// The accounts.
+    #[error(transparent)]
+    Accounts(#[from] AccountsError),
     /// The issuer.
     #[error("--oidc-issuer: {0}")]
     Issuer(#[from] IssuerError),
@@ -66,6 +73,7 @@ pub struct Access {
     takes_certificates: bool,
     rules: Option<Watched<Rules, AccessError>>,
     issuer: Option<Issuer>,
+    accounts: Option<Watched<Accounts, AccountsError>>,
     /// What this process's own worker shows, at a door that only it is told of.
     inside: String,
 }
@@ -85,13 +93,23 @@ impl Access {
             (Some(url), Some(audience)) => Some(Issuer::new(url, audience)?),
             _ => None,
         };
+        let accounts = config.accounts.clone().map(|file| {
+            let path = file.clone();
+            Watched::open("accounts", vec![file], move || Accounts::read(&path))
+        });
         let inside = format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>());
-        Ok(Self { takes_certificates: config.client_ca.is_some(), rules: rules.transpose()?, issuer, inside })
+        let (rules, accounts) = (rules.transpose()?, accounts.transpose()?);
+        Ok(Self { takes_certificates: config.client_ca.is_some(), rules, issuer, accounts, inside })
     }
 
     /// The token of this process's own worker.
     pub fn inside_token(&self) -> &str {
         &self.inside
+    }
+
+    /// The people who sign in with a password, where there are any.
+    pub(crate) fn accounts(&self) -> Option<Arc<Accounts>> {
+        self.accounts.as_ref().map(Watched::get)
     }
 
     /// Whether callers are told apart.
@@ -119,8 +137,7 @@ impl Access {
         match found {
             None => Err(Refusal::NoSuchCall),
             Some((_, Need::Role(needed))) if !needed.iter().any(|role| caller.roles.contains(role)) => {
-                let needed: Vec<_> = needed.iter().map(|role| format!("the role {}", role.as_str())).collect();
-                Err(Refusal::Role { caller: caller.name, call, needed: needed.join(" or ") })
+                Err(Refusal::role(&caller.name, call, needed))
             }
             Some(_) => Ok((call, caller)),
         }
@@ -171,7 +188,7 @@ fn bearer(authorization: &str) -> Option<&str> {
 }
 
 /// Whether two secrets are the same, in a time that tells nothing of where they differ.
-fn same(left: &str, right: &str) -> bool {
+pub(crate) fn same(left: &str, right: &str) -> bool {
     let differing = left.bytes().zip(right.bytes()).fold(0, |sum, (left, right)| sum | (left ^ right));
     left.len() == right.len() && differing == 0
 }

@@ -1,5 +1,6 @@
 //! Why a call is refused, in words that say what to do.
 
+use super::caller::Role;
 use super::token::TokenError;
 
 /// How a caller gets a person's name.
@@ -72,6 +73,12 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// That a caller has none of the roles that a call takes.
+    pub(crate) fn role(caller: &str, call: &'static str, needed: &[Role]) -> Self {
+        let needed: Vec<_> = needed.iter().map(|role| format!("the role {}", role.as_str())).collect();
+        Self::Role { caller: caller.to_owned(), call, needed: needed.join(" or ") }
+    }
+
     /// The name of whom it is about, where one is known.
     pub fn caller(&self) -> Option<&str> {
         match self {

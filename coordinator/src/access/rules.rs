@@ -197,7 +197,7 @@ impl Rules {
 }
 
 /// A Person Name (PS3.5 section 6.2): one line of at most 64 characters, without what separates values and groups.
-fn person_name(name: &str) -> Result<String, RulesError> {
+pub(super) fn person_name(name: &str) -> Result<String, RulesError> {
     let is_other = |c: char| c.is_control() || matches!(c, '\\' | '=');
     let holds = !name.trim_matches(['^', ' ']).is_empty() && name.chars().count() <= 64 && !name.contains(is_other);
     // Five components: family, given, middle, prefix, suffix.

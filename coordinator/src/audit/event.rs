@@ -31,6 +31,7 @@ const USER_AUTHENTICATION: Code = code("110114", "User Authentication");
 const APPLICATION_START: Code = code("110120", "Application Start");
 const APPLICATION_STOP: Code = code("110121", "Application Stop");
 const LOGIN: Code = code("110122", "Login");
+const LOGOUT: Code = code("110123", "Logout");
 const NODE_AUTHENTICATION: Code = code("110126", "Node Authentication");
 const RESTRICTED_FUNCTION: Code = code("110132", "Use of Restricted Function");
 const RECORDING_STARTED: Code = code("110134", "Audit Recording Started");
@@ -52,6 +53,10 @@ pub enum Act {
     SetAside,
     /// A connection was refused: no certificate, or not a good one.
     NodeRefused,
+    /// Somebody signed in to the page.
+    SignedIn,
+    /// Somebody signed out of it.
+    SignedOut,
     /// A call was refused: nothing told who called, or what told it did not count.
     LoginRefused,
     /// A call was refused: the caller has not the role for it.
@@ -95,7 +100,15 @@ pub enum Act {
 impl Act {
     /// Whether it is recorded also where it concerns no study.
     pub fn may_be_of_no_study(self) -> bool {
-        matches!(self, Self::Queried | Self::WorkitemCreated | Self::WorkitemRead | Self::WorkitemChanged)
+        matches!(
+            self,
+            Self::Queried
+                | Self::SignedIn
+                | Self::SignedOut
+                | Self::WorkitemCreated
+                | Self::WorkitemRead
+                | Self::WorkitemChanged
+        )
     }
 
     /// Event id, event type, action code (C, R, U, D, E) and outcome (PS3.15 section A.5.3).
@@ -105,6 +118,8 @@ impl Act {
             Self::Stopped => (APPLICATION_ACTIVITY, Some(APPLICATION_STOP), 'E', SUCCESS),
             Self::SetAside => (SECURITY_ALERT, Some(RECORDING_STARTED), 'E', MAJOR_FAILURE),
             Self::NodeRefused => (SECURITY_ALERT, Some(NODE_AUTHENTICATION), 'E', MINOR_FAILURE),
+            Self::SignedIn => (USER_AUTHENTICATION, Some(LOGIN), 'E', SUCCESS),
+            Self::SignedOut => (USER_AUTHENTICATION, Some(LOGOUT), 'E', SUCCESS),
             Self::LoginRefused => (USER_AUTHENTICATION, Some(LOGIN), 'E', MINOR_FAILURE),
             Self::RoleRefused => (SECURITY_ALERT, Some(RESTRICTED_FUNCTION), 'E', MINOR_FAILURE),
             Self::TenantRefused => (SECURITY_ALERT, Some(RESTRICTED_FUNCTION), 'E', SERIOUS_FAILURE),

@@ -126,12 +126,13 @@ fn store(error: &StoreError) -> (Code, &'static str) {
         StoreError::NoWorker(_) => (Code::NotFound, "NO_WORKER"),
         StoreError::NoWorkitem(_) => (Code::NotFound, "NO_WORKITEM"),
         StoreError::WorkitemExists(_) => (Code::AlreadyExists, "WORKITEM_EXISTS"),
-        StoreError::WorkitemChanged(_) => (Code::Aborted, "OUTDATED"),
+        StoreError::WorkitemChanged(_) | StoreError::NoteChanged { .. } => (Code::Aborted, "OUTDATED"),
         StoreError::TooManyStudies { .. }
         | StoreError::TooManyWorkitems { .. }
         | StoreError::TooManySubscriptions { .. }
         | StoreError::TooManyOfTenant { .. }
         | StoreError::TooManySteps { .. }
+        | StoreError::TooManyNotes { .. }
         | StoreError::TooManyInstances { .. } => (Code::ResourceExhausted, "LIMIT_REACHED"),
         StoreError::Full => (Code::ResourceExhausted, "STORE_FULL"),
         StoreError::Unreachable(_) => (Code::Unavailable, "STORE_UNREACHABLE"),

@@ -14,7 +14,7 @@ const MAX_DRAINED_BYTES: u64 = 4 << 20;
 const DRAIN_TIME: Duration = Duration::from_secs(2);
 
 /// A body.
-pub(super) struct Received {
+pub(crate) struct Received {
     rest: axum::body::BodyDataStream,
     idle: Duration,
     max_mib: u64,
@@ -24,18 +24,18 @@ pub(super) struct Received {
 
 impl Received {
     /// A body that may have so many MiB.
-    pub(super) fn new(body: Incoming, max_mib: u64, idle: Duration) -> Self {
+    pub(crate) fn new(body: Incoming, max_mib: u64, idle: Duration) -> Self {
         let is_empty = hyper::body::Body::is_end_stream(&body);
         Self { rest: axum::body::Body::new(body).into_data_stream(), idle, max_mib, bytes: 0, is_empty }
     }
 
     /// Whether nothing is to come.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.is_empty
     }
 
     /// The next piece; nothing at the end.
-    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
         let next = tokio::time::timeout(self.idle, self.rest.next()).await;
         let Some(piece) = next.map_err(|_| Problem::silence(self.idle.as_secs()))? else { return Ok(None) };
         let piece = piece.map_err(|_| Problem::bad("the body broke off"))?;
@@ -47,7 +47,7 @@ impl Received {
     }
 
     /// Reads a little of what nobody wants any more.
-    pub(super) async fn drain(mut self) {
+    pub(crate) async fn drain(mut self) {
         let reading = async {
             let mut drained = 0;
             while let Some(Ok(piece)) = self.rest.next().await {

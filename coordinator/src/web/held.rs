@@ -34,14 +34,14 @@ pub(super) struct Study {
 
 /// An instance, and where its bytes are.
 #[derive(Clone)]
-pub(super) struct Instance {
-    pub(super) record: InstanceRecord,
-    pub(super) source: Source,
+pub(crate) struct Instance {
+    pub(crate) record: InstanceRecord,
+    pub(crate) source: Source,
 }
 
 /// Where the bytes of an instance are.
 #[derive(Clone)]
-pub(super) enum Source {
+pub(crate) enum Source {
     /// In the store of bytes.
     Stored(Digest),
     /// Nowhere: an object of this version of the draft, which is written.
@@ -76,7 +76,7 @@ impl Web {
     }
 
     /// The stored instances of a study, in order of UID.
-    pub(super) async fn instances_of(&self, record: &StudyRecord) -> Result<Arc<Vec<InstanceRecord>>, StoreError> {
+    pub(crate) async fn instances_of(&self, record: &StudyRecord) -> Result<Arc<Vec<InstanceRecord>>, StoreError> {
         let same = (record.uid.clone(), record.generation, record.instances);
         if let Some(kept) = self.held.get(&same) {
             return Ok(kept);

@@ -18,7 +18,7 @@ const UNIT: usize = 1 << 20;
 const KEPT_OF: usize = 4;
 
 /// The room.
-pub(super) struct Memory {
+pub(crate) struct Memory {
     room: Arc<Semaphore>,
     units: usize,
     kept: Mutex<Kept>,
@@ -36,17 +36,17 @@ struct Kept {
 struct Waiting<'a>(&'a Memory);
 
 /// A part of the room, free again when this is dropped.
-pub(super) type Room = OwnedSemaphorePermit;
+pub(crate) type Room = OwnedSemaphorePermit;
 
 impl Memory {
     /// Room for so many MiB.
-    pub(super) fn new(mib: usize) -> Self {
+    pub(crate) fn new(mib: usize) -> Self {
         let units = (mib << 20) / UNIT;
         Self { room: Arc::new(Semaphore::new(units)), units, kept: Mutex::default() }
     }
 
     /// Waits for room for `bytes`. Nobody who waits may hold room already: else all could wait for each other.
-    pub(super) async fn wait_for(&self, bytes: usize) -> Result<Room, Problem> {
+    pub(crate) async fn wait_for(&self, bytes: usize) -> Result<Room, Problem> {
         let units = bytes.div_ceil(UNIT).max(1);
         if units > self.units {
             return Err(Problem::too_large(format!(
@@ -63,7 +63,7 @@ impl Memory {
     }
 
     /// Makes `held` room for `bytes` in all; whether there was as much.
-    pub(super) fn grow(&self, held: &mut Option<Room>, bytes: usize) -> bool {
+    pub(crate) fn grow(&self, held: &mut Option<Room>, bytes: usize) -> bool {
         let has = held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
         let more = bytes.div_ceil(UNIT).saturating_sub(has);
         if more == 0 {
@@ -83,7 +83,7 @@ impl Memory {
     }
 
     /// An object that is kept, by its digest.
-    pub(super) fn kept(&self, digest: &Digest) -> Option<Bytes> {
+    pub(crate) fn kept(&self, digest: &Digest) -> Option<Bytes> {
         let mut kept = self.lock_kept();
         let place = kept.objects.iter().position(|(known, ..)| known == digest)?;
         let found = kept.objects.remove(place)?;
@@ -93,7 +93,7 @@ impl Memory {
     }
 
     /// Keeps an object for a while, where there is room.
-    pub(super) fn keep(&self, digest: Digest, bytes: Bytes) {
+    pub(crate) fn keep(&self, digest: Digest, bytes: Bytes) {
         let (units, most) = (bytes.len().div_ceil(UNIT).max(1), self.units / KEPT_OF);
         let mut kept = self.lock_kept();
         if kept.waiting > 0 || units > most || kept.objects.iter().any(|(known, ..)| *known == digest) {

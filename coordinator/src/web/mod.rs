@@ -17,7 +17,7 @@
 //! **Invariant**: what all requests hold together is bounded: bodies stream, and what is held whole takes its room first.
 //! **Invariant**: no path, query or header of a request is in a log: they name patients.
 
-mod body;
+pub(crate) mod body;
 mod bulkdata;
 mod channel;
 pub mod config;
@@ -25,16 +25,16 @@ mod connection;
 mod cors;
 mod draft;
 mod frames;
-mod held;
+pub(crate) mod held;
 mod json;
 mod listed;
 pub(crate) mod matching;
-mod memory;
+pub(crate) mod memory;
 mod metadata;
 mod multipart;
 mod negotiate;
 mod plain;
-mod problem;
+pub(crate) mod problem;
 mod qido;
 pub(crate) mod query;
 mod rendered;
@@ -59,6 +59,7 @@ use self::draft::Drafts;
 use self::held::Held;
 use self::memory::Memory;
 use crate::accept::{self, Door, Serving};
+use crate::page::Page;
 use crate::service::Coordinator;
 use crate::session::Gate;
 use crate::tls::ServerTls;
@@ -73,15 +74,17 @@ const CLOSING: Duration = Duration::from_secs(2);
 
 /// What all requests share.
 pub(crate) struct Web {
-    coordinator: Arc<Coordinator>,
-    config: WebConfig,
-    gate: Gate,
+    pub(crate) coordinator: Arc<Coordinator>,
+    pub(crate) config: WebConfig,
+    pub(crate) gate: Gate,
     /// The port that it is served at, once that is known.
     port: Option<u16>,
     /// Requests that may be served.
-    requests: Arc<Semaphore>,
+    pub(crate) requests: Arc<Semaphore>,
     /// Room for objects that are held whole.
-    memory: Memory,
+    pub(crate) memory: Memory,
+    /// What is for the page.
+    pub(crate) page: Page,
     /// Studies that were asked for lately.
     held: Held,
     /// Drafts that were asked for lately.
@@ -100,6 +103,7 @@ impl Web {
             port: None,
             requests,
             memory,
+            page: Page::new(),
             held: Held::default(),
             drafts: Drafts::default(),
         }

@@ -42,7 +42,7 @@ impl Web {
     }
 
     /// Bytes that are held of a stored object while it is read: with what it inflates to, where that is not known before.
-    pub(super) fn held_bytes(&self, instance: &Instance) -> usize {
+    pub(crate) fn held_bytes(&self, instance: &Instance) -> usize {
         let stored = instance.record.instance.size_bytes as usize;
         let is_deflated = TransferSyntax::new(instance.record.instance.transfer_syntax.as_str()).is_deflated();
         // A thousandth is the best that deflate does.
@@ -52,7 +52,7 @@ impl Web {
     }
 
     /// Bytes of all frames when they are decoded, and of one more as its decoder gives it.
-    pub(super) fn decoded_bytes(&self, instance: &Instance) -> usize {
+    pub(crate) fn decoded_bytes(&self, instance: &Instance) -> usize {
         let Some(image) = &instance.record.instance.image else { return 0 };
         let pixels = image.rows as usize * image.columns as usize;
         // Two bytes of grey, or three of colour, or four: at most as much as an object may have.

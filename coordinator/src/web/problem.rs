@@ -21,7 +21,7 @@ const MAX_CHARS: usize = 500;
 /// A problem (RFC 9457). Its sentence is for the caller: it may quote what was sent, and goes to no log.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{detail}")]
-pub(super) struct Problem {
+pub(crate) struct Problem {
     status: StatusCode,
     detail: String,
     allow: Option<&'static str>,
@@ -35,57 +35,57 @@ impl Problem {
     }
 
     /// The request is wrong.
-    pub(super) fn bad(detail: impl Into<String>) -> Self {
+    pub(crate) fn bad(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, detail)
     }
 
     /// There is no such resource.
-    pub(super) fn nothing_here(detail: impl Into<String>) -> Self {
+    pub(crate) fn nothing_here(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, detail)
     }
 
     /// What was sent is of a kind that is not taken.
-    pub(super) fn media_type(detail: impl Into<String>) -> Self {
+    pub(crate) fn media_type(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
     }
 
     /// There is no representation that the caller takes.
-    pub(super) fn not_acceptable(detail: impl Into<String>) -> Self {
+    pub(crate) fn not_acceptable(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_ACCEPTABLE, detail)
     }
 
     /// The body is too long.
-    pub(super) fn too_large(detail: impl Into<String>) -> Self {
+    pub(crate) fn too_large(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
     }
 
     /// The client was silent in the middle of its request.
-    pub(super) fn silence(idle_s: u64) -> Self {
+    pub(crate) fn silence(idle_s: u64) -> Self {
         Self::new(StatusCode::REQUEST_TIMEOUT, format!("nothing came of the body within {idle_s} s"))
     }
 
     /// What is held cannot be read.
-    pub(super) fn unreadable(detail: impl Into<String>) -> Self {
+    pub(crate) fn unreadable(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
     }
 
     /// A limit of ours.
-    pub(super) fn busy(detail: impl Into<String>) -> Self {
+    pub(crate) fn busy(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
     }
 
     /// It does not fit what is there.
-    pub(super) fn conflict(detail: impl Into<String>) -> Self {
+    pub(crate) fn conflict(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, detail)
     }
 
     /// It is not for this caller.
-    pub(super) fn forbidden(detail: impl Into<String>) -> Self {
+    pub(crate) fn forbidden(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, detail)
     }
 
     /// Another protocol is meant.
-    pub(super) fn upgrade(detail: impl Into<String>) -> Self {
+    pub(crate) fn upgrade(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::UPGRADE_REQUIRED, detail)
     }
 
@@ -95,19 +95,18 @@ impl Problem {
     }
 
     /// Another method is meant.
-    pub(super) fn method(found: &str, allow: &'static str) -> Self {
+    pub(crate) fn method(found: &str, allow: &'static str) -> Self {
         let found: String = found.chars().take(20).collect();
         Self { allow: Some(allow), ..Self::new(StatusCode::METHOD_NOT_ALLOWED, format!("{found} is not served here")) }
     }
 
     /// The status.
-    #[cfg(test)]
-    pub(super) fn status(&self) -> StatusCode {
+    pub(crate) fn status(&self) -> StatusCode {
         self.status
     }
 
     /// The answer.
-    pub(super) fn response(&self) -> Response<Body> {
+    pub(crate) fn response(&self) -> Response<Body> {
         let title = self.status.canonical_reason().unwrap_or_default();
         let document = json!({"title": title, "status": self.status.as_u16(), "detail": self.detail});
         let mut response = Response::new(Body::from(document.to_string()));

@@ -177,7 +177,7 @@ impl Query {
 }
 
 /// Names and values of a query (WHATWG URL, form encoding).
-pub(super) fn pairs(query: Option<&str>) -> Vec<(String, String)> {
+pub(crate) fn pairs(query: Option<&str>) -> Vec<(String, String)> {
     let decoded = |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
     let parts = query.unwrap_or_default().split('&').filter(|part| !part.is_empty()).take(MAX_PARAMETERS + 1);
     parts.map(|part| part.split_once('=').unwrap_or((part, ""))).map(|(n, v)| (decoded(n), decoded(v))).collect()

@@ -21,6 +21,7 @@ use super::worklist_route::Ask;
 use super::{ROOT, Web, bulkdata, channel, cors, frames, metadata, qido, rendered, stow, wado, workitems};
 use crate::accept::Peer;
 use crate::metrics::Metrics;
+use crate::page;
 use crate::session::Session;
 
 /// The header that names the tenant whose studies or workitems are meant, where the caller may send for several.
@@ -40,6 +41,9 @@ pub(super) async fn answer(web: Arc<Web>, peer: Peer, mut request: Request<Incom
     let upgrade = channel::upgrade(&mut request);
     let (head, body) = request.into_parts();
     let body = Received::new(body, web.config.http_body_mib, web.idle());
+    if !is_below_root(head.uri.path()) {
+        return of_page(&web, &peer, &head, body).await;
+    }
     let routed = route(&head.method, head.uri.path());
     let name = routed.as_ref().map_or("none", Operation::name);
     let under_way = UnderWay::new(&web, name);
@@ -59,6 +63,19 @@ pub(super) async fn answer(web: Arc<Web>, peer: Peer, mut request: Request<Incom
     response.map(|body| Body::new(Guarded { body, _under_way: under_way }))
 }
 
+/// Whether a path is for DICOMweb.
+fn is_below_root(path: &str) -> bool {
+    path.strip_prefix(ROOT).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// Answers a request for the page.
+async fn of_page(web: &Arc<Web>, peer: &Peer, head: &Parts, body: Received) -> Response<Body> {
+    let under_way = UnderWay::new(web, page::name_of(head));
+    let response = page::answer(web, peer, head, body).await;
+    web.coordinator.metrics.http_answered(response.status().as_u16());
+    response.map(|body| Body::new(Guarded { body, _under_way: under_way }))
+}
+
 async fn serve(
     web: &Arc<Web>,
     peer: &Peer,
@@ -72,7 +89,16 @@ async fn serve(
         return Ok(response);
     }
     let authorization = head.headers.get(AUTHORIZATION).map(|value| value.to_str().unwrap_or_default());
-    let admitted = web.gate.admit(Some(operation.need()), authorization, peer).await;
+    let found = operation.need();
+    // Who is signed in to the page may look. What changes something takes what it takes from everybody.
+    let signed_in = match authorization {
+        None if head.method.is_safe() => page::sessions::of_request(web, head).await?,
+        _ => None,
+    };
+    let admitted = match signed_in {
+        Some(signed_in) => web.gate.admit_known(found, signed_in.caller, peer).await,
+        None => web.gate.admit(Some(found), authorization, peer).await,
+    };
     let served = match admitted {
         Ok(session) => {
             let call = Call { web, session, head, base: base(web, head) };

@@ -175,7 +175,7 @@ fn broken(error: &impl std::fmt::Display) -> std::io::Error {
 
 impl Web {
     /// The whole bytes of an object, for which the caller holds room.
-    pub(super) async fn bytes_of(&self, study: &Uid, instance: &Instance) -> Result<Bytes, Problem> {
+    pub(crate) async fn bytes_of(&self, study: &Uid, instance: &Instance) -> Result<Bytes, Problem> {
         let held = &instance.record.instance;
         let digest = match &instance.source {
             Source::Draft(version, format) => {

@@ -1,0 +1,131 @@
+//! A study as a line of the worklist. Pure.
+
+use prelim_proto::ids::{Tenant, Uid};
+use prelim_proto::report::Urgency;
+use prelim_proto::study::{Priority, StudyState, UnreadReason};
+use serde::Serialize;
+
+use crate::store::record::StudyRecord;
+
+/// Longest text of a problem, in characters.
+const MAX_PROBLEM: usize = 300;
+
+/// A line.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct Row {
+    pub(super) uid: Uid,
+    pub(super) tenant: Tenant,
+    pub(super) state: StudyState,
+    /// Where its report stands, in the word of reports; none where there is none to look at.
+    pub(super) standing: Option<&'static str>,
+    /// The newest version of its report; 0 where there is none.
+    pub(super) version: u32,
+    /// The version that a radiologist signed last; 0 where there is none.
+    pub(super) signed_version: u32,
+    pub(super) patient: Patient,
+    pub(super) study_date: String,
+    pub(super) study_time: String,
+    pub(super) description: String,
+    pub(super) modalities: Vec<String>,
+    pub(super) body_part: Option<String>,
+    pub(super) institution: String,
+    pub(super) station: Option<String>,
+    pub(super) device: Option<String>,
+    pub(super) models: Vec<String>,
+    pub(super) accession: String,
+    pub(super) urgency: Option<Urgency>,
+    pub(super) priority: Priority,
+    /// The lowest of its findings.
+    pub(super) confidence: Option<f64>,
+    pub(super) findings: u32,
+    /// Not all that should have been was read.
+    pub(super) partial: bool,
+    /// A demonstration model drafted it.
+    pub(super) demonstration: bool,
+    pub(super) images: u32,
+    pub(super) received_at_ms: i64,
+    pub(super) changed_at_ms: i64,
+    pub(super) problem: Option<String>,
+}
+
+/// The patient.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Patient {
+    pub(super) name: String,
+    pub(super) id: String,
+    pub(super) birth_date: String,
+    pub(super) sex: String,
+}
+
+/// Somebody who reads a study.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Reader {
+    /// The name by which access knows the person.
+    pub(super) id: String,
+    /// The person's name, as DICOM writes names.
+    pub(super) name: String,
+    /// Since when, in ms since the Unix epoch.
+    pub(super) since_ms: i64,
+}
+
+/// A line with those who read the study.
+#[derive(Serialize)]
+pub(super) struct Shown<'a> {
+    #[serde(flatten)]
+    pub(super) row: &'a Row,
+    pub(super) readers: &'a [Reader],
+}
+
+impl Row {
+    /// The line of a study.
+    pub(super) fn of(record: &StudyRecord) -> Self {
+        let known = &record.attributes;
+        let summary = record.summary.as_ref();
+        let standing = match record.state {
+            StudyState::Drafted => Some("unsigned_draft"),
+            StudyState::Signed => Some("signed"),
+            StudyState::Amended => Some("amended"),
+            StudyState::Rejected => Some("rejected"),
+            _ => None,
+        };
+        let unread = record.unread.iter().filter(|unread| !matches!(unread.reason, UnreadReason::NotNeeded)).count();
+        let problem = record.state_reason.clone().or_else(|| match (unread, standing) {
+            (1.., Some(_)) => Some(format!("{unread} of what was received was not read")),
+            _ => None,
+        });
+        Self {
+            uid: record.uid.clone(),
+            tenant: record.tenant.clone(),
+            state: record.state,
+            standing,
+            version: record.draft_version,
+            signed_version: record.signed_version,
+            patient: Patient {
+                name: known.patient_name.clone(),
+                id: known.patient_id.clone(),
+                birth_date: known.patient_birth_date.clone(),
+                sex: known.patient_sex.clone(),
+            },
+            study_date: known.study_date.clone(),
+            study_time: known.study_time.clone(),
+            description: known.description.clone(),
+            modalities: record.modalities.clone(),
+            body_part: summary.and_then(|summary| summary.body_part.clone()),
+            institution: known.institution.clone(),
+            station: summary.and_then(|summary| summary.station.clone()),
+            device: summary.and_then(|summary| summary.device.clone()),
+            models: summary.map(|summary| summary.models.clone()).unwrap_or_default(),
+            accession: known.accession_number.clone(),
+            urgency: summary.map(|summary| summary.urgency),
+            priority: record.priority,
+            confidence: summary.and_then(|summary| summary.confidence),
+            findings: summary.map_or(0, |summary| summary.findings),
+            partial: summary.is_some_and(|summary| summary.partial),
+            demonstration: summary.is_some_and(|summary| summary.demonstration),
+            images: record.instances,
+            received_at_ms: record.received_at_ms,
+            changed_at_ms: record.updated_at_ms,
+            problem: problem.map(|words| words.chars().take(MAX_PROBLEM).collect()),
+        }
+    }
+}

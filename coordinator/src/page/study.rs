@@ -1,0 +1,256 @@
+//! A study as it is read: its report and versions, its images, and the patient's earlier studies.
+
+use axum::body::Body;
+use hyper::Response;
+use prelim_proto::ids::Uid;
+use prelim_proto::image::{ImageAttributes, ImageKind};
+use prelim_proto::study::{Instance, Series, Study};
+use serde_json::{Value, json};
+
+use super::fault::Fault;
+use super::row::{Row, Shown};
+use super::{Call, answer_json, copies};
+use crate::audit::Act;
+use crate::report::json::document::{Document, Statement};
+use crate::report::{self, ReportInputs, json};
+use crate::service::ServiceError;
+use crate::session::Session;
+use crate::store::record::{DraftRecord, StudyQuery, StudyRecord, by_series};
+
+/// Versions of a report that are told, the newest.
+const MAX_VERSIONS: u32 = 50;
+/// Other studies of the patient that are told, the newest.
+const MAX_PRIORS: usize = 20;
+
+/// Gives out a study.
+pub(super) async fn give(call: &Call<'_>, session: &Session, uid: Uid) -> Result<Response<Body>, Fault> {
+    let record = call.record(session, &uid).await?;
+    call.viewed_now(session, &uid).await?;
+    let coordinator = &call.web.coordinator;
+    let held = call.web.instances_of(&record).await?;
+    let study = record.clone().into_study(by_series(held.to_vec()));
+    let (mut versions, mut report) = (Vec::new(), Value::Null);
+    for version in (1..=record.draft_version).rev().take(MAX_VERSIONS as usize) {
+        let Some(draft) = coordinator.store.draft(&uid, Some(version)).await? else { continue };
+        let is_shown = version == record.standing_version();
+        // Who drafted needs no look into the report.
+        let document =
+            if is_shown || !draft.standing.is_draft() { Some(document(call, &uid, &draft).await?) } else { None };
+        let review = document.as_ref().and_then(|document| document.review.as_ref());
+        versions.push(json!({
+            "version": version,
+            "standing": draft.standing,
+            "at_ms": review.map_or(draft.drafted_at_ms, |review| review.at_ms),
+            "by": review.map(|review| &review.reviewer),
+            "reason": review.map(|review| &review.reason),
+        }));
+        if let Some(document) = document.filter(|_| is_shown) {
+            session.note(Act::Reported, std::slice::from_ref(&uid)).await?;
+            report = shown(document, &study)?;
+        }
+    }
+    let priors = priors(call, session, &record, &report).await?;
+    let copy = copies::of(call, session, &uid).await?;
+    let view = call.web.page.board.view(coordinator).await?;
+    let row = Row::of(&record);
+    Ok(answer_json(&json!({
+        "row": Shown { row: &row, readers: view.readers_of(&uid) },
+        "versions": versions,
+        "standing_version": record.standing_version(),
+        "report": report,
+        "series": study.series.iter().map(series).collect::<Vec<_>>(),
+        "unread": record.unread.iter().map(|unread| json!({
+            "instance": unread.instance, "frame": unread.frame, "reason": unread.reason, "detail": unread.detail,
+        })).collect::<Vec<_>>(),
+        "notes": record.partition_notes,
+        "priors": priors,
+        "working_copy": copy,
+        "readers": view.readers_of(&uid),
+    })))
+}
+
+/// Gives out a version of a study's report.
+pub(super) async fn report(
+    call: &Call<'_>,
+    session: &Session,
+    uid: Uid,
+    version: u32,
+) -> Result<Response<Body>, Fault> {
+    let record = call.record(session, &uid).await?;
+    let draft = call.web.coordinator.store.draft(&uid, Some(version)).await?;
+    let draft = draft.ok_or_else(|| Fault::nothing_here(format!("the report has no version {version}")))?;
+    session.note(Act::Reported, std::slice::from_ref(&uid)).await?;
+    let held = call.web.instances_of(&record).await?;
+    let study = record.into_study(by_series(held.to_vec()));
+    Ok(answer_json(&shown(document(call, &uid, &draft).await?, &study)?))
+}
+
+async fn document(call: &Call<'_>, study: &Uid, draft: &DraftRecord) -> Result<Document, Fault> {
+    let content = call.web.coordinator.bytes.get(study, &draft.digest).await.map_err(ServiceError::from)?;
+    Ok(json::parse(&content).map_err(ServiceError::from)?)
+}
+
+/// A report as the page shows it: the published document, and with each finding its tracking identifier, its sentence, and its
+/// boxes in pixels of the frame.
+pub(super) fn shown(document: Document, study: &Study) -> Result<Value, Fault> {
+    let wrong = ServiceError::from;
+    let report = document.to_report().map_err(wrong)?;
+    let inputs = ReportInputs { report: &report, study, key_images: &[], shadings: &[] };
+    let tracking = report::identifiers(&inputs).map_err(wrong)?.tracking;
+    let mut value = serde_json::to_value(&document).map_err(|error| Fault::invalid("report", error.to_string()))?;
+    let findings = value.pointer_mut("/report/findings").and_then(Value::as_array_mut);
+    for (index, finding) in findings.into_iter().flatten().enumerate() {
+        let own = |sentence: &&prelim_proto::report::Sentence| sentence.findings.contains(&(index as u32));
+        finding["tracking"] = json!(tracking.get(index));
+        finding["sentence"] = json!(report.findings_text.iter().find(own).map(|sentence| &sentence.text));
+        let seen = finding.get_mut("evidence").and_then(Value::as_array_mut);
+        for (place, evidence) in seen.into_iter().flatten().zip(&report.findings[index].evidence) {
+            let image = image_of(study, &evidence.instance);
+            if let (Some(image), Some(bounds)) = (image, evidence.bounds) {
+                let (rows, columns) = (f64::from(image.rows), f64::from(image.columns));
+                let scaled = |edge: f32, side: f64| (f64::from(edge) * side * 10.0).round() / 10.0;
+                place["pixels"] = json!({
+                    "top": scaled(bounds.top, rows), "left": scaled(bounds.left, columns),
+                    "bottom": scaled(bounds.bottom, rows), "right": scaled(bounds.right, columns),
+                });
+            }
+        }
+    }
+    Ok(value)
+}
+
+/// What is known of an image of the study.
+pub(super) fn image_of<'a>(study: &'a Study, instance: &Uid) -> Option<&'a ImageAttributes> {
+    let instances = study.series.iter().flat_map(|series| &series.instances);
+    instances.into_iter().find(|each| each.uid == *instance).and_then(|found| found.image.as_ref())
+}
+
+/// A series, its images in the order in which they are scrolled.
+fn series(series: &Series) -> Value {
+    let kind = match series.kind() {
+        Some(ImageKind::Xray) => "xray",
+        Some(ImageKind::Ct) => "ct",
+        None => "other",
+    };
+    let mut images: Vec<(&Instance, &ImageAttributes)> =
+        series.instances.iter().filter_map(|instance| Some((instance, instance.image.as_ref()?))).collect();
+    images.sort_by(|a, b| {
+        let along = |image: &ImageAttributes| {
+            image.planes.first().map(|plane| height(plane.position_mm, plane.row, plane.column))
+        };
+        let by_place = match (along(a.1), along(b.1)) {
+            (Some(a), Some(b)) => b.total_cmp(&a),
+            _ => std::cmp::Ordering::Equal,
+        };
+        by_place.then_with(|| (a.0.number, &a.0.uid).cmp(&(b.0.number, &b.0.uid)))
+    });
+    let is_xray = kind == "xray";
+    json!({
+        "uid": series.uid,
+        "modality": series.modality,
+        "description": series.description,
+        "number": series.number,
+        "body_part": images.iter().find_map(|(_, image)| image.body_part.as_ref()),
+        "kind": kind,
+        "instances": images.iter().map(|(instance, image)| self::image(instance, image, is_xray)).collect::<Vec<_>>(),
+    })
+}
+
+fn image(instance: &Instance, image: &ImageAttributes, is_xray: bool) -> Value {
+    let plane = image.planes.first();
+    json!({
+        "uid": instance.uid,
+        "number": instance.number,
+        "frames": image.frames.max(1),
+        "rows": image.rows,
+        "columns": image.columns,
+        "frame_of_reference": image.frame_of_reference,
+        "position": plane.map(|plane| plane.position_mm),
+        "orientation": plane.map(|plane| [plane.row, plane.column].concat()),
+        "planes": (image.planes.len() > 1).then(|| image.planes.iter().map(|plane| plane.position_mm).collect::<Vec<_>>()),
+        "spacing": image.pixel_spacing_mm,
+        // Of a projection, what is measured is at the detector, and not in the patient.
+        "spacing_is_calibrated": image.pixel_spacing_mm.is_some() && !is_xray,
+        "thickness": image.slice_thickness_mm,
+        "kernel": image.convolution_kernel,
+        "photometric": image.photometric,
+        "laterality": image.laterality,
+        "view_position": image.view_position,
+        "patient_orientation": image.patient_orientation,
+    })
+}
+
+/// How far along the normal of its plane an image lies, in mm; axial slices go from the head down.
+fn height(position: [f64; 3], row: [f64; 3], column: [f64; 3]) -> f64 {
+    let normal = [
+        row[1] * column[2] - row[2] * column[1],
+        row[2] * column[0] - row[0] * column[2],
+        row[0] * column[1] - row[1] * column[0],
+    ];
+    normal.iter().zip(position).map(|(normal, position)| normal * position).sum()
+}
+
+/// The patient's other studies that are held, the newest first: which of them the report takes into account, and their own
+/// reports.
+async fn priors(call: &Call<'_>, session: &Session, record: &StudyRecord, report: &Value) -> Result<Vec<Value>, Fault> {
+    let known = &record.attributes;
+    if known.patient_id.trim().is_empty() {
+        return Ok(Vec::new());
+    }
+    let query = StudyQuery {
+        tenants: Some(vec![record.tenant.clone()]),
+        patient_id: Some(known.patient_id.clone()),
+        limit: MAX_PRIORS + 1,
+        ..StudyQuery::default()
+    };
+    let told = report.pointer("/report/priors").and_then(Value::as_array).cloned().unwrap_or_default();
+    let differs = |a: &str, b: &str| !a.is_empty() && !b.is_empty() && a != b;
+    let (mut priors, mut seen) = (Vec::new(), Vec::new());
+    for other in call.web.coordinator.store.studies(query).await? {
+        let of = &other.attributes;
+        let is_another = of.is_another_patient(known)
+            || differs(&of.patient_birth_date, &known.patient_birth_date)
+            || differs(&of.patient_sex, &known.patient_sex);
+        if other.uid == record.uid || is_another || priors.len() >= MAX_PRIORS {
+            continue;
+        }
+        let compared = told.iter().find(|prior| prior["study"] == other.uid.as_str());
+        let standing = call.web.coordinator.store.draft(&other.uid, Some(other.standing_version())).await?;
+        let own = match standing.filter(|_| other.state.is_reported()) {
+            Some(draft) => {
+                let document = document(call, &other.uid, &draft).await?;
+                let sentences =
+                    |said: &[Statement]| said.iter().map(|sentence| sentence.text.clone()).collect::<Vec<_>>();
+                json!({
+                    "standing": document.status,
+                    "version": draft.version,
+                    "sentences": sentences(&document.report.findings_text),
+                    "impression": sentences(&document.report.impression),
+                })
+            }
+            None => Value::Null,
+        };
+        let is_later = (&of.study_date, &of.study_time) > (&known.study_date, &known.study_time);
+        priors.push(json!({
+            "uid": other.uid,
+            "date": of.study_date,
+            "time": of.study_time,
+            "description": of.description,
+            "modalities": other.modalities,
+            "state": other.state,
+            "is_later": is_later,
+            "compared": compared.is_some(),
+            "changes": compared.map(|prior| &prior["changes"]),
+            "reasons": if compared.is_some() { Vec::new() } else { vec![reason(is_later)] },
+            "report": own,
+        }));
+        seen.push(other.uid);
+    }
+    session.note(Act::Read, &seen).await?;
+    Ok(priors)
+}
+
+/// Why a study was not compared, as far as its record says.
+fn reason(is_later: bool) -> &'static str {
+    if is_later { "it was made later" } else { "the report does not take it into account" }
+}
