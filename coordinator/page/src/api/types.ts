@@ -1,0 +1,222 @@
+/** What the coordinator's API says, in its own words (JSON, snake_case). */
+
+export type Presence = 'present' | 'absent' | 'uncertain';
+export type Urgency = 'routine' | 'urgent' | 'critical';
+export type Standing = 'unsigned_draft' | 'signed' | 'amended' | 'rejected';
+
+/** A rectangle in fractions of a frame's height and width, from its upper left corner. */
+export interface Box {
+  top: number;
+  left: number;
+  bottom: number;
+  right: number;
+}
+
+/** Where a finding was seen. Frames count from 1. */
+export interface Place {
+  instance: string;
+  series: string;
+  frame: number;
+  box?: Box;
+}
+
+/** A finding as a person writes it. */
+export interface Written {
+  key: string;
+  presence: Presence;
+  laterality?: string;
+  zone?: string;
+  severity?: string;
+  size_mm?: number;
+  evidence: Place[];
+}
+
+/** A finding of a report. */
+export interface Finding extends Omit<Written, 'evidence'> {
+  name: string;
+  confidence: number;
+  evidence: (Place & { confidence: number })[];
+}
+
+export interface Statement {
+  text: string;
+  findings: number[];
+}
+
+export interface Assessed {
+  decision: 'accepted' | 'changed' | 'rejected' | 'added';
+  before?: Finding;
+  finding?: number;
+  reason: string;
+}
+
+export interface ReportBody {
+  version: number;
+  urgency: Urgency;
+  partial: boolean;
+  technique: string[];
+  comparison: string[];
+  findings: Finding[];
+  findings_text: Statement[];
+  impression: Statement[];
+  limitations: string[];
+  unread: { instance: string; reason: string; detail: string }[];
+}
+
+export interface Report {
+  status: Standing;
+  demonstration: boolean;
+  statement: string;
+  report: ReportBody;
+  provenance: { model: string; software_version: string; demonstration: boolean }[];
+  review?: { reviewer: string; organization: string; at_ms: number; reason: string; assessments: Assessed[] };
+}
+
+export interface Reader {
+  id: string;
+  name: string;
+  since_ms: number;
+}
+
+export interface Patient {
+  name: string;
+  id: string;
+  birth_date: string;
+  sex: string;
+}
+
+/** A line of the worklist. */
+export interface Row {
+  uid: string;
+  tenant: string;
+  state: string;
+  standing: Standing | null;
+  version: number;
+  patient: Patient;
+  study_date: string;
+  description: string;
+  modalities: string[];
+  body_part: string;
+  institution: string;
+  station: string;
+  accession: string;
+  urgency: Urgency | null;
+  priority: string;
+  confidence: number | null;
+  findings: number;
+  received_at_ms: number;
+  changed_at_ms: number;
+  problem: string | null;
+  readers: Reader[];
+}
+
+export interface Instance {
+  uid: string;
+  number: number;
+  frames: number;
+  rows: number;
+  columns: number;
+  position: number[] | null;
+  orientation: number[] | null;
+  /** Between rows, between columns, in mm. */
+  spacing: number[] | null;
+  spacing_is_calibrated: boolean;
+  window: { center: number; width: number } | null;
+  rescale: { slope: number; intercept: number };
+  photometric: string;
+  laterality: string | null;
+  view_position: string | null;
+  /** How the octets of a frame are to be taken. */
+  pixels: { bits: 8 | 16; signed: boolean; samples: 1 | 3 };
+}
+
+export interface Series {
+  uid: string;
+  modality: string;
+  description: string;
+  number: number;
+  body_part: string;
+  kind: 'xray' | 'ct' | 'other';
+  instances: Instance[];
+}
+
+export interface Version {
+  version: number;
+  standing: Standing;
+  at_ms: number;
+  by: string | null;
+  reason: string;
+}
+
+export interface Prior {
+  uid: string;
+  date: string;
+  description: string;
+  compared: boolean;
+  reasons: string[];
+  report: { sentences: string[]; standing: Standing } | null;
+}
+
+export interface Study {
+  row: Row;
+  versions: Version[];
+  standing_version: number;
+  report: Report | null;
+  /** Tracking identifiers of the report's findings, in its order. */
+  tracking: string[];
+  /** How urgent each of them is. */
+  urgencies?: Urgency[];
+  series: Series[];
+  priors: Prior[];
+  readers: Reader[];
+}
+
+export interface Decided {
+  decision: 'accept' | 'change' | 'reject' | null;
+  finding?: Written;
+  words: string;
+  reason: string;
+}
+
+export interface Added {
+  finding: Written;
+  words: string;
+  reason: string;
+}
+
+/** What a reader has decided so far of one version. */
+export interface WorkingCopy {
+  version: number;
+  decisions: Decided[];
+  added: Added[];
+  impression: string[];
+  reason: string;
+  saved_at_ms?: number;
+}
+
+export interface Session {
+  account: { id: string; name: string; roles: string[]; organization: string };
+  csrf: string;
+  expires_at_ms: number;
+  demonstration: boolean;
+}
+
+export interface Vocabulary {
+  findings: { key: string; name: string }[];
+  lateralities: string[];
+  zones: string[];
+  severities: string[];
+  presences: string[];
+}
+
+export interface Tally {
+  accepted: number;
+  changed: number;
+  rejected: number;
+  added: number;
+}
+
+export interface AgreementGroup extends Tally {
+  group: string;
+  weeks: (Tally & { week: string })[];
+}

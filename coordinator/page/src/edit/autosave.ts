@@ -1,0 +1,126 @@
+/** Keeps the working copy on the server while it is edited: one save at a time, none over a newer one. */
+
+import { ApiError, call, words } from '../api/client.ts';
+import type { WorkingCopy } from '../api/types.ts';
+
+export type Saving =
+  | { state: 'clean' }
+  | { state: 'saving' }
+  | { state: 'saved'; at_ms: number }
+  /** Kept here, not there: why, and it is tried again. */
+  | { state: 'waiting'; problem: string }
+  /** Another copy of the same reader is newer. */
+  | { state: 'conflict'; theirs: WorkingCopy };
+
+const PAUSE_MS = 600;
+const RETRY_MS = 5_000;
+
+export class Autosave {
+  private etag: string | null = null;
+  private wanted: WorkingCopy | null = null;
+  private timer = 0;
+  private busy = false;
+  private closed = false;
+
+  constructor(
+    private readonly path: string,
+    private readonly told: (saving: Saving) => void,
+  ) {}
+
+  /** The copy that is kept; nothing where there is none. */
+  async load(): Promise<WorkingCopy | null> {
+    try {
+      const answer = await call<WorkingCopy | null>('GET', this.path);
+      this.etag = answer.etag;
+      return answer.body !== null && Array.isArray(answer.body.decisions) ? answer.body : null;
+    } catch (error) {
+      if (error instanceof ApiError && error.status === 404) return null;
+      throw error;
+    }
+  }
+
+  save(copy: WorkingCopy): void {
+    this.wanted = copy;
+    this.told({ state: 'saving' });
+    this.later(PAUSE_MS);
+  }
+
+  /** The copy was taken away by the server: what comes next is the first again. */
+  forget(): void {
+    clearTimeout(this.timer);
+    this.wanted = null;
+    this.etag = null;
+  }
+
+  /** Tries at once, after a sign-in or when the network is back. */
+  retry(): void {
+    if (this.wanted !== null) this.later(0);
+  }
+
+  /** Nothing more is saved: it was signed, or the page is left. */
+  close(): void {
+    this.closed = true;
+    clearTimeout(this.timer);
+  }
+
+  get isPending(): boolean {
+    return this.wanted !== null;
+  }
+
+  /** Saves what waits, now; for the moment in which the study is left. */
+  async flush(): Promise<void> {
+    clearTimeout(this.timer);
+    await this.send();
+  }
+
+  private later(ms: number): void {
+    clearTimeout(this.timer);
+    if (!this.closed) this.timer = window.setTimeout(() => void this.send(), ms);
+  }
+
+  private async send(): Promise<void> {
+    const copy = this.wanted;
+    if (copy === null || this.busy || this.closed) return;
+    this.busy = true;
+    try {
+      const condition: Record<string, string> = this.etag === null ? { 'If-None-Match': '*' } : { 'If-Match': this.etag };
+      const answer = await call<{ saved_at_ms?: number }>('PUT', this.path, copy, condition);
+      this.etag = answer.etag;
+      if (this.wanted === copy) this.wanted = null;
+      this.told(this.wanted === null ? { state: 'saved', at_ms: answer.body.saved_at_ms ?? Date.now() } : { state: 'saving' });
+    } catch (error) {
+      if (error instanceof ApiError && error.status === 412) {
+        await this.differs(error);
+      } else {
+        this.told({ state: 'waiting', problem: words(error) });
+        this.later(RETRY_MS);
+      }
+    } finally {
+      this.busy = false;
+      if (this.wanted !== null && this.wanted !== copy) this.later(PAUSE_MS);
+    }
+  }
+
+  private async differs(error: ApiError): Promise<void> {
+    const mine = this.wanted;
+    this.wanted = null;
+    const told = error.body['working_copy'] as WorkingCopy | undefined;
+    if (told !== undefined && error.etag !== null) {
+      this.etag = error.etag;
+      this.told({ state: 'conflict', theirs: told });
+      return;
+    }
+    const theirs = await this.load().catch(() => undefined);
+    if (theirs === null && mine !== null) {
+      // It was taken away: ours is the only one.
+      this.etag = null;
+      this.save(mine);
+    } else if (theirs) {
+      this.told({ state: 'conflict', theirs });
+    } else {
+      this.wanted = mine;
+      this.told({ state: 'waiting', problem: words(error) });
+      this.later(RETRY_MS);
+    }
+  }
+}

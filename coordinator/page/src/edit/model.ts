@@ -1,0 +1,118 @@
+/** What a reader makes of a draft: decisions, additions, words, with undo. Pure. */
+
+import type { Added, Decided, Finding, Study, WorkingCopy, Written } from '../api/types.ts';
+
+/** The states that were, the one that is, and those that were undone. */
+export interface History {
+  past: WorkingCopy[];
+  now: WorkingCopy;
+  future: WorkingCopy[];
+}
+
+/** Steps that can be undone. */
+const MAX_STEPS = 200;
+
+/** Nothing decided yet of a version with so many findings. */
+export function undecided(version: number, findings: number): WorkingCopy {
+  const decisions = Array.from({ length: findings }, (): Decided => ({ decision: null, words: '', reason: '' }));
+  return { version, decisions, added: [], impression: [], reason: '' };
+}
+
+export function begin(now: WorkingCopy): History {
+  return { past: [], now, future: [] };
+}
+
+/** One more step; a step that changes nothing is none. */
+export function step(history: History, now: WorkingCopy): History {
+  if (JSON.stringify(now) === JSON.stringify(history.now)) return history;
+  return { past: [...history.past, history.now].slice(-MAX_STEPS), now, future: [] };
+}
+
+export function undo(history: History): History {
+  const last = history.past.at(-1);
+  return last === undefined ? history : { past: history.past.slice(0, -1), now: last, future: [history.now, ...history.future] };
+}
+
+export function redo(history: History): History {
+  const [next, ...future] = history.future;
+  return next === undefined ? history : { past: [...history.past, history.now], now: next, future };
+}
+
+export function decide(copy: WorkingCopy, index: number, change: Partial<Decided>): WorkingCopy {
+  return { ...copy, decisions: copy.decisions.map((each, at) => (at === index ? { ...each, ...change } : each)) };
+}
+
+/** Accepts what is not decided. */
+export function acceptRest(copy: WorkingCopy): WorkingCopy {
+  return { ...copy, decisions: copy.decisions.map((each) => (each.decision === null ? { ...each, decision: 'accept' } : each)) };
+}
+
+export function left(copy: WorkingCopy): number {
+  return copy.decisions.filter((each) => each.decision === null).length;
+}
+
+/** Whether anything was decided or written. */
+export function isBegun(copy: WorkingCopy): boolean {
+  return copy.added.length > 0 || copy.impression.length > 0 || copy.reason !== '' || copy.decisions.some((each) => each.decision !== null || each.words !== '');
+}
+
+/** A finding of the report as a person would write it: without the model's estimates. */
+export function written(finding: Finding): Written {
+  const { key, presence, laterality, zone, severity, size_mm } = finding;
+  const evidence = finding.evidence.map(({ instance, series, frame, box }) => ({ instance, series, frame, ...(box === undefined ? {} : { box }) }));
+  return {
+    key,
+    presence,
+    ...(laterality === undefined ? {} : { laterality }),
+    ...(zone === undefined ? {} : { zone }),
+    ...(severity === undefined ? {} : { severity }),
+    ...(size_mm === undefined ? {} : { size_mm }),
+    evidence,
+  };
+}
+
+/** What is not there has no place, size or severity. */
+export function coherent(finding: Written): Written {
+  if (finding.presence !== 'absent') return finding;
+  const { key, presence, laterality, zone } = finding;
+  return { key, presence, ...(laterality === undefined ? {} : { laterality }), ...(zone === undefined ? {} : { zone }), evidence: [] };
+}
+
+/** What is sent for a preview or a signature; what is not decided counts as accepted in a preview. */
+export function request(copy: WorkingCopy): Pick<WorkingCopy, 'version' | 'added' | 'impression'> & { decisions: Decided[] } {
+  const decisions = copy.decisions.map(({ decision, finding, words, reason }): Decided => {
+    if (decision === 'change' && finding !== undefined) return { decision, finding: coherent(finding), words, reason };
+    return { decision: decision ?? 'accept', words, reason };
+  });
+  const added = copy.added.map((each): Added => ({ ...each, finding: coherent(each.finding) }));
+  return { version: copy.version, decisions, added, impression: copy.impression };
+}
+
+/** A reader's work carried to a newer version, and what of it found no place there, in words. */
+export interface Carried {
+  copy: WorkingCopy;
+  lost: string[];
+}
+
+/** Carries decisions over by tracking identifier, else by what the finding is and its side. */
+export function carry(mine: WorkingCopy, before: { findings: Finding[]; tracking: string[] }, newest: Study): Carried {
+  const after = newest.report?.report.findings ?? [];
+  const copy = { ...undecided(newest.row.version, after.length), added: mine.added, impression: mine.impression, reason: mine.reason };
+  const lost: string[] = [];
+  const taken = new Set<number>();
+  mine.decisions.forEach((decided, index) => {
+    const was = before.findings[index];
+    if (was === undefined || (decided.decision === null && decided.words === '')) return;
+    const tracked = newest.tracking.indexOf(before.tracking[index] ?? 'none');
+    const alike = after.findIndex((each, at) => !taken.has(at) && each.key === was.key && each.laterality === was.laterality);
+    const place = tracked >= 0 && tracked < after.length ? tracked : alike;
+    if (place < 0) {
+      const said = [decided.decision ?? 'undecided', was.name, was.laterality, decided.words, decided.reason];
+      lost.push(said.filter((word) => word !== undefined && word !== '').join(', '));
+      return;
+    }
+    taken.add(place);
+    copy.decisions[place] = decided;
+  });
+  return { copy, lost };
+}

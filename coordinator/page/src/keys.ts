@@ -1,0 +1,77 @@
+/** The keyboard: views bind keys with the words that the sheet of keys shows. */
+
+import { useEffect, useRef } from 'preact/hooks';
+
+export interface Binding {
+  /** As `chord` writes it: "a", "Shift+A", "Ctrl+z", "ArrowDown". */
+  keys: string[];
+  /** What it does, for the sheet; bindings without words are not listed. */
+  words?: string;
+  group?: string;
+  /** Also while a text is being typed. */
+  whileTyping?: boolean;
+  run: (event: KeyboardEvent) => void;
+}
+
+const stack: { current: Binding[] }[] = [];
+
+function chord(event: KeyboardEvent): string {
+  const letter = event.key.length === 1;
+  const parts = [event.ctrlKey || event.metaKey ? 'Ctrl+' : '', event.altKey ? 'Alt+' : '', event.shiftKey && (!letter || event.ctrlKey || event.metaKey) ? 'Shift+' : ''];
+  return parts.join('') + (letter && (event.ctrlKey || event.metaKey) ? event.key.toLowerCase() : event.key);
+}
+
+function isTyping(target: EventTarget | null): boolean {
+  if (!(target instanceof HTMLElement)) return false;
+  if (target instanceof HTMLInputElement) return !['checkbox', 'radio', 'button'].includes(target.type);
+  return target.isContentEditable || target instanceof HTMLTextAreaElement || target instanceof HTMLSelectElement;
+}
+
+addEventListener('keydown', (event) => {
+  if (event.defaultPrevented || event.isComposing) return;
+  const pressed = chord(event);
+  const typing = isTyping(event.target);
+  // A button that has the focus keeps its own keys.
+  const onButton = event.target instanceof HTMLButtonElement || event.target instanceof HTMLAnchorElement || (event.target instanceof HTMLElement && event.target.tagName === 'SUMMARY');
+  if (onButton && (pressed === 'Enter' || pressed === ' ')) return;
+  for (const layer of stack.toReversed()) {
+    const binding = layer.current.find((each) => each.keys.includes(pressed) && (!typing || each.whileTyping === true));
+    if (binding) {
+      event.preventDefault();
+      binding.run(event);
+      return;
+    }
+  }
+});
+
+/** Binds keys while the component is shown; what was bound last comes first. */
+export function useKeys(bindings: Binding[]): void {
+  const layer = useRef(bindings);
+  layer.current = bindings;
+  useEffect(() => {
+    stack.push(layer);
+    return () => {
+      stack.splice(stack.indexOf(layer), 1);
+    };
+  }, []);
+}
+
+/** What is bound now, by group, for the sheet. */
+export function listed(): Map<string, Binding[]> {
+  const groups = new Map<string, Binding[]>();
+  for (const layer of stack) {
+    for (const binding of layer.current) {
+      if (binding.words === undefined) continue;
+      const group = binding.group ?? 'Everywhere';
+      groups.set(group, [...(groups.get(group) ?? []), binding]);
+    }
+  }
+  return groups;
+}
+
+const SHOWN: Record<string, string> = { ArrowDown: '↓', ArrowUp: '↑', ArrowLeft: '←', ArrowRight: '→', Escape: 'Esc', PageDown: 'PgDn', PageUp: 'PgUp', ' ': 'Space' };
+
+/** A chord as it is printed on keys. */
+export function shown(keys: string): string {
+  return keys === '+' ? keys : keys.split('+').map((part) => SHOWN[part] ?? part).join(' ');
+}

@@ -1,0 +1,108 @@
+/** The page: who is signed in, which view is shown, what is said everywhere. */
+
+import { lazy, Suspense } from 'preact/compat';
+import { useCallback, useEffect, useState } from 'preact/hooks';
+import { ApiError, call, get, keepSession, onSessionEnd, words } from '../api/client.ts';
+import type { Session } from '../api/types.ts';
+import { useKeys } from '../keys.ts';
+import { go, toWorklist, useRoute } from '../route.ts';
+import { Agreement } from '../agreement/agreement.tsx';
+import { Worklist } from '../worklist/worklist.tsx';
+import { KeySheet } from './key_sheet.tsx';
+import { SignIn } from './sign_in.tsx';
+import { applyTheme, toggleTheme } from './theme.ts';
+import { Top } from './top.tsx';
+
+applyTheme();
+
+// The viewer is most of the page's weight: the worklist does not wait for it, and it is there when a study is opened.
+const viewer = () => import('../study/page.tsx').then(({ StudyPage }) => ({ default: StudyPage }));
+const StudyPage = lazy(viewer);
+
+type Known = { state: 'asking' } | { state: 'out'; ways: string[] } | { state: 'in'; session: Session } | { state: 'broken'; problem: string };
+
+export function App() {
+  const [known, setKnown] = useState<Known>({ state: 'asking' });
+  /** The session ended while a view was open: it stays below, with what was typed. */
+  const [expired, setExpired] = useState(false);
+  const [sheet, setSheet] = useState(false);
+  const route = useRoute();
+
+  const enter = useCallback((session: Session) => {
+    keepSession(session);
+    setKnown({ state: 'in', session });
+    setExpired(false);
+    dispatchEvent(new Event('prelim:signed-in'));
+    void viewer();
+  }, []);
+
+  const ask = useCallback(async () => {
+    try {
+      enter(await get<Session>('/session'));
+    } catch (error) {
+      if (error instanceof ApiError && error.status === 401) setKnown({ state: 'out', ways: (error.body['sign_in'] as string[] | undefined) ?? ['password'] });
+      else setKnown({ state: 'broken', problem: words(error) });
+    }
+  }, [enter]);
+
+  useEffect(() => void ask(), [ask]);
+  useEffect(() => onSessionEnd(() => setExpired(true)), []);
+
+  const leave = async () => {
+    await call('DELETE', '/session').catch(() => undefined);
+    keepSession(null);
+    setKnown({ state: 'out', ways: ['password'] });
+    go('/sign-in', true);
+    await ask();
+  };
+
+  useKeys([
+    { keys: ['?'], words: 'Show or hide this sheet', run: () => setSheet(!sheet) },
+    { keys: ['T'], words: 'Dark or light', run: toggleTheme },
+    { keys: ['W'], words: 'Worklist', run: toWorklist },
+    { keys: ['G'], words: 'Agreement', run: () => go('/agreement') },
+  ]);
+
+  if (known.state === 'asking') return <main class="quiet" aria-busy="true" />;
+  if (known.state === 'broken') {
+    return (
+      <main class="quiet">
+        <h1>prelim</h1>
+        <p role="alert">{known.problem}</p>
+        <button class="primary" onClick={() => void ask()}>Try again</button>
+      </main>
+    );
+  }
+  if (known.state === 'out') {
+    return (
+      <SignIn
+        ways={known.ways}
+        entered={(session) => {
+          if (route.name === 'sign-in') go('/worklist', true);
+          enter(session);
+        }}
+      />
+    );
+  }
+  const { session } = known;
+  return (
+    <div class={`frame view-${route.name}`}>
+      <Top session={session} route={route} leave={() => void leave()} sheet={() => setSheet(!sheet)} />
+      {expired && (
+        <section class="expired" aria-label="Sign in again">
+          <SignIn ways={['password']} again={session.account.id} entered={enter} />
+        </section>
+      )}
+      {route.name === 'study' ? (
+        <Suspense fallback={<main class="quiet" aria-busy="true" />}>
+          <StudyPage key={route.uid} uid={route.uid} session={session} />
+        </Suspense>
+      ) : route.name === 'agreement' ? (
+        <Agreement />
+      ) : (
+        <Worklist query={route.query} session={session} />
+      )}
+      {sheet && <KeySheet close={() => setSheet(false)} />}
+    </div>
+  );
+}

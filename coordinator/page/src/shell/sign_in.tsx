@@ -1,0 +1,60 @@
+/** Signing in: by name and password, or at the site's identity provider. */
+
+import { useEffect, useRef, useState } from 'preact/hooks';
+import { call, words } from '../api/client.ts';
+import type { Session } from '../api/types.ts';
+
+interface Props {
+  ways: string[];
+  entered: (session: Session) => void;
+  /** Whose session ended, where somebody was here before. */
+  again?: string;
+}
+
+export function SignIn({ ways, entered, again }: Props) {
+  const [name, setName] = useState(again ?? '');
+  const [password, setPassword] = useState('');
+  const [problem, setProblem] = useState('');
+  const [busy, setBusy] = useState(false);
+  const first = useRef<HTMLInputElement>(null);
+  useEffect(() => first.current?.focus(), []);
+
+  const submit = async (event: Event) => {
+    event.preventDefault();
+    setBusy(true);
+    setProblem('');
+    try {
+      entered((await call<Session>('POST', '/session', { name, password })).body);
+    } catch (error) {
+      setProblem(words(error));
+      setPassword('');
+      first.current?.focus();
+    } finally {
+      setBusy(false);
+    }
+  };
+
+  const form = (
+    <form class="sign-in" onSubmit={(event) => void submit(event)}>
+      {again === undefined ? <h1>prelim</h1> : <h2>Your session has ended</h2>}
+      <p class="muted">{again === undefined ? 'Reading room' : 'What you typed is still on this page. Sign in to go on where you were.'}</p>
+      {ways.includes('password') && (
+        <>
+          <label>
+            Name
+            <input name="name" autocomplete="username" required value={name} readOnly={again !== undefined} ref={again === undefined ? first : null} onInput={(event) => setName(event.currentTarget.value)} />
+          </label>
+          <label>
+            Password
+            <input name="password" type="password" autocomplete="current-password" required value={password} ref={again === undefined ? null : first} onInput={(event) => setPassword(event.currentTarget.value)} />
+          </label>
+          <button class="primary" type="submit" disabled={busy}>{busy ? 'Signing in' : 'Sign in'}</button>
+        </>
+      )}
+      {ways.includes('oidc') && <a class="button" href="/api/session/oidc">Sign in with the site's account</a>}
+      <p class="problem" role="alert">{problem}</p>
+      <p class="fine">Drafts are made by software that is not a medical device. No report counts before a radiologist signs it.</p>
+    </form>
+  );
+  return again === undefined ? <main class="quiet">{form}</main> : form;
+}

@@ -1,0 +1,78 @@
+/** The structured part of a finding: what, side, part, size, presence. */
+
+import { useState } from 'preact/hooks';
+import type { Presence, Vocabulary, Written } from '../api/types.ts';
+import { coherent } from '../edit/model.ts';
+import type { Item } from './items.ts';
+
+interface Props {
+  vocabulary: Vocabulary;
+  item: Item;
+  done: (item: Item) => void;
+  cancel: () => void;
+}
+
+type Word = 'laterality' | 'zone' | 'severity';
+
+export function FindingForm({ vocabulary, item, done, cancel }: Props) {
+  const [finding, setFinding] = useState<Written>({ ...item.finding, evidence: item.finding.evidence.map(({ instance, series, frame, box }) => ({ instance, series, frame, ...(box === undefined ? {} : { box }) })) });
+  const [words, setWords] = useState(item.words);
+  const set = (name: Word, value: string) => setFinding((was) => {
+    const next = { ...was };
+    if (value === '') delete next[name];
+    else next[name] = value;
+    return next;
+  });
+  const size = (value: string) => setFinding((was) => {
+    const next = { ...was };
+    const mm = Number(value.replace(',', '.'));
+    if (value.trim() === '' || !Number.isFinite(mm) || mm <= 0) delete next.size_mm;
+    else next.size_mm = mm;
+    return next;
+  });
+  const pick = (label: string, value: string, options: [string, string][], change: (value: string) => void, first = false) => (
+    <label>
+      {label}
+      <select value={value} onChange={(event) => change(event.currentTarget.value)} ref={first ? (element) => { if (element && !element.dataset['met']) { element.dataset['met'] = 'yes'; element.focus(); } } : null}>
+        {options.map(([key, name]) => <option key={key} value={key}>{name}</option>)}
+      </select>
+    </label>
+  );
+  const optional = (list: string[]): [string, string][] => [['', 'not stated'], ...list.map((word): [string, string] => [word, word])];
+  const absent = finding.presence === 'absent';
+  return (
+    <form class="finding-form" aria-label="Change finding" onSubmit={(event) => { event.preventDefault(); done({ ...item, finding: coherent({ key: finding.key, presence: finding.presence, ...rest(finding) }), words }); }}
+      onKeyDown={(event) => { if (event.key === 'Escape') { event.preventDefault(); event.stopPropagation(); cancel(); } }}>
+      {pick('Finding', finding.key, vocabulary.findings.map(({ key, name }) => [key, name]), (key) => setFinding({ ...finding, key }), true)}
+      {pick('Presence', finding.presence, vocabulary.presences.map((word) => [word, word]), (presence) => setFinding({ ...finding, presence: presence as Presence }))}
+      {pick('Side', finding.laterality ?? '', optional(vocabulary.lateralities), (value) => set('laterality', value))}
+      {pick('Part', finding.zone ?? '', optional(vocabulary.zones), (value) => set('zone', value))}
+      {!absent && pick('Severity', finding.severity ?? '', optional(vocabulary.severities), (value) => set('severity', value))}
+      {!absent && (
+        <label>
+          Size, mm
+          <input inputMode="decimal" name="size" defaultValue={finding.size_mm ?? ''} onInput={(event) => size(event.currentTarget.value)} autocomplete="off" />
+        </label>
+      )}
+      <label class="wide">
+        Words (made from the above where empty)
+        <input name="words" value={words} maxLength={2000} onInput={(event) => setWords(event.currentTarget.value)} autocomplete="off" />
+      </label>
+      <div class="acts wide">
+        <button type="submit" class="primary">Keep <kbd>Enter</kbd></button>
+        <button type="button" class="plain" onClick={cancel}>Leave <kbd>Esc</kbd></button>
+      </div>
+    </form>
+  );
+}
+
+function rest(finding: Written): Omit<Written, 'key' | 'presence'> {
+  const { laterality, zone, severity, size_mm, evidence } = finding;
+  return {
+    ...(laterality === undefined ? {} : { laterality }),
+    ...(zone === undefined ? {} : { zone }),
+    ...(severity === undefined ? {} : { severity }),
+    ...(size_mm === undefined ? {} : { size_mm }),
+    evidence,
+  };
+}

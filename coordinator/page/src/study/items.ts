@@ -1,0 +1,67 @@
+/** The findings as the reader sees them now: those of the draft with what was decided, then those that were added. Pure. */
+
+import type { Decided, Report, Urgency, Written, WorkingCopy } from '../api/types.ts';
+import { urgencyRank } from '../words.ts';
+
+export interface Item {
+  /** "f0" for a finding of the draft, "a0" for one that was added. */
+  id: string;
+  index: number;
+  isAdded: boolean;
+  finding: Written;
+  name: string;
+  /** The model's own estimate; nothing where a person says it. */
+  confidence: number | null;
+  decision: Decided['decision'] | 'added';
+  words: string;
+  reason: string;
+  /** The sentence of the draft. */
+  sentence: string;
+  urgency: Urgency | null;
+}
+
+const PRESENCES = ['present', 'uncertain', 'absent'];
+
+export function items(report: Report, urgencies: Urgency[], copy: WorkingCopy, names: Map<string, string>): Item[] {
+  const { findings, findings_text } = report.report;
+  const ofDraft = findings.map((finding, index): Item => {
+    const decided = copy.decisions[index] ?? { decision: null, words: '', reason: '' };
+    const changed = decided.decision === 'change' && decided.finding !== undefined ? decided.finding : undefined;
+    const own = findings_text.find((each) => each.findings.length === 1 && each.findings[0] === index)?.text ?? '';
+    return {
+      id: `f${index}`,
+      index,
+      isAdded: false,
+      finding: changed ?? finding,
+      name: names.get((changed ?? finding).key) ?? finding.name,
+      confidence: changed === undefined && !isByPerson(report, index) ? finding.confidence : null,
+      decision: decided.decision,
+      words: decided.words,
+      reason: decided.reason,
+      sentence: own,
+      urgency: urgencies[index] ?? null,
+    };
+  });
+  // The order is that of the draft: a change moves nothing under the reader's hand.
+  const presence = (item: Item) => PRESENCES.indexOf(findings[item.index]?.presence ?? 'present');
+  ofDraft.sort((a, b) => presence(a) - presence(b) || urgencyRank(a.urgency) - urgencyRank(b.urgency) || a.index - b.index);
+  const added = copy.added.map(({ finding, words, reason }, index): Item => ({
+    id: `a${index}`,
+    index,
+    isAdded: true,
+    finding,
+    name: names.get(finding.key) ?? finding.key,
+    confidence: null,
+    decision: 'added',
+    words,
+    reason,
+    sentence: '',
+    urgency: null,
+  }));
+  return [...ofDraft, ...added];
+}
+
+/** Whether a radiologist changed or added it in the version that is shown. */
+function isByPerson(report: Report, index: number): boolean {
+  return report.review?.assessments.some((each) => each.finding === index && (each.decision === 'changed' || each.decision === 'added')) ?? false;
+}

@@ -1,0 +1,99 @@
+/** A study: loads it, and keeps it up to date while it is read. */
+
+import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
+import { ApiError, call, get, words } from '../api/client.ts';
+import { listen } from '../api/events.ts';
+import type { Reader, Report, Session, Study, Vocabulary } from '../api/types.ts';
+import { toWorklist } from '../route.ts';
+import { useKeys } from '../keys.ts';
+import { personName } from '../words.ts';
+import { Reading } from './reading.tsx';
+
+/** The server forgets a reader after 60 s. */
+const PRESENCE_MS = 25_000;
+
+export function StudyPage({ uid, session }: { uid: string; session: Session }) {
+  const [study, setStudy] = useState<Study | null>(null);
+  const [vocabulary, setVocabulary] = useState<Vocabulary | null>(null);
+  const [problem, setProblem] = useState('');
+  const [readers, setReaders] = useState<Reader[]>([]);
+  /** A version that came while this one was read. */
+  const [newer, setNewer] = useState<number | null>(null);
+  /** An older version that is looked at. */
+  const [older, setOlder] = useState<Report | null>(null);
+  const version = useRef(0);
+
+  const load = useCallback(async () => {
+    try {
+      const [loaded, words] = await Promise.all([get<Study>(`/studies/${uid}`), get<Vocabulary>('/vocabulary')]);
+      version.current = loaded.row.version;
+      setStudy(loaded);
+      setVocabulary(words);
+      setReaders(loaded.readers);
+      setNewer(null);
+      setProblem('');
+      document.title = `${personName(loaded.row.patient.name)} · prelim`;
+      return loaded;
+    } catch (error) {
+      setProblem(error instanceof ApiError && error.status === 404 ? 'This study is not here: it was removed, or belongs to another tenant.' : words(error));
+      return null;
+    }
+  }, [uid]);
+
+  useEffect(() => void load(), [load]);
+
+  useEffect(() => {
+    const here = () => void call('PUT', `/studies/${uid}/reading`).catch(() => undefined);
+    here();
+    const timer = setInterval(here, PRESENCE_MS);
+    const stop = listen({
+      readers: (what) => what.uid === uid && setReaders(what.readers),
+      study: (row) => {
+        if (row.uid !== uid) return;
+        setReaders(row.readers);
+        if (row.version > version.current) {
+          // A study without a report yet just opens when it has one; work in hand is not pulled away.
+          if (version.current === 0) void load();
+          else setNewer(row.version);
+        }
+      },
+    });
+    const again = () => {
+      here();
+      if (version.current === 0) void load();
+    };
+    addEventListener('prelim:signed-in', again);
+    return () => {
+      clearInterval(timer);
+      stop();
+      removeEventListener('prelim:signed-in', again);
+      void call('DELETE', `/studies/${uid}/reading`).catch(() => undefined);
+    };
+  }, [uid, load]);
+
+  const show = async (wanted: number) => {
+    if (study === null) return;
+    if (wanted === study.report?.report.version) return setOlder(null);
+    try {
+      setOlder(await get<Report>(`/studies/${uid}/reports/${wanted}`));
+    } catch (error) {
+      setProblem(words(error));
+    }
+  };
+
+  useKeys([{ keys: ['u'], words: 'Back to the worklist', group: 'Study', run: toWorklist }]);
+
+  if (problem !== '' && study === null) {
+    return (
+      <main class="quiet">
+        <p role="alert">{problem}</p>
+        <p><button class="primary" onClick={() => void load()}>Try again</button> <button onClick={toWorklist}>Worklist <kbd>u</kbd></button></p>
+      </main>
+    );
+  }
+  if (study === null || vocabulary === null) return <main class="quiet" aria-busy="true" />;
+  return (
+    <Reading study={study} vocabulary={vocabulary} session={session} readers={readers.filter((reader) => reader.id !== session.account.id)} newer={newer} older={older} problem={problem}
+      reload={load} show={(wanted) => void show(wanted)} />
+  );
+}

@@ -1,0 +1,277 @@
+/** Reading a study: images on one side, the draft on the other, each pointing at the other. */
+
+import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
+import { createPortal } from 'preact/compat';
+import { ApiError, call, get, words } from '../api/client.ts';
+import type { Reader, Report, Session, Statement, Study, Vocabulary, WorkingCopy } from '../api/types.ts';
+import { acceptRest, carry, decide, left, request, undecided } from '../edit/model.ts';
+import { ageAt, date, personName } from '../words.ts';
+import { Viewer } from '../viewer/viewer.tsx';
+import { Banner } from './banner.tsx';
+import { Conflict, linesOf, linesOfReport } from './conflict.tsx';
+import { FindingCard, type Mode } from './finding_card.tsx';
+import { items as itemsOf, type Item } from './items.ts';
+import { useReadingKeys } from './reading_keys.ts';
+import { Priors, ReportText, Versions } from './report_text.tsx';
+import { SignBar, type Step } from './sign.tsx';
+import { useEdit } from './use_edit.ts';
+import { useHanging } from './use_hanging.ts';
+
+interface Props {
+  study: Study;
+  vocabulary: Vocabulary;
+  session: Session;
+  readers: Reader[];
+  newer: number | null;
+  older: Report | null;
+  problem: string;
+  reload: () => Promise<Study | null>;
+  show: (version: number) => void;
+}
+
+export function Reading(props: Props) {
+  const { study, vocabulary, session, readers, newer, older } = props;
+  const { row } = study;
+  const editing = useEdit(study);
+  const { copy } = editing;
+  const [prior, setPrior] = useState<Study | null>(null);
+  const hanging = useHanging(study, prior);
+  const [chosen, setChosen] = useState<string | null>(null);
+  const [hovered, setHovered] = useState<string | null>(null);
+  const [boxes, setBoxes] = useState(true);
+  const [mode, setMode] = useState<Mode>('look');
+  const [step, setStep] = useState<Step>('none');
+  const [busy, setBusy] = useState(false);
+  const [problem, setProblem] = useState('');
+  const [said, setSaid] = useState('');
+  const [conflict, setConflict] = useState<{ newest: Study; mine: WorkingCopy } | null>(null);
+  const [lost, setLost] = useState<string[]>([]);
+  /** The id of a signature: the same one when it is tried again. */
+  const attempt = useRef('');
+  const list = useRef<HTMLOListElement>(null);
+
+  const names = useMemo(() => new Map(vocabulary.findings.map(({ key, name }) => [key, name])), [vocabulary]);
+  const report = older ?? study.report;
+  const fits = report !== null && older === null && copy.version === report.report.version && copy.decisions.length === report.report.findings.length;
+  const list_items = useMemo(
+    () => (report === null ? [] : itemsOf(report, older === null ? (study.urgencies ?? []) : [], fits ? copy : undecided(report.report.version, report.report.findings.length), names)),
+    [report, copy, fits, names],
+  );
+  const standing = report?.status ?? 'unsigned_draft';
+  const editable = report !== null && older === null && fits && session.account.roles.includes('review') && standing !== 'rejected';
+  const current = list_items.find((item) => item.id === chosen) ?? null;
+  const amends = study.versions.some((each) => each.standing === 'signed' || each.standing === 'amended');
+
+  const choose = (id: string | null, jump = true) => {
+    if (id !== chosen) setMode('look');
+    setChosen(id);
+    const item = list_items.find((each) => each.id === id);
+    if (item && jump && item.finding.evidence[0]) hanging.jump(item.finding.evidence[0]);
+    if (id !== null) requestAnimationFrame(() => document.getElementById(`finding-${id}`)?.scrollIntoView({ block: 'nearest' }));
+  };
+  const at = list_items.findIndex((item) => item.id === chosen);
+  const move = (by: number) => {
+    const next = list_items[Math.max(0, Math.min(list_items.length - 1, at < 0 ? (by > 0 ? 0 : list_items.length - 1) : at + by))];
+    if (next) choose(next.id);
+  };
+  const onward = (item: Item) => {
+    // After a decision the next finding that waits for one is looked at.
+    const open = list_items.filter((each) => each.decision === null && each.id !== item.id);
+    const next = open.find((each) => list_items.indexOf(each) > list_items.indexOf(item)) ?? open[0];
+    if (next) choose(next.id);
+  };
+  const setDecision = (item: Item, decision: 'accept' | 'reject' | null, reason = '') => {
+    if (!editable || item.isAdded) return;
+    editing.change((was) => decide(was, item.index, { decision, reason, ...(decision === null ? { words: '' } : {}) }));
+    setSaid(`${item.name} ${decision === null ? 'to be decided' : decision === 'accept' ? 'accepted' : 'rejected'}`);
+    if (decision !== null) onward(item);
+  };
+  const keep = (item: Item) => {
+    const next = { finding: item.finding, words: item.words };
+    editing.change((was) => (item.isAdded ? { ...was, added: was.added.map((each, index) => (index === item.index ? { ...each, ...next } : each)) } : decide(was, item.index, { decision: 'change', ...next })));
+    setSaid(`${item.name} changed`);
+  };
+  const say = (item: Item, text: string) =>
+    editing.change((was) => (item.isAdded ? { ...was, added: was.added.map((each, index) => (index === item.index ? { ...each, words: text } : each)) } : decide(was, item.index, { words: text, decision: was.decisions[item.index]?.decision ?? 'accept' })));
+  const remove = (item: Item) => {
+    editing.change((was) => ({ ...was, added: was.added.filter((_, index) => index !== item.index) }));
+    setChosen(null);
+  };
+  const add = () => {
+    const { drawing } = hanging;
+    const frame = drawing === null ? undefined : drawing.stack.frames[drawing.index];
+    if (!editable || drawing === null || frame === undefined) return;
+    const place = { instance: frame.instance.uid, series: frame.series, frame: frame.number, box: drawing.box };
+    const first = vocabulary.findings.find(({ key }) => key === 'nodule') ?? vocabulary.findings[0];
+    if (first === undefined) return;
+    editing.change((was) => ({ ...was, added: [...was.added, { finding: { key: first.key, presence: 'present', evidence: [place] }, words: '', reason: '' }] }));
+    hanging.setDrawing(null);
+    hanging.setTool('look');
+    setChosen(`a${copy.added.length}`);
+    setMode('change');
+    setSaid('Finding added');
+  };
+  const point = (statement: Statement) => {
+    const body = editing.preview.report ?? report?.report;
+    const finding = body?.findings[statement.findings[0] ?? -1];
+    if (finding === undefined) return;
+    // The sentence is of the report as it would be signed, the list is of the draft: what they say is the same.
+    const place = finding.evidence[0];
+    const item = list_items.find((each) => each.finding.key === finding.key && each.finding.laterality === finding.laterality && each.decision !== 'reject');
+    if (item) choose(item.id);
+    else if (place) hanging.jump(place);
+  };
+
+  const review = async (what: 'sign' | 'reject', reason: string) => {
+    if (busy || report === null) return;
+    setBusy(true);
+    setProblem('');
+    attempt.current ||= crypto.randomUUID?.() ?? [...crypto.getRandomValues(new Uint8Array(16))].map((octet) => octet.toString(16).padStart(2, '0')).join('');
+    try {
+      await editing.flush();
+      const body = what === 'sign' ? { ...request(copy), reason, request_id: attempt.current } : { version: copy.version, reason, request_id: attempt.current };
+      await call('POST', `/studies/${row.uid}/${what}`, body);
+      attempt.current = '';
+      setStep('none');
+      setLost([]);
+      const after = await props.reload();
+      if (after !== null) editing.replace(undecided(after.report?.report.version ?? after.row.version, after.report?.report.findings.length ?? 0), true);
+      setChosen(null);
+      setSaid(what === 'sign' ? 'Signed' : 'Rejected');
+    } catch (error) {
+      if (error instanceof ApiError && error.status === 409) {
+        const newest = await get<Study>(`/studies/${row.uid}`).catch(() => null);
+        attempt.current = '';
+        setStep('none');
+        if (newest !== null) return setConflict({ newest, mine: copy });
+      }
+      // An answer that never came may have been a yes: the same id is sent again.
+      if (error instanceof ApiError && error.status >= 400) attempt.current = '';
+      setProblem(words(error));
+    } finally {
+      setBusy(false);
+    }
+  };
+  const takeNewest = async (carryOver: boolean) => {
+    const before = { findings: study.report?.report.findings ?? [], tracking: study.tracking };
+    const mine = copy;
+    const newest = await props.reload();
+    if (newest === null) return;
+    const count = newest.report?.report.findings.length ?? 0;
+    const carried = carryOver ? carry(mine, before, newest) : { copy: undecided(newest.report?.report.version ?? newest.row.version, count), lost: [] };
+    editing.replace(carried.copy);
+    setLost(carried.lost);
+    setConflict(null);
+  };
+  const beside = async (uid: string) => {
+    if (prior?.row.uid === uid) return setPrior(null);
+    try {
+      setPrior(await get<Study>(`/studies/${uid}`));
+    } catch (error) {
+      setProblem(`The earlier study cannot be shown: ${words(error)}`);
+    }
+  };
+
+  useReadingKeys({ editing, hanging, editable, current, study, uid: row.uid, mode, step, canSign: left(copy) === 0 && editing.preview.problem === '', move, choose, setMode, setStep,
+    decide: setDecision, acceptRest: () => { if (editable) { editing.change(acceptRest); setSaid('All findings that were not decided are accepted'); } }, remove, add, toggleBoxes: () => setBoxes(!boxes), beside: (uid) => void beside(uid) });
+
+  useEffect(() => {
+    const first = list_items[0];
+    if (first && chosen === null) {
+      setChosen(first.id);
+      if (first.finding.evidence[0]) hanging.jump(first.finding.evidence[0]);
+    }
+  }, [study.row.uid]);
+
+  const head = document.getElementById('top-study');
+  const body = older !== null || !fits ? report?.report : (editing.preview.report ?? report?.report);
+  const { patient } = row;
+  const mine = linesOf(copy, study.report?.report.findings.map((finding) => finding.name) ?? []);
+  const placeOf = (item: Item) => {
+    const count = item.finding.evidence.length;
+    if (count === 0) return item.finding.presence === 'absent' ? '' : 'no place';
+    return hanging.current?.kind === 'ct' ? `${count} ${count === 1 ? 'slice' : 'slices'}` : '';
+  };
+  return (
+    <main class="study">
+      {head && createPortal(
+        <div class="patient">
+          <h1>{personName(patient.name)}</h1>
+          <span>{patient.id}</span>
+          <span>{[ageAt(patient.birth_date, row.study_date), patient.sex, date(patient.birth_date)].filter((word) => word !== '').join(' · ')}</span>
+          <span class="described">{row.description} · {date(row.study_date)}{row.accession ? ` · ${row.accession}` : ''}</span>
+          {readers.map((reader) => <span class="reader" key={reader.id}>{personName(reader.name)} is reading this too</span>)}
+        </div>, head)}
+      <Viewer hanging={hanging} items={list_items} chosen={chosen} hovered={hovered} boxes={boxes} choose={(id) => choose(id, false)} hover={setHovered} drawn={add} toggleBoxes={() => setBoxes(!boxes)}
+        measured={(mm) => setSaid(mm === null ? '' : `${mm.toFixed(1)} mm`)} />
+      <section class="panel" aria-label="Draft">
+        {report === null ? (
+          <div class="banner b-none"><p><strong>{row.state}</strong></p><p>{row.problem ?? 'There is no draft of this study yet. It appears here by itself.'}</p></div>
+        ) : (
+          <Banner report={report} version={report.report.version} newest={row.version} />
+        )}
+        <div class="scroll" tabIndex={0} aria-label="Findings and report" role="region">
+          {props.problem !== '' && <p class="problem" role="alert">{props.problem}</p>}
+          {newer !== null && conflict === null && older === null && newer > (report?.report.version ?? 0) && (
+            <p class="newer" role="status">Version {newer} of this report came while you were reading. <button onClick={() => void takeNewest(true)}>Go to it with my edits</button></p>
+          )}
+          {conflict !== null && (
+            <Conflict title="This report was reviewed by somebody else first" why="Nothing was signed by you, and nothing you wrote is lost. Choose what to go on with; undo brings back the other."
+              theirs={{ heading: `Version ${conflict.newest.row.version}, ${conflict.newest.versions.at(-1)?.by ? personName(conflict.newest.versions.at(-1)!.by!) : 'new draft'}`, lines: conflict.newest.report ? linesOfReport(conflict.newest.report.report) : [], action: 'Go on with theirs alone', run: () => void takeNewest(false) }}
+              mine={{ heading: `Yours, of version ${copy.version}`, lines: mine, action: 'Go on with theirs and put mine on it', run: () => void takeNewest(true) }} />
+          )}
+          {editing.saving.state === 'conflict' && (
+            <Conflict title="You edited this study elsewhere, too" why="Another window or machine of yours kept a newer copy."
+              theirs={{ heading: 'Kept elsewhere', lines: linesOf(editing.saving.theirs, study.report?.report.findings.map((finding) => finding.name) ?? []), action: 'Go on with that', run: () => { editing.replace((editing.saving as { theirs: WorkingCopy }).theirs); editing.settle(); } }}
+              mine={{ heading: 'On this page', lines: mine, action: 'Keep this one', run: () => { editing.settle(); editing.keepMine(); } }} />
+          )}
+          {editing.stale !== null && (
+            <Conflict title="You had begun with an older version" why={`Your edits of version ${editing.stale.version} were kept.`}
+              theirs={{ heading: `Version ${report?.report.version ?? 0}, as it is`, lines: report ? linesOfReport(report.report) : [], action: 'Begin anew', run: editing.settle }}
+              mine={{ heading: 'Yours', lines: linesOf(editing.stale, []), action: 'Put mine on it', run: () => {
+                const carried = carry(editing.stale!, { findings: study.report?.report.findings ?? [], tracking: study.tracking }, study);
+                editing.replace(carried.copy);
+                setLost(carried.lost);
+                editing.settle();
+              } }} />
+          )}
+          {lost.length > 0 && <div class="newer" role="status"><p>These of your decisions found no finding in the newest version:</p><ul>{lost.map((line) => <li key={line}>{line}</li>)}</ul><button class="plain" onClick={() => setLost([])}>I have seen them</button></div>}
+          {report !== null && (
+            <section aria-label="Findings" class="findings">
+              <div class="heading"><h2>Findings</h2>{editable && list_items.length > 0 && <span class="muted">{left(copy) === 0 ? 'all decided' : `${left(copy)} to decide`}</span>}{editable && left(copy) > 1 && <button class="plain" onClick={() => editing.change(acceptRest)}>Accept all <kbd>A</kbd></button>}</div>
+              {list_items.length === 0 && <p class="muted">{standing === 'rejected' ? 'A rejected draft says nothing of the patient.' : 'None of the findings that were looked for was seen. That does not say that the study is normal.'}</p>}
+              <ol ref={list}>
+                {list_items.map((item, index) => (
+                  <FindingCard key={item.id} item={item} number={index + 1} chosen={item.id === chosen} mode={item.id === chosen ? mode : 'look'} editable={editable} vocabulary={vocabulary} place={placeOf(item)}
+                    choose={() => choose(item.id)} hover={(on) => setHovered(on ? item.id : null)}
+                    setMode={(next) => (next === 'reject' && item.isAdded ? remove(item) : setMode(next))}
+                    accept={() => setDecision(item, 'accept')} clear={() => setDecision(item, null)} reject={(reason) => setDecision(item, 'reject', reason)}
+                    change={keep} say={(text) => say(item, text)} />
+                ))}
+              </ol>
+              {editable && <p class="fine hint">To add one, press <kbd>n</kbd> and draw a box on the image.</p>}
+            </section>
+          )}
+          {body && <ReportText report={body} impression={copy.impression} editable={editable} isOld={editing.preview.isOld} chosen={chosenIn(body, current)} point={point} write={(lines) => editing.change((was) => ({ ...was, impression: lines }))} />}
+          <Priors priors={study.priors} beside={prior?.row.uid ?? ''} show={(uid) => void beside(uid)} />
+          <Versions versions={study.versions} shown={report?.report.version ?? 0} show={props.show} />
+          {report !== null && <p class="fine provenance">{report.provenance.map((each) => `${each.model}${each.demonstration ? ' (demonstration weights)' : ''}, prelim ${each.software_version}`).join('; ')}</p>}
+        </div>
+        {older !== null ? (
+          <div class="sign-bar"><div class="row"><span>You are looking at version {older.report.version}.</span><span class="grow" /><button class="primary" onClick={() => props.show(study.report?.report.version ?? 0)}>Back to the newest</button></div></div>
+        ) : (
+          report !== null && editable && <SignBar editing={editing} session={session} standing={standing} amends={amends} step={step} setStep={setStep} busy={busy} problem={problem} sign={(reason) => void review('sign', reason)} reject={(reason) => void review('reject', reason)} />
+        )}
+      </section>
+      <p class="hidden" role="status" aria-live="polite">{said}</p>
+      {report !== null && standing === 'unsigned_draft' && <div class="watermark" aria-hidden="true">UNSIGNED DRAFT</div>}
+    </main>
+  );
+}
+
+/** Which finding of the report as it would be signed the chosen one is. */
+function chosenIn(body: Report['report'], item: Item | null): number | null {
+  if (item === null || item.decision === 'reject') return null;
+  const found = body.findings.findIndex((each) => each.key === item.finding.key && each.laterality === item.finding.laterality);
+  return found < 0 ? null : found;
+}

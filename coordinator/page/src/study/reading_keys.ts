@@ -1,0 +1,131 @@
+/** The keys of the reading view. */
+
+import type { Study } from '../api/types.ts';
+import { useKeys, type Binding } from '../keys.ts';
+import { go } from '../route.ts';
+import { CT_PRESETS } from '../viewer/presets.ts';
+import { neighbour } from '../worklist/worklist.tsx';
+import type { Mode } from './finding_card.tsx';
+import type { Item } from './items.ts';
+import type { Step } from './sign.tsx';
+import type { Editing } from './use_edit.ts';
+import type { Hanging } from './use_hanging.ts';
+
+interface Reach {
+  editing: Editing;
+  hanging: Hanging;
+  editable: boolean;
+  current: Item | null;
+  study: Study;
+  uid: string;
+  mode: Mode;
+  step: Step;
+  canSign: boolean;
+  move: (by: number) => void;
+  choose: (id: string | null) => void;
+  setMode: (mode: Mode) => void;
+  setStep: (step: Step) => void;
+  decide: (item: Item, decision: 'accept' | 'reject' | null) => void;
+  acceptRest: () => void;
+  remove: (item: Item) => void;
+  add: () => void;
+  toggleBoxes: () => void;
+  beside: (uid: string) => void;
+}
+
+/** A new box, in fractions of the frame, where the keyboard puts it. */
+const FIRST = { top: 0.4, left: 0.4, bottom: 0.6, right: 0.6 };
+const STEP = 0.01;
+
+export function useReadingKeys(reach: Reach): void {
+  const { editing, hanging, editable, current } = reach;
+  const images = (keys: string[], words: string | undefined, run: () => void): Binding => ({ keys, ...(words === undefined ? {} : { words }), group: 'Images', run });
+  const draft = (keys: string[], words: string, run: () => void): Binding => ({ keys, words, group: 'Draft', run: () => { if (editable) run(); } });
+  const pane = () => (hanging.current === null ? undefined : hanging.handles.get(hanging.current.key)?.pane);
+  const { drawing } = hanging;
+  const shift = (dx: number, dy: number, grow: boolean) => {
+    if (drawing === null) return;
+    const { top, left, bottom, right } = drawing.box;
+    const inside = (value: number) => Math.min(1, Math.max(0, value));
+    const box = grow
+      ? { top, left, bottom: Math.max(top + STEP, inside(bottom + dy)), right: Math.max(left + STEP, inside(right + dx)) }
+      : left + dx < 0 || right + dx > 1 || top + dy < 0 || bottom + dy > 1
+        ? drawing.box
+        : { top: top + dy, left: left + dx, bottom: bottom + dy, right: right + dx };
+    hanging.setDrawing({ ...drawing, box });
+  };
+  const arrow = (key: string, dx: number, dy: number, otherwise: () => void): Binding[] => [
+    { keys: [key], run: () => (drawing === null ? otherwise() : shift(dx, dy, false)) },
+    { keys: [`Shift+${key}`], run: () => shift(dx, dy, true) },
+  ];
+  const panes = hanging.panes.length;
+  const sibling = (by: number) => {
+    const next = neighbour(reach.uid, by);
+    if (next !== undefined) go(`/study/${next}`);
+  };
+
+  useKeys([
+    draft(['a'], 'Accept the finding', () => current && reach.decide(current, 'accept')),
+    draft(['A'], 'Accept all that are not decided', reach.acceptRest),
+    draft(['c'], 'Change it', () => current && reach.setMode('change')),
+    draft(['x'], 'Reject it, with a reason', () => current && (current.isAdded ? reach.remove(current) : reach.setMode('reject'))),
+    draft(['w'], 'Write its sentence', () => current && reach.setMode('words')),
+    draft(['d'], 'Take the decision back', () => current && reach.decide(current, null)),
+    draft(['e'], 'Write the impression', () => document.querySelector<HTMLTextAreaElement>('.report-text textarea')?.focus()),
+    draft(['n'], 'Add a finding: draw a box, or move it by arrows, size it by Shift and arrows, Enter', () => {
+      const { current: stack } = hanging;
+      if (stack === null || stack.prior !== null) return;
+      if (drawing !== null || hanging.tool === 'box') {
+        hanging.setDrawing(null);
+        hanging.setTool('look');
+      } else {
+        hanging.setTool('box');
+        hanging.setDrawing({ stack, index: hanging.indexOf(stack), box: FIRST });
+      }
+    }),
+    draft(['s'], 'Sign, or amend', () => reach.canSign && reach.setStep('sign')),
+    draft(['R'], 'Reject the draft as a whole', () => reach.study.report?.status === 'unsigned_draft' && reach.setStep('reject')),
+    draft(['Ctrl+z'], 'Undo', editing.undo),
+    draft(['Ctrl+Shift+z', 'Ctrl+y'], 'Redo', editing.redo),
+    { keys: ['j'], words: 'Next finding', group: 'Study', run: () => reach.move(1) },
+    { keys: ['k'], words: 'Finding before', group: 'Study', run: () => reach.move(-1) },
+    { keys: ['J'], words: 'Next study of the list', group: 'Study', run: () => sibling(1) },
+    { keys: ['K'], words: 'Study before', group: 'Study', run: () => sibling(-1) },
+    { keys: ['Enter'], run: () => drawing !== null && reach.add() },
+    {
+      keys: ['Escape'],
+      run: () => {
+        if (drawing !== null || hanging.tool !== 'look') {
+          hanging.setDrawing(null);
+          hanging.setTool('look');
+        } else if (reach.step !== 'none') reach.setStep('none');
+        else if (reach.mode !== 'look') reach.setMode('look');
+        else (document.activeElement as HTMLElement | null)?.blur();
+      },
+    },
+    images(['ArrowDown', 'ArrowUp'], 'Next slice, slice before', () => undefined),
+    ...arrow('ArrowDown', 0, STEP, () => hanging.turnBy(1)),
+    ...arrow('ArrowUp', 0, -STEP, () => hanging.turnBy(-1)),
+    ...arrow('ArrowLeft', -STEP, 0, () => hanging.activate((hanging.active + panes - 1) % Math.max(1, panes))),
+    ...arrow('ArrowRight', STEP, 0, () => hanging.activate((hanging.active + 1) % Math.max(1, panes))),
+    images(['ArrowLeft', 'ArrowRight'], 'Other image', () => undefined),
+    images(['PageDown', 'PageUp'], 'Ten slices on, back', () => undefined),
+    images(['Home', 'End'], 'First slice, last', () => undefined),
+    images(['PageDown'], undefined, () => hanging.turnBy(10)),
+    images(['PageUp'], undefined, () => hanging.turnBy(-10)),
+    images(['Home'], undefined, () => hanging.turnBy(-1e6)),
+    images(['End'], undefined, () => hanging.turnBy(1e6)),
+    images(['[', ']'], 'Series before, next series', () => undefined),
+    images([']'], undefined, () => hanging.change(1)),
+    images(['['], undefined, () => hanging.change(-1)),
+    ...CT_PRESETS.map((preset) => images([preset.key], `Window: ${preset.name.toLowerCase()}`, () => hanging.current?.kind === 'ct' && hanging.setWindow(hanging.current, { center: preset.center, width: preset.width }))),
+    images(['0'], 'Window of the header', () => hanging.current && hanging.setWindow(hanging.current, hanging.current.frames[hanging.indexOf(hanging.current)]?.instance.window ?? null)),
+    images(['+', '='], 'Larger', () => pane()?.zoom(1.2)),
+    images(['-'], 'Smaller', () => pane()?.zoom(1 / 1.2)),
+    images(['f'], 'Fit', () => pane()?.fit()),
+    images(['i'], 'Invert', () => pane()?.invert()),
+    images(['m'], 'Measure', () => hanging.setTool(hanging.tool === 'measure' ? 'look' : 'measure')),
+    images(['b'], 'Boxes on or off', reach.toggleBoxes),
+    images(['p'], 'Earlier study beside', () => reach.study.priors[0] && reach.beside(reach.study.priors[0].uid)),
+  ].toSorted((a, b) => Number(a.words !== undefined) - Number(b.words !== undefined)));
+}

@@ -1,0 +1,91 @@
+/** The report in words, as it would be signed now. Pointing at a sentence shows its finding. */
+
+import type { Prior, ReportBody, Statement, Version } from '../api/types.ts';
+import { date, moment, personName, standingWord } from '../words.ts';
+
+interface Props {
+  report: ReportBody;
+  impression: string[];
+  editable: boolean;
+  isOld: boolean;
+  chosen: number | null;
+  point: (statement: Statement) => void;
+  write: (lines: string[]) => void;
+}
+
+export function ReportText({ report, impression, editable, isOld, chosen, point, write }: Props) {
+  const own = impression.length > 0;
+  const made = report.impression.map((each) => each.text);
+  return (
+    <section class={`report-text ${isOld ? 'is-old' : ''}`} aria-label="Report">
+      <h2>Report</h2>
+      {report.findings_text.length > 0 && (
+        <>
+          <h3>Findings</h3>
+          <p class="sentences">
+            {report.findings_text.map((each, index) => (
+              <button key={index} class={chosen !== null && each.findings.includes(chosen) ? 'said on' : 'said'} onClick={() => point(each)}>{each.text}</button>
+            ))}
+          </p>
+        </>
+      )}
+      <h3 id="impression">Impression {own && <span class="tag">your words</span>}</h3>
+      {editable ? (
+        <>
+          <textarea aria-labelledby="impression" rows={Math.max(2, (own ? impression : made).length)} value={(own ? impression : made).join('\n')} spellcheck
+            onInput={(event) => write(event.currentTarget.value.split('\n'))}
+            onKeyDown={(event) => { if (event.key === 'Escape') event.currentTarget.blur(); }} />
+          {own && <button class="plain" onClick={() => write([])}>Make it from the findings again</button>}
+        </>
+      ) : (
+        <p class="sentences">{made.join(' ') || 'None.'}</p>
+      )}
+      {report.comparison.length > 0 && <><h3>Comparison</h3><p>{report.comparison.join(' ')}</p></>}
+      {report.technique.length > 0 && <><h3>Technique</h3><p>{report.technique.join(' ')}</p></>}
+      {report.limitations.length > 0 && <><h3>Limitations</h3><p class="limitations">{report.limitations.join(' ')}</p></>}
+      {report.unread.length > 0 && (
+        <details open={report.partial}>
+          <summary>{report.partial ? 'Partial: ' : ''}{report.unread.length} {report.unread.length === 1 ? 'object was' : 'objects were'} not read</summary>
+          <ul class="unread">{report.unread.slice(0, 50).map((each) => <li key={each.instance}>{each.detail}</li>)}</ul>
+        </details>
+      )}
+    </section>
+  );
+}
+
+export function Priors({ priors, beside, show }: { priors: Prior[]; beside: string; show: (uid: string) => void }) {
+  if (priors.length === 0) return null;
+  return (
+    <section aria-label="Earlier studies" class="priors">
+      <h2>Earlier studies</h2>
+      <ul>
+        {priors.map((prior) => (
+          <li key={prior.uid} class={beside === prior.uid ? 'on' : ''}>
+            <p><b>{date(prior.date)}</b> {prior.description} <span class="tag">{prior.report === null ? 'no report' : standingWord(prior.report.standing)}</span></p>
+            {prior.report !== null && <p class="muted">{prior.report.sentences.join(' ')}</p>}
+            <p class="fine">{prior.compared ? 'Compared with. ' : 'Not compared with. '}{prior.reasons.join('; ')}</p>
+            <button onClick={() => show(prior.uid)}>{beside === prior.uid ? 'Take away' : 'Show beside'} {priors[0] === prior && <kbd>p</kbd>}</button>
+          </li>
+        ))}
+      </ul>
+    </section>
+  );
+}
+
+export function Versions({ versions, shown, show }: { versions: Version[]; shown: number; show: (version: number) => void }) {
+  return (
+    <section aria-label="Versions" class="versions">
+      <h2>Versions</h2>
+      <ol>
+        {versions.toReversed().map((each) => (
+          <li key={each.version} class={shown === each.version ? 'on' : ''}>
+            <button class="plain" onClick={() => show(each.version)} aria-current={shown === each.version ? 'true' : undefined}>
+              <b>{each.version}</b> {standingWord(each.standing)} <span class="muted">{moment(each.at_ms)}{each.by ? `, ${personName(each.by)}` : ''}</span>
+            </button>
+            {each.reason !== '' && <p class="fine">{each.reason}</p>}
+          </li>
+        ))}
+      </ol>
+    </section>
+  );
+}

@@ -1,0 +1,111 @@
+/** The bar below the report, and what it opens: signing, rejecting. Beside the images, never over them. */
+
+import { useEffect, useRef, useState } from 'preact/hooks';
+import type { Session, Standing } from '../api/types.ts';
+import type { Saving } from '../edit/autosave.ts';
+import { left } from '../edit/model.ts';
+import { moment, personName } from '../words.ts';
+import { Ask } from './finding_card.tsx';
+import type { Editing } from './use_edit.ts';
+
+export type Step = 'none' | 'sign' | 'reject';
+
+interface Props {
+  editing: Editing;
+  session: Session;
+  standing: Standing;
+  /** A signed report stands: the next one amends it. */
+  amends: boolean;
+  step: Step;
+  setStep: (step: Step) => void;
+  busy: boolean;
+  problem: string;
+  sign: (reason: string) => void;
+  reject: (reason: string) => void;
+}
+
+function saved(saving: Saving): string {
+  switch (saving.state) {
+    case 'saved':
+      return `kept ${moment(saving.at_ms).slice(11)}`;
+    case 'saving':
+      return 'keeping';
+    case 'waiting':
+      return 'not kept yet';
+    default:
+      return '';
+  }
+}
+
+export function SignBar(props: Props) {
+  const { editing, session, standing, amends, step, setStep, busy, problem } = props;
+  const open = left(editing.copy);
+  const may = session.account.roles.includes('review') && session.account.name !== '';
+  const verb = amends ? 'Amend' : 'Sign';
+  const blocked = editing.preview.problem !== '' ? editing.preview.problem : open > 0 ? `${open} still to decide` : '';
+  return (
+    <div class="sign-bar">
+      {step === 'sign' && <SignStep {...props} verb={verb} />}
+      {step === 'reject' && (
+        <div class="sign-step" role="region" aria-label="Reject the draft">
+          <h2>Reject this {standing === 'unsigned_draft' ? 'draft' : 'report'} as a whole</h2>
+          <p>It says nothing of the patient then. Those who were sent it are told.</p>
+          <Ask label="Why?" value="" options={[]} action="Reject" required done={props.reject} cancel={() => setStep('none')} />
+        </div>
+      )}
+      {problem !== '' && <p class="problem" role="alert">{problem}</p>}
+      {editing.saving.state === 'waiting' && <p class="problem" role="status">Your edits are on this page and not kept on the server yet: {editing.saving.problem}</p>}
+      {editing.preview.warnings.map((warning) => <p class="warning" key={warning}>{warning}</p>)}
+      <div class="row">
+        <button class="plain" disabled={!editing.canUndo} onClick={editing.undo} title="Undo (Ctrl Z)" aria-label="Undo">↶</button>
+        <button class="plain" disabled={!editing.canRedo} onClick={editing.redo} title="Redo (Ctrl Shift Z)" aria-label="Redo">↷</button>
+        <span class="saved" role="status">{saved(editing.saving)}</span>
+        <span class="grow" />
+        {may ? (
+          step === 'none' && (
+            <>
+              {blocked !== '' && <span class="blocked" id="blocked">{blocked}</span>}
+              {standing === 'unsigned_draft' && <button onClick={() => setStep('reject')} disabled={busy}>Reject draft <kbd>R</kbd></button>}
+              <button class="primary" disabled={blocked !== '' || busy} aria-describedby={blocked === '' ? undefined : 'blocked'} onClick={() => setStep('sign')}>{verb} <kbd>s</kbd></button>
+            </>
+          )
+        ) : (
+          <span class="blocked">{session.account.roles.includes('review') ? 'Your account has no person\'s name: it cannot sign.' : 'You may read reports; signing takes the role “review”.'}</span>
+        )}
+      </div>
+    </div>
+  );
+}
+
+/** What is about to be signed, in full, and by whom. */
+function SignStep({ editing, session, amends, setStep, busy, sign, verb }: Props & { verb: string }) {
+  const [reason, setReason] = useState(editing.copy.reason);
+  const region = useRef<HTMLFormElement>(null);
+  useEffect(() => {
+    (region.current?.querySelector<HTMLElement>('input') ?? region.current?.querySelector<HTMLElement>('button.primary'))?.focus();
+  }, []);
+  const { report, isOld } = editing.preview;
+  const count = (decision: string) => editing.copy.decisions.filter((each) => each.decision === decision).length;
+  const counts = [[count('accept'), 'accepted'], [count('change'), 'changed'], [count('reject'), 'rejected'], [editing.copy.added.length, 'added']] as const;
+  const told = counts.filter(([number]) => number > 0).map(([number, word]) => `${number} ${word}`).join(', ');
+  return (
+    <form class="sign-step" ref={region} aria-label={`${verb} the report`}
+      onSubmit={(event) => { event.preventDefault(); if (!busy && !isOld && (!amends || reason.trim() !== '')) sign(reason.trim()); }}
+      onKeyDown={(event) => { if (event.key === 'Escape') { event.preventDefault(); event.stopPropagation(); setStep('none'); } }}>
+      <h2>{verb} as {personName(session.account.name)}{session.account.organization ? `, ${session.account.organization}` : ''}</h2>
+      <p class="muted">{told === '' ? 'The draft has no findings.' : `Findings: ${told}.`} {session.demonstration && 'The draft was made by demonstration weights.'}</p>
+      <div class="to-sign">
+        {report?.findings_text.map((each, index) => <p key={index}>{each.text}</p>)}
+        <p><b>Impression.</b> {report?.impression.map((each) => each.text).join(' ')}</p>
+      </div>
+      <label>
+        {amends ? 'Why is it amended?' : 'Note (may be empty)'}
+        <input name="reason" value={reason} maxLength={2000} required={amends} onInput={(event) => setReason(event.currentTarget.value)} autocomplete="off" />
+      </label>
+      <div class="acts">
+        <button type="submit" class="primary" disabled={busy || isOld}>{busy ? 'Signing' : `${verb} this report`} <kbd>Enter</kbd></button>
+        <button type="button" class="plain" onClick={() => setStep('none')}>Back <kbd>Esc</kbd></button>
+      </div>
+    </form>
+  );
+}

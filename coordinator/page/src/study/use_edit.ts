@@ -1,0 +1,134 @@
+/** The reader's work on a version: with undo, kept on the server, and as the report that would come of it. */
+
+import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
+import { ApiError, call, words } from '../api/client.ts';
+import type { ReportBody, Study, WorkingCopy } from '../api/types.ts';
+import { Autosave, type Saving } from '../edit/autosave.ts';
+import { begin, isBegun, redo, request, step, undecided, undo, type History } from '../edit/model.ts';
+
+export interface Preview {
+  report: ReportBody | null;
+  warnings: string[];
+  problem: string;
+  /** The preview is of an edit before the newest. */
+  isOld: boolean;
+}
+
+export interface Editing {
+  copy: WorkingCopy;
+  canUndo: boolean;
+  canRedo: boolean;
+  change: (make: (copy: WorkingCopy) => WorkingCopy) => void;
+  undo: () => void;
+  redo: () => void;
+  /** Takes a whole copy: of another version, or one from elsewhere. It can be undone. */
+  replace: (copy: WorkingCopy, isNew?: boolean) => void;
+  /** Saves this page's copy over another one that was seen. */
+  keepMine: () => void;
+  saving: Saving;
+  preview: Preview;
+  /** A kept copy of an older version than the one that is shown. */
+  stale: WorkingCopy | null;
+  settle: () => void;
+  close: () => void;
+  flush: () => Promise<void>;
+}
+
+const PREVIEW_MS = 250;
+
+export function useEdit(study: Study): Editing {
+  const { uid } = study.row;
+  const version = study.report?.report.version ?? study.row.version;
+  const count = study.report?.report.findings.length ?? 0;
+  const [history, setHistory] = useState<History>(() => begin(undecided(version, count)));
+  const [saving, setSaving] = useState<Saving>({ state: 'clean' });
+  const [stale, setStale] = useState<WorkingCopy | null>(null);
+  const [preview, setPreview] = useState<Preview>({ report: study.report?.report ?? null, warnings: [], problem: '', isOld: false });
+  const save = useRef<Autosave | null>(null);
+  const newest = useRef(history.now);
+  newest.current = history.now;
+
+  useEffect(() => {
+    const autosave = new Autosave(`/studies/${uid}/working-copy`, setSaving);
+    save.current = autosave;
+    void autosave.load().then(
+      (kept) => {
+        if (kept === null || isBegun(newest.current)) return;
+        if (kept.version === version && kept.decisions.length === count) setHistory(begin(kept));
+        else if (isBegun(kept)) setStale(kept);
+      },
+      (error: unknown) => setSaving({ state: 'waiting', problem: words(error) }),
+    );
+    const again = () => autosave.retry();
+    // Who closes the page with something unsaved is asked.
+    const leaving = (event: BeforeUnloadEvent) => {
+      if (autosave.isPending) event.preventDefault();
+    };
+    addEventListener('online', again);
+    addEventListener('prelim:signed-in', again);
+    addEventListener('beforeunload', leaving);
+    return () => {
+      removeEventListener('online', again);
+      removeEventListener('prelim:signed-in', again);
+      removeEventListener('beforeunload', leaving);
+      void autosave.flush().finally(() => autosave.close());
+    };
+  }, [uid]);
+
+  const take = useCallback((make: (history: History) => History) => {
+    setHistory((was) => {
+      const next = make(was);
+      if (next.now !== was.now) save.current?.save(next.now);
+      return next;
+    });
+  }, []);
+
+  const copy = history.now;
+  useEffect(() => {
+    if (study.report === null || copy.decisions.length !== count || copy.version !== version) return;
+    let gone = false;
+    setPreview((was) => ({ ...was, isOld: true }));
+    const timer = window.setTimeout(() => {
+      call<{ report: ReportBody; warnings?: string[] }>('POST', `/studies/${uid}/preview`, request(copy)).then(
+        ({ body }) => !gone && setPreview({ report: body.report, warnings: body.warnings ?? [], problem: '', isOld: false }),
+        (error: unknown) => {
+          // What cannot be signed is told in the server's words; the last good text stays.
+          if (!gone) setPreview((was) => ({ ...was, problem: error instanceof ApiError && error.status === 409 ? '' : words(error), isOld: true }));
+        },
+      );
+    }, PREVIEW_MS);
+    return () => {
+      gone = true;
+      clearTimeout(timer);
+    };
+  }, [copy, uid, version]);
+
+  return {
+    copy,
+    canUndo: history.past.length > 0,
+    canRedo: history.future.length > 0,
+    change: (make) => take((was) => step(was, make(was.now))),
+    undo: () => take(undo),
+    redo: () => take(redo),
+    replace: (next, isNew = false) => {
+      // After a signature there is nothing to keep: the server took the copy away.
+      if (isNew) {
+        save.current?.forget();
+        setSaving({ state: 'clean' });
+        setHistory(begin(next));
+      } else {
+        take((was) => step(was, next));
+      }
+    },
+    keepMine: () => save.current?.save(newest.current),
+    saving,
+    preview,
+    stale,
+    settle: () => {
+      setStale(null);
+      setSaving({ state: 'clean' });
+    },
+    close: () => save.current?.close(),
+    flush: async () => save.current?.flush(),
+  };
+}

@@ -1,0 +1,108 @@
+/** Which stacks hang where, at which place, with which window. */
+
+import { useMemo, useRef, useState } from 'preact/hooks';
+import type { Box, Place, Study } from '../api/types.ts';
+import { find, hung, stacks, type Stack } from '../viewer/frames.ts';
+import type { Handle, Tool } from '../viewer/pane_view.tsx';
+import { firstWindow, type Window } from '../viewer/presets.ts';
+
+export interface Drawing {
+  stack: Stack;
+  index: number;
+  box: Box;
+}
+
+export interface Hanging {
+  /** All stacks: those of the study, then those of the prior that is shown beside it. */
+  all: Stack[];
+  panes: number[];
+  active: number;
+  activate: (pane: number) => void;
+  indexOf: (stack: Stack) => number;
+  turn: (stack: Stack, index: number) => void;
+  turnBy: (steps: number) => void;
+  windowOf: (stack: Stack) => Window | null;
+  setWindow: (stack: Stack, window: Window | null) => void;
+  /** The next or an earlier stack in the active pane. */
+  change: (by: number) => void;
+  put: (stack: number) => void;
+  /** Brings a place into view. */
+  jump: (place: Place) => void;
+  handles: Map<string, Handle>;
+  current: Stack | null;
+  tool: Tool;
+  setTool: (tool: Tool) => void;
+  drawing: Drawing | null;
+  setDrawing: (drawing: Drawing | null) => void;
+}
+
+function middle(stack: Stack): number {
+  return stack.kind === 'ct' ? Math.floor(stack.frames.length / 2) : 0;
+}
+
+export function useHanging(study: Study, prior: Study | null): Hanging {
+  const own = useMemo(() => stacks(study, null), [study.row.uid, study.series]);
+  const earlier = useMemo(() => (prior === null ? [] : stacks(prior, prior.row.study_date || 'earlier')), [prior]);
+  const all = useMemo(() => [...own, ...earlier], [own, earlier]);
+  const [chosen, setChosen] = useState<number[] | null>(null);
+  const [active, setActive] = useState(0);
+  const [places, setPlaces] = useState<Record<string, number>>({});
+  const [windows, setWindows] = useState<Record<string, Window | null>>({});
+  const [tool, setTool] = useState<Tool>('look');
+  const [drawing, setDrawing] = useState<Drawing | null>(null);
+  const handles = useRef(new Map<string, Handle>());
+
+  const mine = useMemo(() => hung(own), [own]);
+  const base = (chosen ?? mine).filter((stack) => stack < own.length);
+  // Beside a prior there is room for two current views at most: like beside like.
+  const panes = earlier.length === 0 ? base : [...base.slice(0, 2), ...hung(earlier).slice(0, Math.min(2, base.length)).map((at) => at + own.length)];
+  const current = all[panes[Math.min(active, panes.length - 1)] ?? -1] ?? null;
+
+  const indexOf = (stack: Stack) => Math.min(stack.frames.length - 1, places[stack.key] ?? middle(stack));
+  const turn = (stack: Stack, index: number) => {
+    const place = Math.max(0, Math.min(stack.frames.length - 1, index));
+    setPlaces((was) => ({ ...was, [stack.key]: place }));
+  };
+  const put = (stack: number) => {
+    const place = base.indexOf(stack);
+    if (place >= 0) return setActive(place);
+    const next = [...base];
+    const pane = Math.min(active, Math.max(0, base.length - 1));
+    next[pane] = stack;
+    setChosen(next);
+    setActive(pane);
+  };
+  return {
+    all,
+    panes,
+    active: Math.min(active, Math.max(0, panes.length - 1)),
+    activate: setActive,
+    indexOf,
+    turn,
+    turnBy: (steps) => {
+      if (current !== null) setPlaces((was) => ({ ...was, [current.key]: Math.max(0, Math.min(current.frames.length - 1, (was[current.key] ?? middle(current)) + steps)) }));
+    },
+    windowOf: (stack) => {
+      const set = windows[stack.key];
+      return set !== undefined ? set : firstWindow(stack.frames[indexOf(stack)]?.instance.window ?? null, stack.kind);
+    },
+    setWindow: (stack, window) => setWindows((was) => ({ ...was, [stack.key]: window })),
+    change: (by) => {
+      if (own.length < 2 || current === null || current.prior !== null) return;
+      put((own.indexOf(current) + by + own.length) % own.length);
+    },
+    put,
+    jump: (place) => {
+      const found = find(own, place.instance, place.frame);
+      if (found === null) return;
+      put(found.stack);
+      turn(own[found.stack]!, found.index);
+    },
+    handles: handles.current,
+    current,
+    tool,
+    setTool,
+    drawing,
+    setDrawing,
+  };
+}

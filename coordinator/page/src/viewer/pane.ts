@@ -1,0 +1,241 @@
+/** One pane: a stack in Cornerstone's viewport, in the words of the page (pixels of the frame, windows in modality values). */
+
+import { RenderingEngine, Enums, init, imageLoader, cache, setUseCPURendering, type Types } from '@cornerstonejs/core';
+import type { Frame } from './frames.ts';
+import { announce, register, spacingOf } from './loader.ts';
+import type { Window } from './presets.ts';
+
+/** Memory for decoded frames, in bytes: a CT of 2,000 slices. */
+const CACHE_BYTES = 1 << 30;
+const ENGINE = 'prelim';
+
+let engine: RenderingEngine | null = null;
+let started: Promise<RenderingEngine> | null = null;
+
+/** Whether this browser draws WebGL by software, which is slower than drawing on the processor without it. */
+function isSoftware(): boolean {
+  const gl = document.createElement('canvas').getContext('webgl2');
+  if (gl === null) return true;
+  const told = gl.getExtension('WEBGL_debug_renderer_info');
+  const name = told === null ? '' : String(gl.getParameter(told.UNMASKED_RENDERER_WEBGL));
+  gl.getExtension('WEBGL_lose_context')?.loseContext();
+  return /swiftshader|llvmpipe|software|basic render/i.test(name);
+}
+
+/** Starts Cornerstone once. `?rendering=cpu` or `gl` decides, else the browser's hardware. */
+export function start(): Promise<RenderingEngine> {
+  started ??= (async () => {
+    const wanted = new URLSearchParams(location.search).get('rendering');
+    init();
+    setUseCPURendering(wanted === 'cpu' || (wanted !== 'gl' && isSoftware()));
+    register();
+    cache.setMaxCacheSize(CACHE_BYTES);
+    engine = new RenderingEngine(ENGINE);
+    return engine;
+  })();
+  return started;
+}
+
+let names = 0;
+
+export class Pane {
+  private readonly viewport: Types.IStackViewport;
+  private readonly name: string;
+  private frames: Frame[] = [];
+  private shown = -1;
+  private wanted = -1;
+  private window: Window | null = null;
+  private inverted = false;
+  private alive = true;
+
+  private constructor(
+    private readonly element: HTMLDivElement,
+    private readonly rendering: RenderingEngine,
+    private readonly drawn: () => void,
+  ) {
+    this.name = `pane-${++names}`;
+    rendering.enableElement({ viewportId: this.name, type: Enums.ViewportType.STACK, element, defaultOptions: { background: [0, 0, 0] } });
+    this.viewport = rendering.getViewport(this.name) as Types.IStackViewport;
+    // It is the page that handles keys and focus.
+    element.removeAttribute('tabindex');
+    element.addEventListener(Enums.Events.IMAGE_RENDERED, drawn);
+  }
+
+  static async attach(element: HTMLDivElement, drawn: () => void): Promise<Pane> {
+    return new Pane(element, await start(), drawn);
+  }
+
+  close(): void {
+    this.alive = false;
+    this.element.removeEventListener(Enums.Events.IMAGE_RENDERED, this.drawn);
+    this.rendering.disableElement(this.name);
+  }
+
+  /** Shows a stack at a place. Rejects where the frame cannot be had. */
+  async open(frames: Frame[], index: number): Promise<void> {
+    announce(frames);
+    this.frames = frames;
+    this.wanted = index;
+    const frame = frames[index];
+    if (frame === undefined) return;
+    // Errors of the loader come as they are, and not as an event.
+    await imageLoader.loadAndCacheImage(frame.id);
+    if (!this.alive) return;
+    await this.viewport.setStack(frames.map((each) => each.id), index);
+    if (!this.alive) return;
+    this.shown = index;
+    this.inverted = false;
+    this.applyWindow();
+    this.viewport.resetCamera();
+    this.viewport.render();
+    // It was turned on while the first image came.
+    if (this.wanted !== index) await this.show(this.wanted);
+  }
+
+  /** Goes to a place in the stack; of several wishes only the newest counts. */
+  async show(index: number): Promise<void> {
+    this.wanted = index;
+    const frame = this.frames[index];
+    if (frame === undefined || this.shown < 0 || index === this.shown) return;
+    await imageLoader.loadAndCacheImage(frame.id);
+    if (!this.alive || this.wanted !== index) return;
+    await this.viewport.setImageIdIndex(index);
+    if (!this.alive) return;
+    this.shown = index;
+    this.applyWindow();
+    this.viewport.render();
+  }
+
+  /** A window in values after the rescale; nothing for that of the pixels themselves. */
+  setWindow(window: Window | null): void {
+    this.window = window;
+    if (this.shown < 0) return;
+    this.applyWindow();
+    this.viewport.render();
+  }
+
+  invert(): void {
+    if (this.shown < 0) return;
+    this.inverted = !this.inverted;
+    this.applyWindow();
+    this.viewport.render();
+  }
+
+  private applyWindow(): void {
+    const frame = this.frames[this.shown];
+    if (frame === undefined || frame.instance.pixels.samples === 3) return;
+    const { slope, intercept } = rescale(frame);
+    const image = cache.getImage(frame.id);
+    let lower = image?.minPixelValue ?? 0;
+    let upper = Math.max(lower + 1, image?.maxPixelValue ?? 1);
+    if (this.window !== null) {
+      lower = (this.window.center - this.window.width / 2 - intercept) / slope;
+      upper = (this.window.center + this.window.width / 2 - intercept) / slope;
+    }
+    const isInverse = frame.instance.photometric === 'MONOCHROME1';
+    this.viewport.setProperties({ voiRange: { lower, upper }, invert: isInverse !== this.inverted });
+  }
+
+  /** The window that is shown, also where nobody chose one. */
+  currentWindow(): Window | null {
+    const frame = this.frames[this.shown];
+    const image = frame === undefined ? undefined : cache.getImage(frame.id);
+    if (this.window !== null || frame === undefined || image === undefined) return this.window;
+    const { slope, intercept } = rescale(frame);
+    return { center: ((image.minPixelValue + image.maxPixelValue) / 2) * slope + intercept, width: Math.max(1, (image.maxPixelValue - image.minPixelValue) * slope) };
+  }
+
+  /** Magnifies about a point of the pane. */
+  zoom(factor: number, at?: [number, number]): void {
+    if (this.shown < 0) return;
+    const before = at === undefined ? null : this.viewport.canvasToWorld(at);
+    const zoom = Math.min(40, Math.max(0.2, this.viewport.getZoom() * factor));
+    this.viewport.setZoom(zoom);
+    if (at !== undefined && before !== null) {
+      const now = this.viewport.worldToCanvas(before);
+      this.pan(at[0] - now[0], at[1] - now[1]);
+    }
+    this.viewport.render();
+  }
+
+  pan(dx: number, dy: number): void {
+    if (this.shown < 0) return;
+    const [x, y] = this.viewport.getPan();
+    this.viewport.setPan([x + dx, y + dy]);
+    this.viewport.render();
+  }
+
+  fit(): void {
+    if (this.shown < 0) return;
+    this.viewport.resetCamera();
+    this.viewport.render();
+  }
+
+  resize(): void {
+    if (this.shown < 0) return;
+    this.rendering.resize(true, true);
+  }
+
+  get zoomFactor(): number {
+    return this.shown < 0 ? 1 : this.viewport.getZoom();
+  }
+
+  get index(): number {
+    return this.shown;
+  }
+
+  /** A point in pixels of the frame (its upper left corner is 0, 0) as a point of the pane. */
+  toPane([x, y]: [number, number]): [number, number] | null {
+    const frame = this.frames[this.shown];
+    if (frame === undefined) return null;
+    const [row, column] = spacingOf(frame);
+    const [left, top] = this.viewport.worldToCanvas([(x - 0.5) * column, (y - 0.5) * row, 0]);
+    return Number.isFinite(left) && Number.isFinite(top) ? [left, top] : null;
+  }
+
+  /** The reverse. */
+  toPixel(at: [number, number]): [number, number] | null {
+    const frame = this.frames[this.shown];
+    if (frame === undefined) return null;
+    const [row, column] = spacingOf(frame);
+    const [x, y] = this.viewport.canvasToWorld(at);
+    return [x / column + 0.5, y / row + 0.5];
+  }
+
+  /** The value at a pixel, after the rescale. */
+  valueAt([x, y]: [number, number]): number | null {
+    const frame = this.frames[this.shown];
+    if (frame === undefined || frame.instance.pixels.samples === 3) return null;
+    const { columns, rows } = frame.instance;
+    const [column, line] = [Math.floor(x), Math.floor(y)];
+    if (column < 0 || line < 0 || column >= columns || line >= rows) return null;
+    const stored = cache.getImage(frame.id)?.getPixelData()[line * columns + column];
+    const { slope, intercept } = rescale(frame);
+    return stored === undefined ? null : stored * slope + intercept;
+  }
+}
+
+function rescale(frame: Frame): { slope: number; intercept: number } {
+  const { slope, intercept } = frame.instance.rescale;
+  return slope > 0 && Number.isFinite(slope) && Number.isFinite(intercept) ? { slope, intercept } : { slope: 1, intercept: 0 };
+}
+
+/** Fetches a stack from a place outwards, a few frames at a time, until `stop`. */
+export function prefetch(frames: Frame[], from: number, done: (loaded: number) => void): () => void {
+  announce(frames);
+  const order = frames.map((_, index) => index).sort((a, b) => Math.abs(a - from) - Math.abs(b - from));
+  let [next, loaded, stopped] = [0, 0, false];
+  const lane = async () => {
+    while (!stopped && next < order.length) {
+      const frame = frames[order[next++]!]!;
+      // What cannot be had is told of when it is looked at.
+      await imageLoader.loadAndCacheImage(frame.id).catch(() => undefined);
+      if (!stopped) done(++loaded);
+    }
+  };
+  for (let count = 0; count < 4; count++) void lane();
+  return () => {
+    stopped = true;
+  };
+}
+

@@ -1,0 +1,76 @@
+/** How things are said: names, dates, ages, confidence. Pure. */
+
+import type { Finding, Standing, Urgency, Written } from './api/types.ts';
+
+/** A person's name (PN) as people write it: "Doe, Dr. Jane". */
+export function personName(name: string): string {
+  const alphabetic = name.split('=')[0] ?? '';
+  const [family = '', given = '', middle = '', prefix = ''] = alphabetic.split('^').map((part) => part.trim());
+  const rest = [prefix, given, middle].filter((part) => part !== '').join(' ');
+  return [family, rest].filter((part) => part !== '').join(', ') || 'no name';
+}
+
+/** A date (DA) as YYYY-MM-DD; what is no date stays as it is. */
+export function date(text: string): string {
+  return /^\d{8}$/.test(text) ? `${text.slice(0, 4)}-${text.slice(4, 6)}-${text.slice(6)}` : text;
+}
+
+/** Age in whole years at a date; nothing where one of them is not known. */
+export function ageAt(birth: string, at: string): string {
+  if (!/^\d{8}$/.test(birth)) return '';
+  const end = /^\d{8}$/.test(at) ? at : new Date().toISOString().slice(0, 10).replaceAll('-', '');
+  const years = Math.floor((Number(end) - Number(birth)) / 10000);
+  if (years < 0 || years > 150) return '';
+  if (years >= 2) return `${years} y`;
+  const months = (Number(end.slice(0, 4)) - Number(birth.slice(0, 4))) * 12 + Number(end.slice(4, 6)) - Number(birth.slice(4, 6));
+  return `${Math.max(0, months - (Number(end.slice(6)) < Number(birth.slice(6)) ? 1 : 0))} mo`;
+}
+
+/** How long ago: "4 min", "3 h", "2 d". */
+export function since(ms: number, now: number): string {
+  const minutes = Math.max(0, Math.floor((now - ms) / 60_000));
+  if (minutes < 1) return 'now';
+  if (minutes < 60) return `${minutes} min`;
+  if (minutes < 48 * 60) return `${Math.floor(minutes / 60)} h`;
+  return `${Math.floor(minutes / 1440)} d`;
+}
+
+/** A moment in the reader's own time: "2026-11-29 14:02". */
+export function moment(ms: number): string {
+  const at = new Date(ms);
+  const two = (value: number) => String(value).padStart(2, '0');
+  return `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())} ${two(at.getHours())}:${two(at.getMinutes())}`;
+}
+
+/** The word for how sure the model is. It is the model's own estimate, not a probability of disease. */
+export function confidenceWord(confidence: number): 'high' | 'moderate' | 'low' | 'very low' {
+  if (confidence >= 0.9) return 'high';
+  if (confidence >= 0.7) return 'moderate';
+  return confidence >= 0.5 ? 'low' : 'very low';
+}
+
+/** Whole percent, never 100 where it is less. */
+export function percent(confidence: number): string {
+  return `${confidence < 1 ? Math.min(99, Math.round(confidence * 100)) : 100} %`;
+}
+
+const STANDINGS: Record<Standing, string> = { unsigned_draft: 'unsigned draft', signed: 'signed', amended: 'amended', rejected: 'rejected' };
+
+export function standingWord(standing: Standing | null): string {
+  return standing === null ? '' : STANDINGS[standing];
+}
+
+const RANK: Record<Urgency, number> = { critical: 0, urgent: 1, routine: 2 };
+
+export function urgencyRank(urgency: Urgency | null): number {
+  return urgency === null ? 3 : RANK[urgency];
+}
+
+/** What a finding is called, and what qualifies it. */
+export function title(finding: Written | Finding, name: string): string {
+  const called = name.charAt(0).toUpperCase() + name.slice(1);
+  const where = [finding.severity, finding.laterality, finding.zone].filter((word) => word !== undefined);
+  const size = finding.size_mm === undefined ? [] : [`${Math.round(finding.size_mm * 10) / 10} mm`];
+  const qualified = [...where, ...size].join(', ');
+  return qualified === '' ? called : `${called} · ${qualified}`;
+}

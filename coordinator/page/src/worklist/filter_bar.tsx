@@ -1,0 +1,59 @@
+/** The filters above the worklist. */
+
+import type { RefObject } from 'preact';
+import { STATES, type Filters } from './filters.ts';
+
+interface Props {
+  filters: Filters;
+  counts: Record<string, number>;
+  sites: string[];
+  modalities: string[];
+  change: (next: Partial<Filters>, replace?: boolean) => void;
+  search: RefObject<HTMLInputElement | null>;
+  leave: () => void;
+}
+
+export function FilterBar({ filters, counts, sites, modalities, change, search, leave }: Props) {
+  const total = Object.values(counts).reduce((sum, count) => sum + count, 0);
+  const count = (states: string) => (states === '' ? total : states.split(',').reduce((sum, state) => sum + (counts[state] ?? 0), 0));
+  const pick = (name: keyof Filters, label: string, options: [string, string][]) => (
+    <label class="pick">
+      <span>{label}</span>
+      <select value={filters[name]} onChange={(event) => change({ [name]: event.currentTarget.value })} class={filters[name] === '' ? '' : 'set'}>
+        {options.map(([value, words]) => <option key={value} value={value}>{words}</option>)}
+      </select>
+    </label>
+  );
+  const named = (values: string[], chosen: string): [string, string][] => [['', 'any'], ...[...new Set([...values, ...(chosen === '' ? [] : [chosen])])].map((value): [string, string] => [value, value])];
+  return (
+    <search class="filters">
+      <input
+        type="search"
+        ref={search}
+        aria-label="Search patient, ID, accession, description"
+        placeholder="Patient, ID, accession …  ( / )"
+        value={filters.text}
+        onInput={(event) => change({ text: event.currentTarget.value }, true)}
+        onKeyDown={(event) => {
+          if (event.key === 'Escape' || event.key === 'Enter') {
+            event.preventDefault();
+            leave();
+          }
+        }}
+      />
+      <div class="states" role="group" aria-label="State">
+        {STATES.map(({ value, words }) => (
+          <button key={words} aria-pressed={filters.state === value} onClick={() => change({ state: value })}>
+            {words} <span class="count">{count(value)}</span>
+          </button>
+        ))}
+      </div>
+      {pick('urgency', 'Urgency', [['', 'any'], ['critical', 'critical'], ['urgent', 'urgent'], ['routine', 'routine']])}
+      {pick('modality', 'Modality', named(modalities, filters.modality))}
+      {pick('site', 'Site', named(sites, filters.site))}
+      {pick('age', 'Received', [['', 'any time'], ['1', 'last hour'], ['8', 'last 8 h'], ['24', 'last 24 h'], ['168', 'last week']])}
+      {pick('confidence', 'Confidence', [['', 'any'], ['90', 'below 90 %'], ['70', 'below 70 %'], ['50', 'below 50 %']])}
+      {pick('order', 'Order', [['', 'most urgent'], ['newest', 'newest'], ['oldest', 'longest waiting'], ['confidence', 'least confident']])}
+    </search>
+  );
+}

@@ -1,0 +1,72 @@
+/** Filters of the worklist, as its address has them. Pure. */
+
+import type { Row } from '../api/types.ts';
+import { urgencyRank } from '../words.ts';
+
+export interface Filters {
+  state: string;
+  modality: string;
+  urgency: string;
+  site: string;
+  /** Received within so many hours. */
+  age: string;
+  /** Lowest confidence at most this, in percent. */
+  confidence: string;
+  text: string;
+  order: string;
+}
+
+const NAMES = ['state', 'modality', 'urgency', 'site', 'age', 'confidence', 'text', 'order'] as const;
+
+/** The states that wait for a radiologist are shown where none is chosen. */
+export const STATES: readonly { value: string; words: string }[] = [
+  { value: '', words: 'All' },
+  { value: 'drafted', words: 'To read' },
+  { value: 'receiving,complete,queued,reading', words: 'In work' },
+  { value: 'signed,amended', words: 'Signed' },
+  { value: 'rejected', words: 'Rejected' },
+  { value: 'failed,cancelled,skipped', words: 'Problems' },
+];
+
+export function fromQuery(query: URLSearchParams): Filters {
+  return Object.fromEntries(NAMES.map((name) => [name, query.get(name) ?? ''])) as unknown as Filters;
+}
+
+export function toPath(filters: Filters): string {
+  const query = new URLSearchParams();
+  for (const name of NAMES) if (filters[name] !== '') query.set(name, filters[name]);
+  const text = query.toString();
+  return text === '' ? '/worklist' : `/worklist?${text}`;
+}
+
+/** What the server is asked for; the rest is done here. */
+export function asked(filters: Filters, after: string | null): string {
+  const query = new URLSearchParams({ limit: '500' });
+  for (const name of ['modality', 'urgency', 'site', 'text'] as const) if (filters[name] !== '') query.set(name, filters[name]);
+  if (filters.order === 'urgency') query.set('order', 'urgency');
+  if (after !== null) query.set('after', after);
+  return query.toString();
+}
+
+/** Whether a row is shown. Also what the server filters is looked at: rows change while they are shown. */
+export function passes(filters: Filters, row: Row, now: number): boolean {
+  if (filters.state !== '' && !filters.state.split(',').includes(row.state)) return false;
+  if (filters.modality !== '' && !row.modalities.includes(filters.modality)) return false;
+  if (filters.urgency !== '' && row.urgency !== filters.urgency) return false;
+  if (filters.site !== '' && row.institution !== filters.site) return false;
+  if (filters.age !== '' && now - row.received_at_ms > Number(filters.age) * 3_600_000) return false;
+  if (filters.confidence !== '' && !(row.confidence !== null && row.confidence * 100 < Number(filters.confidence))) return false;
+  if (filters.text === '') return true;
+  const { patient, accession, description, institution } = row;
+  const words = [patient.name, patient.id, accession, description, institution, row.uid].join('\n').toLowerCase();
+  return filters.text.toLowerCase().split(/\s+/).every((word) => words.includes(word));
+}
+
+/** Most urgent first, newest first, or least confident first. */
+export function compare(filters: Filters): (a: Row, b: Row) => number {
+  const newest = (a: Row, b: Row) => b.changed_at_ms - a.changed_at_ms || a.uid.localeCompare(b.uid);
+  if (filters.order === 'newest') return newest;
+  if (filters.order === 'oldest') return (a, b) => a.received_at_ms - b.received_at_ms || a.uid.localeCompare(b.uid);
+  if (filters.order === 'confidence') return (a, b) => (a.confidence ?? 2) - (b.confidence ?? 2) || newest(a, b);
+  return (a, b) => urgencyRank(a.urgency) - urgencyRank(b.urgency) || newest(a, b);
+}

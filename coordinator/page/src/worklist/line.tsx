@@ -1,0 +1,59 @@
+/** One study in the worklist. */
+
+import type { Row } from '../api/types.ts';
+import { ageAt, confidenceWord, date, percent, personName, since, standingWord } from '../words.ts';
+
+export const HEADINGS = [
+  { name: 'urgency', words: 'Urgency' },
+  { name: 'patient', words: 'Patient' },
+  { name: 'id', words: 'ID' },
+  { name: 'age', words: 'Age' },
+  { name: 'modality', words: 'Modality' },
+  { name: 'study', words: 'Study' },
+  { name: 'date', words: 'Date' },
+  { name: 'site', words: 'Site' },
+  { name: 'received', words: 'Received' },
+  { name: 'findings', words: 'Findings' },
+  { name: 'confidence', words: 'Least confident' },
+  { name: 'state', words: 'State' },
+  { name: 'readers', words: 'Reading' },
+] as const;
+
+interface Props {
+  row: Row;
+  index: number;
+  now: number;
+  selected: boolean;
+  me: string;
+  y: number;
+  choose: () => void;
+  open: () => void;
+}
+
+function stateOf(row: Row): string {
+  if (row.state === 'drafted') return 'unsigned draft';
+  return row.standing !== null && row.standing !== 'unsigned_draft' ? standingWord(row.standing) : row.state;
+}
+
+export function Line({ row, index, now, selected, me, y, choose, open }: Props) {
+  const { patient } = row;
+  const old = now - row.received_at_ms > 4 * 3_600_000 && row.state === 'drafted';
+  const cell = (name: string, content: preact.ComponentChildren, title?: string) => <span role="gridcell" class={`c-${name}`} title={title}>{content}</span>;
+  return (
+    <div role="row" id={`row-${index}`} aria-rowindex={index + 2} aria-selected={selected} class={`line u-${row.urgency ?? 'none'} s-${row.state}`} style={{ transform: `translateY(${y}px)` }} onClick={choose} onDblClick={open}>
+      {cell('urgency', row.urgency && <span class={`mark u-${row.urgency}`}>{row.urgency}</span>)}
+      {cell('patient', personName(patient.name), personName(patient.name))}
+      {cell('id', patient.id, patient.id)}
+      {cell('age', [ageAt(patient.birth_date, row.study_date), patient.sex].filter((word) => word !== '').join(' '))}
+      {cell('modality', row.modalities.join(' '))}
+      {cell('study', row.problem ? <span class="row-problem">{row.problem}</span> : [row.description, row.body_part].filter((word) => word).join(' · '), row.problem ?? row.description)}
+      {cell('date', date(row.study_date))}
+      {cell('site', row.institution, [row.institution, row.station].join(' · '))}
+      {cell('received', <span class={old ? 'old' : ''}>{since(row.received_at_ms, now)}</span>)}
+      {cell('findings', row.version > 0 ? row.findings : '')}
+      {cell('confidence', row.confidence === null ? '' : <span class={`conf conf-${confidenceWord(row.confidence).replace(' ', '-')}`}>{percent(row.confidence)} <i>{confidenceWord(row.confidence)}</i></span>)}
+      {cell('state', <span class={`state state-${row.state}`}>{stateOf(row)}</span>)}
+      {cell('readers', row.readers.map((reader) => <span key={reader.id} class={reader.id === me ? 'reader me' : 'reader'}>{reader.id === me ? 'you' : personName(reader.name)}</span>))}
+    </div>
+  );
+}

@@ -1,0 +1,99 @@
+/** The rows of the worklist: loaded in pages, then kept up to date by events. */
+
+import { useEffect, useRef, useState } from 'preact/hooks';
+import { get, words } from '../api/client.ts';
+import { listen } from '../api/events.ts';
+import type { Reader, Row } from '../api/types.ts';
+import { asked, type Filters } from './filters.ts';
+
+/** Rows that are loaded at most. */
+export const MAX_ROWS = 5_000;
+
+export interface Rows {
+  rows: Map<string, Row>;
+  counts: Record<string, number>;
+  loading: boolean;
+  /** There are more than were loaded. */
+  more: boolean;
+  problem: string;
+  live: boolean;
+  again: () => void;
+}
+
+interface Page {
+  studies: Row[];
+  next: string | null;
+  counts: Record<string, number>;
+}
+
+export function useRows(filters: Filters): Rows {
+  const [state, setState] = useState<Omit<Rows, 'again'>>({ rows: new Map(), counts: {}, loading: true, more: false, problem: '', live: false });
+  const [round, setRound] = useState(0);
+  const { modality, urgency, site, text } = filters;
+  const lost = useRef(false);
+
+  useEffect(() => {
+    let gone = false;
+    void (async () => {
+      setState((was) => ({ ...was, loading: true }));
+      const rows = new Map<string, Row>();
+      let after: string | null = null;
+      try {
+        do {
+          const page: Page = await get<Page>(`/studies?${asked(filters, after)}`);
+          if (gone) return;
+          for (const row of page.studies) rows.set(row.uid, row);
+          after = page.next;
+          const done = after === null || rows.size >= MAX_ROWS;
+          // The first page is shown at once; the rows that were there stay until then.
+          setState((was) => ({ ...was, rows: new Map(rows), counts: page.counts, loading: !done, more: after !== null && done, problem: '' }));
+        } while (after !== null && rows.size < MAX_ROWS);
+      } catch (error) {
+        if (!gone) setState((was) => ({ ...was, loading: false, problem: words(error) }));
+      }
+    })();
+    return () => {
+      gone = true;
+    };
+  }, [modality, urgency, site, text, round]);
+
+  useEffect(
+    () =>
+      listen({
+        study: (row: Row) =>
+          setState((was) => {
+            const before = was.rows.get(row.uid);
+            const counts = { ...was.counts };
+            if (before && before.state !== row.state) counts[before.state] = Math.max(0, (counts[before.state] ?? 1) - 1);
+            if (!before || before.state !== row.state) counts[row.state] = (counts[row.state] ?? 0) + 1;
+            return { ...was, counts, rows: new Map(was.rows).set(row.uid, row) };
+          }),
+        removed: ({ uid }: { uid: string }) =>
+          setState((was) => {
+            const rows = new Map(was.rows);
+            rows.delete(uid);
+            return { ...was, rows };
+          }),
+        readers: ({ uid, readers }: { uid: string; readers: Reader[] }) =>
+          setState((was) => {
+            const row = was.rows.get(uid);
+            return row ? { ...was, rows: new Map(was.rows).set(uid, { ...row, readers }) } : was;
+          }),
+        live: (live: boolean) => {
+          // What was missed while it was away is loaded.
+          if (live && lost.current) setRound((count) => count + 1);
+          lost.current = !live;
+          setState((was) => ({ ...was, live }));
+        },
+      }),
+    [],
+  );
+
+  useEffect(() => {
+    const again = () => setRound((count) => count + 1);
+    addEventListener('prelim:signed-in', again);
+    return () => removeEventListener('prelim:signed-in', again);
+  }, []);
+
+  return { ...state, again: () => setRound((count) => count + 1) };
+}
