@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs what the tests talk to: DICOM and PDF tools, Orthanc with its DICOMweb plugin, Redis, Sentinel, iproute2, tmux and
-# g++ from Debian; nvcc, pydicom, highdicom, dicomweb-client, grpcio and validators of FHIR and HL7 into virtual environments;
-# buf, an OpenID provider, a FHIR validator and types of Kubernetes objects from npm; helm; Valkey; an S3 server from crates.io.
+# Installs what the tests talk to: DICOM and PDF tools, Orthanc with its DICOMweb plugin, Redis, Sentinel, iproute2, tmux, Chromium
+# and g++ from Debian; nvcc, pydicom, highdicom, dicomweb-client, grpcio and validators of FHIR and HL7 into virtual environments;
+# buf, an OpenID provider, a FHIR validator, types of Kubernetes objects, and what drives the browser from npm; helm; Valkey; an S3 server from crates.io.
 # Everything but the Debian packages goes below target/. Says nothing where all of it is there already.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -13,6 +13,7 @@ missing=()
 while read -r package command; do
   command -v "$command" >/dev/null || missing+=("$package")
 done <<'END'
+chromium chromium
 dcmtk dsrdump
 g++ g++
 dicom3tools dciodvfy
@@ -75,6 +76,15 @@ if [ "$(cat target/node/packages.txt 2>/dev/null)" != "$node_packages" ]; then
   # shellcheck disable=SC2086 # A list of words.
   npm install --prefix target/node --silent --no-audit --no-fund --no-save $node_packages
   echo "$node_packages" >target/node/packages.txt
+fi
+
+browser_packages="playwright-core@1.65.1 axe-core@4.14.1"
+if [ "$(cat target/browser/packages.txt 2>/dev/null)" != "$browser_packages" ]; then
+  say "what drives the browser, and what looks for barriers in pages, into target/browser"
+  mkdir -p target/browser
+  # shellcheck disable=SC2086 # A list of words.
+  npm install --prefix target/browser --silent --no-audit --no-fund --no-save $browser_packages
+  echo "$browser_packages" >target/browser/packages.txt
 fi
 
 # helm comes inside a Python package for another purpose: no package registry has it by itself.

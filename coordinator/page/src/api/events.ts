@@ -7,6 +7,8 @@ export interface Listeners {
   removed?: (what: { uid: string }) => void;
   readers?: (what: { uid: string; readers: Reader[] }) => void;
   live?: (live: boolean) => void;
+  /** More happened than could be told: load again. */
+  reload?: () => void;
 }
 
 const RETRY_MS = 3_000;
@@ -37,6 +39,7 @@ export function listen(listeners: Listeners): () => void {
     on('study', listeners.study);
     on('removed', listeners.removed);
     on('readers', listeners.readers);
+    on('reload', listeners.reload);
   };
   open();
   return () => {

@@ -35,6 +35,9 @@ export interface Written {
 export interface Finding extends Omit<Written, 'evidence'> {
   name: string;
   confidence: number;
+  /** Tracking Unique Identifier: the same in every version that has it. */
+  tracking?: string;
+  urgency?: Urgency;
   evidence: (Place & { confidence: number })[];
 }
 
@@ -96,9 +99,9 @@ export interface Row {
   study_date: string;
   description: string;
   modalities: string[];
-  body_part: string;
+  body_part: string | null;
   institution: string;
-  station: string;
+  station: string | null;
   accession: string;
   urgency: Urgency | null;
   priority: string;
@@ -121,21 +124,31 @@ export interface Instance {
   /** Between rows, between columns, in mm. */
   spacing: number[] | null;
   spacing_is_calibrated: boolean;
-  window: { center: number; width: number } | null;
-  rescale: { slope: number; intercept: number };
-  photometric: string;
   laterality: string | null;
   view_position: string | null;
-  /** How the octets of a frame are to be taken. */
-  pixels: { bits: 8 | 16; signed: boolean; samples: 1 | 3 };
+}
+
+/** What makes shades of a frame's values; comes with them. */
+export interface FrameFacts {
+  bits: 8 | 16 | 32;
+  signed: boolean;
+  samples: 1 | 3;
+  slope: number;
+  intercept: number;
+  window: { center: number; width: number } | null;
+  inverted: boolean;
+  /** Values from and to which there is no image. */
+  padding: [number, number] | null;
+  smallest: number;
+  largest: number;
 }
 
 export interface Series {
   uid: string;
   modality: string;
   description: string;
-  number: number;
-  body_part: string;
+  number: number | null;
+  body_part: string | null;
   kind: 'xray' | 'ct' | 'other';
   instances: Instance[];
 }
@@ -145,7 +158,7 @@ export interface Version {
   standing: Standing;
   at_ms: number;
   by: string | null;
-  reason: string;
+  reason: string | null;
 }
 
 export interface Prior {
@@ -153,8 +166,9 @@ export interface Prior {
   date: string;
   description: string;
   compared: boolean;
+  is_later?: boolean;
   reasons: string[];
-  report: { sentences: string[]; standing: Standing } | null;
+  report: { sentences: string[]; impression?: string[]; standing: Standing } | null;
 }
 
 export interface Study {
@@ -162,10 +176,7 @@ export interface Study {
   versions: Version[];
   standing_version: number;
   report: Report | null;
-  /** Tracking identifiers of the report's findings, in its order. */
-  tracking: string[];
-  /** How urgent each of them is. */
-  urgencies?: Urgency[];
+  working_copy: (WorkingCopy & { etag: string }) | null;
   series: Series[];
   priors: Prior[];
   readers: Reader[];
@@ -195,17 +206,24 @@ export interface WorkingCopy {
 }
 
 export interface Session {
-  account: { id: string; name: string; roles: string[]; organization: string };
+  account: { id: string; name: string | null; roles: string[]; organization: string | null };
   csrf: string;
   expires_at_ms: number;
   demonstration: boolean;
 }
 
+/** A word for programs and for people. */
+export interface Word {
+  key: string;
+  name: string;
+}
+
 export interface Vocabulary {
-  findings: { key: string; name: string }[];
-  lateralities: string[];
-  zones: string[];
-  severities: string[];
+  findings: Word[];
+  sides: Word[];
+  /** Parts of the lung or chest. */
+  sites: Word[];
+  severities: Word[];
   presences: string[];
 }
 

@@ -15,8 +15,11 @@ export type Saving =
 const PAUSE_MS = 600;
 const RETRY_MS = 5_000;
 
+function bare(etag: string | null): string | null {
+  return etag?.replaceAll('"', '') ?? null;
+}
+
 export class Autosave {
-  private etag: string | null = null;
   private wanted: WorkingCopy | null = null;
   private timer = 0;
   private busy = false;
@@ -24,6 +27,8 @@ export class Autosave {
 
   constructor(
     private readonly path: string,
+    /** Which copy is taken the place of, as the server numbers them; nothing where there is none. */
+    private etag: string | null,
     private readonly told: (saving: Saving) => void,
   ) {}
 
@@ -31,7 +36,7 @@ export class Autosave {
   async load(): Promise<WorkingCopy | null> {
     try {
       const answer = await call<WorkingCopy | null>('GET', this.path);
-      this.etag = answer.etag;
+      this.etag = bare(answer.etag);
       return answer.body !== null && Array.isArray(answer.body.decisions) ? answer.body : null;
     } catch (error) {
       if (error instanceof ApiError && error.status === 404) return null;
@@ -83,9 +88,9 @@ export class Autosave {
     if (copy === null || this.busy || this.closed) return;
     this.busy = true;
     try {
-      const condition: Record<string, string> = this.etag === null ? { 'If-None-Match': '*' } : { 'If-Match': this.etag };
+      const condition: Record<string, string> = this.etag === null ? { 'If-None-Match': '*' } : { 'If-Match': `"${this.etag}"` };
       const answer = await call<{ saved_at_ms?: number }>('PUT', this.path, copy, condition);
-      this.etag = answer.etag;
+      this.etag = bare(answer.etag);
       if (this.wanted === copy) this.wanted = null;
       this.told(this.wanted === null ? { state: 'saved', at_ms: answer.body.saved_at_ms ?? Date.now() } : { state: 'saving' });
     } catch (error) {
@@ -104,9 +109,9 @@ export class Autosave {
   private async differs(error: ApiError): Promise<void> {
     const mine = this.wanted;
     this.wanted = null;
-    const told = error.body['working_copy'] as WorkingCopy | undefined;
-    if (told !== undefined && error.etag !== null) {
-      this.etag = error.etag;
+    const told = error.body['newest'] as WorkingCopy | null | undefined;
+    if (told && typeof error.body['etag'] === 'string') {
+      this.etag = error.body['etag'];
       this.told({ state: 'conflict', theirs: told });
       return;
     }

@@ -95,17 +95,17 @@ export interface Carried {
 }
 
 /** Carries decisions over by tracking identifier, else by what the finding is and its side. */
-export function carry(mine: WorkingCopy, before: { findings: Finding[]; tracking: string[] }, newest: Study): Carried {
+export function carry(mine: WorkingCopy, before: Finding[], newest: Study): Carried {
   const after = newest.report?.report.findings ?? [];
   const copy = { ...undecided(newest.row.version, after.length), added: mine.added, impression: mine.impression, reason: mine.reason };
   const lost: string[] = [];
   const taken = new Set<number>();
   mine.decisions.forEach((decided, index) => {
-    const was = before.findings[index];
+    const was = before[index];
     if (was === undefined || (decided.decision === null && decided.words === '')) return;
-    const tracked = newest.tracking.indexOf(before.tracking[index] ?? 'none');
+    const tracked = was.tracking === undefined ? -1 : after.findIndex((each) => each.tracking === was.tracking);
     const alike = after.findIndex((each, at) => !taken.has(at) && each.key === was.key && each.laterality === was.laterality);
-    const place = tracked >= 0 && tracked < after.length ? tracked : alike;
+    const place = tracked >= 0 ? tracked : alike;
     if (place < 0) {
       const said = [decided.decision ?? 'undecided', was.name, was.laterality, decided.words, decided.reason];
       lost.push(said.filter((word) => word !== undefined && word !== '').join(', '));

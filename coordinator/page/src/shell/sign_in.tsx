@@ -51,7 +51,7 @@ export function SignIn({ ways, entered, again }: Props) {
           <button class="primary" type="submit" disabled={busy}>{busy ? 'Signing in' : 'Sign in'}</button>
         </>
       )}
-      {ways.includes('oidc') && <a class="button" href="/api/session/oidc">Sign in with the site's account</a>}
+      {ways.includes('oidc') && <a class="button" href="/api/oidc/begin">Sign in with the site's account</a>}
       <p class="problem" role="alert">{problem}</p>
       <p class="fine">Drafts are made by software that is not a medical device. No report counts before a radiologist signs it.</p>
     </form>

@@ -1,7 +1,7 @@
 /** The structured part of a finding: what, side, part, size, presence. */
 
 import { useState } from 'preact/hooks';
-import type { Presence, Vocabulary, Written } from '../api/types.ts';
+import type { Presence, Vocabulary, Word, Written } from '../api/types.ts';
 import { coherent } from '../edit/model.ts';
 import type { Item } from './items.ts';
 
@@ -12,12 +12,12 @@ interface Props {
   cancel: () => void;
 }
 
-type Word = 'laterality' | 'zone' | 'severity';
+type Part = 'laterality' | 'zone' | 'severity';
 
 export function FindingForm({ vocabulary, item, done, cancel }: Props) {
   const [finding, setFinding] = useState<Written>({ ...item.finding, evidence: item.finding.evidence.map(({ instance, series, frame, box }) => ({ instance, series, frame, ...(box === undefined ? {} : { box }) })) });
   const [words, setWords] = useState(item.words);
-  const set = (name: Word, value: string) => setFinding((was) => {
+  const set = (name: Part, value: string) => setFinding((was) => {
     const next = { ...was };
     if (value === '') delete next[name];
     else next[name] = value;
@@ -38,15 +38,15 @@ export function FindingForm({ vocabulary, item, done, cancel }: Props) {
       </select>
     </label>
   );
-  const optional = (list: string[]): [string, string][] => [['', 'not stated'], ...list.map((word): [string, string] => [word, word])];
+  const optional = (list: Word[]): [string, string][] => [['', 'not stated'], ...list.map(({ key, name }): [string, string] => [key, name])];
   const absent = finding.presence === 'absent';
   return (
     <form class="finding-form" aria-label="Change finding" onSubmit={(event) => { event.preventDefault(); done({ ...item, finding: coherent({ key: finding.key, presence: finding.presence, ...rest(finding) }), words }); }}
-      onKeyDown={(event) => { if (event.key === 'Escape') { event.preventDefault(); event.stopPropagation(); cancel(); } }}>
+      onKeyDown={(event) => { if (event.key === 'Enter' && event.target instanceof HTMLSelectElement) { event.preventDefault(); event.currentTarget.requestSubmit(); } else if (event.key === 'Escape') { event.preventDefault(); event.stopPropagation(); cancel(); } }}>
       {pick('Finding', finding.key, vocabulary.findings.map(({ key, name }) => [key, name]), (key) => setFinding({ ...finding, key }), true)}
       {pick('Presence', finding.presence, vocabulary.presences.map((word) => [word, word]), (presence) => setFinding({ ...finding, presence: presence as Presence }))}
-      {pick('Side', finding.laterality ?? '', optional(vocabulary.lateralities), (value) => set('laterality', value))}
-      {pick('Part', finding.zone ?? '', optional(vocabulary.zones), (value) => set('zone', value))}
+      {pick('Side', finding.laterality ?? '', optional(vocabulary.sides), (value) => set('laterality', value))}
+      {pick('Part', finding.zone ?? '', optional(vocabulary.sites), (value) => set('zone', value))}
       {!absent && pick('Severity', finding.severity ?? '', optional(vocabulary.severities), (value) => set('severity', value))}
       {!absent && (
         <label>

@@ -22,7 +22,7 @@ export interface Item {
 
 const PRESENCES = ['present', 'uncertain', 'absent'];
 
-export function items(report: Report, urgencies: Urgency[], copy: WorkingCopy, names: Map<string, string>): Item[] {
+export function items(report: Report, copy: WorkingCopy, names: Map<string, string>): Item[] {
   const { findings, findings_text } = report.report;
   const ofDraft = findings.map((finding, index): Item => {
     const decided = copy.decisions[index] ?? { decision: null, words: '', reason: '' };
@@ -39,7 +39,7 @@ export function items(report: Report, urgencies: Urgency[], copy: WorkingCopy, n
       words: decided.words,
       reason: decided.reason,
       sentence: own,
-      urgency: urgencies[index] ?? null,
+      urgency: finding.urgency ?? null,
     };
   });
   // The order is that of the draft: a change moves nothing under the reader's hand.

@@ -54,7 +54,7 @@ export function Reading(props: Props) {
   const report = older ?? study.report;
   const fits = report !== null && older === null && copy.version === report.report.version && copy.decisions.length === report.report.findings.length;
   const list_items = useMemo(
-    () => (report === null ? [] : itemsOf(report, older === null ? (study.urgencies ?? []) : [], fits ? copy : undecided(report.report.version, report.report.findings.length), names)),
+    () => (report === null ? [] : itemsOf(report, fits ? copy : undecided(report.report.version, report.report.findings.length), names)),
     [report, copy, fits, names],
   );
   const standing = report?.status ?? 'unsigned_draft';
@@ -153,7 +153,7 @@ export function Reading(props: Props) {
     }
   };
   const takeNewest = async (carryOver: boolean) => {
-    const before = { findings: study.report?.report.findings ?? [], tracking: study.tracking };
+    const before = study.report?.report.findings ?? [];
     const mine = copy;
     const newest = await props.reload();
     if (newest === null) return;
@@ -217,7 +217,7 @@ export function Reading(props: Props) {
           )}
           {conflict !== null && (
             <Conflict title="This report was reviewed by somebody else first" why="Nothing was signed by you, and nothing you wrote is lost. Choose what to go on with; undo brings back the other."
-              theirs={{ heading: `Version ${conflict.newest.row.version}, ${conflict.newest.versions.at(-1)?.by ? personName(conflict.newest.versions.at(-1)!.by!) : 'new draft'}`, lines: conflict.newest.report ? linesOfReport(conflict.newest.report.report) : [], action: 'Go on with theirs alone', run: () => void takeNewest(false) }}
+              theirs={{ heading: `Version ${conflict.newest.row.version}, ${byWhom(conflict.newest)}`, lines: conflict.newest.report ? linesOfReport(conflict.newest.report.report) : [], action: 'Go on with theirs alone', run: () => void takeNewest(false) }}
               mine={{ heading: `Yours, of version ${copy.version}`, lines: mine, action: 'Go on with theirs and put mine on it', run: () => void takeNewest(true) }} />
           )}
           {editing.saving.state === 'conflict' && (
@@ -229,7 +229,7 @@ export function Reading(props: Props) {
             <Conflict title="You had begun with an older version" why={`Your edits of version ${editing.stale.version} were kept.`}
               theirs={{ heading: `Version ${report?.report.version ?? 0}, as it is`, lines: report ? linesOfReport(report.report) : [], action: 'Begin anew', run: editing.settle }}
               mine={{ heading: 'Yours', lines: linesOf(editing.stale, []), action: 'Put mine on it', run: () => {
-                const carried = carry(editing.stale!, { findings: study.report?.report.findings ?? [], tracking: study.tracking }, study);
+                const carried = carry(editing.stale!, study.report?.report.findings ?? [], study);
                 editing.replace(carried.copy);
                 setLost(carried.lost);
                 editing.settle();
@@ -267,6 +267,12 @@ export function Reading(props: Props) {
       {report !== null && standing === 'unsigned_draft' && <div class="watermark" aria-hidden="true">UNSIGNED DRAFT</div>}
     </main>
   );
+}
+
+/** Who made the newest version. */
+function byWhom({ versions, row }: Study): string {
+  const by = versions.find((each) => each.version === row.version)?.by;
+  return by ? personName(by) : 'a new draft';
 }
 
 /** Which finding of the report as it would be signed the chosen one is. */

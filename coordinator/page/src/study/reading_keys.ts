@@ -119,7 +119,7 @@ export function useReadingKeys(reach: Reach): void {
     images([']'], undefined, () => hanging.change(1)),
     images(['['], undefined, () => hanging.change(-1)),
     ...CT_PRESETS.map((preset) => images([preset.key], `Window: ${preset.name.toLowerCase()}`, () => hanging.current?.kind === 'ct' && hanging.setWindow(hanging.current, { center: preset.center, width: preset.width }))),
-    images(['0'], 'Window of the header', () => hanging.current && hanging.setWindow(hanging.current, hanging.current.frames[hanging.indexOf(hanging.current)]?.instance.window ?? null)),
+    images(['0'], 'Window of the header', () => hanging.current && hanging.setWindow(hanging.current, null)),
     images(['+', '='], 'Larger', () => pane()?.zoom(1.2)),
     images(['-'], 'Smaller', () => pane()?.zoom(1 / 1.2)),
     images(['f'], 'Fit', () => pane()?.fit()),

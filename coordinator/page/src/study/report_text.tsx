@@ -63,7 +63,7 @@ export function Priors({ priors, beside, show }: { priors: Prior[]; beside: stri
           <li key={prior.uid} class={beside === prior.uid ? 'on' : ''}>
             <p><b>{date(prior.date)}</b> {prior.description} <span class="tag">{prior.report === null ? 'no report' : standingWord(prior.report.standing)}</span></p>
             {prior.report !== null && <p class="muted">{prior.report.sentences.join(' ')}</p>}
-            <p class="fine">{prior.compared ? 'Compared with. ' : 'Not compared with. '}{prior.reasons.join('; ')}</p>
+            <p class="fine">{prior.compared ? 'The report compares with it.' : 'The report does not compare with it'}{prior.reasons.length > 0 ? `: ${prior.reasons.join('; ')}` : ''}</p>
             <button onClick={() => show(prior.uid)}>{beside === prior.uid ? 'Take away' : 'Show beside'} {priors[0] === prior && <kbd>p</kbd>}</button>
           </li>
         ))}
@@ -77,12 +77,12 @@ export function Versions({ versions, shown, show }: { versions: Version[]; shown
     <section aria-label="Versions" class="versions">
       <h2>Versions</h2>
       <ol>
-        {versions.toReversed().map((each) => (
+        {versions.toSorted((a, b) => b.version - a.version).map((each) => (
           <li key={each.version} class={shown === each.version ? 'on' : ''}>
             <button class="plain" onClick={() => show(each.version)} aria-current={shown === each.version ? 'true' : undefined}>
               <b>{each.version}</b> {standingWord(each.standing)} <span class="muted">{moment(each.at_ms)}{each.by ? `, ${personName(each.by)}` : ''}</span>
             </button>
-            {each.reason !== '' && <p class="fine">{each.reason}</p>}
+            {each.reason && <p class="fine">{each.reason}</p>}
           </li>
         ))}
       </ol>

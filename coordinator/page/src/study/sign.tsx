@@ -40,7 +40,7 @@ function saved(saving: Saving): string {
 export function SignBar(props: Props) {
   const { editing, session, standing, amends, step, setStep, busy, problem } = props;
   const open = left(editing.copy);
-  const may = session.account.roles.includes('review') && session.account.name !== '';
+  const may = session.account.roles.includes('review') && session.account.name !== null && session.account.name !== '';
   const verb = amends ? 'Amend' : 'Sign';
   const blocked = editing.preview.problem !== '' ? editing.preview.problem : open > 0 ? `${open} still to decide` : '';
   return (
@@ -92,7 +92,7 @@ function SignStep({ editing, session, amends, setStep, busy, sign, verb }: Props
     <form class="sign-step" ref={region} aria-label={`${verb} the report`}
       onSubmit={(event) => { event.preventDefault(); if (!busy && !isOld && (!amends || reason.trim() !== '')) sign(reason.trim()); }}
       onKeyDown={(event) => { if (event.key === 'Escape') { event.preventDefault(); event.stopPropagation(); setStep('none'); } }}>
-      <h2>{verb} as {personName(session.account.name)}{session.account.organization ? `, ${session.account.organization}` : ''}</h2>
+      <h2>{verb} as {personName(session.account.name ?? session.account.id)}{session.account.organization ? `, ${session.account.organization}` : ''}</h2>
       <p class="muted">{told === '' ? 'The draft has no findings.' : `Findings: ${told}.`} {session.demonstration && 'The draft was made by demonstration weights.'}</p>
       <div class="to-sign">
         {report?.findings_text.map((each, index) => <p key={index}>{each.text}</p>)}

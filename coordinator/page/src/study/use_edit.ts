@@ -2,7 +2,7 @@
 
 import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
 import { ApiError, call, words } from '../api/client.ts';
-import type { ReportBody, Study, WorkingCopy } from '../api/types.ts';
+import type { Report, ReportBody, Study, WorkingCopy } from '../api/types.ts';
 import { Autosave, type Saving } from '../edit/autosave.ts';
 import { begin, isBegun, redo, request, step, undecided, undo, type History } from '../edit/model.ts';
 
@@ -49,16 +49,14 @@ export function useEdit(study: Study): Editing {
   newest.current = history.now;
 
   useEffect(() => {
-    const autosave = new Autosave(`/studies/${uid}/working-copy`, setSaving);
+    const kept = study.working_copy;
+    const autosave = new Autosave(`/studies/${uid}/working-copy`, kept?.etag ?? null, setSaving);
     save.current = autosave;
-    void autosave.load().then(
-      (kept) => {
-        if (kept === null || isBegun(newest.current)) return;
-        if (kept.version === version && kept.decisions.length === count) setHistory(begin(kept));
-        else if (isBegun(kept)) setStale(kept);
-      },
-      (error: unknown) => setSaving({ state: 'waiting', problem: words(error) }),
-    );
+    if (kept !== null) {
+      const { etag: _, ...copy } = kept;
+      if (kept.version === version && kept.decisions.length === count) setHistory(begin(copy));
+      else if (isBegun(copy)) setStale(copy);
+    }
     const again = () => autosave.retry();
     // Who closes the page with something unsaved is asked.
     const leaving = (event: BeforeUnloadEvent) => {
@@ -89,8 +87,8 @@ export function useEdit(study: Study): Editing {
     let gone = false;
     setPreview((was) => ({ ...was, isOld: true }));
     const timer = window.setTimeout(() => {
-      call<{ report: ReportBody; warnings?: string[] }>('POST', `/studies/${uid}/preview`, request(copy)).then(
-        ({ body }) => !gone && setPreview({ report: body.report, warnings: body.warnings ?? [], problem: '', isOld: false }),
+      call<{ report: Report; warnings?: string[] }>('POST', `/studies/${uid}/preview`, request(copy)).then(
+        ({ body }) => !gone && setPreview({ report: body.report.report, warnings: body.warnings ?? [], problem: '', isOld: false }),
         (error: unknown) => {
           // What cannot be signed is told in the server's words; the last good text stays.
           if (!gone) setPreview((was) => ({ ...was, problem: error instanceof ApiError && error.status === 409 ? '' : words(error), isOld: true }));

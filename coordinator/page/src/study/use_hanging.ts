@@ -4,7 +4,7 @@ import { useMemo, useRef, useState } from 'preact/hooks';
 import type { Box, Place, Study } from '../api/types.ts';
 import { find, hung, stacks, type Stack } from '../viewer/frames.ts';
 import type { Handle, Tool } from '../viewer/pane_view.tsx';
-import { firstWindow, type Window } from '../viewer/presets.ts';
+import type { Window } from '../viewer/presets.ts';
 
 export interface Drawing {
   stack: Stack;
@@ -21,6 +21,7 @@ export interface Hanging {
   indexOf: (stack: Stack) => number;
   turn: (stack: Stack, index: number) => void;
   turnBy: (steps: number) => void;
+  /** The reader's own window; nothing for that of the header. */
   windowOf: (stack: Stack) => Window | null;
   setWindow: (stack: Stack, window: Window | null) => void;
   /** The next or an earlier stack in the active pane. */
@@ -82,10 +83,7 @@ export function useHanging(study: Study, prior: Study | null): Hanging {
     turnBy: (steps) => {
       if (current !== null) setPlaces((was) => ({ ...was, [current.key]: Math.max(0, Math.min(current.frames.length - 1, (was[current.key] ?? middle(current)) + steps)) }));
     },
-    windowOf: (stack) => {
-      const set = windows[stack.key];
-      return set !== undefined ? set : firstWindow(stack.frames[indexOf(stack)]?.instance.window ?? null, stack.kind);
-    },
+    windowOf: (stack) => windows[stack.key] ?? null,
     setWindow: (stack, window) => setWindows((was) => ({ ...was, [stack.key]: window })),
     change: (by) => {
       if (own.length < 2 || current === null || current.prior !== null) return;

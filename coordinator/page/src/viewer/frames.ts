@@ -66,7 +66,7 @@ export function stacks(study: Study, prior: string | null): Stack[] {
       }
     } else {
       const frames = shown.flatMap((instance) => framesOf(uid, series, instance));
-      volumes.push({ key: series.uid, study: uid, kind: series.kind, label: `${series.modality} ${series.number || ''}`.trim(), description: series.description, prior, frames });
+      volumes.push({ key: series.uid, study: uid, kind: series.kind, label: `${series.modality} ${series.number ?? ''}`.trim(), description: series.description, prior, frames });
     }
   }
   volumes.sort((a, b) => Number(seen.has(b.key)) - Number(seen.has(a.key)) || b.frames.length - a.frames.length);

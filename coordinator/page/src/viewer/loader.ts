@@ -2,9 +2,16 @@
 
 import { imageLoader, metaData, utilities, Enums, type Types } from '@cornerstonejs/core';
 import { ApiError } from '../api/client.ts';
+import type { FrameFacts } from '../api/types.ts';
 import { SCHEME, type Frame } from './frames.ts';
 
 const frames = new Map<string, Frame>();
+const facts = new Map<string, FrameFacts>();
+
+/** What is known of a frame's values, once it was loaded. */
+export function factsOf(id: string): FrameFacts | undefined {
+  return facts.get(id);
+}
 
 /** Makes frames known by their addresses. */
 export function announce(all: Iterable<Frame>): void {
@@ -18,13 +25,29 @@ export function spacingOf(frame: Frame): [number, number] {
   return sane(row) && sane(column) ? [row, column] : [1, 1];
 }
 
-function valuesOf(frame: Frame, octets: ArrayBuffer): Uint8Array | Uint16Array | Int16Array {
-  const { rows, columns, pixels } = frame.instance;
-  const length = rows * columns * pixels.samples;
-  const wanted = (length * pixels.bits) / 8;
+type Values = Uint8Array | Uint16Array | Int16Array;
+
+/** The values of a frame in at most 16 bits: a shade has no more, and textures hold no more. */
+function valuesOf(frame: Frame, told: FrameFacts, octets: ArrayBuffer): { values: Values; facts: FrameFacts } {
+  const { rows, columns } = frame.instance;
+  const length = rows * columns * told.samples;
+  const wanted = (length * told.bits) / 8;
   if (octets.byteLength < wanted) throw new Error(`a frame of ${octets.byteLength} octets where ${wanted} are needed`);
-  if (pixels.bits === 8) return new Uint8Array(octets, 0, length);
-  return pixels.signed ? new Int16Array(octets, 0, length) : new Uint16Array(octets, 0, length);
+  if (told.bits === 32) {
+    const wide = new Int32Array(octets, 0, length);
+    const { smallest, slope, intercept } = told;
+    const scale = Math.max(1, told.largest - smallest) / 65_535;
+    const values = Uint16Array.from(wide, (value) => Math.min(65_535, Math.max(0, (value - smallest) / scale)));
+    return { values, facts: { ...told, slope: slope * scale, intercept: intercept + smallest * slope, smallest: 0, largest: 65_535, padding: null } };
+  }
+  const values = told.bits === 8 ? new Uint8Array(octets, 0, length) : told.signed ? new Int16Array(octets, 0, length) : new Uint16Array(octets, 0, length);
+  if (told.padding !== null) {
+    // Where there is no image it is black.
+    const [low, high] = told.padding;
+    const black = told.inverted ? told.largest : told.smallest;
+    for (let at = 0; at < length; at++) if (values[at]! >= low && values[at]! <= high) values[at] = black;
+  }
+  return { values, facts: told };
 }
 
 /** Colour with a fourth sample, as canvases want it. */
@@ -47,18 +70,14 @@ async function load(id: string, signal: AbortSignal): Promise<Types.IImage> {
     const told = (await response.json().catch(() => ({}))) as { error?: string };
     throw new ApiError(response.status, 'pixels', told.error ?? `the coordinator answered ${response.status}`);
   }
-  const { rows, columns, photometric, pixels } = frame.instance;
-  const color = pixels.samples === 3;
-  let values = valuesOf(frame, await response.arrayBuffer());
-  if (color) values = withAlpha(values as Uint8Array);
-  let smallest = color ? 0 : Infinity;
-  let largest = color ? 255 : -Infinity;
-  if (!color) {
-    for (const value of values) {
-      if (value < smallest) smallest = value;
-      if (value > largest) largest = value;
-    }
-  }
+  const { rows, columns } = frame.instance;
+  const told = JSON.parse(response.headers.get('X-Prelim-Frame') ?? 'null') as FrameFacts | null;
+  if (told === null) throw new Error('a frame of which nothing is told');
+  const color = told.samples === 3;
+  const taken = valuesOf(frame, told, await response.arrayBuffer());
+  facts.set(id, taken.facts);
+  const values = color ? withAlpha(taken.values as Uint8Array) : taken.values;
+  const [smallest, largest] = color ? [0, 255] : [taken.facts.smallest, taken.facts.largest];
   const components = color ? 4 : 1;
   const [rowSpacing, columnSpacing] = spacingOf(frame);
   const width = Math.max(1, largest - smallest);
@@ -81,8 +100,9 @@ async function load(id: string, signal: AbortSignal): Promise<Types.IImage> {
     voiLUTFunction: Enums.VOILUTFunctionType.LINEAR,
     columnPixelSpacing: columnSpacing,
     rowPixelSpacing: rowSpacing,
-    invert: photometric === 'MONOCHROME1',
-    photometricInterpretation: color ? 'RGB' : photometric,
+    // `Pane` inverts.
+    invert: false,
+    photometricInterpretation: color ? 'RGB' : 'MONOCHROME2',
     sizeInBytes: values.byteLength,
     dataType: values.constructor.name as Types.PixelDataTypedArrayString,
     getPixelData: () => values,
@@ -98,7 +118,9 @@ async function load(id: string, signal: AbortSignal): Promise<Types.IImage> {
 function described(type: string, id: string): object | undefined {
   const frame = frames.get(id);
   if (frame === undefined) return undefined;
-  const { rows, columns, photometric, pixels } = frame.instance;
+  const { rows, columns } = frame.instance;
+  const told = facts.get(id);
+  const bits = told?.bits === 8 ? 8 : 16;
   const [rowSpacing, columnSpacing] = spacingOf(frame);
   switch (type) {
     case Enums.MetadataModules.IMAGE_PLANE:
@@ -119,12 +141,12 @@ function described(type: string, id: string): object | undefined {
       return {
         rows,
         columns,
-        bitsAllocated: pixels.bits,
-        bitsStored: pixels.bits,
-        highBit: pixels.bits - 1,
-        samplesPerPixel: pixels.samples,
-        pixelRepresentation: pixels.signed ? 1 : 0,
-        photometricInterpretation: pixels.samples === 3 ? 'RGB' : photometric,
+        bitsAllocated: bits,
+        bitsStored: bits,
+        highBit: bits - 1,
+        samplesPerPixel: told?.samples ?? 1,
+        pixelRepresentation: told?.signed === true && told.bits === 16 ? 1 : 0,
+        photometricInterpretation: told?.samples === 3 ? 'RGB' : 'MONOCHROME2',
       };
     case Enums.MetadataModules.GENERAL_SERIES:
       return { modality: 'OT', seriesInstanceUID: frame.series };

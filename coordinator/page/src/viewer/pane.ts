@@ -1,9 +1,10 @@
 /** One pane: a stack in Cornerstone's viewport, in the words of the page (pixels of the frame, windows in modality values). */
 
 import { RenderingEngine, Enums, init, imageLoader, cache, setUseCPURendering, type Types } from '@cornerstonejs/core';
-import type { Frame } from './frames.ts';
-import { announce, register, spacingOf } from './loader.ts';
-import type { Window } from './presets.ts';
+import type { FrameFacts } from '../api/types.ts';
+import type { Frame, Stack } from './frames.ts';
+import { announce, factsOf, register, spacingOf } from './loader.ts';
+import { CT_PRESETS, type Window } from './presets.ts';
 
 /** Memory for decoded frames, in bytes: a CT of 2,000 slices. */
 const CACHE_BYTES = 1 << 30;
@@ -51,6 +52,7 @@ export class Pane {
   private constructor(
     private readonly element: HTMLDivElement,
     private readonly rendering: RenderingEngine,
+    private readonly kind: Stack['kind'],
     private readonly drawn: () => void,
   ) {
     this.name = `pane-${++names}`;
@@ -61,8 +63,8 @@ export class Pane {
     element.addEventListener(Enums.Events.IMAGE_RENDERED, drawn);
   }
 
-  static async attach(element: HTMLDivElement, drawn: () => void): Promise<Pane> {
-    return new Pane(element, await start(), drawn);
+  static async attach(element: HTMLDivElement, kind: Stack['kind'], drawn: () => void): Promise<Pane> {
+    return new Pane(element, await start(), kind, drawn);
   }
 
   close(): void {
@@ -106,7 +108,7 @@ export class Pane {
     this.viewport.render();
   }
 
-  /** A window in values after the rescale; nothing for that of the pixels themselves. */
+  /** A window in values after the rescale; nothing for that of the header. */
   setWindow(window: Window | null): void {
     this.window = window;
     if (this.shown < 0) return;
@@ -122,27 +124,30 @@ export class Pane {
   }
 
   private applyWindow(): void {
-    const frame = this.frames[this.shown];
-    if (frame === undefined || frame.instance.pixels.samples === 3) return;
-    const { slope, intercept } = rescale(frame);
-    const image = cache.getImage(frame.id);
-    let lower = image?.minPixelValue ?? 0;
-    let upper = Math.max(lower + 1, image?.maxPixelValue ?? 1);
-    if (this.window !== null) {
-      lower = (this.window.center - this.window.width / 2 - intercept) / slope;
-      upper = (this.window.center + this.window.width / 2 - intercept) / slope;
-    }
-    const isInverse = frame.instance.photometric === 'MONOCHROME1';
-    this.viewport.setProperties({ voiRange: { lower, upper }, invert: isInverse !== this.inverted });
+    const facts = this.facts();
+    const window = this.currentWindow();
+    if (facts === undefined || window === null) return;
+    const { slope, intercept } = rescale(facts);
+    const lower = (window.center - window.width / 2 - intercept) / slope;
+    const upper = (window.center + window.width / 2 - intercept) / slope;
+    this.viewport.setProperties({ voiRange: { lower, upper: Math.max(lower + 1e-3, upper) }, invert: facts.inverted !== this.inverted });
   }
 
-  /** The window that is shown, also where nobody chose one. */
-  currentWindow(): Window | null {
+  private facts(): FrameFacts | undefined {
     const frame = this.frames[this.shown];
-    const image = frame === undefined ? undefined : cache.getImage(frame.id);
-    if (this.window !== null || frame === undefined || image === undefined) return this.window;
-    const { slope, intercept } = rescale(frame);
-    return { center: ((image.minPixelValue + image.maxPixelValue) / 2) * slope + intercept, width: Math.max(1, (image.maxPixelValue - image.minPixelValue) * slope) };
+    return frame === undefined ? undefined : factsOf(frame.id);
+  }
+
+  /** The window that is shown: the reader's, that of the header, for a CT without one the mediastinum, else all values. Colour has
+   *  none. */
+  currentWindow(): Window | null {
+    const facts = this.facts();
+    if (facts === undefined || facts.samples === 3) return null;
+    if (this.window !== null) return this.window;
+    if (facts.window !== null && facts.window.width > 0) return facts.window;
+    if (this.kind === 'ct') return CT_PRESETS[1]!;
+    const { slope, intercept } = rescale(facts);
+    return { center: ((facts.smallest + facts.largest) / 2) * slope + intercept, width: Math.max(1, (facts.largest - facts.smallest) * slope) };
   }
 
   /** Magnifies about a point of the pane. */
@@ -205,18 +210,18 @@ export class Pane {
   /** The value at a pixel, after the rescale. */
   valueAt([x, y]: [number, number]): number | null {
     const frame = this.frames[this.shown];
-    if (frame === undefined || frame.instance.pixels.samples === 3) return null;
+    const facts = this.facts();
+    if (frame === undefined || facts === undefined || facts.samples === 3) return null;
     const { columns, rows } = frame.instance;
     const [column, line] = [Math.floor(x), Math.floor(y)];
     if (column < 0 || line < 0 || column >= columns || line >= rows) return null;
     const stored = cache.getImage(frame.id)?.getPixelData()[line * columns + column];
-    const { slope, intercept } = rescale(frame);
+    const { slope, intercept } = rescale(facts);
     return stored === undefined ? null : stored * slope + intercept;
   }
 }
 
-function rescale(frame: Frame): { slope: number; intercept: number } {
-  const { slope, intercept } = frame.instance.rescale;
+function rescale({ slope, intercept }: FrameFacts): { slope: number; intercept: number } {
   return slope > 0 && Number.isFinite(slope) && Number.isFinite(intercept) ? { slope, intercept } : { slope: 1, intercept: 0 };
 }
 

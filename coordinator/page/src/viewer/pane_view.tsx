@@ -60,7 +60,7 @@ export function PaneView(props: Props) {
     setMeasure(null);
     void (async () => {
       try {
-        const opened = await Pane.attach(element.current!, () => redraw((count) => count + 1));
+        const opened = await Pane.attach(element.current!, stack.kind, () => redraw((count) => count + 1));
         if (gone) return opened.close();
         pane.current = opened;
         opened.setWindow(latest.current.window);

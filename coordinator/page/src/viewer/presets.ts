@@ -18,8 +18,3 @@ export const CT_PRESETS: readonly Preset[] = [
   { key: '4', name: 'Liver', center: 60, width: 160 },
   { key: '5', name: 'Brain', center: 40, width: 80 },
 ];
-
-/** The window a CT is hung with: what the header says, else mediastinum; of a chest, lung. */
-export function firstWindow(given: Window | null, kind: string): Window | null {
-  return given ?? (kind === 'ct' ? { center: 40, width: 400 } : null);
-}

@@ -47,7 +47,7 @@ export function Viewer({ hanging, items, chosen, hovered, boxes, choose, hover, 
   const { all, panes, current, tool, setTool, drawing } = hanging;
   const own = all.filter((stack) => stack.prior === null);
   const isCt = current?.kind === 'ct';
-  const window = current === null ? null : hanging.windowOf(current);
+  const window = current === null ? null : (hanging.windowOf(current) ?? hanging.handles.get(current.key)?.pane.currentWindow() ?? null);
   const pressed = (name: 'box' | 'measure') => ({ 'aria-pressed': tool === name, onClick: () => setTool(tool === name ? 'look' : name) });
   return (
     <section class="viewer" aria-label="Images">
@@ -73,7 +73,7 @@ export function Viewer({ hanging, items, chosen, hovered, boxes, choose, hover, 
         {isCt && CT_PRESETS.map((preset) => (
           <button key={preset.key} class={Number(preset.key) > 3 ? 'seldom' : ''} aria-pressed={window?.center === preset.center && window.width === preset.width} onClick={() => hanging.setWindow(current, preset)}>{preset.name} <kbd>{preset.key}</kbd></button>
         ))}
-        {current !== null && <button onClick={() => hanging.setWindow(current, current.frames[hanging.indexOf(current)]?.instance.window ?? null)}>{isCt ? 'Header' : 'Window'} <kbd>0</kbd></button>}
+        {current !== null && <button onClick={() => hanging.setWindow(current, null)}>{isCt ? 'Header' : 'Window'} <kbd>0</kbd></button>}
         <button onClick={() => current && hanging.handles.get(current.key)?.pane.invert()}>Invert <kbd>i</kbd></button>
         <button onClick={() => current && hanging.handles.get(current.key)?.pane.fit()}>Fit <kbd>f</kbd></button>
         <button {...pressed('measure')}>Measure <kbd>m</kbd></button>

@@ -43,7 +43,9 @@ export function toPath(filters: Filters): string {
 export function asked(filters: Filters, after: string | null): string {
   const query = new URLSearchParams({ limit: '500' });
   for (const name of ['modality', 'urgency', 'site', 'text'] as const) if (filters[name] !== '') query.set(name, filters[name]);
-  if (filters.order === 'urgency') query.set('order', 'urgency');
+  if (filters.confidence !== '') query.set('confidence_below', String(Number(filters.confidence) / 100));
+  if (filters.age !== '') query.set('received_after_ms', String(Date.now() - Number(filters.age) * 3_600_000));
+  if (filters.order === '') query.set('order', 'urgency');
   if (after !== null) query.set('after', after);
   return query.toString();
 }

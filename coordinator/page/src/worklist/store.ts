@@ -12,6 +12,9 @@ export const MAX_ROWS = 5_000;
 export interface Rows {
   rows: Map<string, Row>;
   counts: Record<string, number>;
+  /** What can be chosen. */
+  sites: string[];
+  modalities: string[];
   loading: boolean;
   /** There are more than were loaded. */
   more: boolean;
@@ -24,12 +27,14 @@ interface Page {
   studies: Row[];
   next: string | null;
   counts: Record<string, number>;
+  sites?: string[];
+  modalities?: string[];
 }
 
 export function useRows(filters: Filters): Rows {
-  const [state, setState] = useState<Omit<Rows, 'again'>>({ rows: new Map(), counts: {}, loading: true, more: false, problem: '', live: false });
+  const [state, setState] = useState<Omit<Rows, 'again'>>({ rows: new Map(), counts: {}, sites: [], modalities: [], loading: true, more: false, problem: '', live: false });
   const [round, setRound] = useState(0);
-  const { modality, urgency, site, text } = filters;
+  const { modality, urgency, site, text, confidence, age } = filters;
   const lost = useRef(false);
 
   useEffect(() => {
@@ -46,7 +51,7 @@ export function useRows(filters: Filters): Rows {
           after = page.next;
           const done = after === null || rows.size >= MAX_ROWS;
           // The first page is shown at once; the rows that were there stay until then.
-          setState((was) => ({ ...was, rows: new Map(rows), counts: page.counts, loading: !done, more: after !== null && done, problem: '' }));
+          setState((was) => ({ ...was, rows: new Map(rows), counts: page.counts, sites: page.sites ?? [], modalities: page.modalities ?? [], loading: !done, more: after !== null && done, problem: '' }));
         } while (after !== null && rows.size < MAX_ROWS);
       } catch (error) {
         if (!gone) setState((was) => ({ ...was, loading: false, problem: words(error) }));
@@ -55,7 +60,7 @@ export function useRows(filters: Filters): Rows {
     return () => {
       gone = true;
     };
-  }, [modality, urgency, site, text, round]);
+  }, [modality, urgency, site, text, confidence, age, round]);
 
   useEffect(
     () =>
@@ -79,6 +84,7 @@ export function useRows(filters: Filters): Rows {
             const row = was.rows.get(uid);
             return row ? { ...was, rows: new Map(was.rows).set(uid, { ...row, readers }) } : was;
           }),
+        reload: () => setRound((count) => count + 1),
         live: (live: boolean) => {
           // What was missed while it was away is loaded.
           if (live && lost.current) setRound((count) => count + 1);

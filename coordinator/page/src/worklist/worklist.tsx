@@ -11,6 +11,8 @@ import { MAX_ROWS, useRows } from './store.ts';
 
 /** Height of a line in pixels, as the style sheet has it. */
 const LINE = 34;
+/** Height of the headings, which stay above the lines. */
+const HEAD = 30;
 /** Lines that are drawn above and below what is seen. */
 const MARGIN = 12;
 
@@ -26,7 +28,7 @@ export function neighbour(uid: string, by: number): string | undefined {
 
 export function Worklist({ query, session }: { query: URLSearchParams; session: Session }) {
   const filters = useMemo(() => fromQuery(query), [query.toString()]);
-  const { rows, counts, loading, more, problem, live, again } = useRows(filters);
+  const { rows, counts, sites, modalities, loading, more, problem, live, again } = useRows(filters);
   const [now, setNow] = useState(Date.now);
   const [selected, setSelected] = useState(last);
   const [top, setTop] = useState(0);
@@ -47,7 +49,7 @@ export function Worklist({ query, session }: { query: URLSearchParams; session: 
 
   useEffect(() => {
     const element = list.current!;
-    const observer = new ResizeObserver(() => setHeight(element.clientHeight));
+    const observer = new ResizeObserver(() => setHeight(element.clientHeight - HEAD));
     observer.observe(element);
     return () => observer.disconnect();
   }, []);
@@ -57,7 +59,7 @@ export function Worklist({ query, session }: { query: URLSearchParams; session: 
   useLayoutEffect(() => {
     const element = list.current!;
     const before = place.current;
-    const visible = before >= 0 && before * LINE >= element.scrollTop - LINE && before * LINE < element.scrollTop + element.clientHeight;
+    const visible = before >= 0 && before * LINE >= element.scrollTop - LINE && before * LINE < element.scrollTop + element.clientHeight - HEAD;
     if (at >= 0 && before >= 0 && at !== before && visible && chosen.current === selected) element.scrollTop += (at - before) * LINE;
     place.current = at;
     chosen.current = selected;
@@ -68,7 +70,7 @@ export function Worklist({ query, session }: { query: URLSearchParams; session: 
     const element = list.current!;
     const y = index * LINE;
     if (y < element.scrollTop) element.scrollTop = y;
-    else if (y + LINE > element.scrollTop + element.clientHeight) element.scrollTop = y + LINE - element.clientHeight;
+    else if (y + LINE > element.scrollTop + element.clientHeight - HEAD) element.scrollTop = y + LINE - element.clientHeight + HEAD;
   };
   const select = (index: number) => {
     const row = shown[Math.max(0, Math.min(shown.length - 1, index))];
@@ -109,8 +111,6 @@ export function Worklist({ query, session }: { query: URLSearchParams; session: 
 
   const first = Math.max(0, Math.floor(top / LINE) - MARGIN);
   const until = Math.min(shown.length, Math.ceil((top + height) / LINE) + MARGIN);
-  const sites = useMemo(() => [...new Set([...rows.values()].map((row) => row.institution).filter((name) => name !== ''))].sort(), [rows]);
-  const modalities = useMemo(() => [...new Set([...rows.values()].flatMap((row) => row.modalities))].sort(), [rows]);
 
   return (
     <main class="worklist">
@@ -120,21 +120,13 @@ export function Worklist({ query, session }: { query: URLSearchParams; session: 
         {problem !== '' && <>{problem} <button class="plain" onClick={again}>Try again</button></>}
         {problem === '' && more && <>The newest {MAX_ROWS.toLocaleString('en')} studies are shown: search or filter for older ones.</>}
       </div>
-      <div role="grid" aria-label="Studies" aria-rowcount={shown.length + 1} aria-busy={loading} class="grid">
+      <div role="grid" aria-label="Studies" aria-rowcount={shown.length + 1} aria-busy={loading} class="grid" ref={list} tabIndex={0} onScroll={(event) => setTop(event.currentTarget.scrollTop)} aria-activedescendant={at >= first && at < until ? `row-${at}` : undefined}>
         <div role="rowgroup" class="heading">
           <div role="row" aria-rowindex={1} class="line">
             {HEADINGS.map(({ name, words }) => <span role="columnheader" class={`c-${name}`} key={name}>{words}</span>)}
           </div>
         </div>
-        <div
-          role="rowgroup"
-          class="lines"
-          ref={list}
-          tabIndex={0}
-          aria-label="Studies"
-          aria-activedescendant={at >= first && at < until ? `row-${at}` : undefined}
-          onScroll={(event) => setTop(event.currentTarget.scrollTop)}
-        >
+        <div role="rowgroup" class="lines">
           <div class="space" role="presentation" style={{ height: `${shown.length * LINE}px` }}>
             {shown.slice(first, until).map((row, index) => (
               <Line key={row.uid} row={row} index={first + index} now={now} selected={row.uid === selected} me={session.account.id} y={(first + index) * LINE}

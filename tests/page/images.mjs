@@ -1,0 +1,80 @@
+// Images: not black on either path of the viewer, windows by key, slices by key and wheel, a finding's slice and box, and lengths
+// in mm only where pixels are calibrated. Argument: {url, name, password, film, volume}.
+import assert from 'node:assert/strict';
+import { brightness, drawn, open, settings, signIn, text } from './browser.mjs';
+
+for (const rendering of ['cpu', 'gl']) {
+  const { page, close } = await open({ gl: rendering === 'gl' });
+  const began = Date.now();
+  await signIn(page, `/study/${settings.film}?rendering=${rendering}`);
+  await drawn(page);
+  console.error(`${rendering}: first image ${Date.now() - began} ms after the page was asked for, with signing in`);
+  await page.keyboard.press('b');
+  await page.waitForTimeout(300);
+  const film = await brightness(page);
+  assert.ok(film.most > 120 && film.mean > 15, `${rendering}: a film of ${JSON.stringify(film)}`);
+  await page.keyboard.press('i');
+  await page.waitForTimeout(300);
+  const inverse = await brightness(page);
+  assert.ok(Math.abs(inverse.mean - (255 - film.mean)) < 25, `${rendering}: ${JSON.stringify({ film, inverse })}`);
+  await page.keyboard.press('i');
+
+  // A measurement.
+  await page.keyboard.press('m');
+  const at = await page.locator('.pane .image').first().boundingBox();
+  await page.mouse.move(at.x + at.width * 0.4, at.y + at.height * 0.5);
+  await page.mouse.down();
+  await page.mouse.move(at.x + at.width * 0.6, at.y + at.height * 0.5, { steps: 4 });
+  await page.mouse.up();
+  assert.match(await text(page, '.measure text'), /not calibrated$|^\d+\.\d mm$/);
+  const isCalibrated = !(await text(page, '.pane')).includes('not calibrated');
+  assert.equal((await text(page, '.measure text')).endsWith('mm'), isCalibrated);
+  await page.keyboard.press('Escape');
+
+  await page.goto(`${settings.url}/study/${settings.volume}?rendering=${rendering}`);
+  await drawn(page);
+  // The first finding's slice is shown, with its box in the image.
+  await page.waitForSelector('.overlay .box.chosen .edge');
+  const box = await page.locator('.overlay .box.chosen .edge').first().boundingBox();
+  const image = await page.locator('.pane .image').first().boundingBox();
+  assert.ok(box.x >= image.x && box.y >= image.y && box.x + box.width <= image.x + image.width && box.y + box.height <= image.y + image.height, JSON.stringify({ box, image }));
+  const place = async () => Number((await text(page, '.bottom-left')).split('/')[0]);
+  const first = await place();
+  await page.keyboard.press('j');
+  await page.waitForTimeout(200);
+  await page.keyboard.press('k');
+  await page.waitForFunction((wanted) => document.querySelector('.bottom-left')?.textContent.startsWith(`${wanted} /`), first);
+  await page.keyboard.press('b');
+  const means = [];
+  for (const key of ['1', '2', '3']) {
+    await page.keyboard.press(key);
+    await page.waitForTimeout(250);
+    means.push((await brightness(page)).mean);
+  }
+  assert.ok(new Set(means.map((mean) => Math.round(mean / 4))).size >= 2, `presets look alike: ${means}`);
+  await page.keyboard.press('Home');
+  await page.waitForFunction(() => document.querySelector('.bottom-left')?.textContent.startsWith('1 /'));
+  await page.keyboard.press('PageDown');
+  await page.waitForFunction(() => document.querySelector('.bottom-left')?.textContent.startsWith('11 /'));
+  await page.mouse.move(image.x + image.width / 2, image.y + image.height / 2);
+  await page.mouse.wheel(0, 100);
+  await page.waitForFunction(() => document.querySelector('.bottom-left')?.textContent.startsWith('12 /'));
+  await page.waitForFunction(() => document.querySelector('.pane')?.dataset.ready === 'true');
+
+  // Pointing at a box finds its sentence.
+  await page.keyboard.press('b');
+  await page.keyboard.press('j');
+  await page.keyboard.press('k');
+  const edge = page.locator('.overlay .box.chosen .edge').first();
+  await edge.waitFor();
+  const wanted = await page.locator('.overlay .box.chosen').first().getAttribute('data-finding');
+  await page.keyboard.press('j');
+  const other = await page.evaluate(() => document.querySelector('.finding.chosen')?.id);
+  if (other !== `finding-${wanted}`) {
+    await page.keyboard.press('Home');
+    await page.locator(`#finding-${wanted} .finding-head`).click();
+    await page.waitForSelector(`.overlay .box[data-finding="${wanted}"]`);
+  }
+  assert.equal(await page.evaluate(() => document.querySelector('.finding.chosen')?.id), `finding-${wanted}`);
+  await close();
+}

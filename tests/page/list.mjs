@@ -1,0 +1,53 @@
+// The worklist with many studies: all scroll, few are drawn, the chosen row stays where it is while others come, filters are in the
+// address. Argument: {url, name, password, count}; a line on stdin lets it go on once another study has come.
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { open, settings, signIn, text } from './browser.mjs';
+
+const { page, close } = await open();
+await signIn(page, '/worklist?order=newest');
+await page.waitForFunction((count) => Number(document.querySelector('.foot')?.textContent.match(/^[\d,]+/)?.[0].replaceAll(',', '')) >= count, settings.count);
+const lines = () => page.locator('.lines .line').count();
+assert.ok((await lines()) < 80, `${await lines()} rows are drawn`);
+
+const { worst, seen } = await page.evaluate(async () => {
+  const list = document.querySelector('.grid');
+  const seen = new Set();
+  let [worst, last] = [0, performance.now()];
+  for (let y = 0; y <= list.scrollHeight; y += 200) {
+    list.scrollTop = y;
+    await new Promise(requestAnimationFrame);
+    await new Promise(requestAnimationFrame);
+    for (const row of list.querySelectorAll('.line')) seen.add(row.getAttribute('aria-rowindex'));
+    const now = performance.now();
+    worst = Math.max(worst, now - last);
+    last = now;
+  }
+  return { worst, seen: seen.size };
+});
+assert.equal(seen, settings.count);
+console.error(`the slowest step of the scroll took ${Math.round(worst)} ms`);
+
+await page.keyboard.press('Home');
+for (let step = 0; step < 30; step++) await page.keyboard.press('j');
+const chosen = page.locator('.lines .line[aria-selected=true]');
+const before = { id: await chosen.locator('.c-id').innerText(), y: (await chosen.boundingBox()).y };
+console.log('send one more');
+await once(process.stdin, 'data');
+await page.waitForFunction((count) => document.querySelector('.foot')?.textContent.startsWith((count + 1).toLocaleString('en')), settings.count);
+await page.waitForTimeout(200);
+const after = { id: await chosen.locator('.c-id').innerText(), y: (await chosen.boundingBox()).y };
+assert.equal(after.id, before.id);
+assert.ok(Math.abs(after.y - before.y) <= 1, `the row moved from ${before.y} to ${after.y}`);
+
+await page.keyboard.press('/');
+await page.keyboard.type(before.id);
+await page.waitForFunction(() => document.querySelector('.foot')?.textContent.startsWith('1 study'));
+assert.equal(new URL(page.url()).searchParams.get('text'), before.id);
+await page.reload();
+await page.waitForFunction(() => document.querySelector('.foot')?.textContent.startsWith('1 study'));
+assert.equal(await text(page, '.lines .line .c-id'), before.id);
+await page.keyboard.press('x');
+await page.waitForURL('**/worklist');
+process.stdin.destroy();
+await close();

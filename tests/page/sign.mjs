@@ -1,0 +1,98 @@
+// The whole path of a study, by keyboard alone: found in the worklist, looked at, one finding accepted, one changed, one
+// rejected or added, undone and done again, signed, and seen as signed. Argument: {url, name, password, patient, study}.
+import assert from 'node:assert/strict';
+import { drawn, open, settings, signIn, text } from './browser.mjs';
+
+const { page, close } = await open();
+const press = (...keys) => keys.reduce((before, key) => before.then(() => page.keyboard.press(key)), Promise.resolve());
+const decisions = () => page.locator('.finding .decision').allInnerTexts();
+
+await signIn(page);
+await page.waitForSelector('.lines .line');
+await press('/');
+await page.keyboard.type(settings.patient);
+await page.waitForFunction((name) => {
+  const rows = [...document.querySelectorAll('.lines .line .c-id')];
+  return rows.length === 1 && rows[0].textContent === name;
+}, settings.patient);
+assert.match(page.url(), /text=/);
+assert.equal(await text(page, '.lines .line .c-state'), 'unsigned draft');
+await press('Enter', 'Enter');
+await page.waitForURL(`**/study/${settings.study}`);
+await drawn(page);
+assert.match(await text(page, '.banner'), /^UNSIGNED DRAFT/);
+assert.match(await text(page, '.banner'), /not a medical device/i);
+assert.match(await text(page, '.banner'), /demonstration/i);
+
+// Nothing is decided yet, so nothing can be signed.
+const count = await page.locator('.finding').count();
+assert.ok(count >= 2, `${count} findings`);
+await press('s');
+assert.equal(await page.locator('.sign-step').count(), 0);
+
+await press('Home', 'a');
+await page.waitForFunction(() => document.querySelector('.finding .decision')?.textContent === 'accepted');
+await press('Control+z');
+assert.deepEqual(await decisions(), Array(count).fill('to decide'));
+await press('Control+Shift+z');
+assert.equal((await decisions())[0], 'accepted');
+
+// The second is possible only, in the reader's words.
+await page.waitForSelector('.finding:nth-child(2).chosen');
+await press('c');
+await page.waitForSelector('.finding-form');
+await press('Tab');
+await page.keyboard.type('unc');
+for (let tab = 0; tab < 8 && (await page.evaluate(() => document.activeElement?.getAttribute('name'))) !== 'words'; tab++) await press('Tab');
+await page.keyboard.type(settings.words);
+await press('Enter');
+await page.waitForFunction((words) => document.querySelector('.report-text')?.textContent.includes(words), settings.words);
+assert.equal((await decisions())[1], 'changed');
+
+// What is left is rejected, with a reason.
+for (let left = (await decisions()).filter((each) => each === 'to decide').length; left > 0; left--) {
+  await page.waitForSelector('.finding.chosen');
+  while ((await text(page, '.finding.chosen .decision')) !== 'to decide') await press('j');
+  await press('x');
+  await page.waitForSelector('.ask input');
+  await page.keyboard.type('a skin fold');
+  await press('Enter');
+}
+
+// One is added by a box that arrows move.
+await press('n', 'ArrowRight', 'ArrowDown', 'Shift+ArrowRight', 'Enter');
+await page.waitForSelector('.finding-form');
+await page.keyboard.type('frac');
+await press('Enter');
+await page.waitForFunction(() => [...document.querySelectorAll('.finding .title')].at(-1)?.textContent.startsWith('Fracture'));
+assert.equal((await decisions()).at(-1), 'added by you');
+
+// It is kept, and still there after the page was loaded again.
+await page.waitForFunction(() => document.querySelector('.saved')?.textContent.startsWith('kept'));
+const before = await decisions();
+await page.reload();
+await drawn(page);
+await page.waitForFunction((wanted) => JSON.stringify([...document.querySelectorAll('.finding .decision')].map((each) => each.innerText)) === wanted, JSON.stringify(before));
+
+await page.waitForFunction(() => !document.querySelector('.sign-bar button.primary')?.disabled);
+await press('s');
+await page.waitForSelector('.sign-step');
+await page.waitForFunction(() => !document.querySelector('.sign-step button.primary')?.disabled);
+assert.ok((await text(page, '.sign-step')).includes(settings.words), await text(page, '.sign-step'));
+await press('Enter');
+await page.waitForFunction(() => document.querySelector('.banner strong')?.textContent === 'SIGNED');
+const banner = await text(page, '.banner');
+assert.doesNotMatch(banner, /unsigned/i);
+assert.match(banner, /version 2/);
+assert.equal(await page.locator('.watermark').count(), 0);
+
+// The draft is what it was, and looks it.
+await page.locator('.versions button', { hasText: 'unsigned draft' }).focus();
+await press('Enter');
+await page.waitForFunction(() => document.querySelector('.banner strong')?.textContent === 'UNSIGNED DRAFT');
+assert.match(await text(page, '.banner'), /not the newest/);
+
+await press('u');
+await page.waitForSelector('.lines .line');
+await page.waitForFunction((id) => [...document.querySelectorAll('.lines .line')].some((row) => row.querySelector('.c-id')?.textContent === id && row.querySelector('.c-state')?.textContent === 'signed'), settings.patient);
+await close();

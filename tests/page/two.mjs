@@ -1,0 +1,102 @@
+// Two readers of one study, and one reader twice: nobody's edits are lost. Argument: {url, name, password, other: {name, password},
+// study}.
+import assert from 'node:assert/strict';
+import { drawn, open, settings, signIn, text } from './browser.mjs';
+
+const first = await open();
+const path = `/study/${settings.study}`;
+await signIn(first.page, path);
+await drawn(first.page);
+const second = await open();
+await signIn(second.page, path, settings.other);
+await drawn(second.page);
+
+// Each is told of the other.
+for (const { page } of [first, second]) await page.waitForSelector('.patient .reader');
+
+// The first accepts all and writes an impression; the session ends meanwhile, and what was typed stays.
+const typed = 'Effusion, as before.';
+await first.page.keyboard.press('Shift+A');
+await first.page.waitForFunction(() => document.querySelector('.saved')?.textContent.startsWith('kept'));
+await first.page.context().clearCookies();
+await first.page.keyboard.press('e');
+await first.page.keyboard.press('Control+a');
+await first.page.keyboard.type(typed);
+await first.page.waitForSelector('.expired .sign-in');
+assert.equal(await first.page.locator('.report-text textarea').inputValue(), typed);
+await first.page.locator('.expired input[type=password]').focus();
+await first.page.keyboard.type(settings.password);
+await first.page.keyboard.press('Enter');
+await first.page.waitForSelector('.expired', { state: 'detached' });
+await first.page.waitForFunction(() => document.querySelector('.saved')?.textContent.startsWith('kept'));
+assert.equal(await first.page.locator('.report-text textarea').inputValue(), typed);
+
+// The second rejects the first finding, accepts the rest, and signs.
+await second.page.keyboard.press('x');
+await second.page.waitForSelector('.ask input');
+await second.page.keyboard.type('a skin fold');
+await second.page.keyboard.press('Enter');
+await second.page.keyboard.press('Shift+A');
+await second.page.waitForFunction(() => !document.querySelector('.sign-bar button.primary')?.disabled);
+await second.page.keyboard.press('s');
+await second.page.waitForFunction(() => document.querySelector('.sign-step button.primary')?.disabled === false);
+await second.page.keyboard.press('Enter');
+await second.page.waitForFunction(() => document.querySelector('.banner strong')?.textContent === 'SIGNED');
+
+// The first is told at once, keeps all, and is told again where it signs nevertheless.
+await first.page.waitForSelector('.newer');
+await first.page.keyboard.press('Escape');
+await first.page.keyboard.press('s');
+await first.page.waitForFunction(() => document.querySelector('.sign-step button.primary')?.disabled === false);
+await first.page.keyboard.press('Enter');
+await first.page.waitForSelector('.conflict');
+const sides = await text(first.page, '.conflict');
+assert.ok(sides.includes(typed), sides);
+assert.match(sides, /Version 2/);
+await first.page.locator('.conflict button', { hasText: 'put mine on it' }).focus();
+await first.page.keyboard.press('Enter');
+await first.page.waitForFunction(() => document.querySelector('.banner strong')?.textContent === 'SIGNED');
+assert.equal(await first.page.locator('.report-text textarea').inputValue(), typed);
+// What the second had rejected is in no version any more: the first is told so in words.
+assert.match(await text(first.page, '.newer'), /accept/);
+
+// An amendment says why, and the signed version stays what it was.
+await first.page.waitForFunction(() => !document.querySelector('.sign-bar button.primary')?.disabled);
+await first.page.keyboard.press('s');
+await first.page.waitForSelector('.sign-step');
+await first.page.keyboard.press('Enter');
+assert.equal(await text(first.page, '.banner strong'), 'SIGNED');
+await first.page.keyboard.type('seen again with the clinic');
+await first.page.waitForFunction(() => document.querySelector('.sign-step button.primary')?.disabled === false);
+await first.page.keyboard.press('Enter');
+await first.page.waitForFunction(() => document.querySelector('.banner strong')?.textContent === 'AMENDED');
+assert.match(await text(first.page, '.banner'), /seen again with the clinic/);
+assert.match(await text(first.page, '.versions'), /1 unsigned draft/);
+
+// The same reader in another window: the later save does not overwrite the earlier one unseen.
+await second.page.reload();
+await drawn(second.page);
+const third = await second.page.context().newPage();
+await third.goto(settings.url + path);
+await drawn(third);
+const write = async (page, words) => {
+  await page.bringToFront();
+  await page.keyboard.press('e');
+  await page.keyboard.press('Control+a');
+  await page.keyboard.type(words);
+  await page.keyboard.press('Escape');
+};
+await write(third, 'From the third window.');
+await third.waitForFunction(() => document.querySelector('.saved')?.textContent.startsWith('kept'));
+await write(second.page, 'From the second window.');
+await second.page.waitForSelector('.conflict');
+const both = await text(second.page, '.conflict');
+assert.ok(both.includes('From the third window.') && both.includes('From the second window.'), both);
+await second.page.locator('.conflict button', { hasText: 'Keep this one' }).click();
+await second.page.waitForFunction(() => document.querySelector('.saved')?.textContent.startsWith('kept'));
+await second.page.reload();
+await drawn(second.page);
+assert.equal(await second.page.locator('.report-text textarea').inputValue(), 'From the second window.');
+
+await first.close();
+await second.close();

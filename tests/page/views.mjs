@@ -1,0 +1,70 @@
+// Every view in both themes: axe finds nothing serious, images have names, hostile words in headers stay words. Argument:
+// {url, name, password, studies: [uid], hostile}. Screenshots go to the folder `shots`, where one is given.
+import assert from 'node:assert/strict';
+import { drawn, open, serious, settings, signIn } from './browser.mjs';
+
+const { page, close } = await open();
+const keep = async (name) => settings.shots && page.screenshot({ path: `${settings.shots}/${name}.png` });
+const found = [];
+const look = async (name) => {
+  await page.waitForTimeout(150);
+  await keep(name);
+  found.push(...(await serious(page)).map((problem) => `${name}: ${problem}`));
+};
+
+await page.goto(`${settings.url}/worklist`);
+await page.waitForSelector('.sign-in');
+await look('sign-in-dark');
+await signIn(page);
+for (const theme of ['dark', 'light']) {
+  await page.goto(`${settings.url}/worklist`);
+  await page.waitForSelector('.lines .line');
+  assert.equal(await page.evaluate(() => document.documentElement.dataset.theme), theme);
+  await look(`worklist-${theme}`);
+  for (const [at, study] of settings.studies.entries()) {
+    await page.goto(`${settings.url}/study/${study}`);
+    await drawn(page);
+    await look(`study-${at}-${theme}`);
+    // axe says nothing of a canvas without a name.
+    for (const name of await page.locator('.pane .image').evaluateAll((all) => all.map((each) => each.getAttribute('aria-label')))) assert.match(name ?? '', /^Image: .+/);
+    if (at === 0) {
+      await page.keyboard.press('c');
+      await look(`change-${theme}`);
+      await page.keyboard.press('Escape');
+      await page.keyboard.press('?');
+      await look(`keys-${theme}`);
+      await page.keyboard.press('Escape');
+      await page.keyboard.press('Shift+R');
+      await look(`reject-${theme}`);
+      await page.keyboard.press('Escape');
+    }
+  }
+  await page.goto(`${settings.url}/agreement`);
+  await page.waitForSelector('.agreement table, .agreement .muted');
+  await look(`agreement-${theme}`);
+  await page.keyboard.press('Shift+T');
+}
+assert.deepEqual(found, []);
+
+// On paper a draft says on every page what it is.
+await page.goto(`${settings.url}/study/${settings.studies[0]}`);
+await drawn(page);
+await page.emulateMedia({ media: 'print' });
+assert.equal(await page.locator('.watermark').innerText(), 'UNSIGNED DRAFT');
+assert.ok(await page.locator('.watermark').isVisible());
+assert.ok(await page.locator('.banner').isVisible());
+assert.ok(!(await page.locator('.viewer').isVisible()));
+await page.emulateMedia({ media: 'screen' });
+
+if (settings.hostile) {
+  await page.goto(`${settings.url}/worklist?text=${encodeURIComponent('script')}`);
+  await page.waitForSelector('.lines .line');
+  assert.ok((await page.locator('.lines').innerText()).includes('<script>'));
+  await page.keyboard.press('Enter');
+  await page.waitForURL('**/study/**');
+  await page.waitForSelector('.patient h1');
+  assert.ok((await page.locator('.patient h1').innerText()).includes('<script>'));
+  assert.equal(await page.evaluate(() => window.planted), undefined);
+  assert.equal(await page.locator('#page script, #page img').count(), 0);
+}
+await close();
