@@ -11,6 +11,9 @@ export const settings = JSON.parse(process.argv[2] ?? '{}');
 
 const GL = ['--use-gl=angle', '--use-angle=swiftshader', '--enable-unsafe-swiftshader'];
 
+/** All that were opened, for who looks into a failure. */
+export const visits = [];
+
 export async function open({ gl = false, width = 1280, height = 800 } = {}) {
   const flags = ['--no-sandbox', '--disable-dev-shm-usage', ...(gl ? GL : [])];
   const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: flags });
@@ -18,6 +21,7 @@ export async function open({ gl = false, width = 1280, height = 800 } = {}) {
   const page = await context.newPage();
   page.setDefaultTimeout(20_000);
   const wrong = [];
+  visits.push(page);
   const own = new URL(settings.url).origin;
   page.on('request', (request) => {
     const { protocol, origin } = new URL(request.url());

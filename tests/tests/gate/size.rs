@@ -8,7 +8,7 @@ use prelim_tests::{repository, workspace};
 const LINES_MAX: usize = 700;
 
 /// What people write. Lock files, schemas and data are written by programs.
-const WRITTEN: &[&str] = &["rs", "cu", "cuh", "py", "proto", "css", "sh", "lua", "toml", "md"];
+const WRITTEN: &[&str] = &["rs", "cu", "cuh", "py", "proto", "css", "sh", "lua", "toml", "md", "ts", "tsx", "mjs"];
 
 #[test]
 #[allow(clippy::print_stdout, reason = "the distribution is worth a look: run with --nocapture")]

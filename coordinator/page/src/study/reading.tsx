@@ -200,7 +200,7 @@ export function Reading(props: Props) {
           <span>{patient.id}</span>
           <span>{[ageAt(patient.birth_date, row.study_date), patient.sex, date(patient.birth_date)].filter((word) => word !== '').join(' · ')}</span>
           <span class="described">{row.description} · {date(row.study_date)}{row.accession ? ` · ${row.accession}` : ''}</span>
-          {readers.map((reader) => <span class="reader" key={reader.id}>{personName(reader.name)} is reading this too</span>)}
+          {readers.map((reader) => <span class="reader" key={reader.id}>{personName(reader.name)} reads it too</span>)}
         </div>, head)}
       <Viewer hanging={hanging} items={list_items} chosen={chosen} hovered={hovered} boxes={boxes} choose={(id) => choose(id, false)} hover={setHovered} drawn={add} toggleBoxes={() => setBoxes(!boxes)}
         measured={(mm) => setSaid(mm === null ? '' : `${mm.toFixed(1)} mm`)} />

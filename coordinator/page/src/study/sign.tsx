@@ -1,6 +1,6 @@
 /** The bar below the report, and what it opens: signing, rejecting. Beside the images, never over them. */
 
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 import type { Session, Standing } from '../api/types.ts';
 import type { Saving } from '../edit/autosave.ts';
 import { left } from '../edit/model.ts';
@@ -81,7 +81,8 @@ export function SignBar(props: Props) {
 function SignStep({ editing, session, amends, setStep, busy, sign, verb }: Props & { verb: string }) {
   const [reason, setReason] = useState(editing.copy.reason);
   const region = useRef<HTMLFormElement>(null);
-  useEffect(() => {
+  // Before the next key can come.
+  useLayoutEffect(() => {
     (region.current?.querySelector<HTMLElement>('input') ?? region.current?.querySelector<HTMLElement>('button.primary'))?.focus();
   }, []);
   const { report, isOld } = editing.preview;

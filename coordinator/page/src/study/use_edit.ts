@@ -44,6 +44,8 @@ export function useEdit(study: Study): Editing {
   const [saving, setSaving] = useState<Saving>({ state: 'clean' });
   const [stale, setStale] = useState<WorkingCopy | null>(null);
   const [preview, setPreview] = useState<Preview>({ report: study.report?.report ?? null, warnings: [], problem: '', isOld: false });
+  /** Previews that failed are asked for again after a sign-in, and when the network is back. */
+  const [round, setRound] = useState(0);
   const save = useRef<Autosave | null>(null);
   const newest = useRef(history.now);
   newest.current = history.now;
@@ -57,7 +59,10 @@ export function useEdit(study: Study): Editing {
       if (kept.version === version && kept.decisions.length === count) setHistory(begin(copy));
       else if (isBegun(copy)) setStale(copy);
     }
-    const again = () => autosave.retry();
+    const again = () => {
+      autosave.retry();
+      setRound((count) => count + 1);
+    };
     // Who closes the page with something unsaved is asked.
     const leaving = (event: BeforeUnloadEvent) => {
       if (autosave.isPending) event.preventDefault();
@@ -91,7 +96,9 @@ export function useEdit(study: Study): Editing {
         ({ body }) => !gone && setPreview({ report: body.report.report, warnings: body.warnings ?? [], problem: '', isOld: false }),
         (error: unknown) => {
           // What cannot be signed is told in the server's words; the last good text stays.
-          if (!gone) setPreview((was) => ({ ...was, problem: error instanceof ApiError && error.status === 409 ? '' : words(error), isOld: true }));
+          // That another version is newer is told where it is signed, with both sides.
+          const isLate = error instanceof ApiError && error.status === 409;
+          if (!gone) setPreview((was) => ({ ...was, problem: isLate ? '' : words(error), isOld: !isLate }));
         },
       );
     }, PREVIEW_MS);
@@ -99,7 +106,7 @@ export function useEdit(study: Study): Editing {
       gone = true;
       clearTimeout(timer);
     };
-  }, [copy, uid, version]);
+  }, [copy, uid, version, round]);
 
   return {
     copy,

@@ -1,5 +1,6 @@
 /** The images: panes in a grid, with a narrow bar of tools. */
 
+import { useState } from 'preact/hooks';
 import type { Place } from '../api/types.ts';
 import type { Item } from '../study/items.ts';
 import type { Hanging } from '../study/use_hanging.ts';
@@ -44,6 +45,7 @@ function marksOf(stack: Stack, items: Item[], chosen: string | null): number[] {
 }
 
 export function Viewer({ hanging, items, chosen, hovered, boxes, choose, hover, drawn, measured, toggleBoxes }: Props) {
+  const [, redraw] = useState(0);
   const { all, panes, current, tool, setTool, drawing } = hanging;
   const own = all.filter((stack) => stack.prior === null);
   const isCt = current?.kind === 'ct';
@@ -64,7 +66,7 @@ export function Viewer({ hanging, items, chosen, hovered, boxes, choose, hover, 
               choose={choose} hover={hover}
               draw={(box, done) => { hanging.setDrawing({ stack, index, box }); if (done) drawn(); }}
               measured={measured}
-              handle={(handle) => { if (handle === null) hanging.handles.delete(stack.key); else hanging.handles.set(stack.key, handle); }} />
+              handle={(handle) => { if (handle === null) hanging.handles.delete(stack.key); else hanging.handles.set(stack.key, handle); redraw((count) => count + 1); }} />
           );
         })}
         {panes.length === 0 && <p class="no-images">No image of this study can be shown. The report stands beside.</p>}

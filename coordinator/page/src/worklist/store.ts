@@ -27,8 +27,7 @@ interface Page {
   studies: Row[];
   next: string | null;
   counts: Record<string, number>;
-  sites?: string[];
-  modalities?: string[];
+  choices: { sites: string[]; modalities: string[] };
 }
 
 export function useRows(filters: Filters): Rows {
@@ -51,7 +50,7 @@ export function useRows(filters: Filters): Rows {
           after = page.next;
           const done = after === null || rows.size >= MAX_ROWS;
           // The first page is shown at once; the rows that were there stay until then.
-          setState((was) => ({ ...was, rows: new Map(rows), counts: page.counts, sites: page.sites ?? [], modalities: page.modalities ?? [], loading: !done, more: after !== null && done, problem: '' }));
+          setState((was) => ({ ...was, rows: new Map(rows), counts: page.counts, sites: page.choices.sites, modalities: page.choices.modalities, loading: !done, more: after !== null && done, problem: '' }));
         } while (after !== null && rows.size < MAX_ROWS);
       } catch (error) {
         if (!gone) setState((was) => ({ ...was, loading: false, problem: words(error) }));

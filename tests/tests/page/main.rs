@@ -1,0 +1,117 @@
+//! The reading room page in a real browser: Chromium on a coordinator with a worker, and Orthanc behind them. What is done in the
+//! browser is in `tests/page/*.mjs`.
+
+mod built;
+mod site;
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::time::Duration;
+
+use prelim_tests::eventually;
+use prelim_tests::object::{DX, Object};
+use prelim_tests::pacs::{Orthanc, free_port};
+use serde_json::json;
+use site::Site;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Promise: from a submitted study to a signed report in the PACS, by keyboard alone.
+#[test]
+fn a_study_is_read_and_signed_by_keyboard_and_the_report_is_in_the_pacs() {
+    let orthanc = Orthanc::start(free_port());
+    let destination = format!(
+        "[[destination]]\nname = \"pacs\"\naddress = \"{}\"\nwhen = \"signed\"\nobjects = [\"sr\", \"assessment\"]\n",
+        orthanc.address()
+    );
+    let site = Site::start(&destination, "");
+    let (study, document) = site.film_with_findings(2);
+    let words = "Perhaps some fluid at the base.";
+    let patient = &document["study"]["patient"]["id"];
+    site.browse("sign", &json!({"study": study, "patient": patient, "words": words}));
+
+    let signed = site.document(&study);
+    assert_eq!((&signed["status"], &signed["report"]["version"]), (&json!("signed"), &json!(2)));
+    assert_eq!(signed["review"]["reviewer"], "Doe^Jane");
+    let decided = signed["review"]["assessments"].as_array().expect("assessments");
+    let decisions: Vec<&str> = decided.iter().map(|each| each["decision"].as_str().expect("a word")).collect();
+    let drafted = document["report"]["findings"].as_array().expect("findings").len();
+    assert_eq!(decisions.len(), drafted + 1, "{decided:#?}");
+    let count = |word: &str| decisions.iter().filter(|each| **each == word).count();
+    let counts = [count("accepted"), count("changed"), count("rejected"), count("added")];
+    assert_eq!(counts, [1, 1, drafted - 2, 1], "{decisions:?}");
+    let sentences = signed["report"]["findings_text"].as_array().expect("sentences");
+    assert!(sentences.iter().any(|each| each["text"] == words), "{sentences:#?}");
+    // The box that arrows moved is in the report, on the image that was shown.
+    let added = signed["report"]["findings"].as_array().expect("findings").iter().find(|each| each["key"] == "fracture");
+    let place = added.expect("the finding that was added")["evidence"][0].clone();
+    let edge = |name: &str| (place["box"][name].as_f64().expect("an edge") * 100.0).round();
+    assert_eq!([edge("left"), edge("top"), edge("right"), edge("bottom")], [41.0, 41.0, 62.0, 61.0], "{place}");
+
+    eventually(PATIENCE, || format!("two reports in Orthanc\n{}", site.log()), || orthanc.instances("SR").len() == 2);
+    for id in orthanc.get("/instances").as_array().expect("a list") {
+        let tags = orthanc.get(&format!("/instances/{}/simplified-tags", id.as_str().expect("an id")));
+        assert_eq!((&tags["VerificationFlag"], &tags["CompletionFlag"]), (&json!("VERIFIED"), &json!("COMPLETE")));
+        assert_eq!(tags["VerifyingObserverSequence"][0]["VerifyingObserverName"], "Doe^Jane");
+    }
+}
+
+/// Promise: no view has a serious barrier in either theme, a draft on paper says what it is, and what a header says stays words.
+#[test]
+fn every_view_is_open_to_all_and_hostile_headers_are_inert() {
+    let site = Site::start("", "");
+    let (film, _) = site.film_with_findings(2);
+    let volume = site.volume();
+    let mut hostile = Object::image(DX, "2.25.7701", "2.25.7701.1.1", 1);
+    hostile.text((0x10, 0x10), "PN", "<script>window.planted=1</script>^<img src=x onerror=told(1)>");
+    hostile.text((0x10, 0x20), "LO", "\"><script>told('id')</script>");
+    hostile.text((0x8, 0x1030), "LO", "<b onmouseover=told(2)>chest</b>");
+    hostile.text((0x8, 0x80), "LO", "</style><script>told('site')</script>");
+    site.submit_files(&[hostile.file()]);
+    let shots = site.folder().join("shots");
+    std::fs::create_dir(&shots).expect("a folder");
+    site.browse("views", &json!({"studies": [film, volume], "hostile": true, "shots": shots}));
+}
+
+/// Promise: images are shown on the processor's path and on WebGL's, with the window, slice and box that are asked for.
+#[test]
+fn films_and_volumes_are_shown_on_both_paths_of_the_viewer() {
+    let site = Site::start("", "");
+    let (film, _) = site.film_with_findings(1);
+    let volume = site.volume();
+    site.browse("images", &json!({"film": film, "volume": volume}));
+}
+
+/// Promise: two readers at once never lose an edit, and a session that ends takes nothing that was typed.
+#[test]
+fn two_readers_of_a_study_lose_nothing() {
+    let site = Site::start("", "");
+    let (study, _) = site.film_with_findings(2);
+    let (name, password) = site.other();
+    site.browse("two", &json!({"study": study, "other": {"name": name, "password": password}}));
+    assert_eq!(site.document(&study)["status"], "amended");
+}
+
+/// Promise: a thousand studies scroll, and the chosen one stays under the eye while others come.
+#[test]
+fn a_thousand_studies_scroll_and_the_chosen_one_stays() {
+    const COUNT: u32 = 1_000;
+    let site = Site::start("", "[default]\nskip = \"for the list alone\"\n");
+    let film = |number: u32| {
+        let mut object = Object::image(DX, &format!("2.25.88{number:05}"), &format!("2.25.88{number:05}.1.1"), 1);
+        object.text((0x10, 0x10), "PN", &format!("Name{number:04}^Given"));
+        object.text((0x10, 0x20), "LO", &format!("ID-{number:04}"));
+        object.file()
+    };
+    let films: Vec<Vec<u8>> = (1..=COUNT).map(film).collect();
+    site.submit_files(&films);
+    let mut browser = site.browser("list", &json!({"count": COUNT}));
+    let mut lines = BufReader::new(browser.stdout.take().expect("stdout")).lines();
+    let told = lines.next().and_then(Result::ok);
+    if told.as_deref() != Some("send one more") {
+        site.ended_well("list", browser);
+        panic!("it said {told:?}");
+    }
+    site.submit_files(&[film(COUNT + 1)]);
+    browser.stdin.take().expect("stdin").write_all(b"sent\n").expect("it listens");
+    site.ended_well("list", browser);
+}

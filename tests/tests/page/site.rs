@@ -1,0 +1,139 @@
+//! A coordinator with a worker that serves the page, its people, and the browser that visits it.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use prelim_tests::server::Server;
+use prelim_tests::{draft, phantoms, prelim, prelim_json, repository, submit, words};
+use serde_json::{Value, json};
+
+/// A site whose callers of gRPC need no credentials, as on one machine, and whose page asks for a password.
+pub struct Site {
+    server: Server,
+    folder: tempfile::TempDir,
+    /// Names and passwords of who may sign: Jane Doe, Max Muster.
+    people: [(String, String); 2],
+}
+
+impl Site {
+    /// Starts one that sends to these destinations and reads studies by these rules, where any are given.
+    pub fn start(destinations: &str, rules: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut arguments = vec!["up", "--json", "--grpc", "127.0.0.1:0", "--data", "data", "--http", "127.0.0.1:0"];
+        arguments.extend(["--organization", "St. Mary"]);
+        for (name, text) in [("destinations", destinations), ("rules", rules)] {
+            if !text.is_empty() {
+                std::fs::write(folder.path().join(format!("{name}.toml")), text).expect("a file");
+            }
+        }
+        if !destinations.is_empty() {
+            arguments.extend(["--destinations", "destinations.toml"]);
+        }
+        if !rules.is_empty() {
+            arguments.extend(["--rules", "rules.toml"]);
+        }
+        let server = Server::start(folder.path(), &arguments, &[("PRELIM_LOG", "info")]);
+        // Beside the data, where it has made one for whoever comes first.
+        let accounts = folder.path().join("data/accounts.toml").display().to_string();
+        let people = [("jane", "Doe", "Jane"), ("max", "Muster", "Max")].map(|(name, family, given)| {
+            let named = ["account", "add", name, "--family-name", family, "--given-name", given];
+            let made = prelim_json(named.iter().chain(&["--role", "review", "--generate", "--json", "--accounts", &accounts]));
+            (name.to_owned(), made["password"].as_str().expect("a password").to_owned())
+        });
+        Self { server, folder, people }
+    }
+
+    /// Where its files are.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// What the server said.
+    pub fn log(&self) -> String {
+        self.server.log()
+    }
+
+    /// The second person's name and password.
+    pub fn other(&self) -> (&str, &str) {
+        let [_, (name, password)] = &self.people;
+        (name, password)
+    }
+
+    /// A drafted film with so many findings at least, and its report.
+    pub fn film_with_findings(&self, least: usize) -> (String, Value) {
+        for seed in 0..20 {
+            let films = self.folder().join(format!("films-{seed}"));
+            phantoms(&films, 1, 100 + seed, Some("dx"));
+            let study = self.submitted(&films);
+            let document = self.document(&study);
+            if document["report"]["findings"].as_array().expect("findings").len() >= least {
+                return (study, document);
+            }
+        }
+        panic!("no draft with {least} findings")
+    }
+
+    /// A drafted CT with a finding.
+    pub fn volume(&self) -> String {
+        for seed in 0..10 {
+            let slices = self.folder().join(format!("volume-{seed}"));
+            phantoms(&slices, 1, 7 + seed, Some("ct"));
+            let study = self.submitted(&slices);
+            if !self.document(&study)["report"]["findings"].as_array().expect("findings").is_empty() {
+                return study;
+            }
+        }
+        panic!("no volume with a finding")
+    }
+
+    fn submitted(&self, folder: &Path) -> String {
+        let sent = submit(&self.server.grpc, folder);
+        sent["studies"][0]["study_uid"].as_str().unwrap_or_else(|| panic!("{sent:#}")).to_owned()
+    }
+
+    /// Sends files as they are.
+    pub fn submit_files(&self, files: &[Vec<u8>]) {
+        let folder = tempfile::tempdir_in(self.folder()).expect("a folder");
+        for (number, file) in files.iter().enumerate() {
+            std::fs::write(folder.path().join(format!("{number}.dcm")), file).expect("a file");
+        }
+        let path = folder.path().display().to_string();
+        let output = prelim(["submit", "--grpc", &self.server.grpc, "--wait", &path]);
+        assert!(output.status.success(), "{}\n{}", words(&output), self.log());
+    }
+
+    /// The newest report that counts.
+    pub fn document(&self, study: &str) -> Value {
+        serde_json::from_slice(&draft(&self.server.grpc, study, "json")).expect("JSON")
+    }
+
+    /// The browser as `tests/page/NAME.mjs` uses it, signed in as the first person.
+    pub fn browser(&self, name: &str, more: &Value) -> Child {
+        let url = self.server.http.trim_end_matches("/dicom-web");
+        let [(person, password), _] = &self.people;
+        let mut settings = json!({"url": url, "name": person, "password": password});
+        for (name, value) in more.as_object().expect("settings") {
+            settings[name] = value.clone();
+        }
+        let mut command = Command::new("node");
+        command.arg(repository().join(format!("tests/page/{name}.mjs"))).arg(settings.to_string());
+        command.env("TMPDIR", self.folder().join("tmp"));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().expect("node is installed by tests/install.sh")
+    }
+
+    /// Waits for the end of a visit.
+    ///
+    /// # Panics
+    /// Where something was wrong in it, with what it said.
+    pub fn ended_well(&self, name: &str, browser: Child) {
+        let output = browser.wait_with_output().expect("node ends");
+        assert!(output.status.success(), "{name}: {}\n{}", words(&output), self.log());
+        assert!(!self.log().contains("panicked"), "{}", self.log());
+    }
+
+    /// A whole visit.
+    pub fn browse(&self, name: &str, more: &Value) {
+        self.ended_well(name, self.browser(name, more));
+    }
+}
