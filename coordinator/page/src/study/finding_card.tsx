@@ -23,6 +23,7 @@ interface Props {
   change: (item: Item) => void;
   say: (words: string) => void;
   place: string;
+  measured: number | null;
 }
 
 const DECISIONS: Record<string, string> = { accept: 'accepted', change: 'changed', reject: 'rejected', added: 'added by you' };
@@ -66,7 +67,7 @@ export function FindingCard(props: Props) {
           {!item.isAdded && item.decision !== null && <button class="plain" onClick={props.clear}>Undecide <kbd>d</kbd></button>}
         </div>
       )}
-      {chosen && editable && mode === 'change' && <FindingForm vocabulary={props.vocabulary} item={item} done={(next) => { props.change(next); setMode('look'); }} cancel={() => setMode('look')} />}
+      {chosen && editable && mode === 'change' && <FindingForm vocabulary={props.vocabulary} item={item} measured={props.measured} done={(next) => { props.change(next); setMode('look'); }} cancel={() => setMode('look')} />}
       {chosen && editable && mode === 'reject' && !item.isAdded && <Ask label="Why is it rejected?" value={item.reason} options={['not there', 'artefact', 'normal variant', 'wrong finding', 'duplicate']} action="Reject" done={(reason) => { props.reject(reason); setMode('look'); }} cancel={() => setMode('look')} required />}
       {chosen && editable && mode === 'words' && <Ask label="The sentence of this finding" value={item.words || item.sentence} options={[]} action="Keep" done={(text) => { props.say(text === item.sentence ? '' : text); setMode('look'); }} cancel={() => setMode('look')} />}
     </li>

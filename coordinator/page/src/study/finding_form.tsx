@@ -10,11 +10,13 @@ interface Props {
   item: Item;
   done: (item: Item) => void;
   cancel: () => void;
+  /** What was measured on an image last, in mm. */
+  measured: number | null;
 }
 
 type Part = 'laterality' | 'zone' | 'severity';
 
-export function FindingForm({ vocabulary, item, done, cancel }: Props) {
+export function FindingForm({ vocabulary, item, done, cancel, measured }: Props) {
   const [finding, setFinding] = useState<Written>({ ...item.finding, evidence: item.finding.evidence.map(({ instance, series, frame, box }) => ({ instance, series, frame, ...(box === undefined ? {} : { box }) })) });
   const [words, setWords] = useState(item.words);
   const set = (name: Part, value: string) => setFinding((was) => {
@@ -51,7 +53,8 @@ export function FindingForm({ vocabulary, item, done, cancel }: Props) {
       {!absent && (
         <label>
           Size, mm
-          <input inputMode="decimal" name="size" defaultValue={finding.size_mm ?? ''} onInput={(event) => size(event.currentTarget.value)} autocomplete="off" />
+          <input inputMode="decimal" name="size" defaultValue={finding.size_mm ?? ''} key={finding.size_mm === measured ? 'measured' : 'typed'} onInput={(event) => size(event.currentTarget.value)} autocomplete="off" />
+          {measured !== null && finding.size_mm !== measured && <button type="button" class="plain" onClick={() => setFinding({ ...finding, size_mm: measured })}>take the {measured} mm measured</button>}
         </label>
       )}
       <label class="wide">

@@ -44,6 +44,7 @@ export function Reading(props: Props) {
   const [busy, setBusy] = useState(false);
   const [problem, setProblem] = useState('');
   const [said, setSaid] = useState('');
+  const [measured, setMeasured] = useState<number | null>(null);
   const [conflict, setConflict] = useState<{ newest: Study; mine: WorkingCopy } | null>(null);
   const [lost, setLost] = useState<string[]>([]);
   /** The id of a signature: the same one when it is tried again. */
@@ -199,11 +200,11 @@ export function Reading(props: Props) {
           <h1>{personName(patient.name)}</h1>
           <span>{patient.id}</span>
           <span>{[ageAt(patient.birth_date, row.study_date), patient.sex, date(patient.birth_date)].filter((word) => word !== '').join(' · ')}</span>
-          <span class="described">{row.description} · {date(row.study_date)}{row.accession ? ` · ${row.accession}` : ''}</span>
+          <span class="described">{[row.description, date(row.study_date), row.accession].filter((word) => word !== '').join(' · ')}</span>
           {readers.map((reader) => <span class="reader" key={reader.id}>{personName(reader.name)} reads it too</span>)}
         </div>, head)}
       <Viewer hanging={hanging} items={list_items} chosen={chosen} hovered={hovered} boxes={boxes} choose={(id) => choose(id, false)} hover={setHovered} drawn={add} toggleBoxes={() => setBoxes(!boxes)}
-        measured={(mm) => setSaid(mm === null ? '' : `${mm.toFixed(1)} mm`)} />
+        measured={(mm) => { setMeasured(mm === null ? null : Math.round(mm * 10) / 10); setSaid(mm === null ? '' : `${mm.toFixed(1)} mm`); }} />
       <section class="panel" aria-label="Draft">
         {report === null ? (
           <div class="banner b-none"><p><strong>{row.state}</strong></p><p>{row.problem ?? 'There is no draft of this study yet. It appears here by itself.'}</p></div>
@@ -242,7 +243,7 @@ export function Reading(props: Props) {
               {list_items.length === 0 && <p class="muted">{standing === 'rejected' ? 'A rejected draft says nothing of the patient.' : 'None of the findings that were looked for was seen. That does not say that the study is normal.'}</p>}
               <ol ref={list}>
                 {list_items.map((item, index) => (
-                  <FindingCard key={item.id} item={item} number={index + 1} chosen={item.id === chosen} mode={item.id === chosen ? mode : 'look'} editable={editable} vocabulary={vocabulary} place={placeOf(item)}
+                  <FindingCard key={item.id} item={item} number={index + 1} chosen={item.id === chosen} mode={item.id === chosen ? mode : 'look'} editable={editable} vocabulary={vocabulary} measured={measured} place={placeOf(item)}
                     choose={() => choose(item.id)} hover={(on) => setHovered(on ? item.id : null)}
                     setMode={(next) => (next === 'reject' && item.isAdded ? remove(item) : setMode(next))}
                     accept={() => setDecision(item, 'accept')} clear={() => setDecision(item, null)} reject={(reason) => setDecision(item, 'reject', reason)}

@@ -118,7 +118,7 @@ export function useReadingKeys(reach: Reach): void {
     images(['[', ']'], 'Series before, next series', () => undefined),
     images([']'], undefined, () => hanging.change(1)),
     images(['['], undefined, () => hanging.change(-1)),
-    ...CT_PRESETS.map((preset) => images([preset.key], `Window: ${preset.name.toLowerCase()}`, () => hanging.current?.kind === 'ct' && hanging.setWindow(hanging.current, { center: preset.center, width: preset.width }))),
+    ...CT_PRESETS.map((preset) => images([preset.key], `Window: ${preset.name.toLowerCase()}${preset.key === '1' ? '; of a film, by its contrast' : ''}`, () => (hanging.current?.kind === 'ct' ? hanging.setWindow(hanging.current, { center: preset.center, width: preset.width }) : preset.key === '1' && hanging.contrast()))),
     images(['0'], 'Window of the header', () => hanging.current && hanging.setWindow(hanging.current, null)),
     images(['+', '='], 'Larger', () => pane()?.zoom(1.2)),
     images(['-'], 'Smaller', () => pane()?.zoom(1 / 1.2)),

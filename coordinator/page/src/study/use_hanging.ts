@@ -24,6 +24,8 @@ export interface Hanging {
   /** The reader's own window; nothing for that of the header. */
   windowOf: (stack: Stack) => Window | null;
   setWindow: (stack: Stack, window: Window | null) => void;
+  /** A window from the values of the active image. */
+  contrast: () => void;
   /** The next or an earlier stack in the active pane. */
   change: (by: number) => void;
   put: (stack: number) => void;
@@ -85,6 +87,10 @@ export function useHanging(study: Study, prior: Study | null): Hanging {
     },
     windowOf: (stack) => windows[stack.key] ?? null,
     setWindow: (stack, window) => setWindows((was) => ({ ...was, [stack.key]: window })),
+    contrast: () => {
+      const window = current === null ? undefined : handles.current.get(current.key)?.pane.contrast();
+      if (current !== null && window) setWindows((was) => ({ ...was, [current.key]: window }));
+    },
     change: (by) => {
       if (own.length < 2 || current === null || current.prior !== null) return;
       put((own.indexOf(current) + by + own.length) % own.length);

@@ -150,6 +150,18 @@ export class Pane {
     return { center: ((facts.smallest + facts.largest) / 2) * slope + intercept, width: Math.max(1, (facts.largest - facts.smallest) * slope) };
   }
 
+  /** A window from the values themselves: all but the darkest and brightest hundredth. Nothing in colour. */
+  contrast(): Window | null {
+    const facts = this.facts();
+    const frame = this.frames[this.shown];
+    const values = frame === undefined ? undefined : cache.getImage(frame.id)?.getPixelData();
+    if (facts === undefined || facts.samples === 3 || values === undefined) return null;
+    const sample = Float64Array.from({ length: Math.min(values.length, 40_000) }, (_, at) => values[Math.floor((at * values.length) / Math.min(values.length, 40_000))]!).sort();
+    const [low, high] = [sample[Math.floor(sample.length * 0.01)] ?? 0, sample[Math.floor(sample.length * 0.99)] ?? 1];
+    const { slope, intercept } = rescale(facts);
+    return { center: ((low + high) / 2) * slope + intercept, width: Math.max(1, (high - low) * slope) };
+  }
+
   /** Magnifies about a point of the pane. */
   zoom(factor: number, at?: [number, number]): void {
     if (this.shown < 0) return;

@@ -75,6 +75,7 @@ export function Viewer({ hanging, items, chosen, hovered, boxes, choose, hover, 
         {isCt && CT_PRESETS.map((preset) => (
           <button key={preset.key} class={Number(preset.key) > 3 ? 'seldom' : ''} aria-pressed={window?.center === preset.center && window.width === preset.width} onClick={() => hanging.setWindow(current, preset)}>{preset.name} <kbd>{preset.key}</kbd></button>
         ))}
+        {current !== null && !isCt && <button onClick={() => hanging.contrast()}>Contrast <kbd>1</kbd></button>}
         {current !== null && <button onClick={() => hanging.setWindow(current, null)}>{isCt ? 'Header' : 'Window'} <kbd>0</kbd></button>}
         <button onClick={() => current && hanging.handles.get(current.key)?.pane.invert()}>Invert <kbd>i</kbd></button>
         <button onClick={() => current && hanging.handles.get(current.key)?.pane.fit()}>Fit <kbd>f</kbd></button>
