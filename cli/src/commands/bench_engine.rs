@@ -4,17 +4,17 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use prelim_kernels::Arithmetic;
 use prelim_worker::config::{ArithmeticChoice, WeightChoice};
 use prelim_worker::demo_model;
 use prelim_worker::model::WeightType;
 use serde::Serialize;
 
-use crate::engine_bench::checkpoint::MEDIUM;
+use crate::engine_bench::checkpoint::{FULL, MEDIUM};
 use crate::engine_bench::ours::Ours;
-use crate::engine_bench::peers::{Peer, Program as Other};
-use crate::engine_bench::{ANSWER_TOKENS, BATCHES, Figures, Load, Times, medians};
+use crate::engine_bench::peers::{Bits, Peer, Program as Other};
+use crate::engine_bench::{ANSWER_TOKENS, Figures, Load, Times, medians};
 use crate::machine::{self, MemoryWatch};
 use crate::table;
 
@@ -30,17 +30,23 @@ const BETWEEN: Duration = Duration::from_millis(400);
     after_help = "Example:\n  prelim bench engine --peers\n  prelim bench engine --model ~/models/medgemma-4b-it"
 )]
 pub(crate) struct EngineBench {
-    /// A Hugging Face checkpoint folder. Without it, random weights are drawn into the cache folder once, 0.7 GB: a
-    /// decoder of 18 layers of 640 and a tower of 12 layers of 768 at 448 px.
+    /// A Hugging Face checkpoint folder. Without it, random weights are drawn into the cache folder once.
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
+    /// Which weights are drawn.
+    #[arg(long, value_enum, default_value_t = Size::Medium, conflicts_with = "model")]
+    size: Size,
+    /// Sequences that are computed at once, in turn.
+    #[arg(long, value_name = "N,...", value_delimiter = ',', default_values_t = [1, 8], value_parser = clap::value_parser!(u32).range(1..=256))]
+    batches: Vec<u32>,
     /// How weights are kept in memory.
     #[arg(long, value_enum, default_value_t = WeightChoice::AsStored)]
     weights: WeightChoice,
     /// What factors of products are rounded to; both ways where not given.
     #[arg(long, value_enum)]
     arithmetic: Option<ArithmeticChoice>,
-    /// Measure `transformers` and the decoder of llama.cpp as well, which are installed into the cache folder (5 GB).
+    /// Measure `transformers` in bf16 and the decoder of llama.cpp as well, which are installed into the cache folder (5 GB).
+    /// llama.cpp has weights of bf16, or of q8_0 beside our int8.
     #[arg(long)]
     peers: bool,
     /// Threads of each; all cores where not given.
@@ -58,6 +64,16 @@ pub(crate) struct EngineBench {
     /// For programs: one JSON object.
     #[arg(long)]
     json: bool,
+}
+
+/// Random weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Size {
+    /// A decoder of 18 layers of 640 and a tower of 12 layers of 768 at 448 px: 0.7 GB.
+    Medium,
+    /// MedGemma 4B's: a decoder of 34 layers of 2,560 and a tower of 27 layers of 1,152 at 896 px: 8.6 GB.
+    #[value(name = "4b")]
+    Full,
 }
 
 /// What was measured.
@@ -126,12 +142,17 @@ impl EngineBench {
             Some(folder) => folder.clone(),
             None => {
                 self.tell("drawing weights, where they are not there yet …");
-                MEDIUM.checkpoint(&cache)?
+                let sizes = match self.size {
+                    Size::Medium => MEDIUM,
+                    Size::Full => FULL,
+                };
+                sizes.checkpoint(&cache)?
             }
         };
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let threads = self.threads.map_or(cores, |threads| threads as usize);
-        let load = Load { words: self.words as usize, steps: self.steps as usize };
+        let batches: Vec<usize> = self.batches.iter().map(|batch| *batch as usize).collect();
+        let load = Load { batches: batches.clone(), words: self.words as usize, steps: self.steps as usize };
         let mut runners = Vec::new();
         let choices: &[ArithmeticChoice] = match &self.arithmetic {
             Some(choice) => std::slice::from_ref(choice),
@@ -144,7 +165,7 @@ impl EngineBench {
                 ArithmeticChoice::Exact => (Arithmetic::Exact, "exact"),
                 ArithmeticChoice::Bf16 => (Arithmetic::Bf16, "products of bf16"),
             };
-            let ours = Ours::load(&folder, threads, arithmetic, WeightType::from(self.weights), load)?;
+            let ours = Ours::load(&folder, threads, arithmetic, WeightType::from(self.weights), load.clone())?;
             prompt_tokens = ours.prompt_tokens();
             // The first round is also what memory is measured in.
             ours.measure()?;
@@ -152,9 +173,11 @@ impl EngineBench {
             let (name, load_s) = (format!("prelim {what}, {}", ours.name()), Some(ours.load_s));
             runners.push(Runner { name, load_s, peak_mib, kind: Kind::Ours(Box::new(ours)), rounds: Vec::new() });
         }
-        let others: &[Other] = if self.peers { &[Other::Transformers, Other::LlamaCpp] } else { &[] };
+        let bits = if self.weights == WeightChoice::Int8 { Bits::Eight } else { Bits::Sixteen };
+        let others = [Other::Transformers, Other::LlamaCpp(bits)];
+        let others = if self.peers { &others[..] } else { &[] };
         for other in others {
-            let mut peer = Peer::start(*other, &cache, &folder, threads, load)?;
+            let mut peer = Peer::start(*other, &cache, &folder, threads, &load)?;
             peer.measure()?;
             let (name, load_s) = (peer.name.clone(), peer.load_s);
             runners.push(Runner { name, load_s, peak_mib: None, kind: Kind::Peer(peer), rounds: Vec::new() });
@@ -174,7 +197,7 @@ impl EngineBench {
             prompt_tokens,
             answer_tokens: ANSWER_TOKENS,
             rounds: self.rounds,
-            programs: programs(&runners, prompt_tokens),
+            programs: programs(&runners, &batches, prompt_tokens),
         };
         if self.json { table::say(serde_json::to_string_pretty(&results)?) } else { show(&results) }
     }
@@ -202,10 +225,10 @@ impl Runner {
     }
 }
 
-fn programs(runners: &[Runner], prompt_tokens: usize) -> Vec<Program> {
+fn programs(runners: &[Runner], batches: &[usize], prompt_tokens: usize) -> Vec<Program> {
     let best = runners.first().map_or_else(Figures::default, |runner| medians(&runner.rounds));
     let row = |index: usize, times: Times, is_peer: bool| {
-        let (batch, best) = (BATCHES[index], best[index]);
+        let (batch, best) = (batches[index], best[index]);
         Row {
             batch,
             times,
@@ -228,7 +251,7 @@ fn programs(runners: &[Runner], prompt_tokens: usize) -> Vec<Program> {
             name: runner.name.clone(),
             load_s: runner.load_s,
             peak_mib: runner.peak_mib,
-            batches: (0..BATCHES.len()).map(|index| row(index, figures[index], is_peer)).collect(),
+            batches: (0..batches.len()).map(|index| row(index, figures[index], is_peer)).collect(),
         }
     };
     runners.iter().map(program).collect()

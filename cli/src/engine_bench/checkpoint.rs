@@ -48,6 +48,26 @@ pub(crate) const MEDIUM: Sizes = Sizes {
     image_tokens: 256,
 };
 
+/// MedGemma 4B's: a decoder of 34 layers of 2,560, and a tower of 27 layers of 1,152 at 896 px. 8.6 GB.
+pub(crate) const FULL: Sizes = Sizes {
+    name: "4b-1",
+    vocabulary: 262_208,
+    hidden: 2_560,
+    layers: 34,
+    heads: 8,
+    kv_heads: 4,
+    head_dim: 256,
+    intermediate: 10_240,
+    window: 1_024,
+    tower_hidden: 1_152,
+    tower_layers: 27,
+    tower_heads: 16,
+    tower_intermediate: 4_304,
+    image_size: 896,
+    patch: 14,
+    image_tokens: 256,
+};
+
 /// Where tensors begin in the file, as published checkpoints have it at best: on a line of the cache.
 const ALIGNMENT: usize = 64;
 

@@ -8,15 +8,14 @@ pub(crate) mod peers;
 
 use serde::{Deserialize, Serialize};
 
-/// Sequences that are computed at once, in turn.
-pub(crate) const BATCHES: [usize; 2] = [1, 8];
-
 /// Tokens of a report's answer, for reports a minute.
 pub(crate) const ANSWER_TOKENS: usize = 120;
 
 /// What is asked of everyone.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Load {
+    /// Sequences that are computed at once, in turn.
+    pub(crate) batches: Vec<usize>,
     /// Tokens of a prompt beside its image.
     pub(crate) words: usize,
     /// Tokens generated after it.
@@ -34,8 +33,8 @@ pub(crate) struct Times {
     pub(crate) step_s: f64,
 }
 
-/// The times of a round, for each of [`BATCHES`].
-pub(crate) type Figures = [Times; BATCHES.len()];
+/// The times of a round, for each number of sequences.
+pub(crate) type Figures = Vec<Times>;
 
 impl Times {
     /// Reports a minute, of an image, a prompt and an answer each, by these passes one after the other.
@@ -51,11 +50,12 @@ pub(crate) fn medians(rounds: &[Figures]) -> Figures {
         all.sort_by(f64::total_cmp);
         all.get(all.len() / 2).copied()
     };
-    std::array::from_fn(|batch| Times {
+    let of = |batch: usize| Times {
         encode_s: median(batch, |times| times.encode_s),
         prefill_s: median(batch, |times| Some(times.prefill_s)).unwrap_or(f64::NAN),
         step_s: median(batch, |times| Some(times.step_s)).unwrap_or(f64::NAN),
-    })
+    };
+    (0..rounds.first().map_or(0, Vec::len)).map(of).collect()
 }
 
 #[cfg(test)]
@@ -64,8 +64,7 @@ mod tests {
 
     #[test]
     fn each_time_has_its_own_median() {
-        let round =
-            |encode_s: f64, step_s: f64| [Times { encode_s: Some(encode_s), prefill_s: 1.0, step_s }; BATCHES.len()];
+        let round = |encode_s: f64, step_s: f64| vec![Times { encode_s: Some(encode_s), prefill_s: 1.0, step_s }; 2];
         let found = medians(&[round(3.0, 0.1), round(1.0, 0.3), round(2.0, 0.2)]);
         assert_eq!(found, round(2.0, 0.2));
     }

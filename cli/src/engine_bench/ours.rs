@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use prelim_kernels::{Arithmetic, Backend, Cpu};
 use prelim_worker::model::{Batch, Chunk, KvCache, Model, PlacedImage, Want, WeightType};
 
-use super::{BATCHES, Figures, Load, Times};
+use super::{Figures, Load, Times};
 
 const BLOCK_TOKENS: usize = 32;
 
@@ -52,11 +52,7 @@ impl Ours {
 
     /// Every pass once.
     pub(crate) fn measure(&self) -> anyhow::Result<Figures> {
-        let mut figures = Figures::default();
-        for (times, batch) in figures.iter_mut().zip(BATCHES) {
-            *times = self.times(batch)?;
-        }
-        Ok(figures)
+        self.load.batches.iter().map(|batch| self.times(*batch)).collect()
     }
 
     fn times(&self, batch: usize) -> anyhow::Result<Times> {

@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use anyhow::Context as _;
 use serde::Deserialize;
 
-use super::{BATCHES, Figures, Load};
+use super::{Figures, Load};
 
 /// What `transformers` needs, pinned: what was measured must be what is measured next year.
 const TRANSFORMERS_PACKAGES: [&str; 2] = ["torch==2.15.0", "transformers==5.23.0"];
@@ -21,8 +21,17 @@ const LLAMA_CPP: &str = include_str!("llama_cpp_peer.py");
 pub(crate) enum Program {
     /// Hugging Face's, on PyTorch.
     Transformers,
-    /// The decoder alone: its tower takes files of another make.
-    LlamaCpp,
+    /// The decoder alone, since its tower takes files of another make; in 16 bits, or in 8 with a scale for 32 weights.
+    LlamaCpp(Bits),
+}
+
+/// How llama.cpp keeps weights.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Bits {
+    /// bf16
+    Sixteen,
+    /// q8_0
+    Eight,
 }
 
 /// A peer that waits for a line.
@@ -53,7 +62,7 @@ impl Program {
     pub(crate) fn python(self, cache: &Path) -> anyhow::Result<PathBuf> {
         let (name, packages): (_, &[&str]) = match self {
             Program::Transformers => ("transformers", &TRANSFORMERS_PACKAGES),
-            Program::LlamaCpp => ("llama-cpp", &LLAMA_CPP_PACKAGES),
+            Program::LlamaCpp(_) => ("llama-cpp", &LLAMA_CPP_PACKAGES),
         };
         install(&cache.join("peers").join(name), packages)
     }
@@ -79,20 +88,21 @@ fn run(command: &mut Command) -> anyhow::Result<()> {
 }
 
 impl Peer {
-    /// A program with weights in bf16, loaded. What it installs and writes goes below `cache`.
+    /// A program, loaded. What it installs and writes goes below `cache`.
     pub(crate) fn start(
         program: Program,
         cache: &Path,
         folder: &Path,
         threads: usize,
-        load: Load,
+        load: &Load,
     ) -> anyhow::Result<Self> {
         let python = program.python(cache)?;
         let (name, script, dtype) = match program {
             Program::Transformers => ("transformers", TRANSFORMERS, "bfloat16"),
-            Program::LlamaCpp => ("llama.cpp", LLAMA_CPP, "bf16"),
+            Program::LlamaCpp(Bits::Sixteen) => ("llama.cpp", LLAMA_CPP, "bf16"),
+            Program::LlamaCpp(Bits::Eight) => ("llama.cpp", LLAMA_CPP, "q8_0"),
         };
-        let batches: Vec<String> = BATCHES.iter().map(usize::to_string).collect();
+        let batches: Vec<String> = load.batches.iter().map(usize::to_string).collect();
         let numbers = [load.words, load.steps].map(|number| number.to_string());
         let mut child = Command::new(&python)
             .args(["-c", script])

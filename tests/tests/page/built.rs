@@ -39,7 +39,11 @@ fn the_committed_build_is_what_the_source_builds() {
         fs::write(path, bytes).expect("a file");
     }
     for line in [&["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline"][..], &["run", "build"]] {
-        let output = Command::new("npm").args(line).current_dir(copy.path()).output().expect("npm is installed by tests/install.sh");
+        let output = Command::new("npm")
+            .args(line)
+            .current_dir(copy.path())
+            .output()
+            .expect("npm is installed by tests/install.sh");
         assert!(output.status.success(), "npm {line:?}: {}", words(&output));
     }
     let (committed, built) = (below(&page.join("dist"), &[]), below(&copy.path().join("dist"), &[]));

@@ -42,7 +42,8 @@ fn a_study_is_read_and_signed_by_keyboard_and_the_report_is_in_the_pacs() {
     let sentences = signed["report"]["findings_text"].as_array().expect("sentences");
     assert!(sentences.iter().any(|each| each["text"] == words), "{sentences:#?}");
     // The box that arrows moved is in the report, on the image that was shown.
-    let added = signed["report"]["findings"].as_array().expect("findings").iter().find(|each| each["key"] == "fracture");
+    let added =
+        signed["report"]["findings"].as_array().expect("findings").iter().find(|each| each["key"] == "fracture");
     let place = added.expect("the finding that was added")["evidence"][0].clone();
     let edge = |name: &str| (place["box"][name].as_f64().expect("an edge") * 100.0).round();
     assert_eq!([edge("left"), edge("top"), edge("right"), edge("bottom")], [41.0, 41.0, 62.0, 61.0], "{place}");

@@ -37,7 +37,8 @@ impl Site {
         let accounts = folder.path().join("data/accounts.toml").display().to_string();
         let people = [("jane", "Doe", "Jane"), ("max", "Muster", "Max")].map(|(name, family, given)| {
             let named = ["account", "add", name, "--family-name", family, "--given-name", given];
-            let made = prelim_json(named.iter().chain(&["--role", "review", "--generate", "--json", "--accounts", &accounts]));
+            let made =
+                prelim_json(named.iter().chain(&["--role", "review", "--generate", "--json", "--accounts", &accounts]));
             (name.to_owned(), made["password"].as_str().expect("a password").to_owned())
         });
         Self { server, folder, people }
