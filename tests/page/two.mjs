@@ -55,7 +55,9 @@ assert.ok(sides.includes(typed), sides);
 assert.match(sides, /Version 2/);
 await first.page.locator('.conflict button', { hasText: 'put mine on it' }).focus();
 await first.page.keyboard.press('Enter');
-await first.page.waitForFunction(() => document.querySelector('.banner strong')?.textContent === 'SIGNED');
+// With edits that nobody has signed it does not look signed, on paper neither.
+await first.page.waitForFunction(() => document.querySelector('.banner strong')?.textContent === 'AMENDMENT, NOT SIGNED');
+assert.equal(await first.page.locator('.watermark').textContent(), 'NOT SIGNED');
 assert.equal(await first.page.locator('.report-text textarea').inputValue(), typed);
 // What the second had rejected is in no version any more: the first is told so in words.
 assert.match(await text(first.page, '.newer'), /accept/);
@@ -65,7 +67,7 @@ await first.page.waitForFunction(() => !document.querySelector('.sign-bar button
 await first.page.keyboard.press('s');
 await first.page.waitForSelector('.sign-step');
 await first.page.keyboard.press('Enter');
-assert.equal(await text(first.page, '.banner strong'), 'SIGNED');
+assert.equal(await text(first.page, '.banner strong'), 'AMENDMENT, NOT SIGNED');
 await first.page.keyboard.type('seen again with the clinic');
 await first.page.waitForFunction(() => document.querySelector('.sign-step button.primary')?.disabled === false);
 await first.page.keyboard.press('Enter');
@@ -81,6 +83,9 @@ await third.goto(settings.url + path);
 await drawn(third);
 const write = async (page, words) => {
   await page.bringToFront();
+  // A signed report is looked at until one begins to amend it.
+  await page.keyboard.press('s');
+  await page.waitForSelector('.report-text textarea');
   await page.keyboard.press('e');
   await page.keyboard.press('Control+a');
   await page.keyboard.type(words);

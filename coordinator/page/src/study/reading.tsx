@@ -4,7 +4,7 @@ import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { createPortal } from 'preact/compat';
 import { ApiError, call, get, words } from '../api/client.ts';
 import type { Reader, Report, Session, Statement, Study, Vocabulary, WorkingCopy } from '../api/types.ts';
-import { acceptRest, carry, decide, left, request, undecided } from '../edit/model.ts';
+import { acceptRest, carry, decide, isBegun, left, request, undecided } from '../edit/model.ts';
 import { ageAt, date, personName } from '../words.ts';
 import { Viewer } from '../viewer/viewer.tsx';
 import { Banner } from './banner.tsx';
@@ -59,7 +59,13 @@ export function Reading(props: Props) {
     [report, copy, fits, names],
   );
   const standing = report?.status ?? 'unsigned_draft';
-  const editable = report !== null && older === null && fits && session.account.roles.includes('review') && standing !== 'rejected';
+  const isSigned = standing === 'signed' || standing === 'amended';
+  // A signed report is looked at until somebody begins to amend it.
+  const mayEdit = report !== null && older === null && fits && session.account.roles.includes('review') && standing !== 'rejected';
+  const editable = mayEdit && (!isSigned || isBegun(copy));
+  const amend = () => {
+    if (mayEdit && !editable) editing.change(acceptRest);
+  };
   const current = list_items.find((item) => item.id === chosen) ?? null;
   const amends = study.versions.some((each) => each.standing === 'signed' || each.standing === 'amended');
 
@@ -173,7 +179,7 @@ export function Reading(props: Props) {
     }
   };
 
-  useReadingKeys({ editing, hanging, editable, current, study, uid: row.uid, mode, step, canSign: left(copy) === 0 && editing.preview.problem === '', move, choose, setMode, setStep,
+  useReadingKeys({ editing, hanging, editable, current, study, uid: row.uid, mode, step, canSign: left(copy) === 0 && editing.preview.problem === '', move, choose, setMode, setStep, amend,
     decide: setDecision, acceptRest: () => { if (editable) { editing.change(acceptRest); setSaid('All findings that were not decided are accepted'); } }, remove, add, toggleBoxes: () => setBoxes(!boxes), beside: (uid) => void beside(uid) });
 
   useEffect(() => {
@@ -209,7 +215,7 @@ export function Reading(props: Props) {
         {report === null ? (
           <div class="banner b-none"><p><strong>{row.state}</strong></p><p>{row.problem ?? 'There is no draft of this study yet. It appears here by itself.'}</p></div>
         ) : (
-          <Banner report={report} version={report.report.version} newest={row.version} />
+          <Banner report={report} version={report.report.version} newest={row.version} isAmending={editable && isSigned} />
         )}
         <div class="scroll" tabIndex={0} aria-label="Findings and report" role="region">
           {props.problem !== '' && <p class="problem" role="alert">{props.problem}</p>}
@@ -261,11 +267,11 @@ export function Reading(props: Props) {
         {older !== null ? (
           <div class="sign-bar"><div class="row"><span>You are looking at version {older.report.version}.</span><span class="grow" /><button class="primary" onClick={() => props.show(study.report?.report.version ?? 0)}>Back to the newest</button></div></div>
         ) : (
-          report !== null && editable && <SignBar editing={editing} session={session} standing={standing} amends={amends} step={step} setStep={setStep} busy={busy} problem={problem} sign={(reason) => void review('sign', reason)} reject={(reason) => void review('reject', reason)} />
+          report !== null && mayEdit && <SignBar editing={editing} begin={editable ? null : amend} session={session} standing={standing} amends={amends} step={step} setStep={setStep} busy={busy} problem={problem} sign={(reason) => void review('sign', reason)} reject={(reason) => void review('reject', reason)} />
         )}
       </section>
       <p class="hidden" role="status" aria-live="polite">{said}</p>
-      {report !== null && standing === 'unsigned_draft' && <div class="watermark" aria-hidden="true">UNSIGNED DRAFT</div>}
+      {report !== null && (standing === 'unsigned_draft' || (editable && isSigned)) && <div class="watermark" aria-hidden="true">{standing === 'unsigned_draft' ? 'UNSIGNED DRAFT' : 'NOT SIGNED'}</div>}
     </main>
   );
 }

@@ -26,6 +26,8 @@ interface Reach {
   setMode: (mode: Mode) => void;
   setStep: (step: Step) => void;
   decide: (item: Item, decision: 'accept' | 'reject' | null) => void;
+  /** Begins to amend a signed report. */
+  amend: () => void;
   acceptRest: () => void;
   remove: (item: Item) => void;
   add: () => void;
@@ -83,7 +85,7 @@ export function useReadingKeys(reach: Reach): void {
         hanging.setDrawing({ stack, index: hanging.indexOf(stack), box: FIRST });
       }
     }),
-    draft(['s'], 'Sign, or amend', () => reach.canSign && reach.setStep('sign')),
+    { keys: ['s'], words: 'Sign, or amend', group: 'Draft', run: () => (editable ? reach.canSign && reach.setStep('sign') : reach.amend()) },
     draft(['R'], 'Reject the draft as a whole', () => reach.study.report?.status === 'unsigned_draft' && reach.setStep('reject')),
     draft(['Ctrl+z'], 'Undo', editing.undo),
     draft(['Ctrl+Shift+z', 'Ctrl+y'], 'Redo', editing.redo),

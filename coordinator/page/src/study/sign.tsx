@@ -13,6 +13,8 @@ export type Step = 'none' | 'sign' | 'reject';
 interface Props {
   editing: Editing;
   session: Session;
+  /** Begins to amend a signed report that nobody amends yet. */
+  begin: (() => void) | null;
   standing: Standing;
   /** A signed report stands: the next one amends it. */
   amends: boolean;
@@ -62,13 +64,13 @@ export function SignBar(props: Props) {
         <span class="saved" role="status">{saved(editing.saving)}</span>
         <span class="grow" />
         {may ? (
-          step === 'none' && (
+          step === 'none' && (props.begin !== null ? <button onClick={props.begin}>Amend <kbd>s</kbd></button> : (
             <>
               {blocked !== '' && <span class="blocked" id="blocked">{blocked}</span>}
               {standing === 'unsigned_draft' && <button onClick={() => setStep('reject')} disabled={busy}>Reject draft <kbd>R</kbd></button>}
               <button class="primary" disabled={blocked !== '' || busy} aria-describedby={blocked === '' ? undefined : 'blocked'} onClick={() => setStep('sign')}>{verb} <kbd>s</kbd></button>
             </>
-          )
+          ))
         ) : (
           <span class="blocked">{session.account.roles.includes('review') ? 'Your account has no person\'s name: it cannot sign.' : 'You may read reports; signing takes the role “review”.'}</span>
         )}

@@ -57,8 +57,13 @@ export function useHanging(study: Study, prior: Study | null): Hanging {
 
   const mine = useMemo(() => hung(own), [own]);
   const base = (chosen ?? mine).filter((stack) => stack < own.length);
-  // Beside a prior there is room for two current views at most: like beside like.
-  const panes = earlier.length === 0 ? base : [...base.slice(0, 2), ...hung(earlier).slice(0, Math.min(2, base.length)).map((at) => at + own.length)];
+  const panes = useMemo(() => {
+    if (earlier.length === 0) return base;
+    // Like beside like, in at most four panes: each current view, then the earlier one of the same name.
+    const before = hung(earlier).slice(0, 2).map((at) => at + own.length);
+    const beside = base.slice(0, 2).flatMap((stack) => [stack, ...before.filter((at) => all[at]?.label === all[stack]?.label).slice(0, 1)]);
+    return [...new Set([...beside, ...before])];
+  }, [base.join(), own, earlier]);
   const current = all[panes[Math.min(active, panes.length - 1)] ?? -1] ?? null;
 
   const indexOf = (stack: Stack) => Math.min(stack.frames.length - 1, places[stack.key] ?? middle(stack));
