@@ -40,9 +40,7 @@ pub(super) fn is_available() -> bool {
 /// The processor has tiles of bf16, and the system saves them with a thread.
 fn is_detected() -> bool {
     const TILE_STATE: u64 = 0b11 << 17;
-    let others = is_x86_feature_detected!("xsave")
-        && is_x86_feature_detected!("avx512bf16")
-        && is_x86_feature_detected!("avx512vbmi");
+    let others = is_x86_feature_detected!("xsave") && is_x86_feature_detected!("avx512bf16");
     let leaf = __cpuid_count(7, 0).edx;
     let (bf16, tile) = (leaf >> 22 & 1, leaf >> 24 & 1);
     // SAFETY: the instruction is there where XSAVE is.

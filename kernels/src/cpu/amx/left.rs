@@ -83,8 +83,8 @@ impl Unpacked {
     /// Tiles of two strips, each of a matrix, from group `first` on. They are in the matrix, or here until the next call.
     ///
     /// # Safety
-    /// The processor has AVX-512 with bf16 and VBMI.
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx512vbmi,avx2,fma")]
+    /// The processor has AVX-512 with bf16.
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
     #[inline]
     pub(super) unsafe fn strips(&mut self, of: [(&Left, usize); 2], first: usize, steps: usize) -> Strips {
         match of {

@@ -142,7 +142,7 @@ impl Part<'_> {
     /// # Safety
     /// The processor has the features and tiles; `out` has the rows, and the calling task has these of its outputs to
     /// itself.
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx512vbmi,avx2,fma")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
     unsafe fn run(&self, pairs: Range<usize>, groups: Range<usize>) {
         let quantised = self.weight.first().is_quantised();
         // One group of rows reads weights once: in one go, if they are not unpacked first.

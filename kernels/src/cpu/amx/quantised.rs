@@ -105,7 +105,7 @@ impl QuantisedRows {
     ///
     /// # Safety
     /// As the features say.
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx512vbmi,avx2,fma")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
     pub(super) unsafe fn unpack(&self, strip: usize, first: usize, to: &mut [Group]) {
         let (numbers, scales) = self.strip(strip);
         let (stride, scale_stride) = self.strides();
@@ -119,7 +119,8 @@ impl QuantisedRows {
         for (step, place) in places[..steps].iter_mut().enumerate() {
             *place = (first + step) * TERMS / self.grid.group * size_of::<bf16>();
         }
-        let places = &places[..steps];
+        let mut scale = Scales([0.0; STEPS_AT_ONCE]);
+        let mut offset = Scales([0.0; STEPS_AT_ONCE]);
         for (row, to) in to.chunks_exact_mut(steps).enumerate() {
             // What comes after next: two strips are unpacked in turn, and processors do not guess so many rows.
             let ahead = numbers.as_ptr().wrapping_add((row + 2 * SIDE) * stride + begin);
@@ -128,24 +129,62 @@ impl QuantisedRows {
             }
             let numbers = &numbers[row * stride + begin..][..bytes];
             let scales = &scales[row * scale_stride..][..scale_stride];
-            let scale = |place: usize| {
-                let bits = u16::from_le_bytes([scales[place], scales[place + 1]]);
-                _mm512_set1_ps(f32::from_bits(u32::from(bits) << 16))
-            };
+            // SAFETY: the places are within a row's scales, and those of groups of 32 follow each other.
+            unsafe { scale.read(scales, &places[..steps], self.grid.group == TERMS) };
             match self.grid.bits {
                 Bits::Eight => {
-                    for ((to, numbers), place) in to.iter_mut().zip(numbers.chunks_exact(TERMS)).zip(places) {
+                    offset.times(&scale, -128.0);
+                    let steps = to.iter_mut().zip(numbers.chunks_exact(TERMS)).zip(scale.0.iter().zip(&offset.0));
+                    for ((to, numbers), (scale, offset)) in steps {
                         // SAFETY: 32 bytes are there, and 32 bf16 fit.
-                        unsafe { eight(numbers.as_ptr(), scale(*place), to) };
+                        unsafe { eight(numbers.as_ptr(), *scale, *offset, to) };
                     }
                 }
                 Bits::Four => {
-                    for ((to, numbers), place) in to.iter_mut().zip(numbers.chunks_exact(TERMS / 2)).zip(places) {
+                    for ((to, numbers), scale) in to.iter_mut().zip(numbers.chunks_exact(TERMS / 2)).zip(&scale.0) {
                         // SAFETY: 16 bytes are there, and 32 bf16 fit.
-                        unsafe { four(numbers.as_ptr(), scale(*place), to) };
+                        unsafe { four(numbers.as_ptr(), *scale, to) };
                     }
                 }
             }
+        }
+    }
+}
+
+/// Scales of the steps of a row as f32, in memory: a number that is loaded into all lanes takes no time of the unit that
+/// moves bytes about, which is the busiest here.
+#[repr(C, align(64))]
+struct Scales([f32; STEPS_AT_ONCE]);
+
+impl Scales {
+    /// # Safety
+    /// Two bytes are at each place; with `next_to_each_other`, so they are from the first on.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2")]
+    #[inline]
+    unsafe fn read(&mut self, scales: &[u8], places: &[usize], next_to_each_other: bool) {
+        if next_to_each_other {
+            let mask = ((1u32 << places.len()) - 1) as __mmask16;
+            // SAFETY: the mask leaves out what is not there.
+            unsafe {
+                let bits = _mm256_maskz_loadu_epi16(mask, scales[places[0]..].as_ptr().cast());
+                let wide = _mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(bits));
+                _mm512_store_ps(self.0.as_mut_ptr(), _mm512_castsi512_ps(wide));
+            }
+            return;
+        }
+        for (scale, place) in self.0.iter_mut().zip(places) {
+            let bits = u16::from_le_bytes([scales[*place], scales[*place + 1]]);
+            *scale = f32::from_bits(u32::from(bits) << 16);
+        }
+    }
+
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    fn times(&mut self, scales: &Self, factor: f32) {
+        // SAFETY: both have sixteen numbers, on a line of the cache.
+        unsafe {
+            let product = _mm512_mul_ps(_mm512_load_ps(scales.0.as_ptr()), _mm512_set1_ps(factor));
+            _mm512_store_ps(self.0.as_mut_ptr(), product);
         }
     }
 }
@@ -154,23 +193,15 @@ impl QuantisedRows {
 ///
 /// # Safety
 /// 32 bytes are there.
-#[target_feature(enable = "avx512f,avx512bf16,avx512vbmi")]
+#[target_feature(enable = "avx512f,avx512bf16")]
 #[inline]
-unsafe fn eight(from: *const u8, scale: __m512, to: &mut Group) {
-    // A byte u in the second place of the bits of 2^15 makes 2^15 + u.
-    let base = _mm512_set1_epi32(0x4700_0000);
-    const SECOND: __mmask64 = 0x2222_2222_2222_2222;
-    let place = |first: i32| {
-        let lane = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
-        _mm512_slli_epi32::<8>(_mm512_add_epi32(lane, _mm512_set1_epi32(first)))
-    };
-    // (2^15 + q + 128) · scale - (2^15 + 128) · scale is exact, as all of its parts are.
-    let offset = _mm512_mul_ps(scale, _mm512_set1_ps(-((1 << 15) as f32) - 128.0));
+unsafe fn eight(from: *const u8, scale: f32, offset: f32, to: &mut Group) {
+    let (scale, offset) = (_mm512_set1_ps(scale), _mm512_set1_ps(offset));
+    // (q + 128) · scale - 128 · scale is exact, as all of its parts are.
     // SAFETY: the caller's contract.
     unsafe {
-        let bytes = _mm512_castsi256_si512(_mm256_loadu_si256(from.cast()));
-        let low = _mm512_castsi512_ps(_mm512_mask_permutexvar_epi8(base, SECOND, place(0), bytes));
-        let high = _mm512_castsi512_ps(_mm512_mask_permutexvar_epi8(base, SECOND, place(16), bytes));
+        let low = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(from.cast())));
+        let high = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(from.add(16).cast())));
         let low = _mm512_fmadd_ps(low, scale, offset);
         let high = _mm512_fmadd_ps(high, scale, offset);
         _mm512_store_si512(to.0.as_mut_ptr().cast(), to_bf16(low, high));
@@ -183,10 +214,10 @@ unsafe fn eight(from: *const u8, scale: __m512, to: &mut Group) {
 /// 16 bytes are there.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16,avx2")]
 #[inline]
-unsafe fn four(from: *const u8, scale: __m512, to: &mut Group) {
+unsafe fn four(from: *const u8, scale: f32, to: &mut Group) {
     // What each of the sixteen numbers stands for, twice, so that a fifth bit of a place is of no matter.
     let numbers = _mm512_set_ps(7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0, 0.0, -1.0, -2.0, -3.0, -4.0, -5.0, -6.0, -7.0, -8.0);
-    let values = _mm512_mul_ps(numbers, scale);
+    let values = _mm512_mul_ps(numbers, _mm512_set1_ps(scale));
     let table = to_bf16(values, values);
     // SAFETY: the caller's contract.
     unsafe {
