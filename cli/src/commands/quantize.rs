@@ -29,7 +29,7 @@ pub(crate) struct Quantize {
     /// How many bits.
     #[arg(long, value_enum)]
     weights: Bits,
-    /// Leave the table of embeddings as it is: vLLM reads it so and not otherwise.
+    /// Leave the table of embeddings as it is: transformers reads the folder so and not otherwise.
     #[arg(long)]
     leave_embedding: bool,
 }
