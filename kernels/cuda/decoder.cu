@@ -1,13 +1,13 @@
 // What the decoder does besides products, norms and attention.
 //   embed              out[row] = table[id] · scale
 //   rope_angles        cos and sin of position · frequency, [rows, 2, frequencies]
-//   store_keys_values  queries and keys normed (1 + w) and rotated, queries to q, keys and values to the paged cache
+//   store_keys_values  queries and keys normed (offset + w, or not at all) and rotated, queries to q, keys and values to the paged cache
 //
 // Geometry. embed: a block of 128 threads a row. rope_angles: a thread a value, 128 a block. store_keys_values: a warp a head,
 // four warps a block, grid rows × (heads + 2 · kv_heads) / 4; a lane has the pairs (i, i + head_dim / 2) that are 32 apart, as
 // halves rotate against each other. Bytes: 4 in and 4 out for a query's value, 4 in and 2 out for a key's or value's.
 //
-// Source: Su et al. 2021 (RoPE), in the half-split form of GPT-NeoX; Gemma 3 norms queries and keys before it.
+// Source: Su et al. 2021 (RoPE), in the half-split form of GPT-NeoX; Gemma 3 norms queries and keys before it, Llama does not.
 #include "primitives.cuh"
 
 struct EmbedArguments {
@@ -46,7 +46,7 @@ KERNEL(rope_angles, 128, AnglesArguments) {
 
 struct StoreArguments {
   const float* qkv;        // [rows, heads + 2 · kv_heads, head_dim]
-  const float* q_norm;     // [head_dim]
+  const float* q_norm;     // [head_dim] or null.
   const float* k_norm;
   const float* angles;     // [rows, 2, head_dim / 2]
   const u32* slots;        // [rows, 2]: block of the cache, place in it.
@@ -55,6 +55,8 @@ struct StoreArguments {
   u16* values;
   u32 heads, kv_heads, head_dim, depth, block_tokens;
   float eps;
+  float offset;            // What is added to the norms' weights: 1 or 0.
+  u32 padding;
 };
 
 template <class T>
@@ -75,13 +77,20 @@ DEVICE void store_keys_values(const StoreArguments& a) {
     for (u32 i = lane(); i < a.head_dim; i += 32) cache[i] = (u16)T::pack(x[i], 0.0f);
     return;
   }
-  float sum = 0.0f;
-  for (u32 i = lane(); i < a.head_dim; i += 32) sum = multiply_add(x[i], x[i], sum);
-  const float factor = rsqrtf(warp_sum(sum) / (float)a.head_dim + a.eps);
   const float* norm = is_query ? a.q_norm : a.k_norm;
+  float factor = 1.0f;
+  if (norm != nullptr) {
+    float sum = 0.0f;
+    for (u32 i = lane(); i < a.head_dim; i += 32) sum = multiply_add(x[i], x[i], sum);
+    factor = rsqrtf(warp_sum(sum) / (float)a.head_dim + a.eps);
+  }
   const float* angles = a.angles + row * a.head_dim;
   for (u32 i = lane(); i < half; i += 32) {
-    const float first = x[i] * factor * (1.0f + norm[i]), second = x[i + half] * factor * (1.0f + norm[i + half]);
+    float first = x[i], second = x[i + half];
+    if (norm != nullptr) {
+      first = first * factor * (a.offset + norm[i]);
+      second = second * factor * (a.offset + norm[i + half]);
+    }
     const float cosine = angles[i], sine = angles[i + half];
 #ifdef MUTANT_ROTATED_BACKWARDS
     const float low = multiply_add(first, cosine, multiply(second, sine));

@@ -1,4 +1,4 @@
-// Products x · Wᵀ with bias, activation and addition in the epilogue; and the gated pair gelu(x · Gᵀ) · (x · Uᵀ).
+// Products x · Wᵀ with bias, activation and addition in the epilogue; and the gated pair activation(x · Gᵀ) · (x · Uᵀ).
 //
 // Shapes. x is 16-bit, [rows, depth], packed by pack.cu with a factor for each row; W is [outputs, depth], 16-bit. depth is
 // padded with zeros to a multiple of 64. The result is f32, [rows, outputs]. For the gated pair W holds eight rows of G, eight
@@ -29,7 +29,7 @@ struct LinearArguments {
   float* out;
   u32 rows, outputs, depth, addend_rows;
   u32 columns;             // Of the result: outputs, or the pairs among them.
-  u32 gelu;                // Whether the activation follows the bias.
+  u32 activation;          // What follows the bias, or is done to the gate: see activate_sums().
 };
 
 // Copies `width` columns of `count` rows of a matrix to a stage, step by step; rows that the matrix does not have become zeros.
@@ -62,11 +62,32 @@ struct Loader {
   }
 };
 
-// The epilogue of one value.
+// What a lane's sums become after the bias, by number; 0 is themselves. The choice is the same for a whole grid and is made outside
+// of the loops, which are unrolled so that sums stay in registers. Of a gated pair the gate alone is changed.
+template <int parts, int pairs, bool gated>
+DEVICE void activate_sums(u32 activation, float (&sums)[parts][pairs][2][4]) {
+#ifdef MUTANT_GATE_AND_UP_SWAPPED
+  constexpr int from = gated ? 4 : 0, to = 8;
+#else
+  constexpr int from = 0, to = gated ? 4 : 8;
+#endif
+#define EACH(function)                     \
+  _Pragma("unroll") for (int i = 0; i < parts; i++) \
+  _Pragma("unroll") for (int j = 0; j < pairs; j++) \
+  _Pragma("unroll") for (int e = from; e < to; e++) sums[i][j][e / 4][e % 4] = function(sums[i][j][e / 4][e % 4]);
+  if (activation == 1) {
+    EACH(gelu_tanh)
+  } else if (activation == 2) {
+    EACH(gelu_erf)
+  } else if (activation == 3) {
+    EACH(silu)
+  }
+#undef EACH
+}
+
+// The end of one value.
 DEVICE void store(const LinearArguments& a, u32 row, u32 column, float value) {
   if (column >= a.columns) return;
-  if (a.bias != nullptr) value = add(value, a.bias[column]);
-  if (a.gelu) value = gelu(value);
   if (a.addend != nullptr) value = add(value, a.addend[(u64)(row % a.addend_rows) * a.columns + column]);
   a.out[(u64)row * a.columns + column] = value;
 }
@@ -136,27 +157,40 @@ DEVICE void linear(const LinearArguments& a) {
     slot = slot + 1 == stages ? 0 : slot + 1;
   }
 
+  // Back from the scale that rows were packed with, and the bias.
+#pragma unroll
+  for (int i = 0; i < row_parts; i++)
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+      const u32 row = first_row + (row_warp * row_parts + i) * 16 + half * 8 + lane() / 4;
+      const float factor = row < a.rows ? a.factor[row] : 0.0f;
+#pragma unroll
+      for (int j = 0; j < pairs; j++)
+#pragma unroll
+        for (int e = 0; e < 4; e++) {
+          float& value = sums[i][j][e / 2][half * 2 + e % 2];
+          const u32 column = first_column + (column_warp * pairs + j) * 16 + e / 2 * 8 + lane() % 4 * 2 + e % 2;
+          value = multiply(value, factor);
+          if (!gated && a.bias != nullptr && column < a.columns) value = add(value, a.bias[column]);
+        }
+    }
+  activate_sums<row_parts, pairs, gated>(a.activation, sums);
 #pragma unroll
   for (int i = 0; i < row_parts; i++)
 #pragma unroll
     for (int half = 0; half < 2; half++) {
       const u32 row = first_row + (row_warp * row_parts + i) * 16 + half * 8 + lane() / 4;
       if (row >= a.rows) continue;
-      const float factor = a.factor[row];
 #pragma unroll
       for (int j = 0; j < pairs; j++)
 #pragma unroll
         for (int e = 0; e < 2; e++) {
           const u32 first = first_column + (column_warp * pairs + j) * 16, place = lane() % 4 * 2 + e;
-          const float low = multiply(sums[i][j][0][half * 2 + e], factor), high = multiply(sums[i][j][1][half * 2 + e], factor);
+          const float low = sums[i][j][0][half * 2 + e], high = sums[i][j][1][half * 2 + e];
           if (gated) {
             // Gate and up of a result lie eight columns apart: half as many results, without gaps.
             const u32 column = first / 2 + place;
-#ifdef MUTANT_GATE_AND_UP_SWAPPED
-            if (column < a.columns) a.out[(u64)row * a.columns + column] = multiply(gelu(high), low);
-#else
-            if (column < a.columns) a.out[(u64)row * a.columns + column] = multiply(gelu(low), high);
-#endif
+            if (column < a.columns) a.out[(u64)row * a.columns + column] = multiply(low, high);
           } else {
             store(a, row, first + place, low);
             store(a, row, first + place + 8, high);
@@ -165,24 +199,27 @@ DEVICE void linear(const LinearArguments& a) {
     }
 }
 
-// The epilogue of a product that something was added to before: out = gelu(out), times what there is. A thread a value, 128 a
+// The epilogue of a product that something was added to before: out = activation(out), times what there is. A thread a value, 128 a
 // block; 8 or 12 bytes a value, bound by them.
 struct ActivateArguments {
   const float* times;     // [count], or null.
   float* out;             // [count]
   u64 count;
+  u32 activation;
+  u32 padding;
 };
 
 KERNEL(activate, 128, ActivateArguments) {
   const u64 i = (u64)blockIdx.x * 128 + threadIdx.x;
   if (i >= a.count) return;
-  const float value = gelu(a.out[i]);
+  const float x = a.out[i];
+  const float value = a.activation == 1 ? gelu_tanh(x) : a.activation == 2 ? gelu_erf(x) : silu(x);
   a.out[i] = a.times == nullptr ? value : multiply(value, a.times[i]);
 }
 
 #define LINEAR(type, shape, threads, ...)                                                                        \
   KERNEL_BESIDE(2, linear_##shape##_##type, threads, LinearArguments) { linear<type, __VA_ARGS__, false>(a); }             \
-  KERNEL_BESIDE(2, geglu_##shape##_##type, threads, LinearArguments) { linear<type, __VA_ARGS__, true>(a); }
+  KERNEL_BESIDE(2, gated_##shape##_##type, threads, LinearArguments) { linear<type, __VA_ARGS__, true>(a); }
 
 LINEAR(F16, large, 256, 128, 128, 2, 4, 32, 4)
 LINEAR(Bf16, large, 256, 128, 128, 2, 4, 32, 4)

@@ -147,11 +147,31 @@ DEVICE float block_sum(float x, float* scratch) {
   return sum;
 }
 
+// x · Φ(x). With z = |x| / √2 and t = 1 / (1 + z/2), erfc(z) = t · e^(P(t) − z²): the polynomial of cpu/math.rs, right to 8.3e-8
+// of erfc.
+DEVICE float gelu_erf(float x) {
+  const float z = 0.70710678118654752f * fabsf(x), t = 1.0f / multiply_add(0.5f, z, 1.0f);
+  float p = 0.14493021f;
+  p = multiply_add(p, t, -0.6808272f);
+  p = multiply_add(p, t, 1.1567338f);
+  p = multiply_add(p, t, -0.6962519f);
+  p = multiply_add(p, t, -0.08028043f);
+  p = multiply_add(p, t, 0.0012675854f);
+  p = multiply_add(p, t, 0.0346028f);
+  p = multiply_add(p, t, 0.3866404f);
+  p = multiply_add(p, t, 0.9986328f);
+  p = multiply_add(p, t, -1.265448f);
+  const float half = 0.5f * x * t, power = exp2_fast(1.4426950408889634f * multiply_add(-z, z, p));
+  return x < 0.0f ? multiply(half, power) : multiply_add(-half, power, x);
+}
+
 // GELU in its tanh form: x/2 · (1 + tanh(u)) = x / (1 + e^(−2u)) with u = √(2/π) · (x + 0.044715 x³).
-DEVICE float gelu(float x) {
+DEVICE float gelu_tanh(float x) {
   const float u = 0.7978845608028654f * multiply_add(multiply(0.044715f * x, x), x, x);
   return x / (1.0f + exp2_fast(-2.8853900817779268f * u));
 }
+
+DEVICE float silu(float x) { return x / (1.0f + exp2_fast(-1.4426950408889634f * x)); }
 
 // Where the 16-byte chunk `chunk` of row `row` lies in a tile of rows of `width` 16-bit values, in values. Eight rows that
 // ldmatrix reads at once lie in different banks: chunks are exchanged within a row by an XOR with the row's number.

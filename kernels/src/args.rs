@@ -32,6 +32,17 @@ pub struct Span<'a> {
     pub images: Vec<Range<usize>>,
 }
 
+/// A function of single values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    /// GELU in its tanh form: `x/2 · (1 + tanh(√(2/π) · (x + 0.044715 x³)))` (Gemma, SigLIP).
+    GeluTanh,
+    /// GELU: `x/2 · (1 + erf(x/√2))` (DINOv2).
+    GeluErf,
+    /// `x / (1 + e⁻ˣ)` (Llama, Qwen).
+    Silu,
+}
+
 /// Arguments of [`Backend::embed`].
 pub struct Embed<'a, B: Backend> {
     /// `[vocabulary, width]`, the same weight that the head of the model uses.
@@ -46,8 +57,10 @@ pub struct Embed<'a, B: Backend> {
 
 /// Arguments of [`Backend::place_rows`].
 pub struct PlaceRows<'a, B: Backend> {
-    /// `[rows, width]`
+    /// `[.., width]`
     pub from: &'a B::Buffer,
+    /// The row of `from` that is taken first.
+    pub first: usize,
     /// How many rows.
     pub rows: usize,
     /// Values in a row.
@@ -64,8 +77,10 @@ pub struct RmsNorm<'a, B: Backend> {
     pub x: &'a B::Buffer,
     /// Which rows of `x` to take, in this order.
     pub rows: Rows<'a>,
-    /// `[width]`; one is added to it.
+    /// `[width]`
     pub weight: &'a B::Buffer,
+    /// What is added to the weight: 1 in Gemma, 0 elsewhere.
+    pub offset: f32,
     /// Values in a row.
     pub width: usize,
     /// Added to the mean square.
@@ -137,13 +152,27 @@ pub struct LayerNorm<'a, B: Backend> {
     pub out: &'a mut B::Buffer,
 }
 
+/// Arguments of [`Backend::add_rows`].
+pub struct AddRows<'a, B: Backend> {
+    /// `[rows, width]`
+    pub x: &'a B::Buffer,
+    /// What each column is multiplied by before it is added: `[width]` (the layer scale of DINOv2).
+    pub scale: Option<&'a B::Buffer>,
+    /// How many rows.
+    pub rows: usize,
+    /// Values in a row.
+    pub width: usize,
+    /// What is added to: `[rows, width]`.
+    pub out: &'a mut B::Buffer,
+}
+
 /// What becomes of a product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Then {
     /// It is the result.
     Store,
-    /// Its GELU (tanh form) is the result.
-    Gelu,
+    /// A function of it is the result.
+    Activate(Activation),
     /// It is added to what is there: a residual.
     Add,
 }
@@ -164,14 +193,16 @@ pub struct Linear<'a, B: Backend> {
     pub out: &'a mut B::Buffer,
 }
 
-/// Arguments of [`Backend::geglu`].
-pub struct Geglu<'a, B: Backend> {
+/// Arguments of [`Backend::gated_linear`].
+pub struct GatedLinear<'a, B: Backend> {
     /// `[rows, columns of the weights]`
     pub x: &'a B::Buffer,
     /// How many rows.
     pub rows: usize,
     /// Gate and up, both `[outputs, columns]`.
     pub weight: &'a B::Gated,
+    /// What is done to the gate.
+    pub activation: Activation,
     /// `[rows, outputs]`
     pub out: &'a mut B::Buffer,
 }
@@ -194,6 +225,8 @@ pub struct AddLowRank<'a, B: Backend> {
 pub struct Activate<'a, B: Backend> {
     /// How many values.
     pub len: usize,
+    /// What is done to each.
+    pub activation: Activation,
     /// What the activation is multiplied by: `[len]`. None where it is the result.
     pub times: Option<&'a B::Buffer>,
     /// `[len]`
@@ -206,12 +239,8 @@ pub struct StoreKeysValues<'a, B: Backend> {
     pub qkv: &'a B::Buffer,
     /// Heads of queries.
     pub heads: usize,
-    /// The norm of a query head: `[head_dim]`, one is added to it.
-    pub q_norm: &'a B::Buffer,
-    /// The norm of a key head: `[head_dim]`, one is added to it.
-    pub k_norm: &'a B::Buffer,
-    /// Added to the mean square.
-    pub eps: f32,
+    /// The norms of heads; none where they are only rotated.
+    pub norms: Option<HeadNorms<'a, B>>,
     /// From [`Backend::rope_angles`]: `[tokens, 2, head_dim / 2]`. The two halves of a head are rotated against each other.
     pub angles: &'a B::Buffer,
     /// Where the tokens are.
@@ -220,9 +249,29 @@ pub struct StoreKeysValues<'a, B: Backend> {
     pub cache: &'a mut B::Cache,
     /// The layer of the cache.
     pub layer: usize,
-    /// Takes normed and rotated queries: `[tokens, heads, head_dim]`.
+    /// Takes queries as they are attended with: `[tokens, heads, head_dim]`.
     pub q: &'a mut B::Buffer,
 }
+
+/// RMS norms of single heads, before they are rotated (Gemma 3, Qwen 3).
+pub struct HeadNorms<'a, B: Backend> {
+    /// Of a query head: `[head_dim]`
+    pub q: &'a B::Buffer,
+    /// Of a key head: `[head_dim]`
+    pub k: &'a B::Buffer,
+    /// What is added to both: 1 in Gemma, 0 elsewhere.
+    pub offset: f32,
+    /// Added to the mean square.
+    pub eps: f32,
+}
+
+impl<B: Backend> Clone for HeadNorms<'_, B> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<B: Backend> Copy for HeadNorms<'_, B> {}
 
 /// Arguments of [`Backend::attend`].
 ///

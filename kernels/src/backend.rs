@@ -1,8 +1,8 @@
 //! The boundary between the model and the arithmetic.
 
 use crate::args::{
-    Activate, AddLowRank, AddRmsNorm, Attend, AttendPatches, AveragePool, CacheShape, Embed, Geglu, LayerNorm, Linear,
-    PatchEmbed, PlaceRows, RmsNorm, Span, StoreKeysValues,
+    Activate, AddLowRank, AddRmsNorm, AddRows, Attend, AttendPatches, AveragePool, CacheShape, Embed, GatedLinear,
+    LayerNorm, Linear, PatchEmbed, PlaceRows, RmsNorm, Span, StoreKeysValues,
 };
 use crate::weights::{Storage, WeightView};
 
@@ -82,7 +82,7 @@ pub trait Backend: Send + Sync + Sized + 'static {
     type Buffer: Send + Sync;
     /// A weight of [`Backend::linear`], in the layout that the backend likes.
     type Matrix: Send + Sync;
-    /// The two weights of [`Backend::geglu`].
+    /// The two weights of [`Backend::gated_linear`].
     type Gated: Send + Sync;
     /// Keys and values of all layers, in blocks of tokens.
     type Cache: Send;
@@ -129,10 +129,10 @@ pub trait Backend: Send + Sync + Sized + 'static {
     /// Rows of the embedding table, scaled.
     fn embed(&self, args: Embed<'_, Self>);
 
-    /// Puts the features of an image in the place of its soft tokens.
+    /// Puts rows in the place of others: the features of an image in that of its soft tokens.
     fn place_rows(&self, args: PlaceRows<'_, Self>);
 
-    /// `x / rms(x) · (1 + w)`.
+    /// `x / rms(x) · (offset + w)`.
     fn rms_norm(&self, args: RmsNorm<'_, Self>);
 
     /// `residual += rms_norm(branch)`, and the norm that the next branch starts with.
@@ -144,17 +144,20 @@ pub trait Backend: Send + Sync + Sized + 'static {
     /// `x · Wᵀ`, with bias, activation or addition in the epilogue.
     fn linear(&self, args: Linear<'_, Self>);
 
-    /// `gelu(x · Gᵀ) · (x · Uᵀ)`.
-    fn geglu(&self, args: Geglu<'_, Self>);
+    /// `activation(x · Gᵀ) · (x · Uᵀ)`: GEGLU, SwiGLU.
+    fn gated_linear(&self, args: GatedLinear<'_, Self>);
 
     /// `out += (x · downᵀ) · upᵀ` for some rows: what an adapter (LoRA) changes of a product.
     fn add_low_rank(&self, args: AddLowRank<'_, Self>);
 
-    /// `out = gelu(out)`, or `gelu(out) · times`: the epilogue of a product to which something was added before. The same
-    /// bits as in [`Backend::linear`] and [`Backend::geglu`].
+    /// `out = activation(out)`, or `activation(out) · times`: the epilogue of a product to which something was added before.
+    /// The same bits as in [`Backend::linear`] and [`Backend::gated_linear`].
     fn activate(&self, args: Activate<'_, Self>);
 
-    /// Norms and rotates queries and keys, and writes keys and values to the cache.
+    /// `out += x · scale`: a branch that joins the residual stream.
+    fn add_rows(&self, args: AddRows<'_, Self>);
+
+    /// Norms (where wanted) and rotates queries and keys, and writes keys and values to the cache.
     fn store_keys_values(&self, args: StoreKeysValues<'_, Self>);
 
     /// Attention of new tokens over the cache: prefill and decode alike.

@@ -30,8 +30,8 @@ mod work;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::args::{
-    Activate, AddLowRank, AddRmsNorm, Attend, AttendPatches, AveragePool, CacheShape, Embed, Geglu, LayerNorm, Linear,
-    PatchEmbed, PlaceRows, RmsNorm, Rows, Span, StoreKeysValues, Then,
+    Activate, AddLowRank, AddRmsNorm, AddRows, Attend, AttendPatches, AveragePool, CacheShape, Embed, GatedLinear,
+    LayerNorm, Linear, PatchEmbed, PlaceRows, RmsNorm, Rows, Span, StoreKeysValues, Then,
 };
 use crate::backend::{Backend, DeviceError};
 use crate::host::HostPlan;
@@ -190,21 +190,21 @@ impl Backend for Cpu {
 
     fn place_rows(&self, args: PlaceRows<'_, Self>) {
         let len = args.rows * args.width;
-        args.out[args.at * args.width..][..len].copy_from_slice(&args.from[..len]);
+        args.out[args.at * args.width..][..len].copy_from_slice(&args.from[args.first * args.width..][..len]);
     }
 
     fn rms_norm(&self, args: RmsNorm<'_, Self>) {
-        let RmsNorm { x, rows, weight, width, eps, out } = args;
-        Norm { x, rows, width, eps, kind: Kind::Rms { weight }, out }.run(self.set, self.work());
+        let RmsNorm { x, rows, weight, offset, width, eps, out } = args;
+        Norm { x, rows, width, eps, kind: Kind::Rms { weight, offset }, out }.run(self.set, self.work());
     }
 
     fn add_rms_norm(&self, args: AddRmsNorm<'_, Self>) {
         let AddRmsNorm { branch, post, residual, next, rows, width, eps } = args;
         let rows = Rows::First(rows);
-        let add = Norm { x: branch, rows, width, eps, kind: Kind::AddRms { weight: post }, out: residual };
+        let add = Norm { x: branch, rows, width, eps, kind: Kind::AddRms { weight: post, offset: 1.0 }, out: residual };
         add.run(self.set, self.work());
         if let Some((weight, out)) = next {
-            let norm = Norm { x: residual, rows, width, eps, kind: Kind::Rms { weight }, out };
+            let norm = Norm { x: residual, rows, width, eps, kind: Kind::Rms { weight, offset: 1.0 }, out };
             norm.run(self.set, self.work());
         }
     }
@@ -221,8 +221,12 @@ impl Backend for Cpu {
         Product { x, rows, weight, epilogue, out }.run(self.set, self.work());
     }
 
-    fn geglu(&self, args: Geglu<'_, Self>) {
-        product::gated((self.set, self.work()), args.x, args.rows, args.weight, args.out);
+    fn gated_linear(&self, args: GatedLinear<'_, Self>) {
+        product::gated((self.set, self.work()), args);
+    }
+
+    fn add_rows(&self, args: AddRows<'_, Self>) {
+        norm::add_rows(self.work(), args);
     }
 
     fn add_low_rank(&self, args: AddLowRank<'_, Self>) {

@@ -38,8 +38,8 @@ mod plan;
 mod vision;
 
 use crate::args::{
-    Activate, AddLowRank, AddRmsNorm, Attend, AttendPatches, AveragePool, CacheShape, Embed, Geglu, LayerNorm, Linear,
-    PatchEmbed, PlaceRows, RmsNorm, Span, StoreKeysValues,
+    Activate, AddLowRank, AddRmsNorm, AddRows, Attend, AttendPatches, AveragePool, CacheShape, Embed, GatedLinear,
+    LayerNorm, Linear, PatchEmbed, PlaceRows, RmsNorm, Span, StoreKeysValues,
 };
 use crate::backend::{Backend, DeviceError};
 use crate::weights::{Storage, WeightView};
@@ -150,7 +150,8 @@ impl Backend for Cuda {
     }
 
     fn place_rows(&self, args: PlaceRows<'_, Self>) {
-        self.device.copy(args.from, args.out, args.at * args.width, args.rows * args.width);
+        let PlaceRows { from, first, rows, width, at, out } = args;
+        self.device.copy((from, first * width), (out, at * width), rows * width);
     }
 
     fn rms_norm(&self, args: RmsNorm<'_, Self>) {
@@ -169,7 +170,7 @@ impl Backend for Cuda {
         self.product(args);
     }
 
-    fn geglu(&self, args: Geglu<'_, Self>) {
+    fn gated_linear(&self, args: GatedLinear<'_, Self>) {
         self.gated_product(args);
     }
 
@@ -179,6 +180,10 @@ impl Backend for Cuda {
 
     fn activate(&self, args: Activate<'_, Self>) {
         self.activation(args);
+    }
+
+    fn add_rows(&self, args: AddRows<'_, Self>) {
+        self.add(args);
     }
 
     fn store_keys_values(&self, args: StoreKeysValues<'_, Self>) {

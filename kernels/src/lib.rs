@@ -26,8 +26,8 @@ pub mod reference;
 pub mod weights;
 
 pub use args::{
-    Activate, AddLowRank, AddRmsNorm, Attend, AttendPatches, AveragePool, CacheShape, Embed, Geglu, LayerNorm, Linear,
-    PatchEmbed, PlaceRows, RmsNorm, Rows, Span, StoreKeysValues, Then,
+    Activate, Activation, AddLowRank, AddRmsNorm, AddRows, Attend, AttendPatches, AveragePool, CacheShape, Embed,
+    GatedLinear, HeadNorms, LayerNorm, Linear, PatchEmbed, PlaceRows, RmsNorm, Rows, Span, StoreKeysValues, Then,
 };
 pub use backend::{Backend, DeviceError};
 pub use cpu::Cpu;

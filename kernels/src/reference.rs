@@ -8,8 +8,8 @@ mod norm;
 mod vision;
 
 use crate::args::{
-    Activate, AddLowRank, AddRmsNorm, Attend, AttendPatches, AveragePool, CacheShape, Embed, Geglu, LayerNorm, Linear,
-    PatchEmbed, PlaceRows, RmsNorm, Span, StoreKeysValues, Then,
+    Activate, Activation, AddLowRank, AddRmsNorm, AddRows, Attend, AttendPatches, AveragePool, CacheShape, Embed,
+    GatedLinear, LayerNorm, Linear, PatchEmbed, PlaceRows, RmsNorm, Span, StoreKeysValues, Then,
 };
 use crate::backend::{Backend, DeviceError};
 use crate::host::HostPlan;
@@ -66,11 +66,32 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>() as f32
 }
 
-/// GELU in its tanh form: `x/2 · (1 + tanh(√(2/π) · (x + 0.044715 x³)))`.
-fn gelu(x: f32) -> f32 {
+/// Activations, as their definitions read.
+fn activate(activation: Activation, x: f32) -> f32 {
     let x = f64::from(x);
-    let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x * x * x);
-    (0.5 * x * (1.0 + inner.tanh())) as f32
+    let value = match activation {
+        Activation::GeluTanh => {
+            let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x * x * x);
+            0.5 * x * (1.0 + inner.tanh())
+        }
+        Activation::GeluErf => 0.5 * x * (1.0 + erf(x / std::f64::consts::SQRT_2)),
+        Activation::Silu => x / (1.0 + (-x).exp()),
+    };
+    value as f32
+}
+
+/// `erf(x) = 2/√π · e^(−x²) · Σ 2ⁿ x²ⁿ⁺¹ / (1 · 3 · … · (2n + 1))`, whose terms all have one sign (Abramowitz and Stegun 7.1.6);
+/// beyond 6 it is ±1 in f64.
+fn erf(x: f64) -> f64 {
+    if x.abs() > 6.0 {
+        return x.signum();
+    }
+    let (mut term, mut sum) = (x, x);
+    for n in 1..200 {
+        term *= 2.0 * x * x / f64::from(2 * n + 1);
+        sum += term;
+    }
+    std::f64::consts::FRAC_2_SQRT_PI * (-x * x).exp() * sum
 }
 
 impl Backend for Reference {
@@ -135,13 +156,13 @@ impl Backend for Reference {
 
     fn place_rows(&self, args: PlaceRows<'_, Self>) {
         let len = args.rows * args.width;
-        args.out[args.at * args.width..][..len].copy_from_slice(&args.from[..len]);
+        args.out[args.at * args.width..][..len].copy_from_slice(&args.from[args.first * args.width..][..len]);
     }
 
     fn rms_norm(&self, args: RmsNorm<'_, Self>) {
         for row in 0..args.rows.count() {
             let x = &args.x[args.rows.source(row) * args.width..][..args.width];
-            norm::rms(x, args.weight, args.eps, &mut args.out[row * args.width..][..args.width]);
+            norm::rms(x, (args.weight, args.offset), args.eps, &mut args.out[row * args.width..][..args.width]);
         }
     }
 
@@ -162,21 +183,21 @@ impl Backend for Reference {
                 let value = product + args.bias.map_or(0.0, |bias| bias[index]);
                 match args.then {
                     Then::Store => out[index] = value,
-                    Then::Gelu => out[index] = gelu(value),
+                    Then::Activate(activation) => out[index] = activate(activation, value),
                     Then::Add => out[index] += value,
                 }
             }
         }
     }
 
-    fn geglu(&self, args: Geglu<'_, Self>) {
+    fn gated_linear(&self, args: GatedLinear<'_, Self>) {
         let (gate, up) = args.weight;
         let (inputs, outputs) = (gate.columns, gate.rows());
         for row in 0..args.rows {
             let x = &args.x[row * inputs..][..inputs];
             let out = &mut args.out[row * outputs..][..outputs];
             for (out, (gate, up)) in out.iter_mut().zip(gate.times(x).zip(up.times(x))) {
-                *out = gelu(gate) * up;
+                *out = activate(args.activation, gate) * up;
             }
         }
     }
@@ -192,7 +213,14 @@ impl Backend for Reference {
 
     fn activate(&self, args: Activate<'_, Self>) {
         for (index, out) in args.out[..args.len].iter_mut().enumerate() {
-            *out = gelu(*out) * args.times.map_or(1.0, |times| times[index]);
+            *out = activate(args.activation, *out) * args.times.map_or(1.0, |times| times[index]);
+        }
+    }
+
+    fn add_rows(&self, args: AddRows<'_, Self>) {
+        for index in 0..args.rows * args.width {
+            let scale = args.scale.map_or(1.0, |scale| f64::from(scale[index % args.width]));
+            args.out[index] = (f64::from(args.out[index]) + f64::from(args.x[index]) * scale) as f32;
         }
     }
 

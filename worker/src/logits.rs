@@ -25,7 +25,7 @@ use crate::model::{
 };
 use crate::preprocess::{Picture, Preprocess, PreprocessError};
 use crate::profile::{ProfileError, ReadingProfile};
-use crate::prompt::{PromptError, PromptWriter};
+use crate::prompt::{PictureWords, PromptError, PromptWriter};
 
 pub use distance::Distance;
 
@@ -161,8 +161,8 @@ pub fn dump<B: Backend>(
 
 /// Tokens of a templated prompt, and where the soft tokens of each image begin.
 ///
-/// `<start_of_image>` stands for an image, as `transformers`' processor takes it; a prompt in which the soft tokens are
-/// written out already is taken as it is.
+/// One token (`<start_of_image>`, `<image>`) stands for an image, as `transformers`' processor takes it; a prompt in which
+/// the soft tokens are written out already is taken as it is.
 fn tokenize(
     folder: &Path,
     config: &ModelConfig,
@@ -171,15 +171,16 @@ fn tokenize(
 ) -> Result<(Vec<u32>, Vec<usize>), LogitsError> {
     let tokenizer =
         Tokenizer::open(folder, config.vocabulary.max(config.image_token as usize + 1), &config.end_tokens)?;
-    let soft = tokenizer.word_of(config.image_token);
-    let written_out = soft.is_some_and(|word| prompt.contains(&word));
-    let tokens = if written_out || images == 0 {
+    let soft = tokenizer.word_of(config.image_token).map_or(0, |word| prompt.matches(&word).count());
+    // Where soft tokens have no marks around them, one of them stands for an image too.
+    let stands_for_image = config.image_marks.is_none() && soft == images;
+    let tokens = if images == 0 || soft > 0 && !stands_for_image {
         tokenizer.encode(prompt)?
     } else {
         // Only the places matter here, not what is seen there.
         let blank = Arc::new(request::Picture { digest: [0; 32], pixels: Arc::from([]) });
-        let writer = PromptWriter::open(folder, config, tokenizer)?;
-        writer.tokenize(prompt, &vec![blank; images])?.tokens
+        let words = PictureWords::open(folder, config, tokenizer)?;
+        words.tokenize(prompt, &vec![blank; images])?.tokens
     };
     if tokens.is_empty() {
         return Err(LogitsError::EmptyPrompt);

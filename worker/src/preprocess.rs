@@ -113,6 +113,10 @@ pub struct Preprocess {
     pub height: usize,
     /// Columns that the vision tower takes.
     pub width: usize,
+    /// Where only the middle of a picture is shown: what its shorter edge becomes before the middle is cut out. Otherwise the
+    /// whole picture is squeezed into the tower's size.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shorter_edge: Option<usize>,
     /// The kernel for pictures that come in another size.
     pub filter: Filter,
     /// Factor on the bytes, usually 1/255.
@@ -146,6 +150,22 @@ impl Preprocess {
         Err(PreprocessError::Missing(folder.to_owned()))
     }
 
+    /// [`Self::read_for`], for studies, of which nothing may be cut off unseen.
+    ///
+    /// # Errors
+    /// As [`Self::read_for`], and where the settings show the middle of a picture only.
+    pub fn read_whole(folder: &Path, side: usize) -> Result<Self, PreprocessError> {
+        let read = Self::read_for(folder, side)?;
+        match read.shorter_edge {
+            None => Ok(read),
+            Some(_) => Err(setting(
+                "do_center_crop",
+                &Value::Bool(true),
+                "a study is read whole: set it to false, and size to the height and width that it crops to",
+            )),
+        }
+    }
+
     /// [`Self::read`], for a vision tower that takes `side` rows and columns.
     ///
     /// # Errors
@@ -171,9 +191,6 @@ impl Preprocess {
                 "only whole pictures are read: set it to false",
             ));
         }
-        if flag("do_center_crop") == Some(true) {
-            return Err(setting("do_center_crop", &Value::Bool(true), "pictures are never cropped: set it to false"));
-        }
         if flag("do_resize") == Some(false) {
             return Err(setting(
                 "do_resize",
@@ -181,7 +198,13 @@ impl Preprocess {
                 "pictures come in any size and are always resized: set it to true",
             ));
         }
-        let (height, width) = read_size(json.get("size"))?;
+        let (height, width, shorter_edge) = if flag("do_center_crop") == Some(true) {
+            let (height, width) = read_size("crop_size", json.get("crop_size"))?;
+            (height, width, Some(read_shorter_edge(json.get("size"), height.max(width))?))
+        } else {
+            let (height, width) = read_size("size", json.get("size"))?;
+            (height, width, None)
+        };
         let filter = read_filter(json)?;
         let rescale = flag("do_rescale")
             .unwrap_or(true)
@@ -195,7 +218,7 @@ impl Preprocess {
         } else {
             None
         };
-        Ok(Self { height, width, filter, rescale, normalize })
+        Ok(Self { height, width, shorter_edge, filter, rescale, normalize })
     }
 
     /// Numbers for the vision tower, `[3, height, width]`.
@@ -221,8 +244,9 @@ impl Preprocess {
         let Picture { bytes, height, width, channels } = *picture;
         assert_eq!(bytes.len(), height * width * channels, "a picture's length agrees with its size");
         assert!(channels == 1 || channels == 3, "a picture is grey or has three channels");
-        let across = (width != self.width).then(|| Taps::new(self.filter, width, self.width));
-        let down = (height != self.height).then(|| Taps::new(self.filter, height, self.height));
+        let (rows, columns) = self.scaled(height, width);
+        let across = (width != columns).then(|| Taps::new(self.filter, width, columns));
+        let down = (height != rows).then(|| Taps::new(self.filter, height, rows));
         let mut planes = Vec::with_capacity(3 * self.height * self.width);
         for channel in 0..channels {
             let mut plane: Vec<u8> = bytes.iter().skip(channel).step_by(channels).copied().collect();
@@ -230,9 +254,12 @@ impl Preprocess {
                 plane = taps.across(&plane, width);
             }
             if let Some(taps) = &down {
-                plane = taps.down(&plane, self.width);
+                plane = taps.down(&plane, columns);
             }
-            planes.extend_from_slice(&plane);
+            let (top, left) = ((rows - self.height) / 2, (columns - self.width) / 2);
+            for row in plane.chunks_exact(columns).skip(top).take(self.height) {
+                planes.extend_from_slice(&row[left..left + self.width]);
+            }
         }
         if channels == 1 {
             let plane = self.height * self.width;
@@ -240,6 +267,16 @@ impl Preprocess {
             planes.extend_from_within(..plane);
         }
         planes
+    }
+
+    /// Rows and columns of a picture once it is resized, before its middle is cut out.
+    fn scaled(&self, height: usize, width: usize) -> (usize, usize) {
+        let Some(edge) = self.shorter_edge else { return (self.height, self.width) };
+        // The longer edge is cut to a whole number, as the reference does it.
+        match height <= width {
+            true => (edge, edge * width / height),
+            false => (edge * height / width, edge),
+        }
     }
 
     /// The number that each byte becomes in a channel. Rescaling and normalizing are one step in f32, as in the reference,
@@ -338,8 +375,8 @@ fn setting(setting: &'static str, found: &Value, wanted: &'static str) -> Prepro
     PreprocessError::Setting { setting, found: found.to_string(), wanted }
 }
 
-/// `size` as `{height, width}` or as one number; a shortest edge would need a crop, which loses part of the picture.
-fn read_size(size: Option<&Value>) -> Result<(usize, usize), PreprocessError> {
+/// `size` as `{height, width}` or as one number; a shortest edge alone leaves pictures of any shape, which no tower takes.
+fn read_size(name: &'static str, size: Option<&Value>) -> Result<(usize, usize), PreprocessError> {
     let wanted = "a height and a width from 1 to 4096 are needed";
     let found = size.unwrap_or(&Value::Null);
     let edge = |value: &Value| value.as_u64().filter(|edge| (1..=MAX_EDGE).contains(edge)).map(|edge| edge as usize);
@@ -347,7 +384,16 @@ fn read_size(size: Option<&Value>) -> Result<(usize, usize), PreprocessError> {
         Value::Object(map) => map.get("height").and_then(edge).zip(map.get("width").and_then(edge)),
         number => edge(number).map(|edge| (edge, edge)),
     };
-    pair.ok_or_else(|| setting("size", found, wanted))
+    pair.ok_or_else(|| setting(name, found, wanted))
+}
+
+/// `size` of a processor that crops: what the shorter edge becomes, at least as long as what is cut out of it.
+fn read_shorter_edge(size: Option<&Value>, least: usize) -> Result<usize, PreprocessError> {
+    let found = size.unwrap_or(&Value::Null);
+    let edge = found.get("shortest_edge").unwrap_or(found).as_u64();
+    let edge = edge.filter(|edge| (least as u64..=MAX_EDGE).contains(edge));
+    let wanted = "a shortest_edge from the size of the crop to 4096 is needed";
+    edge.map(|edge| edge as usize).ok_or_else(|| setting("size", found, wanted))
 }
 
 /// The resampling kernel: a code or a name; where it is absent, what the named processor defaults to.

@@ -70,25 +70,23 @@ pub struct Shown {
 pub struct PromptWriter {
     template: String,
     bos: String,
-    tokenizer: Tokenizer,
-    image: ImageWords,
+    pictures: PictureWords,
 }
 
-/// How a picture is written.
-struct ImageWords {
-    /// The token that stands for a picture in templated text, and that opens one.
-    start: String,
-    /// The whole of it: opening, soft tokens, closing.
+/// How pictures are written in text.
+pub struct PictureWords {
+    tokenizer: Tokenizer,
+    /// The token that stands for a picture in templated text.
+    place: String,
+    /// The whole of it: soft tokens, with what stands around them.
     full: String,
     soft: TokenId,
     tokens: usize,
 }
 
-impl PromptWriter {
-    /// Reads the chat template of the model in `folder`.
+impl PictureWords {
+    /// The words of the model in `folder`.
     pub fn open(folder: &Path, config: &ModelConfig, tokenizer: Tokenizer) -> Result<Self, PromptError> {
-        let settings = read_settings(&folder.join("tokenizer_config.json"))?;
-        let template = read_template(folder, &settings)?;
         let word = |id: TokenId| {
             tokenizer.word_of(id).ok_or_else(|| PromptError::Malformed {
                 path: folder.join("tokenizer.json"),
@@ -97,7 +95,7 @@ impl PromptWriter {
         };
         let soft = word(config.image_token)?;
         let all = soft.repeat(config.tokens_per_image);
-        let (start, full) = match config.image_marks {
+        let (place, full) = match config.image_marks {
             // As Gemma 3's processor writes it: the line breaks are part of a picture.
             Some(marks) => {
                 let (start, end) = (word(marks.start)?, word(marks.end)?);
@@ -106,9 +104,36 @@ impl PromptWriter {
             }
             None => (soft, all),
         };
-        let image = ImageWords { start, full, soft: config.image_token, tokens: config.tokens_per_image };
-        let bos = word_of_setting(&settings["bos_token"]);
-        Ok(Self { template, bos, tokenizer, image })
+        let (soft, tokens) = (config.image_token, config.tokens_per_image);
+        Ok(Self { tokenizer, place, full, soft, tokens })
+    }
+
+    /// Tokens of templated text, in which one token (`<start_of_image>`, `<image>`) stands for each picture.
+    pub fn tokenize(&self, text: &str, pictures: &[Arc<Picture>]) -> Result<Prompt, PromptError> {
+        let places = text.matches(&self.place).count();
+        if places != pictures.len() {
+            return Err(PromptError::Pictures { places, pictures: pictures.len() });
+        }
+        let tokens = self.tokenizer.encode(&text.replace(&self.place, &self.full))?;
+        let mut images = Vec::with_capacity(pictures.len());
+        let mut at = 0;
+        for picture in pictures {
+            let soft = tokens[at..].iter().position(|token| *token == self.soft);
+            let start = at + soft.ok_or(PromptError::Pictures { places: images.len(), pictures: pictures.len() })?;
+            at = start + self.tokens;
+            images.push(PromptImage { span: start..at, picture: Arc::clone(picture) });
+        }
+        Ok(Prompt { tokens, images })
+    }
+}
+
+impl PromptWriter {
+    /// Reads the chat template of the model in `folder`.
+    pub fn open(folder: &Path, config: &ModelConfig, tokenizer: Tokenizer) -> Result<Self, PromptError> {
+        let settings = read_settings(&folder.join("tokenizer_config.json"))?;
+        let template = read_template(folder, &settings)?;
+        let pictures = PictureWords::open(folder, config, tokenizer)?;
+        Ok(Self { template, bos: word_of_setting(&settings["bos_token"]), pictures })
     }
 
     /// The prompt that asks what `kind` wants to be asked about the pictures, and tells of earlier studies where it takes them.
@@ -135,22 +160,9 @@ impl PromptWriter {
             .map_err(|error| PromptError::Template(error.to_string()))
     }
 
-    /// Tokens of templated text, in which `<start_of_image>` (by the model's own name) stands for each picture.
+    /// [`PictureWords::tokenize`]
     pub fn tokenize(&self, text: &str, pictures: &[Arc<Picture>]) -> Result<Prompt, PromptError> {
-        let places = text.matches(&self.image.start).count();
-        if places != pictures.len() {
-            return Err(PromptError::Pictures { places, pictures: pictures.len() });
-        }
-        let tokens = self.tokenizer.encode(&text.replace(&self.image.start, &self.image.full))?;
-        let mut images = Vec::with_capacity(pictures.len());
-        let mut at = 0;
-        for picture in pictures {
-            let soft = tokens[at..].iter().position(|token| *token == self.image.soft);
-            let start = at + soft.ok_or(PromptError::Pictures { places: images.len(), pictures: pictures.len() })?;
-            at = start + self.image.tokens;
-            images.push(PromptImage { span: start..at, picture: Arc::clone(picture) });
-        }
-        Ok(Prompt { tokens, images })
+        self.pictures.tokenize(text, pictures)
     }
 }
 

@@ -113,7 +113,7 @@ impl Reader {
         if own_prompts.is_dir() {
             read_folder(&own_prompts, &profile, &mut named)?;
         }
-        let preprocess = Preprocess::read_for(folder, config.picture.side)?;
+        let preprocess = Preprocess::read_whole(folder, config.picture.side)?;
         let stored = Weights::open(folder)?;
         let weights = WeightType::from(limits.weights);
         let kept = weights.kept(&stored);

@@ -154,3 +154,33 @@ fn a_prompt_that_does_not_fit_its_pictures_is_refused() {
         "the prompt is empty; give text that has gone through the chat template, <bos> included"
     );
 }
+
+/// LLaVA: one `<image>` stands for a picture, whose middle is cut out by a bicubic processor.
+#[test]
+fn a_picture_gives_the_golden_tokens_of_llava() {
+    let folder = fixture().with_file_name("tiny-llava-dinov2");
+    let picture = Png::read(&folder.join("image0.png"));
+    let run = |prompt: &str| {
+        dump(&folder, Cpu::with_threads(2).unwrap(), WeightType::F32, None, prompt, &[picture.picture()]).unwrap()
+    };
+    let found = run("<s><image>findings : the heart size is");
+    let bytes = std::fs::read(folder.join("golden_one_image_f32.safetensors")).unwrap();
+    let golden = SafeTensors::deserialize(&bytes).unwrap();
+    let ids = |name: &str| -> Vec<i64> {
+        let data = golden.tensor(name).unwrap().data().to_vec();
+        data.chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().unwrap())).collect()
+    };
+    assert_eq!(found.tensors["input_ids"].values, Values::I64(ids("input_ids")));
+    let Values::I64(greedy) = &found.tensors["greedy_tokens"].values else { panic!("tokens are whole numbers") };
+    assert_eq!(greedy[..16], ids("greedy_tokens"));
+    for (name, tolerance) in [("pixel_values", 1e-6), ("image_features", 1e-4), ("logits", 1e-4)] {
+        let wanted = golden.tensor(name).unwrap().data().to_vec();
+        let wanted: Vec<f32> = wanted.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
+        let found = floats(&found, name);
+        assert_eq!(found.len(), wanted.len(), "{name}");
+        let worst = found.iter().zip(&wanted).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        println!("LLaVA: {name} within {worst:.7}");
+        assert!(worst <= tolerance, "{name} is off by {worst}");
+    }
+    assert_eq!(run(&format!("<s>{}findings : the heart size is", "<image>".repeat(64))), found);
+}

@@ -69,7 +69,8 @@ fn another_architecture_is_named() {
     assert_eq!(
         sentence(folder.path()),
         "DIR/config.json is for LlamaForCausalLM, which prelim does not read; it reads \
-         Gemma3ForConditionalGeneration (MedGemma 4B, 27B and 1.5)"
+         Gemma3ForConditionalGeneration (MedGemma 4B, 27B and 1.5), LlavaForConditionalGeneration (with DINOv2 and \
+         Llama, as MAIRA-2's parts)"
     );
 }
 

@@ -1,7 +1,8 @@
 //! Norms: a row at a time, sums over sixteen lanes and then across them.
 
-use crate::args::Rows;
+use crate::args::{AddRows, Rows};
 
+use super::Cpu;
 use super::lanes::{InstructionSet, Kernel, LANES, Lanes, dispatch, load_part, store_part, sum};
 use super::work::{Shared, Work};
 
@@ -21,12 +22,33 @@ pub(super) struct Norm<'a> {
 /// Which norm.
 #[derive(Clone, Copy)]
 pub(super) enum Kind<'a> {
-    /// `x / √(mean(x²) + eps) · (1 + w)`
-    Rms { weight: &'a [f32] },
+    /// `x / √(mean(x²) + eps) · (offset + w)`
+    Rms { weight: &'a [f32], offset: f32 },
     /// `(x − mean) / √(variance + eps) · w + b`
     Layer { weight: &'a [f32], bias: &'a [f32] },
     /// [`Kind::Rms`], added to what is there.
-    AddRms { weight: &'a [f32] },
+    AddRms { weight: &'a [f32], offset: f32 },
+}
+
+/// Rows that a task adds.
+const ADDED_AT_ONCE: usize = 32;
+
+/// `out += x · scale`
+pub(super) fn add_rows(work: Work<'_>, args: AddRows<'_, Cpu>) {
+    let AddRows { x, scale, rows, width, out } = args;
+    let mut parts: Vec<&mut [f32]> = out[..rows * width].chunks_mut((ADDED_AT_ONCE * width).max(1)).collect();
+    let work = if work.tasks(rows * width) == 1 { work.alone() } else { work };
+    work.run_each(&mut parts, |part, out| {
+        let x = &x[part * ADDED_AT_ONCE * width..][..out.len()];
+        match scale {
+            None => out.iter_mut().zip(x).for_each(|(out, x)| *out += x),
+            Some(scale) => {
+                for (out, x) in out.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
+                    out.iter_mut().zip(x).zip(&scale[..width]).for_each(|((out, x), scale)| *out += x * scale);
+                }
+            }
+        }
+    });
 }
 
 impl Norm<'_> {
@@ -78,12 +100,12 @@ pub(super) unsafe fn norm_row<L: Lanes>(x: &[f32], kind: Kind<'_>, eps: f32, out
     // SAFETY: the caller's contract; weights are sliced to the width.
     unsafe {
         match kind {
-            Kind::Rms { weight } | Kind::AddRms { weight } => {
+            Kind::Rms { weight, offset } | Kind::AddRms { weight, offset } => {
                 let square = squares::<L>(x, 0.0);
                 let scale = L::splat(1.0 / (square / width + eps).sqrt());
                 let add = matches!(kind, Kind::AddRms { .. });
                 for (at, count) in vectors(x.len()) {
-                    let factor = L::add(L::splat(1.0), read::<L>(weight, at, count));
+                    let factor = L::add(L::splat(offset), read::<L>(weight, at, count));
                     let value = L::mul(L::mul(read::<L>(x, at, count), scale), factor);
                     let value = if add { L::add(read_raw::<L>(out.add(at), count), value) } else { value };
                     write::<L>(out.add(at), count, value);

@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use crate::GROUP;
-use crate::args::{Attend, CacheShape, StoreKeysValues};
+use crate::args::{Attend, CacheShape, HeadNorms, StoreKeysValues};
 use crate::backend::DeviceError;
 use crate::host::{HostPlan, HostSpan};
 use crate::weights::Arithmetic;
@@ -142,10 +142,10 @@ impl Kernel for Store<'_> {
                 let head = |index: usize| &args.qkv[(row * all_heads + index) * width..][..width];
                 for q in 0..heads {
                     let out = &mut args.q[(row * heads + q) * width..][..width];
-                    norm_rotate::<L>(head(q), args.q_norm, args.eps, angles, out);
+                    norm_rotate::<L>(head(q), args.norms.map(|norms| (norms.q, norms)), angles, out);
                 }
                 for kv in 0..shape.kv_heads {
-                    norm_rotate::<L>(head(heads + kv), args.k_norm, args.eps, angles, &mut key);
+                    norm_rotate::<L>(head(heads + kv), args.norms.map(|norms| (norms.k, norms)), angles, &mut key);
                     let value = head(heads + shape.kv_heads + kv);
                     args.cache.put((args.layer, block, kv), place, &key, value);
                 }
@@ -156,9 +156,19 @@ impl Kernel for Store<'_> {
 
 /// The halves of a head are rotated against each other: `angles` are cosines, then sines.
 #[inline(always)]
-fn norm_rotate<L: Lanes>(head: &[f32], weight: &[f32], eps: f32, angles: &[f32], out: &mut [f32]) {
-    // SAFETY: `out` is as long as the head.
-    unsafe { norm_row::<L>(head, Kind::Rms { weight }, eps, out.as_mut_ptr()) };
+fn norm_rotate<L: Lanes>(
+    head: &[f32],
+    norms: Option<(&Vec<f32>, HeadNorms<'_, Cpu>)>,
+    angles: &[f32],
+    out: &mut [f32],
+) {
+    match norms {
+        // SAFETY: `out` is as long as the head.
+        Some((weight, HeadNorms { offset, eps, .. })) => unsafe {
+            norm_row::<L>(head, Kind::Rms { weight, offset }, eps, out.as_mut_ptr());
+        },
+        None => out.copy_from_slice(head),
+    }
     let (cosines, sines) = angles.split_at(angles.len() / 2);
     let (first, second) = out.split_at_mut(cosines.len());
     for (((a, b), cos), sin) in first.iter_mut().zip(second).zip(cosines).zip(sines) {

@@ -2,15 +2,15 @@
 
 use std::borrow::Cow;
 
-use crate::args::{Activate, Then};
+use crate::args::{Activate, Activation, GatedLinear, Then};
 use crate::weights::Arithmetic;
 
-use super::super::Cpu;
+use super::Cpu;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 use super::amx;
 use super::lanes::{InstructionSet, Kernel, LANES, Lanes, dispatch, load_part, store_part};
-use super::math::gelu;
-use super::packed::{Both, Numbers, Packed, PackedGated};
+use super::math;
+use super::packed::{Both, Numbers, Packed};
 use super::quantised::QuantisedPanels;
 use super::tile::{CHAIN, Chains, Groups, Left, Order, PANEL, ROWS, Right, Stored, Sums, VECTORS, product};
 use super::work::{Shared, Work};
@@ -33,24 +33,22 @@ pub(super) enum Epilogue<'a> {
     /// `out[row, column]`, after the bias.
     Each { bias: Option<&'a [f32]>, then: Then },
     /// The first half of each panel is the gate, the second is multiplied with it.
-    Gated { outputs: usize },
+    Gated { outputs: usize, activation: Activation },
 }
 
-/// `out = gelu(x · Gᵀ) · (x · Uᵀ)`
-pub(super) fn gated(
-    (set, work): (InstructionSet, Work<'_>),
-    x: &[f32],
-    rows: usize,
-    weight: &PackedGated,
-    out: &mut [f32],
-) {
+/// `out = activation(x · Gᵀ) · (x · Uᵀ)`
+pub(super) fn gated((set, work): (InstructionSet, Work<'_>), args: GatedLinear<'_, Cpu>) {
+    let GatedLinear { x, rows, weight, activation, out } = args;
     match &weight.both {
         Both::Panels(panels) => {
-            let epilogue = Epilogue::Gated { outputs: weight.outputs };
+            let epilogue = Epilogue::Gated { outputs: weight.outputs, activation };
             Product { x, rows, weight: panels, epilogue, out }.run(set, work);
         }
         #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-        Both::Rows(gate, up) => amx::Product { x, rows, weight: amx::Weight::Gated { gate, up }, out }.run(work),
+        Both::Rows(gate, up) => {
+            let weight = amx::Weight::Gated { gate, up, activation };
+            amx::Product { x, rows, weight, out }.run(work);
+        }
     }
 }
 
@@ -102,35 +100,37 @@ impl Epilogue<'_> {
     fn outputs(&self, weight: &Packed) -> usize {
         match self {
             Epilogue::Each { .. } => weight.rows,
-            Epilogue::Gated { outputs } => *outputs,
+            Epilogue::Gated { outputs, .. } => *outputs,
         }
     }
 }
 
-/// `out = gelu(out)`, times what there is.
+/// `out = activation(out)`, times what there is.
 pub(super) fn activate(set: InstructionSet, work: Work<'_>, args: Activate<'_, Cpu>) {
     /// Values of a task.
     const AT_ONCE: usize = 1 << 14;
     let mut parts: Vec<&mut [f32]> = args.out[..args.len].chunks_mut(AT_ONCE).collect();
     work.run_each(&mut parts, |index, out| {
         let times = args.times.map(|times| &times[index * AT_ONCE..][..out.len()]);
-        dispatch(set, Activation { out, times });
+        dispatch(set, Activated { activation: args.activation, out, times });
     });
 }
 
-struct Activation<'a> {
+struct Activated<'a> {
+    activation: Activation,
     out: &'a mut [f32],
     times: Option<&'a [f32]>,
 }
 
-impl Kernel for Activation<'_> {
+impl Kernel for Activated<'_> {
     #[inline(always)]
     fn run<L: Lanes>(self) {
         for at in (0..self.out.len()).step_by(LANES) {
             let count = (self.out.len() - at).min(LANES);
             // SAFETY: the first `count` values from `at` on are there; kernels run where the instructions are.
             unsafe {
-                let value = gelu::<L>(load_part::<L>(self.out[at..].as_ptr(), count, 0.0));
+                let value = load_part::<L>(self.out[at..].as_ptr(), count, 0.0);
+                let value = math::activate::<L>(self.activation, value);
                 let value = match self.times {
                     Some(times) => L::mul(value, load_part::<L>(times[at..at + count].as_ptr(), count, 0.0)),
                     None => value,
@@ -260,9 +260,9 @@ impl Part<'_> {
                             finish::<L>((row, column, self.outputs), sum, bias, then, self.out);
                         }
                     }
-                    Epilogue::Gated { .. } => {
+                    Epilogue::Gated { activation, .. } => {
                         for vector in 0..HALF {
-                            let gate = gelu::<L>(sums.vector::<L>(r, vector));
+                            let gate = math::activate::<L>(activation, sums.vector::<L>(r, vector));
                             let value = L::mul(gate, sums.vector::<L>(r, vector + HALF));
                             let column = panel * PANEL / 2 + vector * LANES;
                             finish::<L>((row, column, self.outputs), value, None, Then::Store, self.out);
@@ -300,7 +300,7 @@ pub(super) unsafe fn finish<L: Lanes>(
         };
         let value = match then {
             Then::Store => value,
-            Then::Gelu => gelu::<L>(value),
+            Then::Activate(activation) => math::activate::<L>(activation, value),
             Then::Add => L::add(read(to), value),
         };
         if count == LANES { L::store(to, value) } else { store_part::<L>(to, count, value) }

@@ -83,8 +83,8 @@ impl Cuda {
         let grid = (narrowed(args.plan.rows()), narrowed(heads), 1);
         let arguments = Store {
             qkv: device.address(&args.qkv.0),
-            q_norm: device.address(&args.q_norm.0),
-            k_norm: device.address(&args.k_norm.0),
+            q_norm: args.norms.map_or(0, |norms| device.address(&norms.q.0)),
+            k_norm: args.norms.map_or(0, |norms| device.address(&norms.k.0)),
             angles: device.address(&args.angles.0),
             slots: device.address(&args.plan.slots),
             q: device.address(&args.q.0),
@@ -95,7 +95,9 @@ impl Cuda {
             head_dim: narrowed(shape.head_dim),
             depth: narrowed(args.cache.width),
             block_tokens: narrowed(shape.block_tokens),
-            eps: args.eps,
+            eps: args.norms.map_or(0.0, |norms| norms.eps),
+            offset: args.norms.map_or(0.0, |norms| norms.offset),
+            padding: 0,
         };
         let kernel = format!("store_keys_values_{}", self.precision.suffix());
         device.launch(&kernel, Geometry { grid, threads: 128, shared: 0 }, &arguments);

@@ -1,14 +1,16 @@
-//! Products, norms and embeddings: kernels `pack_rows_*`, `linear_*`, `geglu_*`, `*_norm`, `embed_*`, `rope_angles`.
+//! Products, norms and embeddings: kernels `pack_rows_*`, `linear_*`, `gated_*`, `*_norm`, `embed_*`, `rope_angles`.
 
 use std::ops::Range;
 
 use cudarc::driver::CudaSlice;
 
-use super::launch::{Activation, Angles, Gather, Geometry, Norm, Pack, Product, narrowed};
+use super::launch::{Activated, Add, Angles, Gather, Geometry, Norm, Pack, Product, narrowed};
 use super::memory::{Buffer, Matrix, padded};
 use super::plan::Plan;
 use super::{Cuda, device::Device};
-use crate::args::{Activate, AddLowRank, AddRmsNorm, Embed, Geglu, LayerNorm, Linear, RmsNorm, Rows, Then};
+use crate::args::{
+    Activate, Activation, AddLowRank, AddRmsNorm, AddRows, Embed, GatedLinear, LayerNorm, Linear, RmsNorm, Rows, Then,
+};
 
 /// Rows and columns of the result that a block computes, its threads, and its stages of so many bytes a row or column.
 struct Shape {
@@ -38,6 +40,15 @@ impl Shape {
     fn geometry(&self, rows: usize, columns: usize) -> Geometry {
         let grid = (narrowed(columns.div_ceil(self.columns)), narrowed(rows.div_ceil(self.rows)), 1);
         Geometry { grid, threads: self.threads, shared: narrowed((self.rows + self.columns) * self.bytes) }
+    }
+}
+
+/// How linear.cu numbers activations; 0 is none.
+fn number(activation: Activation) -> u32 {
+    match activation {
+        Activation::GeluTanh => 1,
+        Activation::GeluErf => 2,
+        Activation::Silu => 3,
     }
 }
 
@@ -99,20 +110,29 @@ impl Cuda {
             addend_rows: narrowed(rows),
             out,
             columns: narrowed(weight.rows),
-            gelu: u32::from(then == Then::Gelu),
+            activation: match then {
+                Then::Activate(activation) => number(activation),
+                Then::Store | Then::Add => 0,
+            },
             ..Product::default()
         };
         self.multiply("linear", &self.pack(x, 0..rows, weight.columns), rows, weight, epilogue);
     }
 
-    pub(super) fn gated_product(&self, args: Geglu<'_, Self>) {
-        let Geglu { x, rows, weight, out } = args;
+    pub(super) fn gated_product(&self, args: GatedLinear<'_, Self>) {
+        let GatedLinear { x, rows, weight, activation, out } = args;
         if rows == 0 {
             return;
         }
         let out = self.device.address(&out.0);
-        let epilogue = Product { out, columns: narrowed(weight.outputs), addend_rows: 1, ..Product::default() };
-        self.multiply("geglu", &self.pack(x, 0..rows, weight.both.columns), rows, &weight.both, epilogue);
+        let epilogue = Product {
+            out,
+            columns: narrowed(weight.outputs),
+            addend_rows: 1,
+            activation: number(activation),
+            ..Product::default()
+        };
+        self.multiply("gated", &self.pack(x, 0..rows, weight.both.columns), rows, &weight.both, epilogue);
     }
 
     pub(super) fn low_rank(&self, args: AddLowRank<'_, Self>) {
@@ -133,8 +153,13 @@ impl Cuda {
 
     pub(super) fn activation(&self, args: Activate<'_, Self>) {
         if args.len > 0 {
-            let times = args.times.map_or(0, |times| self.device.address(&times.0));
-            let arguments = Activation { times, out: self.device.address(&args.out.0), count: args.len as u64 };
+            let arguments = Activated {
+                times: args.times.map_or(0, |times| self.device.address(&times.0)),
+                out: self.device.address(&args.out.0),
+                count: args.len as u64,
+                activation: number(args.activation),
+                padding: 0,
+            };
             self.device.launch("activate", Geometry::values(args.len), &arguments);
         }
     }
@@ -153,6 +178,7 @@ impl Cuda {
             out: device.address(&args.out.0),
             width: narrowed(args.width),
             eps: args.eps,
+            offset: args.offset,
             ..Norm::default()
         };
         self.launch_norm("rms_norm", count, &arguments);
@@ -170,7 +196,9 @@ impl Cuda {
             out,
             width: narrowed(args.width),
             eps: args.eps,
+            offset: 1.0,
             rows: 0,
+            padding: 0,
         };
         self.launch_norm("add_rms_norm", args.rows, &arguments);
     }
@@ -187,6 +215,21 @@ impl Cuda {
             ..Norm::default()
         };
         self.launch_norm("layer_norm", args.rows, &arguments);
+    }
+
+    pub(super) fn add(&self, args: AddRows<'_, Self>) {
+        let device = &self.device;
+        let values = args.rows * args.width;
+        if values > 0 {
+            let arguments = Add {
+                x: device.address(&args.x.0),
+                scale: args.scale.map_or(0, |scale| device.address(&scale.0)),
+                out: device.address(&args.out.0),
+                rows: narrowed(args.rows),
+                width: narrowed(args.width),
+            };
+            device.launch("add_rows", Geometry::values(values), &arguments);
+        }
     }
 
     fn launch_norm(&self, kernel: &str, rows: usize, arguments: &Norm) {

@@ -28,16 +28,16 @@ arguments!(
     /// linear.cu
     Product {
         x: u64, factor: u64, weight: u64, bias: u64, addend: u64, out: u64,
-        rows: u32, outputs: u32, depth: u32, addend_rows: u32, columns: u32, gelu: u32,
+        rows: u32, outputs: u32, depth: u32, addend_rows: u32, columns: u32, activation: u32,
     }
 );
 arguments!(
     /// linear.cu, activate
-    Activation { times: u64, out: u64, count: u64, }
+    Activated { times: u64, out: u64, count: u64, activation: u32, padding: u32, }
 );
 arguments!(
     /// norm.cu
-    Norm { x: u64, rows: u64, weight: u64, bias: u64, residual: u64, out: u64, width: u32, eps: f32, }
+    Norm { x: u64, rows: u64, weight: u64, bias: u64, residual: u64, out: u64, width: u32, eps: f32, offset: f32, padding: u32, }
 );
 arguments!(
     /// decoder.cu, embed
@@ -52,6 +52,7 @@ arguments!(
     Store {
         qkv: u64, q_norm: u64, k_norm: u64, angles: u64, slots: u64, q: u64, keys: u64, values: u64,
         heads: u32, kv_heads: u32, head_dim: u32, depth: u32, block_tokens: u32, eps: f32,
+        offset: f32, padding: u32,
     }
 );
 arguments!(
@@ -73,6 +74,10 @@ arguments!(
 arguments!(
     /// vision.cu, pack_heads
     Heads { qkv: u64, keys: u64, values: u64, images: u32, patches: u32, heads: u32, head_dim: u32, depth: u32, padding: u32, }
+);
+arguments!(
+    /// norm.cu, add_rows
+    Add { x: u64, scale: u64, out: u64, rows: u32, width: u32, }
 );
 arguments!(
     /// vision.cu, average_pool

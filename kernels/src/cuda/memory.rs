@@ -100,9 +100,9 @@ impl Device {
     }
 
     /// Copies the first `len` values of a buffer to place `at` of another.
-    pub(super) fn copy(&self, from: &Buffer, to: &mut Buffer, at: usize, len: usize) {
+    pub(super) fn copy(&self, (from, first): (&Buffer, usize), (to, at): (&mut Buffer, usize), len: usize) {
         if len > 0 {
-            let copied = self.stream.memcpy_dtod(&from.0.slice(..len), &mut to.0.slice_mut(at..at + len));
+            let copied = self.stream.memcpy_dtod(&from.0.slice(first..first + len), &mut to.0.slice_mut(at..at + len));
             copied.unwrap_or_else(|error| panic!("the device is lost: {error}"));
         }
     }

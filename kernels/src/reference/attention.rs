@@ -2,7 +2,7 @@
 
 use super::{Reference, ReferenceCache, dot, norm};
 use crate::Arithmetic;
-use crate::args::{Attend, StoreKeysValues};
+use crate::args::{Attend, HeadNorms, StoreKeysValues};
 
 impl ReferenceCache {
     /// Where the head of a token begins.
@@ -24,6 +24,14 @@ fn rotate(head: &mut [f32], angles: &[f32]) {
     }
 }
 
+/// A head as it is rotated: normed with one of the two weights, or as it is.
+fn norm(norms: Option<(&Vec<f32>, HeadNorms<'_, Reference>)>, head: &[f32], out: &mut [f32]) {
+    match norms {
+        Some((weight, HeadNorms { offset, eps, .. })) => norm::rms(head, (weight, offset), eps, out),
+        None => out.copy_from_slice(head),
+    }
+}
+
 pub(super) fn store(arithmetic: Arithmetic, args: StoreKeysValues<'_, Reference>) {
     let shape = args.cache.shape;
     let (heads, width) = (args.heads, shape.head_dim);
@@ -36,14 +44,14 @@ pub(super) fn store(arithmetic: Arithmetic, args: StoreKeysValues<'_, Reference>
             let head = |index: usize| &args.qkv[(row * all_heads + index) * width..][..width];
             for q in 0..heads {
                 let out = &mut args.q[(row * heads + q) * width..][..width];
-                norm::rms(head(q), args.q_norm, args.eps, out);
+                norm(args.norms.map(|norms| (norms.q, norms)), head(q), out);
                 rotate(out, angles);
                 round(arithmetic, out);
             }
             for kv in 0..shape.kv_heads {
                 let at = args.cache.at(args.layer, slot, kv);
                 let key = &mut args.cache.keys[at..at + width];
-                norm::rms(head(heads + kv), args.k_norm, args.eps, key);
+                norm(args.norms.map(|norms| (norms.k, norms)), head(heads + kv), key);
                 rotate(key, angles);
                 round(arithmetic, key);
                 let value = &mut args.cache.values[at..at + width];

@@ -3,12 +3,12 @@
 use super::Reference;
 use crate::args::{AddRmsNorm, LayerNorm};
 
-/// `x / √(mean(x²) + eps) · (1 + w)`
-pub(super) fn rms(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
+/// `x / √(mean(x²) + eps) · (offset + w)`
+pub(super) fn rms(x: &[f32], (weight, offset): (&[f32], f32), eps: f32, out: &mut [f32]) {
     let square: f64 = x.iter().map(|x| f64::from(*x) * f64::from(*x)).sum();
     let scale = 1.0 / (square / x.len() as f64 + f64::from(eps)).sqrt();
     for ((out, x), weight) in out.iter_mut().zip(x).zip(weight) {
-        *out = (f64::from(*x) * scale * (1.0 + f64::from(*weight))) as f32;
+        *out = (f64::from(*x) * scale * (f64::from(offset) + f64::from(*weight))) as f32;
     }
 }
 
@@ -18,13 +18,13 @@ pub(super) fn add_rms(args: AddRmsNorm<'_, Reference>) {
     let mut next = args.next;
     for row in 0..args.rows {
         let at = row * width..(row + 1) * width;
-        rms(&args.branch[at.clone()], args.post, args.eps, &mut normed);
+        rms(&args.branch[at.clone()], (args.post, 1.0), args.eps, &mut normed);
         let residual = &mut args.residual[at.clone()];
         for (residual, normed) in residual.iter_mut().zip(&normed) {
             *residual += normed;
         }
         if let Some((weight, out)) = &mut next {
-            rms(residual, weight, args.eps, &mut out[at]);
+            rms(residual, (weight, 1.0), args.eps, &mut out[at]);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The decoder's attention, on any backend: sequences that were cut into chunks and batched in many ways.
 
-use prelim_kernels::{Attend, Backend, CacheShape, Span, StoreKeysValues};
+use prelim_kernels::{Attend, Backend, CacheShape, HeadNorms, Span, StoreKeysValues};
 
 use crate::cases::Numbers;
 
@@ -12,6 +12,8 @@ pub(crate) struct Heads {
     pub(crate) head_dim: usize,
     pub(crate) window: Option<usize>,
     pub(crate) block_tokens: usize,
+    /// What is added to the weights of the heads' norms, where they are normed.
+    pub(crate) normed: Option<f32>,
 }
 
 /// A sequence: its number (which decides its values), length, and images.
@@ -73,9 +75,7 @@ pub(crate) fn run<B: Backend>(backend: &B, shape: Heads, sequences: &[Sequence],
             backend.store_keys_values(StoreKeysValues {
                 qkv: &qkv,
                 heads: shape.heads,
-                q_norm: &q_norm,
-                k_norm: &k_norm,
-                eps: 1e-6,
+                norms: shape.normed.map(|offset| HeadNorms { q: &q_norm, k: &k_norm, offset, eps: 1e-6 }),
                 angles: &angles,
                 plan: &plan,
                 cache: &mut cache,

@@ -1,11 +1,21 @@
 //! Products, norms, embeddings and the vision tower's own operations, on any backend.
 
 use prelim_kernels::{
-    Activate, AddLowRank, AddRmsNorm, AttendPatches, AveragePool, Backend, Embed, Geglu, LayerNorm, Linear, PatchEmbed,
-    PlaceRows, RmsNorm, Rows, Storage, Then,
+    Activate, Activation, AddLowRank, AddRmsNorm, AddRows, AttendPatches, AveragePool, Backend, Dtype, Embed,
+    GatedLinear, LayerNorm, Linear, PatchEmbed, PlaceRows, RmsNorm, Rows, Storage, Then, WeightView,
 };
 
 use crate::cases::{Numbers, Weight};
+
+pub(crate) const ACTIVATIONS: [Activation; 3] = [Activation::GeluTanh, Activation::GeluErf, Activation::Silu];
+
+pub(crate) const EPILOGUES: [Then; 5] = [
+    Then::Store,
+    Then::Add,
+    Then::Activate(Activation::GeluTanh),
+    Then::Activate(Activation::GeluErf),
+    Then::Activate(Activation::Silu),
+];
 
 /// `[rows, inputs] · [outputs, inputs]ᵀ`
 #[derive(Debug, Clone, Copy)]
@@ -43,7 +53,7 @@ pub(crate) fn stacked<B: Backend>(backend: &B, shape: Shape, storage: Storage) -
     backend.download(&out, shape.rows * outputs)
 }
 
-pub(crate) fn geglu<B: Backend>(backend: &B, shape: Shape, storage: Storage) -> Vec<f32> {
+pub(crate) fn gated<B: Backend>(backend: &B, shape: Shape, storage: Storage, activation: Activation) -> Vec<f32> {
     let mut numbers = Numbers::new(3);
     let gate = Weight::new(&mut numbers, shape.outputs, shape.inputs);
     let up = Weight::new(&mut numbers, shape.outputs, shape.inputs);
@@ -51,7 +61,8 @@ pub(crate) fn geglu<B: Backend>(backend: &B, shape: Shape, storage: Storage) -> 
     let x = backend.upload(&numbers.vector(shape.rows * shape.inputs, 6.0)).unwrap();
     let mut out = backend.buffer(shape.rows * shape.outputs);
     let weight = backend.gated(gate.view(), up.view(), storage).unwrap();
-    backend.enter(|| backend.geglu(Geglu { x: &x, rows: shape.rows, weight: &weight, out: &mut out }));
+    let rows = shape.rows;
+    backend.enter(|| backend.gated_linear(GatedLinear { x: &x, rows, weight: &weight, activation, out: &mut out }));
     backend.download(&out, shape.rows * shape.outputs)
 }
 
@@ -71,14 +82,14 @@ pub(crate) fn adapted<B: Backend>(backend: &B, shape: Shape, rank: usize, storag
         for (times, out) in [(None, &mut alone), (Some(&times), &mut gated)] {
             backend.linear(Linear { x: &x, rows, weight: &weight, bias: None, then: Then::Store, out });
             backend.add_low_rank(AddLowRank { x: &x, rows: rows / 3..rows, down: &down, up: &up, out });
-            backend.activate(Activate { len, times, out });
+            backend.activate(Activate { len, activation: Activation::GeluTanh, times, out });
         }
     });
     [backend.download(&alone, len), backend.download(&gated, len)].concat()
 }
 
-/// What [`geglu`] computes, and the GELU of the gate alone, by products without an epilogue and the activation after them.
-pub(crate) fn geglu_apart<B: Backend>(backend: &B, shape: Shape, storage: Storage) -> Vec<f32> {
+/// What [`gated`] computes, and the activation of the gate alone, by products without an epilogue and the activation after them.
+pub(crate) fn gated_apart<B: Backend>(backend: &B, shape: Shape, storage: Storage, activation: Activation) -> Vec<f32> {
     let mut numbers = Numbers::new(3);
     let Shape { rows, inputs, outputs } = shape;
     let weights: [Weight; 2] = std::array::from_fn(|_| Weight::new(&mut numbers, outputs, inputs));
@@ -87,9 +98,11 @@ pub(crate) fn geglu_apart<B: Backend>(backend: &B, shape: Shape, storage: Storag
     let (mut out, mut times, mut fused) =
         (backend.buffer(rows * outputs), backend.buffer(rows * outputs), backend.buffer(rows * outputs));
     backend.enter(|| {
-        for (weight, then, out) in
-            [(&gate, Then::Store, &mut out), (&up, Then::Store, &mut times), (&gate, Then::Gelu, &mut fused)]
-        {
+        for (weight, then, out) in [
+            (&gate, Then::Store, &mut out),
+            (&up, Then::Store, &mut times),
+            (&gate, Then::Activate(activation), &mut fused),
+        ] {
             backend.linear(Linear { x: &x, rows, weight, bias: None, then, out });
         }
     });
@@ -97,11 +110,46 @@ pub(crate) fn geglu_apart<B: Backend>(backend: &B, shape: Shape, storage: Storag
     let len = rows * outputs;
     let mut alone = backend.upload(&gate).unwrap();
     backend.enter(|| {
-        backend.activate(Activate { len, times: None, out: &mut alone });
-        backend.activate(Activate { len, times: Some(&times), out: &mut out });
+        backend.activate(Activate { len, activation, times: None, out: &mut alone });
+        backend.activate(Activate { len, activation, times: Some(&times), out: &mut out });
     });
-    assert_eq!(backend.download(&alone, len), backend.download(&fused, len), "GELU after a product and in it");
+    assert_eq!(
+        backend.download(&alone, len),
+        backend.download(&fused, len),
+        "{activation:?} after a product and in it"
+    );
     backend.download(&out, len)
+}
+
+/// Numbers on both sides of zero, so many steps of a size, and some far out.
+pub(crate) fn steps(count: i32, size: f32) -> Vec<f32> {
+    let steps = (-count..=count).map(|step| step as f32 * size);
+    steps.chain([-0.0, 8192.0, -8192.0]).collect()
+}
+
+/// An activation of numbers, which a product with 1 hands on.
+pub(crate) fn activated<B: Backend>(backend: &B, activation: Activation, numbers: &[f32]) -> Vec<f32> {
+    let one = 1.0f32.to_le_bytes();
+    let weight = backend.matrix(&[WeightView::new(&one, Dtype::F32, 1, 1)], Storage::F32).unwrap();
+    let rows = numbers.len();
+    let x = backend.upload(numbers).unwrap();
+    let mut out = backend.buffer(rows);
+    let then = Then::Activate(activation);
+    backend.linear(Linear { x: &x, rows, weight: &weight, bias: None, then, out: &mut out });
+    // Large numbers are their own activations: what is left is held to one scale.
+    let found = backend.download(&out, rows);
+    found.iter().zip(numbers).map(|(found, x)| (found - x.max(0.0)) / x.abs().max(1.0)).collect()
+}
+
+/// Rows added to rows.
+pub(crate) fn added<B: Backend>(backend: &B, rows: usize, width: usize, scaled: bool) -> Vec<f32> {
+    let mut numbers = Numbers::new(11);
+    let x = backend.upload(&numbers.vector(rows * width, 3.0)).unwrap();
+    let scale = backend.upload(&numbers.vector(width, 2.0)).unwrap();
+    let mut out = backend.upload(&numbers.vector(rows * width, 3.0)).unwrap();
+    let scale = scaled.then_some(&scale);
+    backend.enter(|| backend.add_rows(AddRows { x: &x, scale, rows, width, out: &mut out }));
+    backend.download(&out, rows * width)
 }
 
 /// RMS norm of some rows, add and norm, layer norm: one after the other.
@@ -111,13 +159,15 @@ pub(crate) fn norms<B: Backend>(backend: &B, rows: usize, width: usize, scale: f
     let (x, branch) = (vector(rows * width, scale), vector(rows * width, 1.0));
     let (weight, bias) = (vector(width, 0.5), vector(width, 0.5));
     let mut residual = vector(rows * width, scale);
-    let (mut some, mut next, mut last) =
-        (backend.buffer(rows * width), backend.buffer(rows * width), backend.buffer(rows * width));
+    let (mut some, mut plain) = (backend.buffer(rows * width), backend.buffer(rows * width));
+    let (mut next, mut last) = (backend.buffer(rows * width), backend.buffer(rows * width));
     let order: Vec<u32> = (0..rows as u32).rev().collect();
     let eps = 1e-6;
     backend.enter(|| {
         let rows_at = Rows::At(&order);
-        backend.rms_norm(RmsNorm { x: &x, rows: rows_at, weight: &weight, width, eps, out: &mut some });
+        for (offset, out) in [(1.0, &mut some), (0.0, &mut plain)] {
+            backend.rms_norm(RmsNorm { x: &x, rows: rows_at, weight: &weight, offset, width, eps, out });
+        }
         backend.add_rms_norm(AddRmsNorm {
             branch: &branch,
             post: &bias,
@@ -129,7 +179,7 @@ pub(crate) fn norms<B: Backend>(backend: &B, rows: usize, width: usize, scale: f
         });
         backend.layer_norm(LayerNorm { x: &x, weight: &weight, bias: &bias, rows, width, eps, out: &mut last });
     });
-    [some, residual, next, last].iter().flat_map(|buffer| backend.download(buffer, rows * width)).collect()
+    [some, plain, residual, next, last].iter().flat_map(|buffer| backend.download(buffer, rows * width)).collect()
 }
 
 /// Embedding rows with an image in between.
@@ -137,11 +187,11 @@ pub(crate) fn embed<B: Backend>(backend: &B, width: usize, storage: Storage) -> 
     let mut numbers = Numbers::new(5);
     let table = Weight::new(&mut numbers, 150, width);
     let table = backend.matrix(&[table.view()], storage).unwrap();
-    let image = backend.upload(&numbers.vector(2 * width, 1.0)).unwrap();
+    let image = backend.upload(&numbers.vector(3 * width, 1.0)).unwrap();
     let ids = [0, 149, 64, 63, 7];
     let mut out = backend.buffer(ids.len() * width);
     backend.embed(Embed { table: &table, ids: &ids, scale: 8.5, out: &mut out });
-    backend.place_rows(PlaceRows { from: &image, rows: 2, width, at: 1, out: &mut out });
+    backend.place_rows(PlaceRows { from: &image, first: 1, rows: 2, width, at: 1, out: &mut out });
     backend.download(&out, ids.len() * width)
 }
 

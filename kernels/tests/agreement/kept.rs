@@ -1,6 +1,6 @@
 //! Weights where they are in memory.
 
-use prelim_kernels::{Backend, Dtype, Embed, Geglu, Linear, Storage, Then, WeightView};
+use prelim_kernels::{Activation, Backend, Dtype, Embed, GatedLinear, Linear, Storage, Then, WeightView};
 
 use crate::cases::{Numbers, Weight};
 use crate::dense::Shape;
@@ -27,7 +27,8 @@ pub(crate) fn run<B: Backend>(backend: &B, shape: Shape, keep: bool) -> Vec<f32>
     let then = Then::Store;
     backend.linear(Linear { x: &x, rows: shape.rows, weight: &stacked, bias: None, then, out: &mut out });
     let mut all = backend.download(&out, shape.rows * 2 * shape.outputs);
-    backend.geglu(Geglu { x: &x, rows: shape.rows, weight: &gated, out: &mut out });
+    let activation = Activation::GeluTanh;
+    backend.gated_linear(GatedLinear { x: &x, rows: shape.rows, weight: &gated, activation, out: &mut out });
     all.extend(backend.download(&out, shape.rows * shape.outputs));
     let mut rows = backend.buffer(2 * shape.inputs);
     let ids = [0, 2 * shape.outputs as u32 - 1];

@@ -13,7 +13,7 @@ use cases::{check, check_bits};
 use decoder::{Heads, Sequence};
 use dense::{Picture, Shape};
 use prelim_kernels::cpu::InstructionSet;
-use prelim_kernels::{Arithmetic, Backend, Bits, Cpu, Grid, Reference, Storage, Then};
+use prelim_kernels::{Arithmetic, Backend, Bits, Cpu, Grid, Reference, Storage};
 use quantised::Way;
 
 const PRODUCT: f32 = 2e-6;
@@ -70,7 +70,7 @@ fn everywhere_in(arithmetic: Arithmetic, what: &str, tolerance: f32, wanted: &[f
 fn linear_agrees_with_every_epilogue() {
     for shape in SHAPES {
         for storage in STORAGES {
-            for then in [Then::Store, Then::Gelu, Then::Add] {
+            for then in dense::EPILOGUES {
                 for biased in [false, true] {
                     let wanted = dense::linear(&REFERENCE, shape, storage, then, biased);
                     let what = format!("linear {shape:?} {storage:?} {then:?}");
@@ -92,11 +92,34 @@ fn stacked_weights_agree() {
 }
 
 #[test]
-fn geglu_agrees() {
+fn gated_products_agree() {
     for shape in SHAPES {
         for storage in STORAGES {
-            let wanted = dense::geglu(&REFERENCE, shape, storage);
-            everywhere(&format!("geglu {shape:?}"), PRODUCT, &wanted, |cpu| dense::geglu(cpu, shape, storage));
+            for activation in dense::ACTIVATIONS {
+                let wanted = dense::gated(&REFERENCE, shape, storage, activation);
+                let run = |cpu: &Cpu| dense::gated(cpu, shape, storage, activation);
+                everywhere(&format!("gated {shape:?} {activation:?}"), PRODUCT, &wanted, run);
+            }
+        }
+    }
+}
+
+#[test]
+fn activations_agree_everywhere() {
+    let numbers = dense::steps(6000, 0.005);
+    for activation in dense::ACTIVATIONS {
+        let wanted = dense::activated(&REFERENCE, activation, &numbers);
+        everywhere(&format!("{activation:?}"), 3e-7, &wanted, |cpu| dense::activated(cpu, activation, &numbers));
+    }
+}
+
+#[test]
+fn added_rows_agree() {
+    for (rows, width) in [(1, 1), (3, 24), (33, 48), (300, 768)] {
+        for scaled in [false, true] {
+            let wanted = dense::added(&REFERENCE, rows, width, scaled);
+            let run = |cpu: &Cpu| dense::added(cpu, rows, width, scaled);
+            everywhere(&format!("added {rows} x {width}"), NORM, &wanted, run);
         }
     }
 }
@@ -117,8 +140,11 @@ fn an_activation_after_a_product_has_the_bits_of_the_fused_one() {
     for shape in SHAPES {
         for (storage, arithmetic) in [(Storage::F32, Arithmetic::Exact), (Storage::Bf16, Arithmetic::Bf16)] {
             let cpu = Cpu::with_threads(2).expect("threads").with_arithmetic(arithmetic);
-            let (fused, apart) = (dense::geglu(&cpu, shape, storage), dense::geglu_apart(&cpu, shape, storage));
-            check_bits(&format!("geglu apart {shape:?}"), &apart, &fused);
+            for activation in dense::ACTIVATIONS {
+                let fused = dense::gated(&cpu, shape, storage, activation);
+                let apart = dense::gated_apart(&cpu, shape, storage, activation);
+                check_bits(&format!("apart {shape:?} {activation:?}"), &apart, &fused);
+            }
         }
     }
 }
@@ -169,15 +195,18 @@ fn rounded_products_agree_and_have_the_same_bits_on_every_processor() {
         everywhere_in(Arithmetic::Bf16, what, PRODUCT, wanted, run);
     };
     for shape in SHAPES {
-        for then in [Then::Store, Then::Gelu, Then::Add] {
+        for then in dense::EPILOGUES {
             let run = |cpu: &Cpu| dense::linear(cpu, shape, storage, then, true);
             let wanted = dense::linear(&ROUNDING, shape, storage, then, true);
             rounded(&format!("rounded linear {shape:?} {then:?}"), &wanted, &run);
         }
         let wanted = dense::stacked(&ROUNDING, shape, storage);
         rounded(&format!("rounded stacked {shape:?}"), &wanted, &|cpu| dense::stacked(cpu, shape, storage));
-        let wanted = dense::geglu(&ROUNDING, shape, storage);
-        rounded(&format!("rounded geglu {shape:?}"), &wanted, &|cpu| dense::geglu(cpu, shape, storage));
+        for activation in dense::ACTIVATIONS {
+            let wanted = dense::gated(&ROUNDING, shape, storage, activation);
+            let run = |cpu: &Cpu| dense::gated(cpu, shape, storage, activation);
+            rounded(&format!("rounded gated {shape:?} {activation:?}"), &wanted, &run);
+        }
     }
     let wanted = dense::embed(&ROUNDING, 40, storage);
     everywhere_in(Arithmetic::Bf16, "embed", EXACT, &wanted, |cpu| dense::embed(cpu, 40, storage));
@@ -233,9 +262,10 @@ fn quantised_weights_have_the_bits_of_the_bf16_weights_that_they_stand_for() {
 #[test]
 fn what_does_not_fit_into_groups_is_kept_as_bf16() {
     let shape = Shape { rows: 5, inputs: 31, outputs: 40 };
-    let wanted = dense::geglu(&Cpu::with_threads(1).expect("a thread"), shape, Storage::Bf16);
+    let run = |cpu: &Cpu, storage| dense::gated(cpu, shape, storage, dense::ACTIVATIONS[0]);
+    let wanted = run(&Cpu::with_threads(1).expect("a thread"), Storage::Bf16);
     for storage in [Storage::Int8, Storage::Int4] {
-        everywhere("geglu", EXACT, &wanted, |cpu| dense::geglu(cpu, shape, storage));
+        everywhere("gated", EXACT, &wanted, |cpu| run(cpu, storage));
     }
 }
 
@@ -243,8 +273,9 @@ fn what_does_not_fit_into_groups_is_kept_as_bf16() {
 #[test]
 fn nothing_is_rounded_with_f32_weights() {
     let shape = SHAPES[8];
-    let exact = dense::geglu(&Cpu::with_threads(2).expect("threads"), shape, Storage::F32);
-    everywhere_in(Arithmetic::Bf16, "geglu", EXACT, &exact, |cpu| dense::geglu(cpu, shape, Storage::F32));
+    let run = |cpu: &Cpu| dense::gated(cpu, shape, Storage::F32, dense::ACTIVATIONS[0]);
+    let exact = run(&Cpu::with_threads(2).expect("threads"));
+    everywhere_in(Arithmetic::Bf16, "gated", EXACT, &exact, run);
 }
 
 #[test]
@@ -265,8 +296,10 @@ fn rounded_attention_agrees_and_has_the_same_bits_on_every_processor() {
 }
 
 fn attention_shapes() -> Vec<Heads> {
-    let shape =
-        |heads, kv_heads, head_dim, window, block_tokens| Heads { heads, kv_heads, head_dim, window, block_tokens };
+    let shape = |heads, kv_heads, head_dim, window, block_tokens| {
+        let normed = Some(1.0);
+        Heads { heads, kv_heads, head_dim, window, block_tokens, normed }
+    };
     vec![
         shape(1, 1, 8, None, 16),
         shape(4, 2, 24, Some(24), 16),
@@ -276,6 +309,8 @@ fn attention_shapes() -> Vec<Heads> {
         shape(3, 3, 72, None, 64),
         shape(32, 1, 16, Some(33), 16),
         shape(8, 4, 256, Some(64), 128),
+        Heads { normed: None, ..shape(4, 2, 24, None, 16) },
+        Heads { normed: Some(0.0), ..shape(2, 1, 64, None, 16) },
     ]
 }
 
@@ -329,7 +364,7 @@ fn a_product_has_the_same_bits_for_every_number_of_rows() {
     ] {
         let shape = |rows| Shape { rows, inputs, outputs: 130 };
         let cpu = Cpu::with_threads(2).expect("threads").with_arithmetic(arithmetic);
-        let of = |rows| dense::geglu(&cpu, shape(rows), storage);
+        let of = |rows| dense::gated(&cpu, shape(rows), storage, dense::ACTIVATIONS[0]);
         let wanted = of(200);
         for rows in [1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 13, 64, 97] {
             check_bits(&format!("the first of {rows} rows"), &of(rows), &wanted[..rows * 130]);

@@ -1,6 +1,6 @@
 //! Weights as whole numbers, in every way that they come.
 
-use prelim_kernels::{Backend, Dtype, Embed, Geglu, Grid, Linear, Owner, Storage, Then, WeightView};
+use prelim_kernels::{Activation, Backend, Dtype, Embed, GatedLinear, Grid, Linear, Owner, Storage, Then, WeightView};
 
 use crate::cases::{Numbers, Weight};
 use crate::dense::Shape;
@@ -65,7 +65,8 @@ pub(crate) fn run<B: Backend>(backend: &B, shape: Shape, grid: Grid, way: Way) -
         backend.linear(Linear { x: &x, rows: shape.rows, weight: &stacked, bias: None, then, out: &mut out });
         backend.download(&out, shape.rows * 2 * shape.outputs)
     });
-    backend.enter(|| backend.geglu(Geglu { x: &x, rows: shape.rows, weight: &gated, out: &mut out }));
+    let (rows, activation) = (shape.rows, Activation::GeluTanh);
+    backend.enter(|| backend.gated_linear(GatedLinear { x: &x, rows, weight: &gated, activation, out: &mut out }));
     all.extend(backend.download(&out, shape.rows * shape.outputs));
     let mut rows = backend.buffer(2 * shape.inputs);
     let ids = [1, 2 * shape.outputs as u32 - 1];

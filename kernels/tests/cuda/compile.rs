@@ -26,7 +26,7 @@ const REGISTERS: [(&str, u32); 10] = [
     ("attend_merge", 32),
     // 256 threads: two blocks.
     ("linear_large", 128),
-    ("geglu_large", 128),
+    ("gated_large", 128),
     ("linear_", 128),
     ("", 128),
 ];

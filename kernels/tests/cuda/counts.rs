@@ -33,7 +33,7 @@ fn kernels_do_as_many_products_and_copies_as_their_headers_say() {
     assert_eq!(counts.copies, 2 * 2 * 128 * (704 / 8), "each tile reads its rows and its weights once");
     assert_eq!(counts.bank_conflicts, 0);
     // 128 tokens of 2 heads that share keys: four tiles of 64 rows; a tile with tokens to t takes ⌈t / 64⌉ steps.
-    let heads = Heads { heads: 2, kv_heads: 1, head_dim: 64, window: None, block_tokens: 16 };
+    let heads = Heads { heads: 2, kv_heads: 1, head_dim: 64, window: None, block_tokens: 16, normed: Some(1.0) };
     let sequence = [Sequence { number: 5, tokens: 128, images: vec![] }];
     let counts = counted(stand_in, || drop(decoder::run(&cuda, heads, &sequence, &decoder::whole(&sequence))));
     let steps = 1 + 1 + 2 + 2;

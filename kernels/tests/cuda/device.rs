@@ -58,6 +58,6 @@ fn what_is_dropped_is_freed() {
     let cuda = Cuda::open(0, Precision::F16).expect("the stand-in");
     let before = cuda.memory().expect("memory").0;
     let shape = crate::dense::Shape { rows: 20, inputs: 64, outputs: 32 };
-    crate::dense::geglu(&cuda, shape, prelim_kernels::Storage::Bf16);
+    crate::dense::gated(&cuda, shape, prelim_kernels::Storage::Bf16, prelim_kernels::Activation::GeluTanh);
     assert_eq!(cuda.memory().expect("memory").0, before);
 }

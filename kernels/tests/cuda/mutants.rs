@@ -18,7 +18,7 @@ const MUTANTS: [(&str, &str); 16] = [
     ("MUTANT_LINEAR_MISSING_WAIT", "operations::linear_agrees_with_every_epilogue"),
     ("MUTANT_LINEAR_MISSING_BARRIER", "operations::linear_agrees_with_every_epilogue"),
     ("MUTANT_LINEAR_DROPPED_TAIL", "operations::linear_agrees_with_every_epilogue"),
-    ("MUTANT_GATE_AND_UP_SWAPPED", "operations::geglu_agrees"),
+    ("MUTANT_GATE_AND_UP_SWAPPED", "operations::gated_products_agree"),
     ("MUTANT_OVERFLOW", "operations::products_of_activations_beyond_the_range_of_f16_agree"),
     ("MUTANT_WRONG_SCALE", "operations::stacked_weights_agree"),
     ("MUTANT_ROTATED_BACKWARDS", "operations::attention_over_the_cache_agrees"),

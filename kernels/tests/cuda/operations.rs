@@ -1,6 +1,6 @@
 //! Every operation against the naive reference; and the promise that a row's bits depend on that row alone.
 
-use prelim_kernels::{Backend, Cuda, Precision, Reference, Storage, Then};
+use prelim_kernels::{Activation, Backend, Cuda, Precision, Reference, Storage, Then};
 
 use crate::cases::{check, check_bits};
 use crate::decoder::{self, Heads, Sequence};
@@ -62,7 +62,8 @@ fn everywhere(what: &str, tolerance: impl Fn(&Tolerance) -> f32, wanted: &[f32],
 #[test]
 fn linear_agrees_with_every_epilogue() {
     for shape in SHAPES {
-        for (then, biased) in [(Then::Store, false), (Then::Gelu, true), (Then::Add, true), (Then::Add, false)] {
+        let each = dense::EPILOGUES.map(|then| (then, then != Then::Store));
+        for (then, biased) in each.into_iter().chain([(Then::Add, false)]) {
             let wanted = dense::linear(&Reference::default(), shape, Storage::F32, then, biased);
             let what = format!("linear {shape:?} {then:?}");
             everywhere(&what, |t| t.product, &wanted, |cuda| dense::linear(cuda, shape, Storage::F32, then, biased));
@@ -80,11 +81,33 @@ fn stacked_weights_agree() {
 }
 
 #[test]
-fn geglu_agrees() {
-    for shape in SHAPES {
-        let wanted = dense::geglu(&Reference::default(), shape, Storage::F32);
-        let what = format!("geglu {shape:?}");
-        everywhere(&what, |t| t.product, &wanted, |cuda| dense::geglu(cuda, shape, Storage::F32));
+fn gated_products_agree() {
+    for (shape, activation) in SHAPES.into_iter().zip(dense::ACTIVATIONS.into_iter().cycle()) {
+        let run = |backend: &Cuda| dense::gated(backend, shape, Storage::F32, activation);
+        let wanted = dense::gated(&Reference::default(), shape, Storage::F32, activation);
+        everywhere(&format!("gated {shape:?} {activation:?}"), |t| t.product, &wanted, run);
+    }
+}
+
+#[test]
+fn activations_agree_everywhere() {
+    // Steps that both kinds of 16 bits hold.
+    for (count, size) in [(240, 0.125), (255, 1.0 / 64.0)] {
+        let numbers = dense::steps(count, size);
+        for activation in dense::ACTIVATIONS {
+            let wanted = dense::activated(&Reference::default(), activation, &numbers);
+            let run = |cuda: &Cuda| dense::activated(cuda, activation, &numbers);
+            everywhere(&format!("{activation:?}"), |t| t.norm, &wanted, run);
+        }
+    }
+}
+
+#[test]
+fn added_rows_agree() {
+    for (rows, width, scaled) in [(1, 1, true), (3, 24, false), (33, 48, true)] {
+        let wanted = dense::added(&Reference::default(), rows, width, scaled);
+        let run = |cuda: &Cuda| dense::added(cuda, rows, width, scaled);
+        everywhere(&format!("added {rows} x {width}"), |t| t.norm, &wanted, run);
     }
 }
 
@@ -103,8 +126,11 @@ fn an_activation_after_a_product_has_the_bits_of_the_fused_one() {
     for shape in [SHAPES[1], SHAPES[3], SHAPES[8]] {
         let (_turn, _) = StandIn::turn();
         let cuda = Cuda::open(0, Precision::F16).expect("the stand-in");
-        let fused = dense::geglu(&cuda, shape, Storage::F32);
-        check_bits(&format!("geglu apart {shape:?}"), &dense::geglu_apart(&cuda, shape, Storage::F32), &fused);
+        for activation in dense::ACTIVATIONS {
+            let fused = dense::gated(&cuda, shape, Storage::F32, activation);
+            let apart = dense::gated_apart(&cuda, shape, Storage::F32, activation);
+            check_bits(&format!("apart {shape:?} {activation:?}"), &apart, &fused);
+        }
     }
 }
 
@@ -122,7 +148,7 @@ fn norms_agree_beyond_the_range_of_f16() {
 
 #[test]
 fn products_of_activations_beyond_the_range_of_f16_agree() {
-    // dense::geglu's inputs reach 6: its results, as inputs of the next product, would overflow f16 at 70,000 times that.
+    // dense::gated's inputs reach 6: its results, as inputs of the next product, would overflow f16 at 70,000 times that.
     for scale in [1e-4, 7e4, 1e8] {
         let run = |backend: &dyn Fn(f32) -> Vec<f32>| backend(scale);
         let wanted = run(&|scale| scaled_product(&Reference::default(), scale));
@@ -175,8 +201,10 @@ fn the_vision_operations_agree() {
 }
 
 fn attention_shapes() -> Vec<Heads> {
-    let shape =
-        |heads, kv_heads, head_dim, window, block_tokens| Heads { heads, kv_heads, head_dim, window, block_tokens };
+    let shape = |heads, kv_heads, head_dim, window, block_tokens| {
+        let normed = Some(1.0);
+        Heads { heads, kv_heads, head_dim, window, block_tokens, normed }
+    };
     vec![
         shape(1, 1, 8, None, 16),
         shape(4, 2, 24, Some(24), 16),
@@ -188,6 +216,8 @@ fn attention_shapes() -> Vec<Heads> {
         shape(2, 1, 128, Some(70), 16),
         shape(2, 1, 256, Some(64), 128),
         shape(8, 4, 256, None, 16),
+        Heads { normed: None, ..shape(4, 2, 24, None, 16) },
+        Heads { normed: Some(0.0), ..shape(2, 1, 64, None, 16) },
     ]
 }
 
@@ -243,11 +273,11 @@ fn a_product_has_the_same_bits_for_every_number_of_rows() {
     let shape = |rows| Shape { rows, inputs: 700, outputs: 130 };
     for precision in [Precision::F16, Precision::Bf16] {
         let cuda = Cuda::open(0, precision).expect("the stand-in");
-        let wanted = dense::geglu(&cuda, shape(150), Storage::F32);
+        let wanted = dense::gated(&cuda, shape(150), Storage::F32, Activation::GeluTanh);
         for (rows, multiprocessors) in [(1, 2), (16, 2), (17, 2), (17, 1000), (64, 1000), (97, 2), (149, 1000)] {
             stand_in.set(c"multiprocessors", multiprocessors);
             let cuda = Cuda::open(0, precision).expect("the stand-in");
-            let found = dense::geglu(&cuda, shape(rows), Storage::F32);
+            let found = dense::gated(&cuda, shape(rows), Storage::F32, Activation::GeluTanh);
             check_bits(&format!("the first of {rows} rows in {precision:?}"), &found, &wanted[..rows * 130]);
         }
         stand_in.set(c"multiprocessors", 2);

@@ -3,7 +3,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use prelim_kernels::{AttendPatches, Backend, Then};
+use prelim_kernels::{Activation, AddRows, AttendPatches, Backend, Then};
 
 use super::Watch;
 use super::adapter::AdaptedRows;
@@ -18,6 +18,9 @@ pub(super) struct EncoderSizes {
     pub(super) layers: usize,
     pub(super) heads: usize,
     pub(super) eps: f32,
+    pub(super) activation: Activation,
+    /// Whether queries, keys and values have biases.
+    pub(super) qkv_bias: bool,
 }
 
 /// What a checkpoint calls the parts of a layer.
@@ -32,6 +35,8 @@ pub(super) struct EncoderNames {
     pub(super) mlp_norm: &'static str,
     pub(super) up: &'static str,
     pub(super) down: &'static str,
+    /// What the results of attention and of the second product are multiplied by, column by column, where they are.
+    pub(super) scales: Option<[&'static str; 2]>,
 }
 
 /// The layers.
@@ -49,6 +54,7 @@ struct Layer<B: Backend> {
     mlp_norm: Norm<B>,
     up: Affine<B>,
     down: Affine<B>,
+    scales: Option<[B::Buffer; 2]>,
 }
 
 /// Intermediates of a pass, reused by every layer.
@@ -121,11 +127,17 @@ impl<B: Backend> Layer<B> {
         let name = |part: &str| format!("{}.{index}.{part}", names.layers);
         Ok(Self {
             attention_norm: loader.norm(&name(names.attention_norm), hidden, sizes.eps)?,
-            qkv: loader.affine(&names.qkv.map(name), [hidden, hidden])?,
+            qkv: loader.affine_with(&names.qkv.map(name), [hidden, hidden], sizes.qkv_bias)?,
             output: loader.affine(&[name(names.output)], [hidden, hidden])?,
             mlp_norm: loader.norm(&name(names.mlp_norm), hidden, sizes.eps)?,
             up: loader.affine(&[name(names.up)], [wide, hidden])?,
             down: loader.affine(&[name(names.down)], [hidden, wide])?,
+            scales: match names.scales {
+                Some([first, second]) => {
+                    Some([loader.vector(&name(first), hidden)?, loader.vector(&name(second), hidden)?])
+                }
+                None => None,
+            },
         })
     }
 
@@ -150,9 +162,33 @@ impl<B: Backend> Layer<B> {
             scale: (head_dim as f32).powf(-0.5),
             out: &mut s.attended,
         });
-        self.output.apply(backend, Applied { x: &s.attended, rows, adapted }, Then::Add, &mut s.residual);
+        let shape = (rows, sizes.hidden);
+        let attended = Applied { x: &s.attended, rows, adapted };
+        self.join(backend, shape, (&self.output, 0), attended, &mut s.normed, &mut s.residual);
         self.mlp_norm.apply(backend, rows, &s.residual, &mut s.normed);
-        self.up.apply(backend, Applied { x: &s.normed, rows, adapted }, Then::Gelu, &mut s.wide);
-        self.down.apply(backend, Applied { x: &s.wide, rows, adapted }, Then::Add, &mut s.residual);
+        let then = Then::Activate(sizes.activation);
+        self.up.apply(backend, Applied { x: &s.normed, rows, adapted }, then, &mut s.wide);
+        let wide = Applied { x: &s.wide, rows, adapted };
+        self.join(backend, shape, (&self.down, 1), wide, &mut s.normed, &mut s.residual);
+    }
+
+    /// Adds the product of a branch to the residual stream, scaled where the layer scales it.
+    fn join(
+        &self,
+        backend: &B,
+        (rows, width): (usize, usize),
+        (product, branch): (&Affine<B>, usize),
+        x: Applied<'_, B>,
+        between: &mut B::Buffer,
+        residual: &mut B::Buffer,
+    ) {
+        match &self.scales {
+            None => product.apply(backend, x, Then::Add, residual),
+            Some(scales) => {
+                product.apply(backend, x, Then::Store, between);
+                let scale = Some(&scales[branch]);
+                backend.add_rows(AddRows { x: between, scale, rows, width, out: residual });
+            }
+        }
     }
 }

@@ -14,7 +14,9 @@ use super::config::ModelConfig;
 use super::error::ModelError;
 use super::gemma3;
 use super::layout::Layout;
+use super::llava;
 use super::parts::Loader;
+use super::siglip;
 
 /// A model of one family on a device.
 pub(super) trait Family<B: Backend>: Send + Sync {
@@ -38,6 +40,8 @@ pub(super) trait Family<B: Backend>: Send + Sync {
 pub enum FamilyConfig {
     /// Gemma 3 with SigLIP.
     Gemma3(gemma3::Config),
+    /// LLaVA with DINOv2 and Llama.
+    Llava(llava::Config),
 }
 
 impl FamilyConfig {
@@ -45,6 +49,7 @@ impl FamilyConfig {
     pub(super) fn load<B: Backend>(&self, loader: &Loader<'_, B>) -> Result<Box<dyn Family<B>>, ModelError> {
         Ok(match self {
             Self::Gemma3(config) => Box::new(gemma3::Gemma3::load(loader, config)?),
+            Self::Llava(config) => Box::new(llava::Llava::load(loader, config)?),
         })
     }
 }
@@ -55,15 +60,28 @@ pub(super) enum Task {
     /// Pictures and words to words. Reads `config.json`, given the folder and the file's text; the error says what is
     /// wrong, in a phrase.
     Read(ReadConfig),
+    /// Pictures and words to points of one space.
+    Embed(ReadEncoder),
 }
 
 /// Makes sense of `config.json`.
 pub(super) type ReadConfig = fn(&Path, &str) -> Result<ModelConfig, String>;
+/// The same for an encoder.
+pub(super) type ReadEncoder = fn(&str) -> Result<siglip::Config, String>;
 
 impl Task {
     pub(super) fn read(self) -> Option<ReadConfig> {
-        let Self::Read(read) = self;
-        Some(read)
+        match self {
+            Self::Read(read) => Some(read),
+            Self::Embed(_) => None,
+        }
+    }
+
+    pub(super) fn embed(self) -> Option<ReadEncoder> {
+        match self {
+            Self::Embed(read) => Some(read),
+            Self::Read(_) => None,
+        }
     }
 }
 
@@ -79,8 +97,16 @@ pub(super) struct Known {
 }
 
 /// Every family that is computed.
-pub(super) const KNOWN: &[Known] = &[Known {
-    architecture: "Gemma3ForConditionalGeneration",
-    models: "MedGemma 4B, 27B and 1.5",
-    task: Task::Read(gemma3::read),
-}];
+pub(super) const KNOWN: &[Known] = &[
+    Known {
+        architecture: "Gemma3ForConditionalGeneration",
+        models: "MedGemma 4B, 27B and 1.5",
+        task: Task::Read(gemma3::read),
+    },
+    Known {
+        architecture: "LlavaForConditionalGeneration",
+        models: "with DINOv2 and Llama, as MAIRA-2's parts",
+        task: Task::Read(llava::read),
+    },
+    Known { architecture: "SiglipModel", models: "MedSigLIP", task: Task::Embed(siglip::read) },
+];

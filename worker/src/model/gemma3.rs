@@ -73,6 +73,9 @@ pub enum Attention {
     Full,
 }
 
+/// What is added to the weights of norms.
+const NORM_OFFSET: f32 = 1.0;
+
 /// The model on a device.
 pub(super) struct Gemma3<B: Backend> {
     tower: Tower<B>,

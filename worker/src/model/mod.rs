@@ -2,7 +2,8 @@
 //!
 //! # Layout
 //! - [`family`]: the boundary between families, and the table of them
-//! - [`gemma3`]: Gemma 3 with SigLIP (MedGemma); [`siglip`]: SigLIP
+//! - [`gemma3`]: Gemma 3 with SigLIP (MedGemma); [`llava`]: LLaVA with DINOv2 and Llama (MAIRA-2's parts)
+//! - [`siglip`]: SigLIP (MedSigLIP), behind [`embedder`]: pictures and texts to points of one space
 //! - [`config`]: what is to be known of any model; `raw`: what every `config.json` has in common
 //! - [`weights`]: sharded safetensors
 //! - [`adapter`]: what a fine-tuning changed, beside the model
@@ -17,11 +18,13 @@
 pub mod adapter;
 pub mod batch;
 pub mod config;
+pub mod embedder;
 mod encoder;
 pub mod error;
 pub mod family;
 pub mod gemma3;
 mod layout;
+pub mod llava;
 mod parts;
 mod quantisation;
 mod raw;
@@ -38,6 +41,7 @@ use prelim_kernels::{Backend, CacheShape, Storage};
 pub use adapter::{Adapter, AdapterId};
 pub use batch::{Batch, Chunk, ImageFeatures, KvCache, Logits, Observer, PlacedImage, Want};
 pub use config::ModelConfig;
+pub use embedder::{Embedder, Embeddings};
 pub use error::ModelError;
 pub use family::FamilyConfig;
 
@@ -243,6 +247,11 @@ impl<B: Backend> Model<B> {
 struct Watch<'a>(Option<&'a mut dyn Observer>);
 
 impl Watch<'_> {
+    /// The same observer, lent.
+    fn again(&mut self) -> Watch<'_> {
+        Watch(self.0.as_mut().map(|observer| &mut **observer as &mut dyn Observer))
+    }
+
     fn is_on(&self) -> bool {
         self.0.is_some()
     }

@@ -1,9 +1,13 @@
 //! Pieces that several families are built from.
 
-use prelim_kernels::{Activate, Backend, Dtype, LayerNorm, Linear, Storage, Then, WeightView};
+use prelim_kernels::{
+    Activate, Activation, Backend, Dtype, GatedLinear, LayerNorm, Linear, PlaceRows, Storage, Then, WeightView,
+};
 
 use super::adapter::{AdaptedRows, Adapter, LowRanks};
+use super::batch::Logits;
 use super::error::ModelError;
+use super::layout::Layout;
 use super::weights::Weights;
 
 /// Where weights come from and go to.
@@ -39,11 +43,24 @@ impl<B: Backend> Loader<'_, B> {
     }
 
     /// Layers that read the same input, stacked by outputs, with their biases.
-    pub(super) fn affine(&self, names: &[String], [outputs, inputs]: [usize; 2]) -> Result<Affine<B>, ModelError> {
+    pub(super) fn affine(&self, names: &[String], shape: [usize; 2]) -> Result<Affine<B>, ModelError> {
+        self.affine_with(names, shape, true)
+    }
+
+    /// The same; without biases in the checkpoint they are zero.
+    pub(super) fn affine_with(
+        &self,
+        names: &[String],
+        [outputs, inputs]: [usize; 2],
+        biased: bool,
+    ) -> Result<Affine<B>, ModelError> {
         let layers: Vec<(&str, usize)> = names.iter().map(|name| (name.as_str(), outputs)).collect();
         let mut bias = Vec::new();
         for name in names {
-            bias.extend(self.weights.vector(&format!("{name}.bias"), outputs)?);
+            match biased {
+                true => bias.extend(self.weights.vector(&format!("{name}.bias"), outputs)?),
+                false => bias.resize(bias.len() + outputs, 0.0),
+            }
         }
         Ok(Affine { dense: self.dense(&layers, inputs)?, bias: self.backend.upload(&bias)? })
     }
@@ -100,6 +117,11 @@ impl<B: Backend> Dense<B> {
         self.apply_with(backend, to, None, Then::Store, out);
     }
 
+    /// Added to what is in `out`, `[rows, outputs]`: a branch that joins the residual stream.
+    pub(super) fn add(&self, backend: &B, to: Applied<'_, B>, out: &mut B::Buffer) {
+        self.apply_with(backend, to, None, Then::Add, out);
+    }
+
     fn apply_with(
         &self,
         backend: &B,
@@ -113,11 +135,60 @@ impl<B: Backend> Dense<B> {
             return backend.linear(Linear { x, rows, weight, bias, then, out });
         }
         // What is added belongs before the activation.
-        let before = if then == Then::Gelu { Then::Store } else { then };
+        let (before, after) = match then {
+            Then::Activate(activation) => (Then::Store, Some(activation)),
+            Then::Store | Then::Add => (then, None),
+        };
         backend.linear(Linear { x, rows, weight, bias, then: before, out });
         self.low_ranks.add(backend, adapted, x, out);
-        if then == Then::Gelu {
-            backend.activate(Activate { len: rows * self.outputs, times: None, out });
+        if let Some(activation) = after {
+            backend.activate(Activate { len: rows * self.outputs, activation, times: None, out });
+        }
+    }
+}
+
+/// Gate and up of a gated feed-forward layer.
+pub(super) enum GateUp<B: Backend> {
+    /// No adapter changes them.
+    Fused(B::Gated),
+    /// One does, and what it adds belongs before the activation.
+    Apart { gate: Dense<B>, up: Dense<B>, width: usize },
+}
+
+impl<B: Backend> GateUp<B> {
+    pub(super) fn load(
+        loader: &Loader<'_, B>,
+        names: [&str; 2],
+        width: usize,
+        inputs: usize,
+    ) -> Result<Self, ModelError> {
+        if names.iter().any(|name| loader.is_adapted(name)) {
+            let [gate, up] = names.map(|name| loader.dense(&[(name, width)], inputs));
+            return Ok(Self::Apart { gate: gate?, up: up?, width });
+        }
+        let [gate, up] = names.map(|name| loader.weights.matrix(&format!("{name}.weight"), &[width, inputs]));
+        Ok(Self::Fused(loader.backend.gated(gate?, up?, loader.storage)?))
+    }
+
+    /// `[rows, width]` to `out`, of which there is room for so many values, as in what a pass keeps for what is computed
+    /// apart.
+    pub(super) fn apply(
+        &self,
+        backend: &B,
+        to: Applied<'_, B>,
+        activation: Activation,
+        (out, kept, room): (&mut B::Buffer, &mut Option<B::Buffer>, usize),
+    ) {
+        match self {
+            Self::Fused(weight) => {
+                backend.gated_linear(GatedLinear { x: to.x, rows: to.rows, weight, activation, out });
+            }
+            Self::Apart { gate, up, width } => {
+                let times = kept.get_or_insert_with(|| backend.buffer(room));
+                gate.apply(backend, to, out);
+                up.apply(backend, to, times);
+                backend.activate(Activate { len: to.rows * width, activation, times: Some(times), out });
+            }
         }
     }
 }
@@ -152,6 +223,27 @@ impl<B: Backend> Norm<B> {
 /// `x · Wᵀ`
 pub(super) fn project<B: Backend>(backend: &B, rows: usize, x: &B::Buffer, weight: &B::Matrix, out: &mut B::Buffer) {
     backend.linear(Linear { x, rows, weight, bias: None, then: Then::Store, out });
+}
+
+/// Puts the features of a batch's images in the places of their soft tokens.
+pub(super) fn place_images<B: Backend>(backend: &B, layout: &Layout<'_, B>, width: usize, out: &mut B::Buffer) {
+    for (at, features) in &layout.images {
+        let (from, rows) = (&*features.buffer, features.tokens);
+        backend.place_rows(PlaceRows { from, first: 0, rows, width, at: *at, out });
+    }
+}
+
+/// Normed rows by the head of a decoder, on the host.
+pub(super) fn scores<B: Backend>(
+    backend: &B,
+    normed: &B::Buffer,
+    rows: usize,
+    head: &B::Matrix,
+    vocabulary: usize,
+) -> Logits {
+    let mut out = backend.buffer(rows * vocabulary);
+    project(backend, rows, normed, head, &mut out);
+    Logits { values: backend.download(&out, rows * vocabulary), vocabulary }
 }
 
 /// A pass cannot go on without its input, which is small beside what loading has placed.

@@ -1,11 +1,22 @@
 //! What the `config.json` of every family has in common: how values are written, and the largest that are read.
 
+use prelim_kernels::Activation;
 use serde::Deserialize;
 
 use super::rope::Rope;
 
 /// How `transformers` spells GELU in its tanh form.
 pub(super) const GELU_TANH: &str = "gelu_pytorch_tanh";
+
+/// An activation by the name that `transformers` has for it.
+pub(super) fn activation(name: &str) -> Option<Activation> {
+    match name {
+        GELU_TANH | "gelu_new" => Some(Activation::GeluTanh),
+        "gelu" | "gelu_python" => Some(Activation::GeluErf),
+        "silu" | "swish" => Some(Activation::Silu),
+        _ => None,
+    }
+}
 
 /// Largest sizes that are read: several times those of any published checkpoint, and small enough that no product of
 /// them overflows.

@@ -237,7 +237,7 @@ impl<'a> Tensor<'a> {
 /// One spelling for the keys of all published files: `vision_tower.…`, `multi_modal_projector.…`, `language_model.…`.
 ///
 /// Files come as `model.language_model.layers…` (new), `language_model.model.layers…` (old), with and without
-/// `vision_model.` inside the tower. Those of adapters begin with `base_model.model.` besides.
+/// `vision_model.` inside the tower, or with it alone (SigLIP). Those of adapters begin with `base_model.model.` besides.
 fn canonical(stored: &str) -> String {
     let name = stored.strip_prefix("base_model.model.").unwrap_or(stored);
     let name = name.strip_prefix("model.").unwrap_or(name);
@@ -245,7 +245,10 @@ fn canonical(stored: &str) -> String {
         Some(rest) => format!("language_model.{}", rest.strip_prefix("model.").unwrap_or(rest)),
         None => name.to_owned(),
     };
-    name.replace("vision_tower.vision_model.", "vision_tower.")
+    match name.strip_prefix("vision_model.") {
+        Some(rest) => format!("vision_tower.{rest}"),
+        None => name.replace("vision_tower.vision_model.", "vision_tower."),
+    }
 }
 
 #[cfg(test)]
@@ -269,6 +272,7 @@ mod tests {
                 "language_model.layers.0.mlp.up_proj.lora_A.weight",
             ),
             ("vision_tower.post_layernorm.bias", "vision_tower.post_layernorm.bias"),
+            ("vision_model.post_layernorm.bias", "vision_tower.post_layernorm.bias"),
             ("model.multi_modal_projector.mm_soft_emb_norm.weight", "multi_modal_projector.mm_soft_emb_norm.weight"),
         ];
         for (stored, wanted) in table {

@@ -17,7 +17,7 @@ mod golden;
 #[allow(dead_code, reason = "the kernels' tests use more of it")]
 mod stand_in;
 
-use batching::check_same_bits_in_company;
+use batching::{check_same_bits_in_company, gemma3_cases};
 use compare::{Tolerances, compare};
 use golden::{Golden, Session, fixture};
 use prelim_kernels::{Backend, Cpu, Cuda, Precision};
@@ -30,7 +30,7 @@ const BF16: Tolerances = Tolerances { logits: 0.16, intermediates: 0.02 };
 /// Splits of 64 positions: prompts here have one or two.
 fn load(precision: Precision) -> Model<Cuda> {
     let cuda = Cuda::open(0, precision).expect("the stand-in").with_split(64);
-    Model::load(&fixture(), cuda, WeightType::F32).expect("the fixture loads")
+    Model::load(&fixture("tiny-gemma3"), cuda, WeightType::F32).expect("the fixture loads")
 }
 
 #[test]
@@ -71,13 +71,14 @@ fn adapters_equal_the_goldens_of_peft_within_the_rounding_of_16_bits() {
     let model = adapters::load(cuda, WeightType::F32, &adapters::NAMES);
     adapters::check_goldens(&model, F16.logits);
     let mixed = [Some(AdapterId(0)), None, Some(AdapterId(1)), None];
-    check_same_bits_in_company(&model, &model, mixed, &[17]);
+    check_same_bits_in_company(&model, &model, &gemma3_cases(mixed), &[17]);
 }
 
 #[test]
 fn greedy_tokens_are_those_of_the_processor() {
     let (_turn, _) = StandIn::turn();
-    let processor = Model::load(&fixture(), Cpu::with_threads(1).expect("a thread"), WeightType::F32).expect("a model");
+    let processor = Model::load(&fixture("tiny-gemma3"), Cpu::with_threads(1).expect("a thread"), WeightType::F32)
+        .expect("a model");
     for precision in [Precision::F16, Precision::Bf16] {
         let model = load(precision);
         for case in ["one_image_f32", "text_only_f32"] {
@@ -94,5 +95,5 @@ fn greedy_tokens_are_those_of_the_processor() {
 fn a_sequence_has_the_same_bits_alone_and_in_company() {
     let (_turn, _) = StandIn::turn();
     let model = load(Precision::F16);
-    check_same_bits_in_company(&model, &model, [None; 4], &[1, 17, 1000]);
+    check_same_bits_in_company(&model, &model, &gemma3_cases([None; 4]), &[1, 17, 1000]);
 }

@@ -63,18 +63,27 @@ fn a_model_with_random_weights_always_gives_findings_that_can_be_read() {
 
 #[test]
 fn tokens_and_probabilities_do_not_depend_on_the_batch() {
-    let bench = Bench::tiny();
-    let asked = requests(&bench, 9, 24);
-    let alone: Vec<_> = asked.iter().flat_map(|one| answers(&bench, std::slice::from_ref(one), WIDE, 2048)).collect();
+    check_batches(&Bench::tiny(), 256);
+}
+
+#[test]
+fn tokens_and_probabilities_of_llava_do_not_depend_on_the_batch() {
+    check_batches(&Bench::tiny_llava(), 320);
+}
+
+/// `little` tokens of cache are too few for some of the requests at a time.
+fn check_batches(bench: &Bench, little: usize) {
+    let asked = requests(bench, 9, 24);
+    let alone: Vec<_> = asked.iter().flat_map(|one| answers(bench, std::slice::from_ref(one), WIDE, 2048)).collect();
     for (name, limits, cache_tokens, step) in [
         ("all at once", WIDE, 4096, 1),
         ("in small chunks", PassLimits { requests: 9, tokens: 20 }, 4096, 2),
-        ("with too little cache", PassLimits { requests: 9, tokens: 64 }, 256, 4),
+        ("with too little cache", PassLimits { requests: 9, tokens: 64 }, little, 4),
         ("two by two", PassLimits { requests: 2, tokens: 48 }, 512, 7),
     ] {
         let order: Vec<usize> = (0..asked.len()).map(|at| at * step % asked.len()).collect();
         let shuffled: Vec<_> = order.iter().map(|at| asked[*at].clone()).collect();
-        for (at, answer) in order.iter().zip(answers(&bench, &shuffled, limits, cache_tokens)) {
+        for (at, answer) in order.iter().zip(answers(bench, &shuffled, limits, cache_tokens)) {
             assert_eq!(answer, alone[*at], "request {at} {name}");
         }
     }
@@ -82,20 +91,29 @@ fn tokens_and_probabilities_do_not_depend_on_the_batch() {
 
 #[test]
 fn greedy_answers_are_those_of_transformers() {
-    let bench = Bench::tiny();
-    for case in ["one_image_f32", "two_images_f32", "text_only_f32", "pan_scan_f32"] {
+    check_greedy(&Bench::tiny(), &["one_image_f32", "two_images_f32", "text_only_f32", "pan_scan_f32"]);
+}
+
+#[test]
+fn greedy_answers_of_llava_are_those_of_transformers() {
+    check_greedy(&Bench::tiny_llava(), &["one_image_f32"]);
+}
+
+fn check_greedy(bench: &Bench, cases: &[&str]) {
+    for case in cases {
         let (prompt, expected) = bench.golden(case);
+        let max_new_tokens = expected.len();
         let stops = &bench.model.config().end_tokens;
         let expected: Vec<u32> = expected.into_iter().take_while(|token| !stops.contains(token)).collect();
         let request = Request {
             prompt,
             adapter: None,
             grammar: None,
-            max_new_tokens: 24,
+            max_new_tokens,
             sampling: Sampling::default(),
             alternatives: 1,
         };
-        let answer = answers(&bench, &[request], PassLimits { requests: 1, tokens: 40 }, 512).remove(0);
+        let answer = answers(bench, &[request], PassLimits { requests: 1, tokens: 40 }, 512).remove(0);
         let tokens: Vec<u32> = answer.tokens.iter().map(|token| token.token).collect();
         assert_eq!(tokens, expected, "{case}");
         for token in &answer.tokens {

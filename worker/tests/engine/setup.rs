@@ -28,7 +28,12 @@ impl Bench {
         Self::tiny_on(Cpu::new().expect("threads"), WeightType::F32)
     }
 
-    /// The same on a processor of the caller's.
+    /// LLaVA with DINOv2 and Llama, with random weights.
+    pub(crate) fn tiny_llava() -> Self {
+        Self::load(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/parity/tiny-llava-dinov2")))
+    }
+
+    /// [`Bench::tiny`] on a processor of the caller's.
     pub(crate) fn tiny_on(cpu: Cpu, weights: WeightType) -> Self {
         let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/parity/tiny-gemma3"));
         Self::load_on(folder, cpu, weights)
@@ -57,11 +62,10 @@ impl Bench {
         let values = config.picture.values();
         let mut prompt = Prompt { tokens: vec![2], images: Vec::new() };
         for seed in seeds {
-            let start = prompt.tokens.len() + 1;
-            let marks = config.image_marks.expect("Gemma 3 has marks");
-            prompt.tokens.push(marks.start);
+            prompt.tokens.extend(config.image_marks.map(|marks| marks.start));
+            let start = prompt.tokens.len();
             prompt.tokens.extend(vec![config.image_token; config.tokens_per_image]);
-            prompt.tokens.push(marks.end);
+            prompt.tokens.extend(config.image_marks.map(|marks| marks.end));
             let picture = Arc::new(Picture { digest: [*seed as u8; 32], pixels: noise(*seed, values).into() });
             prompt.images.push(PromptImage { span: start..start + config.tokens_per_image, picture });
         }

@@ -12,12 +12,13 @@ use crate::golden::{Golden, Session, fixture, read_tensors};
 pub(crate) const NAMES: [&str; 2] = ["all-linear", "attention"];
 
 pub(crate) fn folder(name: &str) -> PathBuf {
-    fixture().with_file_name("tiny-gemma3-adapters").join(name)
+    fixture("tiny-gemma3").with_file_name("tiny-gemma3-adapters").join(name)
 }
 
 pub(crate) fn load<B: Backend>(backend: B, weights: WeightType, adapters: &[&str]) -> Model<B> {
     let opened: Vec<Adapter> = adapters.iter().map(|name| Adapter::open(&folder(name)).expect("an adapter")).collect();
-    let (config, stored) = (ModelConfig::read(&fixture()).unwrap(), Weights::open(&fixture()).unwrap());
+    let (config, stored) =
+        (ModelConfig::read(&fixture("tiny-gemma3")).unwrap(), Weights::open(&fixture("tiny-gemma3")).unwrap());
     Model::from_weights(config, &stored, backend, weights, &opened).expect("the fixture loads")
 }
 

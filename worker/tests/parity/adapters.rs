@@ -5,7 +5,7 @@ use prelim_worker::model::weights::Weights;
 use prelim_worker::model::{Adapter, AdapterId, Model, ModelConfig, WeightType};
 
 use crate::adapted::{NAMES, check_goldens, folder, load};
-use crate::batching::check_same_bits_in_company;
+use crate::batching::{check_same_bits_in_company, gemma3_cases};
 
 /// Issue promise: adapters in PEFT's format, chosen by sequence, compute what PEFT computes.
 #[test]
@@ -21,12 +21,17 @@ fn sequences_of_several_adapters_and_of_none_have_the_same_bits_alone_and_in_com
         let cpu = |threads| Cpu::with_threads(threads).expect("threads").with_arithmetic(arithmetic);
         let both = load(cpu(2), WeightType::Bf16, &NAMES);
         let mixed = [Some(AdapterId(0)), None, Some(AdapterId(1)), Some(AdapterId(0))];
-        check_same_bits_in_company(&load(cpu(1), WeightType::Bf16, &NAMES), &both, mixed, &[1, 17, 1000]);
+        check_same_bits_in_company(
+            &load(cpu(1), WeightType::Bf16, &NAMES),
+            &both,
+            &gemma3_cases(mixed),
+            &[1, 17, 1000],
+        );
         // As if there were no adapters.
-        check_same_bits_in_company(&load(cpu(1), WeightType::Bf16, &[]), &both, [None; 4], &[64]);
+        check_same_bits_in_company(&load(cpu(1), WeightType::Bf16, &[]), &both, &gemma3_cases([None; 4]), &[64]);
         // As if there were only one.
         let alone = load(cpu(1), WeightType::Bf16, &NAMES[..1]);
-        check_same_bits_in_company(&alone, &both, [Some(AdapterId(0)), None, None, None], &[64]);
+        check_same_bits_in_company(&alone, &both, &gemma3_cases([Some(AdapterId(0)), None, None, None]), &[64]);
     }
 }
 

@@ -20,16 +20,17 @@ struct Reading<B: Backend> {
 }
 
 impl<B: Backend> Reading<B> {
-    fn new(model: &Model<B>, case: &str, number: usize, adapter: Option<AdapterId>) -> Self {
-        let golden = Golden::read(case);
-        let starts = image_starts(&golden.tokens, model.config().image_token);
+    /// One of `count` prompts whose cache blocks lie mixed.
+    fn new(model: &Model<B>, (golden, adapter): &Case, (number, count): (usize, usize)) -> Self {
+        let (config, adapter) = (model.config(), *adapter);
+        let starts = image_starts(&golden.tokens, config.image_token, config.tokens_per_image);
         let images = match golden.tensors.get("pixel_values") {
             Some(pixels) => model.encode_images_with(pixels, starts.len(), adapter),
             None => Vec::new(),
         };
-        let blocks = (0..BLOCKS_EACH).map(|block| (block * 4 + number) as u32).collect();
+        let blocks = (0..BLOCKS_EACH).map(|block| (block * count + number) as u32).collect();
         let images = starts.into_iter().zip(images).collect();
-        Self { tokens: golden.tokens, images, blocks, done: 0, logits: Vec::new(), adapter }
+        Self { tokens: golden.tokens.clone(), images, blocks, done: 0, logits: Vec::new(), adapter }
     }
 
     /// The end of a chunk of about `step` tokens that cuts no image.
@@ -75,27 +76,31 @@ fn bits(values: &[Vec<f32>]) -> Vec<Vec<u32>> {
     values.iter().map(|row| row.iter().map(|value| value.to_bits()).collect()).collect()
 }
 
-/// All cases together, so many tokens at a time, on one model; alone and whole on another. Each case with the adapter that
-/// stands in its place.
+/// A prompt, and the adapter that it is read with.
+pub(crate) type Case = (Golden, Option<AdapterId>);
+
+/// The cases of Gemma 3 in f32, each with the adapter that stands in its place.
+pub(crate) fn gemma3_cases(adapters: [Option<AdapterId>; 4]) -> Vec<Case> {
+    let cases = ["one_image_f32", "two_images_f32", "text_only_f32", "pan_scan_f32"].map(Golden::read);
+    cases.into_iter().zip(adapters).collect()
+}
+
+/// All cases together, so many tokens at a time, on one model; alone and whole on another.
 pub(crate) fn check_same_bits_in_company<A: Backend, B: Backend>(
     alone: &Model<A>,
     together: &Model<B>,
-    adapters: [Option<AdapterId>; 4],
+    cases: &[Case],
     steps: &[usize],
 ) {
-    let cases = ["one_image_f32", "two_images_f32", "text_only_f32", "pan_scan_f32"];
-    let cases: Vec<_> = cases.into_iter().zip(adapters).collect();
-    let mut kv = alone.new_kv_cache(4 * BLOCKS_EACH, BLOCK_TOKENS).unwrap();
+    let count = cases.len();
+    let mut kv = alone.new_kv_cache(count * BLOCKS_EACH, BLOCK_TOKENS).unwrap();
     let wanted: Vec<Vec<f32>> = cases
         .iter()
-        .map(|(case, adapter)| {
-            read(alone, &mut kv, vec![Reading::new(alone, case, 0, *adapter)], usize::MAX / 2).remove(0)
-        })
+        .map(|case| read(alone, &mut kv, vec![Reading::new(alone, case, (0, count))], usize::MAX / 2).remove(0))
         .collect();
-    let mut kv = together.new_kv_cache(4 * BLOCKS_EACH, BLOCK_TOKENS).unwrap();
+    let mut kv = together.new_kv_cache(count * BLOCKS_EACH, BLOCK_TOKENS).unwrap();
     for step in steps {
-        let prompts = cases.iter().enumerate();
-        let prompts = prompts.map(|(i, (case, adapter))| Reading::new(together, case, i, *adapter)).collect();
+        let prompts = cases.iter().enumerate().map(|(i, case)| Reading::new(together, case, (i, count))).collect();
         let found = read(together, &mut kv, prompts, *step);
         assert!(bits(&found) == bits(&wanted), "{}, {step} tokens at a time", together.backend().name());
     }

@@ -19,13 +19,20 @@ pub(crate) struct Golden {
     pub(crate) tensors: Tensors,
 }
 
-pub(crate) fn fixture() -> PathBuf {
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/parity/tiny-gemma3"))
+/// The folder of a checkpoint with random weights, and its goldens.
+pub(crate) fn fixture(name: &str) -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/parity")).join(name)
 }
 
 impl Golden {
+    /// A case of Gemma 3.
     pub(crate) fn read(case: &str) -> Self {
-        let tensors = read_tensors(&fixture().join(format!("golden_{case}.safetensors")));
+        Self::of("tiny-gemma3", case)
+    }
+
+    /// A case of a checkpoint that answers.
+    pub(crate) fn of(checkpoint: &str, case: &str) -> Self {
+        let tensors = read_tensors(&fixture(checkpoint).join(format!("golden_{case}.safetensors")));
         let ids = |name: &str| tensors[name].iter().map(|id| *id as u32).collect();
         Self { tokens: ids("input_ids"), greedy: ids("greedy_tokens"), tensors }
     }
@@ -50,7 +57,7 @@ pub(crate) fn read_tensors(path: &Path) -> Tensors {
 
 /// Everything that a pass shows.
 #[derive(Default)]
-struct Collector(Tensors);
+pub(crate) struct Collector(pub(crate) Tensors);
 
 impl Observer for Collector {
     fn tensor(&mut self, name: &str, _width: usize, values: Vec<f32>) {
@@ -86,7 +93,7 @@ impl<'a, B: Backend> Session<'a, B> {
             }
             None => Vec::new(),
         };
-        let starts = image_starts(&golden.tokens, model.config().image_token);
+        let starts = image_starts(&golden.tokens, model.config().image_token, model.config().tokens_per_image);
         assert_eq!(starts.len(), images.len());
         let placed = starts.into_iter().zip(images).map(|(at, features)| PlacedImage { at, features }).collect();
         let positions = golden.tokens.len() + golden.greedy.len();
@@ -131,10 +138,10 @@ impl<'a, B: Backend> Session<'a, B> {
     }
 }
 
-/// Where runs of soft tokens begin.
-pub(crate) fn image_starts(tokens: &[u32], image_token: u32) -> Vec<usize> {
-    let soft = |index: usize| tokens[index] == image_token;
-    (0..tokens.len()).filter(|index| soft(*index) && (*index == 0 || !soft(index - 1))).collect()
+/// Where images begin: every so many soft tokens.
+pub(crate) fn image_starts(tokens: &[u32], image_token: u32, tokens_per_image: usize) -> Vec<usize> {
+    let soft = tokens.iter().enumerate().filter(|(_, token)| **token == image_token);
+    soft.map(|(index, _)| index).step_by(tokens_per_image).collect()
 }
 
 pub(crate) fn argmax(row: &[f32]) -> u32 {

@@ -1,7 +1,8 @@
 //! The model computes what `transformers` computes, tensor by tensor.
 //!
-//! Verifies issue 2, promise 5: every golden of the tiny Gemma 3 checkpoint, f32 logits within 1e-4, intermediates within
-//! 1e-5 (of the largest value of the tensor where that is more than 1), masks and greedy tokens equal.
+//! Verifies issue 2, promise 5, and issue 5, promise 7: every golden of the tiny checkpoints of each family (Gemma 3, and
+//! below LLaVA and SigLIP), f32 logits within 1e-4, intermediates within 1e-5 (of the largest value of the tensor where that
+//! is more than 1), masks and greedy tokens equal.
 #![allow(clippy::print_stdout, reason = "deviations are shown beside what is asserted")]
 
 mod adapted;
@@ -9,9 +10,11 @@ mod adapters;
 mod batching;
 mod compare;
 mod golden;
+mod llava;
 mod mutant;
+mod siglip;
 
-use batching::{BLOCK_TOKENS, check_same_bits_in_company};
+use batching::{BLOCK_TOKENS, check_same_bits_in_company, gemma3_cases};
 use compare::{Tolerances, compare};
 use golden::{Golden, Session, fixture};
 use mutant::{Mistake, Mutant};
@@ -23,10 +26,20 @@ const F32: Tolerances = Tolerances { logits: 1e-4, intermediates: 1e-5 };
 const F32_CASES: [&str; 4] = ["one_image_f32", "two_images_f32", "text_only_f32", "pan_scan_f32"];
 
 fn check<B: Backend>(backend: B, weights: WeightType, cases: &[&str], tolerances: Tolerances) {
-    let model = Model::load(&fixture(), backend, weights).expect("the fixture loads");
+    check_checkpoint("tiny-gemma3", backend, weights, cases, tolerances);
+}
+
+fn check_checkpoint<B: Backend>(
+    checkpoint: &str,
+    backend: B,
+    weights: WeightType,
+    cases: &[&str],
+    tolerances: Tolerances,
+) {
+    let model = Model::load(&fixture(checkpoint), backend, weights).expect("the fixture loads");
     let mut failures = Vec::new();
     for case in cases {
-        let deviations = compare(&model, &Golden::read(case), tolerances);
+        let deviations = compare(&model, &Golden::of(checkpoint, case), tolerances);
         let worst = |wanted: &dyn Fn(&str) -> bool| {
             deviations.iter().filter(|d| wanted(&d.name)).map(|d| d.error).fold(0.0, f32::max)
         };
@@ -60,7 +73,8 @@ fn the_processor_equals_every_f32_golden() {
 fn bf16_weights_are_as_near_to_the_bf16_golden_as_f32_is() {
     let golden = Golden::read("one_image_bf16");
     let bf16 = Tolerances { logits: 0.16, intermediates: 0.02 };
-    let model = Model::load(&fixture(), Cpu::with_threads(2).expect("threads"), WeightType::Bf16).expect("a fixture");
+    let model = Model::load(&fixture("tiny-gemma3"), Cpu::with_threads(2).expect("threads"), WeightType::Bf16)
+        .expect("a fixture");
     let deviations = compare(&model, &golden, bf16);
     let worst = |name: &str| deviations.iter().find(|d| d.name == name).map_or(f32::NAN, |d| d.error);
     println!("bf16 weights against the bf16 golden: logits {:.3}", worst("logits"));
@@ -77,7 +91,7 @@ fn bf16_weights_are_as_near_to_the_bf16_golden_as_f32_is() {
 fn bf16_products_are_near_the_bf16_golden_and_nearer_the_reference_that_rounds_the_same() {
     let golden = Golden::read("one_image_bf16");
     let cpu = Cpu::with_threads(2).expect("threads").with_arithmetic(Arithmetic::Bf16);
-    let model = Model::load(&fixture(), cpu, WeightType::Bf16).expect("the fixture loads");
+    let model = Model::load(&fixture("tiny-gemma3"), cpu, WeightType::Bf16).expect("the fixture loads");
     let bf16 = Tolerances { logits: 0.16, intermediates: 0.02 };
     let deviations = compare(&model, &golden, bf16);
     let worst = deviations.iter().find(|d| d.name == "logits").map_or(f32::NAN, |d| d.error);
@@ -87,7 +101,7 @@ fn bf16_products_are_near_the_bf16_golden_and_nearer_the_reference_that_rounds_t
     assert!(list.is_empty(), "{}", list.join("\n"));
 
     let same = Reference { arithmetic: Arithmetic::Bf16 };
-    let same = Model::load(&fixture(), same, WeightType::Bf16).expect("the fixture loads");
+    let same = Model::load(&fixture("tiny-gemma3"), same, WeightType::Bf16).expect("the fixture loads");
     let (found, wanted) = (Session::read(&model, &golden), Session::read(&same, &golden));
     let pairs = found.seen["logits"].iter().zip(&wanted.seen["logits"]);
     let worst = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
@@ -98,10 +112,10 @@ fn bf16_products_are_near_the_bf16_golden_and_nearer_the_reference_that_rounds_t
 /// Verifies issue 2, promise 5: the suite fails when any single mistake of the table is put in.
 #[test]
 fn every_known_mistake_is_caught() {
-    let stored = Weights::open(&fixture()).expect("the fixture opens");
+    let stored = Weights::open(&fixture("tiny-gemma3")).expect("the fixture opens");
     let golden = Golden::read("two_images_f32");
     let deviations = |mistake: Mistake| {
-        let mut config = ModelConfig::read(&fixture()).expect("the fixture has a configuration");
+        let mut config = ModelConfig::read(&fixture("tiny-gemma3")).expect("the fixture has a configuration");
         let backend = Mutant::new(mistake, &config);
         mistake.misread(&mut config);
         let model = Model::from_weights(config, &stored, backend, WeightType::F32, &[]).expect("the fixture loads");
@@ -134,8 +148,8 @@ fn a_sequence_has_the_same_bits_alone_and_in_company() {
         (WeightType::Int4, exact),
     ] {
         let cpu = |threads| Cpu::with_threads(threads).expect("threads").with_arithmetic(arithmetic);
-        let load = |threads| Model::load(&fixture(), cpu(threads), weights).expect("the fixture loads");
-        check_same_bits_in_company(&load(1), &load(2), [None; 4], &[1, 5, 17, 64, 1000]);
+        let load = |threads| Model::load(&fixture("tiny-gemma3"), cpu(threads), weights).expect("the fixture loads");
+        check_same_bits_in_company(&load(1), &load(2), &gemma3_cases([None; 4]), &[1, 5, 17, 64, 1000]);
     }
 }
 

@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use prelim_kernels::cpu::{Packed, PackedGated, PagedCache};
 use prelim_kernels::host::HostPlan;
 use prelim_kernels::{
-    Activate, AddLowRank, AddRmsNorm, Attend, AttendPatches, AveragePool, Backend, CacheShape, Cpu, DeviceError, Embed,
-    Geglu, LayerNorm, Linear, PatchEmbed, PlaceRows, RmsNorm, Rows, Span, Storage, StoreKeysValues, Then, WeightView,
+    Activate, Activation, AddLowRank, AddRmsNorm, AddRows, Attend, AttendPatches, AveragePool, Backend, CacheShape,
+    Cpu, DeviceError, Embed, GatedLinear, HeadNorms, LayerNorm, Linear, PatchEmbed, PlaceRows, RmsNorm, Rows, Span,
+    Storage, StoreKeysValues, Then, WeightView,
 };
 use prelim_worker::model::gemma3::{Attention, Config};
 use prelim_worker::model::{FamilyConfig, ModelConfig};
@@ -97,26 +98,15 @@ impl Mutant {
         }
     }
 
-    /// A norm's weight, from which one is taken where the mistake is not to add it.
-    fn norm_weight(&self, weight: &[f32]) -> Vec<f32> {
-        let off = if self.mistake == Mistake::NormWeightWithoutOne { 1.0 } else { 0.0 };
-        weight.iter().map(|w| w - off).collect()
+    /// What is added to a norm's weight.
+    fn offset(&self, offset: f32) -> f32 {
+        if self.mistake == Mistake::NormWeightWithoutOne { 0.0 } else { offset }
     }
 
-    fn rms(&self, x: &Vec<f32>, rows: Rows<'_>, weight: &[f32], eps: f32, out: &mut Vec<f32>) {
-        let weight = self.norm_weight(weight);
-        self.cpu.rms_norm(RmsNorm { x, rows, weight: &weight, width: weight.len(), eps, out });
+    fn rms(&self, x: &Vec<f32>, rows: Rows<'_>, weight: &Vec<f32>, eps: f32, out: &mut Vec<f32>) {
+        let offset = self.offset(1.0);
+        self.cpu.rms_norm(RmsNorm { x, rows, weight, offset, width: weight.len(), eps, out });
     }
-}
-
-/// `x/2 · (1 + erf(x/√2))`, erf after Abramowitz and Stegun 7.1.26.
-fn gelu_erf(x: f32) -> f32 {
-    let z = f64::from(x.abs()) / std::f64::consts::SQRT_2;
-    let t = 1.0 / (1.0 + 0.327_591_1 * z);
-    let series = [1.061_405_429, -1.453_152_027, 1.421_413_741, -0.284_496_736, 0.254_829_592];
-    let polynomial = series.iter().fold(0.0, |sum, c| sum * t + c) * t;
-    let erf = (1.0 - polynomial * (-z * z).exp()).copysign(f64::from(x));
-    (0.5 * f64::from(x) * (1.0 + erf)) as f32
 }
 
 /// Heads of `width` values with pairs (0,1), (2,3), … moved to where (0, half), (1, half + 1), … are.
@@ -135,7 +125,7 @@ fn rotate(head: &mut [f32], angles: &[f32]) {
 impl Backend for Mutant {
     type Buffer = Vec<f32>;
     type Matrix = Packed;
-    type Gated = (PackedGated, Packed, Packed);
+    type Gated = PackedGated;
     type Cache = PagedCache;
     type Plan = HostPlan;
 
@@ -160,8 +150,7 @@ impl Backend for Mutant {
     }
 
     fn gated(&self, gate: WeightView<'_>, up: WeightView<'_>, storage: Storage) -> Result<Self::Gated, DeviceError> {
-        let both = self.cpu.gated(gate, up, storage)?;
-        Ok((both, self.cpu.matrix(&[gate], storage)?, self.cpu.matrix(&[up], storage)?))
+        self.cpu.gated(gate, up, storage)
     }
 
     fn cache(&self, shape: CacheShape) -> Result<PagedCache, DeviceError> {
@@ -186,10 +175,10 @@ impl Backend for Mutant {
     }
 
     fn place_rows(&self, args: PlaceRows<'_, Self>) {
-        let PlaceRows { from, rows, width, at, out } = args;
+        let PlaceRows { from, first, rows, width, at, out } = args;
         let scale = if self.mistake == Mistake::ImageFeaturesScaled { (width as f32).sqrt() } else { 1.0 };
         let from: Vec<f32> = from.iter().map(|value| value * scale).collect();
-        self.cpu.place_rows(PlaceRows { from: &from, rows, width, at, out });
+        self.cpu.place_rows(PlaceRows { from: &from, first, rows, width, at, out });
     }
 
     fn rms_norm(&self, args: RmsNorm<'_, Self>) {
@@ -198,12 +187,14 @@ impl Backend for Mutant {
             for row in 0..args.rows.count() {
                 let x = &args.x[args.rows.source(row) * args.width..];
                 for (i, out) in args.out[row * args.width..][..args.width].iter_mut().enumerate() {
-                    *out = x[i] * (1.0 + args.weight[i]);
+                    *out = x[i] * (args.offset + args.weight[i]);
                 }
             }
             return;
         }
-        self.rms(args.x, args.rows, args.weight, args.eps, args.out);
+        let RmsNorm { x, rows, weight, offset, width, eps, out } = args;
+        let offset = self.offset(offset);
+        self.cpu.rms_norm(RmsNorm { x, rows, weight, offset, width, eps, out });
     }
 
     fn add_rms_norm(&self, args: AddRmsNorm<'_, Self>) {
@@ -232,24 +223,21 @@ impl Backend for Mutant {
 
     fn linear(&self, args: Linear<'_, Self>) {
         let Linear { x, rows, weight, bias, then, out } = args;
-        let wrong = self.mistake == Mistake::ErfGeluInVision && then == Then::Gelu;
-        let then = if wrong { Then::Store } else { then };
+        let wrong = self.mistake == Mistake::ErfGeluInVision && then == Then::Activate(Activation::GeluTanh);
+        let then = if wrong { Then::Activate(Activation::GeluErf) } else { then };
         self.cpu.linear(Linear { x, rows, weight, bias, then, out });
-        if wrong {
-            out.iter_mut().for_each(|value| *value = gelu_erf(*value));
-        }
     }
 
-    fn geglu(&self, args: Geglu<'_, Self>) {
-        let Geglu { x, rows, weight: (both, gate, up), out } = args;
-        if self.mistake != Mistake::ErfGeluInText {
-            return self.cpu.geglu(Geglu { x, rows, weight: both, out });
-        }
-        let mut other = self.cpu.buffer(out.len());
-        let then = Then::Store;
-        self.cpu.linear(Linear { x, rows, weight: gate, bias: None, then, out });
-        self.cpu.linear(Linear { x, rows, weight: up, bias: None, then, out: &mut other });
-        out.iter_mut().zip(&other).for_each(|(gate, up)| *gate = gelu_erf(*gate) * up);
+    fn gated_linear(&self, args: GatedLinear<'_, Self>) {
+        let GatedLinear { x, rows, weight, activation, out } = args;
+        let wrong = self.mistake == Mistake::ErfGeluInText;
+        let activation = if wrong { Activation::GeluErf } else { activation };
+        self.cpu.gated_linear(GatedLinear { x, rows, weight, activation, out });
+    }
+
+    fn add_rows(&self, args: AddRows<'_, Self>) {
+        let AddRows { x, scale, rows, width, out } = args;
+        self.cpu.add_rows(AddRows { x, scale, rows, width, out });
     }
 
     fn add_low_rank(&self, args: AddLowRank<'_, Self>) {
@@ -258,15 +246,16 @@ impl Backend for Mutant {
     }
 
     fn activate(&self, args: Activate<'_, Self>) {
-        let Activate { len, times, out } = args;
-        self.cpu.activate(Activate { len, times, out });
+        let Activate { len, activation, times, out } = args;
+        self.cpu.activate(Activate { len, activation, times, out });
     }
 
     fn store_keys_values(&self, args: StoreKeysValues<'_, Self>) {
         let mut qkv = args.qkv.clone();
-        let (mut q_norm, mut k_norm) = (self.norm_weight(args.q_norm), self.norm_weight(args.k_norm));
+        let norms = args.norms.expect("Gemma 3 norms heads");
+        let (mut q_norm, mut k_norm) = (norms.q.clone(), norms.k.clone());
         let mut angles = args.angles.clone();
-        let width = args.q_norm.len();
+        let width = q_norm.len();
         let all_heads = qkv.len() / width / args.plan.tokens;
         let kv_heads = (all_heads - args.heads) / 2;
         for (index, head) in qkv.chunks_exact_mut(width).enumerate() {
@@ -290,9 +279,7 @@ impl Backend for Mutant {
         self.cpu.store_keys_values(StoreKeysValues {
             qkv: &qkv,
             heads: args.heads,
-            q_norm: &q_norm,
-            k_norm: &k_norm,
-            eps: args.eps,
+            norms: Some(HeadNorms { q: &q_norm, k: &k_norm, offset: self.offset(norms.offset), eps: norms.eps }),
             angles: &angles,
             plan: args.plan,
             cache: args.cache,
@@ -336,7 +323,7 @@ impl Backend for Mutant {
         if self.mistake == Mistake::ProjectorNormBeforePooling {
             let rows = Rows::First(images * side * side);
             let weight = vec![0.0; width];
-            self.cpu.rms_norm(RmsNorm { x, rows, weight: &weight, width, eps: 1e-6, out: &mut normed });
+            self.cpu.rms_norm(RmsNorm { x, rows, weight: &weight, offset: 1.0, width, eps: 1e-6, out: &mut normed });
         }
         self.cpu.average_pool(AveragePool { x: &normed, images, side, kernel, width, out });
     }

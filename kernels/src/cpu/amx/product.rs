@@ -7,9 +7,9 @@ use std::sync::PoisonError;
 use super::left::{Left, Strips, Unpacked};
 use super::pack::{Tile, pack_rows, rows_of};
 use super::{Four, SIDE, STEPS_AT_ONCE, TERMS, Tiles};
-use crate::args::Then;
+use crate::args::{Activation, Then};
 use crate::cpu::lanes::{Avx512, Lanes};
-use crate::cpu::math::gelu;
+use crate::cpu::math::activate;
 use crate::cpu::product::finish;
 use crate::cpu::work::{Shared, Work};
 
@@ -29,8 +29,8 @@ pub(in super::super) struct Product<'a> {
 pub(in super::super) enum Weight<'a> {
     /// One matrix.
     One { weight: &'a Left, bias: Option<&'a [f32]>, then: Then },
-    /// Gate and up: `gelu(gate) · up`.
-    Gated { gate: &'a Left, up: &'a Left },
+    /// Gate and up: `activation(gate) · up`.
+    Gated { gate: &'a Left, up: &'a Left, activation: Activation },
 }
 
 impl<'a> Weight<'a> {
@@ -56,7 +56,7 @@ impl<'a> Weight<'a> {
                 let second = (2 * pair + 1).min(weight.strips() - 1);
                 [(weight, 2 * pair), (weight, second)]
             }
-            Weight::Gated { gate, up } => [(gate, pair), (up, pair)],
+            Weight::Gated { gate, up, .. } => [(gate, pair), (up, pair)],
         }
     }
 }
@@ -201,12 +201,12 @@ impl Part<'_> {
                     }
                 }
             }
-            Weight::Gated { .. } => {
+            Weight::Gated { activation, .. } => {
                 let both = rows_of(sums[0], rows).into_iter().zip(rows_of(sums[1], rows));
                 for (row, (gate, up)) in both.enumerate().take(rows) {
                     // SAFETY: as above.
                     unsafe {
-                        let value = Avx512::mul(gelu::<Avx512>(gate), up);
+                        let value = Avx512::mul(activate::<Avx512>(activation, gate), up);
                         finish::<Avx512>((first + row, pair * SIDE, outputs), value, None, Then::Store, out);
                     }
                 }

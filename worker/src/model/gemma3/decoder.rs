@@ -3,15 +3,15 @@
 use std::sync::{Mutex, PoisonError};
 
 use half::bf16;
-use prelim_kernels::{Backend, Embed, PlaceRows, RmsNorm, Rows, Storage};
+use prelim_kernels::{Backend, Embed, RmsNorm, Rows, Storage};
 
-use super::TextConfig;
 use super::layer::{Layer, Pass, Scratch};
+use super::{NORM_OFFSET, TextConfig};
 use crate::model::Watch;
 use crate::model::batch::{KvCache, Logits};
 use crate::model::error::ModelError;
 use crate::model::layout::Layout;
-use crate::model::parts::{Loader, project};
+use crate::model::parts::{Loader, place_images, scores};
 
 pub(super) struct Decoder<B: Backend> {
     text: TextConfig,
@@ -83,14 +83,12 @@ impl<B: Backend> Decoder<B> {
         let (table, scale) = (&self.embedding, self.embedding_scale);
         backend.embed(Embed { table, ids: &layout.ids, scale, out: &mut s.residual });
         watch.show(backend, || "embed_tokens_out".to_owned(), (pass.rows, width), &s.residual);
-        for (at, features) in &layout.images {
-            let (from, rows) = (&*features.buffer, features.tokens);
-            backend.place_rows(PlaceRows { from, rows, width, at: *at, out: &mut s.residual });
-        }
+        place_images(backend, layout, width, &mut s.residual);
         if let Some(first) = self.layers.first() {
             let rows = Rows::First(pass.rows);
             let (x, out) = (&s.residual, &mut s.normed);
-            backend.rms_norm(RmsNorm { x, rows, weight: &first.input_norm, width, eps: pass.text.eps, out });
+            let (weight, offset, eps) = (&first.input_norm, NORM_OFFSET, pass.text.eps);
+            backend.rms_norm(RmsNorm { x, rows, weight, offset, width, eps, out });
         }
     }
 
@@ -99,7 +97,8 @@ impl<B: Backend> Decoder<B> {
         let (backend, text) = (pass.backend, pass.text);
         let norm = |rows: Rows<'_>, out: &mut B::Buffer| {
             let (x, weight) = (&s.residual, &self.final_norm);
-            backend.rms_norm(RmsNorm { x, rows, weight, width: text.hidden, eps: text.eps, out });
+            let (offset, width, eps) = (NORM_OFFSET, text.hidden, text.eps);
+            backend.rms_norm(RmsNorm { x, rows, weight, offset, width, eps, out });
         };
         if watch.is_on() {
             let mut all = backend.buffer(pass.rows * text.hidden);
@@ -109,8 +108,6 @@ impl<B: Backend> Decoder<B> {
         let rows = wanted.len();
         let mut normed = backend.buffer(rows * text.hidden);
         norm(Rows::At(wanted), &mut normed);
-        let mut out = backend.buffer(rows * text.vocabulary);
-        project(backend, rows, &normed, &self.embedding, &mut out);
-        Logits { values: backend.download(&out, rows * text.vocabulary), vocabulary: text.vocabulary }
+        scores(backend, &normed, rows, &self.embedding, text.vocabulary)
     }
 }

@@ -1,13 +1,13 @@
 //! One layer of the decoder, and what all layers of a pass share.
 
-use prelim_kernels::{Activate, AddRmsNorm, Attend, Backend, Geglu, RmsNorm, Rows, StoreKeysValues};
+use prelim_kernels::{Activation, AddRmsNorm, Attend, Backend, HeadNorms, RmsNorm, Rows, StoreKeysValues};
 
-use super::{Attention, TextConfig};
+use super::{Attention, NORM_OFFSET, TextConfig};
 use crate::model::Watch;
 use crate::model::adapter::AdaptedRows;
 use crate::model::batch::KvCache;
 use crate::model::error::ModelError;
-use crate::model::parts::{Applied, Dense, Loader};
+use crate::model::parts::{Applied, Dense, GateUp, Loader};
 
 pub(super) struct Layer<B: Backend> {
     pub(super) input_norm: B::Buffer,
@@ -20,16 +20,6 @@ pub(super) struct Layer<B: Backend> {
     gate_up: GateUp<B>,
     down: Dense<B>,
     post_mlp_norm: B::Buffer,
-}
-
-/// The gated pair of the feed-forward layer.
-enum GateUp<B: Backend> {
-    Fused(B::Gated),
-    /// For adapters, which add to each before the activation.
-    Apart {
-        gate: Dense<B>,
-        up: Dense<B>,
-    },
 }
 
 /// Intermediates of a pass, reused by every layer.
@@ -82,33 +72,6 @@ impl<B: Backend> Pass<'_, B> {
     }
 }
 
-impl<B: Backend> GateUp<B> {
-    fn load(loader: &Loader<'_, B>, names: [&str; 2], wide: usize, hidden: usize) -> Result<Self, ModelError> {
-        if names.iter().any(|name| loader.is_adapted(name)) {
-            let [gate, up] = names.map(|name| loader.dense(&[(name, wide)], hidden));
-            return Ok(Self::Apart { gate: gate?, up: up? });
-        }
-        let [gate, up] = names.map(|name| loader.weights.matrix(&format!("{name}.weight"), &[wide, hidden]));
-        Ok(Self::Fused(loader.backend.gated(gate?, up?, loader.storage)?))
-    }
-
-    /// From `s.normed` to `s.wide`.
-    fn apply(&self, pass: &Pass<'_, B>, s: &mut Scratch<B>) {
-        let (backend, rows) = (pass.backend, pass.rows);
-        match self {
-            Self::Fused(weight) => backend.geglu(Geglu { x: &s.normed, rows, weight, out: &mut s.wide }),
-            Self::Apart { gate, up } => {
-                let len = s.rows * pass.text.intermediate;
-                let times = s.wide_too.get_or_insert_with(|| backend.buffer(len));
-                gate.apply(backend, pass.applied(&s.normed), &mut s.wide);
-                up.apply(backend, pass.applied(&s.normed), times);
-                let len = rows * pass.text.intermediate;
-                backend.activate(Activate { len, times: Some(times), out: &mut s.wide });
-            }
-        }
-    }
-}
-
 impl<B: Backend> Layer<B> {
     pub(super) fn load(loader: &Loader<'_, B>, text: &TextConfig, index: usize) -> Result<Self, ModelError> {
         let name = |part: &str| format!("language_model.layers.{index}.{part}");
@@ -153,7 +116,9 @@ impl<B: Backend> Layer<B> {
             width: text.hidden,
             eps: text.eps,
         });
-        self.gate_up.apply(pass, s);
+        let room = s.rows * text.intermediate;
+        let (to, out) = (pass.applied(&s.normed), (&mut s.wide, &mut s.wide_too, room));
+        self.gate_up.apply(backend, to, Activation::GeluTanh, out);
         self.down.apply(backend, pass.applied(&s.wide), &mut s.branch);
         backend.add_rms_norm(AddRmsNorm {
             branch: &s.branch,
@@ -180,9 +145,7 @@ impl<B: Backend> Layer<B> {
         backend.store_keys_values(StoreKeysValues {
             qkv: &s.qkv,
             heads: text.heads,
-            q_norm: &self.q_norm,
-            k_norm: &self.k_norm,
-            eps: text.eps,
+            norms: Some(HeadNorms { q: &self.q_norm, k: &self.k_norm, offset: NORM_OFFSET, eps: text.eps }),
             angles,
             plan: &pass.plan,
             cache: &mut kv.cache,
@@ -213,6 +176,7 @@ impl<B: Backend> Layer<B> {
             x: &s.qkv,
             rows: Rows::At(&queries),
             weight: &self.q_norm,
+            offset: NORM_OFFSET,
             width: text.head_dim,
             eps: text.eps,
             out: &mut normed,

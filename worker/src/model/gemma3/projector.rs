@@ -2,7 +2,7 @@
 
 use prelim_kernels::{AveragePool, Backend, RmsNorm, Rows};
 
-use super::Config;
+use super::{Config, NORM_OFFSET};
 use crate::model::Watch;
 use crate::model::error::ModelError;
 use crate::model::parts::{Loader, project};
@@ -51,9 +51,9 @@ impl<B: Backend> Projector<B> {
         let mut features = Vec::with_capacity(images);
         for image in 0..images {
             let mine: Vec<u32> = (image * tokens..(image + 1) * tokens).map(|row| row as u32).collect();
-            let (rows, weight, eps) = (Rows::At(&mine), &self.norm, self.eps);
+            let (rows, weight, offset, eps) = (Rows::At(&mine), &self.norm, NORM_OFFSET, self.eps);
             let mut normed = backend.buffer(tokens * width);
-            backend.rms_norm(RmsNorm { x: &pooled, rows, weight, width, eps, out: &mut normed });
+            backend.rms_norm(RmsNorm { x: &pooled, rows, weight, offset, width, eps, out: &mut normed });
             let mut out = backend.buffer(tokens * hidden);
             project(backend, tokens, &normed, &self.projection, &mut out);
             features.push(out);

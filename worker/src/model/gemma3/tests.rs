@@ -55,7 +55,9 @@ fn old_and_new_spellings_are_one_configuration() {
 #[test]
 fn what_is_left_out_is_as_transformers_has_it() {
     let config = read(old());
-    let FamilyConfig::Gemma3(Config { text, vision, tokens_per_side }) = &config.family;
+    let FamilyConfig::Gemma3(Config { text, vision, tokens_per_side }) = &config.family else {
+        panic!("another family")
+    };
     assert_eq!((text.heads, text.kv_heads, text.head_dim, text.vocabulary), (8, 4, 256, 262_208));
     assert_eq!(text.layers.iter().filter(|layer| **layer == Attention::Full).count(), 5);
     assert_eq!(text.layers[5], Attention::Full);

@@ -1,10 +1,95 @@
-//! `vision_config` as it is written.
+//! `config.json` of a SigLIP checkpoint, and the `vision_config` of families with its tower.
 
 use serde::Deserialize;
 
-use super::VisionConfig;
+use super::{Config, TextConfig, VisionConfig};
 use crate::model::config::PictureSize;
-use crate::model::raw::{GELU_TANH, MAX_HEADS, MAX_LAYERS, MAX_SIDE, MAX_WIDTH, check_sizes};
+use crate::model::raw::{
+    GELU_TANH, MAX_HEADS, MAX_LAYERS, MAX_POSITIONS, MAX_SIDE, MAX_VOCABULARY, MAX_WIDTH, check_sizes, refuse,
+};
+
+/// Reads the text of `config.json`. The error says what is wrong, in a phrase.
+pub(crate) fn read(text: &str) -> Result<Config, String> {
+    let raw: RawConfig = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    refuse("vision_config", &[(!raw.vision_config.vision_use_head, "no pooling head (vision_use_head)")])?;
+    let (text, vision) = (raw.text_config.resolve()?, raw.vision_config.resolve()?);
+    if text.projection != vision.hidden {
+        let (text, vision) = (text.projection, vision.hidden);
+        return Err(format!("texts become points of {text} numbers and pictures of {vision}: they cannot be compared"));
+    }
+    Ok(Config { text, vision })
+}
+
+#[derive(Deserialize)]
+struct RawConfig {
+    #[serde(default)]
+    text_config: RawText,
+    #[serde(default)]
+    vision_config: RawVision,
+}
+
+/// Defaults of `SiglipTextConfig`.
+#[derive(Deserialize)]
+#[serde(default)]
+struct RawText {
+    vocab_size: usize,
+    hidden_size: usize,
+    intermediate_size: usize,
+    num_hidden_layers: usize,
+    num_attention_heads: usize,
+    max_position_embeddings: usize,
+    hidden_act: String,
+    layer_norm_eps: f32,
+    projection_size: Option<usize>,
+}
+
+impl Default for RawText {
+    fn default() -> Self {
+        Self {
+            vocab_size: 32_000,
+            hidden_size: 768,
+            intermediate_size: 3072,
+            num_hidden_layers: 12,
+            num_attention_heads: 12,
+            max_position_embeddings: 64,
+            hidden_act: GELU_TANH.to_owned(),
+            layer_norm_eps: 1e-6,
+            projection_size: None,
+        }
+    }
+}
+
+impl RawText {
+    fn resolve(self) -> Result<TextConfig, String> {
+        refuse("text_config", &[(self.hidden_act != GELU_TANH, &format!("hidden_act {}", self.hidden_act))])?;
+        let projection = self.projection_size.unwrap_or(self.hidden_size);
+        check_sizes(
+            "text_config",
+            &[
+                ("vocab_size", self.vocab_size, MAX_VOCABULARY),
+                ("hidden_size", self.hidden_size, MAX_WIDTH),
+                ("intermediate_size", self.intermediate_size, MAX_WIDTH),
+                ("num_hidden_layers", self.num_hidden_layers, MAX_LAYERS),
+                ("num_attention_heads", self.num_attention_heads, MAX_HEADS),
+                ("max_position_embeddings", self.max_position_embeddings, MAX_POSITIONS),
+                ("projection_size", projection, MAX_WIDTH),
+            ],
+        )?;
+        if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
+            return Err(format!("text_config cannot divide {} by its heads", self.hidden_size));
+        }
+        Ok(TextConfig {
+            vocabulary: self.vocab_size,
+            hidden: self.hidden_size,
+            intermediate: self.intermediate_size,
+            layers: self.num_hidden_layers,
+            heads: self.num_attention_heads,
+            positions: self.max_position_embeddings,
+            projection,
+            eps: self.layer_norm_eps,
+        })
+    }
+}
 
 /// Defaults of `SiglipVisionConfig`.
 #[derive(Deserialize)]
@@ -19,6 +104,7 @@ pub(crate) struct RawVision {
     patch_size: usize,
     hidden_act: String,
     layer_norm_eps: f32,
+    vision_use_head: bool,
 }
 
 impl Default for RawVision {
@@ -33,6 +119,7 @@ impl Default for RawVision {
             patch_size: 16,
             hidden_act: GELU_TANH.to_owned(),
             layer_norm_eps: 1e-6,
+            vision_use_head: true,
         }
     }
 }

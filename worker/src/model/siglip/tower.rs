@@ -1,27 +1,17 @@
 //! The vision tower: pictures to patches that know of each other.
 
-use prelim_kernels::{Backend, PatchEmbed};
+use prelim_kernels::{Activation, Backend, PatchEmbed};
 
-use super::VisionConfig;
+use super::{LAYER_NAMES, VisionConfig};
 use crate::model::Watch;
 use crate::model::adapter::{AdaptedRows, AdapterId};
-use crate::model::encoder::{Encoder, EncoderNames, EncoderSizes};
+use crate::model::encoder::{Encoder, EncoderSizes};
 use crate::model::error::ModelError;
 use crate::model::parts::{Loader, Norm, upload};
 
 /// Patches computed at a time, in whole pictures: bounds the memory of intermediates, and changes no result. More would
 /// be no faster, since what a layer hands to the next has left the caches by then.
 const PATCHES_AT_ONCE: usize = 1_024;
-
-const NAMES: EncoderNames = EncoderNames {
-    layers: "vision_tower.encoder.layers",
-    attention_norm: "layer_norm1",
-    qkv: ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"],
-    output: "self_attn.out_proj",
-    mlp_norm: "layer_norm2",
-    up: "mlp.fc1",
-    down: "mlp.fc2",
-};
 
 pub(crate) struct Tower<B: Backend> {
     vision: VisionConfig,
@@ -42,6 +32,8 @@ impl<B: Backend> Tower<B> {
             layers: vision.layers,
             heads: vision.heads,
             eps: vision.eps,
+            activation: Activation::GeluTanh,
+            qkv_bias: true,
         };
         let patch = loader
             .weights
@@ -54,7 +46,7 @@ impl<B: Backend> Tower<B> {
                 loader.vector(&embeddings("patch_embedding.bias"), hidden)?,
             ),
             positions: loader.backend.upload(&positions.to_f32())?,
-            encoder: Encoder::load(loader, sizes, NAMES)?,
+            encoder: Encoder::load(loader, sizes, LAYER_NAMES)?,
             post_norm: loader.norm("vision_tower.post_layernorm", hidden, vision.eps)?,
             vision: vision.clone(),
         })
