@@ -11,6 +11,7 @@
 //! - [`first_account`]: who signs in to the page of a machine of one's own
 //! - [`live`]: the cluster on a terminal, as it changes
 //! - [`machine`]: what this machine is, and the memory in use
+//! - [`png_file`]: pictures for commands that take some
 //! - [`progress`], [`table`]: what people see on a terminal
 //! - [`phantom`]: studies made by formulae, with their truth
 //! - [`telemetry`]: traces to a collector
@@ -32,6 +33,7 @@ mod follow;
 mod live;
 mod machine;
 mod phantom;
+mod png_file;
 mod progress;
 mod score;
 mod stack;

@@ -13,6 +13,7 @@
 //! - [`findings`]: an answer to findings, with confidence
 //!
 //! Beside it:
+//! - [`embed`]: pictures and texts to points of one space, for an encoder
 //! - [`logits`]: a porter's tool: one prompt through the model, tensor by tensor
 //! - [`quantize`]: a checkpoint with whole numbers for weights, written ahead
 //! - [`reader`]: what is loaded once and shared by all jobs
@@ -32,6 +33,7 @@ pub mod connection;
 pub mod coordinator;
 pub mod demo_model;
 mod direct;
+pub mod embed;
 pub mod engine;
 pub mod fetch;
 pub mod findings;

@@ -1,8 +1,6 @@
 //! `prelim logits`: a porter's tool.
 
-use std::fs::File;
-use std::io::BufReader;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum as _};
@@ -14,6 +12,7 @@ use prelim_worker::preprocess::Picture;
 use serde::Serialize;
 
 use crate::files::write_whole;
+use crate::png_file::PngFile;
 use crate::table;
 
 /// Write the tensors of one prompt, to be held against another implementation; or show what kinds of weights cost.
@@ -65,8 +64,8 @@ impl Logits {
             }
             None => logits::own_prompt(&self.model, self.images.len())?,
         };
-        let images = self.images.iter().map(|path| Image::read(path)).collect::<anyhow::Result<Vec<_>>>()?;
-        let pictures: Vec<Picture<'_>> = images.iter().map(Image::picture).collect();
+        let images = self.images.iter().map(|path| PngFile::read(path)).collect::<anyhow::Result<Vec<_>>>()?;
+        let pictures: Vec<Picture<'_>> = images.iter().map(PngFile::picture).collect();
         let dump = |weights: WeightChoice| -> anyhow::Result<Dump> {
             let arithmetic = match self.arithmetic {
                 ArithmeticChoice::Exact => Arithmetic::Exact,
@@ -115,34 +114,4 @@ fn show(rows: &[Row]) -> anyhow::Result<()> {
     }
     table::align_right(&mut shown, &[1, 2, 3, 4, 5]);
     table::say(shown)
-}
-
-/// A picture read from a file.
-struct Image {
-    bytes: Vec<u8>,
-    width: usize,
-    height: usize,
-    channels: usize,
-}
-
-impl Image {
-    fn read(path: &Path) -> anyhow::Result<Self> {
-        let file = File::open(path).with_context(|| format!("picture {} cannot be read", path.display()))?;
-        let no_png = || format!("{} is no PNG of 8 bits, grey or RGB", path.display());
-        let mut reader = png::Decoder::new(BufReader::new(file)).read_info().with_context(no_png)?;
-        let size = reader.output_buffer_size().with_context(no_png)?;
-        let mut bytes = vec![0; size];
-        let frame = reader.next_frame(&mut bytes).with_context(no_png)?;
-        let channels = match (frame.bit_depth, frame.color_type) {
-            (png::BitDepth::Eight, png::ColorType::Grayscale) => 1,
-            (png::BitDepth::Eight, png::ColorType::Rgb) => 3,
-            _ => anyhow::bail!(no_png()),
-        };
-        bytes.truncate(frame.buffer_size());
-        Ok(Self { bytes, width: frame.width as usize, height: frame.height as usize, channels })
-    }
-
-    fn picture(&self) -> Picture<'_> {
-        Picture { bytes: &self.bytes, height: self.height, width: self.width, channels: self.channels }
-    }
 }

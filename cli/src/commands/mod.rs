@@ -11,6 +11,7 @@ mod decoder;
 mod deidentify;
 mod demo;
 mod doctor;
+mod embed;
 mod eval;
 mod export;
 mod fetch;
@@ -105,6 +106,8 @@ pub(crate) enum Command {
     Logits(logits::Logits),
     /// Write a checkpoint whose decoder has its weights in 8 or 4 bits.
     Quantize(quantize::Quantize),
+    /// Say how well pictures and texts go together, by an encoder such as MedSigLIP.
+    Embed(embed::Embed),
     /// Write DICOM files without what names the patient.
     Deidentify(deidentify::Deidentify),
     /// Find what a pseudonym stands for.
@@ -136,6 +139,7 @@ impl Command {
             Self::Eval(command) => block_on(interruptible(command.run())),
             Self::Logits(command) => command.run(),
             Self::Quantize(command) => command.run(),
+            Self::Embed(command) => command.run(),
             Self::Deidentify(command) => command.run(),
             Self::Account(command) => command.run(),
             Self::Audit(command) => command.run(),
