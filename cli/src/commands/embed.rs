@@ -40,7 +40,7 @@ impl Embed {
         let pictures: Vec<Picture<'_>> = files.iter().map(PngFile::picture).collect();
         let encoder = Encoder::open(&self.model, prelim_kernels::Cpu::new()?, WeightType::AsStored)?;
         let tokens = self.texts.iter().map(|text| encoder.tokenize(text)).collect::<Result<Vec<_>, _>>()?;
-        self.note_cut(&tokens);
+        Self::note_cut(&tokens);
         let (images, texts) = (encoder.embed_pictures(&pictures), encoder.embed_texts(&tokens));
         let logits = encoder.embedder().logits_per_image(&images, &texts);
         match self.json {
@@ -49,10 +49,10 @@ impl Embed {
         }
     }
 
-    fn note_cut(&self, tokens: &[TextTokens]) {
-        for (text, _) in self.texts.iter().zip(tokens).filter(|(_, tokens)| tokens.is_cut) {
-            let begins: String = text.chars().take(40).collect();
-            tracing::warn!("the end of a text is not seen, since it is longer than the model's positions: {begins}…");
+    fn note_cut(tokens: &[TextTokens]) {
+        // By number: what people search for may name somebody.
+        for (number, _) in (1..).zip(tokens).filter(|(_, tokens)| tokens.is_cut) {
+            tracing::warn!("the end of text {number} is not seen: it is longer than the model's positions");
         }
     }
 

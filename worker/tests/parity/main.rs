@@ -116,7 +116,7 @@ fn every_known_mistake_is_caught() {
     let golden = Golden::read("two_images_f32");
     let deviations = |mistake: Mistake| {
         let mut config = ModelConfig::read(&fixture("tiny-gemma3")).expect("the fixture has a configuration");
-        let backend = Mutant::new(mistake, &config);
+        let backend = Mutant::of_gemma3(mistake, &config);
         mistake.misread(&mut config);
         let model = Model::from_weights(config, &stored, backend, WeightType::F32, &[]).expect("the fixture loads");
         compare(&model, &golden, F32)

@@ -1,6 +1,7 @@
 //! A backend that makes one mistake, to show that the goldens catch it.
 //!
-//! Each is a mistake that ports of Gemma 3 have made. Those that are settings are made in the configuration instead.
+//! Each is a mistake that ports of these models have made, or could. Those that are settings are made in the configuration
+//! instead.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -35,6 +36,25 @@ pub(crate) enum Mistake {
     OneRopeTheta,
     ErfGeluInText,
     ErfGeluInVision,
+    // LLaVA's own.
+    NormWeightWithOne,
+    NoLayerScale,
+    TanhGeluInVision,
+    TanhGeluInProjector,
+    GeluForSilu,
+    ImagesSeeBothWays,
+    PositionsTransposed,
+    FeaturesAfterTheLastNorm,
+    EarlierFeatureLayer,
+    TiedHead,
+    NormEps,
+    NoRopeFactor,
+    // SigLIP's own.
+    FirstTokenForText,
+    NoTextPositions,
+    NoPoolingResidual,
+    ProbesAskOfOnePatch,
+    ScaleOfWholeWidth,
 }
 
 impl Mistake {
@@ -58,6 +78,46 @@ impl Mistake {
         Self::ErfGeluInText,
         Self::ErfGeluInVision,
     ];
+
+    /// Those that LLaVA with DINOv2 and Llama can have.
+    pub(crate) const OF_LLAVA: [Self; 13] = [
+        Self::NormWeightWithOne,
+        Self::NoLayerScale,
+        Self::TanhGeluInVision,
+        Self::TanhGeluInProjector,
+        Self::GeluForSilu,
+        Self::ImagesSeeBothWays,
+        Self::PositionsTransposed,
+        Self::FeaturesAfterTheLastNorm,
+        Self::EarlierFeatureLayer,
+        Self::TiedHead,
+        Self::NormEps,
+        Self::NoRopeFactor,
+        Self::InterleavedRope,
+    ];
+
+    /// Those that SigLIP can have.
+    pub(crate) const OF_SIGLIP: [Self; 6] = [
+        Self::FirstTokenForText,
+        Self::NoTextPositions,
+        Self::NoPoolingResidual,
+        Self::ProbesAskOfOnePatch,
+        Self::ScaleOfWholeWidth,
+        Self::ErfGeluInVision,
+    ];
+
+    /// Mistakes that are wrong settings of LLaVA.
+    pub(crate) fn misread_llava(self, config: &mut ModelConfig) {
+        let FamilyConfig::Llava(config) = &mut config.family else { panic!("another family") };
+        match self {
+            Self::TanhGeluInProjector => config.projector_activation = Activation::GeluTanh,
+            Self::EarlierFeatureLayer => config.vision.layers -= 1,
+            Self::TiedHead => config.text.tied = true,
+            Self::NormEps => config.text.eps = 1e-6,
+            Self::NoRopeFactor => config.text.rope.factor = 1.0,
+            _ => {}
+        }
+    }
 
     /// Mistakes that are wrong settings.
     pub(crate) fn misread(self, config: &mut ModelConfig) {
@@ -87,20 +147,23 @@ pub(crate) struct Mutant {
 }
 
 impl Mutant {
-    pub(crate) fn new(mistake: Mistake, config: &ModelConfig) -> Self {
+    pub(crate) fn new(mistake: Mistake) -> Self {
+        let cpu = Cpu::with_threads(1).expect("one thread");
+        Self { mistake, cpu, vision_width: 0, norms_per_picture: usize::MAX, layer_norms: AtomicUsize::new(0) }
+    }
+
+    pub(crate) fn of_gemma3(mistake: Mistake, config: &ModelConfig) -> Self {
         let FamilyConfig::Gemma3(Config { vision, .. }) = &config.family else { panic!("another family") };
-        Self {
-            mistake,
-            cpu: Cpu::with_threads(1).expect("one thread"),
-            vision_width: vision.hidden,
-            norms_per_picture: 2 * vision.layers + 1,
-            layer_norms: AtomicUsize::new(0),
-        }
+        Self { vision_width: vision.hidden, norms_per_picture: 2 * vision.layers + 1, ..Self::new(mistake) }
     }
 
     /// What is added to a norm's weight.
     fn offset(&self, offset: f32) -> f32 {
-        if self.mistake == Mistake::NormWeightWithoutOne { 0.0 } else { offset }
+        match self.mistake {
+            Mistake::NormWeightWithoutOne => 0.0,
+            Mistake::NormWeightWithOne => 1.0,
+            _ => offset,
+        }
     }
 
     fn rms(&self, x: &Vec<f32>, rows: Rows<'_>, weight: &Vec<f32>, eps: f32, out: &mut Vec<f32>) {
@@ -162,6 +225,10 @@ impl Backend for Mutant {
         if self.mistake == Mistake::CausalImages {
             spans.iter_mut().for_each(|span| span.images.clear());
         }
+        if self.mistake == Mistake::ImagesSeeBothWays && spans[0].start == 0 {
+            // Where the golden's image is.
+            spans[0].images.push(1..65);
+        }
         self.cpu.plan(&spans, block_tokens)
     }
 
@@ -177,6 +244,8 @@ impl Backend for Mutant {
     fn place_rows(&self, args: PlaceRows<'_, Self>) {
         let PlaceRows { from, first, rows, width, at, out } = args;
         let scale = if self.mistake == Mistake::ImageFeaturesScaled { (width as f32).sqrt() } else { 1.0 };
+        // Texts of the golden have 64 tokens, and its pictures 64 patches, the first of which is taken.
+        let first = if self.mistake == Mistake::FirstTokenForText && rows == 1 { first / 64 * 64 } else { first };
         let from: Vec<f32> = from.iter().map(|value| value * scale).collect();
         self.cpu.place_rows(PlaceRows { from: &from, first, rows, width, at, out });
     }
@@ -223,6 +292,37 @@ impl Backend for Mutant {
 
     fn linear(&self, args: Linear<'_, Self>) {
         let Linear { x, rows, weight, bias, then, out } = args;
+        if self.mistake == Mistake::NoPoolingResidual && then == Then::Add && rows == 2 {
+            return self.cpu.linear(Linear { x, rows, weight, bias, then: Then::Store, out });
+        }
+        if self.mistake == Mistake::TanhGeluInVision
+            && then == Then::Activate(Activation::GeluErf)
+            && out.len() > rows * 64
+        {
+            let then = Then::Activate(Activation::GeluTanh);
+            return self.cpu.linear(Linear { x, rows, weight, bias, then, out });
+        }
+        if self.mistake == Mistake::FeaturesAfterTheLastNorm
+            && then == Then::Activate(Activation::GeluErf)
+            && rows == 64
+        {
+            // The projector's first product; the checkpoint's last norm, but for its weights.
+            let width = x.len() / rows;
+            let (weight_of_norm, bias_of_norm) = (vec![1.0; width], vec![0.0; width]);
+            let mut normed = self.cpu.buffer(x.len());
+            let (of_norm, eps) = ((&weight_of_norm, &bias_of_norm), 1e-6);
+            let out_of_norm = &mut normed;
+            self.cpu.layer_norm(LayerNorm {
+                x,
+                weight: of_norm.0,
+                bias: of_norm.1,
+                rows,
+                width,
+                eps,
+                out: out_of_norm,
+            });
+            return self.cpu.linear(Linear { x: &normed, rows, weight, bias, then, out });
+        }
         let wrong = self.mistake == Mistake::ErfGeluInVision && then == Then::Activate(Activation::GeluTanh);
         let then = if wrong { Then::Activate(Activation::GeluErf) } else { then };
         self.cpu.linear(Linear { x, rows, weight, bias, then, out });
@@ -230,13 +330,20 @@ impl Backend for Mutant {
 
     fn gated_linear(&self, args: GatedLinear<'_, Self>) {
         let GatedLinear { x, rows, weight, activation, out } = args;
-        let wrong = self.mistake == Mistake::ErfGeluInText;
-        let activation = if wrong { Activation::GeluErf } else { activation };
+        let activation = match self.mistake {
+            Mistake::ErfGeluInText => Activation::GeluErf,
+            Mistake::GeluForSilu => Activation::GeluTanh,
+            _ => activation,
+        };
         self.cpu.gated_linear(GatedLinear { x, rows, weight, activation, out });
     }
 
     fn add_rows(&self, args: AddRows<'_, Self>) {
         let AddRows { x, scale, rows, width, out } = args;
+        if self.mistake == Mistake::NoTextPositions && scale.is_none() {
+            return;
+        }
+        let scale = scale.filter(|_| self.mistake != Mistake::NoLayerScale);
         self.cpu.add_rows(AddRows { x, scale, rows, width, out });
     }
 
@@ -252,10 +359,10 @@ impl Backend for Mutant {
 
     fn store_keys_values(&self, args: StoreKeysValues<'_, Self>) {
         let mut qkv = args.qkv.clone();
-        let norms = args.norms.expect("Gemma 3 norms heads");
-        let (mut q_norm, mut k_norm) = (norms.q.clone(), norms.k.clone());
         let mut angles = args.angles.clone();
-        let width = q_norm.len();
+        let width = angles.len() / args.plan.tokens;
+        let mut norms =
+            args.norms.map(|norms| (norms.q.clone(), norms.k.clone(), self.offset(norms.offset), norms.eps));
         let all_heads = qkv.len() / width / args.plan.tokens;
         let kv_heads = (all_heads - args.heads) / 2;
         for (index, head) in qkv.chunks_exact_mut(width).enumerate() {
@@ -270,7 +377,9 @@ impl Backend for Mutant {
             }
         }
         match self.mistake {
-            Mistake::InterleavedRope => (q_norm, k_norm) = (split_pairs(&q_norm), split_pairs(&k_norm)),
+            Mistake::InterleavedRope => {
+                norms = norms.map(|(q, k, offset, eps)| (split_pairs(&q), split_pairs(&k), offset, eps));
+            }
             Mistake::RopeBeforeNorm => {
                 angles.iter_mut().enumerate().for_each(|(i, a)| *a = if i % width < width / 2 { 1.0 } else { 0.0 });
             }
@@ -279,7 +388,7 @@ impl Backend for Mutant {
         self.cpu.store_keys_values(StoreKeysValues {
             qkv: &qkv,
             heads: args.heads,
-            norms: Some(HeadNorms { q: &q_norm, k: &k_norm, offset: self.offset(norms.offset), eps: norms.eps }),
+            norms: norms.as_ref().map(|(q, k, offset, eps)| HeadNorms { q, k, offset: *offset, eps: *eps }),
             angles: &angles,
             plan: args.plan,
             cache: args.cache,
@@ -309,11 +418,32 @@ impl Backend for Mutant {
 
     fn attend_patches(&self, args: AttendPatches<'_, Self>) {
         let AttendPatches { qkv, images, patches, heads, head_dim, scale, out } = args;
+        let scale = if self.mistake == Mistake::ScaleOfWholeWidth { scale / (heads as f32).sqrt() } else { scale };
+        let row = 3 * heads * head_dim;
+        let is_probe = qkv[..row / 3] == qkv[row..row + row / 3];
+        if self.mistake == Mistake::ProbesAskOfOnePatch && is_probe {
+            // Keys and values of each picture's first patch alone: the mean that attention makes of them is gone.
+            for image in 0..images {
+                let values = &qkv[image * patches * row + 2 * row / 3..][..row / 3];
+                out[image * patches * row / 3..][..row / 3].copy_from_slice(values);
+            }
+            return;
+        }
         self.cpu.attend_patches(AttendPatches { qkv, images, patches, heads, head_dim, scale, out });
     }
 
     fn patch_embed(&self, args: PatchEmbed<'_, Self>) {
         let PatchEmbed { pixels, images, channels, side, patch, weight, bias, positions, out } = args;
+        let mut positions = positions.clone();
+        if self.mistake == Mistake::PositionsTransposed {
+            let grid = side / patch;
+            let width = positions.len() / (grid * grid);
+            let from = positions.clone();
+            for (place, to) in positions.chunks_exact_mut(width).enumerate() {
+                to.copy_from_slice(&from[(place % grid * grid + place / grid) * width..][..width]);
+            }
+        }
+        let positions = &positions;
         self.cpu.patch_embed(PatchEmbed { pixels, images, channels, side, patch, weight, bias, positions, out });
     }
 

@@ -6,6 +6,7 @@ use prelim_worker::model::{Embedder, WeightType};
 use crate::F32;
 use crate::compare::{Deviation, deviation};
 use crate::golden::{Collector, Tensors, fixture, read_tensors};
+use crate::mutant::{Mistake, Mutant};
 
 pub(crate) const CHECKPOINT: &str = "tiny-siglip";
 
@@ -72,5 +73,20 @@ fn a_point_has_the_same_bits_alone_and_in_company() {
         for copy in 0..11 {
             assert_eq!(many.row(2 * copy + index), alone.row(0), "picture {index}");
         }
+    }
+}
+
+#[test]
+fn every_known_mistake_of_siglip_is_caught() {
+    let failed = |mistake: Mistake| -> Vec<String> {
+        let model = Embedder::load(&fixture(CHECKPOINT), Mutant::new(mistake), WeightType::F32).expect("it loads");
+        let found = deviations(&model);
+        found.iter().filter(|d| d.fails()).map(|d| format!("{} by {:.1e}", d.name, d.error)).collect()
+    };
+    assert!(failed(Mistake::None).is_empty(), "the mutant without a mistake must pass");
+    for mistake in Mistake::OF_SIGLIP {
+        let failed = failed(mistake);
+        println!("{mistake:?}: off are {}", failed.join(", "));
+        assert!(!failed.is_empty(), "{mistake:?} passes every comparison");
     }
 }
