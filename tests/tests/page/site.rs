@@ -8,7 +8,7 @@ use prelim_tests::{draft, phantoms, prelim, prelim_json, repository, submit, wor
 use serde_json::{Value, json};
 
 /// A site whose callers of gRPC need no credentials, as on one machine, and whose page asks for a password.
-pub struct Site {
+pub(crate) struct Site {
     server: Server,
     folder: tempfile::TempDir,
     /// Names and passwords of who may sign: Jane Doe, Max Muster.
@@ -17,7 +17,7 @@ pub struct Site {
 
 impl Site {
     /// Starts one that sends to these destinations and reads studies by these rules, where any are given.
-    pub fn start(destinations: &str, rules: &str) -> Self {
+    pub(crate) fn start(destinations: &str, rules: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let mut arguments = vec!["up", "--json", "--grpc", "127.0.0.1:0", "--data", "data", "--http", "127.0.0.1:0"];
         arguments.extend(["--organization", "St. Mary"]);
@@ -45,23 +45,23 @@ impl Site {
     }
 
     /// Where its files are.
-    pub fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 
     /// What the server said.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         self.server.log()
     }
 
     /// The second person's name and password.
-    pub fn other(&self) -> (&str, &str) {
+    pub(crate) fn other(&self) -> (&str, &str) {
         let [_, (name, password)] = &self.people;
         (name, password)
     }
 
     /// A drafted film with so many findings at least, and its report.
-    pub fn film_with_findings(&self, least: usize) -> (String, Value) {
+    pub(crate) fn film_with_findings(&self, least: usize) -> (String, Value) {
         for seed in 0..20 {
             let films = self.folder().join(format!("films-{seed}"));
             phantoms(&films, 1, 100 + seed, Some("dx"));
@@ -75,7 +75,7 @@ impl Site {
     }
 
     /// A drafted CT with a finding.
-    pub fn volume(&self) -> String {
+    pub(crate) fn volume(&self) -> String {
         for seed in 0..10 {
             let slices = self.folder().join(format!("volume-{seed}"));
             phantoms(&slices, 1, 7 + seed, Some("ct"));
@@ -93,7 +93,7 @@ impl Site {
     }
 
     /// Sends files as they are.
-    pub fn submit_files(&self, files: &[Vec<u8>]) {
+    pub(crate) fn submit_files(&self, files: &[Vec<u8>]) {
         let folder = tempfile::tempdir_in(self.folder()).expect("a folder");
         for (number, file) in files.iter().enumerate() {
             std::fs::write(folder.path().join(format!("{number}.dcm")), file).expect("a file");
@@ -104,12 +104,12 @@ impl Site {
     }
 
     /// The newest report that counts.
-    pub fn document(&self, study: &str) -> Value {
+    pub(crate) fn document(&self, study: &str) -> Value {
         serde_json::from_slice(&draft(&self.server.grpc, study, "json")).expect("JSON")
     }
 
     /// The browser as `tests/page/NAME.mjs` uses it, signed in as the first person.
-    pub fn browser(&self, name: &str, more: &Value) -> Child {
+    pub(crate) fn browser(&self, name: &str, more: &Value) -> Child {
         let url = self.server.http.trim_end_matches("/dicom-web");
         let [(person, password), _] = &self.people;
         let mut settings = json!({"url": url, "name": person, "password": password});
@@ -127,14 +127,14 @@ impl Site {
     ///
     /// # Panics
     /// Where something was wrong in it, with what it said.
-    pub fn ended_well(&self, name: &str, browser: Child) {
+    pub(crate) fn ended_well(&self, name: &str, browser: Child) {
         let output = browser.wait_with_output().expect("node ends");
         assert!(output.status.success(), "{name}: {}\n{}", words(&output), self.log());
         assert!(!self.log().contains("panicked"), "{}", self.log());
     }
 
     /// A whole visit.
-    pub fn browse(&self, name: &str, more: &Value) {
+    pub(crate) fn browse(&self, name: &str, more: &Value) {
         self.ended_well(name, self.browser(name, more));
     }
 }
