@@ -245,9 +245,13 @@ impl Metrics {
         all.register("store_errors", "Operations that the store did not carry out", self.store_errors.clone());
         let help = "Time to de-identify an object for a worker, that of reading it included: given, refused";
         all.register("deidentify_seconds", help, self.deidentified.clone());
-        all.register("http_requests_in_flight", "DICOMweb requests that are served", self.http_in_flight.clone());
-        all.register("http_answers", "DICOMweb answers, by the kind of their status", self.http_answers.clone());
-        let help = "Time of a DICOMweb request, to the end of its answer";
+        all.register(
+            "http_requests_in_flight",
+            "HTTP requests that are served: DICOMweb and the page",
+            self.http_in_flight.clone(),
+        );
+        all.register("http_answers", "HTTP answers, by the kind of their status", self.http_answers.clone());
+        let help = "Time of an HTTP request, to the end of its answer";
         all.register("http_request_seconds", help, self.http_request.clone());
         self
     }

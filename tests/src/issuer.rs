@@ -15,6 +15,7 @@ use crate::repository;
 pub struct OidcIssuer {
     child: Child,
     port: u16,
+    back: Option<String>,
 }
 
 impl OidcIssuer {
@@ -23,9 +24,21 @@ impl OidcIssuer {
     /// # Panics
     /// Where it does not start: `tests/install.sh` comes before the tests.
     pub fn start(keys: &Path) -> Self {
+        Self::start_with(keys, None)
+    }
+
+    /// Starts one where people sign in for a page, and go back to that address.
+    ///
+    /// # Panics
+    /// As [`OidcIssuer::start`].
+    pub fn start_for_page(keys: &Path, back: &str) -> Self {
+        Self::start_with(keys, Some(back.to_owned()))
+    }
+
+    fn start_with(keys: &Path, back: Option<String>) -> Self {
         // A port that was free a moment ago.
         let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port();
-        Self { child: spawn(port, keys), port }
+        Self { child: spawn(port, keys, back.as_deref()), port, back }
     }
 
     /// Ends it.
@@ -38,7 +51,7 @@ impl OidcIssuer {
     /// Starts it at the same address, with these keys.
     pub fn start_again(&mut self, keys: &Path) {
         self.stop();
-        self.child = spawn(self.port, keys);
+        self.child = spawn(self.port, keys, self.back.as_deref());
     }
 
     /// Its address.
@@ -86,11 +99,12 @@ impl Drop for OidcIssuer {
     }
 }
 
-fn spawn(port: u16, keys: &Path) -> Child {
+fn spawn(port: u16, keys: &Path, back: Option<&str>) -> Child {
     let mut child = Command::new("node")
         .arg(repository().join("tests/peers/oidc.mjs"))
         .args([port.to_string().as_ref(), keys.as_os_str()])
         .env("NODE_FOLDER", repository().join("target/node"))
+        .envs(back.map(|back| ("PAGE_BACK", back)))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())

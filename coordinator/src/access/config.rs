@@ -27,6 +27,13 @@ pub struct SecurityConfig {
     /// Audience that tokens must be for.
     #[arg(long, value_name = "NAME", env = "PRELIM_OIDC_AUDIENCE")]
     pub oidc_audience: Option<String>,
+    /// Our name at --oidc-issuer, where people sign in to the page there (authorization code with PKCE). The issuer is told
+    /// of the address https://HOST/api/oidc/end.
+    #[arg(long, value_name = "ID", env = "PRELIM_OIDC_CLIENT_ID")]
+    pub oidc_client_id: Option<String>,
+    /// File with our secret there; none where the client is public.
+    #[arg(long, value_name = "FILE", env = "PRELIM_OIDC_CLIENT_SECRET_FILE", requires = "oidc_client_id")]
+    pub oidc_client_secret: Option<PathBuf>,
     /// Rules in TOML: which certificate or token has which roles and tenants. Read again when it changes.
     #[arg(long, value_name = "FILE", env = "PRELIM_ACCESS")]
     pub access: Option<PathBuf>,
@@ -57,6 +64,8 @@ impl Default for SecurityConfig {
             client_ca: None,
             oidc_issuer: None,
             oidc_audience: None,
+            oidc_client_id: None,
+            oidc_client_secret: None,
             access: None,
             accounts: None,
             session_idle_s: SESSION_IDLE_S,
@@ -87,6 +96,7 @@ impl SecurityConfig {
             self.oidc_issuer.is_some() == self.oidc_audience.is_some(),
             "--oidc-issuer and --oidc-audience go together",
         );
+        need(self.oidc_client_id.is_none() || self.oidc_issuer.is_some(), "--oidc-client-id needs --oidc-issuer");
         need(
             self.client_ca.is_none() || self.access.is_some(),
             "--client-ca needs --access: without rules no certificate has a role",

@@ -64,6 +64,7 @@ pub(super) struct Issuer {
 #[derive(Clone)]
 struct Held {
     keys: Arc<Keys>,
+    endpoints: Option<(String, String)>,
     since: Instant,
 }
 
@@ -78,6 +79,8 @@ struct Asked {
 struct Discovery {
     issuer: String,
     jwks_uri: String,
+    authorization_endpoint: Option<String>,
+    token_endpoint: Option<String>,
 }
 
 impl Issuer {
@@ -109,8 +112,13 @@ impl Issuer {
 
     /// The claims of a token, and when they run out, once everything about it is right at `now_s`.
     pub(super) async fn verify(&self, token: &str, now_s: i64) -> Result<(Claims, i64), Refusal> {
+        self.verify_for(token, &self.audience, now_s).await
+    }
+
+    /// The same for a token that is for `audience`.
+    pub(super) async fn verify_for(&self, token: &str, audience: &str, now_s: i64) -> Result<(Claims, i64), Refusal> {
         let unchecked = Unchecked::parse(token)?;
-        let expected = Expected { issuer: &self.url, audience: &self.audience, now_s };
+        let expected = Expected { issuer: &self.url, audience, now_s };
         let keys = self.keys().await.ok_or(Refusal::NoKeys)?;
         match unchecked.check(&keys, &expected) {
             Err(TokenError::UnknownKey) => match self.newer(&keys).await {
@@ -119,6 +127,12 @@ impl Issuer {
             },
             checked => Ok(checked?),
         }
+    }
+
+    /// Where people sign in, and where codes are exchanged; none where the issuer does not say, or was never reached.
+    pub(super) async fn endpoints(&self) -> Option<(String, String)> {
+        self.keys().await?;
+        self.held()?.endpoints
     }
 
     /// The keys held; fetched where there are none, or they are old.
@@ -155,8 +169,8 @@ impl Issuer {
 
     async fn fetch_into(&self, asked: &mut Asked) {
         match self.fetch().await {
-            Ok(keys) => {
-                let held = Held { keys: Arc::new(keys), since: Instant::now() };
+            Ok((keys, endpoints)) => {
+                let held = Held { keys: Arc::new(keys), endpoints, since: Instant::now() };
                 *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Some(held);
             }
             Err(error) => {
@@ -166,7 +180,7 @@ impl Issuer {
         asked.at = Some(Instant::now());
     }
 
-    async fn fetch(&self) -> Result<Keys, IssuerError> {
+    async fn fetch(&self) -> Result<(Keys, Option<(String, String)>), IssuerError> {
         let document = format!("{}/.well-known/openid-configuration", self.url.trim_end_matches('/'));
         let discovery: Discovery = serde_json::from_slice(&self.get(&document).await?)?;
         if discovery.issuer != self.url {
@@ -175,20 +189,44 @@ impl Issuer {
         if !discovery.jwks_uri.starts_with("https://") && !is_open(&self.url) {
             return Err(IssuerError::Open(discovery.jwks_uri));
         }
-        Ok(Keys::parse(&self.get(&discovery.jwks_uri).await?)?)
+        let keys = Keys::parse(&self.get(&discovery.jwks_uri).await?)?;
+        let endpoints = discovery.authorization_endpoint.zip(discovery.token_endpoint);
+        // A code or a secret does not go over an open line.
+        let is_guarded = |url: &String| url.starts_with("https://") || is_open(&self.url);
+        let endpoints = endpoints.filter(|(authorization, token)| is_guarded(authorization) && is_guarded(token));
+        Ok((keys, endpoints))
     }
 
     async fn get(&self, url: &str) -> Result<Vec<u8>, IssuerError> {
-        let mut response = self.client.get(url).send().await?.error_for_status()?;
-        let mut bytes = Vec::new();
-        while let Some(chunk) = response.chunk().await? {
-            if bytes.len() + chunk.len() > MAX_ANSWER_BYTES {
-                return Err(IssuerError::TooLong);
-            }
-            bytes.extend_from_slice(&chunk);
-        }
-        Ok(bytes)
+        read(self.client.get(url).send().await?).await
     }
+
+    /// What the issuer answers to a form.
+    pub(super) async fn post(
+        &self,
+        url: &str,
+        form: String,
+        authorization: Option<String>,
+    ) -> Result<Vec<u8>, IssuerError> {
+        let mut request = self.client.post(url).header("content-type", "application/x-www-form-urlencoded").body(form);
+        if let Some(authorization) = authorization {
+            request = request.header("authorization", authorization);
+        }
+        read(request.send().await?).await
+    }
+}
+
+/// The body of an answer that says yes.
+async fn read(response: reqwest::Response) -> Result<Vec<u8>, IssuerError> {
+    let mut response = response.error_for_status()?;
+    let mut bytes = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        if bytes.len() + chunk.len() > MAX_ANSWER_BYTES {
+            return Err(IssuerError::TooLong);
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
 }
 
 /// Whether what is at `url` comes without TLS.

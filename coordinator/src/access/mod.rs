@@ -5,6 +5,7 @@
 //! - [`Caller`], [`Role`], [`Tenants`]: who calls; [`rules`]: the file that says so; [`table`]: what each call takes
 //! - [`token`], `keys`: bearer tokens checked (pure); `issuer`: the keys fetched
 //! - [`accounts`]: people with passwords; `guesses`: wrong ones, slowed (pure)
+//! - `code_flow`: people who come back from the issuer with a code
 //! - `certificate`: the names in a client certificate; [`SecurityConfig`]: the settings
 //!
 //! **Invariant**: what is in no table and no rule is refused.
@@ -14,6 +15,7 @@
 pub mod accounts;
 mod caller;
 mod certificate;
+pub(crate) mod code_flow;
 mod config;
 pub(crate) mod guesses;
 mod issuer;
@@ -34,6 +36,7 @@ pub use issuer::IssuerError;
 pub use refusal::Refusal;
 
 use accounts::{Accounts, AccountsError};
+use code_flow::{Client, CodeFlow};
 use issuer::Issuer;
 use rules::{Rules, RulesError};
 use table::Need;
@@ -60,6 +63,14 @@ pub enum AccessError {
         /// What is wrong.
         source: RulesError,
     },
+    /// Our secret cannot be read.
+    #[error("--oidc-client-secret {file}: {source}")]
+    Secret {
+        /// The file.
+        file: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// The accounts.
     #[error(transparent)]
     Accounts(#[from] AccountsError),
@@ -74,6 +85,7 @@ pub struct Access {
     rules: Option<Watched<Rules, AccessError>>,
     issuer: Option<Issuer>,
     accounts: Option<Watched<Accounts, AccountsError>>,
+    client: Option<Client>,
     /// What this process's own worker shows, at a door that only it is told of.
     inside: String,
 }
@@ -98,8 +110,8 @@ impl Access {
             Watched::open("accounts", vec![file], move || Accounts::read(&path))
         });
         let inside = format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>());
-        let (rules, accounts) = (rules.transpose()?, accounts.transpose()?);
-        Ok(Self { takes_certificates: config.client_ca.is_some(), rules, issuer, accounts, inside })
+        let (rules, accounts, client) = (rules.transpose()?, accounts.transpose()?, client(config)?);
+        Ok(Self { takes_certificates: config.client_ca.is_some(), rules, issuer, accounts, client, inside })
     }
 
     /// The token of this process's own worker.
@@ -110,6 +122,12 @@ impl Access {
     /// The people who sign in with a password, where there are any.
     pub(crate) fn accounts(&self) -> Option<Arc<Accounts>> {
         self.accounts.as_ref().map(Watched::get)
+    }
+
+    /// The way in by the issuer, where people sign in there.
+    pub(crate) fn code_flow(&self) -> Option<CodeFlow<'_>> {
+        let (client, issuer) = (self.client.as_ref()?, self.issuer.as_ref()?);
+        Some(CodeFlow { client, issuer, rules: self.rules() })
     }
 
     /// Whether callers are told apart.
@@ -179,6 +197,16 @@ impl Access {
             _ => "sign in: give a token with --token-file",
         }
     }
+}
+
+/// Who we are to the issuer, where people sign in there.
+fn client(config: &SecurityConfig) -> Result<Option<Client>, AccessError> {
+    let Some(id) = config.oidc_client_id.clone() else { return Ok(None) };
+    let secret = config.oidc_client_secret.as_ref().map(|file| {
+        let wrong = |source| AccessError::Secret { file: file.clone(), source };
+        std::fs::read_to_string(file).map(|text| text.trim().to_owned()).map_err(wrong)
+    });
+    Ok(Some(Client { id, secret: secret.transpose()? }))
 }
 
 /// The token of an `authorization` header (RFC 6750 section 2.1).

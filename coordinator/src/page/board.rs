@@ -112,7 +112,9 @@ impl State {
     }
 
     async fn look(&mut self, coordinator: &Coordinator) -> Result<(), StoreError> {
-        if self.looked_at.is_some_and(|at| at.elapsed() < FRESH) {
+        let is_fresh = self.looked_at.is_some_and(|at| at.elapsed() < FRESH);
+        // What was changed here is seen at once, by who changed it first of all.
+        if is_fresh && self.hears.as_ref().is_some_and(Receiver::is_empty) {
             return Ok(());
         }
         let before = self.last_change;

@@ -8,19 +8,22 @@
 //! - `study`: a study with its report, images and earlier studies; `pixels`: a frame for the viewer
 //! - `viewed`: looks that are on record
 //! - `judge`: what the editor says, as the review service takes it; `copies`: what somebody has not finished; `reading`: who reads what; `vocabulary`: what findings may say
-//! - `agreement`: how often drafts stood
+//! - `agreement`: how often drafts stood; `export`: what was signed, for training
 //!
 //! **Invariant**: what changes something shows the session's token, and comes from a page of ours.
 //! **Invariant**: no study of another tenant exists for a caller, and each view of a study is in the audit before it is shown.
 //! **Invariant**: nothing of a session, a password or a patient is in a log.
 
+mod agreement;
 mod assets;
 pub(crate) mod board;
 mod copies;
 mod events;
+mod export;
 mod fault;
 mod judge;
 mod list;
+mod oidc;
 mod pixels;
 mod reading;
 mod route;
@@ -154,7 +157,8 @@ async fn serve(web: &Arc<Web>, peer: &Peer, head: &Parts, body: &mut Received) -
     }
     match ask {
         Ask::SignIn => return sign_in::sign_in(&call, body).await,
-        Ask::OidcBegin | Ask::OidcEnd => return Err(Fault::nothing_here("there is no such call")),
+        Ask::OidcBegin => return oidc::begin(&call).await,
+        Ask::OidcEnd => return oidc::end(&call).await,
         _ => {}
     }
     let signed_in = call.signed_in(ask.is_by_a_person()).await?;
@@ -189,7 +193,10 @@ async fn dispatch(
         Ask::Reject(uid) => judge::reject(call, session, uid, body).await,
         Ask::Reading(uid, what) => reading::note(call, session, uid, what).await,
         Ask::Vocabulary => Ok(vocabulary::tell()),
-        _ => Err(Fault::nothing_here("there is no such call")),
+        Ask::Agreement => agreement::tell(call, session).await,
+        Ask::Export => export::give(call, session).await,
+        // Who is not signed in was answered before.
+        Ask::SignIn | Ask::OidcBegin | Ask::OidcEnd => Err(Fault::nothing_here("there is no such call")),
     }
 }
 
@@ -226,7 +233,8 @@ impl Call<'_> {
     /// How people sign in here.
     fn ways(&self) -> Vec<&'static str> {
         let access = &self.web.gate.access;
-        access.accounts().map(|_| "password").into_iter().collect()
+        let (password, oidc) = (access.accounts().map(|_| "password"), access.code_flow().map(|_| "oidc"));
+        password.into_iter().chain(oidc).collect()
     }
 
     /// Lets the caller in where it has the role.

@@ -188,7 +188,7 @@ mod tests {
             (Method::GET, "/api/studies/1.2/sign", 405),
             (Method::POST, "/api/studies", 405),
             (Method::PUT, "/api/session", 405),
-            (Method::GET, "/api/studies/../session", 400),
+            (Method::GET, "/api/studies/../session", 404),
         ] {
             assert_eq!(route(&method, path).unwrap_err().status().as_u16(), status, "{method} {path}");
         }

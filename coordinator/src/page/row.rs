@@ -5,7 +5,7 @@ use prelim_proto::report::Urgency;
 use prelim_proto::study::{Priority, StudyState, UnreadReason};
 use serde::Serialize;
 
-use crate::store::record::StudyRecord;
+use crate::store::record::{Judged, StudyRecord};
 
 /// Longest text of a problem, in characters.
 const MAX_PROBLEM: usize = 300;
@@ -46,6 +46,9 @@ pub(super) struct Row {
     pub(super) received_at_ms: i64,
     pub(super) changed_at_ms: i64,
     pub(super) problem: Option<String>,
+    /// What a radiologist made of its newest draft that was reviewed; for counts.
+    #[serde(skip)]
+    pub(super) judged: Option<Judged>,
 }
 
 /// The patient.
@@ -125,6 +128,7 @@ impl Row {
             images: record.instances,
             received_at_ms: record.received_at_ms,
             changed_at_ms: record.updated_at_ms,
+            judged: summary.and_then(|summary| summary.judged.clone()),
             problem: problem.map(|words| words.chars().take(MAX_PROBLEM).collect()),
         }
     }

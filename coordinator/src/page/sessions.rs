@@ -74,8 +74,6 @@ pub(crate) struct SignedIn {
     pub(super) csrf: String,
     /// When it ends if nothing more is done, in ms since the Unix epoch.
     pub(super) expires_at_ms: i64,
-    /// Its note.
-    pub(super) key: String,
 }
 
 impl Who {
@@ -152,7 +150,7 @@ pub(crate) async fn of(
         }
     }
     let expires_at_ms = kept.used_ms.saturating_add(idle_ms).min(end_ms);
-    Ok(Some(SignedIn { caller: Arc::new(caller), csrf: kept.csrf, expires_at_ms, key }))
+    Ok(Some(SignedIn { caller: Arc::new(caller), csrf: kept.csrf, expires_at_ms }))
 }
 
 /// The session of a request for images, which a person looks at.
@@ -240,10 +238,10 @@ mod tests {
         let cookie = begin(&store, who.clone(), LASTING).await.unwrap();
         let signed_in = of(&store, &access, &shows(&cookie), LASTING, true).await.unwrap().unwrap();
         assert_eq!(signed_in.caller.person.as_deref(), Some("Doe^Jane"));
-        assert!(!signed_in.key.contains(&cookie) && signed_in.csrf != cookie);
+        assert_ne!(signed_in.csrf, cookie);
         let held = format!("{:?}", store.notes("", 9).await.unwrap());
         assert!(!held.contains(&cookie), "only its digest is kept");
-        for other in ["", "x", &"0".repeat(64), &cookie.to_uppercase(), &signed_in.key] {
+        for other in ["", "x", &"0".repeat(64), &cookie.to_uppercase(), &signed_in.csrf] {
             assert!(of(&store, &access, &shows(other), LASTING, true).await.unwrap().is_none(), "{other}");
         }
         // It ends without use.

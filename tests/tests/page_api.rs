@@ -1,0 +1,603 @@
+//! The calls of the reading room, by a browser's rules: who may sign in and for how long, what is shown to whom, and that nobody's
+//! work is lost.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use prelim_tests::issuer::OidcIssuer;
+use prelim_tests::pacs::free_port;
+use prelim_tests::redis::Redis;
+use prelim_tests::server::Server;
+use prelim_tests::{binary, phantoms, prelim, prelim_json, words};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+const PASSWORD: &str = "correct horse battery";
+
+/// A browser: it keeps cookies, says where its pages are from, and shows the token of its session.
+struct Browser {
+    base: String,
+    client: reqwest::Client,
+    runtime: tokio::runtime::Runtime,
+    cookies: BTreeMap<String, String>,
+    csrf: String,
+}
+
+/// An answer.
+#[derive(Debug)]
+struct Answer {
+    status: StatusCode,
+    headers: reqwest::header::HeaderMap,
+    bytes: Vec<u8>,
+}
+
+impl Answer {
+    fn json(&self) -> Value {
+        serde_json::from_slice(&self.bytes).unwrap_or_else(|_| panic!("no JSON: {self:?}"))
+    }
+
+    fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map(|value| value.to_str().expect("text")).unwrap_or_default()
+    }
+
+    /// The status, and the code of what went wrong.
+    fn fault(&self) -> (u16, String) {
+        (self.status.as_u16(), self.json()["code"].as_str().unwrap_or_default().to_owned())
+    }
+}
+
+impl Browser {
+    fn at(server: &Server) -> Self {
+        // Another test may have been sooner.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
+        Self {
+            base: server.http.trim_end_matches("/dicom-web").to_owned(),
+            client: client.build().expect("a client"),
+            runtime: tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime"),
+            cookies: BTreeMap::new(),
+            csrf: String::new(),
+        }
+    }
+
+    /// Signs in, or is told why not.
+    fn sign_in(&mut self, name: &str, password: &str) -> Answer {
+        let answer = self.post("/api/session", &json!({"name": name, "password": password}));
+        if answer.status == StatusCode::OK {
+            self.csrf = answer.json()["csrf"].as_str().expect("a token").to_owned();
+        }
+        answer
+    }
+
+    fn signed_in(server: &Server, name: &str) -> Self {
+        let mut browser = Self::at(server);
+        let answer = browser.sign_in(name, PASSWORD);
+        assert_eq!(answer.status, StatusCode::OK, "{answer:?} {}", server.log());
+        browser
+    }
+
+    fn get(&mut self, path: &str) -> Answer {
+        self.send(Method::GET, path, None, &[])
+    }
+
+    fn post(&mut self, path: &str, body: &Value) -> Answer {
+        self.send(Method::POST, path, Some(body), &[])
+    }
+
+    /// Sends a request as a page of ours does; headers named in `change` are other than usual, and left out where empty.
+    fn send(&mut self, method: Method, path: &str, body: Option<&Value>, change: &[(&str, &str)]) -> Answer {
+        let url = if path.starts_with("http") { path.to_owned() } else { format!("{}{path}", self.base) };
+        let cookies: Vec<String> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let mut headers = BTreeMap::from([("cookie", cookies.join("; "))]);
+        if method != Method::GET {
+            headers.extend([("origin", self.base.clone()), ("x-prelim-csrf", self.csrf.clone())]);
+        }
+        if body.is_some() {
+            headers.insert("content-type", "application/json".to_owned());
+        }
+        headers.extend(change.iter().map(|(name, value)| (*name, (*value).to_owned())));
+        let mut request = self.client.request(method, url);
+        for (name, value) in headers.iter().filter(|(_, value)| !value.is_empty()) {
+            request = request.header(*name, value);
+        }
+        if let Some(body) = body {
+            request = request.body(body.to_string());
+        }
+        let answer = self.runtime.block_on(async {
+            let response = request.send().await.expect("an answer");
+            let (status, headers) = (response.status(), response.headers().clone());
+            Answer { status, headers, bytes: response.bytes().await.expect("a body").to_vec() }
+        });
+        for line in answer.headers.get_all("set-cookie") {
+            let line = line.to_str().expect("text");
+            let (name, value) = line.split(';').next().and_then(|pair| pair.split_once('=')).expect("a cookie");
+            match value {
+                "" => drop(self.cookies.remove(name)),
+                value => drop(self.cookies.insert(name.to_owned(), value.to_owned())),
+            }
+        }
+        answer
+    }
+
+    fn study(&mut self, study: &str) -> Value {
+        let answer = self.get(&format!("/api/studies/{study}"));
+        assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+        answer.json()
+    }
+}
+
+/// Adds an account to a file, as an administrator does.
+fn account(file: &Path, name: &str, more: &[&str]) {
+    let mut command = Command::new(binary());
+    command.args(["account", "add", name, "--family-name", "Doe", "--given-name", name, "--accounts"]).arg(file);
+    let mut child = command.args(more).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("prelim starts");
+    std::io::Write::write_all(&mut child.stdin.take().expect("a pipe"), format!("{PASSWORD}\n").as_bytes())
+        .expect("taken");
+    assert!(child.wait().expect("it ends").success());
+}
+
+/// A coordinator with a worker and accounts: `jane` and `john` review, `rita` reads, `erik` reviews for another tenant.
+struct Site {
+    server: Server,
+    folder: tempfile::TempDir,
+}
+
+impl Site {
+    fn start(more: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("accounts.toml");
+        for name in ["jane", "john"] {
+            account(&file, name, &["--role", "review"]);
+        }
+        account(&file, "rita", &[]);
+        account(&file, "erik", &["--role", "review", "--tenant", "er"]);
+        let mut arguments = vec!["up", "--json", "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--data", "data"];
+        arguments.extend(["--accounts", "accounts.toml", "--audit", "audit.jsonl", "--organization", "St. Mary"]);
+        arguments.extend(more);
+        let server = Server::start(folder.path(), &arguments, &[("PRELIM_LOG", "info")]);
+        Self { server, folder }
+    }
+
+    /// Studies that are drafted: their UIDs.
+    fn drafted(&self, count: u32, modality: Option<&str>) -> Vec<String> {
+        let films = self.folder.path().join("phantoms");
+        phantoms(&films, count, 41, modality);
+        let films = films.display().to_string();
+        let sent = prelim_json(["submit", "--wait", "--json", "--grpc", &self.server.grpc, &films]);
+        let studies = sent["studies"].as_array().expect("studies").iter();
+        studies.map(|study| study["study_uid"].as_str().expect("a UID").to_owned()).collect()
+    }
+
+    fn audit(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("audit.jsonl")).expect("an audit")
+    }
+}
+
+/// Decisions that accept every finding of a study.
+fn accepting(study: &Value) -> Value {
+    let findings = study.pointer("/report/report/findings").and_then(Value::as_array).expect("findings");
+    findings.iter().map(|_| json!({"decision": "accept"})).collect()
+}
+
+/// Issue promise: sign-in with a local file, sessions that expire, CSRF and content-security policy, audit of it all.
+#[test]
+fn people_sign_in_and_what_is_not_theirs_is_refused() {
+    let site = Site::start(&[]);
+    let mut stranger = Browser::at(&site.server);
+    let page = stranger.get("/worklist");
+    assert!(page.status.is_success() && page.header("content-security-policy").contains("default-src 'none'"));
+    assert_eq!(page.header("x-content-type-options"), "nosniff");
+    assert_eq!(stranger.get("/api/session").fault(), (401, "unauthenticated".into()));
+    assert_eq!(stranger.get("/api/session").json()["sign_in"], json!(["password"]));
+    for path in [
+        "/api/studies",
+        "/api/events",
+        "/api/vocabulary",
+        "/api/agreement",
+        "/api/studies/1.2",
+        "/api/agreement/export",
+    ] {
+        assert_eq!(stranger.get(path).fault().0, 401, "{path}");
+    }
+    // A wrong password and a wrong name are told alike.
+    let (wrong, nobody) = (stranger.sign_in("jane", "wrong"), stranger.sign_in("nobody", "wrong"));
+    assert_eq!((wrong.status, &wrong.bytes), (nobody.status, &nobody.bytes));
+    assert!(stranger.cookies.is_empty());
+    // A page of another place cannot sign anybody in, nor can a form.
+    let body = json!({"name": "jane", "password": PASSWORD});
+    for change in [("origin", "https://evil.example"), ("origin", ""), ("origin", "null")] {
+        let answer = stranger.send(Method::POST, "/api/session", Some(&body), &[change]);
+        assert_eq!(answer.fault(), (403, "forbidden".into()), "{change:?}");
+    }
+    let form = stranger.send(Method::POST, "/api/session", Some(&body), &[("content-type", "text/plain")]);
+    assert_eq!(form.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+
+    let mut jane = Browser::at(&site.server);
+    // A session that somebody else chose is not gone on with.
+    jane.cookies.insert("prelim_session".into(), "0".repeat(64));
+    let answer = jane.sign_in("jane", PASSWORD);
+    let cookie = answer.header("set-cookie");
+    assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict") && cookie.contains("Path=/"), "{cookie}");
+    assert!(jane.cookies["prelim_session"].len() == 64 && jane.cookies["prelim_session"] != "0".repeat(64));
+    let told = jane.get("/api/session").json();
+    assert_eq!(
+        told["account"],
+        json!({"id": "jane", "name": "Doe^jane", "roles": ["read", "review"], "organization": "St. Mary"})
+    );
+    // What changes something shows the token, and comes from here.
+    for change in [("x-prelim-csrf", ""), ("x-prelim-csrf", "0"), ("origin", "https://evil.example"), ("origin", "")] {
+        let answer = jane.send(Method::DELETE, "/api/session", None, &[change]);
+        assert_eq!(answer.fault(), (403, "forbidden".into()), "{change:?}");
+    }
+    // Another's token does not do.
+    let mut john = Browser::signed_in(&site.server, "john");
+    let other = john.csrf.clone();
+    assert_eq!(jane.send(Method::DELETE, "/api/session", None, &[("x-prelim-csrf", &other)]).fault().0, 403);
+    // Signing in again ends the session before.
+    let before = john.cookies["prelim_session"].clone();
+    assert!(john.sign_in("john", PASSWORD).status.is_success());
+    let mut old = Browser::at(&site.server);
+    old.cookies.insert("prelim_session".into(), before);
+    assert_eq!(old.get("/api/session").fault().0, 401);
+    // DICOMweb takes the cookie for a look, and for nothing else.
+    assert!(jane.get("/dicom-web/studies").status.is_success());
+
+    let cookies = jane.cookies.clone();
+    let out = jane.send(Method::DELETE, "/api/session", None, &[]);
+    assert_eq!(out.status, StatusCode::NO_CONTENT);
+    assert!(out.header("clear-site-data").contains("cache") && jane.cookies.is_empty());
+    jane.cookies = cookies;
+    assert_eq!(jane.get("/api/session").fault().0, 401, "the cookie is worth nothing any more");
+
+    let audit = site.audit();
+    let count = |words: &[&str]| audit.lines().filter(|line| words.iter().all(|word| line.contains(word))).count();
+    assert_eq!(count(&["\"Login\"", "\"outcome\":0"]), 3, "{audit}");
+    assert_eq!(count(&["\"Login\"", "\"outcome\":4", "\"caller\":\"jane\""]), 1);
+    assert_eq!(count(&["\"Logout\"", "\"caller\":\"jane\""]), 1);
+    for secret in [PASSWORD, "nobody", &old.cookies["prelim_session"], &other] {
+        assert!(!audit.contains(secret) && !site.server.log().contains(secret), "{secret}");
+    }
+}
+
+/// Issue promise: guesses are slowed, and nobody is kept out by a stranger for long.
+#[test]
+fn guesses_are_slowed() {
+    let site = Site::start(&[]);
+    let mut guesser = Browser::at(&site.server);
+    let mut seen = Vec::new();
+    for n in 0..8 {
+        seen.push(guesser.sign_in("jane", &format!("guess {n}")).status.as_u16());
+    }
+    assert_eq!(seen, [401, 401, 401, 401, 401, 401, 429, 429]);
+    let slowed = guesser.sign_in("jane", PASSWORD);
+    assert_eq!((slowed.status.as_u16(), slowed.header("retry-after")), (429, "1"), "{slowed:?}");
+    assert!(guesser.sign_in("john", PASSWORD).status.is_success(), "another name");
+    let began = Instant::now();
+    while !guesser.sign_in("jane", PASSWORD).status.is_success() {
+        assert!(began.elapsed() < Duration::from_secs(20));
+        sleep(Duration::from_millis(200));
+    }
+}
+
+/// Issue promise: sessions end without use and after their whole time, survive a restart, and follow the file of accounts.
+#[test]
+fn sessions_end_and_follow_the_accounts() {
+    let mut site = Site::start(&["--session-idle-s", "8", "--session-s", "20"]);
+    let (mut jane, mut rita) = (Browser::signed_in(&site.server, "jane"), Browser::signed_in(&site.server, "rita"));
+    let began = Instant::now();
+    site.server.terminate();
+    site.server.start_again();
+    jane.base = site.server.http.trim_end_matches("/dicom-web").to_owned();
+    rita.base.clone_from(&jane.base);
+    assert!(jane.get("/api/studies").status.is_success(), "the session outlives the coordinator");
+    // What a page asks by itself does not keep a session.
+    while began.elapsed() < Duration::from_secs(10) {
+        let _ = rita.get("/api/session");
+        assert!(jane.get("/api/studies").status.is_success(), "it is used");
+        sleep(Duration::from_millis(500));
+    }
+    assert_eq!(rita.get("/api/session").fault().0, 401);
+    while began.elapsed() < Duration::from_secs(21) {
+        let _ = jane.get("/api/studies");
+        sleep(Duration::from_millis(500));
+    }
+    assert_eq!(jane.get("/api/studies").fault().0, 401, "whatever is done in it");
+
+    let file = site.folder.path().join("accounts.toml");
+    let (mut jane, mut john) = (Browser::signed_in(&site.server, "jane"), Browser::signed_in(&site.server, "john"));
+    let removed = prelim(["account", "remove", "jane", "--accounts", &file.display().to_string()]);
+    assert!(removed.status.success(), "{}", words(&removed));
+    account(&file, "tom", &[]);
+    sleep(Duration::from_millis(1_200));
+    assert_eq!(jane.get("/api/session").fault().0, 401, "her account is gone");
+    assert!(john.get("/api/session").status.is_success());
+    assert!(Browser::at(&site.server).sign_in("tom", PASSWORD).status.is_success());
+}
+
+/// Issue promise: tenants are kept apart, `read` sees and `review` signs, every view is in the audit.
+#[test]
+fn studies_are_shown_to_those_who_may_see_them() {
+    let site = Site::start(&[]);
+    let studies = site.drafted(3, None);
+    let mut rita = Browser::signed_in(&site.server, "rita");
+    let listed = rita.get("/api/studies").json();
+    assert_eq!(listed["counts"], json!({"drafted": 3}));
+    let row = &listed["studies"][0];
+    assert_eq!((&row["standing"], &row["demonstration"]), (&json!("unsigned_draft"), &json!(true)));
+    assert!(row["confidence"].is_number() && row["urgency"].is_string(), "{row}");
+    assert_eq!(rita.get("/api/session").json()["demonstration"], json!(true));
+    for (query, found) in [("modality=CT", 1), ("state=signed", 0), ("text=phantom", 3), ("limit=1", 1)] {
+        let listed = rita.get(&format!("/api/studies?{query}")).json();
+        assert_eq!(listed["studies"].as_array().expect("a list").len(), found, "{query}");
+    }
+    assert_eq!(rita.get("/api/studies?colour=red").fault(), (400, "invalid".into()));
+
+    for study in &studies {
+        let seen = rita.study(study);
+        assert_eq!(seen["report"]["status"], json!("unsigned_draft"));
+        let images = seen["series"][0]["instances"].as_array().expect("instances").clone();
+        let instance = images[0]["uid"].as_str().expect("a UID");
+        let pixels = rita.get(&format!("/api/studies/{study}/pixels/{instance}/1"));
+        let told: Value = serde_json::from_str(pixels.header("x-prelim-frame")).expect("JSON");
+        let size = ["rows", "columns", "samples"].map(|side| told[side].as_u64().expect("a number"));
+        let length = size.iter().product::<u64>() * told["bits"].as_u64().expect("bits") / 8;
+        assert_eq!(pixels.bytes.len() as u64, length, "{told}");
+        assert!(pixels.header("cache-control").contains("private"));
+        // The same values as DICOMweb has, which is checked against other decoders.
+        let series = seen["series"][0]["uid"].as_str().expect("a UID");
+        let frame = format!("/dicom-web/studies/{study}/series/{series}/instances/{instance}/frames/1");
+        let accept = [("accept", "application/octet-stream")];
+        assert!(rita.send(Method::GET, &frame, None, &accept).bytes == pixels.bytes, "{told}");
+        assert_eq!(rita.get(&format!("/api/studies/{study}/pixels/{instance}/2")).fault().0, 404);
+        assert_eq!(rita.get(&format!("/api/studies/{study}/pixels/1.2.3/1")).fault().0, 404);
+    }
+    let study = &studies[0];
+    let decisions = accepting(&rita.study(study));
+    let edit = json!({"version": 1, "decisions": decisions, "request_id": "a"});
+    for (what, body) in
+        [("sign", &edit), ("preview", &edit), ("reject", &json!({"version": 1, "request_id": "b", "reason": "x"}))]
+    {
+        assert_eq!(
+            rita.post(&format!("/api/studies/{study}/{what}"), body).fault(),
+            (403, "forbidden".into()),
+            "{what}"
+        );
+    }
+    assert_eq!(rita.get("/api/agreement/export").fault().0, 403);
+
+    // For another tenant there is nothing, whatever is asked.
+    let mut erik = Browser::signed_in(&site.server, "erik");
+    let listed = erik.get("/api/studies").json();
+    assert_eq!(
+        (&listed["studies"], &listed["counts"], &listed["choices"]["modalities"]),
+        (&json!([]), &json!({}), &json!([]))
+    );
+    let (theirs, none) = (erik.get(&format!("/api/studies/{study}")), erik.get("/api/studies/1.2.3"));
+    assert_eq!((theirs.status.as_u16(), none.status.as_u16()), (404, 404));
+    for (method, what) in [
+        (Method::GET, "reports/1"),
+        (Method::GET, "pixels/1.2/1"),
+        (Method::GET, "working-copy"),
+        (Method::PUT, "reading"),
+    ] {
+        let answer = erik.send(method, &format!("/api/studies/{study}/{what}"), None, &[]);
+        assert_eq!(answer.fault(), (404, "not_found".into()), "{what}");
+    }
+    assert_eq!(erik.post(&format!("/api/studies/{study}/sign"), &edit).fault().0, 404);
+    assert_eq!(erik.get(&format!("/dicom-web/studies/{study}/metadata")).status.as_u16(), 404);
+
+    let audit = site.audit();
+    let is_noted = |words: &[&str]| audit.lines().any(|line| words.iter().all(|word| line.contains(word)));
+    for study in &studies {
+        assert!(is_noted(&["DICOM Instances Accessed", "\"rita\"", "page study", study]), "{audit}");
+    }
+    assert!(is_noted(&["Use of Restricted Function", "\"erik\"", study]), "{audit}");
+    assert!(is_noted(&["Use of Restricted Function", "\"rita\"", "page sign"]), "{audit}");
+}
+
+/// Issue promise: two readers at once never lose an edit; a signed report is immutable; of two who sign one is told that it came
+/// late.
+#[test]
+fn two_readers_lose_nothing() {
+    let site = Site::start(&[]);
+    let study = site.drafted(1, Some("dx")).remove(0);
+    let (mut jane, mut john) = (Browser::signed_in(&site.server, "jane"), Browser::signed_in(&site.server, "john"));
+    let path = |what: &str| format!("/api/studies/{study}/{what}");
+    // Each sees that the other reads.
+    assert_eq!(jane.send(Method::PUT, &path("reading"), None, &[]).status, StatusCode::NO_CONTENT);
+    assert_eq!(john.study(&study)["readers"][0]["id"], json!("jane"));
+    assert_eq!(jane.send(Method::DELETE, &path("reading"), None, &[]).status, StatusCode::NO_CONTENT);
+    assert_eq!(john.study(&study)["readers"], json!([]));
+
+    // Two pages of one person.
+    let copy = |words: &str| json!({"version": 1, "decisions": [], "impression": [words], "other": 1});
+    let put = |browser: &mut Browser, words: &str, header: (&str, &str)| {
+        browser.send(Method::PUT, &path("working-copy"), Some(&copy(words)), &[header])
+    };
+    assert_eq!(jane.get(&path("working-copy")).fault().0, 404);
+    let first = put(&mut jane, "one", ("if-none-match", "*"));
+    let tag = first.header("etag").to_owned();
+    assert!(first.status.is_success() && tag.starts_with('"'), "{first:?}");
+    assert!(put(&mut jane, "two", ("if-match", &tag)).status.is_success());
+    let late = put(&mut jane, "three", ("if-match", &tag));
+    assert_eq!(late.fault(), (412, "conflict".into()));
+    assert_eq!(late.json()["newest"]["impression"], json!(["two"]), "what is newer is told");
+    assert_eq!(put(&mut jane, "four", ("if-none-match", "*")).fault().0, 412);
+    assert_eq!(put(&mut jane, "five", ("if-match", "")).fault(), (400, "invalid".into()));
+    assert_eq!(john.get(&path("working-copy")).fault().0, 404, "it is hers");
+    let copy = &jane.study(&study)["working_copy"];
+    assert_eq!((&copy["impression"], &copy["other"]), (&json!(["two"]), &Value::Null));
+    let long = json!({"version": 1, "reason": "x".repeat(300_000)});
+    let answer = jane.send(Method::PUT, &path("working-copy"), Some(&long), &[("if-match", "*")]);
+    assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
+
+    // A preview stores nothing, and says what a second look is worth.
+    let seen = jane.study(&study);
+    let (decisions, series) = (accepting(&seen), &seen["series"][0]);
+    let place = json!({"instance": series["instances"][0]["uid"],
+                       "pixels": {"top": 10.0, "left": 20.0, "bottom": 30.0, "right": 60.0}});
+    let added = json!([{"finding": {"key": "nodule", "presence": "present", "laterality": "left", "size_mm": 8.0,
+                                    "evidence": [place]}, "words": "A nodule on the right."}]);
+    let edit = |request: &str| json!({"version": 1, "decisions": decisions, "added": added, "request_id": request});
+    let preview = jane.post(&path("preview"), &edit("")).json();
+    let warned = preview["warnings"][0].as_str().unwrap_or_default().to_owned();
+    assert!(warned.contains("right") && warned.contains("nodule"), "{preview}");
+    assert_eq!(jane.study(&study)["versions"].as_array().expect("versions").len(), 1);
+    let undecided = jane.post(&path("preview"), &json!({"version": 1, "decisions": [], "added": []}));
+    let is_undecided = decisions.as_array().is_some_and(|all| !all.is_empty());
+    assert_eq!(undecided.status.is_client_error(), is_undecided, "{undecided:?}");
+
+    // John signs first. Jane is told which version is the newest, and repeats what was lost on the way.
+    let signed = john.post(&path("sign"), &edit("john-1"));
+    assert_eq!(signed.json(), json!({"version": 2, "standing": "signed"}));
+    assert_eq!(john.post(&path("sign"), &edit("john-1")).json(), json!({"version": 2, "standing": "signed"}));
+    let late = jane.post(&path("sign"), &edit("jane-1"));
+    assert_eq!((late.fault(), &late.json()["newest"]), ((409, "conflict".into()), &json!(2)));
+    assert!(jane.get(&path("working-copy")).status.is_success(), "her work is not lost");
+    let seen = jane.study(&study);
+    assert_eq!((&seen["row"]["standing"], &seen["versions"][0]["by"]), (&json!("signed"), &json!("Doe^john")));
+    let findings = seen.pointer("/report/report/findings").and_then(Value::as_array).expect("findings");
+    let nodule = findings.iter().find(|finding| finding["sentence"] == "A nodule on the right.").expect("the nodule");
+    assert_eq!(nodule["evidence"][0]["pixels"]["right"], json!(60.0), "{nodule}");
+    // What was signed can be amended, with a reason; her copy is done with then.
+    let again =
+        |reason: &str| json!({"version": 2, "decisions": accepting(&seen), "request_id": "jane-2", "reason": reason});
+    assert_eq!(jane.post(&path("sign"), &again("")).json()["field"], json!("reason"));
+    assert_eq!(jane.post(&path("sign"), &again("second look")).json(), json!({"version": 3, "standing": "amended"}));
+    assert_eq!(jane.get(&path("working-copy")).fault().0, 404);
+    assert_eq!(jane.get(&path("reports/2")).json()["review"]["reviewer_id"], json!("john"), "the old version is kept");
+    assert_eq!(jane.post(&path("reject"), &json!({"version": 3, "request_id": "r", "reason": "no"})).fault().0, 409);
+
+    // What was decided is counted, and goes out without names.
+    let agreement = jane.get("/api/agreement?by=finding").json();
+    assert_eq!(agreement["reports"], json!(1));
+    let nodules = agreement["groups"].as_array().expect("groups").iter().find(|group| group["group"] == "nodule");
+    assert_eq!(nodules.expect("nodules")["counts"]["added"], json!(1), "{agreement}");
+    let export = jane.get("/api/agreement/export");
+    let text = String::from_utf8(export.bytes.clone()).expect("text");
+    assert_eq!(text.lines().count(), 1);
+    assert!(
+        !text.contains(&study) && !text.to_lowercase().contains("phantom^") && text.contains("\"nodule\""),
+        "{text}"
+    );
+}
+
+/// Issue promise: live updates of the worklist.
+#[test]
+fn what_changes_is_told_to_pages_that_follow() {
+    let site = Site::start(&[]);
+    let rita = Browser::signed_in(&site.server, "rita");
+    let request = rita.client.get(format!("{}/api/events", rita.base));
+    let request = request.header("cookie", format!("prelim_session={}", rita.cookies["prelim_session"]));
+    let mut stream = rita.runtime.block_on(async { request.send().await.expect("an answer") });
+    assert_eq!(stream.headers()["content-type"], "text/event-stream");
+    let study = site.drafted(1, Some("dx")).remove(0);
+    let mut heard = String::new();
+    let told = rita.runtime.block_on(async {
+        tokio::time::timeout(Duration::from_secs(20), async {
+            while !(heard.contains("\"state\":\"drafted\"") && heard.contains(&study)) {
+                let piece = stream.chunk().await.expect("a piece").expect("more");
+                heard.push_str(&String::from_utf8_lossy(&piece));
+            }
+        })
+        .await
+    });
+    assert!(told.is_ok() && heard.contains("event: study\nid: "), "{heard}");
+}
+
+/// Issue promise: coordinators on one Redis know each other's sessions, readers and changes.
+#[test]
+fn a_sign_out_counts_on_every_coordinator() {
+    let work = tempfile::tempdir().expect("a folder");
+    let redis = Redis::start(&work.path().join("redis"));
+    let accounts = work.path().join("accounts.toml");
+    account(&accounts, "jane", &["--role", "review"]);
+    let (accounts, bytes) = (accounts.display().to_string(), format!("file://{}", work.path().join("bytes").display()));
+    let start = |role: &str, folder: &str| {
+        let mut arguments = vec![role, "--json", "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--data", "data"];
+        let url = redis.url();
+        arguments.extend(["--redis", &url, "--bytes", &bytes, "--accounts", &accounts]);
+        Server::start(&work.path().join(folder), &arguments, &[])
+    };
+    let (one, other) = (start("up", "one"), start("coordinator", "other"));
+    let mut here = Browser::signed_in(&one, "jane");
+    let mut there = Browser::at(&other);
+    (there.cookies, there.csrf) = (here.cookies.clone(), here.csrf.clone());
+    assert_eq!(there.get("/api/studies").json()["studies"], json!([]));
+
+    let films = work.path().join("films");
+    phantoms(&films, 1, 5, Some("dx"));
+    let sent = prelim_json(["submit", "--wait", "--json", "--grpc", &one.grpc, &films.display().to_string()]);
+    let study = sent["studies"][0]["study_uid"].as_str().expect("a UID").to_owned();
+    let within = |there: &mut Browser, what: &str, holds: &dyn Fn(&Value) -> bool| {
+        let began = Instant::now();
+        loop {
+            let listed = there.get("/api/studies").json();
+            if holds(&listed["studies"][0]) {
+                return;
+            }
+            assert!(began.elapsed() < Duration::from_secs(30), "{what}: {listed}");
+            sleep(Duration::from_millis(100));
+        }
+    };
+    within(&mut there, "drafted", &|row| row["state"] == "drafted");
+    here.send(Method::PUT, &format!("/api/studies/{study}/reading"), None, &[]);
+    within(&mut there, "reading", &|row| row["readers"][0]["id"] == "jane");
+    let decisions = accepting(&here.study(&study));
+    let signed = here
+        .post(&format!("/api/studies/{study}/sign"), &json!({"version": 1, "decisions": decisions, "request_id": "s"}));
+    assert!(signed.status.is_success(), "{signed:?}");
+    within(&mut there, "signed", &|row| row["standing"] == "signed");
+
+    assert_eq!(here.send(Method::DELETE, "/api/session", None, &[]).status, StatusCode::NO_CONTENT);
+    assert_eq!(there.get("/api/session").fault().0, 401);
+}
+
+/// Issue promise: sign-in with OpenID Connect, by an issuer that is not ours.
+#[test]
+fn people_sign_in_at_the_issuer() {
+    let work = tempfile::tempdir().expect("a folder");
+    let (port, secret) = (free_port(), work.path().join("secret"));
+    let back = format!("http://127.0.0.1:{port}/api/oidc/end");
+    let issuer = OidcIssuer::start_for_page(&work.path().join("keys.json"), &back);
+    std::fs::write(&secret, "page secret: +/%\n").expect("a file");
+    let (http, url, secret) = (format!("127.0.0.1:{port}"), issuer.url(), secret.display().to_string());
+    let mut arguments = vec!["up", "--json", "--grpc", "127.0.0.1:0", "--http", &http, "--data", "data"];
+    arguments.extend(["--oidc-issuer", &url, "--oidc-audience", "prelim", "--oidc-client-id", "page"]);
+    arguments.extend(["--oidc-client-secret", &secret, "--audit", "audit.jsonl"]);
+    let server = Server::start(work.path(), &arguments, &[("PRELIM_LOG", "info")]);
+    let mut browser = Browser::at(&server);
+    assert_eq!(browser.get("/api/session").json()["sign_in"], json!(["oidc"]));
+    // The browser follows to the issuer and back, with the cookies of both.
+    let mut answer = browser.get("/api/oidc/begin");
+    let mut code = String::new();
+    for _ in 0..12 {
+        let next = answer.header("location").to_owned();
+        assert!(answer.status.is_redirection() && !next.is_empty(), "{answer:?} {}", server.log());
+        if next == "/worklist" {
+            break;
+        }
+        assert!(!next.starts_with("/sign-in"), "{}", std::fs::read_to_string(work.path().join("audit.jsonl")).unwrap());
+        if next.starts_with(&back) {
+            code.clone_from(&next);
+            // Somebody else's browser has not the cookie that goes with the code.
+            let mut other = Browser::at(&server);
+            assert_eq!(other.get(&next).header("location"), "/sign-in?failed=oidc");
+            assert!(other.cookies.is_empty());
+        }
+        let next = if next.starts_with('/') { format!("{}{next}", issuer.url()) } else { next };
+        answer = browser.get(&next);
+    }
+    assert_eq!(answer.header("location"), "/worklist");
+    assert!(!browser.cookies.contains_key("prelim_oidc"));
+    let told = browser.get("/api/session").json();
+    assert_eq!((&told["account"]["id"], &told["account"]["name"]), (&json!("richard"), &json!("Roe^Richard")));
+    assert_eq!(told["account"]["roles"], json!(["read", "review"]));
+    // A code is good once, and with its own state.
+    assert_eq!(browser.get(&code).header("location"), "/sign-in?failed=oidc");
+    let audit = std::fs::read_to_string(work.path().join("audit.jsonl")).expect("an audit");
+    assert!(audit.contains("\"richard\"") && audit.contains("nobody went from here to the issuer"), "{audit}");
+}
