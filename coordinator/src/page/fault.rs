@@ -17,14 +17,14 @@ pub(super) struct Fault {
     status: StatusCode,
     words: String,
     /// What else the page is told.
-    more: Map<String, Value>,
+    more: Vec<(String, Value)>,
     allow: Option<&'static str>,
     retry_after_s: Option<u64>,
 }
 
 impl Fault {
     fn new(status: StatusCode, words: impl Into<String>) -> Self {
-        Self { status, words: words.into(), more: Map::new(), allow: None, retry_after_s: None }
+        Self { status, words: words.into(), more: Vec::new(), allow: None, retry_after_s: None }
     }
 
     /// A field of what was sent is wrong.
@@ -86,7 +86,7 @@ impl Fault {
 
     /// Tells the page something more.
     pub(super) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.more.insert(name.to_owned(), value.into());
+        self.more.push((name.to_owned(), value.into()));
         self
     }
 
@@ -106,7 +106,7 @@ impl Fault {
             status if status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS => "invalid",
             _ => "unavailable",
         };
-        let mut document = self.more;
+        let mut document: Map<String, Value> = self.more.into_iter().collect();
         document.insert("error".to_owned(), self.words.into());
         document.insert("code".to_owned(), code.into());
         let mut response = Response::new(Body::from(Value::from(document).to_string()));
