@@ -10,6 +10,8 @@
 //! - [`batch`]: what goes into a forward pass and what comes out; `layout`: the same, checked and in rows
 //! - `parts`, `encoder`, [`rope`]: pieces that several families are built from
 //!
+//! How a family is added is told in `ADDING.md` beside this file.
+//!
 //! # Invariants
 //! - Nothing here knows DICOM, jobs, requests, time or randomness.
 //! - A model does not change after it was loaded; caches are apart from it.

@@ -17,6 +17,9 @@ use crate::model::siglip::RawVision;
 /// Every this many layers one sees everything, where nothing else is said.
 const SLIDING_PATTERN: usize = 6;
 
+/// What ends an answer where no file says it.
+const DEFAULT_END_TOKEN: u32 = 1;
+
 /// Reads the text of `config.json`. The error says what is wrong, in a phrase.
 pub(crate) fn read(_: &Path, text: &str) -> Result<ModelConfig, String> {
     let raw: RawConfig = serde_json::from_str(text).map_err(|error| error.to_string())?;
@@ -133,7 +136,10 @@ impl RawConfig {
             ("boi_token_index", self.boi_token_index),
             ("eoi_token_index", self.eoi_token_index),
         ])?;
-        let end_tokens = OneOrMany::union([self.eos_token_id, self.text_config.eos_token_id.clone()]);
+        let mut end_tokens = OneOrMany::union([self.eos_token_id, self.text_config.eos_token_id.clone()]);
+        if end_tokens.is_empty() {
+            end_tokens.push(DEFAULT_END_TOKEN);
+        }
         let max_positions = self.text_config.max_position_embeddings;
         let (text, vision) = (self.text_config.resolve()?, self.vision_config.resolve()?);
         let (tokens, tokens_per_side) = (self.mm_tokens_per_image, self.mm_tokens_per_image.isqrt());

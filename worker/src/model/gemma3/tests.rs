@@ -66,3 +66,19 @@ fn what_is_left_out_is_as_transformers_has_it() {
     assert_eq!((*tokens_per_side, vision.patches()), (16, 4096));
     assert_eq!(config.end_tokens, [1, 106]);
 }
+
+#[test]
+fn tokens_that_end_an_answer_are_found_wherever_they_are_written() {
+    let table = [
+        (serde_json::json!(null), serde_json::json!(null), vec![1]),
+        (serde_json::json!([1, 106]), serde_json::json!(null), vec![1, 106]),
+        (serde_json::json!(106), serde_json::json!([1, 106]), vec![1, 106]),
+        (serde_json::json!(null), serde_json::json!(106), vec![106]),
+    ];
+    for (whole, text, wanted) in table {
+        let mut config = old();
+        config["eos_token_id"] = whole;
+        config["text_config"]["eos_token_id"] = text;
+        assert_eq!(read(config).end_tokens, wanted);
+    }
+}
