@@ -22,7 +22,7 @@ mod observe;
 mod prose;
 #[cfg(test)]
 mod tests;
-mod urgency;
+pub(crate) mod urgency;
 
 use std::collections::BTreeSet;
 

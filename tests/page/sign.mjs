@@ -95,4 +95,11 @@ assert.match(await text(page, '.banner'), /not the newest/);
 await press('u');
 await page.waitForSelector('.lines .line');
 await page.waitForFunction((id) => [...document.querySelectorAll('.lines .line')].some((row) => row.querySelector('.c-id')?.textContent === id && row.querySelector('.c-state')?.textContent === 'signed'), settings.patient);
+// What was made of each finding is counted.
+await page.goto(`${settings.url}/agreement`);
+await page.waitForSelector('.agreement tbody tr');
+const counted = await page.locator('.agreement tbody tr').evaluateAll((rows) => rows.map((row) => [...row.querySelectorAll('td.n')].slice(0, 4).map((cell) => Number(cell.textContent))));
+const sums = counted.reduce((all, row) => all.map((sum, at) => sum + row[at]), [0, 0, 0, 0]);
+assert.deepEqual(sums, [1, 1, count - 2, 1], 'accepted, changed, rejected, added');
+assert.ok((await page.locator('.week-plot circle').count()) > 0);
 await close();

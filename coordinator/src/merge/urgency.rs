@@ -13,7 +13,7 @@ pub(super) fn of_all(findings: &[Finding]) -> Urgency {
 ///
 /// Air in the pleural space is urgent and, when there is much of it, critical. What fills much of a lung or the space
 /// around it is urgent. The rest waits its turn.
-pub(super) fn of(finding: &Finding) -> Urgency {
+pub(crate) fn of(finding: &Finding) -> Urgency {
     if finding.presence == Presence::Absent {
         return Urgency::Routine;
     }

@@ -11,6 +11,7 @@ use super::fault::Fault;
 use super::row::{Row, Shown};
 use super::{Call, answer_json, copies};
 use crate::audit::Act;
+use crate::merge::urgency;
 use crate::report::json::document::{Document, Statement};
 use crate::report::{self, ReportInputs, json};
 use crate::service::ServiceError;
@@ -90,8 +91,8 @@ async fn document(call: &Call<'_>, study: &Uid, draft: &DraftRecord) -> Result<D
     Ok(json::parse(&content).map_err(ServiceError::from)?)
 }
 
-/// A report as the page shows it: the published document, and with each finding its tracking identifier, its sentence, and its
-/// boxes in pixels of the frame.
+/// A report as the page shows it: the published document, and with each finding its tracking identifier, its sentence, how soon
+/// a person should look, and its boxes in pixels of the frame.
 pub(super) fn shown(document: Document, study: &Study) -> Result<Value, Fault> {
     let wrong = ServiceError::from;
     let report = document.to_report().map_err(wrong)?;
@@ -102,6 +103,7 @@ pub(super) fn shown(document: Document, study: &Study) -> Result<Value, Fault> {
     for (index, finding) in findings.into_iter().flatten().enumerate() {
         let own = |sentence: &&prelim_proto::report::Sentence| sentence.findings.contains(&(index as u32));
         finding["tracking"] = json!(tracking.get(index));
+        finding["urgency"] = json!(urgency::of(&report.findings[index]));
         finding["sentence"] = json!(report.findings_text.iter().find(own).map(|sentence| &sentence.text));
         let seen = finding.get_mut("evidence").and_then(Value::as_array_mut);
         for (place, evidence) in seen.into_iter().flatten().zip(&report.findings[index].evidence) {

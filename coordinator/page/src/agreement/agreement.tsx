@@ -2,10 +2,22 @@
 
 import { useEffect, useState } from 'preact/hooks';
 import { get, words } from '../api/client.ts';
-import type { AgreementGroup, Tally } from '../api/types.ts';
+import type { AgreementAnswer, Tally } from '../api/types.ts';
 
 const BY = ['finding', 'site', 'model', 'scanner'] as const;
 const PARTS = ['accepted', 'changed', 'rejected', 'added'] as const;
+
+/** A group with its weeks, the first one first; a week in which it was not met has none of it. */
+interface AgreementGroup extends Tally {
+  group: string;
+  weeks: (Tally & { week: string })[];
+}
+
+const NONE: Tally = { accepted: 0, changed: 0, rejected: 0, added: 0 };
+
+function byGroup({ groups, weeks }: AgreementAnswer): AgreementGroup[] {
+  return groups.map(({ group, counts }) => ({ group, ...counts, weeks: weeks.map((each) => ({ week: each.week, ...(each.groups[group] ?? NONE) })) }));
+}
 
 function total(tally: Tally): number {
   return PARTS.reduce((sum, part) => sum + tally[part], 0);
@@ -66,10 +78,10 @@ export function Agreement() {
   useEffect(() => {
     document.title = 'Agreement · prelim';
     let gone = false;
-    get<{ groups: AgreementGroup[] }>(`/agreement?by=${by}`).then(
+    get<AgreementAnswer>(`/agreement?by=${by}`).then(
       (answer) => {
         if (gone) return;
-        setGroups(answer.groups);
+        setGroups(byGroup(answer));
         setProblem('');
       },
       (error: unknown) => !gone && setProblem(words(error)),

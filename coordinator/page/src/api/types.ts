@@ -234,7 +234,10 @@ export interface Tally {
   added: number;
 }
 
-export interface AgreementGroup extends Tally {
-  group: string;
-  weeks: (Tally & { week: string })[];
+export interface AgreementAnswer {
+  /** How many reports were reviewed. */
+  reports: number;
+  groups: { group: string; counts: Tally }[];
+  /** By the Monday that each begins with, as 2026-11-23. */
+  weeks: { week: string; groups: Record<string, Tally | undefined> }[];
 }
