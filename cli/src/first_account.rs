@@ -10,6 +10,8 @@ use prelim_coordinator::access::accounts::{self, Account};
 const NAME: &str = "radiologist";
 /// The file beside the data.
 const FILE: &str = "accounts.toml";
+/// The audit beside it: who looks at patients is on record.
+const AUDIT: &str = "audit.jsonl";
 
 /// An account that was made: its name and password, which nothing else knows.
 pub(crate) struct Made {
@@ -17,8 +19,8 @@ pub(crate) struct Made {
     pub(crate) password: String,
 }
 
-/// Has the page's accounts in a file beside the data, where the page is served and nobody could sign in. What was made, where the
-/// file was not there.
+/// Has the page's accounts in a file beside the data, where the page is served and nobody could sign in, and the audit as well
+/// where it is nowhere else. What was made, where the file was not there.
 pub(crate) fn provide(config: &mut CoordinatorConfig) -> anyhow::Result<Option<Made>> {
     let is_wanted =
         config.web.http.is_some() && config.security.accounts.is_none() && config.security.oidc_issuer.is_none();
@@ -29,6 +31,7 @@ pub(crate) fn provide(config: &mut CoordinatorConfig) -> anyhow::Result<Option<M
     let file = config.data.join(FILE);
     let made = if file.exists() { None } else { Some(make(&file)?) };
     config.security.accounts = Some(file);
+    config.security.audit.get_or_insert_with(|| config.data.join(AUDIT));
     Ok(made)
 }
 

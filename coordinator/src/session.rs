@@ -39,19 +39,36 @@ impl Gate {
                 let (caller, address, audit) = (Arc::new(caller), peer.address, self.audit.clone());
                 Ok(Session { caller, address, call, audit })
             }
-            Err(refusal) => {
-                let (act, call) = match &refusal {
-                    Refusal::Role { call, .. } => (Act::RoleRefused, Some(*call)),
-                    Refusal::NoSuchCall => (Act::RoleRefused, None),
-                    _ => (Act::LoginRefused, found.map(|(call, _)| call)),
-                };
-                let caller = refusal.caller().map(str::to_owned);
-                let reason = Some(refusal.to_string());
-                let event = Event { caller, call, reason, address: peer.address, ..Event::of(act) };
-                self.audit.refused(event).await;
-                Err(refusal)
-            }
+            Err(refusal) => Err(self.refused(found, refusal, peer).await),
         }
+    }
+
+    /// The same on the port that the page has: where people need accounts, whoever shows nothing at all is let in from this
+    /// machine only. Or they would see less after signing in than before.
+    pub(crate) async fn admit_beside_page(
+        &self,
+        found: (&'static str, Need),
+        authorization: Option<&str>,
+        peer: &Peer,
+    ) -> Result<Session, Refusal> {
+        if self.access.is_closed_to(peer) {
+            let how = "people have accounts here: sign in on the page, or have callers told apart (--client-ca or --oidc-issuer)";
+            return Err(self.refused(Some(found), Refusal::NoCredentials(how), peer).await);
+        }
+        self.admit(Some(found), authorization, peer).await
+    }
+
+    /// Has a refusal on record.
+    async fn refused(&self, found: Option<(&'static str, Need)>, refusal: Refusal, peer: &Peer) -> Refusal {
+        let (act, call) = match &refusal {
+            Refusal::Role { call, .. } => (Act::RoleRefused, Some(*call)),
+            Refusal::NoSuchCall => (Act::RoleRefused, None),
+            _ => (Act::LoginRefused, found.map(|(call, _)| call)),
+        };
+        let caller = refusal.caller().map(str::to_owned);
+        let reason = Some(refusal.to_string());
+        self.audit.refused(Event { caller, call, reason, address: peer.address, ..Event::of(act) }).await;
+        refusal
     }
 }
 

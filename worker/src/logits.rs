@@ -241,10 +241,13 @@ impl<B: Backend> Run<'_, B> {
 
     /// The likeliest tokens after the prompt, one after the other.
     fn greedy(&mut self, prompt: &[u32], after_prompt: &[f32]) -> Vec<u32> {
+        let config = self.model.config();
+        // What stands for a part of an image is no word.
+        let without: Vec<u32> = config.end_tokens.iter().copied().chain([config.image_token]).collect();
         let mut scores = after_prompt.to_vec();
         let mut tokens = Vec::with_capacity(GREEDY_STEPS);
         while tokens.len() < GREEDY_STEPS {
-            let next = likeliest(&scores, &self.model.config().end_tokens);
+            let next = likeliest(&scores, &without);
             tokens.push(next);
             if tokens.len() < GREEDY_STEPS {
                 let logits = self.pass(prompt.len() + tokens.len() - 1, &[next], Vec::new(), Want::Last, None);

@@ -29,7 +29,7 @@ use crate::model::{Adapter, Model, ModelConfig, ModelError, WeightType};
 use crate::pictures::Sight;
 use crate::preprocess::{Preprocess, PreprocessError};
 use crate::profile::named::{NamedPrompt, NamedPromptError, PROMPTS_FOLDER, read_folder};
-use crate::profile::{KindProfile, ProfileError, ReadingProfile};
+use crate::profile::{KindProfile, PROFILE_FILE, ProfileError, ReadingProfile};
 use crate::prompt::{PromptError, PromptWriter};
 
 /// A model folder that cannot be used, or a machine that cannot hold it.
@@ -108,6 +108,11 @@ impl Reader {
         // First, so that a folder of another family is named as such and not by what it lacks.
         let config = ModelConfig::read(folder)?;
         let profile = ReadingProfile::load(folder)?;
+        if !folder.join(PROFILE_FILE).is_file() {
+            tracing::warn!(
+                "the model brings no {PROFILE_FILE}, and is asked as MedGemma is: give it one if it is another"
+            );
+        }
         let mut named = BTreeMap::new();
         let own_prompts = folder.join(PROMPTS_FOLDER);
         if own_prompts.is_dir() {

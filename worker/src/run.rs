@@ -93,7 +93,9 @@ pub async fn serve(
         process: process_name(),
     };
     let renewer = Renewer::start(config.connection.clone(), name.clone(), status)?;
-    tracing::info!(worker.id = %name, model = %provenance.name, arithmetic = %provenance.arithmetic, "ready");
+    let adapters: Vec<&str> = offer.adapters.iter().map(|adapter| adapter.as_str()).collect();
+    let (model, arithmetic) = (&provenance.name, &provenance.arithmetic);
+    tracing::info!(worker.id = %name, %model, adapters = adapters.join(", "), %arithmetic, "ready");
     let objects = Objects::new(coordinator.clone(), config.limits.object_cache_mib << 20);
     let work = Arc::new(Reading { reader: Arc::new(reader), objects, metrics });
     let stop = CancellationToken::new();

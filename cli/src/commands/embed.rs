@@ -37,6 +37,10 @@ impl Embed {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         anyhow::ensure!(!self.images.is_empty() || !self.texts.is_empty(), "give a picture, or a text with --text");
         let files = self.images.iter().map(|path| PngFile::read(path)).collect::<anyhow::Result<Vec<_>>>()?;
+        anyhow::ensure!(
+            self.json || !self.images.is_empty() && (!self.texts.is_empty() || self.images.len() > 1),
+            "nothing to hold against each other: give a picture and --text, or several pictures; --json gives the points themselves"
+        );
         let pictures: Vec<Picture<'_>> = files.iter().map(PngFile::picture).collect();
         let encoder = Encoder::open(&self.model, prelim_kernels::Cpu::new()?, WeightType::AsStored)?;
         let tokens = self.texts.iter().map(|text| encoder.tokenize(text)).collect::<Result<Vec<_>, _>>()?;

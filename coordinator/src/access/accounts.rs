@@ -46,7 +46,7 @@ const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
 #[derive(Debug, thiserror::Error)]
 pub enum AccountsError {
     /// The file cannot be read or written.
-    #[error("--accounts {file}: {source}")]
+    #[error("--accounts {file}: {source}{}", if source.kind() == io::ErrorKind::NotFound { "; prelim account add makes it" } else { "" })]
     File {
         /// The file.
         file: PathBuf,

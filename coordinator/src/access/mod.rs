@@ -135,6 +135,12 @@ impl Access {
         self.takes_certificates || self.issuer.is_some()
     }
 
+    /// Whether people need an account here, nothing else tells callers apart, and this one is on another machine.
+    pub(crate) fn is_closed_to(&self, peer: &Peer) -> bool {
+        let is_here = peer.is_inside || peer.address.is_none_or(|address| address.ip().to_canonical().is_loopback());
+        self.accounts.is_some() && !self.tells_callers_apart() && !is_here
+    }
+
     /// Lets the call in that was found in a table, with its name and its caller, or says why not. Nothing stands for one
     /// that is in no table.
     pub(crate) async fn admit(
@@ -247,6 +253,29 @@ mod tests {
         let config = SecurityConfig { client_ca: Some("ca".into()), access: Some(file), ..SecurityConfig::default() };
         let access = Access::open(&config).unwrap();
         (folder, access)
+    }
+
+    #[test]
+    fn where_people_have_accounts_strangers_of_other_machines_stay_outside() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("accounts.toml");
+        let account = accounts::Account::new("jane", ("Doe", "Jane"), [Role::Read].into(), Vec::new(), "correct horse");
+        accounts::add(&file, account.unwrap()).unwrap();
+        let open = Access::open(&SecurityConfig::default()).unwrap();
+        let guarded = Access::open(&SecurityConfig { accounts: Some(file), ..SecurityConfig::default() }).unwrap();
+        let of = |address: &str| Peer { address: Some(address.parse().unwrap()), ..Peer::default() };
+        for (address, closed) in [
+            ("127.0.0.1:4000", false),
+            ("[::1]:4000", false),
+            ("[::ffff:127.0.0.1]:4000", false),
+            ("10.0.0.7:4000", true),
+            ("[2001:db8::1]:4000", true),
+        ] {
+            assert_eq!(guarded.is_closed_to(&of(address)), closed, "{address}");
+            assert!(!open.is_closed_to(&of(address)));
+        }
+        let inside = Peer { is_inside: true, ..of("10.0.0.7:4000") };
+        assert!(!guarded.is_closed_to(&inside));
     }
 
     #[tokio::test]

@@ -97,7 +97,7 @@ async fn serve(
     };
     let admitted = match signed_in {
         Some(signed_in) => web.gate.admit_known(found, signed_in.caller, peer).await,
-        None => web.gate.admit(Some(found), authorization, peer).await,
+        None => web.gate.admit_beside_page(found, authorization, peer).await,
     };
     let served = match admitted {
         Ok(session) => {

@@ -53,7 +53,16 @@ impl<B: Backend> LanguageModel for OnDevice<B> {
     fn forward(&mut self, chunks: &[Chunk<'_, ImageFeatures<B>>]) -> Result<Vec<Vec<f32>>, Infallible> {
         let batch = model::Batch { chunks: chunks.iter().map(to_model).collect() };
         let logits = self.model.forward(&mut self.cache, &batch);
-        Ok((0..logits.rows()).map(|row| logits.row(row).to_vec()).collect())
+        let image_token = self.model.config().image_token as usize;
+        let scores = |row: usize| {
+            let mut scores = logits.row(row).to_vec();
+            // What stands for a part of an image is no word, and nothing could be computed after it.
+            if let Some(score) = scores.get_mut(image_token) {
+                *score = f32::NEG_INFINITY;
+            }
+            scores
+        };
+        Ok((0..logits.rows()).map(scores).collect())
     }
 }
 

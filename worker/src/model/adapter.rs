@@ -61,9 +61,14 @@ impl Adapter {
     /// # Errors
     /// Files that are missing or damaged, and kinds of adapter that are not computed, by name.
     pub fn open(folder: &Path) -> Result<Self, ModelError> {
-        let file = folder.join(CONFIG);
-        let text = std::fs::read_to_string(&file).map_err(|source| ModelError::Read { file: file.clone(), source })?;
         let wrong = |what: String| ModelError::Adapter { folder: folder.to_owned(), what };
+        let file = folder.join(CONFIG);
+        let text = std::fs::read_to_string(&file).map_err(|source| match source.kind() {
+            std::io::ErrorKind::NotFound => {
+                wrong(format!("there is no {CONFIG}; give the folder that PEFT's save_pretrained wrote"))
+            }
+            _ => ModelError::Read { file: file.clone(), source },
+        })?;
         let config: Config = serde_json::from_str(&text).map_err(|error| wrong(format!("{CONFIG}: {error}")))?;
         config.check().map_err(wrong)?;
         let weights = Weights::open_file(folder.join(WEIGHTS))?;
