@@ -98,7 +98,7 @@ pub async fn run<S: ObjectSource>(
     for (prompt, answer) in prompts.iter().zip(&answers) {
         note_answer(&mut outcome, kind, prompt, answer);
     }
-    conclude(&mut outcome, kind);
+    conclude(&mut outcome, image_kind, kind);
     let cost = &outcome.cost;
     traces::note([
         KeyValue::new("prelim.vision_ms", cost.vision_ms),
@@ -250,16 +250,20 @@ const NO_AREA: &str = "The model marked a finding with a box that has no area; t
 const TOLD: &str = "The model was told what reports of earlier studies say; its findings may lean on them.";
 const NOT_TOLD: &str = "What is known of earlier studies could not be read, and the model was not told of them.";
 const NO_SPACING: &str = "Sizes are not given where the pixel spacing is not known.";
+const PROJECTED: &str = "Sizes on X-rays are those of the projection, which is larger than what is in the patient.";
 
 /// What qualifies the reading as a whole. Each sentence once, in a fixed order; that an answer was cut is
 /// [`JobOutcome::truncated`], which drafts put into words.
-fn conclude(outcome: &mut JobOutcome, kind: &KindProfile) {
+fn conclude(outcome: &mut JobOutcome, image_kind: ImageKind, kind: &KindProfile) {
     let unmeasured = |finding: &prelim_proto::finding::Finding| {
         let is_placed = finding.evidence.iter().any(|evidence| evidence.bounds.is_some());
         kind.measured.contains(&finding.code) && is_placed && finding.size_mm.is_none()
     };
     if outcome.findings.iter().any(unmeasured) {
         outcome.limitations.push(NO_SPACING.to_owned());
+    }
+    if image_kind == ImageKind::Xray && outcome.findings.iter().any(|finding| finding.size_mm.is_some()) {
+        outcome.limitations.push(PROJECTED.to_owned());
     }
     let mut seen = std::collections::HashSet::new();
     outcome.limitations.retain(|sentence| seen.insert(sentence.clone()));
