@@ -1,6 +1,7 @@
 /** Two that differ, side by side, and the choice. Nothing is lost: what was here can be had back by undo. */
 
-import type { ReportBody, WorkingCopy } from '../api/types.ts';
+import type { Report, WorkingCopy } from '../api/types.ts';
+import { rejection } from './rejected.tsx';
 
 interface SideProps {
   heading: string;
@@ -48,6 +49,8 @@ export function Conflict({ title, why, theirs, mine }: Props) {
   );
 }
 
-export function linesOfReport(report: ReportBody): string[] {
+export function linesOfReport(of: Report): string[] {
+  if (of.status === 'rejected') return rejection(of);
+  const { report } = of;
   return [...report.findings_text.map((each) => each.text), ...(report.impression.length > 0 ? [`Impression: ${report.impression.map((each) => each.text).join(' ')}`] : [])];
 }

@@ -12,6 +12,7 @@ import { Conflict, linesOf, linesOfReport } from './conflict.tsx';
 import { FindingCard, type Mode } from './finding_card.tsx';
 import { items as itemsOf, type Item } from './items.ts';
 import { useReadingKeys } from './reading_keys.ts';
+import { Rejected } from './rejected.tsx';
 import { Priors, ReportText, Versions } from './report_text.tsx';
 import { SignBar, type Step } from './sign.tsx';
 import { useEdit } from './use_edit.ts';
@@ -55,7 +56,7 @@ export function Reading(props: Props) {
   const report = older ?? study.report;
   const fits = report !== null && older === null && copy.version === report.report.version && copy.decisions.length === report.report.findings.length;
   const list_items = useMemo(
-    () => (report === null ? [] : itemsOf(report, fits ? copy : undecided(report.report.version, report.report.findings.length), names)),
+    () => (report === null || report.status === 'rejected' ? [] : itemsOf(report, fits ? copy : undecided(report.report.version, report.report.findings.length), names)),
     [report, copy, fits, names],
   );
   const standing = report?.status ?? 'unsigned_draft';
@@ -192,6 +193,7 @@ export function Reading(props: Props) {
 
   const head = document.getElementById('top-study');
   const body = older !== null || !fits ? report?.report : (editing.preview.report ?? report?.report);
+  const watermark = report === null ? '' : standing === 'unsigned_draft' ? 'UNSIGNED DRAFT' : standing === 'rejected' ? 'REJECTED' : editable ? 'NOT SIGNED' : '';
   const { patient } = row;
   const mine = linesOf(copy, study.report?.report.findings.map((finding) => finding.name) ?? []);
   const placeOf = (item: Item) => {
@@ -224,7 +226,7 @@ export function Reading(props: Props) {
           )}
           {conflict !== null && (
             <Conflict title="This report was reviewed by somebody else first" why="Nothing was signed by you, and nothing you wrote is lost. Choose what to go on with; undo brings back the other."
-              theirs={{ heading: `Version ${conflict.newest.row.version}, ${byWhom(conflict.newest)}`, lines: conflict.newest.report ? linesOfReport(conflict.newest.report.report) : [], action: 'Go on with theirs alone', run: () => void takeNewest(false) }}
+              theirs={{ heading: `Version ${conflict.newest.row.version}, ${byWhom(conflict.newest)}`, lines: conflict.newest.report ? linesOfReport(conflict.newest.report) : [], action: 'Go on with theirs alone', run: () => void takeNewest(false) }}
               mine={{ heading: `Yours, of version ${copy.version}`, lines: mine, action: 'Go on with theirs and put mine on it', run: () => void takeNewest(true) }} />
           )}
           {editing.saving.state === 'conflict' && (
@@ -234,7 +236,7 @@ export function Reading(props: Props) {
           )}
           {editing.stale !== null && (
             <Conflict title="You had begun with an older version" why={`Your edits of version ${editing.stale.version} were kept.`}
-              theirs={{ heading: `Version ${report?.report.version ?? 0}, as it is`, lines: report ? linesOfReport(report.report) : [], action: 'Begin anew', run: editing.settle }}
+              theirs={{ heading: `Version ${report?.report.version ?? 0}, as it is`, lines: report ? linesOfReport(report) : [], action: 'Begin anew', run: editing.settle }}
               mine={{ heading: 'Yours', lines: linesOf(editing.stale, []), action: 'Put mine on it', run: () => {
                 const carried = carry(editing.stale!, study.report?.report.findings ?? [], study);
                 editing.replace(carried.copy);
@@ -243,10 +245,11 @@ export function Reading(props: Props) {
               } }} />
           )}
           {lost.length > 0 && <div class="newer" role="status"><p>These of your decisions found no finding in the newest version:</p><ul>{lost.map((line) => <li key={line}>{line}</li>)}</ul><button class="plain" onClick={() => setLost([])}>I have seen them</button></div>}
-          {report !== null && (
+          {report !== null && standing === 'rejected' && <Rejected report={report} />}
+          {report !== null && standing !== 'rejected' && (
             <section aria-label="Findings" class="findings">
               <div class="heading"><h2>Findings</h2>{editable && list_items.length > 0 && <span class="muted">{left(copy) === 0 ? 'all decided' : `${left(copy)} to decide`}</span>}{editable && left(copy) > 1 && <button class="plain" onClick={() => editing.change(acceptRest)}>Accept all <kbd>A</kbd></button>}</div>
-              {list_items.length === 0 && <p class="muted">{standing === 'rejected' ? 'A rejected draft says nothing of the patient.' : 'None of the findings that were looked for was seen. That does not say that the study is normal.'}</p>}
+              {list_items.length === 0 && <p class="muted">None of the findings that were looked for was seen. That does not say that the study is normal.</p>}
               <ol ref={list}>
                 {list_items.map((item, index) => (
                   <FindingCard key={item.id} item={item} number={index + 1} chosen={item.id === chosen} mode={item.id === chosen ? mode : 'look'} editable={editable} vocabulary={vocabulary} measured={measured} place={placeOf(item)}
@@ -259,7 +262,7 @@ export function Reading(props: Props) {
               {editable && <p class="fine hint">To add one, press <kbd>n</kbd> and draw a box on the image.</p>}
             </section>
           )}
-          {body && <ReportText report={body} impression={copy.impression} editable={editable} isOld={editing.preview.isOld} chosen={chosenIn(body, current)} point={point} write={(lines) => editing.change((was) => ({ ...was, impression: lines }))} />}
+          {body && standing !== 'rejected' && <ReportText report={body} impression={copy.impression} editable={editable} isOld={editing.preview.isOld} chosen={chosenIn(body, current)} point={point} write={(lines) => editing.change((was) => ({ ...was, impression: lines }))} />}
           <Priors priors={study.priors} beside={prior?.row.uid ?? ''} show={(uid) => void beside(uid)} />
           <Versions versions={study.versions} shown={report?.report.version ?? 0} show={props.show} />
           {report !== null && <p class="fine provenance">{report.provenance.map((each) => `${each.model}${each.demonstration ? ' (demonstration weights)' : ''}, prelim ${each.software_version}`).join('; ')}</p>}
@@ -271,7 +274,7 @@ export function Reading(props: Props) {
         )}
       </section>
       <p class="hidden" role="status" aria-live="polite">{said}</p>
-      {report !== null && (standing === 'unsigned_draft' || (editable && isSigned)) && <div class="watermark" aria-hidden="true">{standing === 'unsigned_draft' ? 'UNSIGNED DRAFT' : 'NOT SIGNED'}</div>}
+      {watermark !== '' && <div class="watermark" aria-hidden="true">{watermark}</div>}
     </main>
   );
 }

@@ -62,7 +62,7 @@ export function Priors({ priors, beside, show }: { priors: Prior[]; beside: stri
         {priors.map((prior) => (
           <li key={prior.uid} class={beside === prior.uid ? 'on' : ''}>
             <p><b>{date(prior.date)}</b> {prior.description} <span class="tag">{prior.report === null ? 'no report' : standingWord(prior.report.standing)}</span></p>
-            {prior.report !== null && <p class="muted">{prior.report.sentences.join(' ')}</p>}
+            {prior.report !== null && prior.report.standing !== 'rejected' && <p class="muted">{prior.report.sentences.join(' ')}</p>}
             <p class="fine">{prior.compared ? 'The report compares with it.' : 'The report does not compare with it'}{prior.reasons.length > 0 ? `: ${prior.reasons.join('; ')}` : ''}</p>
             <button onClick={() => show(prior.uid)}>{beside === prior.uid ? 'Take away' : 'Show beside'} {priors[0] === prior && <kbd>p</kbd>}</button>
           </li>

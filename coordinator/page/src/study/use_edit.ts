@@ -88,7 +88,8 @@ export function useEdit(study: Study): Editing {
 
   const copy = history.now;
   useEffect(() => {
-    if (study.report === null || copy.decisions.length !== count || copy.version !== version) return;
+    // Of a rejected draft nothing is to come.
+    if (study.report === null || study.report.status === 'rejected' || copy.decisions.length !== count || copy.version !== version) return;
     let gone = false;
     setPreview((was) => ({ ...was, isOld: true }));
     const timer = window.setTimeout(() => {
