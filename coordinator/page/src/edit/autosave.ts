@@ -13,6 +13,8 @@ export type Saving =
   | { state: 'conflict'; theirs: WorkingCopy };
 
 const PAUSE_MS = 600;
+/** How long something unsaved waits at most while typing goes on. */
+const MOST_MS = 3_000;
 const RETRY_MS = 5_000;
 
 function bare(etag: string | null): string | null {
@@ -22,6 +24,8 @@ function bare(etag: string | null): string | null {
 export class Autosave {
   private wanted: WorkingCopy | null = null;
   private timer = 0;
+  /** Since when something is not saved. */
+  private since: number | null = null;
   private busy = false;
   private closed = false;
 
@@ -47,13 +51,14 @@ export class Autosave {
   save(copy: WorkingCopy): void {
     this.wanted = copy;
     this.told({ state: 'saving' });
-    this.later(PAUSE_MS);
+    this.soon();
   }
 
   /** The copy was taken away by the server: what comes next is the first again. */
   forget(): void {
     clearTimeout(this.timer);
     this.wanted = null;
+    this.since = null;
     this.etag = null;
   }
 
@@ -78,6 +83,12 @@ export class Autosave {
     await this.send();
   }
 
+  /** After a pause in typing, or where there is none, when the most has passed. */
+  private soon(): void {
+    this.since ??= Date.now();
+    this.later(Math.max(0, Math.min(PAUSE_MS, this.since + MOST_MS - Date.now())));
+  }
+
   private later(ms: number): void {
     clearTimeout(this.timer);
     if (!this.closed) this.timer = window.setTimeout(() => void this.send(), ms);
@@ -87,6 +98,7 @@ export class Autosave {
     const copy = this.wanted;
     if (copy === null || this.busy || this.closed) return;
     this.busy = true;
+    this.since = null;
     try {
       const condition: Record<string, string> = this.etag === null ? { 'If-None-Match': '*' } : { 'If-Match': `"${this.etag}"` };
       const answer = await call<{ saved_at_ms?: number }>('PUT', this.path, copy, condition);
@@ -102,7 +114,7 @@ export class Autosave {
       }
     } finally {
       this.busy = false;
-      if (this.wanted !== null && this.wanted !== copy) this.later(PAUSE_MS);
+      if (this.wanted !== null && this.wanted !== copy) this.soon();
     }
   }
 

@@ -51,9 +51,19 @@ export function left(copy: WorkingCopy): number {
   return copy.decisions.filter((each) => each.decision === null).length;
 }
 
+/** Whether there is an impression in the reader's own words. Where there is none it is made from the findings. */
+export function hasImpression(copy: Pick<WorkingCopy, 'impression'>): boolean {
+  return copy.impression.some((line) => line.trim() !== '');
+}
+
+/** With an impression of these lines; an empty one is none. */
+export function withImpression(copy: WorkingCopy, impression: string[]): WorkingCopy {
+  return { ...copy, impression: hasImpression({ impression }) ? impression : [] };
+}
+
 /** Whether anything was decided or written. */
 export function isBegun(copy: WorkingCopy): boolean {
-  return copy.added.length > 0 || copy.impression.length > 0 || copy.reason !== '' || copy.decisions.some((each) => each.decision !== null || each.words !== '');
+  return copy.added.length > 0 || hasImpression(copy) || copy.reason !== '' || copy.decisions.some((each) => each.decision !== null || each.words !== '');
 }
 
 /** A finding of the report as a person would write it: without the model's estimates. */
@@ -85,7 +95,7 @@ export function request(copy: WorkingCopy): Pick<WorkingCopy, 'version' | 'added
     return { decision: decision ?? 'accept', words, reason };
   });
   const added = copy.added.map((each): Added => ({ ...each, finding: coherent(each.finding) }));
-  return { version: copy.version, decisions, added, impression: copy.impression };
+  return { version: copy.version, decisions, added, impression: hasImpression(copy) ? copy.impression : [] };
 }
 
 /** A reader's work carried to a newer version, and what of it found no place there, in words. */

@@ -1,6 +1,7 @@
 /** Two that differ, side by side, and the choice. Nothing is lost: what was here can be had back by undo. */
 
 import type { Report, WorkingCopy } from '../api/types.ts';
+import { hasImpression } from '../edit/model.ts';
 import { rejection } from './rejected.tsx';
 
 interface SideProps {
@@ -25,8 +26,9 @@ export function linesOf(copy: WorkingCopy, names: string[]): string[] {
   const word = { accept: 'accepted', change: 'changed', reject: 'rejected' } as const;
   const decided = copy.decisions.flatMap((each, index) => (each.decision === null ? [] : [[`${names[index] ?? `finding ${index + 1}`}: ${word[each.decision]}`, each.words, each.reason].filter((part) => part !== '').join('. ')]));
   const added = copy.added.map((each) => `added: ${each.words || each.finding.key.replaceAll('_', ' ')}`);
-  const lines = [...decided, ...added, ...(copy.impression.length > 0 ? [`impression: ${copy.impression.join(' ')}`] : [])];
-  return lines.length === 0 ? ['nothing yet'] : lines;
+  const lines = [...decided, ...added, ...(hasImpression(copy) ? [`impression: ${copy.impression.join(' ')}`] : [])];
+  if (lines.length === 0) return ['nothing yet'];
+  return hasImpression(copy) ? lines : [...lines, 'impression: made from the findings'];
 }
 
 interface Props {

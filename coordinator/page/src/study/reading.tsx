@@ -4,7 +4,7 @@ import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { createPortal } from 'preact/compat';
 import { ApiError, call, get, words } from '../api/client.ts';
 import type { Reader, Report, Session, Statement, Study, Vocabulary, WorkingCopy } from '../api/types.ts';
-import { acceptRest, carry, decide, isBegun, left, request, undecided } from '../edit/model.ts';
+import { acceptRest, carry, decide, isBegun, left, request, undecided, withImpression } from '../edit/model.ts';
 import { ageAt, date, personName } from '../words.ts';
 import { Viewer } from '../viewer/viewer.tsx';
 import { Banner } from './banner.tsx';
@@ -194,6 +194,9 @@ export function Reading(props: Props) {
   const head = document.getElementById('top-study');
   const body = older !== null || !fits ? report?.report : (editing.preview.report ?? report?.report);
   const watermark = report === null ? '' : standing === 'unsigned_draft' ? 'UNSIGNED DRAFT' : standing === 'rejected' ? 'REJECTED' : editable ? 'NOT SIGNED' : '';
+  // Until it is known what the findings make, the words that were taken away are not shown as theirs.
+  const { preview } = editing;
+  const made = preview.isOwn ? null : ((preview.report ?? report?.report)?.impression.map((each) => each.text) ?? null);
   const { patient } = row;
   const mine = linesOf(copy, study.report?.report.findings.map((finding) => finding.name) ?? []);
   const placeOf = (item: Item) => {
@@ -262,7 +265,7 @@ export function Reading(props: Props) {
               {editable && <p class="fine hint">To add one, press <kbd>n</kbd> and draw a box on the image.</p>}
             </section>
           )}
-          {body && standing !== 'rejected' && <ReportText report={body} impression={copy.impression} editable={editable} isOld={editing.preview.isOld} chosen={chosenIn(body, current)} point={point} write={(lines) => editing.change((was) => ({ ...was, impression: lines }))} />}
+          {body && standing !== 'rejected' && <ReportText report={body} impression={copy.impression} made={made} isAsSigned={isSigned && made !== null && made.join('\n') === impressionOf(study.report?.report)} editable={editable} isOld={editing.preview.isOld} chosen={chosenIn(body, current)} point={point} write={(lines) => editing.change((was) => withImpression(was, lines))} />}
           <Priors priors={study.priors} beside={prior?.row.uid ?? ''} show={(uid) => void beside(uid)} />
           <Versions versions={study.versions} shown={report?.report.version ?? 0} show={props.show} />
           {report !== null && <p class="fine provenance">{report.provenance.map((each) => `${each.model}${each.demonstration ? ' (demonstration weights)' : ''}, prelim ${each.software_version}`).join('; ')}</p>}
@@ -277,6 +280,10 @@ export function Reading(props: Props) {
       {watermark !== '' && <div class="watermark" aria-hidden="true">{watermark}</div>}
     </main>
   );
+}
+
+function impressionOf(body: Report['report'] | undefined): string {
+  return body?.impression.map((each) => each.text).join('\n') ?? '';
 }
 
 /** Who made the newest version. */

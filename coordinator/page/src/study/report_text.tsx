@@ -1,11 +1,17 @@
 /** The report in words, as it would be signed now. Pointing at a sentence shows its finding. */
 
+import { useState } from 'preact/hooks';
 import type { Prior, ReportBody, Statement, Version } from '../api/types.ts';
 import { date, moment, personName, standingWord } from '../words.ts';
 
 interface Props {
   report: ReportBody;
+  /** In the reader's own words; empty where it is made from the findings. */
   impression: string[];
+  /** What it is made of where the reader wrote none; nothing until that is known. */
+  made: string[] | null;
+  /** It is that of the signed report still. */
+  isAsSigned: boolean;
   editable: boolean;
   isOld: boolean;
   chosen: number | null;
@@ -13,9 +19,12 @@ interface Props {
   write: (lines: string[]) => void;
 }
 
-export function ReportText({ report, impression, editable, isOld, chosen, point, write }: Props) {
+export function ReportText({ report, impression, made, isAsSigned, editable, isOld, chosen, point, write }: Props) {
   const own = impression.length > 0;
-  const made = report.impression.map((each) => each.text);
+  /** The reader emptied the box and has not left it: what is typed next takes the place of what is shown in it. */
+  const [emptied, setEmptied] = useState(false);
+  const shown = own ? impression : (made ?? []);
+  const origin = own ? 'your words' : isAsSigned ? 'as signed' : 'made from the findings';
   return (
     <section class={`report-text ${isOld ? 'is-old' : ''}`} aria-label="Report">
       <h2>Report</h2>
@@ -29,16 +38,21 @@ export function ReportText({ report, impression, editable, isOld, chosen, point,
           </p>
         </>
       )}
-      <h3 id="impression">Impression {own && <span class="tag">your words</span>}</h3>
+      <h3 id="impression">Impression {editable && <span class="tag">{origin}</span>}</h3>
       {editable ? (
         <>
-          <textarea aria-labelledby="impression" rows={Math.max(2, (own ? impression : made).length)} value={(own ? impression : made).join('\n')} spellcheck
-            onInput={(event) => write(event.currentTarget.value.split('\n'))}
+          <textarea aria-labelledby="impression" class={own ? 'own' : ''} rows={Math.max(2, shown.length)} value={emptied ? '' : shown.join('\n')} placeholder={made === null ? 'It is made from the findings.' : made.join('\n')} spellcheck
+            onInput={(event) => {
+              const text = event.currentTarget.value;
+              setEmptied(text.trim() === '');
+              write(text.split('\n'));
+            }}
+            onBlur={() => setEmptied(false)}
             onKeyDown={(event) => { if (event.key === 'Escape') event.currentTarget.blur(); }} />
           {own && <button class="plain" onClick={() => write([])}>Make it from the findings again</button>}
         </>
       ) : (
-        <p class="sentences">{made.join(' ') || 'None.'}</p>
+        <p class="sentences">{report.impression.map((each) => each.text).join(' ') || 'None.'}</p>
       )}
       {report.comparison.length > 0 && <><h3>Comparison</h3><p>{report.comparison.join(' ')}</p></>}
       {report.technique.length > 0 && <><h3>Technique</h3><p>{report.technique.join(' ')}</p></>}

@@ -4,12 +4,14 @@ import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
 import { ApiError, call, words } from '../api/client.ts';
 import type { Report, ReportBody, Study, WorkingCopy } from '../api/types.ts';
 import { Autosave, type Saving } from '../edit/autosave.ts';
-import { begin, isBegun, redo, request, step, undecided, undo, type History } from '../edit/model.ts';
+import { begin, hasImpression, isBegun, redo, request, step, undecided, undo, withImpression, type History } from '../edit/model.ts';
 
 export interface Preview {
   report: ReportBody | null;
   warnings: string[];
   problem: string;
+  /** Its impression is in the reader's own words. */
+  isOwn: boolean;
   /** The preview is of an edit before the newest. */
   isOld: boolean;
 }
@@ -43,7 +45,7 @@ export function useEdit(study: Study): Editing {
   const [history, setHistory] = useState<History>(() => begin(undecided(version, count)));
   const [saving, setSaving] = useState<Saving>({ state: 'clean' });
   const [stale, setStale] = useState<WorkingCopy | null>(null);
-  const [preview, setPreview] = useState<Preview>({ report: study.report?.report ?? null, warnings: [], problem: '', isOld: false });
+  const [preview, setPreview] = useState<Preview>({ report: study.report?.report ?? null, warnings: [], problem: '', isOwn: false, isOld: false });
   /** Previews that failed are asked for again after a sign-in, and when the network is back. */
   const [round, setRound] = useState(0);
   const save = useRef<Autosave | null>(null);
@@ -55,7 +57,8 @@ export function useEdit(study: Study): Editing {
     const autosave = new Autosave(`/studies/${uid}/working-copy`, kept?.etag ?? null, setSaving);
     save.current = autosave;
     if (kept !== null) {
-      const { etag: _, ...copy } = kept;
+      const { etag: _, ...said } = kept;
+      const copy = withImpression(said, said.impression);
       if (kept.version === version && kept.decisions.length === count) setHistory(begin(copy));
       else if (isBegun(copy)) setStale(copy);
     }
@@ -94,7 +97,7 @@ export function useEdit(study: Study): Editing {
     setPreview((was) => ({ ...was, isOld: true }));
     const timer = window.setTimeout(() => {
       call<{ report: Report; warnings?: string[] }>('POST', `/studies/${uid}/preview`, request(copy)).then(
-        ({ body }) => !gone && setPreview({ report: body.report.report, warnings: body.warnings ?? [], problem: '', isOld: false }),
+        ({ body }) => !gone && setPreview({ report: body.report.report, warnings: body.warnings ?? [], problem: '', isOwn: hasImpression(copy), isOld: false }),
         (error: unknown) => {
           // What cannot be signed is told in the server's words; the last good text stays.
           // That another version is newer is told where it is signed, with both sides.
