@@ -23,8 +23,22 @@ await first.page.keyboard.press('e');
 await first.page.keyboard.press('Control+a');
 await first.page.keyboard.type(typed);
 await first.page.waitForSelector('.expired .sign-in');
+// The box that was typed in keeps the focus; nothing but what was typed is seen, on paper neither.
+const here = () => first.page.evaluate(() => document.activeElement?.tagName);
+assert.equal(await here(), 'TEXTAREA');
+assert.match(await text(first.page, '.expired'), /Signed out: sign in to go on; what you typed is kept here/);
+for (const media of ['screen', 'print']) {
+  await first.page.emulateMedia({ media });
+  const seen = (await first.page.locator('body').evaluate((body) => [...body.querySelectorAll('*')].filter((each) => each.children.length === 0 && each.checkVisibility({ visibilityProperty: true })).map((each) => each.textContent).join(' '))).trim();
+  assert.ok(!seen.includes(settings.patient.name) && !seen.includes(settings.patient.id), seen);
+  for (const covered of ['.pane .image', '.patient h1', '.finding .title', '.report-text .said', '.banner', '.watermark']) assert.ok(!(await first.page.locator(covered).first().isVisible()), `${covered} on ${media}`);
+}
+await first.page.emulateMedia({ media: 'screen' });
+assert.ok(await first.page.locator('.report-text textarea').isVisible());
+assert.doesNotMatch(await first.page.title(), new RegExp(settings.patient.id));
+await first.page.keyboard.press('F2');
+assert.equal(await here(), 'INPUT');
 assert.equal(await first.page.locator('.report-text textarea').inputValue(), typed);
-await first.page.locator('.expired input[type=password]').focus();
 await first.page.keyboard.type(settings.password);
 await first.page.keyboard.press('Enter');
 await first.page.waitForSelector('.expired', { state: 'detached' });

@@ -13,6 +13,10 @@ export interface Binding {
   run: (event: KeyboardEvent) => void;
 }
 
+/** What is held back now: commands of a single letter, or all but those that work while a text is typed. */
+type Hold = 'letters' | 'all';
+const holds = new Set<{ current: Hold | null }>();
+
 const stack: { current: Binding[] }[] = [];
 
 function chord(event: KeyboardEvent): string {
@@ -34,8 +38,11 @@ addEventListener('keydown', (event) => {
   // A button that has the focus keeps its own keys.
   const onButton = event.target instanceof HTMLButtonElement || event.target instanceof HTMLAnchorElement || (event.target instanceof HTMLElement && event.target.tagName === 'SUMMARY');
   if (onButton && (pressed === 'Enter' || pressed === ' ')) return;
+  const held = [...holds].map(({ current }) => current);
+  if (!typing && pressed !== '?' && held.includes('letters') && (event.key.length === 1)) return;
+  const few = typing || held.includes('all');
   for (const layer of stack.toReversed()) {
-    const binding = layer.current.find((each) => each.keys.includes(pressed) && (!typing || each.whileTyping === true));
+    const binding = layer.current.find((each) => each.keys.includes(pressed) && (!few || each.whileTyping === true));
     if (binding) {
       event.preventDefault();
       binding.run(event);
@@ -52,6 +59,18 @@ export function useKeys(bindings: Binding[]): void {
     stack.push(layer);
     return () => {
       stack.splice(stack.indexOf(layer), 1);
+    };
+  }, []);
+}
+
+/** Holds keys back while something waits for an answer that no key may pass over. */
+export function useHold(hold: Hold | null): void {
+  const mine = useRef(hold);
+  mine.current = hold;
+  useEffect(() => {
+    holds.add(mine);
+    return () => {
+      holds.delete(mine);
     };
   }, []);
 }

@@ -86,9 +86,10 @@ fn films_and_volumes_are_shown_on_both_paths_of_the_viewer() {
 #[test]
 fn two_readers_of_a_study_lose_nothing() {
     let site = Site::start("", "");
-    let (study, _) = site.film_with_findings(2);
+    let (study, document) = site.film_with_findings(2);
+    let patient = &document["study"]["patient"];
     let (name, password) = site.other();
-    site.browse("two", &json!({"study": study, "other": {"name": name, "password": password}}));
+    site.browse("two", &json!({"study": study, "patient": patient, "other": {"name": name, "password": password}}));
     assert_eq!(site.document(&study)["status"], "amended");
 }
 

@@ -1,10 +1,10 @@
 /** The page: who is signed in, which view is shown, what is said everywhere. */
 
 import { lazy, Suspense } from 'preact/compat';
-import { useCallback, useEffect, useState } from 'preact/hooks';
+import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
 import { ApiError, call, get, keepSession, onSessionEnd, words } from '../api/client.ts';
 import type { Session } from '../api/types.ts';
-import { useKeys } from '../keys.ts';
+import { useHold, useKeys } from '../keys.ts';
 import { go, toWorklist, useRoute } from '../route.ts';
 import { Agreement } from '../agreement/agreement.tsx';
 import { Worklist } from '../worklist/worklist.tsx';
@@ -25,6 +25,8 @@ export function App() {
   const [known, setKnown] = useState<Known>({ state: 'asking' });
   /** The session ended while a view was open: it stays below, with what was typed. */
   const [expired, setExpired] = useState(false);
+  /** What the tab was called when the session ended. */
+  const title = useRef<string | null>(null);
   const [sheet, setSheet] = useState(false);
   const route = useRoute();
 
@@ -32,6 +34,8 @@ export function App() {
     keepSession(session);
     setKnown({ state: 'in', session });
     setExpired(false);
+    if (title.current !== null) document.title = title.current;
+    title.current = null;
     dispatchEvent(new Event('prelim:signed-in'));
     void viewer();
   }, []);
@@ -46,7 +50,14 @@ export function App() {
   }, [enter]);
 
   useEffect(() => void ask(), [ask]);
-  useEffect(() => onSessionEnd(() => setExpired(true)), []);
+  useEffect(() => onSessionEnd(() => {
+    setExpired(true);
+    // The tab names the patient no longer.
+    title.current ??= document.title;
+    document.title = 'prelim';
+  }), []);
+  useHold(expired ? 'all' : null);
+  const toSignIn = () => document.querySelector<HTMLElement>('.expired input[type=password]')?.focus();
 
   const leave = async () => {
     await call('DELETE', '/session').catch(() => undefined);
@@ -57,6 +68,7 @@ export function App() {
   };
 
   useKeys([
+    { keys: ['F2'], ...(expired ? { words: 'Sign in again' } : {}), whileTyping: true, run: () => { if (expired) toSignIn(); } },
     { keys: ['?'], words: 'Show or hide this sheet', run: () => setSheet(!sheet) },
     { keys: ['T'], words: 'Dark or light', run: toggleTheme },
     { keys: ['W'], words: 'Worklist', run: toWorklist },
@@ -86,10 +98,11 @@ export function App() {
   }
   const { session } = known;
   return (
-    <div class={`frame view-${route.name}`}>
+    <div class={`frame view-${route.name} ${expired ? 'is-expired' : ''}`}>
       <Top session={session} route={route} leave={() => void leave()} sheet={() => setSheet(!sheet)} />
       {expired && (
         <section class="expired" aria-label="Sign in again">
+          <p class="out" role="alert"><b>Signed out: sign in to go on; what you typed is kept here.</b> <button onClick={toSignIn}>Sign in <kbd>F2</kbd></button></p>
           <SignIn ways={['password']} again={session.account.id} entered={enter} />
         </section>
       )}

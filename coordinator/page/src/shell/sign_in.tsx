@@ -17,7 +17,10 @@ export function SignIn({ ways, entered, again }: Props) {
   const [problem, setProblem] = useState('');
   const [busy, setBusy] = useState(false);
   const first = useRef<HTMLInputElement>(null);
-  useEffect(() => first.current?.focus(), []);
+  // Where somebody was here before, a text may be being typed: the focus is theirs.
+  useEffect(() => {
+    if (again === undefined) first.current?.focus();
+  }, []);
 
   const submit = async (event: Event) => {
     event.preventDefault();
@@ -36,8 +39,7 @@ export function SignIn({ ways, entered, again }: Props) {
 
   const form = (
     <form class="sign-in" onSubmit={(event) => void submit(event)}>
-      {again === undefined ? <h1>prelim</h1> : <h2>Your session has ended</h2>}
-      <p class="muted">{again === undefined ? 'Reading room' : 'What you typed is still on this page. Sign in to go on where you were.'}</p>
+      {again === undefined && <><h1>prelim</h1><p class="muted">Reading room</p></>}
       {ways.includes('password') && (
         <>
           <label>

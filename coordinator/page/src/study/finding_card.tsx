@@ -95,7 +95,7 @@ export function Ask({ label, value, options, action, done, cancel, required }: A
     <form class="ask" onSubmit={submit} onKeyDown={(event) => { if (event.key === 'Escape') { event.preventDefault(); event.stopPropagation(); cancel(); } }}>
       <label>
         {label}
-        <input name="text" maxLength={2000} defaultValue={value} required={required ?? false} autocomplete="off" list={options.length > 0 ? 'reasons' : undefined} ref={(input) => { if (input && document.activeElement !== input && !input.dataset['met']) { input.dataset['met'] = 'yes'; input.focus(); input.select(); } }} />
+        <input name="text" maxLength={2000} defaultValue={value} required={required ?? false} autocomplete="off" onInput={(event) => { event.currentTarget.dataset['own'] = 'yes'; }} list={options.length > 0 ? 'reasons' : undefined} ref={(input) => { if (input && document.activeElement !== input && !input.dataset['met']) { input.dataset['met'] = 'yes'; input.focus(); input.select(); } }} />
       </label>
       {options.length > 0 && <datalist id="reasons">{options.map((option) => <option key={option} value={option} />)}</datalist>}
       <div class="acts">

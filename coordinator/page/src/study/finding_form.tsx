@@ -59,7 +59,7 @@ export function FindingForm({ vocabulary, item, done, cancel, measured }: Props)
       )}
       <label class="wide">
         Words (made from the above where empty)
-        <input name="words" value={words} maxLength={2000} onInput={(event) => setWords(event.currentTarget.value)} autocomplete="off" />
+        <input name="words" value={words} maxLength={2000} data-own={words === item.words ? undefined : 'yes'} onInput={(event) => setWords(event.currentTarget.value)} autocomplete="off" />
       </label>
       <div class="acts wide">
         <button type="submit" class="primary">Keep <kbd>Enter</kbd></button>

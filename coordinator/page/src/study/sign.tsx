@@ -103,7 +103,7 @@ function SignStep({ editing, session, amends, setStep, busy, sign, verb }: Props
       </div>
       <label>
         {amends ? 'Why is it amended?' : 'Note (may be empty)'}
-        <input name="reason" value={reason} maxLength={2000} required={amends} onInput={(event) => setReason(event.currentTarget.value)} autocomplete="off" />
+        <input name="reason" data-own={reason === '' ? undefined : 'yes'} value={reason} maxLength={2000} required={amends} onInput={(event) => setReason(event.currentTarget.value)} autocomplete="off" />
       </label>
       <div class="acts">
         <button type="submit" class="primary" disabled={busy || isOld}>{busy ? 'Signing' : `${verb} this report`} <kbd>Enter</kbd></button>
