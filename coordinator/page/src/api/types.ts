@@ -126,6 +126,8 @@ export interface Instance {
   spacing_is_calibrated: boolean;
   laterality: string | null;
   view_position: string | null;
+  /** Of what is no slice: whereto rows go, whereto columns go (C.7.6.1.1.1). */
+  patient_orientation: [string, string] | null;
 }
 
 /** What makes shades of a frame's values; comes with them. */

@@ -89,8 +89,32 @@ export function find(all: Stack[], instance: string, frame: number): { stack: nu
   return null;
 }
 
-/** The letters at the edges of an image, from its orientation: left, right, top, bottom. */
-export function edges(orientation: number[] | null): { left: string; right: string; top: string; bottom: string } | null {
+export interface Edges {
+  left: string;
+  right: string;
+  top: string;
+  bottom: string;
+}
+
+/** The letters at the edges of an image; nothing where its header does not say how it lies. */
+export function letters({ orientation, patient_orientation }: Instance): Edges | null {
+  return edges(orientation) ?? named(patient_orientation);
+}
+
+const OPPOSITES: Record<string, string> = { L: 'R', R: 'L', A: 'P', P: 'A', H: 'F', F: 'H' };
+
+/** The letters from Patient Orientation (0020,0020), whose first value is the direction of rows to the right edge, the second
+ *  that of columns to the bottom. */
+function named(orientation: [string, string] | null): Edges | null {
+  if (!Array.isArray(orientation)) return null;
+  const [right, bottom] = orientation.map((each) => String(each).trim().toUpperCase());
+  if (right === undefined || bottom === undefined || ![right, bottom].every((each) => /^[LRAPHF]{1,3}$/.test(each))) return null;
+  const opposite = (direction: string) => [...direction].map((letter) => OPPOSITES[letter]).join('');
+  return { left: opposite(right), right, top: opposite(bottom), bottom };
+}
+
+/** The letters from Image Orientation (Patient). */
+function edges(orientation: number[] | null): Edges | null {
   if (orientation === null || orientation.length !== 6 || orientation.some((value) => !Number.isFinite(value))) return null;
   const letter = ([x = 0, y = 0, z = 0]: number[]): string => {
     const size = [Math.abs(x), Math.abs(y), Math.abs(z)];

@@ -4,7 +4,7 @@ import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { words } from '../api/client.ts';
 import type { Box } from '../api/types.ts';
 import { date } from '../words.ts';
-import { edges, type Stack } from './frames.ts';
+import { letters as lettersOf, type Stack } from './frames.ts';
 import { length, Overlay, type Measure, type Shown } from './overlay.tsx';
 import { Pane, prefetch } from './pane.ts';
 import type { Window } from './presets.ts';
@@ -166,7 +166,7 @@ export function PaneView(props: Props) {
   }, []);
 
   const spacing: [number, number] | null = instance?.spacing && instance.spacing_is_calibrated ? [instance.spacing[0]!, instance.spacing[1]!] : null;
-  const letters = edges(instance?.orientation ?? null);
+  const letters = instance === undefined ? null : lettersOf(instance);
   const current = pane.current?.currentWindow() ?? null;
   const several = stack.frames.length > 1;
   const name = `${stack.prior === null ? '' : `prior ${date(stack.prior)}, `}${stack.label}${several ? `, slice ${index + 1} of ${stack.frames.length}` : ''}`;
