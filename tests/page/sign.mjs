@@ -24,6 +24,7 @@ assert.match(await text(page, '.banner'), /^UNSIGNED DRAFT/);
 assert.match(await text(page, '.banner'), /not a medical device/i);
 assert.match(await text(page, '.banner'), /demonstration/i);
 
+assert.doesNotMatch(await page.locator('.findings').innerText(), /100 %|(^|\s)0 %/);
 // Nothing is decided yet, so nothing can be signed.
 const count = await page.locator('.finding').count();
 assert.ok(count >= 2, `${count} findings`);
@@ -84,6 +85,11 @@ await page.waitForFunction(() => document.querySelector('.banner strong')?.textC
 const banner = await text(page, '.banner');
 assert.doesNotMatch(banner, /unsigned/i);
 assert.match(banner, /version 2/);
+// What was accepted is the radiologist's now: the model's estimate is told beside it, and none beside what a person changed or added.
+const sources = (await page.locator('.finding .conf').allInnerTexts()).map((each) => each.replace(/\d+/, 'N'));
+assert.equal(sources.filter((each) => each === 'by a radiologist').length, 2, `${sources}`);
+assert.ok(sources.every((each) => ['by a radiologist', 'model: N %', 'model: > N %'].includes(each)), `${sources}`);
+assert.doesNotMatch(await page.locator('.findings').innerText(), /100 %|(^|\s)0 %/);
 assert.equal(await page.locator('.watermark').count(), 0);
 
 // The draft is what it was, and looks it.

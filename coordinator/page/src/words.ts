@@ -49,9 +49,10 @@ export function confidenceWord(confidence: number): 'high' | 'moderate' | 'low' 
   return confidence >= 0.5 ? 'low' : 'very low';
 }
 
-/** Whole percent, never 100 where it is less. */
+/** Whole percent. No model is certain: what would be 0 or 100 is said as less or more. */
 export function percent(confidence: number): string {
-  return `${confidence < 1 ? Math.min(99, Math.round(confidence * 100)) : 100} %`;
+  const whole = Math.round(confidence * 100);
+  return whole >= 100 ? '> 99 %' : whole < 1 ? '< 1 %' : `${whole} %`;
 }
 
 const STANDINGS: Record<Standing, string> = { unsigned_draft: 'unsigned draft', signed: 'signed', amended: 'amended', rejected: 'rejected' };

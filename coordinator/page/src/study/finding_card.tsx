@@ -46,7 +46,9 @@ export function FindingCard(props: Props) {
         {editable && <span class={`decision d-${item.decision ?? 'none'}`}>{decided}</span>}
       </button>
       <div class="finding-line">
-        {confidence !== null && word !== null ? (
+        {confidence !== null && item.isSigned ? (
+          <span class="conf of-model" title="What the model estimated before a radiologist accepted the finding. It is not a probability of disease.">model: {percent(confidence)}</span>
+        ) : confidence !== null && word !== null ? (
           <span class={`conf conf-${word.replace(' ', '-')}`} title="The model's own estimate that this is there. It is not a probability of disease.">
             <svg viewBox="0 0 48 4" width="48" height="4" aria-hidden="true"><rect width="48" height="4" class="rail" /><rect width={48 * confidence} height="4" class="bar" /></svg>
             {percent(confidence)} <i>{word} confidence</i>

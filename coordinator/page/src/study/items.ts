@@ -12,6 +12,8 @@ export interface Item {
   name: string;
   /** The model's own estimate; nothing where a person says it. */
   confidence: number | null;
+  /** A radiologist answers for it: what the model estimated is told beside it, and is not the report's own. */
+  isSigned: boolean;
   decision: Decided['decision'] | 'added';
   words: string;
   reason: string;
@@ -35,6 +37,7 @@ export function items(report: Report, copy: WorkingCopy, names: Map<string, stri
       finding: changed ?? finding,
       name: names.get((changed ?? finding).key) ?? finding.name,
       confidence: changed === undefined && !isByPerson(report, index) ? finding.confidence : null,
+      isSigned: isSigned(report),
       decision: decided.decision,
       words: decided.words,
       reason: decided.reason,
@@ -52,6 +55,7 @@ export function items(report: Report, copy: WorkingCopy, names: Map<string, stri
     finding,
     name: names.get(finding.key) ?? finding.key,
     confidence: null,
+    isSigned: false,
     decision: 'added',
     words,
     reason,
@@ -61,7 +65,13 @@ export function items(report: Report, copy: WorkingCopy, names: Map<string, stri
   return [...ofDraft, ...added];
 }
 
-/** Whether a radiologist changed or added it in the version that is shown. */
+function isSigned({ status }: Report): boolean {
+  return status === 'signed' || status === 'amended';
+}
+
+/** Whether a radiologist changed or added it, in the version that is shown or in an earlier one. The newest review calls accepted
+ *  what an earlier one added: but a confidence of exactly 1 in a signed report was set by a person. */
 function isByPerson(report: Report, index: number): boolean {
+  if (isSigned(report) && report.report.findings[index]?.confidence === 1) return true;
   return report.review?.assessments.some((each) => each.finding === index && (each.decision === 'changed' || each.decision === 'added')) ?? false;
 }

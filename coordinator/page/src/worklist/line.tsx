@@ -30,6 +30,11 @@ interface Props {
   open: () => void;
 }
 
+/** What a radiologist signed or rejected has no model's confidence of its own. */
+function isReviewed(row: Row): boolean {
+  return row.standing !== null && row.standing !== 'unsigned_draft';
+}
+
 function stateOf(row: Row): string {
   if (row.state === 'drafted') return 'unsigned draft';
   return row.standing !== null && row.standing !== 'unsigned_draft' ? standingWord(row.standing) : row.state;
@@ -51,7 +56,7 @@ export function Line({ row, index, now, selected, me, y, choose, open }: Props) 
       {cell('site', row.institution, [row.institution, row.station].join(' · '))}
       {cell('received', <span class={old ? 'old' : ''}>{since(row.received_at_ms, now)}</span>)}
       {cell('findings', row.version > 0 && row.standing !== 'rejected' ? row.findings : '')}
-      {cell('confidence', row.confidence === null ? '' : <span class={`conf conf-${confidenceWord(row.confidence).replace(' ', '-')}`}>{percent(row.confidence)} <i>{confidenceWord(row.confidence)}</i></span>)}
+      {cell('confidence', row.confidence === null || isReviewed(row) ? '' : <span class={`conf conf-${confidenceWord(row.confidence).replace(' ', '-')}`}>{percent(row.confidence)} <i>{confidenceWord(row.confidence)}</i></span>)}
       {cell('state', <span class={`state state-${row.state}`}>{stateOf(row)}</span>)}
       {cell('readers', row.readers.map((reader) => <span key={reader.id} class={reader.id === me ? 'reader me' : 'reader'}>{reader.id === me ? 'you' : personName(reader.name)}</span>))}
     </div>
