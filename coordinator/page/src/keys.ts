@@ -1,6 +1,6 @@
 /** The keyboard: views bind keys with the words that the sheet of keys shows. */
 
-import { useEffect, useRef } from 'preact/hooks';
+import { useLayoutEffect, useRef } from 'preact/hooks';
 
 export interface Binding {
   /** As `chord` writes it: "a", "Shift+A", "Ctrl+z", "ArrowDown". */
@@ -55,7 +55,8 @@ addEventListener('keydown', (event) => {
 export function useKeys(bindings: Binding[]): void {
   const layer = useRef(bindings);
   layer.current = bindings;
-  useEffect(() => {
+  // Before the next key can come.
+  useLayoutEffect(() => {
     stack.push(layer);
     return () => {
       stack.splice(stack.indexOf(layer), 1);
@@ -67,7 +68,7 @@ export function useKeys(bindings: Binding[]): void {
 export function useHold(hold: Hold | null): void {
   const mine = useRef(hold);
   mine.current = hold;
-  useEffect(() => {
+  useLayoutEffect(() => {
     holds.add(mine);
     return () => {
       holds.delete(mine);

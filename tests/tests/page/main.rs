@@ -10,7 +10,7 @@ use std::time::Duration;
 use prelim_tests::eventually;
 use prelim_tests::object::{DX, Object};
 use prelim_tests::pacs::{Orthanc, free_port};
-use serde_json::json;
+use serde_json::{Value, json};
 use site::Site;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -91,6 +91,21 @@ fn two_readers_of_a_study_lose_nothing() {
     let (name, password) = site.other();
     site.browse("two", &json!({"study": study, "patient": patient, "other": {"name": name, "password": password}}));
     assert_eq!(site.document(&study)["status"], "amended");
+}
+
+/// Promise: edits can be given up, a rejected draft says that it was rejected and nothing of the patient, and can be reviewed after
+/// all.
+#[test]
+fn a_draft_is_rejected_and_reviewed_after_all() {
+    let site = Site::start("", "");
+    let (study, document) = site.film_with_findings(2);
+    let texts = |field: &str| -> Vec<Value> {
+        let said = document["report"][field].as_array().expect("sentences").iter();
+        said.map(|sentence| sentence["text"].clone()).collect()
+    };
+    let (sentences, impression) = (texts("findings_text"), texts("impression"));
+    site.browse("reject", &json!({"study": study, "sentences": sentences, "impression": impression}));
+    assert_eq!(site.document(&study)["status"], "signed");
 }
 
 /// Promise: a thousand studies scroll, and the chosen one stays under the eye while others come.

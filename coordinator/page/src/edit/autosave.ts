@@ -28,6 +28,7 @@ export class Autosave {
   private since: number | null = null;
   private busy = false;
   private closed = false;
+  private sending: Promise<void> = Promise.resolve();
 
   constructor(
     private readonly path: string,
@@ -62,6 +63,15 @@ export class Autosave {
     this.etag = null;
   }
 
+  /** Throws the kept copy away. Throws where that cannot be done; then it is kept. */
+  async discard(): Promise<void> {
+    clearTimeout(this.timer);
+    this.wanted = null;
+    await this.sending;
+    await call('DELETE', this.path);
+    this.forget();
+  }
+
   /** Tries at once, after a sign-in or when the network is back. */
   retry(): void {
     if (this.wanted !== null) this.later(0);
@@ -80,7 +90,7 @@ export class Autosave {
   /** Saves what waits, now; for the moment in which the study is left. */
   async flush(): Promise<void> {
     clearTimeout(this.timer);
-    await this.send();
+    await this.sendNow();
   }
 
   /** After a pause in typing, or where there is none, when the most has passed. */
@@ -91,7 +101,12 @@ export class Autosave {
 
   private later(ms: number): void {
     clearTimeout(this.timer);
-    if (!this.closed) this.timer = window.setTimeout(() => void this.send(), ms);
+    if (!this.closed) this.timer = window.setTimeout(() => void this.sendNow(), ms);
+  }
+
+  private sendNow(): Promise<void> {
+    if (!this.busy) this.sending = this.send();
+    return this.sending;
   }
 
   private async send(): Promise<void> {

@@ -107,7 +107,7 @@ export interface Carried {
 /** Carries decisions over by tracking identifier, else by what the finding is and its side. */
 export function carry(mine: WorkingCopy, before: Finding[], newest: Study): Carried {
   const after = newest.report?.report.findings ?? [];
-  const copy = { ...undecided(newest.row.version, after.length), added: mine.added, impression: mine.impression, reason: mine.reason };
+  const copy = { ...undecided(newest.report?.report.version ?? newest.row.version, after.length), added: mine.added, impression: mine.impression, reason: mine.reason };
   const lost: string[] = [];
   const taken = new Set<number>();
   mine.decisions.forEach((decided, index) => {

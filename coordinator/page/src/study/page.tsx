@@ -4,6 +4,7 @@ import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
 import { ApiError, call, get, words } from '../api/client.ts';
 import { listen } from '../api/events.ts';
 import type { Reader, Report, Session, Study, Vocabulary } from '../api/types.ts';
+import { isBegun } from '../edit/model.ts';
 import { toWorklist } from '../route.ts';
 import { useKeys } from '../keys.ts';
 import { personName } from '../words.ts';
@@ -21,11 +22,17 @@ export function StudyPage({ uid, session }: { uid: string; session: Session }) {
   const [newer, setNewer] = useState<number | null>(null);
   /** An older version that is looked at. */
   const [older, setOlder] = useState<Report | null>(null);
+  /** The draft that was rejected, while it is reviewed after all. */
+  const [revived, setRevived] = useState<Report | null>(null);
   const version = useRef(0);
 
   const load = useCallback(async () => {
     try {
       const [loaded, words] = await Promise.all([get<Study>(`/studies/${uid}`), get<Vocabulary>('/vocabulary')]);
+      // Edits that are kept of a rejected draft: its review after all was begun.
+      const { report: stands, working_copy: kept } = loaded;
+      const isBegunAgain = stands?.status === 'rejected' && kept?.version === stands.report.version - 1 && isBegun(kept);
+      setRevived(isBegunAgain ? await get<Report>(`/studies/${uid}/reports/${kept.version}`) : null);
       version.current = loaded.row.version;
       setStudy(loaded);
       setVocabulary(words);
@@ -71,9 +78,19 @@ export function StudyPage({ uid, session }: { uid: string; session: Session }) {
     };
   }, [uid, load]);
 
+  const revive = async () => {
+    if (study?.report?.status !== 'rejected') return;
+    try {
+      setRevived(await get<Report>(`/studies/${uid}/reports/${study.report.report.version - 1}`));
+      setOlder(null);
+    } catch (error) {
+      setProblem(words(error));
+    }
+  };
+
   const show = async (wanted: number) => {
     if (study === null) return;
-    if (wanted === study.report?.report.version) return setOlder(null);
+    if (wanted === (revived ?? study.report)?.report.version) return setOlder(null);
     try {
       setOlder(await get<Report>(`/studies/${uid}/reports/${wanted}`));
     } catch (error) {
@@ -93,7 +110,7 @@ export function StudyPage({ uid, session }: { uid: string; session: Session }) {
   }
   if (study === null || vocabulary === null) return <main class="quiet" aria-busy="true" />;
   return (
-    <Reading study={study} vocabulary={vocabulary} session={session} readers={readers.filter((reader) => reader.id !== session.account.id)} newer={newer} older={older} problem={problem}
+    <Reading key={revived === null ? 'stands' : 'revived'} study={revived === null ? study : { ...study, report: revived }} rejected={revived === null ? null : study.report} revive={study.report?.status === 'rejected' && revived === null ? () => void revive() : null} abandon={() => { void load(); }} vocabulary={vocabulary} session={session} readers={readers.filter((reader) => reader.id !== session.account.id)} newer={newer} older={older} problem={problem}
       reload={load} show={(wanted) => void show(wanted)} />
   );
 }

@@ -5,6 +5,7 @@ import { createPortal } from 'preact/compat';
 import { ApiError, call, get, words } from '../api/client.ts';
 import type { Reader, Report, Session, Statement, Study, Vocabulary, WorkingCopy } from '../api/types.ts';
 import { acceptRest, carry, decide, isBegun, left, request, undecided, withImpression } from '../edit/model.ts';
+import { useHold } from '../keys.ts';
 import { ageAt, date, personName } from '../words.ts';
 import { Viewer } from '../viewer/viewer.tsx';
 import { Banner } from './banner.tsx';
@@ -26,6 +27,12 @@ interface Props {
   newer: number | null;
   older: Report | null;
   problem: string;
+  /** What says that the draft was rejected, while it is reviewed after all. */
+  rejected: Report | null;
+  /** Begins to review a rejected draft after all; nothing where none stands. */
+  revive: (() => void) | null;
+  /** Leaves that. */
+  abandon: () => void;
   reload: () => Promise<Study | null>;
   show: (version: number) => void;
 }
@@ -48,6 +55,7 @@ export function Reading(props: Props) {
   const [measured, setMeasured] = useState<number | null>(null);
   const [conflict, setConflict] = useState<{ newest: Study; mine: WorkingCopy } | null>(null);
   const [lost, setLost] = useState<string[]>([]);
+  const [amending, setAmending] = useState(false);
   /** The id of a signature: the same one when it is tried again. */
   const attempt = useRef('');
   const list = useRef<HTMLOListElement>(null);
@@ -63,9 +71,12 @@ export function Reading(props: Props) {
   const isSigned = standing === 'signed' || standing === 'amended';
   // A signed report is looked at until somebody begins to amend it.
   const mayEdit = report !== null && older === null && fits && session.account.roles.includes('review') && standing !== 'rejected';
-  const editable = mayEdit && (!isSigned || isBegun(copy));
+  const editable = mayEdit && (!isSigned || isBegun(copy) || amending);
   const amend = () => {
-    if (mayEdit && !editable) editing.change(acceptRest);
+    if (!mayEdit || editable) return;
+    // Of a report without findings nothing is to accept.
+    if (copy.decisions.length === 0) setAmending(true);
+    else editing.change(acceptRest);
   };
   const current = list_items.find((item) => item.id === chosen) ?? null;
   const amends = study.versions.some((each) => each.standing === 'signed' || each.standing === 'amended');
@@ -141,6 +152,7 @@ export function Reading(props: Props) {
       await call('POST', `/studies/${row.uid}/${what}`, body);
       attempt.current = '';
       setStep('none');
+      setAmending(false);
       setLost([]);
       const after = await props.reload();
       if (after !== null) editing.replace(undecided(after.report?.report.version ?? after.row.version, after.report?.report.findings.length ?? 0), true);
@@ -160,6 +172,32 @@ export function Reading(props: Props) {
       setBusy(false);
     }
   };
+  const canDiscard = older === null && report !== null && standing !== 'rejected' && (isBegun(copy) || amending || editing.saving.state === 'conflict' || props.rejected !== null);
+  const discard = async () => {
+    setBusy(true);
+    setProblem('');
+    try {
+      await editing.discard();
+      setStep('none');
+      setMode('look');
+      setAmending(false);
+      setConflict(null);
+      setLost([]);
+      setSaid('Edits discarded');
+      // Where there is a newer version that is shown now; of a rejected draft, that it was rejected.
+      if (props.rejected !== null) props.abandon();
+      else if (newer !== null) {
+        const after = await props.reload();
+        if (after !== null) editing.replace(undecided(after.report?.report.version ?? after.row.version, after.report?.report.findings.length ?? 0), true);
+      }
+    } catch (error) {
+      setProblem(words(error));
+    } finally {
+      setBusy(false);
+    }
+  };
+  // No key passes over a choice that waits.
+  useHold(conflict !== null || editing.saving.state === 'conflict' || editing.stale !== null ? 'letters' : null);
   const takeNewest = async (carryOver: boolean) => {
     const before = study.report?.report.findings ?? [];
     const mine = copy;
@@ -180,7 +218,9 @@ export function Reading(props: Props) {
     }
   };
 
-  useReadingKeys({ editing, hanging, editable, current, study, uid: row.uid, mode, step, canSign: left(copy) === 0 && editing.preview.problem === '', move, choose, setMode, setStep, amend,
+  const revive = props.revive !== null && older === null && session.account.roles.includes('review') ? props.revive : null;
+  const canReject = older === null && props.rejected === null && standing === 'unsigned_draft';
+  useReadingKeys({ canDiscard, canReject, revive, editing, hanging, editable, current, study, uid: row.uid, mode, step, canSign: left(copy) === 0 && editing.preview.problem === '', move, choose, setMode, setStep, amend,
     decide: setDecision, acceptRest: () => { if (editable) { editing.change(acceptRest); setSaid('All findings that were not decided are accepted'); } }, remove, add, toggleBoxes: () => setBoxes(!boxes), beside: (uid) => void beside(uid) });
 
   useEffect(() => {
@@ -220,7 +260,7 @@ export function Reading(props: Props) {
         {report === null ? (
           <div class="banner b-none"><p><strong>{row.state}</strong></p><p>{row.problem ?? 'There is no draft of this study yet. It appears here by itself.'}</p></div>
         ) : (
-          <Banner report={report} version={report.report.version} newest={row.version} isAmending={editable && isSigned} />
+          <Banner report={report} version={report.report.version} newest={row.version} isAmending={editable && isSigned} rejected={older === null ? props.rejected : null} />
         )}
         <div class="scroll" tabIndex={0} aria-label="Findings and report" role="region">
           {props.problem !== '' && <p class="problem" role="alert">{props.problem}</p>}
@@ -239,7 +279,7 @@ export function Reading(props: Props) {
           )}
           {editing.stale !== null && (
             <Conflict title="You had begun with an older version" why={`Your edits of version ${editing.stale.version} were kept.`}
-              theirs={{ heading: `Version ${report?.report.version ?? 0}, as it is`, lines: report ? linesOfReport(report) : [], action: 'Begin anew', run: editing.settle }}
+              theirs={{ heading: `Version ${report?.report.version ?? 0}, as it is`, lines: report ? linesOfReport(report) : [], action: 'Begin anew', run: () => void discard() }}
               mine={{ heading: 'Yours', lines: linesOf(editing.stale, []), action: 'Put mine on it', run: () => {
                 const carried = carry(editing.stale!, study.report?.report.findings ?? [], study);
                 editing.replace(carried.copy);
@@ -272,8 +312,10 @@ export function Reading(props: Props) {
         </div>
         {older !== null ? (
           <div class="sign-bar"><div class="row"><span>You are looking at version {older.report.version}.</span><span class="grow" /><button class="primary" onClick={() => props.show(study.report?.report.version ?? 0)}>Back to the newest</button></div></div>
+        ) : revive !== null ? (
+          <div class="sign-bar"><div class="row"><span class="blocked">The draft can be reviewed after all: what you sign then takes the place of the rejection.</span><span class="grow" /><button onClick={revive}>Review the rejected draft after all <kbd>s</kbd></button></div></div>
         ) : (
-          report !== null && mayEdit && <SignBar editing={editing} begin={editable ? null : amend} session={session} standing={standing} amends={amends} step={step} setStep={setStep} busy={busy} problem={problem} sign={(reason) => void review('sign', reason)} reject={(reason) => void review('reject', reason)} />
+          report !== null && mayEdit && <SignBar discard={canDiscard ? () => void discard() : null} canReject={canReject} editing={editing} begin={editable ? null : amend} session={session} standing={standing} amends={amends} step={step} setStep={setStep} busy={busy} problem={problem} sign={(reason) => void review('sign', reason)} reject={(reason) => void review('reject', reason)} />
         )}
       </section>
       <p class="hidden" role="status" aria-live="polite">{said}</p>

@@ -21,6 +21,9 @@ interface Reach {
   mode: Mode;
   step: Step;
   canSign: boolean;
+  canDiscard: boolean;
+  /** The draft can be rejected as a whole. */
+  canReject: boolean;
   move: (by: number) => void;
   choose: (id: string | null) => void;
   setMode: (mode: Mode) => void;
@@ -28,6 +31,8 @@ interface Reach {
   decide: (item: Item, decision: 'accept' | 'reject' | null) => void;
   /** Begins to amend a signed report. */
   amend: () => void;
+  /** Reviews a rejected draft after all; nothing where there is none. */
+  revive: (() => void) | null;
   acceptRest: () => void;
   remove: (item: Item) => void;
   add: () => void;
@@ -85,8 +90,9 @@ export function useReadingKeys(reach: Reach): void {
         hanging.setDrawing({ stack, index: hanging.indexOf(stack), box: FIRST });
       }
     }),
-    { keys: ['s'], words: 'Sign, or amend', group: 'Draft', run: () => (editable ? reach.canSign && reach.setStep('sign') : reach.amend()) },
-    draft(['R'], 'Reject the draft as a whole', () => reach.study.report?.status === 'unsigned_draft' && reach.setStep('reject')),
+    { keys: ['s'], words: 'Sign; amend what is signed; review after all what was rejected', group: 'Draft', run: () => (editable ? reach.canSign && reach.setStep('sign') : reach.revive !== null ? reach.revive() : reach.amend()) },
+    draft(['R'], 'Reject the draft as a whole', () => reach.canReject && reach.setStep('reject')),
+    { keys: ['D'], words: 'Discard what was edited, after one question', group: 'Draft', run: () => reach.canDiscard && reach.setStep('discard') },
     draft(['Ctrl+z'], 'Undo', editing.undo),
     draft(['Ctrl+Shift+z', 'Ctrl+y'], 'Redo', editing.redo),
     { keys: ['j'], words: 'Next finding', group: 'Study', run: () => reach.move(1) },

@@ -8,7 +8,7 @@ import { moment, personName } from '../words.ts';
 import { Ask } from './finding_card.tsx';
 import type { Editing } from './use_edit.ts';
 
-export type Step = 'none' | 'sign' | 'reject';
+export type Step = 'none' | 'sign' | 'reject' | 'discard';
 
 interface Props {
   editing: Editing;
@@ -24,6 +24,10 @@ interface Props {
   problem: string;
   sign: (reason: string) => void;
   reject: (reason: string) => void;
+  /** Gives up what was edited; nothing where nothing was. */
+  discard: (() => void) | null;
+  /** The draft can be rejected as a whole. */
+  canReject: boolean;
 }
 
 function saved(saving: Saving): string {
@@ -55,6 +59,7 @@ export function SignBar(props: Props) {
           <Ask label="Why?" value="" options={[]} action="Reject" required done={props.reject} cancel={() => setStep('none')} />
         </div>
       )}
+      {step === 'discard' && props.discard !== null && <DiscardStep amends={standing !== 'unsigned_draft'} discard={props.discard} setStep={setStep} busy={busy} />}
       {problem !== '' && <p class="problem" role="alert">{problem}</p>}
       {editing.saving.state === 'waiting' && <p class="problem" role="status">Your edits are on this page and not kept on the server yet: {editing.saving.problem}</p>}
       {editing.preview.warnings.map((warning) => <p class="warning" key={warning}>{warning}</p>)}
@@ -63,11 +68,12 @@ export function SignBar(props: Props) {
         <button class="plain" disabled={!editing.canRedo} onClick={editing.redo} title="Redo (Ctrl Shift Z)" aria-label="Redo">↷</button>
         <span class="saved" role="status">{saved(editing.saving)}</span>
         <span class="grow" />
+        {step === 'none' && props.discard !== null && <button class="discard" disabled={busy} onClick={() => setStep('discard')}>{standing === 'unsigned_draft' ? 'Discard my edits' : 'Discard this amendment'} <kbd>D</kbd></button>}
         {may ? (
           step === 'none' && (props.begin !== null ? <button onClick={props.begin}>Amend <kbd>s</kbd></button> : (
             <>
               {blocked !== '' && <span class="blocked" id="blocked">{blocked}</span>}
-              {standing === 'unsigned_draft' && <button onClick={() => setStep('reject')} disabled={busy}>Reject draft <kbd>R</kbd></button>}
+              {props.canReject && <button onClick={() => setStep('reject')} disabled={busy}>Reject draft <kbd>R</kbd></button>}
               <button class="primary" disabled={blocked !== '' || busy} aria-describedby={blocked === '' ? undefined : 'blocked'} onClick={() => setStep('sign')}>{verb} <kbd>s</kbd></button>
             </>
           ))
@@ -76,6 +82,23 @@ export function SignBar(props: Props) {
         )}
       </div>
     </div>
+  );
+}
+
+/** Asks once. */
+function DiscardStep({ amends, discard, setStep, busy }: { amends: boolean; discard: () => void; setStep: (step: Step) => void; busy: boolean }) {
+  const region = useRef<HTMLFormElement>(null);
+  useLayoutEffect(() => region.current?.querySelector<HTMLElement>('button.primary')?.focus(), []);
+  return (
+    <form class="sign-step" ref={region} aria-label="Discard" onSubmit={(event) => { event.preventDefault(); if (!busy) discard(); }}
+      onKeyDown={(event) => { if (event.key === 'Escape') { event.preventDefault(); event.stopPropagation(); setStep('none'); } }}>
+      <h2>{amends ? 'Discard this amendment?' : 'Discard your edits?'}</h2>
+      <p>{amends ? 'Your edits are thrown away for good. The signed report stands as it was.' : 'Your edits are thrown away for good. The draft stands as it was.'}</p>
+      <div class="acts">
+        <button type="submit" class="primary" disabled={busy}>Discard <kbd>Enter</kbd></button>
+        <button type="button" class="plain" onClick={() => setStep('none')}>Keep them <kbd>Esc</kbd></button>
+      </div>
+    </form>
   );
 }
 

@@ -27,6 +27,8 @@ export interface Editing {
   replace: (copy: WorkingCopy, isNew?: boolean) => void;
   /** Saves this page's copy over another one that was seen. */
   keepMine: () => void;
+  /** Gives up what was edited, here and on the server. */
+  discard: () => Promise<void>;
   saving: Saving;
   preview: Preview;
   /** A kept copy of an older version than the one that is shown. */
@@ -128,6 +130,12 @@ export function useEdit(study: Study): Editing {
       } else {
         take((was) => step(was, next));
       }
+    },
+    discard: async () => {
+      await save.current?.discard();
+      setStale(null);
+      setSaving({ state: 'clean' });
+      setHistory(begin(undecided(version, count)));
     },
     keepMine: () => save.current?.save(newest.current),
     saving,
