@@ -17,7 +17,7 @@ export const visits = [];
 export async function open({ gl = false, width = 1280, height = 800 } = {}) {
   const flags = ['--no-sandbox', '--disable-dev-shm-usage', ...(gl ? GL : [])];
   const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: flags });
-  const context = await browser.newContext({ viewport: { width, height }, ignoreHTTPSErrors: true });
+  const context = await browser.newContext({ viewport: { width, height }, colorScheme: 'dark', ignoreHTTPSErrors: true });
   const page = await context.newPage();
   page.setDefaultTimeout(20_000);
   const wrong = [];

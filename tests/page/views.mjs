@@ -15,6 +15,11 @@ const look = async (name) => {
 await page.goto(`${settings.url}/worklist`);
 await page.waitForSelector('.sign-in');
 await look('sign-in-dark');
+// The system's setting counts until somebody chooses.
+await page.emulateMedia({ colorScheme: 'light' });
+assert.equal(await page.evaluate(() => document.documentElement.dataset.theme), 'light');
+await look('sign-in-light');
+await page.emulateMedia({ colorScheme: 'dark' });
 await signIn(page);
 for (const theme of ['dark', 'light']) {
   await page.goto(`${settings.url}/worklist`);

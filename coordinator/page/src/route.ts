@@ -11,7 +11,8 @@ export interface Route {
 function read(): Route {
   const [, first = '', second = ''] = location.pathname.split('/');
   const query = new URLSearchParams(location.search);
-  if (first === 'study' && /^[0-9.]{1,64}$/.test(second)) return { name: 'study', uid: second, query };
+  // What cannot be the UID of a study is none that is here: the view says so.
+  if (first === 'study') return { name: 'study', uid: /^[0-9.]{1,64}$/.test(second) ? second : '', query };
   if (first === 'agreement' || first === 'sign-in') return { name: first, uid: '', query };
   return { name: 'worklist', uid: '', query };
 }

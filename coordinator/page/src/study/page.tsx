@@ -27,6 +27,10 @@ export function StudyPage({ uid, session }: { uid: string; session: Session }) {
   const version = useRef(0);
 
   const load = useCallback(async () => {
+    if (uid === '') {
+      setProblem('There is no such study: the address names none.');
+      return null;
+    }
     try {
       const [loaded, words] = await Promise.all([get<Study>(`/studies/${uid}`), get<Vocabulary>('/vocabulary')]);
       // Edits that are kept of a rejected draft: its review after all was begun.
@@ -42,7 +46,7 @@ export function StudyPage({ uid, session }: { uid: string; session: Session }) {
       document.title = `${personName(loaded.row.patient.name)} · prelim`;
       return loaded;
     } catch (error) {
-      setProblem(error instanceof ApiError && error.status === 404 ? 'This study is not here: it was removed, or belongs to another tenant.' : words(error));
+      setProblem(error instanceof ApiError && error.status === 404 ? 'There is no such study here: it was removed, or belongs to another tenant.' : words(error));
       return null;
     }
   }, [uid]);
@@ -50,6 +54,7 @@ export function StudyPage({ uid, session }: { uid: string; session: Session }) {
   useEffect(() => void load(), [load]);
 
   useEffect(() => {
+    if (uid === '') return;
     const here = () => void call('PUT', `/studies/${uid}/reading`).catch(() => undefined);
     here();
     const timer = setInterval(here, PRESENCE_MS);

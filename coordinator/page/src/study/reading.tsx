@@ -14,7 +14,7 @@ import { FindingCard, type Mode } from './finding_card.tsx';
 import { items as itemsOf, type Item } from './items.ts';
 import { useReadingKeys } from './reading_keys.ts';
 import { Rejected } from './rejected.tsx';
-import { Priors, ReportText, Versions } from './report_text.tsx';
+import { Limitations, Priors, ReportText, Versions } from './report_text.tsx';
 import { SignBar, type Step } from './sign.tsx';
 import { useEdit } from './use_edit.ts';
 import { useHanging } from './use_hanging.ts';
@@ -214,7 +214,7 @@ export function Reading(props: Props) {
     try {
       setPrior(await get<Study>(`/studies/${uid}`));
     } catch (error) {
-      setProblem(`The earlier study cannot be shown: ${words(error)}`);
+      setProblem(`The other study cannot be shown: ${words(error)}`);
     }
   };
 
@@ -262,6 +262,7 @@ export function Reading(props: Props) {
         ) : (
           <Banner report={report} version={report.report.version} newest={row.version} isAmending={editable && isSigned} rejected={older === null ? props.rejected : null} />
         )}
+        {report !== null && standing !== 'rejected' && <Limitations report={report.report} />}
         <div class="scroll" tabIndex={0} aria-label="Findings and report" role="region">
           {props.problem !== '' && <p class="problem" role="alert">{props.problem}</p>}
           {newer !== null && conflict === null && older === null && newer > (report?.report.version ?? 0) && (

@@ -134,6 +134,9 @@ export function useReadingKeys(reach: Reach): void {
     images(['i'], 'Invert', () => pane()?.invert()),
     images(['m'], 'Measure', () => hanging.setTool(hanging.tool === 'measure' ? 'look' : 'measure')),
     images(['b'], 'Boxes on or off', reach.toggleBoxes),
-    images(['p'], 'Earlier study beside', () => reach.study.priors[0] && reach.beside(reach.study.priors[0].uid)),
+    images(['p'], 'Earlier study beside', () => {
+      const earlier = reach.study.priors.find((each) => each.is_later !== true);
+      if (earlier !== undefined) reach.beside(earlier.uid);
+    }),
   ].toSorted((a, b) => Number(a.words !== undefined) - Number(b.words !== undefined)));
 }

@@ -56,7 +56,6 @@ export function ReportText({ report, impression, made, isAsSigned, editable, isO
       )}
       {report.comparison.length > 0 && <><h3>Comparison</h3><p>{report.comparison.join(' ')}</p></>}
       {report.technique.length > 0 && <><h3>Technique</h3><p>{report.technique.join(' ')}</p></>}
-      {report.limitations.length > 0 && <><h3>Limitations</h3><p class="limitations">{report.limitations.join(' ')}</p></>}
       {report.unread.length > 0 && (
         <details open={report.partial}>
           <summary>{report.partial ? 'Partial: ' : ''}{report.unread.length} {report.unread.length === 1 ? 'object was' : 'objects were'} not read</summary>
@@ -67,23 +66,33 @@ export function ReportText({ report, impression, made, isAsSigned, editable, isO
   );
 }
 
+/** What the report could not do, said beside what it is and not below it. */
+export function Limitations({ report }: { report: ReportBody }) {
+  const { limitations, partial, unread } = report;
+  const lines = [...(partial ? [`Partial: ${unread.length} ${unread.length === 1 ? 'object was' : 'objects were'} not read.`] : []), ...limitations];
+  if (lines.length === 0) return null;
+  return <ul class="limitations" aria-label="Limitations">{lines.map((line) => <li key={line}>{line}</li>)}</ul>;
+}
+
 export function Priors({ priors, beside, show }: { priors: Prior[]; beside: string; show: (uid: string) => void }) {
-  if (priors.length === 0) return null;
-  return (
-    <section aria-label="Earlier studies" class="priors">
-      <h2>Earlier studies</h2>
+  const earlier = priors.filter((each) => each.is_later !== true);
+  const later = priors.filter((each) => each.is_later === true);
+  const list = (heading: string, some: Prior[]) => some.length > 0 && (
+    <section aria-label={heading} class="priors">
+      <h2>{heading}</h2>
       <ul>
-        {priors.map((prior) => (
+        {some.map((prior) => (
           <li key={prior.uid} class={beside === prior.uid ? 'on' : ''}>
             <p><b>{date(prior.date)}</b> {prior.description} <span class="tag">{prior.report === null ? 'no report' : standingWord(prior.report.standing)}</span></p>
             {prior.report !== null && prior.report.standing !== 'rejected' && <p class="muted">{prior.report.sentences.join(' ')}</p>}
             <p class="fine">{prior.compared ? 'The report compares with it.' : 'The report does not compare with it'}{prior.reasons.length > 0 ? `: ${prior.reasons.join('; ')}` : ''}</p>
-            <button onClick={() => show(prior.uid)}>{beside === prior.uid ? 'Take away' : 'Show beside'} {priors[0] === prior && <kbd>p</kbd>}</button>
+            <button onClick={() => show(prior.uid)}>{beside === prior.uid ? 'Take away' : 'Show beside'} {earlier[0] === prior && <kbd>p</kbd>}</button>
           </li>
         ))}
       </ul>
     </section>
   );
+  return <>{list('Earlier studies', earlier)}{list('Later studies', later)}</>;
 }
 
 export function Versions({ versions, shown, show }: { versions: Version[]; shown: number; show: (version: number) => void }) {

@@ -13,7 +13,7 @@ export interface Drawing {
 }
 
 export interface Hanging {
-  /** All stacks: those of the study, then those of the prior that is shown beside it. */
+  /** All stacks: those of the study, then those of the other study that is shown beside it. */
   all: Stack[];
   panes: number[];
   active: number;
@@ -45,7 +45,7 @@ function middle(stack: Stack): number {
 
 export function useHanging(study: Study, prior: Study | null): Hanging {
   const own = useMemo(() => stacks(study, null), [study.row.uid, study.series]);
-  const earlier = useMemo(() => (prior === null ? [] : stacks(prior, prior.row.study_date || 'earlier')), [prior]);
+  const earlier = useMemo(() => (prior === null ? [] : stacks(prior, study.priors.find((each) => each.uid === prior.row.uid)?.is_later === true ? 'later' : 'earlier')), [prior]);
   const all = useMemo(() => [...own, ...earlier], [own, earlier]);
   const [chosen, setChosen] = useState<number[] | null>(null);
   const [active, setActive] = useState(0);
@@ -59,10 +59,11 @@ export function useHanging(study: Study, prior: Study | null): Hanging {
   const base = (chosen ?? mine).filter((stack) => stack < own.length);
   const panes = useMemo(() => {
     if (earlier.length === 0) return base;
-    // Like beside like, in at most four panes: each current view, then the earlier one of the same name.
-    const before = hung(earlier).slice(0, 2).map((at) => at + own.length);
-    const beside = base.slice(0, 2).flatMap((stack) => [stack, ...before.filter((at) => all[at]?.label === all[stack]?.label).slice(0, 1)]);
-    return [...new Set([...beside, ...before])];
+    // In at most four panes: the current views side by side, then those of the other study, of which those of the same name come first.
+    const current = base.slice(0, 2);
+    const others = hung(earlier).map((at) => at + own.length);
+    const alike = current.flatMap((stack) => others.filter((at) => all[at]?.label === all[stack]?.label).slice(0, 1));
+    return [...current, ...[...new Set([...alike, ...others])].slice(0, 2)];
   }, [base.join(), own, earlier]);
   const current = all[panes[Math.min(active, panes.length - 1)] ?? -1] ?? null;
 

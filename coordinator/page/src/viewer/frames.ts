@@ -19,8 +19,10 @@ export interface Stack {
   kind: 'xray' | 'ct' | 'other';
   label: string;
   description: string;
-  /** The date, where the stack is of an earlier study. */
-  prior: string | null;
+  /** The date of the study. */
+  date: string;
+  /** Where the stack is of another study of the patient: whether that was made earlier or later. */
+  prior: 'earlier' | 'later' | null;
   frames: Frame[];
 }
 
@@ -45,9 +47,9 @@ function viewRank(instance: Instance): number {
 
 /** The stacks of a study in the order in which they are hung: films by view; of CT the series that findings lie on first, then
  *  the longest. */
-export function stacks(study: Study, prior: string | null): Stack[] {
+export function stacks(study: Study, prior: Stack['prior']): Stack[] {
   const seen = new Set(study.report?.report.findings.flatMap((finding) => finding.evidence.map((place) => place.series)) ?? []);
-  const uid = study.row.uid;
+  const { uid, study_date: date } = study.row;
   const films: { rank: number; stack: Stack }[] = [];
   const volumes: Stack[] = [];
   for (const series of study.series) {
@@ -61,12 +63,12 @@ export function stacks(study: Study, prior: string | null): Stack[] {
         const label = view || series.modality;
         films.push({
           rank: viewRank(instance),
-          stack: { key: instance.uid, study: uid, kind: 'xray', label, description: series.description, prior, frames: framesOf(uid, series, instance) },
+          stack: { key: instance.uid, study: uid, kind: 'xray', label, description: series.description, date, prior, frames: framesOf(uid, series, instance) },
         });
       }
     } else {
       const frames = shown.flatMap((instance) => framesOf(uid, series, instance));
-      volumes.push({ key: series.uid, study: uid, kind: series.kind, label: `${series.modality} ${series.number ?? ''}`.trim(), description: series.description, prior, frames });
+      volumes.push({ key: series.uid, study: uid, kind: series.kind, label: `${series.modality} ${series.number ?? ''}`.trim(), description: series.description, date, prior, frames });
     }
   }
   volumes.sort((a, b) => Number(seen.has(b.key)) - Number(seen.has(a.key)) || b.frames.length - a.frames.length);

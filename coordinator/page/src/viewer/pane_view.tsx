@@ -19,6 +19,8 @@ export interface Handle {
 interface Props {
   stack: Stack;
   index: number;
+  /** Another study hangs beside this one. */
+  besides: boolean;
   active: boolean;
   window: Window | null;
   tool: Tool;
@@ -169,7 +171,7 @@ export function PaneView(props: Props) {
   const letters = instance === undefined ? null : lettersOf(instance);
   const current = pane.current?.currentWindow() ?? null;
   const several = stack.frames.length > 1;
-  const name = `${stack.prior === null ? '' : `prior ${date(stack.prior)}, `}${stack.label}${several ? `, slice ${index + 1} of ${stack.frames.length}` : ''}`;
+  const name = `${stack.prior === null ? '' : `${stack.prior} study ${date(stack.date)}, `}${stack.label}${several ? `, slice ${index + 1} of ${stack.frames.length}` : ''}`;
   return (
     <section class={`pane ${active ? 'active' : ''} ${stack.prior === null ? '' : 'prior'}`} aria-label={name} data-ready={pane.current !== null && pane.current.index === index}>
       <div class={`image tool-${tool}`} ref={element} role="img" aria-label={`Image: ${name}`} onPointerDown={down} onContextMenu={(event) => event.preventDefault()}
@@ -185,7 +187,7 @@ export function PaneView(props: Props) {
         <Overlay pane={pane.current} columns={instance.columns} rows={instance.rows} boxes={boxes} drawing={drawing} measure={measure} spacing={spacing} choose={props.choose} hover={props.hover} />
       )}
       <div class="corner top-left">
-        {stack.prior !== null && <b class="is-prior">PRIOR {date(stack.prior)}</b>}
+        {stack.prior !== null ? <b class="is-prior">{stack.prior === 'earlier' ? 'PRIOR' : 'LATER'} {date(stack.date) || 'no date'}</b> : <span><b>{props.besides ? 'CURRENT ' : ''}</b>{date(stack.date)}</span>}
         <span>{stack.label}</span>
         <span class="dim">{stack.description}</span>
       </div>

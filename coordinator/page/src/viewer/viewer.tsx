@@ -58,7 +58,7 @@ export function Viewer({ hanging, items, chosen, hovered, boxes, choose, hover, 
           const stack = all[place]!;
           const index = hanging.indexOf(stack);
           return (
-            <PaneView key={`${pane}`} stack={stack} index={index} active={pane === hanging.active && panes.length > 1} window={hanging.windowOf(stack)} tool={stack.prior === null ? tool : 'look'}
+            <PaneView key={`${pane}`} stack={stack} index={index} besides={panes.some((each) => all[each]?.prior !== null)} active={pane === hanging.active && panes.length > 1} window={hanging.windowOf(stack)} tool={stack.prior === null ? tool : 'look'}
               boxes={boxes ? boxesOn(stack, index, items, chosen, hovered) : []}
               marks={stack.frames.length > 1 ? marksOf(stack, items, chosen) : []}
               drawing={drawing !== null && drawing.stack.key === stack.key && drawing.index === index ? drawing.box : null}
