@@ -59,6 +59,9 @@ assert.equal(await page.locator('.watermark').innerText(), 'UNSIGNED DRAFT');
 assert.ok(await page.locator('.watermark').isVisible());
 assert.ok(await page.locator('.banner').isVisible());
 assert.ok(!(await page.locator('.viewer').isVisible()));
+// The head of a table is what Chromium repeats on every page.
+assert.equal(await page.locator('.paper-head').evaluate((head) => getComputedStyle(head).display), 'table-header-group');
+assert.match(await page.locator('.paper-head').innerText(), /ID \S+ born \d{4}-\d\d-\d\d[^]*UNSIGNED DRAFT version 1[^]*not a medical device/);
 await page.emulateMedia({ media: 'screen' });
 
 if (settings.hostile) {

@@ -4,33 +4,51 @@ import type { Report } from '../api/types.ts';
 import { rejection } from './rejected.tsx';
 import { moment, personName } from '../words.ts';
 
+/** What the shown report is called. */
+export const NAMES = { unsigned_draft: 'UNSIGNED DRAFT', signed: 'SIGNED', amended: 'AMENDED', rejected: 'REJECTED DRAFT' } as const;
+
 interface Props {
   report: Report;
   version: number;
   newest: number;
+  /** The version that stands in the place of this signed one; nothing where this one stands. */
+  superseding: number | null;
   /** What is shown below has the reader's edits of a signed report, which nobody has signed. */
   isAmending: boolean;
   /** What says that the draft was rejected, where it is reviewed after all. */
   rejected: Report | null;
+  /** Shows a version. */
+  show: (version: number) => void;
 }
 
-export function Banner({ report, version, newest, isAmending, rejected }: Props) {
+export function Banner({ report, version, newest, superseding, isAmending, rejected, show }: Props) {
   const { status, statement, review } = report;
-  const names = { unsigned_draft: 'UNSIGNED DRAFT', signed: 'SIGNED', amended: 'AMENDED', rejected: 'REJECTED DRAFT' } as const;
   const who = review && `${personName(review.reviewer)}, ${review.organization}, ${moment(review.at_ms)}`;
   if (isAmending) {
     return (
       <div class="banner b-unsigned_draft" role="note" aria-label="Standing of the report">
         <p><strong>AMENDMENT, NOT SIGNED</strong> <span class="version">of version {version}</span></p>
-        <p>What is shown below has your edits, which nobody has signed. The signed report stands as it was: undo, or look at version {version}.</p>
+        <p>What is shown below has your edits, which nobody has signed. The signed report stands as it was: discard the amendment to see it.</p>
         {report.demonstration && <p class="demonstration">Drafted with demonstration weights: it says nothing about patients.</p>}
       </div>
     );
   }
+  const stands = superseding ?? newest;
   return (
-    <div class={`banner b-${status}`} role="note" aria-label="Standing of the report">
-      <p><strong>{names[status]}</strong> {who && status !== 'unsigned_draft' && <span>{who}</span>} <span class="version">version {version}{newest > version ? ` of ${newest}: not the newest` : ''}</span></p>
-      {rejected !== null && <p>{rejection(rejected).join(' ')} You review it after all; until you sign, it stays rejected.</p>}
+    <div class={`banner b-${status} ${superseding === null ? '' : 'is-superseded'}`} role="note" aria-label="Standing of the report">
+      <p><strong>{superseding === null ? '' : 'SUPERSEDED, '}{NAMES[status]}</strong> {who && status !== 'unsigned_draft' && <span>{who}</span>} <span class="version">version {version}{newest > version ? ` of ${newest}: not the newest` : ''}</span></p>
+      {newest > version && rejected === null && (
+        <p class="stands">
+          {superseding === null ? `There is a newer version, ${stands}.` : `Version ${stands} is newer and stands in the place of this one.`}{' '}
+          <a href="#report" onClick={(event) => { event.preventDefault(); show(stands); }}>Show version {stands}</a>
+        </p>
+      )}
+      {rejected !== null && (
+        <>
+          {rejection(rejected).map((line) => <p key={line}>{line}</p>)}
+          <p>You review it after all; until you sign, it stays rejected.</p>
+        </>
+      )}
       <p class="statement">{statement}</p>
       {review && review.reason !== '' && !statement.includes(review.reason) && <p>Reason: {review.reason}</p>}
       {report.demonstration && <p class="demonstration">Made with demonstration weights: it says nothing about patients.</p>}

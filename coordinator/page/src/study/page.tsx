@@ -20,6 +20,7 @@ export function StudyPage({ uid, session }: { uid: string; session: Session }) {
   const [readers, setReaders] = useState<Reader[]>([]);
   /** A version that came while this one was read. */
   const [newer, setNewer] = useState<number | null>(null);
+  const [newerSigned, setNewerSigned] = useState<number | null>(null);
   /** An older version that is looked at. */
   const [older, setOlder] = useState<Report | null>(null);
   /** The draft that was rejected, while it is reviewed after all. */
@@ -42,6 +43,7 @@ export function StudyPage({ uid, session }: { uid: string; session: Session }) {
       setVocabulary(words);
       setReaders(loaded.readers);
       setNewer(null);
+      setNewerSigned(null);
       setProblem('');
       document.title = `${personName(loaded.row.patient.name)} · prelim`;
       return loaded;
@@ -66,7 +68,10 @@ export function StudyPage({ uid, session }: { uid: string; session: Session }) {
         if (row.version > version.current) {
           // A study without a report yet just opens when it has one; work in hand is not pulled away.
           if (version.current === 0) void load();
-          else setNewer(row.version);
+          else {
+            setNewer(row.version);
+            if (row.standing === 'signed' || row.standing === 'amended') setNewerSigned(row.version);
+          }
         }
       },
     });
@@ -115,7 +120,7 @@ export function StudyPage({ uid, session }: { uid: string; session: Session }) {
   }
   if (study === null || vocabulary === null) return <main class="quiet" aria-busy="true" />;
   return (
-    <Reading key={revived === null ? 'stands' : 'revived'} study={revived === null ? study : { ...study, report: revived }} rejected={revived === null ? null : study.report} revive={study.report?.status === 'rejected' && revived === null ? () => void revive() : null} abandon={() => { void load(); }} vocabulary={vocabulary} session={session} readers={readers.filter((reader) => reader.id !== session.account.id)} newer={newer} older={older} problem={problem}
+    <Reading key={revived === null ? 'stands' : 'revived'} study={revived === null ? study : { ...study, report: revived }} rejected={revived === null ? null : study.report} revive={study.report?.status === 'rejected' && revived === null ? () => void revive() : null} abandon={() => { void load(); }} vocabulary={vocabulary} session={session} readers={readers.filter((reader) => reader.id !== session.account.id)} newer={newer} newerSigned={newerSigned} older={older} problem={problem}
       reload={load} show={(wanted) => void show(wanted)} />
   );
 }

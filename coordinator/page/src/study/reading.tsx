@@ -13,6 +13,7 @@ import { Conflict, linesOf, linesOfReport } from './conflict.tsx';
 import { FindingCard, type Mode } from './finding_card.tsx';
 import { items as itemsOf, type Item } from './items.ts';
 import { useReadingKeys } from './reading_keys.ts';
+import { PaperHead } from './paper_head.tsx';
 import { Rejected } from './rejected.tsx';
 import { Limitations, Priors, ReportText, Versions } from './report_text.tsx';
 import { SignBar, type Step } from './sign.tsx';
@@ -25,6 +26,8 @@ interface Props {
   session: Session;
   readers: Reader[];
   newer: number | null;
+  /** The newest version that came and was signed. */
+  newerSigned: number | null;
   older: Report | null;
   problem: string;
   /** What says that the draft was rejected, while it is reviewed after all. */
@@ -233,7 +236,12 @@ export function Reading(props: Props) {
 
   const head = document.getElementById('top-study');
   const body = older !== null || !fits ? report?.report : (editing.preview.report ?? report?.report);
-  const watermark = report === null ? '' : standing === 'unsigned_draft' ? 'UNSIGNED DRAFT' : standing === 'rejected' ? 'REJECTED' : editable ? 'NOT SIGNED' : '';
+  const shownVersion = report?.report.version ?? 0;
+  const newest = Math.max(row.version, newer ?? 0);
+  // A newer draft is none in the place of what was signed; a newer signature is.
+  const signed = Math.max(0, ...study.versions.filter((each) => each.standing === 'signed' || each.standing === 'amended').map((each) => each.version), props.newerSigned ?? 0);
+  const superseding = isSigned && signed > shownVersion ? signed : null;
+  const watermark = report === null ? '' : standing === 'unsigned_draft' ? 'UNSIGNED DRAFT' : standing === 'rejected' ? 'REJECTED' : editable ? 'NOT SIGNED' : superseding !== null ? `SUPERSEDED: version ${shownVersion} of ${superseding}` : '';
   // Until it is known what the findings make, the words that were taken away are not shown as theirs.
   const { preview } = editing;
   const made = preview.isOwn ? null : ((preview.report ?? report?.report)?.impression.map((each) => each.text) ?? null);
@@ -246,13 +254,14 @@ export function Reading(props: Props) {
   };
   return (
     <main class="study">
+      <PaperHead row={row} report={report} newest={newest} superseding={superseding} isAmending={editable && isSigned} />
       {head && createPortal(
         <div class="patient">
           <h1>{personName(patient.name)}</h1>
-          <span>{patient.id}</span>
-          <span>{[ageAt(patient.birth_date, row.study_date), patient.sex, date(patient.birth_date)].filter((word) => word !== '').join(' · ')}</span>
+          <span class="whole">{patient.id}</span>
+          <span class="whole">{[date(patient.birth_date), ageAt(patient.birth_date, row.study_date), patient.sex].filter((word) => word !== '').join(' · ')}</span>
           <span class="described">{[row.description, date(row.study_date), row.accession].filter((word) => word !== '').join(' · ')}</span>
-          {readers.map((reader) => <span class="reader" key={reader.id}>{personName(reader.name)} reads it too</span>)}
+          {readers.length > 0 && <p class="with">{readers.map((reader) => <span class="reader" key={reader.id}>{personName(reader.name)} reads it too</span>)}</p>}
         </div>, head)}
       <Viewer hanging={hanging} items={list_items} chosen={chosen} hovered={hovered} boxes={boxes} choose={(id) => choose(id, false)} hover={setHovered} drawn={add} toggleBoxes={() => setBoxes(!boxes)}
         measured={(mm) => { setMeasured(mm === null ? null : Math.round(mm * 10) / 10); setSaid(mm === null ? '' : `${mm.toFixed(1)} mm`); }} />
@@ -260,7 +269,7 @@ export function Reading(props: Props) {
         {report === null ? (
           <div class="banner b-none"><p><strong>{row.state}</strong></p><p>{row.problem ?? 'There is no draft of this study yet. It appears here by itself.'}</p></div>
         ) : (
-          <Banner report={report} version={report.report.version} newest={row.version} isAmending={editable && isSigned} rejected={older === null ? props.rejected : null} />
+          <Banner report={report} version={shownVersion} newest={newest} superseding={superseding} isAmending={editable && isSigned} show={(wanted) => (wanted > row.version ? void takeNewest(true) : props.show(wanted))} rejected={older === null ? props.rejected : null} />
         )}
         {report !== null && standing !== 'rejected' && <Limitations report={report.report} />}
         <div class="scroll" tabIndex={0} aria-label="Findings and report" role="region">
