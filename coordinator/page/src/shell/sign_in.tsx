@@ -1,6 +1,6 @@
 /** Signing in: by name and password, or at the site's identity provider. */
 
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { call, words } from '../api/client.ts';
 import type { Session } from '../api/types.ts';
 
@@ -17,8 +17,8 @@ export function SignIn({ ways, entered, again }: Props) {
   const [problem, setProblem] = useState('');
   const [busy, setBusy] = useState(false);
   const first = useRef<HTMLInputElement>(null);
-  // Where somebody was here before, a text may be being typed: the focus is theirs.
-  useEffect(() => {
+  // Before the next key can come. Where somebody was here before, a text may be being typed: the focus is theirs.
+  useLayoutEffect(() => {
     if (again === undefined) first.current?.focus();
   }, []);
 

@@ -90,9 +90,17 @@ export function PaneView(props: Props) {
   useEffect(() => pane.current?.setWindow(wanted), [wanted?.center, wanted?.width]);
 
   useEffect(() => {
-    const observer = new ResizeObserver(() => pane.current?.resize());
+    // In the next frame: what is drawn anew within the observation counts as a loop.
+    let next = 0;
+    const observer = new ResizeObserver(() => {
+      cancelAnimationFrame(next);
+      next = requestAnimationFrame(() => pane.current?.resize());
+    });
     observer.observe(element.current!);
-    return () => observer.disconnect();
+    return () => {
+      cancelAnimationFrame(next);
+      observer.disconnect();
+    };
   }, []);
 
   const at = (event: MouseEvent): [number, number] => {
