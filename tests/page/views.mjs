@@ -17,7 +17,7 @@ await page.waitForSelector('.sign-in');
 await look('sign-in-dark');
 // The system's setting counts until somebody chooses.
 await page.emulateMedia({ colorScheme: 'light' });
-assert.equal(await page.evaluate(() => document.documentElement.dataset.theme), 'light');
+await page.waitForFunction(() => document.documentElement.dataset.theme === 'light');
 await look('sign-in-light');
 await page.emulateMedia({ colorScheme: 'dark' });
 await signIn(page);
