@@ -74,9 +74,12 @@ export function useHanging(study: Study, prior: Study | null): Hanging {
   };
   const put = (stack: number) => {
     const place = base.indexOf(stack);
-    if (place >= 0) return setActive(place);
+    // Beside another study only two of this one hang.
+    const most = earlier.length === 0 ? base.length : Math.min(2, base.length);
+    if (place >= 0 && place < most) return setActive(place);
     const next = [...base];
-    const pane = Math.min(active, Math.max(0, base.length - 1));
+    const pane = Math.min(active, Math.max(0, most - 1));
+    if (place >= 0) next[place] = next[pane]!;
     next[pane] = stack;
     setChosen(next);
     setActive(pane);
