@@ -64,6 +64,11 @@ await first.page.keyboard.press('s');
 await first.page.waitForFunction(() => document.querySelector('.sign-step button.primary')?.disabled === false);
 await first.page.keyboard.press('Enter');
 await first.page.waitForSelector('.conflict');
+// Until that is answered no letter decides or signs.
+await first.page.evaluate(() => document.activeElement?.blur());
+for (const key of ['d', 's']) await first.page.keyboard.press(key);
+assert.equal(await first.page.locator('.sign-step').count(), 0);
+assert.equal(await text(first.page, '.finding .decision'), 'accepted');
 const sides = await text(first.page, '.conflict');
 assert.ok(sides.includes(typed), sides);
 assert.match(sides, /Version 2/);
