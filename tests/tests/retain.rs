@@ -117,8 +117,13 @@ fn nothing_of_a_removed_study_is_left_in_redis() {
     assert!(removed.status.success(), "{}", words(&removed));
     eventually(PATIENCE, || format!("{:?}", keys()), || !named());
     // No listing, and no index of instances, names it: what is left is the cluster's own.
-    let own = ["clock", "open", "requests", "script", "token", "waiting", "workers"];
+    let own = ["clock", "notes", "open", "requests", "script", "token", "waiting", "workers"];
     let is_own = |key: &String| own.iter().any(|own| key.contains(&format!("}}:{own}")));
     let strangers: Vec<String> = keys().into_iter().filter(|key| !is_own(key)).collect();
     assert_eq!(strangers, Vec::<String>::new());
+    // Other coordinators hear that it changed by a note, which ends by itself after some minutes; nobody's work is left.
+    let notes = redis.ask(&[b"HKEYS", b"{prelim}:notes"]);
+    let notes: Vec<String> = notes.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
+    let hint = format!("changed/{}/", uids[0]);
+    assert!(notes.iter().all(|note| !note.contains(&uids[0]) || *note == hint), "{notes:?}");
 }

@@ -24,6 +24,8 @@ use crate::store::record::{StudyCursor, StudyQuery, StudyRecord};
 const MAX_ROWS: usize = 50_000;
 /// Studies that are read at once.
 const PAGE: usize = 500;
+/// The newest studies that each look reads, and as many more until one is known: some come and are read between two looks.
+const NEWEST: usize = 32;
 /// What was brought up to date so lately is up to date.
 const FRESH: Duration = Duration::from_millis(200);
 /// After this all is read again.
@@ -184,6 +186,7 @@ impl State {
         let was_open = self.rows.values().filter(|row| !row.state.is_settled()).map(|row| &row.uid);
         dirty.extend(was_open.filter(|uid| !is_open.contains(uid)).cloned());
         open.iter().for_each(|record| self.put(record));
+        self.look_at_newest(coordinator).await?;
         let notes = coordinator.store.notes(CHANGED, MAX_NOTES).await?;
         for note in &notes {
             if self.noted.get(&note.key) != Some(&note.version) {
@@ -192,6 +195,21 @@ impl State {
         }
         self.noted = notes.into_iter().map(|note| (note.key, note.version)).collect();
         Ok(())
+    }
+
+    /// Finds studies that came since the last look, also those that were read meanwhile.
+    async fn look_at_newest(&mut self, coordinator: &Coordinator) -> Result<(), StoreError> {
+        let mut after = None;
+        loop {
+            let query = StudyQuery { after, limit: NEWEST, ..StudyQuery::default() };
+            let newest = coordinator.store.studies(query).await?;
+            let all_are_new = newest.iter().all(|record| !self.rows.contains_key(&record.uid));
+            newest.iter().for_each(|record| self.put(record));
+            if !all_are_new || newest.len() < NEWEST {
+                return Ok(());
+            }
+            after = newest.last().map(StudyCursor::from);
+        }
     }
 
     async fn look_at_readers(&mut self, coordinator: &Coordinator) -> Result<(), StoreError> {
