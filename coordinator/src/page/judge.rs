@@ -5,7 +5,7 @@ use hyper::Response;
 use prelim_proto::finding::{Evidence, Finding, ImageBox, Laterality, Presence, Severity, Zone};
 use prelim_proto::ids::Uid;
 use prelim_proto::report::{Report, Sentence};
-use prelim_proto::review::{AddedFinding, Becomes, Edit, EditedFinding, Standing};
+use prelim_proto::review::{AddedFinding, Becomes, Edit, EditedFinding};
 use prelim_proto::study::Study;
 use prelim_proto::vocabulary::FindingCode;
 use serde::Deserialize;
@@ -152,10 +152,6 @@ async fn review(call: &Call<'_>, session: &Session, wanted: Wanted) -> Result<Re
         tracing::warn!("a working copy of what was signed is left");
     }
     board::tell_others(coordinator, &uid).await;
-    let standing = match standing {
-        Standing::Draft => "unsigned_draft",
-        standing => present::standing_word(standing),
-    };
     Ok(answer_json(&json!({"version": version, "standing": standing})))
 }
 

@@ -99,6 +99,12 @@ impl Adapter {
         self.modules.lock().unwrap_or_else(PoisonError::into_inner).keys().any(|module| module.starts_with(part))
     }
 
+    /// Whether pictures are encoded otherwise with it: whether it changes anything before the decoder.
+    pub(super) fn changes_pictures(&self) -> bool {
+        let modules = self.modules.lock().unwrap_or_else(PoisonError::into_inner);
+        modules.keys().any(|module| !module.starts_with("language_model."))
+    }
+
     /// What it changes of a module `[outputs, inputs]`; none where it does not.
     fn pair(&self, module: &str, outputs: usize, inputs: usize) -> Result<Option<Pair>, ModelError> {
         match self.modules.lock().unwrap_or_else(PoisonError::into_inner).get_mut(module) {

@@ -1,14 +1,12 @@
 //! Layers of a transformer in which every token sees every other: norm, attention, norm, two products. Vision towers and
 //! SigLIP's text tower are made of them.
 
-use std::sync::{Mutex, PoisonError};
-
 use prelim_kernels::{Activation, AddRows, AttendPatches, Backend, Then};
 
 use super::Watch;
 use super::adapter::AdaptedRows;
 use super::error::ModelError;
-use super::parts::{Affine, Applied, Loader, Norm};
+use super::parts::{Affine, Applied, Kept, Loader, Norm};
 
 /// Sizes of the layers.
 #[derive(Debug, Clone, Copy)]
@@ -44,7 +42,7 @@ pub(super) struct Encoder<B: Backend> {
     pub(super) sizes: EncoderSizes,
     layers: Vec<Layer<B>>,
     /// Of the last pass, for the next.
-    scratch: Mutex<Option<Scratch<B>>>,
+    scratch: Kept<Scratch<B>>,
 }
 
 struct Layer<B: Backend> {
@@ -71,17 +69,12 @@ pub(super) struct Scratch<B: Backend> {
 impl<B: Backend> Encoder<B> {
     pub(super) fn load(loader: &Loader<'_, B>, sizes: EncoderSizes, names: EncoderNames) -> Result<Self, ModelError> {
         let layers = (0..sizes.layers).map(|index| Layer::load(loader, sizes, names, index));
-        Ok(Self { sizes, layers: layers.collect::<Result<_, _>>()?, scratch: Mutex::new(None) })
+        Ok(Self { sizes, layers: layers.collect::<Result<_, _>>()?, scratch: Kept::none() })
     }
 
     /// Runs `pass` with room for so many rows, which is kept for the next pass.
     pub(super) fn with_scratch<R>(&self, backend: &B, rows: usize, pass: impl FnOnce(&mut Scratch<B>) -> R) -> R {
-        let kept = self.scratch.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let kept = kept.filter(|kept| kept.rows >= rows);
-        let mut scratch = kept.unwrap_or_else(|| Scratch::new(backend, self.sizes, rows));
-        let result = pass(&mut scratch);
-        *self.scratch.lock().unwrap_or_else(PoisonError::into_inner) = Some(scratch);
-        result
+        self.scratch.with(|kept| kept.rows >= rows, || Scratch::new(backend, self.sizes, rows), pass)
     }
 
     /// All layers over `s.residual`, `[sequences, tokens, hidden]`. What comes after layer 3 is shown as `{name}3_out`.

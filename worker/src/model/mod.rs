@@ -153,7 +153,7 @@ impl<B: Backend> Model<B> {
         let loader = Loader { backend: &backend, weights: stored, storage: weights.storage(stored), adapters };
         let family = config.family.load(&loader)?;
         adapters.iter().try_for_each(Adapter::check_taken)?;
-        let adapts_pictures = adapters.iter().map(|adapter| adapter.changes("vision_tower.")).collect();
+        let adapts_pictures = adapters.iter().map(|adapter| adapter.changes_pictures()).collect();
         Ok(Self { config, backend, family, adapts_pictures })
     }
 

@@ -1,5 +1,7 @@
 //! Pieces that several families are built from.
 
+use std::sync::{Mutex, PoisonError};
+
 use prelim_kernels::{
     Activate, Activation, Backend, Dtype, GatedLinear, LayerNorm, Linear, PlaceRows, Storage, Then, WeightView,
 };
@@ -217,6 +219,29 @@ impl<B: Backend> Norm<B> {
     pub(super) fn apply(&self, backend: &B, rows: usize, x: &B::Buffer, out: &mut B::Buffer) {
         let (weight, bias) = (&self.weight, &self.bias);
         backend.layer_norm(LayerNorm { x, weight, bias, rows, width: self.width, eps: self.eps, out });
+    }
+}
+
+/// What a pass computes in, kept for the next one.
+pub(super) struct Kept<S>(Mutex<Option<S>>);
+
+impl<S> Kept<S> {
+    pub(super) fn none() -> Self {
+        Self(Mutex::new(None))
+    }
+
+    /// Runs a pass in what is kept, where it fits, or in new memory. Passes at the same time have memory of their own.
+    pub(super) fn with<R>(
+        &self,
+        fits: impl FnOnce(&S) -> bool,
+        make: impl FnOnce() -> S,
+        pass: impl FnOnce(&mut S) -> R,
+    ) -> R {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let mut scratch = kept.filter(fits).unwrap_or_else(make);
+        let result = pass(&mut scratch);
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(scratch);
+        result
     }
 }
 

@@ -90,6 +90,33 @@ pub(super) fn refuse(section: &str, table: &[(bool, &str)]) -> Result<(), String
     }
 }
 
+/// Refuses a width that heads cannot share.
+pub(super) fn check_width(section: &str, width: usize, heads: usize) -> Result<(), String> {
+    if width.is_multiple_of(heads) { Ok(()) } else { Err(format!("{section} cannot divide {width} by its heads")) }
+}
+
+/// Refuses heads of a decoder whose halves cannot be rotated, or that cannot share keys and values.
+pub(super) fn check_heads(heads: usize, kv_heads: usize, head_dim: usize) -> Result<(), String> {
+    if !head_dim.is_multiple_of(2) {
+        return Err(format!("text_config has head_dim {head_dim}, which is odd"));
+    }
+    if !heads.is_multiple_of(kv_heads) {
+        return Err(format!("{heads} query heads cannot share {kv_heads} key and value heads"));
+    }
+    Ok(())
+}
+
+/// Refuses pictures of other channels, and sides that have no whole patches.
+pub(super) fn check_pictures(channels: usize, sides: &[usize], patch: usize) -> Result<(), String> {
+    if channels != 3 {
+        return Err(format!("vision_config has num_channels {channels}, and pictures have 3"));
+    }
+    match sides.iter().find(|side| **side < patch || !side.is_multiple_of(patch)) {
+        Some(side) => Err(format!("a picture of {side} px has no whole patches of {patch}")),
+        None => Ok(()),
+    }
+}
+
 /// Refuses ids that no vocabulary has.
 pub(super) fn check_ids(ids: &[(&str, u32)]) -> Result<(), String> {
     match ids.iter().find(|(_, id)| *id as usize >= MAX_VOCABULARY) {

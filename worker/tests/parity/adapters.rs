@@ -10,7 +10,10 @@ use crate::batching::{check_same_bits_in_company, gemma3_cases};
 /// Issue promise: adapters in PEFT's format, chosen by sequence, compute what PEFT computes.
 #[test]
 fn adapters_give_the_logits_of_peft() {
-    check_goldens(&load(Cpu::with_threads(2).expect("threads"), WeightType::F32, &NAMES), 1e-4);
+    let model = load(Cpu::with_threads(2).expect("threads"), WeightType::F32, &NAMES);
+    check_goldens(&model, 1e-4);
+    let adapts_pictures = [0, 1].map(|adapter| model.adapts_pictures(AdapterId(adapter)));
+    assert_eq!(adapts_pictures, [true, false], "the second changes the decoder alone");
     check_goldens(&load(Reference::default(), WeightType::F32, &NAMES), 1e-4);
 }
 

@@ -1,7 +1,5 @@
 //! The Gemma 3 decoder: tokens to logits.
 
-use std::sync::{Mutex, PoisonError};
-
 use half::bf16;
 use prelim_kernels::{Backend, Embed, RmsNorm, Rows, Storage};
 
@@ -11,7 +9,7 @@ use crate::model::Watch;
 use crate::model::batch::{KvCache, Logits};
 use crate::model::error::ModelError;
 use crate::model::layout::Layout;
-use crate::model::parts::{Loader, place_images, scores};
+use crate::model::parts::{Kept, Loader, place_images, scores};
 
 pub(super) struct Decoder<B: Backend> {
     text: TextConfig,
@@ -22,7 +20,7 @@ pub(super) struct Decoder<B: Backend> {
     layers: Vec<Layer<B>>,
     final_norm: B::Buffer,
     /// Of the last pass, for the next.
-    scratch: Mutex<Option<Scratch<B>>>,
+    scratch: Kept<Scratch<B>>,
 }
 
 impl<B: Backend> Decoder<B> {
@@ -40,7 +38,7 @@ impl<B: Backend> Decoder<B> {
             },
             layers: (0..text.layers.len()).map(|i| Layer::load(loader, text, i)).collect::<Result<_, _>>()?,
             final_norm: backend.upload(&weights.vector("language_model.norm.weight", text.hidden)?)?,
-            scratch: Mutex::new(None),
+            scratch: Kept::none(),
         })
     }
 
@@ -65,16 +63,15 @@ impl<B: Backend> Decoder<B> {
             angles_local: backend.rope_angles(&plan, &text.rope_local.frequencies(text.head_dim)),
             plan,
         };
-        let kept = self.scratch.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let mut scratch = kept.filter(|kept| kept.rows >= rows).unwrap_or_else(|| Scratch::new(&pass));
-        self.embed(&pass, layout, &mut scratch, &mut watch);
-        for (index, layer) in self.layers.iter().enumerate() {
-            let next = self.layers.get(index + 1).map(|next| &next.input_norm);
-            layer.run(&pass, index, kv, next, &mut scratch, &mut watch);
-        }
-        let logits = self.head(&pass, &layout.wanted, &mut scratch, &mut watch);
-        *self.scratch.lock().unwrap_or_else(PoisonError::into_inner) = Some(scratch);
-        logits
+        let (fits, make) = (|kept: &Scratch<B>| kept.rows >= rows, || Scratch::new(&pass));
+        self.scratch.with(fits, make, |scratch| {
+            self.embed(&pass, layout, scratch, &mut watch);
+            for (index, layer) in self.layers.iter().enumerate() {
+                let next = self.layers.get(index + 1).map(|next| &next.input_norm);
+                layer.run(&pass, index, kv, next, scratch, &mut watch);
+            }
+            self.head(&pass, &layout.wanted, scratch, &mut watch)
+        })
     }
 
     /// The residual stream's start, and its first norm.

@@ -9,7 +9,7 @@ use crate::model::config::{ImageMarks, ModelConfig, TokenCache};
 use crate::model::family::FamilyConfig;
 use crate::model::raw::{
     GELU_TANH, MAX_HEAD_DIM, MAX_HEADS, MAX_LAYERS, MAX_POSITIONS, MAX_VOCABULARY, MAX_WIDTH, OneOrMany, RawRope,
-    check_ids, check_sizes, refuse,
+    check_heads, check_ids, check_sizes, refuse,
 };
 use crate::model::rope::Rope;
 use crate::model::siglip::RawVision;
@@ -221,14 +221,7 @@ impl RawText {
                 ("sliding_window", self.sliding_window, MAX_POSITIONS),
             ],
         )?;
-        if !self.head_dim.is_multiple_of(2) {
-            return Err(format!("text_config has head_dim {}, which is odd", self.head_dim));
-        }
-        if !self.num_attention_heads.is_multiple_of(self.num_key_value_heads) {
-            let (heads, kv) = (self.num_attention_heads, self.num_key_value_heads);
-            return Err(format!("{heads} query heads cannot share {kv} key and value heads"));
-        }
-        Ok(())
+        check_heads(self.num_attention_heads, self.num_key_value_heads, self.head_dim)
     }
 
     /// New files have `rope_parameters`, old ones `rope_theta`, `rope_scaling` and `rope_local_base_freq`.

@@ -1,7 +1,5 @@
 //! The Llama decoder: tokens to logits.
 
-use std::sync::{Mutex, PoisonError};
-
 use prelim_kernels::{Activation, Attend, Backend, Embed, RmsNorm, Rows, Span, StoreKeysValues};
 
 use super::TextConfig;
@@ -10,7 +8,7 @@ use crate::model::adapter::AdaptedRows;
 use crate::model::batch::{KvCache, Logits};
 use crate::model::error::ModelError;
 use crate::model::layout::Layout;
-use crate::model::parts::{Applied, Dense, GateUp, Loader, place_images, scores};
+use crate::model::parts::{Applied, Dense, GateUp, Kept, Loader, place_images, scores};
 
 pub(super) struct Decoder<B: Backend> {
     text: TextConfig,
@@ -20,7 +18,7 @@ pub(super) struct Decoder<B: Backend> {
     /// None where it is the embedding.
     head: Option<B::Matrix>,
     /// Of the last pass, for the next.
-    scratch: Mutex<Option<Scratch<B>>>,
+    scratch: Kept<Scratch<B>>,
 }
 
 struct Layer<B: Backend> {
@@ -74,7 +72,7 @@ impl<B: Backend> Decoder<B> {
             layers: (0..text.layers).map(|index| Layer::load(loader, text, index)).collect::<Result<_, _>>()?,
             final_norm: loader.vector("language_model.norm.weight", text.hidden)?,
             head: (!text.tied).then(|| table("language_model.lm_head.weight")).transpose()?,
-            scratch: Mutex::new(None),
+            scratch: Kept::none(),
             text: text.clone(),
         })
     }
@@ -93,22 +91,20 @@ impl<B: Backend> Decoder<B> {
         let plan = backend.plan(&spans, kv.shape.block_tokens);
         let angles = backend.rope_angles(&plan, &text.rope.frequencies(text.head_dim));
         let pass = Pass { backend, text, rows, plan, angles, adapted: &layout.adapted };
-        let kept = self.scratch.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let mut scratch = kept.filter(|kept| kept.rows >= rows).unwrap_or_else(|| Scratch::new(&pass));
-        let s = &mut scratch;
-        backend.embed(Embed { table: &self.embedding, ids: &layout.ids, scale: 1.0, out: &mut s.residual });
-        watch.show(backend, || "embed_tokens_out".to_owned(), (rows, text.hidden), &s.residual);
-        place_images(backend, layout, text.hidden, &mut s.residual);
-        for (index, layer) in self.layers.iter().enumerate() {
-            layer.run(&pass, index, kv, s);
-            watch.show(backend, || format!("layer{index}_out"), (rows, text.hidden), &s.residual);
-        }
-        let mut normed = backend.buffer(layout.wanted.len() * text.hidden);
-        norm(&pass, &s.residual, Rows::At(&layout.wanted), &self.final_norm, &mut normed);
-        let head = self.head.as_ref().unwrap_or(&self.embedding);
-        let logits = scores(backend, &normed, layout.wanted.len(), head, text.vocabulary);
-        *self.scratch.lock().unwrap_or_else(PoisonError::into_inner) = Some(scratch);
-        logits
+        let (fits, make) = (|kept: &Scratch<B>| kept.rows >= rows, || Scratch::new(&pass));
+        self.scratch.with(fits, make, |s| {
+            backend.embed(Embed { table: &self.embedding, ids: &layout.ids, scale: 1.0, out: &mut s.residual });
+            watch.show(backend, || "embed_tokens_out".to_owned(), (rows, text.hidden), &s.residual);
+            place_images(backend, layout, text.hidden, &mut s.residual);
+            for (index, layer) in self.layers.iter().enumerate() {
+                layer.run(&pass, index, kv, s);
+                watch.show(backend, || format!("layer{index}_out"), (rows, text.hidden), &s.residual);
+            }
+            let mut normed = backend.buffer(layout.wanted.len() * text.hidden);
+            norm(&pass, &s.residual, Rows::At(&layout.wanted), &self.final_norm, &mut normed);
+            let head = self.head.as_ref().unwrap_or(&self.embedding);
+            scores(backend, &normed, layout.wanted.len(), head, text.vocabulary)
+        })
     }
 }
 

@@ -10,7 +10,7 @@ use crate::model::config::{ModelConfig, PictureSize, TokenCache};
 use crate::model::family::FamilyConfig;
 use crate::model::raw::{
     MAX_HEAD_DIM, MAX_HEADS, MAX_LAYERS, MAX_POSITIONS, MAX_SIDE, MAX_VOCABULARY, MAX_WIDTH, OneOrMany, RawRope,
-    activation, check_ids, check_sizes, refuse,
+    activation, check_heads, check_ids, check_pictures, check_sizes, check_width, refuse,
 };
 use crate::preprocess::Preprocess;
 
@@ -227,12 +227,7 @@ impl RawText {
                 ("max_position_embeddings", self.max_position_embeddings, MAX_POSITIONS),
             ],
         )?;
-        if !head_dim.is_multiple_of(2) {
-            return Err(format!("text_config has head_dim {head_dim}, which is odd"));
-        }
-        if !heads.is_multiple_of(kv_heads) {
-            return Err(format!("{heads} query heads cannot share {kv_heads} key and value heads"));
-        }
+        check_heads(heads, kv_heads, head_dim)?;
         // New files have all in rope_parameters, old ones the base beside rope_scaling.
         let rope = self.rope_parameters.as_ref().or(self.rope_scaling.as_ref());
         let theta = rope.and_then(|rope| rope.rope_theta).or(self.rope_theta).unwrap_or(1e4);
@@ -273,17 +268,8 @@ impl RawVision {
                 ("patch_size", self.patch_size, MAX_SIDE),
             ],
         )?;
-        if self.num_channels != 3 {
-            return Err(format!("vision_config has num_channels {}, and pictures have 3", self.num_channels));
-        }
-        if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
-            return Err(format!("vision_config cannot divide {} by its heads", self.hidden_size));
-        }
-        for side in [self.image_size, side] {
-            if side < self.patch_size || !side.is_multiple_of(self.patch_size) {
-                return Err(format!("a picture of {side} px has no whole patches of {}", self.patch_size));
-            }
-        }
+        check_width("vision_config", self.hidden_size, self.num_attention_heads)?;
+        check_pictures(self.num_channels, &[self.image_size, side], self.patch_size)?;
         Ok(VisionConfig {
             hidden: self.hidden_size,
             intermediate: self.mlp_ratio * self.hidden_size,

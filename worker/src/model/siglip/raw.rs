@@ -5,7 +5,8 @@ use serde::Deserialize;
 use super::{Config, TextConfig, VisionConfig};
 use crate::model::config::PictureSize;
 use crate::model::raw::{
-    GELU_TANH, MAX_HEADS, MAX_LAYERS, MAX_POSITIONS, MAX_SIDE, MAX_VOCABULARY, MAX_WIDTH, check_sizes, refuse,
+    GELU_TANH, MAX_HEADS, MAX_LAYERS, MAX_POSITIONS, MAX_SIDE, MAX_VOCABULARY, MAX_WIDTH, check_pictures, check_sizes,
+    check_width, refuse,
 };
 
 /// Reads the text of `config.json`. The error says what is wrong, in a phrase.
@@ -75,9 +76,7 @@ impl RawText {
                 ("projection_size", projection, MAX_WIDTH),
             ],
         )?;
-        if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
-            return Err(format!("text_config cannot divide {} by its heads", self.hidden_size));
-        }
+        check_width("text_config", self.hidden_size, self.num_attention_heads)?;
         Ok(TextConfig {
             vocabulary: self.vocab_size,
             hidden: self.hidden_size,
@@ -126,9 +125,7 @@ impl Default for RawVision {
 
 impl RawVision {
     pub(crate) fn resolve(self) -> Result<VisionConfig, String> {
-        if self.hidden_act != GELU_TANH {
-            return Err(format!("vision_config has hidden_act {}, which prelim does not compute", self.hidden_act));
-        }
+        refuse("vision_config", &[(self.hidden_act != GELU_TANH, &format!("hidden_act {}", self.hidden_act))])?;
         check_sizes(
             "vision_config",
             &[
@@ -140,15 +137,8 @@ impl RawVision {
                 ("patch_size", self.patch_size, MAX_SIDE),
             ],
         )?;
-        if self.num_channels != 3 {
-            return Err(format!("vision_config has num_channels {}, and pictures have 3", self.num_channels));
-        }
-        if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
-            return Err(format!("vision_config cannot divide {} by its heads", self.hidden_size));
-        }
-        if !self.image_size.is_multiple_of(self.patch_size) {
-            return Err(format!("a picture of {} px has no whole patches of {}", self.image_size, self.patch_size));
-        }
+        check_width("vision_config", self.hidden_size, self.num_attention_heads)?;
+        check_pictures(self.num_channels, &[self.image_size], self.patch_size)?;
         Ok(VisionConfig {
             hidden: self.hidden_size,
             intermediate: self.intermediate_size,
