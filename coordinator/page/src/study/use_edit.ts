@@ -1,6 +1,6 @@
 /** The reader's work on a version: with undo, kept on the server, and as the report that would come of it. */
 
-import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
+import { useCallback, useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { ApiError, call, words } from '../api/client.ts';
 import type { Report, ReportBody, Study, WorkingCopy } from '../api/types.ts';
 import { Autosave, type Saving } from '../edit/autosave.ts';
@@ -54,7 +54,8 @@ export function useEdit(study: Study): Editing {
   const newest = useRef(history.now);
   newest.current = history.now;
 
-  useEffect(() => {
+  // Before the next key can come: what it changes is to be kept.
+  useLayoutEffect(() => {
     const kept = study.working_copy;
     const autosave = new Autosave(`/studies/${uid}/working-copy`, kept?.etag ?? null, setSaving);
     save.current = autosave;
