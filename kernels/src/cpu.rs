@@ -19,6 +19,7 @@ mod math;
 mod norm;
 mod packed;
 mod paged;
+mod pages;
 mod patches;
 mod product;
 mod quantised;

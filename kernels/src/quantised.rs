@@ -56,6 +56,9 @@ const LEAST_GROUP: usize = crate::GROUP;
 /// sum of squared errors is taken: seven is not the best for most groups, since the largest weight is one of many.
 const TRIED: [f32; 10] = [6.5, 7.0, 7.25, 7.5, 7.75, 8.0, 8.5, 9.0, 9.5, 10.0];
 
+/// Adding it leaves no room for what is behind the point; `round_ties_even` is a call on old processors.
+const NO_FRACTION: f32 = (3 << 22) as f32;
+
 impl Grid {
     /// Eight bits as weights are quantised here.
     pub const INT8: Self = Self { bits: Bits::Eight, group: 32 };
@@ -82,6 +85,7 @@ impl Grid {
     ///
     /// # Panics
     /// Where whole groups do not fit.
+    #[inline(always)]
     pub fn quantise(self, row: &[f32]) -> (Vec<u8>, Vec<bf16>) {
         assert!(self.fits(row.len()), "groups of {} in a row of {}", self.group, row.len());
         let mut numbers = Vec::with_capacity(self.row_bytes(row.len()));
@@ -90,7 +94,7 @@ impl Grid {
             let scale = self.scale(group);
             scales.push(scale);
             let inverse = 1.0 / scale.to_f32();
-            let number = |value: f32| (self.nearest(value * inverse) as i32 + self.bits.offset()) as u8;
+            let number = |value: f32| self.stored(value * inverse);
             match self.bits {
                 Bits::Eight => numbers.extend(group.iter().map(|value| number(*value))),
                 Bits::Four => numbers.extend(group.chunks_exact(2).map(|two| number(two[0]) | number(two[1]) << 4)),
@@ -116,7 +120,8 @@ impl Grid {
         }
     }
 
-    /// The scale of a group.
+    /// The scale of a group. This and what it calls are compiled into whatever has more instructions than all processors have.
+    #[inline(always)]
     fn scale(self, group: &[f32]) -> bf16 {
         let largest = group.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
         // Weights that are no numbers stay so: an infinite scale makes no numbers of them.
@@ -141,6 +146,7 @@ impl Grid {
     }
 
     /// The sum of squared errors of a group with this scale.
+    #[inline(always)]
     fn error(self, group: &[f32], scale: f32) -> f32 {
         // Side by side, so that compilers make vectors of them; in this order on every processor.
         let mut sums = [0.0f32; 8];
@@ -155,14 +161,29 @@ impl Grid {
     }
 
     /// The nearest whole number that there is, ties to even.
+    #[inline(always)]
     fn nearest(self, value: f32) -> f32 {
-        // Adding and taking away leaves no room for what is behind the point; `round_ties_even` is a call on old processors.
-        const NO_FRACTION: f32 = (3 << 22) as f32;
+        (self.within(value) + NO_FRACTION) - NO_FRACTION
+    }
+
+    /// The nearest whole number as it is stored.
+    #[inline(always)]
+    fn stored(self, value: f32) -> u8 {
+        // The lowest bits of the sum are those of the whole number.
+        let number = (self.within(value) + NO_FRACTION).to_bits() as u8;
+        match self.bits {
+            Bits::Eight => number ^ 0x80,
+            Bits::Four => (number ^ 0x08) & 0x0f,
+        }
+    }
+
+    #[inline(always)]
+    fn within(self, value: f32) -> f32 {
         let (least, most) = match self.bits {
             Bits::Eight => (-127.0, 127.0),
             Bits::Four => (-8.0, 7.0),
         };
-        (value.max(least).min(most) + NO_FRACTION) - NO_FRACTION
+        value.max(least).min(most)
     }
 }
 

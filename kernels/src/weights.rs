@@ -262,12 +262,6 @@ impl<'a> WeightView<'a> {
         Some(KeptBytes { owner: owner.clone(), range: at..at + self.bytes.len() })
     }
 
-    /// The scales of whole numbers, to be kept beyond loading.
-    pub(crate) fn keep_scales(&self) -> Option<KeptBytes> {
-        let Scales { owner, at, len } = self.scales?;
-        Some(KeptBytes { owner: owner.clone(), range: at..at + len })
-    }
-
     /// A row of whole numbers and its scales, as they lie in memory.
     pub(crate) fn quantised_row(&self, row: usize) -> Option<(&'a [u8], Vec<bf16>)> {
         let (Dtype::Quantised(grid), Some(scales)) = (self.dtype, self.scales) else { return None };

@@ -21,7 +21,7 @@ use std::sync::OnceLock;
 pub(super) use pack::Tile;
 
 pub(super) use attention::{Cache, attend, attend_patches};
-pub(super) use left::Left;
+pub(super) use left::{Gates, Left};
 pub(super) use product::{Product, Weight};
 
 /// Rows of a tile, and columns of its sums.
@@ -173,20 +173,48 @@ impl Tiles {
         sums: &mut Four,
         begin: bool,
     ) {
-        let sums = sums.0.as_mut_ptr();
-        // SAFETY: the caller's contract; the sums take four tiles.
+        if begin {
+            self.begin_column();
+        } else {
+            self.resume_column(sums);
+        }
+        // SAFETY: the caller's contract.
+        unsafe { self.add_column(left, stride, right, steps) };
+        self.store_column(sums);
+    }
+
+    /// Sums `[32 outputs, 16 rows]` from zero, in two tiles that stay until they are stored.
+    #[inline(always)]
+    pub(super) fn begin_column(&self) {
+        // SAFETY: tiles are there, since this was made. No other code of this process uses their registers, so that they keep
+        // what they hold from one of these calls to the next.
+        unsafe { asm!("tilezero tmm0", "tilezero tmm1", out("tmm0") _, out("tmm1") _, options(nostack, nomem)) };
+    }
+
+    /// Takes sums up again that were stored.
+    #[inline(always)]
+    fn resume_column(&self, sums: &Four) {
+        // SAFETY: two tiles are read.
         unsafe {
-            if begin {
-                asm!("tilezero tmm0", "tilezero tmm1", options(nostack, nomem));
-            } else {
-                asm!(
-                    "tileloadd tmm0, [{sums} + {tight}*1]",
-                    "tileloadd tmm1, [{sums} + {tight}*1 + 2048]",
-                    tight = in(reg) 64usize,
-                    sums = in(reg) sums,
-                    options(nostack, readonly),
-                );
-            }
+            asm!(
+                "tileloadd tmm0, [{sums} + {tight}*1]",
+                "tileloadd tmm1, [{sums} + {tight}*1 + 2048]",
+                tight = in(reg) 64usize,
+                sums = in(reg) sums.0.as_ptr(),
+                out("tmm0") _, out("tmm1") _,
+                options(nostack, readonly),
+            );
+        }
+    }
+
+    /// Adds `[32 outputs, 16 rows]` products over `steps` groups to the sums that were begun.
+    ///
+    /// # Safety
+    /// As [`Tiles::two_by_two`].
+    #[inline(always)]
+    pub(super) unsafe fn add_column(&self, left: [*const u8; 2], stride: usize, right: *const Tile, steps: usize) {
+        // SAFETY: the caller's contract.
+        unsafe {
             asm!(
                 "2:",
                 "tileloadd tmm6, [{right} + {tight}*1]",
@@ -199,16 +227,28 @@ impl Tiles {
                 "add {right}, 1024",
                 "dec {steps}",
                 "jnz 2b",
-                "tilestored [{sums} + {tight}*1], tmm0",
-                "tilestored [{sums} + {tight}*1 + 2048], tmm1",
                 left0 = inout(reg) left[0] => _,
                 left1 = inout(reg) left[1] => _,
                 right = inout(reg) right => _,
                 steps = inout(reg) steps => _,
                 stride = in(reg) stride,
                 tight = in(reg) 64usize,
-                sums = in(reg) sums,
                 out("tmm0") _, out("tmm1") _, out("tmm4") _, out("tmm5") _, out("tmm6") _,
+                options(nostack, readonly),
+            );
+        }
+    }
+
+    /// Stores the sums as the first and the third of four tiles.
+    #[inline(always)]
+    pub(super) fn store_column(&self, sums: &mut Four) {
+        // SAFETY: two tiles are written.
+        unsafe {
+            asm!(
+                "tilestored [{sums} + {tight}*1], tmm0",
+                "tilestored [{sums} + {tight}*1 + 2048], tmm1",
+                tight = in(reg) 64usize,
+                sums = in(reg) sums.0.as_mut_ptr(),
                 options(nostack),
             );
         }

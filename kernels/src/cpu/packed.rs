@@ -8,6 +8,7 @@ use crate::weights::{Arithmetic, Form, Storage, WeightView};
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 use super::amx;
 use super::lanes::InstructionSet;
+use super::pages::{Number, Pages};
 use super::quantised::QuantisedPanels;
 use super::tile::PANEL;
 
@@ -47,9 +48,9 @@ impl Packing {
 /// The numbers of a packed matrix.
 #[derive(Debug)]
 pub(super) enum Numbers {
-    F32(Vec<f32>),
+    F32(Pages<f32>),
     /// Bits.
-    Bf16(Vec<u16>),
+    Bf16(Pages<u16>),
     /// Whole numbers with scales.
     Quantised(QuantisedPanels),
     /// In rows.
@@ -73,9 +74,9 @@ pub struct PackedGated {
 pub(super) enum Both {
     /// Each panel holds [`PANEL`]/2 rows of the gate and the same rows of up.
     Panels(Packed),
-    /// Gate and up.
+    /// For tiles.
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-    Rows(amx::Left, amx::Left),
+    Rows(amx::Gates),
 }
 
 impl Packed {
@@ -102,9 +103,9 @@ impl Packed {
         let arithmetic = packing.arithmetic;
         let bits = |value| bf16::from_f32(arithmetic.rounded(value)).to_bits();
         let numbers = match packing.form {
-            Form::F32 => Numbers::F32(fill(&rows, columns, vec![0.0; len], |value| value)),
-            Form::Bf16 => Numbers::Bf16(fill(&rows, columns, vec![0; len], bits)),
-            Form::Quantised(grid) => Numbers::Quantised(QuantisedPanels::pack(&rows, columns, grid)),
+            Form::F32 => Numbers::F32(fill(&rows, columns, Pages::zeroed(len), |value| value)),
+            Form::Bf16 => Numbers::Bf16(fill(&rows, columns, Pages::zeroed(len), bits)),
+            Form::Quantised(grid) => Numbers::Quantised(QuantisedPanels::pack(&rows, columns, grid, packing.set)),
         };
         Self { numbers, rows: rows.len(), columns, arithmetic }
     }
@@ -141,8 +142,7 @@ impl PackedGated {
         assert_eq!((gate.rows, gate.columns), (up.rows, up.columns), "gate and up differ in shape");
         #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
         if packing.in_rows() {
-            let both = Both::Rows(amx::Left::stack(&[gate], packing.form), amx::Left::stack(&[up], packing.form));
-            return Self { both, outputs: gate.rows };
+            return Self { both: Both::Rows(amx::Gates::new(gate, up, packing.form)), outputs: gate.rows };
         }
         const HALF: usize = PANEL / 2;
         let panels = gate.rows.div_ceil(HALF);
@@ -156,12 +156,12 @@ impl PackedGated {
 }
 
 /// Fills panels, several at a time.
-fn fill<T: Send>(
+fn fill<T: Number>(
     rows: &[Source<'_>],
     columns: usize,
-    mut panels: Vec<T>,
+    mut panels: Pages<T>,
     stored: impl Fn(f32) -> T + Send + Sync,
-) -> Vec<T> {
+) -> Pages<T> {
     panels.par_chunks_mut((PANEL * columns).max(1)).zip(rows.par_chunks(PANEL)).for_each(|(panel, rows)| {
         for (lane, (view, row)) in rows.iter().enumerate().filter_map(|(lane, row)| row.map(|row| (lane, row))) {
             for (to, value) in panel[lane..].iter_mut().step_by(PANEL).zip(view.row(row)) {

@@ -45,8 +45,8 @@ pub(super) fn gated((set, work): (InstructionSet, Work<'_>), args: GatedLinear<'
             Product { x, rows, weight: panels, epilogue, out }.run(set, work);
         }
         #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-        Both::Rows(gate, up) => {
-            let weight = amx::Weight::Gated { gate, up, activation };
+        Both::Rows(gates) => {
+            let weight = amx::Weight::Gated { gates, outputs: weight.outputs, activation };
             amx::Product { x, rows, weight, out }.run(work);
         }
     }

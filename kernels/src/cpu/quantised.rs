@@ -3,8 +3,9 @@
 use half::bf16;
 use rayon::prelude::*;
 
-use super::lanes::{LANES, Lanes};
+use super::lanes::{InstructionSet, Kernel, LANES, Lanes, dispatch};
 use super::packed::Source;
+use super::pages::Pages;
 use super::tile::{PANEL, VECTORS};
 use crate::quantised::{Bits, Grid};
 
@@ -13,22 +14,38 @@ use crate::quantised::{Bits, Grid};
 pub(super) struct QuantisedPanels {
     grid: Grid,
     columns: usize,
-    numbers: Vec<u8>,
+    numbers: Pages<u8>,
     /// Bits of bf16.
-    scales: Vec<u16>,
+    scales: Pages<u16>,
+}
+
+/// The numbers and scales of a row, with the instructions that there are; the same with any.
+pub(super) fn quantise(set: InstructionSet, grid: Grid, row: &[f32]) -> (Vec<u8>, Vec<bf16>) {
+    let mut quantised = (Vec::new(), Vec::new());
+    dispatch(set, Quantise { grid, row, to: &mut quantised });
+    quantised
+}
+
+struct Quantise<'a> {
+    grid: Grid,
+    row: &'a [f32],
+    to: &'a mut (Vec<u8>, Vec<bf16>),
+}
+
+impl Kernel for Quantise<'_> {
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        *self.to = self.grid.quantise(self.row);
+    }
 }
 
 impl QuantisedPanels {
     /// Packs rows, quantised where they are not yet.
-    pub(super) fn pack(rows: &[Source<'_>], columns: usize, grid: Grid) -> Self {
+    pub(super) fn pack(rows: &[Source<'_>], columns: usize, grid: Grid, set: InstructionSet) -> Self {
         let (bytes, groups) = (columns / grid.bits.in_byte() * PANEL, grid.groups(columns) * PANEL);
         let panels = rows.len().div_ceil(PANEL);
-        // Rows that are not there are made of zeros.
-        let zeros = match grid.bits {
-            Bits::Eight => 0x80,
-            Bits::Four => 0x88,
-        };
-        let (mut numbers, mut scales) = (vec![zeros; panels * bytes], vec![0u16; panels * groups]);
+        // Rows that are not there have scales of zero, which make zeros of any number.
+        let (mut numbers, mut scales) = (Pages::zeroed(panels * bytes), Pages::zeroed(panels * groups));
         let packed = numbers.par_chunks_mut(bytes).zip(scales.par_chunks_mut(groups));
         packed.zip(rows.par_chunks(PANEL)).for_each(|((numbers, scales), rows)| {
             for (lane, (view, row)) in rows.iter().enumerate().filter_map(|(lane, row)| row.map(|row| (lane, row))) {
@@ -39,7 +56,7 @@ impl QuantisedPanels {
                         kept
                     }
                     None => {
-                        (own, row_scales) = grid.quantise(&view.row(row));
+                        (own, row_scales) = quantise(set, grid, &view.row(row));
                         &own
                     }
                 };

@@ -1,6 +1,6 @@
 //! The left factor of a product of tiles: floats where they are, or whole numbers that are unpacked on the way.
 
-use super::quantised::QuantisedRows;
+use super::quantised::{QuantisedRows, STEPS};
 use super::rows::InRows;
 use super::{SIDE, TERMS};
 use crate::weights::{Form, WeightView};
@@ -12,6 +12,22 @@ pub(in super::super) enum Left {
     Floats(InRows),
     /// Whole numbers with scales.
     Quantised(QuantisedRows),
+}
+
+/// Gate and up weights of one shape.
+#[derive(Debug)]
+pub(in super::super) enum Gates {
+    /// Each where it is.
+    Floats(InRows, InRows),
+    /// Strips of gate and up in turn.
+    Quantised(QuantisedRows),
+}
+
+/// A strip of a matrix of either form.
+#[derive(Clone, Copy)]
+pub(super) enum Strip<'a> {
+    Floats(&'a InRows, usize),
+    Quantised(&'a QuantisedRows, usize),
 }
 
 /// A group of a row of bf16; rows of a tile that lie in one line of the cache each are read twice as fast.
@@ -52,17 +68,17 @@ impl Left {
         }
     }
 
-    /// Groups of terms.
-    pub(super) fn steps(&self) -> usize {
-        self.columns().div_ceil(TERMS)
-    }
-
-    pub(super) fn strips(&self) -> usize {
-        self.rows().div_ceil(SIDE)
-    }
-
     pub(super) fn is_quantised(&self) -> bool {
         matches!(self, Left::Quantised(_))
+    }
+
+    /// Two strips after each other; the last one twice where there is none after it.
+    pub(super) fn pair(&self, pair: usize) -> [Strip<'_>; 2] {
+        let second = (2 * pair + 1).min(self.rows().div_ceil(SIDE) - 1);
+        [2 * pair, second].map(|strip| match self {
+            Left::Floats(rows) => Strip::Floats(rows, strip),
+            Left::Quantised(rows) => Strip::Quantised(rows, strip),
+        })
     }
 
     /// Writes one row, times `scale`.
@@ -74,33 +90,60 @@ impl Left {
     }
 }
 
+impl Gates {
+    /// Two matrices of one shape. What is in memory for good, and in whole strips and groups, is not copied.
+    pub(in super::super) fn new(gate: WeightView<'_>, up: WeightView<'_>, form: Form) -> Self {
+        match form {
+            Form::Quantised(grid) => Gates::Quantised(QuantisedRows::interleave(gate, up, grid)),
+            Form::F32 | Form::Bf16 => Gates::Floats(InRows::stack(&[gate]), InRows::stack(&[up])),
+        }
+    }
+
+    pub(super) fn columns(&self) -> usize {
+        match self {
+            Gates::Floats(gate, _) => gate.columns(),
+            Gates::Quantised(both) => both.columns(),
+        }
+    }
+
+    pub(super) fn is_quantised(&self) -> bool {
+        matches!(self, Gates::Quantised(_))
+    }
+
+    /// A strip of the gate and the same of up.
+    pub(super) fn pair(&self, strip: usize) -> [Strip<'_>; 2] {
+        match self {
+            Gates::Floats(gate, up) => [Strip::Floats(gate, strip), Strip::Floats(up, strip)],
+            Gates::Quantised(both) => [2 * strip, 2 * strip + 1].map(|strip| Strip::Quantised(both, strip)),
+        }
+    }
+}
+
 impl Unpacked {
     /// Room for so many groups of two strips.
     pub(super) fn new(steps: usize) -> Self {
-        Self(vec![Group([0; TERMS]); 2 * SIDE * steps])
+        Self(vec![Group([0; TERMS]); 2 * SIDE * steps.next_multiple_of(STEPS)])
     }
 
-    /// Tiles of two strips, each of a matrix, from group `first` on. They are in the matrix, or here until the next call.
+    /// Tiles of two strips of one form, from group `first` on. They are in the matrix, or here until the next call.
     ///
     /// # Safety
     /// The processor has AVX-512 with bf16.
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
     #[inline]
-    pub(super) unsafe fn strips(&mut self, of: [(&Left, usize); 2], first: usize, steps: usize) -> Strips {
-        match of {
-            [(Left::Floats(a), strip_a), (Left::Floats(b), strip_b)] => {
-                let at = |rows: &InRows, strip| rows.strip(strip)[first * size_of::<Group>()..].as_ptr();
-                Strips { first: [at(a, strip_a), at(b, strip_b)], stride: a.stride() }
-            }
-            _ => {
-                let (low, high) = self.0[..2 * SIDE * steps].split_at_mut(SIDE * steps);
-                for (to, (left, strip)) in [&mut *low, &mut *high].into_iter().zip(of) {
-                    let Left::Quantised(rows) = left else { unreachable!("gate and up are of one form") };
-                    // SAFETY: the caller's contract.
-                    unsafe { rows.unpack(strip, first, to) };
-                }
-                Strips { first: [low.as_ptr().cast(), high.as_ptr().cast()], stride: steps * size_of::<Group>() }
-            }
+    pub(super) unsafe fn strips(&mut self, of: [Strip<'_>; 2], first: usize, steps: usize) -> Strips {
+        if let [Strip::Floats(a, strip_a), Strip::Floats(b, strip_b)] = of {
+            let at = |rows: &InRows, strip| rows.strip(strip)[first * size_of::<Group>()..].as_ptr();
+            return Strips { first: [at(a, strip_a), at(b, strip_b)], stride: a.stride() };
         }
+        // Whole blocks are unpacked: what is beyond the last step is not multiplied.
+        let steps = steps.next_multiple_of(STEPS);
+        let (low, high) = self.0[..2 * SIDE * steps].split_at_mut(SIDE * steps);
+        for (to, strip) in [&mut *low, &mut *high].into_iter().zip(of) {
+            let Strip::Quantised(rows, strip) = strip else { unreachable!("strips of a pair are of one form") };
+            // SAFETY: the caller's contract.
+            unsafe { rows.unpack(strip, first, to) };
+        }
+        Strips { first: [low.as_ptr().cast(), high.as_ptr().cast()], stride: steps * size_of::<Group>() }
     }
 }

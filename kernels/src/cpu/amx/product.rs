@@ -4,8 +4,9 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::sync::PoisonError;
 
-use super::left::{Left, Strips, Unpacked};
+use super::left::{Gates, Left, Strip, Strips, Unpacked};
 use super::pack::{Tile, pack_rows, rows_of};
+use super::quantised::STEPS;
 use super::{Four, SIDE, STEPS_AT_ONCE, TERMS, Tiles};
 use crate::args::{Activation, Then};
 use crate::cpu::lanes::{Avx512, Lanes};
@@ -29,34 +30,45 @@ pub(in super::super) struct Product<'a> {
 pub(in super::super) enum Weight<'a> {
     /// One matrix.
     One { weight: &'a Left, bias: Option<&'a [f32]>, then: Then },
-    /// Gate and up: `activation(gate) · up`.
-    Gated { gate: &'a Left, up: &'a Left, activation: Activation },
+    /// Gate and up, of so many outputs each: `activation(gate) · up`.
+    Gated { gates: &'a Gates, outputs: usize, activation: Activation },
 }
 
 impl<'a> Weight<'a> {
-    fn first(&self) -> &'a Left {
+    fn columns(&self) -> usize {
         match self {
-            Weight::One { weight, .. } => weight,
-            Weight::Gated { gate, .. } => gate,
+            Weight::One { weight, .. } => weight.columns(),
+            Weight::Gated { gates, .. } => gates.columns(),
+        }
+    }
+
+    fn outputs(&self) -> usize {
+        match self {
+            Weight::One { weight, .. } => weight.rows(),
+            Weight::Gated { outputs, .. } => *outputs,
+        }
+    }
+
+    fn is_quantised(&self) -> bool {
+        match self {
+            Weight::One { weight, .. } => weight.is_quantised(),
+            Weight::Gated { gates, .. } => gates.is_quantised(),
         }
     }
 
     /// Pairs of strips that are multiplied together.
     fn pairs(&self) -> usize {
         match self {
-            Weight::One { weight, .. } => weight.strips().div_ceil(2),
-            Weight::Gated { gate, .. } => gate.strips(),
+            Weight::One { weight, .. } => weight.rows().div_ceil(2 * SIDE),
+            Weight::Gated { outputs, .. } => outputs.div_ceil(SIDE),
         }
     }
 
     /// Strips of a pair.
-    fn pair(&self, pair: usize) -> [(&'a Left, usize); 2] {
+    fn pair(&self, pair: usize) -> [Strip<'a>; 2] {
         match *self {
-            Weight::One { weight, .. } => {
-                let second = (2 * pair + 1).min(weight.strips() - 1);
-                [(weight, 2 * pair), (weight, second)]
-            }
-            Weight::Gated { gate, up, .. } => [(gate, pair), (up, pair)],
+            Weight::One { weight, .. } => weight.pair(pair),
+            Weight::Gated { gates, .. } => gates.pair(pair),
         }
     }
 }
@@ -65,8 +77,8 @@ impl Product<'_> {
     /// Splits the product into tasks. Each value is computed whole by one task, in one order, so that neither the number of
     /// tasks nor of threads shows in it.
     pub(in super::super) fn run(self, work: Work<'_>) {
-        let first = self.weight.first();
-        let (columns, steps, pairs, outputs) = (first.columns(), first.steps(), self.weight.pairs(), first.rows());
+        let (columns, pairs, outputs) = (self.weight.columns(), self.weight.pairs(), self.weight.outputs());
+        let steps = columns.div_ceil(TERMS);
         assert!(self.x.len() >= self.rows * columns, "left factor of a product");
         assert!(self.out.len() >= self.rows * outputs, "result of a product");
         if let Weight::One { bias: Some(bias), .. } = self.weight {
@@ -144,17 +156,26 @@ impl Part<'_> {
     /// itself.
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
     unsafe fn run(&self, pairs: Range<usize>, groups: Range<usize>) {
-        let quantised = self.weight.first().is_quantised();
-        // One group of rows reads weights once: in one go, if they are not unpacked first.
-        let at_once = if groups.len() == 1 && !quantised { self.steps } else { self.steps.min(STEPS_AT_ONCE) };
+        let quantised = self.weight.is_quantised();
+        // One group of rows reads weights once: in one go, or as they are unpacked.
+        let at_once = match (groups.len(), quantised) {
+            (1, true) => STEPS,
+            (1, false) => self.steps,
+            _ => STEPS_AT_ONCE,
+        };
+        let at_once = at_once.min(self.steps);
         let mut unpacked = Unpacked::new(if quantised { at_once } else { 0 });
         // SAFETY: the caller's contract. Strips and groups have `steps` tiles.
         unsafe {
             let tiles = Tiles::new();
             let mut last = Four::ZERO;
             let mut sums = vec![Four::ZERO; groups.len() / 2];
+            let (alone, odd) = (groups.len() == 1, !groups.len().is_multiple_of(2));
             for pair in pairs {
                 let of = self.weight.pair(pair);
+                if alone {
+                    tiles.begin_column();
+                }
                 for step in (0..self.steps).step_by(at_once) {
                     let steps = (self.steps - step).min(at_once);
                     let Strips { first: left, stride } = unpacked.strips(of, step, steps);
@@ -163,17 +184,24 @@ impl Part<'_> {
                         let right = [self.group(group).add(step), self.group(group + 1).add(step)];
                         tiles.two_by_two(left, stride, right, steps, sums, step == 0);
                     }
-                    if !groups.len().is_multiple_of(2) {
+                    if odd {
                         let right = self.group(groups.end - 1).add(step);
-                        tiles.two_by_one(left, stride, right, steps, &mut last, step == 0);
+                        if alone {
+                            tiles.add_column(left, stride, right, steps);
+                        } else {
+                            tiles.two_by_one(left, stride, right, steps, &mut last, step == 0);
+                        }
                     }
+                }
+                if alone {
+                    tiles.store_column(&mut last);
                 }
                 for (index, Four(sums)) in sums.iter().enumerate() {
                     let group = groups.start + 2 * index;
                     self.finish(pair, group, [&sums[0], &sums[2]]);
                     self.finish(pair, group + 1, [&sums[1], &sums[3]]);
                 }
-                if !groups.len().is_multiple_of(2) {
+                if odd {
                     self.finish(pair, groups.end - 1, [&last.0[0], &last.0[2]]);
                 }
             }

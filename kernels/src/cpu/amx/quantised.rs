@@ -1,4 +1,4 @@
-//! Whole numbers in rows, as a checkpoint has them: where they are, or made at load.
+//! Whole numbers in blocks, in the order in which they are unpacked.
 
 use std::arch::x86_64::*;
 
@@ -7,66 +7,87 @@ use rayon::prelude::*;
 
 use super::left::Group;
 use super::pack::to_bf16;
-use super::{SIDE, STEPS_AT_ONCE, TERMS};
+use super::{SIDE, TERMS};
+use crate::cpu::lanes::InstructionSet;
+use crate::cpu::packed::Source;
+use crate::cpu::pages::Pages;
+use crate::cpu::quantised::quantise;
 use crate::quantised::{Bits, Grid};
-use crate::weights::{KeptBytes, WeightView};
+use crate::weights::WeightView;
 
-/// A matrix `[rows, columns]` of whole numbers with scales, in strips of sixteen rows.
+/// Steps of a block: what is unpacked before it is multiplied. Few, so that bytes come from memory and are unpacked at the same
+/// time; at sixteen a product of one row takes a fifth more time.
+pub(super) const STEPS: usize = 4;
+/// Bytes of the scales of a block.
+const SCALE_BYTES: usize = SIDE * STEPS * size_of::<bf16>();
+/// How far ahead of the numbers in hand memory is asked for bytes: less comes too late, and more is no longer where it is
+/// needed. The processor's own guesses end with each small page, and do twice as badly.
+const AHEAD: usize = 1024;
+
+/// A matrix `[rows, columns]` of whole numbers with scales, as blocks `[pairs of strips, columns / (32 · STEPS), 2 strips]`:
+/// those of two strips of sixteen rows that are multiplied together are read one after the other. A block has its scales `[16,
+/// STEPS]` in bf16, a group's scale for each step of it, and then its numbers `[16, STEPS, 32]`. What fills up strips and blocks
+/// has scales of zero, which make zeros of any number.
 #[derive(Debug)]
 pub(in super::super) struct QuantisedRows {
-    grid: Grid,
-    parts: Vec<Part>,
+    bits: Bits,
+    blocks: Pages<u8>,
     rows: usize,
     columns: usize,
 }
 
-/// Whole strips.
-#[derive(Debug)]
-struct Part {
-    first_strip: usize,
-    numbers: Bytes,
-    /// bf16, `[rows, groups]`.
-    scales: Bytes,
-}
-
-#[derive(Debug)]
-enum Bytes {
-    /// In the checkpoint's file.
-    Kept(KeptBytes),
-    /// Padded with zeros to whole strips.
-    Own(Vec<u8>),
-}
-
-impl Bytes {
-    fn get(&self) -> &[u8] {
-        match self {
-            Bytes::Kept(kept) => kept.bytes(),
-            Bytes::Own(own) => own,
-        }
+/// Bytes of the numbers of a step of a row.
+const fn step_bytes(bits: Bits) -> usize {
+    match bits {
+        Bits::Eight => TERMS,
+        Bits::Four => TERMS / 2,
     }
 }
 
+const fn block_bytes(bits: Bits) -> usize {
+    SCALE_BYTES + SIDE * STEPS * step_bytes(bits)
+}
+
+/// Blocks of a strip of so many columns.
+fn blocks_of_strip(columns: usize) -> usize {
+    columns.div_ceil(TERMS * STEPS)
+}
+
 impl QuantisedRows {
-    /// Stacks parts by rows, and quantises those that are not. What is in memory for good, and in whole strips, is not copied.
+    /// Stacks parts by rows, and quantises those that are not.
     pub(super) fn stack(parts: &[WeightView<'_>], grid: Grid) -> Self {
-        let (rows, columns) = (parts.iter().map(|part| part.rows).sum(), parts[0].columns);
-        let whole = parts.iter().all(|part| part.rows.is_multiple_of(SIDE));
-        let stacks: Vec<&[WeightView<'_>]> = if whole { parts.chunks(1).collect() } else { vec![parts] };
-        let mut first_strip = 0;
-        let stack = |stack: &[WeightView<'_>]| {
-            let kept = match stack {
-                [one] if whole => one.keep_scales().and_then(|scales| Some((one.keep()?, scales))),
-                _ => None,
-            };
-            let (numbers, scales) = match kept {
-                Some((numbers, scales)) => (Bytes::Kept(numbers), Bytes::Kept(scales)),
-                None => own(stack, grid),
-            };
-            let part = Part { first_strip, numbers, scales };
-            first_strip += stack.iter().map(|part| part.rows).sum::<usize>().div_ceil(SIDE);
-            part
-        };
-        Self { grid, parts: stacks.into_iter().map(stack).collect(), rows, columns }
+        let rows: Vec<Source<'_>> =
+            parts.iter().flat_map(|part| (0..part.rows).map(move |row| Some((*part, row)))).collect();
+        Self::pack(&rows, parts[0].columns, grid)
+    }
+
+    /// Strips of two matrices of one shape in turn.
+    pub(super) fn interleave(gate: WeightView<'_>, up: WeightView<'_>, grid: Grid) -> Self {
+        let strips = (0..gate.rows).step_by(SIDE).flat_map(|first| [(gate, first), (up, first)]);
+        let row = |view: WeightView<'_>, row| (row < view.rows).then_some(row);
+        let rows: Vec<Source<'_>> = strips
+            .flat_map(|(view, first)| (first..first + SIDE).map(move |at| row(view, at).map(|at| (view, at))))
+            .collect();
+        Self::pack(&rows, gate.columns, grid)
+    }
+
+    fn pack(rows: &[Source<'_>], columns: usize, grid: Grid) -> Self {
+        let in_strip = blocks_of_strip(columns);
+        let pair_bytes = 2 * in_strip * block_bytes(grid.bits);
+        let mut blocks = Pages::zeroed(rows.len().div_ceil(2 * SIDE) * pair_bytes);
+        blocks.par_chunks_mut(pair_bytes.max(1)).zip(rows.par_chunks(2 * SIDE)).for_each(|(pair, rows)| {
+            let there = rows.iter().enumerate().filter_map(|(index, row)| row.map(|row| (index, row)));
+            for (index, (view, row)) in there {
+                match view.quantised_row(row) {
+                    Some((numbers, scales)) => fill(pair, index, grid, numbers, &scales),
+                    None => {
+                        let (numbers, scales) = quantise(InstructionSet::Amx, grid, &view.row(row));
+                        fill(pair, index, grid, &numbers, &scales);
+                    }
+                }
+            }
+        });
+        Self { bits: grid.bits, blocks, rows: rows.len(), columns }
     }
 
     pub(super) fn rows(&self) -> usize {
@@ -77,114 +98,136 @@ impl QuantisedRows {
         self.columns
     }
 
-    /// Bytes of numbers and of scales from a row to the next.
-    fn strides(&self) -> (usize, usize) {
-        (self.grid.row_bytes(self.columns), self.grid.groups(self.columns) * size_of::<bf16>())
-    }
-
-    /// Numbers and scales of a strip, and the bytes behind it that a later strip may be at.
-    fn strip(&self, strip: usize) -> (&[u8], &[u8]) {
-        let part = &self.parts[self.parts.partition_point(|part| part.first_strip <= strip) - 1];
-        let row = (strip - part.first_strip) * SIDE;
-        let (numbers, scales) = self.strides();
-        (&part.numbers.get()[row * numbers..], &part.scales.get()[row * scales..][..SIDE * scales])
+    /// The blocks of a strip, from one on.
+    fn blocks(&self, strip: usize, first: usize) -> impl Iterator<Item = &[u8]> {
+        let in_strip = blocks_of_strip(self.columns);
+        let pair = strip / 2 * 2 * in_strip;
+        let blocks = &self.blocks[(pair + 2 * first + strip % 2) * block_bytes(self.bits)..];
+        blocks.chunks(block_bytes(self.bits)).step_by(2).take(in_strip - first)
     }
 
     /// Writes one row, times `scale`.
     pub(super) fn copy_row(&self, row: usize, scale: f32, out: &mut [f32]) {
-        let (numbers, scales) = self.strip(row / SIDE);
-        let (stride, scale_stride) = self.strides();
-        let scales = scales[row % SIDE * scale_stride..][..scale_stride].chunks_exact(2);
-        let scales: Vec<bf16> = scales.map(|bytes| bf16::from_le_bytes([bytes[0], bytes[1]])).collect();
-        let out = &mut out[..self.columns];
-        self.grid.values(&numbers[row % SIDE * stride..][..stride], &scales, out);
-        out.iter_mut().for_each(|value| *value *= scale);
+        let (grid, bytes) = (Grid { bits: self.bits, group: TERMS }, step_bytes(self.bits));
+        let blocks = self.blocks(row / SIDE, 0);
+        for (out, block) in out[..self.columns].chunks_mut(STEPS * TERMS).zip(blocks) {
+            let (scales, numbers) = block.split_at(SCALE_BYTES);
+            let scales = scales.chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]]));
+            let steps = numbers.chunks_exact(bytes).zip(scales).skip(row % SIDE * STEPS);
+            for (out, (numbers, own)) in out.chunks_mut(TERMS).zip(steps) {
+                grid.values(numbers, &[own], out);
+                out.iter_mut().for_each(|value| *value *= scale);
+            }
+        }
     }
 
-    /// The groups from `first` on of sixteen rows as bf16, as many as there is room for: `[16, groups]`.
+    /// The blocks from step `first` on of sixteen rows as bf16, as many as there is room for: `[16, steps]`, of whole blocks.
     ///
     /// # Safety
     /// As the features say.
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
     pub(super) unsafe fn unpack(&self, strip: usize, first: usize, to: &mut [Group]) {
-        let (numbers, scales) = self.strip(strip);
-        let (stride, scale_stride) = self.strides();
         let steps = to.len() / SIDE;
-        let (begin, bytes) = match self.grid.bits {
-            Bits::Eight => (first * TERMS, steps * TERMS),
-            Bits::Four => (first * TERMS / 2, steps * TERMS / 2),
-        };
-        // Where the scales of each step are in a row: a division for each would take as long as all else.
-        let mut places = [0; STEPS_AT_ONCE];
-        for (step, place) in places[..steps].iter_mut().enumerate() {
-            *place = (first + step) * TERMS / self.grid.group * size_of::<bf16>();
-        }
-        let mut scale = Scales([0.0; STEPS_AT_ONCE]);
-        let mut offset = Scales([0.0; STEPS_AT_ONCE]);
-        for (row, to) in to.chunks_exact_mut(steps).enumerate() {
-            // What comes after next: two strips are unpacked in turn, and processors do not guess so many rows.
-            let ahead = numbers.as_ptr().wrapping_add((row + 2 * SIDE) * stride + begin);
-            for line in (0..bytes).step_by(64) {
-                _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(line).cast());
-            }
-            let numbers = &numbers[row * stride + begin..][..bytes];
-            let scales = &scales[row * scale_stride..][..scale_stride];
-            // SAFETY: the places are within a row's scales, and those of groups of 32 follow each other.
-            unsafe { scale.read(scales, &places[..steps], self.grid.group == TERMS) };
-            match self.grid.bits {
-                Bits::Eight => {
-                    offset.times(&scale, -128.0);
-                    let steps = to.iter_mut().zip(numbers.chunks_exact(TERMS)).zip(scale.0.iter().zip(&offset.0));
-                    for ((to, numbers), (scale, offset)) in steps {
-                        // SAFETY: 32 bytes are there, and 32 bf16 fit.
-                        unsafe { eight(numbers.as_ptr(), *scale, *offset, to) };
-                    }
-                }
-                Bits::Four => {
-                    for ((to, numbers), scale) in to.iter_mut().zip(numbers.chunks_exact(TERMS / 2)).zip(&scale.0) {
-                        // SAFETY: 16 bytes are there, and 32 bf16 fit.
-                        unsafe { four(numbers.as_ptr(), *scale, to) };
-                    }
+        assert!(first.is_multiple_of(STEPS) && steps.is_multiple_of(STEPS), "whole blocks");
+        let to = to.as_mut_ptr();
+        for (block, from) in self.blocks(strip, first / STEPS).take(steps / STEPS).enumerate() {
+            assert!(from.len() == block_bytes(self.bits), "whole blocks");
+            // SAFETY: the block is whole, and sixteen rows of `steps` groups have room for it.
+            unsafe {
+                match self.bits {
+                    Bits::Eight => unpack_eight(from.as_ptr(), to.add(block * STEPS), steps),
+                    Bits::Four => unpack_four(from.as_ptr(), to.add(block * STEPS), steps),
                 }
             }
         }
     }
 }
 
-/// Scales of the steps of a row as f32, in memory: a number that is loaded into all lanes takes no time of the unit that
-/// moves bytes about, which is the busiest here.
+/// Writes a row of a pair of strips into its blocks.
+fn fill(pair: &mut [u8], row: usize, grid: Grid, numbers: &[u8], scales: &[bf16]) {
+    let (bytes, strip) = (step_bytes(grid.bits), row / SIDE);
+    for (step, numbers) in numbers.chunks_exact(bytes).enumerate() {
+        let block = &mut pair[(step / STEPS * 2 + strip) * block_bytes(grid.bits)..][..block_bytes(grid.bits)];
+        let place = row % SIDE * STEPS + step % STEPS;
+        let scale = scales[step * TERMS / grid.group];
+        block[place * size_of::<bf16>()..][..size_of::<bf16>()].copy_from_slice(&scale.to_le_bytes());
+        block[SCALE_BYTES + place * bytes..][..bytes].copy_from_slice(numbers);
+    }
+}
+
+/// Scales of a block as f32, in memory: a number that is loaded into all lanes takes no time of the unit that moves bytes
+/// about, which is the busiest here.
 #[repr(C, align(64))]
-struct Scales([f32; STEPS_AT_ONCE]);
+struct Scales([[f32; STEPS]; SIDE]);
 
 impl Scales {
+    /// Those of a block, times `factor`.
+    ///
     /// # Safety
-    /// Two bytes are at each place; with `next_to_each_other`, so they are from the first on.
+    /// The bytes are there.
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2")]
     #[inline]
-    unsafe fn read(&mut self, scales: &[u8], places: &[usize], next_to_each_other: bool) {
-        if next_to_each_other {
-            let mask = ((1u32 << places.len()) - 1) as __mmask16;
-            // SAFETY: the mask leaves out what is not there.
+    unsafe fn read(block: *const u8, factor: f32) -> Self {
+        const VECTOR: usize = 16;
+        let mut scales = Self([[0.0; STEPS]; SIDE]);
+        let to = scales.0.as_mut_ptr().cast::<f32>();
+        for first in (0..SIDE * STEPS).step_by(VECTOR) {
+            // SAFETY: sixteen of sixteen bits are read, and sixteen of 32 written.
             unsafe {
-                let bits = _mm256_maskz_loadu_epi16(mask, scales[places[0]..].as_ptr().cast());
-                let wide = _mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(bits));
-                _mm512_store_ps(self.0.as_mut_ptr(), _mm512_castsi512_ps(wide));
+                let bits = _mm256_loadu_si256(block.add(first * size_of::<bf16>()).cast());
+                let wide = _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(bits)));
+                _mm512_store_ps(to.add(first), _mm512_mul_ps(wide, _mm512_set1_ps(factor)));
             }
-            return;
         }
-        for (scale, place) in self.0.iter_mut().zip(places) {
-            let bits = u16::from_le_bytes([scales[*place], scales[*place + 1]]);
-            *scale = f32::from_bits(u32::from(bits) << 16);
+        scales
+    }
+}
+
+/// Asks for a line that comes some time after this one.
+#[inline(always)]
+fn ask_ahead(of: *const u8) {
+    // SAFETY: a hint, of any address.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(of.wrapping_add(AHEAD).cast()) };
+}
+
+/// Unpacks a block of eight bits to sixteen rows, `stride` groups apart.
+///
+/// # Safety
+/// A block is there, and room for it.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
+#[inline]
+unsafe fn unpack_eight(block: *const u8, to: *mut Group, stride: usize) {
+    // SAFETY: the caller's contract.
+    unsafe {
+        let (scales, offsets) = (Scales::read(block, 1.0), Scales::read(block, -128.0));
+        for row in 0..SIDE {
+            let (numbers, to) = (block.add(SCALE_BYTES + row * STEPS * TERMS), to.add(row * stride));
+            ask_ahead(numbers);
+            ask_ahead(numbers.add(64));
+            for step in 0..STEPS {
+                let (scale, offset) = (scales.0[row][step], offsets.0[row][step]);
+                eight(numbers.add(step * TERMS), scale, offset, &mut *to.add(step));
+            }
         }
     }
+}
 
-    #[target_feature(enable = "avx512f")]
-    #[inline]
-    fn times(&mut self, scales: &Self, factor: f32) {
-        // SAFETY: both have sixteen numbers, on a line of the cache.
-        unsafe {
-            let product = _mm512_mul_ps(_mm512_load_ps(scales.0.as_ptr()), _mm512_set1_ps(factor));
-            _mm512_store_ps(self.0.as_mut_ptr(), product);
+/// Unpacks a block of four bits to sixteen rows, `stride` groups apart.
+///
+/// # Safety
+/// A block is there, and room for it.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
+#[inline]
+unsafe fn unpack_four(block: *const u8, to: *mut Group, stride: usize) {
+    // SAFETY: the caller's contract.
+    unsafe {
+        let scales = Scales::read(block, 1.0);
+        for row in 0..SIDE {
+            let (numbers, to) = (block.add(SCALE_BYTES + row * STEPS * TERMS / 2), to.add(row * stride));
+            ask_ahead(numbers);
+            for step in 0..STEPS {
+                four(numbers.add(step * TERMS / 2), scales.0[row][step], &mut *to.add(step));
+            }
         }
     }
 }
@@ -227,25 +270,4 @@ unsafe fn four(from: *const u8, scale: f32, to: &mut Group) {
         let places = _mm512_or_si512(twice, _mm512_slli_epi32::<12>(twice));
         _mm512_store_si512(to.0.as_mut_ptr().cast(), _mm512_permutexvar_epi16(places, table));
     }
-}
-
-/// Rows of all parts, quantised and padded: their numbers and their scales.
-fn own(parts: &[WeightView<'_>], grid: Grid) -> (Bytes, Bytes) {
-    let columns = parts[0].columns;
-    let rows: Vec<(WeightView<'_>, usize)> =
-        parts.iter().flat_map(|part| (0..part.rows).map(move |row| (*part, row))).collect();
-    let (stride, scale_stride) = (grid.row_bytes(columns), grid.groups(columns) * size_of::<bf16>());
-    let padded = rows.len().next_multiple_of(SIDE);
-    // A scale of zero makes zeros of any number.
-    let (mut numbers, mut scales) = (vec![0u8; padded * stride], vec![0u8; padded * scale_stride]);
-    let both = numbers.par_chunks_mut(stride).zip(scales.par_chunks_mut(scale_stride));
-    both.zip(rows).for_each(|((numbers, scales), (part, row))| {
-        let (row_numbers, row_scales) = match part.quantised_row(row) {
-            Some((kept, row_scales)) => (kept.to_vec(), row_scales),
-            None => grid.quantise(&part.row(row)),
-        };
-        numbers.copy_from_slice(&row_numbers);
-        scales.chunks_exact_mut(2).zip(row_scales).for_each(|(to, scale)| to.copy_from_slice(&scale.to_le_bytes()));
-    });
-    (Bytes::Own(numbers), Bytes::Own(scales))
 }
