@@ -48,6 +48,13 @@ fn linear_s(cpu: &Cpu, (rows, inputs, outputs): (usize, usize, usize), storage: 
     })
 }
 
+/// Seconds in which a matrix of bf16 is made ready.
+fn ready_s(cpu: &Cpu, (inputs, outputs): (usize, usize), storage: Storage) -> f64 {
+    let bytes: Vec<u8> = (0..inputs * outputs).flat_map(|i| (0x3c00 + (i % 97) as u16).to_le_bytes()).collect();
+    let view = WeightView::new(&bytes, Dtype::Bf16, outputs, inputs);
+    seconds(cpu, || drop(cpu.matrix(&[view], storage).expect("memory")))
+}
+
 fn patches_s(cpu: &Cpu, (images, patches, heads, head_dim): (usize, usize, usize, usize)) -> f64 {
     let qkv = cpu.upload(&vec![0.1; images * patches * 3 * heads * head_dim]).expect("memory");
     let mut out = cpu.buffer(images * patches * heads * head_dim);
@@ -95,6 +102,11 @@ fn main() {
                         let seconds = linear_s(&cpu, shape, storage);
                         println!("  gemv     {shape:?} {storage:?}: {:.1} GB/s", gigabytes / seconds);
                     }
+                }
+                for storage in [Storage::Bf16, Storage::Int8, Storage::Int4] {
+                    let shape = (2560, 10_240);
+                    let numbers = (shape.0 * shape.1) as f64 / 1e9;
+                    println!("  ready    {shape:?} {storage:?}: {:.2} G/s", numbers / ready_s(&cpu, shape, storage));
                 }
                 for shape in [(1, 1024, 4, 72), (8, 144, 3, 64)] {
                     let gflop = 4.0 * (shape.0 * shape.1 * shape.1 * shape.2 * shape.3) as f64 / 1e9;

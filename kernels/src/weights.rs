@@ -272,6 +272,7 @@ impl<'a> WeightView<'a> {
     }
 
     /// The numbers of one row.
+    #[inline(always)]
     pub fn row(&self, row: usize) -> Vec<f32> {
         let stride = self.dtype.row_bytes(self.columns);
         let bytes = &self.bytes[row * stride..(row + 1) * stride];

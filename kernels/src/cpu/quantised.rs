@@ -8,6 +8,7 @@ use super::packed::Source;
 use super::pages::Pages;
 use super::tile::{PANEL, VECTORS};
 use crate::quantised::{Bits, Grid};
+use crate::weights::WeightView;
 
 /// A matrix in panels: bytes `[panels, columns / numbers in a byte, PANEL]` and scales `[panels, groups, PANEL]`.
 #[derive(Debug)]
@@ -20,7 +21,7 @@ pub(super) struct QuantisedPanels {
 }
 
 /// The numbers and scales of a row, with the instructions that there are; the same with any.
-pub(super) fn quantise(set: InstructionSet, grid: Grid, row: &[f32]) -> (Vec<u8>, Vec<bf16>) {
+pub(super) fn quantise(set: InstructionSet, grid: Grid, row: (WeightView<'_>, usize)) -> (Vec<u8>, Vec<bf16>) {
     let mut quantised = (Vec::new(), Vec::new());
     dispatch(set, Quantise { grid, row, to: &mut quantised });
     quantised
@@ -28,14 +29,15 @@ pub(super) fn quantise(set: InstructionSet, grid: Grid, row: &[f32]) -> (Vec<u8>
 
 struct Quantise<'a> {
     grid: Grid,
-    row: &'a [f32],
+    row: (WeightView<'a>, usize),
     to: &'a mut (Vec<u8>, Vec<bf16>),
 }
 
 impl Kernel for Quantise<'_> {
     #[inline(always)]
     fn run<L: Lanes>(self) {
-        *self.to = self.grid.quantise(self.row);
+        let (view, row) = self.row;
+        *self.to = self.grid.quantise(&view.row(row));
     }
 }
 
@@ -56,7 +58,7 @@ impl QuantisedPanels {
                         kept
                     }
                     None => {
-                        (own, row_scales) = quantise(set, grid, &view.row(row));
+                        (own, row_scales) = quantise(set, grid, (view, row));
                         &own
                     }
                 };

@@ -81,7 +81,7 @@ impl QuantisedRows {
                 match view.quantised_row(row) {
                     Some((numbers, scales)) => fill(pair, index, grid, numbers, &scales),
                     None => {
-                        let (numbers, scales) = quantise(InstructionSet::Amx, grid, &view.row(row));
+                        let (numbers, scales) = quantise(InstructionSet::Amx, grid, (view, row));
                         fill(pair, index, grid, &numbers, &scales);
                     }
                 }
