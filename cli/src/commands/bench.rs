@@ -109,7 +109,7 @@ struct Stage {
 impl Bench {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         match self.what {
-            Some(What::Engine(engine)) => return engine.run(),
+            Some(What::Engine(engine)) => return Box::pin(engine.run()).await,
             Some(What::Queue(queue)) => return queue.run().await,
             None => {}
         }

@@ -1,11 +1,13 @@
-//! `prelim bench engine`: passes of the model, beside those of other programs.
+//! `prelim bench engine`: passes of the model and reports end to end, beside those of other programs.
 
 use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use prelim_kernels::Arithmetic;
+use prelim_worker::WorkerLimits;
 use prelim_worker::config::{ArithmeticChoice, WeightChoice};
 use prelim_worker::demo_model;
 use prelim_worker::model::WeightType;
@@ -14,7 +16,8 @@ use serde::Serialize;
 use crate::engine_bench::checkpoint::{FULL, MEDIUM};
 use crate::engine_bench::ours::Ours;
 use crate::engine_bench::peers::{Bits, Peer, Program as Other};
-use crate::engine_bench::{ANSWER_TOKENS, Figures, Load, Times, medians};
+use crate::engine_bench::reports::{FILMS, Films, Reports};
+use crate::engine_bench::{Figures, Load, Times, medians};
 use crate::machine::{self, MemoryWatch};
 use crate::table;
 
@@ -23,8 +26,9 @@ const BETWEEN: Duration = Duration::from_millis(400);
 
 /// Arguments of `prelim bench engine`.
 ///
-/// Images encoded, prompts read and tokens generated, one at a time and eight at once. Everyone computes once a round, in
-/// turn; what is shown are medians over rounds, after one that is not counted.
+/// Images encoded, prompts read and tokens generated, one at a time and eight at once, and then films through the whole path,
+/// from files to drafts. Everyone computes once a round, in turn; what is shown are medians over rounds, after one that is not
+/// counted.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example:\n  prelim bench engine --peers\n  prelim bench engine --model ~/models/medgemma-4b-it"
@@ -84,9 +88,29 @@ struct Results {
     threads: usize,
     model: String,
     prompt_tokens: usize,
-    answer_tokens: usize,
     rounds: u32,
     programs: Vec<Program>,
+    /// Ours, with the weights and arithmetic of the first program.
+    reports: EndToEnd,
+}
+
+/// Films from files to drafts.
+#[derive(Debug, Serialize)]
+struct EndToEnd {
+    films: u32,
+    #[serde(flatten)]
+    ours: Reports,
+    /// What others would take at best.
+    peers: Vec<PeerReports>,
+}
+
+#[derive(Debug, Serialize)]
+struct PeerReports {
+    name: String,
+    batch: usize,
+    /// By its passes, for prompts and answers as long as ours.
+    per_minute: f64,
+    ours_is_faster: f64,
 }
 
 /// One program's part.
@@ -107,7 +131,6 @@ struct Row {
     images_per_second: Option<f64>,
     prefill_tokens_per_second: f64,
     generated_tokens_per_second: f64,
-    reports_per_minute: Option<f64>,
     /// The medians of our best program, divided by these: above 1 where we are faster. None for our own.
     #[serde(skip_serializing_if = "Option::is_none")]
     ours_is_faster: Option<Ratios>,
@@ -118,7 +141,6 @@ struct Ratios {
     encode: Option<f64>,
     prefill: f64,
     generation: f64,
-    reports: Option<f64>,
 }
 
 /// A program and its rounds.
@@ -136,7 +158,7 @@ enum Kind {
 }
 
 impl EngineBench {
-    pub(crate) fn run(&self) -> anyhow::Result<()> {
+    pub(crate) async fn run(&self) -> anyhow::Result<()> {
         let cache = demo_model::default_cache();
         let folder = match &self.model {
             Some(folder) => folder.clone(),
@@ -182,22 +204,34 @@ impl EngineBench {
             let (name, load_s) = (peer.name.clone(), peer.load_s);
             runners.push(Runner { name, load_s, peak_mib: None, kind: Kind::Peer(peer), rounds: Vec::new() });
         }
+        let limits = WorkerLimits {
+            slots: FILMS as usize,
+            weights: self.weights,
+            arithmetic: choices[0],
+            ..WorkerLimits::default()
+        };
+        let films = Films::draw(&folder, limits)?;
+        films.read().await?;
+        let mut reports = Vec::new();
         for round in 1..=self.rounds {
             self.tell(&format!("round {round} of {} …", self.rounds));
             for runner in &mut runners {
                 thread::sleep(BETWEEN);
                 runner.round()?;
             }
+            reports.push(films.read().await?);
         }
+        let programs = programs(&runners, &batches, prompt_tokens);
+        let ours = Reports::median(reports).context("no rounds")?;
         let results = Results {
             machine: machine::processor(),
             memory_gib: machine::memory_gib("MemTotal"),
             threads,
             model: folder.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
             prompt_tokens,
-            answer_tokens: ANSWER_TOKENS,
             rounds: self.rounds,
-            programs: programs(&runners, &batches, prompt_tokens),
+            reports: EndToEnd { films: FILMS, ours, peers: peers_reports(&programs, &ours, prompt_tokens) },
+            programs,
         };
         if self.json { table::say(serde_json::to_string_pretty(&results)?) } else { show(&results) }
     }
@@ -235,12 +269,10 @@ fn programs(runners: &[Runner], batches: &[usize], prompt_tokens: usize) -> Vec<
             images_per_second: times.encode_s.map(|encode_s| batch as f64 / encode_s),
             prefill_tokens_per_second: (batch * prompt_tokens) as f64 / times.prefill_s,
             generated_tokens_per_second: batch as f64 / times.step_s,
-            reports_per_minute: times.reports_per_minute(batch),
             ours_is_faster: is_peer.then(|| Ratios {
                 encode: ratio(times.encode_s, best.encode_s),
                 prefill: times.prefill_s / best.prefill_s,
                 generation: times.step_s / best.step_s,
-                reports: ratio(best.reports_per_minute(batch), times.reports_per_minute(batch)),
             }),
         }
     };
@@ -257,6 +289,19 @@ fn programs(runners: &[Runner], batches: &[usize], prompt_tokens: usize) -> Vec<
     runners.iter().map(program).collect()
 }
 
+/// What reports would take others, by their passes.
+fn peers_reports(programs: &[Program], ours: &Reports, prompt_tokens: usize) -> Vec<PeerReports> {
+    let rows = programs.iter().flat_map(|program| program.batches.iter().map(move |row| (program, row)));
+    let of_peers = rows.filter(|(_, row)| row.ours_is_faster.is_some());
+    of_peers
+        .filter_map(|(program, row)| {
+            let per_minute = ours.by_passes(&row.times, row.batch, prompt_tokens)?;
+            let ours_is_faster = ours.per_minute / per_minute;
+            Some(PeerReports { name: program.name.clone(), batch: row.batch, per_minute, ours_is_faster })
+        })
+        .collect()
+}
+
 fn ratio(a: Option<f64>, b: Option<f64>) -> Option<f64> {
     Some(a? / b?)
 }
@@ -265,7 +310,7 @@ fn show(results: &Results) -> anyhow::Result<()> {
     let memory = results.memory_gib.map_or_else(String::new, |gib| format!(", {gib:.0} GiB"));
     table::say(format!("{}{memory}, {} threads", results.machine, results.threads))?;
     table::say(format!("{}, medians of {} rounds that take turns", results.model, results.rounds))?;
-    let columns = ["", "Batch", "Encode ms", "Prefill tok/s", "Generation tok/s", "Reports/min", "Load s", "Peak MiB"];
+    let columns = ["", "Batch", "Encode ms", "Prefill tok/s", "Generation tok/s", "Load s", "Peak MiB"];
     let mut rows = table::new(&columns);
     for program in &results.programs {
         for row in &program.batches {
@@ -278,16 +323,27 @@ fn show(results: &Results) -> anyhow::Result<()> {
                 or_none(row.times.encode_s.map(|s| format!("{:.0}{}", s * 1e3, of(|ratios| ratios.encode)))),
                 format!("{:.0}{}", row.prefill_tokens_per_second, of(|ratios| Some(ratios.prefill))),
                 format!("{:.1}{}", row.generated_tokens_per_second, of(|ratios| Some(ratios.generation))),
-                or_none(row.reports_per_minute.map(|count| format!("{count:.1}{}", of(|ratios| ratios.reports)))),
                 or_none(program.load_s.map(|s| format!("{s:.2}"))),
                 or_none(program.peak_mib.map(|mib| format!("{mib:.0}"))),
             ]);
         }
     }
-    table::align_right(&mut rows, &[1, 2, 3, 4, 5, 6, 7]);
+    table::align_right(&mut rows, &[1, 2, 3, 4, 5, 6]);
     table::say(rows)?;
     table::say(format!(
-        "prompts of {} tokens, an image among them; a report has {} more; x: how much faster the first row is",
-        results.prompt_tokens, results.answer_tokens,
-    ))
+        "prompts of {} tokens, an image among them; x: how much faster the first row is",
+        results.prompt_tokens,
+    ))?;
+    let EndToEnd { films, ours, peers } = &results.reports;
+    table::say(format!(
+        "{:.1} reports/min end to end: {films} phantom films, from files to drafts; prompts of {:.0} tokens, answers of {:.0}, of which the grammar forced {:.0}",
+        ours.per_minute, ours.prompt_tokens, ours.answer_tokens, ours.forced_tokens,
+    ))?;
+    for peer in peers {
+        table::say(format!(
+            "{:.1} (x {:.2}) {}, {} at once, by its passes alone for prompts and answers as long",
+            peer.per_minute, peer.ours_is_faster, peer.name, peer.batch,
+        ))?;
+    }
+    Ok(())
 }

@@ -1,9 +1,13 @@
 //! A checkpoint of a published model's make with random weights: what speed is measured on, since none is shipped.
+//!
+//! Tokenizer, template and reading profile are those of the demonstration model, so that it reads studies as any model does,
+//! and writes answers of the same form with other words in them.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use prelim_worker::demo_model;
 use serde_json::{Map, Value, json};
 
 /// Sizes of a Gemma 3 model with a SigLIP tower.
@@ -30,7 +34,7 @@ pub(crate) struct Sizes {
 
 /// A decoder of 18 layers of 640 (as Gemma 3 270M), and a tower of 12 layers of 768 at 448 px.
 pub(crate) const MEDIUM: Sizes = Sizes {
-    name: "medium-1",
+    name: "medium-2",
     vocabulary: 262_144,
     hidden: 640,
     layers: 18,
@@ -50,7 +54,7 @@ pub(crate) const MEDIUM: Sizes = Sizes {
 
 /// MedGemma 4B's: a decoder of 34 layers of 2,560, and a tower of 27 layers of 1,152 at 896 px. 8.6 GB.
 pub(crate) const FULL: Sizes = Sizes {
-    name: "4b-1",
+    name: "4b-2",
     vocabulary: 262_208,
     hidden: 2_560,
     layers: 34,
@@ -67,6 +71,10 @@ pub(crate) const FULL: Sizes = Sizes {
     patch: 14,
     image_tokens: 256,
 };
+
+/// What these weights are asked. They answer most words with an empty list, and these with some fifty tokens, about as many as
+/// the demonstration model writes.
+const PROMPT: &str = "What does this radiograph show?";
 
 /// Where tensors begin in the file, as published checkpoints have it at best: on a line of the cache.
 const ALIGNMENT: usize = 64;
@@ -91,11 +99,34 @@ impl Sizes {
         let making = tempfile::tempdir_in(cache)?;
         self.write_weights(&making.path().join("model.safetensors"))?;
         let pretty = |value: &Value| serde_json::to_string_pretty(value).map_err(io::Error::from);
+        self.write_settings(&demo_model::unpack(cache)?, making.path())?;
         std::fs::write(making.path().join("config.json"), pretty(&self.config())?)?;
         match std::fs::rename(making.path(), &folder) {
             Err(error) if !folder.join("config.json").is_file() => Err(error),
             _ => Ok(folder),
         }
+    }
+
+    /// What stands beside weights and sizes: the demonstration model's, with pictures of our size.
+    fn write_settings(&self, from: &Path, to: &Path) -> io::Result<()> {
+        for name in ["chat_template.jinja", "generation_config.json", "tokenizer.json", "tokenizer_config.json"] {
+            std::fs::copy(from.join(name), to.join(name))?;
+        }
+        let changed = |name: &str, changes: Value| -> io::Result<()> {
+            let mut settings: Map<String, Value> = serde_json::from_slice(&std::fs::read(from.join(name))?)?;
+            settings.extend(changes.as_object().cloned().unwrap_or_default());
+            // Films alone are read, and nothing else is asked.
+            settings.remove("questions");
+            std::fs::write(to.join(name), serde_json::to_string_pretty(&settings)?)
+        };
+        let size = json!({"height": self.image_size, "width": self.image_size});
+        changed("preprocessor_config.json", json!({"size": size, "image_seq_length": self.image_tokens}))?;
+        let profile: Value = serde_json::from_slice(&std::fs::read(from.join("prelim.json"))?)?;
+        let mut films = profile["kinds"]["xray"].clone();
+        films["prompt"] = json!(PROMPT);
+        films["impression_chars"] = json!(160);
+        let kinds = json!({"xray": films});
+        changed("prelim.json", json!({"name": "random weights", "prompt_version": "bench-1", "kinds": kinds}))
     }
 
     fn config(&self) -> Value {
@@ -105,10 +136,10 @@ impl Sizes {
             "architectures": ["Gemma3ForConditionalGeneration"],
             "model_type": "gemma3",
             "dtype": "bfloat16",
-            "boi_token_index": self.vocabulary - 3,
-            "eoi_token_index": self.vocabulary - 2,
-            "image_token_index": self.vocabulary - 1,
-            "eos_token_id": [1],
+            "boi_token_index": 6,
+            "eoi_token_index": 7,
+            "image_token_index": 8,
+            "eos_token_id": [1, 5],
             "mm_tokens_per_image": self.image_tokens,
             "tie_word_embeddings": true,
             "text_config": {

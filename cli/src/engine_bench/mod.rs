@@ -1,15 +1,14 @@
 //! How fast the model's passes are, ours and those of other programs on the same weights and prompts.
 //!
 //! - `checkpoint`: random weights in a published model's make; `ours`: our model; `peers`: other programs, as processes
+//! - `reports`: the whole path
 
 pub(crate) mod checkpoint;
 pub(crate) mod ours;
 pub(crate) mod peers;
+pub(crate) mod reports;
 
 use serde::{Deserialize, Serialize};
-
-/// Tokens of a report's answer, for reports a minute.
-pub(crate) const ANSWER_TOKENS: usize = 120;
 
 /// What is asked of everyone.
 #[derive(Debug, Clone)]
@@ -36,13 +35,6 @@ pub(crate) struct Times {
 /// The times of a round, for each number of sequences.
 pub(crate) type Figures = Vec<Times>;
 
-impl Times {
-    /// Reports a minute, of an image, a prompt and an answer each, by these passes one after the other.
-    pub(crate) fn reports_per_minute(&self, batch: usize) -> Option<f64> {
-        Some(batch as f64 * 60.0 / (self.encode_s? + self.prefill_s + self.step_s * ANSWER_TOKENS as f64))
-    }
-}
-
 /// The median of every time over rounds, each by itself.
 pub(crate) fn medians(rounds: &[Figures]) -> Figures {
     let median = |batch: usize, of: fn(&Times) -> Option<f64>| {
@@ -67,12 +59,5 @@ mod tests {
         let round = |encode_s: f64, step_s: f64| vec![Times { encode_s: Some(encode_s), prefill_s: 1.0, step_s }; 2];
         let found = medians(&[round(3.0, 0.1), round(1.0, 0.3), round(2.0, 0.2)]);
         assert_eq!(found, round(2.0, 0.2));
-    }
-
-    #[test]
-    fn a_report_is_an_image_a_prompt_and_an_answer() {
-        let times = Times { encode_s: Some(2.0), prefill_s: 1.0, step_s: 0.1 };
-        assert!((times.reports_per_minute(8).unwrap() - 8.0 * 60.0 / 15.0).abs() < 1e-9);
-        assert_eq!(Times { encode_s: None, ..times }.reports_per_minute(8), None);
     }
 }
