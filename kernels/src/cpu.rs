@@ -24,11 +24,10 @@ mod patches;
 mod product;
 mod quantised;
 mod softmax;
+mod team;
 mod tile;
 mod vision;
 mod work;
-
-use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::args::{
     Activate, AddLowRank, AddRmsNorm, AddRows, Attend, AttendPatches, AveragePool, CacheShape, Embed, GatedLinear,
@@ -45,6 +44,7 @@ pub use paged::PagedCache;
 use norm::{Kind, Norm};
 use packed::Packing;
 use product::{Epilogue, Product};
+use team::Team;
 use work::{Kept, Work};
 
 /// The processor, with threads of its own.
@@ -53,8 +53,8 @@ pub struct Cpu {
     set: InstructionSet,
     arithmetic: Arithmetic,
     threads: usize,
-    /// None where there is one thread, which is the caller's.
-    pool: Option<ThreadPool>,
+    /// The threads beside the caller's; None where there are none.
+    team: Option<Team>,
     kept: Kept,
 }
 
@@ -86,14 +86,14 @@ impl Cpu {
     }
 
     fn build(threads: usize, set: InstructionSet) -> Result<Self, DeviceError> {
-        let pool = match threads {
+        let team = match threads {
             1 => None,
             _ => {
-                let named = ThreadPoolBuilder::new().num_threads(threads).thread_name(|i| format!("prelim-cpu-{i}"));
-                Some(named.build().map_err(|error| DeviceError::Threads { threads, what: error.to_string() })?)
+                let team = Team::new(threads - 1);
+                Some(team.map_err(|error| DeviceError::Threads { threads, what: error.to_string() })?)
             }
         };
-        Ok(Self { set, arithmetic: Arithmetic::default(), threads, pool, kept: Kept::default() })
+        Ok(Self { set, arithmetic: Arithmetic::default(), threads, team, kept: Kept::default() })
     }
 
     /// How many threads it computes with.
@@ -102,11 +102,7 @@ impl Cpu {
     }
 
     fn work(&self) -> Work<'_> {
-        // Outside the pool, tasks would land in rayon's own: one thread then, and the same bits.
-        match &self.pool {
-            Some(pool) if pool.current_thread_index().is_some() => Work { threads: self.threads, kept: &self.kept },
-            _ => Work { threads: 1, kept: &self.kept },
-        }
+        Work { threads: self.threads, team: self.team.as_ref(), kept: &self.kept }
     }
 }
 
@@ -127,10 +123,7 @@ impl Backend for Cpu {
     }
 
     fn enter<R: Send>(&self, pass: impl FnOnce() -> R + Send) -> R {
-        match &self.pool {
-            Some(pool) => pool.install(pass),
-            None => pass(),
-        }
+        pass()
     }
 
     fn buffer(&self, len: usize) -> Vec<f32> {

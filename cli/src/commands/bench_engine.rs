@@ -205,7 +205,7 @@ impl EngineBench {
             runners.push(Runner { name, load_s, peak_mib: None, kind: Kind::Peer(peer), rounds: Vec::new() });
         }
         let limits = WorkerLimits {
-            slots: FILMS as usize,
+            slots: 16,
             weights: self.weights,
             arithmetic: choices[0],
             ..WorkerLimits::default()

@@ -16,7 +16,7 @@ use crate::stack::{Stack, StackConfig};
 use crate::upload::upload;
 
 /// Films that are read in a round.
-pub(crate) const FILMS: u32 = 16;
+pub(crate) const FILMS: u32 = 48;
 
 /// Films, and how they are read.
 pub(crate) struct Films {

@@ -14,6 +14,7 @@ use super::Cpu;
 use super::amx;
 use super::lanes::{InstructionSet, Kernel, LANES, Lanes, dispatch};
 use super::norm::{Kind, norm_row};
+use super::pages::{Number, Pages};
 use super::patches::add_values;
 use super::product::Round;
 use super::softmax::weigh;
@@ -43,9 +44,9 @@ struct Panels {
     shape: CacheShape,
     arithmetic: Arithmetic,
     /// `[layers, blocks, kv_heads, head_dim, block_tokens]`
-    keys: Vec<f32>,
+    keys: Pages<f32>,
     /// `[layers, blocks, kv_heads, block_tokens, padded head_dim]`
-    values: Vec<f32>,
+    values: Pages<f32>,
     value_dim: usize,
 }
 
@@ -109,14 +110,10 @@ impl Panels {
 }
 
 /// Zeros and not just any memory: what a mask hides is multiplied with zero, which NaN would survive.
-fn zeros(len: usize) -> Result<Vec<f32>, DeviceError> {
-    let mut values = Vec::new();
-    let wanted_bytes = (len * size_of::<f32>()) as u64;
-    values
-        .try_reserve_exact(len)
-        .map_err(|_| DeviceError::OutOfMemory { what: "the cache of keys and values", wanted_bytes })?;
-    values.resize(len, 0.0);
-    Ok(values)
+/// Memory that a job may use later: all of it is there from the start, so that no job ends for lack of it.
+pub(super) fn zeros<T: Number>(len: usize) -> Result<Pages<T>, DeviceError> {
+    let wanted_bytes = (len * size_of::<T>()) as u64;
+    Pages::held(len).map_err(|_| DeviceError::OutOfMemory { what: "the cache of keys and values", wanted_bytes })
 }
 
 /// Norms and rotates queries and keys, and writes the cache.

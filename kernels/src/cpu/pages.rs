@@ -4,9 +4,12 @@
 //! addresses as long as for their bytes, under a hypervisor above all: unpacking 32 numbers of eight bits from memory took 3.5
 //! to 5 ns in small pages, and 2.5 in large ones (Xeon with AMX, one thread).
 
+use std::io;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 
+#[cfg(target_os = "linux")]
+use memmap2::Advice;
 use memmap2::MmapMut;
 
 /// Numbers of which zero bytes are one.
@@ -37,14 +40,31 @@ impl<T: Number> Pages<T> {
     /// # Panics
     /// Where the system has no memory, as with any vector.
     pub(super) fn zeroed(len: usize) -> Self {
-        let bytes = len.checked_mul(size_of::<T>()).expect("a matrix that fits in memory");
-        let map = MmapMut::map_anon(bytes).expect("memory for a matrix");
+        Self::map(len).expect("memory for a matrix")
+    }
+
+    /// So many zeros in memory that is there from now on: what is used later cannot fail for lack of it.
+    ///
+    /// # Errors
+    /// Where the system has no memory.
+    pub(super) fn held(len: usize) -> io::Result<Self> {
+        let pages = Self::map(len)?;
         #[cfg(target_os = "linux")]
-        if let Err(refused) = map.advise(memmap2::Advice::HugePage) {
-            // A kernel without large pages.
-            let _ = refused;
+        match pages.map.advise(Advice::PopulateWrite) {
+            // A kernel before 5.14 gives memory when it is written.
+            Err(error) if error.kind() != io::ErrorKind::InvalidInput => return Err(error),
+            _ => {}
         }
-        Self { map, len, numbers: PhantomData }
+        Ok(pages)
+    }
+
+    fn map(len: usize) -> io::Result<Self> {
+        let bytes = len.checked_mul(size_of::<T>()).ok_or(io::ErrorKind::OutOfMemory)?;
+        let map = MmapMut::map_anon(bytes)?;
+        // A kernel without large pages refuses, which is of no matter.
+        #[cfg(target_os = "linux")]
+        let _ = map.advise(Advice::HugePage);
+        Ok(Self { map, len, numbers: PhantomData })
     }
 }
 
@@ -76,6 +96,13 @@ mod tests {
             pages.iter_mut().enumerate().for_each(|(index, number)| *number = index as u16);
             assert!(pages.iter().enumerate().all(|(index, number)| *number == index as u16));
         }
+    }
+
+    #[test]
+    fn memory_that_is_held_is_zero_as_well_and_more_than_there_is_is_refused() {
+        assert!(Pages::<u16>::held(1 << 20).unwrap().iter().all(|number| *number == 0));
+        assert_eq!(Pages::<f32>::held(usize::MAX / 2).unwrap_err().kind(), io::ErrorKind::OutOfMemory);
+        assert!(Pages::<u8>::held(1 << 60).is_err());
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Work divided among threads.
 
 use std::marker::PhantomData;
+use std::sync::{Mutex, PoisonError};
 
-use rayon::prelude::*;
+use super::team::Team;
 
 /// Multiply-adds that are worth a second thread: about what a core does while another one wakes up.
 const WORTH_A_THREAD: usize = 400_000;
@@ -13,6 +14,8 @@ const TASKS_PER_THREAD: usize = 4;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Work<'a> {
     pub(super) threads: usize,
+    /// None where there is one thread.
+    pub(super) team: Option<&'a Team>,
     /// Memory that operations use one after the other.
     #[cfg_attr(not(all(target_arch = "x86_64", target_os = "linux")), allow(dead_code, reason = "tiles alone use it"))]
     pub(super) kept: &'a Kept,
@@ -22,7 +25,7 @@ pub(super) struct Work<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Kept {
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-    pub(super) tiles: std::sync::Mutex<Vec<std::mem::MaybeUninit<super::amx::Tile>>>,
+    pub(super) tiles: Mutex<Vec<std::mem::MaybeUninit<super::amx::Tile>>>,
 }
 
 impl Work<'_> {
@@ -41,35 +44,51 @@ impl Work<'_> {
 
     /// Runs tasks `0..count`, in any order and at the same time.
     pub(super) fn run(self, count: usize, task: impl Fn(usize) + Send + Sync) {
-        if self.threads == 1 || count <= 1 {
-            (0..count).for_each(task);
-        } else {
-            (0..count).into_par_iter().with_max_len(1).for_each(task);
+        match self.team.filter(|_| self.threads > 1 && count > 1) {
+            Some(team) => team.run(count, &task),
+            None => (0..count).for_each(task),
         }
     }
 
     /// Runs a task for each item.
     pub(super) fn run_each<T: Send>(self, items: &mut [T], task: impl Fn(usize, &mut T) + Send + Sync) {
-        if self.threads == 1 || items.len() <= 1 {
-            items.iter_mut().enumerate().for_each(|(index, item)| task(index, item));
-        } else {
-            items.par_iter_mut().enumerate().with_max_len(1).for_each(|(index, item)| task(index, item));
-        }
+        let first = Items(items.as_mut_ptr());
+        self.run(items.len(), |index| {
+            // SAFETY: each index comes once, and the items are borrowed until all tasks are done.
+            task(index, unsafe { &mut *first.at(index) });
+        });
     }
 
-    /// Runs tasks with memory of their own, made once for each thread that takes part.
+    /// Runs tasks with memory of their own, of which there is some for each thread that takes part.
     pub(super) fn run_with<T: Send>(
         self,
         count: usize,
         make: impl Fn() -> T + Send + Sync,
         task: impl Fn(&mut T, usize) + Send + Sync,
     ) {
-        if self.threads == 1 || count <= 1 {
-            let mut own = make();
-            (0..count).for_each(|index| task(&mut own, index));
-        } else {
-            (0..count).into_par_iter().with_max_len(1).for_each_init(make, task);
-        }
+        let idle = Mutex::new(Vec::new());
+        let idle = || idle.lock().unwrap_or_else(PoisonError::into_inner);
+        self.run(count, |index| {
+            let taken = idle().pop();
+            let mut own = taken.unwrap_or_else(&make);
+            task(&mut own, index);
+            idle().push(own);
+        });
+    }
+}
+
+/// Items that tasks take one each.
+struct Items<T>(*mut T);
+
+// SAFETY: each item is used by one task, and may be used by any thread.
+unsafe impl<T: Send> Sync for Items<T> {}
+
+impl<T> Items<T> {
+    /// # Safety
+    /// The item is there.
+    unsafe fn at(&self, index: usize) -> *mut T {
+        // SAFETY: the caller's contract.
+        unsafe { self.0.add(index) }
     }
 }
 

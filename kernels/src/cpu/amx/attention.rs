@@ -12,6 +12,8 @@ use crate::backend::DeviceError;
 use crate::cpu::Cpu;
 use crate::cpu::lanes::{Avx512, Lanes};
 use crate::cpu::math::exp;
+use crate::cpu::paged::zeros;
+use crate::cpu::pages::{Number, Pages};
 use crate::cpu::work::{Shared, Work};
 use crate::host::{HostPlan, HostSpan};
 
@@ -24,6 +26,9 @@ const PROMPT_ROWS: usize = 8 * SIDE;
 #[derive(Debug, Clone, Copy)]
 #[repr(C, align(64))]
 struct Line([u16; TERMS]);
+
+// SAFETY: numbers of any bits, on a line of the cache.
+unsafe impl Number for Line {}
 
 fn lines(numbers: usize) -> Vec<Line> {
     vec![Line([0; TERMS]); numbers.div_ceil(TERMS)]
@@ -274,26 +279,17 @@ pub(in super::super) fn attend_patches(work: Work<'_>, args: AttendPatches<'_, C
 pub(in super::super) struct Cache {
     shape: CacheShape,
     /// `[layers, blocks, kv_heads, block_tokens, padded head_dim]`
-    keys: Vec<Line>,
+    keys: Pages<Line>,
     /// `[layers, blocks, kv_heads, padded head_dim, block_tokens]`
-    values: Vec<Line>,
+    values: Pages<Line>,
 }
 
 impl Cache {
     pub(in super::super) fn new(shape: CacheShape) -> Result<Self, DeviceError> {
         let heads = shape.layers * shape.blocks * shape.kv_heads;
-        let mut cache = Self { shape, keys: Vec::new(), values: Vec::new() };
-        for (lines, width) in [(&mut cache.keys, cache_key_width(shape)), (&mut cache.values, cache_value_width(shape))]
-        {
-            let len = (heads * shape.block_tokens * width).div_ceil(TERMS);
-            let wanted_bytes = (len * size_of::<Line>()) as u64;
-            lines
-                .try_reserve_exact(len)
-                .map_err(|_| DeviceError::OutOfMemory { what: "the cache of keys and values", wanted_bytes })?;
-            // Zeros and not just any memory: what a mask hides is multiplied with zero, which NaN would survive.
-            lines.resize(len, Line([0; TERMS]));
-        }
-        Ok(cache)
+        // Zeros and not just any memory: what a mask hides is multiplied with zero, which NaN would survive.
+        let lines = |width: usize| zeros((heads * shape.block_tokens * width).div_ceil(TERMS));
+        Ok(Self { shape, keys: lines(cache_key_width(shape))?, values: lines(cache_value_width(shape))? })
     }
 
     fn index(&self, layer: usize, block: usize, head: usize) -> usize {
