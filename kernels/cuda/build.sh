@@ -9,10 +9,12 @@ cd "$(dirname "$0")"
 file=${1:-kernels.ptx.gz}
 folder=$(mktemp -d)
 trap 'rm -r "$folder"' EXIT
+jobs=()
 for source in *.cu; do
   nvcc -arch=compute_80 -O3 -std=c++17 -I . -ptx -o "$folder/$source.ptx" "$source" &
+  jobs+=($!)
 done
-wait
+for job in "${jobs[@]}"; do wait "$job"; done
 {
   printf '.version 7.0\n.target sm_80\n.address_size 64\n.extern .shared .align 128 .b8 memory[];\n'
   cat "$folder"/*.ptx | sed -E -e 's,[[:space:]]*//.*$,,' -e '/^\.(version|target|address_size|extern)/d' -e '/^[[:space:]]*$/d'

@@ -4,6 +4,7 @@ use crate::args::{
     Activate, AddLowRank, AddRmsNorm, AddRows, Attend, AttendPatches, AveragePool, CacheShape, Embed, GatedLinear,
     LayerNorm, Linear, PatchEmbed, PlaceRows, RmsNorm, Span, StoreKeysValues,
 };
+use crate::choice::{Choice, ChoiceError, Choose};
 use crate::weights::{Storage, WeightView};
 
 /// Why a device cannot hold or do what it was asked for.
@@ -76,7 +77,7 @@ pub enum DeviceError {
 /// cannot fail on valid arguments; wrong shapes are mistakes of the caller and panic, and so does a device that is lost
 /// in mid-pass, since nothing on it can be trusted afterwards.
 ///
-/// Operations may run later than the call returns, in order; [`Backend::download`] waits for them.
+/// Operations may run later than the call returns, in order; [`Backend::download`] and [`Backend::choose`] wait for them.
 pub trait Backend: Send + Sync + Sized + 'static {
     /// A dense f32 array on the device.
     type Buffer: Send + Sync;
@@ -171,4 +172,8 @@ pub trait Backend: Send + Sync + Sized + 'static {
 
     /// Means of square neighbourhoods of patches.
     fn average_pool(&self, args: AveragePool<'_, Self>);
+
+    /// A token for each row of scores, the most likely or drawn, and how likely it was. Waits for what was started before. A
+    /// row's answer depends on that row's scores and wishes alone.
+    fn choose(&self, args: Choose<'_, Self>) -> Vec<Result<Choice, ChoiceError>>;
 }

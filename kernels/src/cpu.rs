@@ -7,6 +7,7 @@
 //!   epilogues
 //! - [`norm`], [`math`], [`softmax`]: norms, exponentials and activations, weights of attention
 //! - [`paged`]: the decoder's cache and attention; [`patches`], [`vision`]: the vision tower's own operations
+//! - [`choose`]: tokens from scores
 //! - [`work`]: tasks and threads
 //!
 //! Every sum runs in one order that depends on its own terms only, so results are the same bits for every batch, number
@@ -14,6 +15,7 @@
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod amx;
+mod choose;
 mod lanes;
 mod math;
 mod norm;
@@ -34,6 +36,7 @@ use crate::args::{
     LayerNorm, Linear, PatchEmbed, PlaceRows, RmsNorm, Rows, Span, StoreKeysValues, Then,
 };
 use crate::backend::{Backend, DeviceError};
+use crate::choice::{Choice, ChoiceError, Choose};
 use crate::host::HostPlan;
 use crate::weights::{Arithmetic, Storage, WeightView};
 
@@ -261,5 +264,14 @@ impl Backend for Cpu {
 
     fn average_pool(&self, args: AveragePool<'_, Self>) {
         vision::average_pool(args);
+    }
+
+    fn choose(&self, args: Choose<'_, Self>) -> Vec<Result<Choice, ChoiceError>> {
+        let Choose { scores, vocabulary, excluded, rows } = args;
+        let mut choices = vec![Err(ChoiceError::NothingAllowed); rows.len()];
+        self.work().run_each(&mut choices, |row, choice| {
+            *choice = choose::choose(&scores[row * vocabulary..][..vocabulary], excluded, &rows[row]);
+        });
+        choices
     }
 }

@@ -4,7 +4,7 @@
 //! - [`device`]: opening a device, and what can be wrong with one
 //! - [`image`]: the compiled kernels that the binary carries; [`launch`]: their arguments, and starting them
 //! - [`memory`]: buffers and weights; [`plan`]: the layout of a batch
-//! - [`dense`], [`attention`], [`vision`]: operations, kernel by kernel
+//! - [`dense`], [`attention`], [`vision`], [`choose`]: operations, kernel by kernel
 //!
 //! # How the kernels get to the machine
 //! As PTX inside the binary (`kernels/cuda/kernels.ptx.gz`, built by `kernels/cuda/build.sh` and kept in the repository), which
@@ -25,10 +25,11 @@
 //! operations and of the model run on the machine's GPU.
 //!
 //! # Missing
-//! Products and prompts by wgmma and TMA on sm_90; graphs for decoding; choosing tokens on the device; weights in eight bits;
+//! Products and prompts by wgmma and TMA on sm_90; graphs for decoding; weights in eight bits;
 //! norms that write 16 bits for the product after them.
 
 mod attention;
+mod choose;
 mod dense;
 mod device;
 mod image;
@@ -42,6 +43,7 @@ use crate::args::{
     LayerNorm, Linear, PatchEmbed, PlaceRows, RmsNorm, Span, StoreKeysValues,
 };
 use crate::backend::{Backend, DeviceError};
+use crate::choice::{Choice, ChoiceError, Choose};
 use crate::weights::{Storage, WeightView};
 
 use device::Device;
@@ -204,5 +206,9 @@ impl Backend for Cuda {
 
     fn average_pool(&self, args: AveragePool<'_, Self>) {
         self.pool(args);
+    }
+
+    fn choose(&self, args: Choose<'_, Self>) -> Vec<Result<Choice, ChoiceError>> {
+        self.choose_tokens(args)
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! # Layout
 //! - [`backend`]: the trait; [`args`]: the named arguments of its operations
+//! - [`choice`]: a token from a row of scores
 //! - [`weights`]: how weights are handed over, as they lie in a checkpoint; [`quantised`]: as whole numbers with scales
 //! - [`host`]: buffers and batch plans of backends that compute on the host
 //! - [`reference`](mod@reference): naive loops, the truth that the others are held to
@@ -18,6 +19,7 @@
 
 pub mod args;
 pub mod backend;
+pub mod choice;
 pub mod cpu;
 pub mod cuda;
 pub mod host;
@@ -30,6 +32,7 @@ pub use args::{
     GatedLinear, HeadNorms, LayerNorm, Linear, PatchEmbed, PlaceRows, RmsNorm, Rows, Span, StoreKeysValues, Then,
 };
 pub use backend::{Backend, DeviceError};
+pub use choice::{Choice, ChoiceError, Choose, Draw, Likely, Pick};
 pub use cpu::Cpu;
 pub use cuda::{Cuda, Precision};
 pub use quantised::{Bits, Grid};

@@ -4,6 +4,7 @@
 //! model; other backends are held to it, operation by operation, and it runs the small checkpoints of the parity tests.
 
 mod attention;
+mod choose;
 mod norm;
 mod vision;
 
@@ -12,6 +13,7 @@ use crate::args::{
     GatedLinear, LayerNorm, Linear, PatchEmbed, PlaceRows, RmsNorm, Span, StoreKeysValues, Then,
 };
 use crate::backend::{Backend, DeviceError};
+use crate::choice::{Choice, ChoiceError, Choose};
 use crate::host::HostPlan;
 use crate::weights::{Arithmetic, Form, Storage, WeightView};
 
@@ -242,5 +244,10 @@ impl Backend for Reference {
 
     fn average_pool(&self, args: AveragePool<'_, Self>) {
         vision::average_pool(args);
+    }
+
+    fn choose(&self, args: Choose<'_, Self>) -> Vec<Result<Choice, ChoiceError>> {
+        let rows = args.scores.chunks(args.vocabulary).zip(args.rows);
+        rows.map(|(scores, pick)| choose::choose(scores, args.excluded, pick)).collect()
     }
 }

@@ -57,12 +57,13 @@ inline void __syncthreads() {
 }
 
 // The return address tells one place of the program from another, so that lanes that meet are known to be in the same one.
-[[gnu::noinline]] inline float __shfl_xor_sync(u32, float value, int mask) {
-  float result;
+template <class T>
+[[gnu::noinline]] T __shfl_xor_sync(u32, T value, int mask) {
+  T result;
   const int source = (int)(simulator::block->current & 31) ^ mask;
   simulator::meet(simulator::Collective::shuffle, __builtin_return_address(0), &value, &result, source,
                   [](simulator::Lane* warp) {
-                    for (int i = 0; i < 32; i++) *(float*)warp[i].out = *(const float*)warp[warp[i].source].in;
+                    for (int i = 0; i < 32; i++) *(T*)warp[i].out = *(const T*)warp[warp[i].source].in;
                   });
   return result;
 }
@@ -72,6 +73,7 @@ inline float add(float a, float b) { return a + b; }
 inline float multiply_add(float a, float b, float c) { return fmaf(a, b, c); }
 inline float rsqrtf(float x) { return 1.0f / sqrtf(x); }
 inline u32 __umulhi(u32 a, u32 b) { return (u64)a * b >> 32; }
+inline u64 __umul64hi(u64 a, u64 b) { return (unsigned __int128)a * b >> 64; }
 inline float __uint_as_float(u32 bits) {
   float value;
   memcpy(&value, &bits, 4);

@@ -83,6 +83,36 @@ arguments!(
     /// vision.cu, average_pool
     Pool { x: u64, out: u64, images: u32, side: u32, kernel: u32, width: u32, }
 );
+arguments!(
+    /// choose.cu: what is asked of a row
+    PickRow { top_p: u64, unit: u64, mask: u32, top_k: u32, likely: u32, scale: f32, }
+);
+arguments!(
+    /// choose.cu: sums of a chunk
+    ChunkSums { all: u64, allowed: u64, tempered: u64, }
+);
+arguments!(
+    /// choose.cu: how far a search is
+    Place { target: u64, limit: u64, sum: u64, count: u64, equal_sum: u64, equal: u64, key: u32, padding: u32, }
+);
+arguments!(
+    /// choose.cu: what came of a row
+    ChosenRow {
+        all: u64, allowed: u64, all_largest: f32, allowed_largest: f32, score: f32, token: u32, status: u32, likely: u32,
+    }
+);
+arguments!(
+    /// choose.cu: a token that might have been chosen
+    LikelyToken { token: u32, score: f32, }
+);
+arguments!(
+    /// choose.cu
+    Choosing {
+        scores: u64, masks: u64, rows: u64, largest: u64, sums: u64, bins: u64, places: u64, chosen: u64, likely: u64,
+        vocabulary: u32, words: u32, chunks: u32, row_count: u32, excluded: u32, most_likely: u32, step: u32,
+        first_step: u32,
+    }
+);
 
 /// Blocks, threads of a block, and bytes of shared memory that a block has.
 #[derive(Debug, Clone, Copy)]

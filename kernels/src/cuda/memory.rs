@@ -89,9 +89,14 @@ impl Device {
     }
 
     pub(super) fn download(&self, buffer: &Buffer, len: usize) -> Vec<f32> {
-        let mut values = vec![0.0; len];
+        self.receive(&buffer.0, len)
+    }
+
+    /// Waits, then copies the first `len` values of an array back.
+    pub(super) fn receive<T: DeviceRepr + Clone + Default>(&self, array: &CudaSlice<T>, len: usize) -> Vec<T> {
+        let mut values = vec![T::default(); len];
         if len > 0 {
-            let copied = self.stream.memcpy_dtoh(&buffer.0.slice(..len), &mut values);
+            let copied = self.stream.memcpy_dtoh(&array.slice(..len), &mut values);
             copied
                 .and_then(|()| self.stream.synchronize())
                 .unwrap_or_else(|error| panic!("the device is lost: {error}"));

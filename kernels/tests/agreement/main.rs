@@ -4,6 +4,7 @@
 //! Tolerances are parts of the largest value: sums run in f32 here and in f64 there.
 
 mod cases;
+mod choose;
 mod decoder;
 mod dense;
 mod kept;
@@ -369,5 +370,26 @@ fn a_product_has_the_same_bits_for_every_number_of_rows() {
         for rows in [1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 13, 64, 97] {
             check_bits(&format!("the first of {rows} rows"), &of(rows), &wanted[..rows * 130]);
         }
+    }
+}
+
+#[test]
+fn choices_agree_and_do_not_depend_on_the_rows_beside_them() {
+    for (vocabulary, seed) in [(1, 1), (33, 2), (704, 3), (5000, 4)] {
+        for case in [choose::Case::new(vocabulary, seed), choose::Case::flat(vocabulary)] {
+            let wanted = case.run(&REFERENCE);
+            for cpu in processors() {
+                let found = case.run(&cpu);
+                choose::check_choices(&format!("{vocabulary} tokens on {}", cpu.name()), &found, &wanted, 1e-6);
+                for row in 0..case.rows() {
+                    assert_eq!(case.row(row).run(&cpu), found[row..=row], "row {row} alone");
+                }
+            }
+        }
+    }
+    for case in [choose::Case::new(40, 5).with_score(3, f32::NAN), choose::Case::new(40, 5).with_nothing_allowed()] {
+        let wanted = case.run(&REFERENCE);
+        assert!(wanted.iter().all(Result::is_err));
+        processors().iter().for_each(|cpu| assert_eq!(case.run(cpu), wanted));
     }
 }

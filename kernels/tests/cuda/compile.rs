@@ -14,7 +14,7 @@ const ARCHITECTURES: [&str; 5] = ["80", "86", "89", "90a", "100a"];
 
 /// Registers of a thread, by the beginning of a kernel's name; the first that fits. 65,536 of a multiprocessor decide how many
 /// blocks run side by side.
-const REGISTERS: [(&str, u32); 10] = [
+const REGISTERS: [(&str, u32); 11] = [
     // 128 threads: three blocks.
     ("attend_wide_F16_32", 168),
     ("attend_wide_Bf16_32", 168),
@@ -28,6 +28,8 @@ const REGISTERS: [(&str, u32); 10] = [
     ("linear_large", 128),
     ("gated_large", 128),
     ("linear_", 128),
+    // 256 threads: two blocks.
+    ("choose_", 128),
     ("", 128),
 ];
 

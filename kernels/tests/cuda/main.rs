@@ -4,6 +4,9 @@
 //! The host's side is the real one: modules are loaded, memory is allocated, kernels are launched through cudarc.
 
 mod cases;
+mod choices;
+#[path = "../agreement/choose.rs"]
+mod choose;
 mod compile;
 mod counts;
 #[path = "../agreement/decoder.rs"]

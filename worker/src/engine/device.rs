@@ -3,10 +3,10 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use prelim_kernels::Backend;
+use prelim_kernels::{Backend, Choice, ChoiceError, Pick};
 
 use super::language_model::{Capacity, Chunk, LanguageModel};
-use crate::model::{self, AdapterId, ImageFeatures, KvCache, Model, ModelError, PlacedImage, Want};
+use crate::model::{self, AdapterId, ImageFeatures, KvCache, Model, ModelError, PlacedImage, Scores, Want};
 
 /// Tokens in a cache block: small enough that short sequences waste little, and what paged attention likes.
 pub const BLOCK_TOKENS: usize = 16;
@@ -27,6 +27,7 @@ impl<B: Backend> OnDevice<B> {
 
 impl<B: Backend> LanguageModel for OnDevice<B> {
     type Image = ImageFeatures<B>;
+    type Scores = Scores<B>;
     type Error = Infallible;
 
     fn capacity(&self) -> Capacity {
@@ -50,19 +51,13 @@ impl<B: Backend> LanguageModel for OnDevice<B> {
         Ok(self.model.encode_images_with(&pictures.concat(), pictures.len(), adapter.map(AdapterId)))
     }
 
-    fn forward(&mut self, chunks: &[Chunk<'_, ImageFeatures<B>>]) -> Result<Vec<Vec<f32>>, Infallible> {
+    fn forward(&mut self, chunks: &[Chunk<'_, ImageFeatures<B>>]) -> Result<Scores<B>, Infallible> {
         let batch = model::Batch { chunks: chunks.iter().map(to_model).collect() };
-        let logits = self.model.forward(&mut self.cache, &batch);
-        let image_token = self.model.config().image_token as usize;
-        let scores = |row: usize| {
-            let mut scores = logits.row(row).to_vec();
-            // What stands for a part of an image is no word, and nothing could be computed after it.
-            if let Some(score) = scores.get_mut(image_token) {
-                *score = f32::NEG_INFINITY;
-            }
-            scores
-        };
-        Ok((0..logits.rows()).map(scores).collect())
+        Ok(self.model.score(&mut self.cache, &batch))
+    }
+
+    fn choose(&mut self, scores: &Scores<B>, picks: &[Pick<'_>]) -> Vec<Result<Choice, ChoiceError>> {
+        self.model.choose(scores, picks)
     }
 }
 

@@ -3,6 +3,8 @@
 
 use std::ops::Range;
 
+use prelim_kernels::{Backend, Choice, ChoiceError, Choose, Cpu, Pick};
+
 use super::language_model::{Capacity, Chunk, LanguageModel};
 
 /// Decides scores from everything before: `(history, vocabulary) -> scores`.
@@ -42,6 +44,7 @@ pub(super) fn mix(value: u64) -> u64 {
 
 impl LanguageModel for FakeModel {
     type Image = u64;
+    type Scores = Vec<f32>;
     type Error = &'static str;
 
     fn capacity(&self) -> Capacity {
@@ -62,7 +65,14 @@ impl LanguageModel for FakeModel {
             .collect())
     }
 
-    fn forward(&mut self, chunks: &[Chunk<'_, u64>]) -> Result<Vec<Vec<f32>>, Self::Error> {
+    fn choose(&mut self, scores: &Vec<f32>, picks: &[Pick<'_>]) -> Vec<Result<Choice, ChoiceError>> {
+        let vocabulary = self.capacity.vocabulary;
+        assert_eq!(picks.len() * vocabulary, scores.len(), "a pick for each row of scores");
+        let cpu = Cpu::with_threads(1).expect("a thread");
+        cpu.choose(Choose { scores, vocabulary, excluded: None, rows: picks })
+    }
+
+    fn forward(&mut self, chunks: &[Chunk<'_, u64>]) -> Result<Vec<f32>, Self::Error> {
         if let Some(left) = &mut self.fails_after {
             *left = left.checked_sub(1).ok_or("device is lost")?;
         }
@@ -87,7 +97,7 @@ impl LanguageModel for FakeModel {
                     let found = self.cache[self.slot(chunk.blocks, position)].expect("position was never computed");
                     mix(all ^ mix(found ^ position as u64))
                 });
-                rows.push((self.score)(history, self.capacity.vocabulary));
+                rows.extend((self.score)(history, self.capacity.vocabulary));
             }
         }
         Ok(rows)

@@ -87,6 +87,11 @@ impl Grammars {
 pub(super) struct Mask(SimpleVob);
 
 impl Mask {
+    /// A bit for each token, the lowest first.
+    pub(super) fn words(&self) -> &[u32] {
+        self.0.as_slice()
+    }
+
     /// The allowed tokens, in rising order.
     pub(super) fn tokens(&self) -> impl Iterator<Item = TokenId> + '_ {
         self.0.iter()

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use prelim_kernels::{Choice, ChoiceError, Pick};
+
 use super::tokenizer::TokenId;
 
 /// What a model can hold.
@@ -47,6 +49,8 @@ pub struct Chunk<'a, I> {
 pub trait LanguageModel: Send + 'static {
     /// An encoded picture.
     type Image: Clone + Send;
+    /// Scores of the tokens that may come next, where the model computes them.
+    type Scores;
     /// Why a pass was not made.
     type Error: std::fmt::Display;
 
@@ -59,6 +63,10 @@ pub trait LanguageModel: Send + 'static {
     /// Encodes pictures, each `[channels, side, side]`, in one go.
     fn encode(&mut self, pictures: &[&[f32]], adapter: Option<usize>) -> Result<Vec<Self::Image>, Self::Error>;
 
-    /// One pass. The result has a row of scores for each chunk that wants them, in order.
-    fn forward(&mut self, chunks: &[Chunk<'_, Self::Image>]) -> Result<Vec<Vec<f32>>, Self::Error>;
+    /// One pass. The result has a row of scores for each chunk that wants them, in order. It may come before the device is
+    /// done: what a caller does until it chooses is done beside the pass.
+    fn forward(&mut self, chunks: &[Chunk<'_, Self::Image>]) -> Result<Self::Scores, Self::Error>;
+
+    /// A token for each row of scores. A row's answer depends on that row and its pick alone.
+    fn choose(&mut self, scores: &Self::Scores, picks: &[Pick<'_>]) -> Vec<Result<Choice, ChoiceError>>;
 }

@@ -8,7 +8,7 @@
 //! - `blocks`: the paged cache: who holds which block, and which hold a known prefix
 //! - `image_cache`: encoded pictures by digest
 //! - `grammar`: which tokens may, or must, come next; how an answer is closed
-//! - `sampler`: from scores to a token and its probability
+//! - `sampler`: how the next token is to be chosen
 //! - `sequence`: one request on its way
 //! - [`tokenizer`]: text to tokens and back
 //! - [`language_model`]: what is needed of a model; [`device`]: a loaded one
@@ -39,17 +39,19 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
+use prelim_kernels::{Choice, Pick};
+
 use blocks::BlockPool;
 use grammar::Grammars;
 use image_cache::{ImageCache, ImageKey};
 use language_model::{Capacity, Chunk, LanguageModel};
 use request::{Completion, EngineError, Picture, Request};
+use sampler::Wish;
 use scheduler::{Planned, Scheduler};
 use sequence::Sequence;
 use tokenizer::Tokenizer;
 
 pub use grammar::{GrammarError, GrammarSpec};
-pub use sampler::SampleError;
 pub use scheduler::PassLimits;
 pub use sequence::RequestId;
 
@@ -58,6 +60,9 @@ const KEPT_IMAGES: usize = 64;
 
 /// Pictures that go through the vision tower in one go: bounds the memory for their patches.
 const IMAGES_PER_PASS: usize = 8;
+
+/// The token chosen for a request, or why there is none.
+type Chosen = Result<Choice, EngineError>;
 
 /// The work of one step, in tokens, for progress.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -147,7 +152,7 @@ impl<M: LanguageModel> Engine<M> {
         let plan = self.scheduler.plan();
         let outcome = self.encode_images(&plan).and_then(|()| self.compute(&plan));
         match outcome {
-            Ok(scores) => self.advance(&plan, scores),
+            Ok(choices) => self.advance(&plan, choices),
             Err(error) => self.fail(&plan, &error),
         }
         self.retire()
@@ -198,8 +203,9 @@ impl<M: LanguageModel> Engine<M> {
         Ok(())
     }
 
-    /// Runs the pass. Scores come back for the requests whose last token is computed.
-    fn compute(&mut self, plan: &[Planned]) -> Result<Vec<Vec<f32>>, EngineError> {
+    /// Runs the pass, and chooses a token for the requests whose last token is computed, in order. What the grammars allow is
+    /// worked out while the device computes.
+    fn compute(&mut self, plan: &[Planned]) -> Result<Vec<Chosen>, EngineError> {
         if plan.is_empty() {
             return Ok(Vec::new());
         }
@@ -207,8 +213,20 @@ impl<M: LanguageModel> Engine<M> {
             plan.iter().filter_map(|p| self.scheduler.get(p.id).map(|sequence| chunk(sequence, p.tokens))).collect();
         let started = Instant::now();
         let scores = self.model.forward(&chunks).map_err(model_error)?;
-        let spent_ms = milliseconds(started);
         drop(chunks);
+        let wishes: Vec<Result<Wish, GrammarError>> = plan
+            .iter()
+            .filter_map(|planned| {
+                let sequence = self.scheduler.get_mut(planned.id)?;
+                (sequence.pending() == planned.tokens).then(|| sequence.wish())
+            })
+            .collect();
+        // A request whose grammar is stuck has its row, too.
+        let picks: Vec<Pick<'_>> =
+            wishes.iter().map(|wish| wish.as_ref().map_or_else(|_| Pick::default(), Wish::pick)).collect();
+        let choices = self.model.choose(&scores, &picks);
+        let spent_ms = milliseconds(started);
+        drop(picks);
         let tokens: usize = plan.iter().map(|planned| planned.tokens).sum();
         for planned in plan {
             let Some(sequence) = self.scheduler.get_mut(planned.id) else { continue };
@@ -220,21 +238,24 @@ impl<M: LanguageModel> Engine<M> {
                 self.progress.prompt_tokens += planned.tokens as u64;
             }
         }
-        Ok(scores)
+        let chosen = wishes.into_iter().zip(choices);
+        Ok(chosen
+            .map(|(wish, choice)| wish.map_err(EngineError::from).and(choice.map_err(EngineError::from)))
+            .collect())
     }
 
-    /// Notes what is computed, and chooses a token for every request that has its scores.
-    fn advance(&mut self, plan: &[Planned], scores: Vec<Vec<f32>>) {
-        let mut scores = scores.into_iter();
+    /// Notes what is computed, and gives every request the token that was chosen for it.
+    fn advance(&mut self, plan: &[Planned], choices: Vec<Chosen>) {
+        let mut choices = choices.into_iter();
         for planned in plan {
             self.scheduler.mark_computed(planned.id, planned.tokens);
             let Some(sequence) = self.scheduler.get_mut(planned.id) else { continue };
             if sequence.pending() > 0 {
                 continue;
             }
-            let Some(row) = scores.next() else { continue };
+            let Some(choice) = choices.next() else { continue };
             let before = sequence.cost.generated_tokens;
-            let advanced = sequence.advance(&row, &self.tokenizer);
+            let advanced = choice.and_then(|choice| sequence.advance(choice, &self.tokenizer));
             self.progress.generated_tokens += (sequence.cost.generated_tokens - before) as u64;
             if let Err(error) = advanced {
                 self.scheduler.remove(planned.id);

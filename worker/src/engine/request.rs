@@ -4,8 +4,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use prelim_kernels::ChoiceError;
+
 use super::grammar::{GrammarError, GrammarSpec};
-use super::sampler::SampleError;
 use super::tokenizer::TokenId;
 
 /// A picture, preprocessed for the model.
@@ -40,6 +41,8 @@ pub struct PromptImage {
 pub struct Sampling {
     /// 0 takes the most likely token; 1 draws by the model's own probabilities.
     pub temperature: f32,
+    /// Draw among so many of the most likely tokens; all where none.
+    pub top_k: Option<usize>,
     /// Draw among the most likely tokens that have this much of the probability together.
     pub top_p: f32,
     /// Where the draws start from.
@@ -48,7 +51,7 @@ pub struct Sampling {
 
 impl Default for Sampling {
     fn default() -> Self {
-        Self { temperature: 0.0, top_p: 1.0, seed: 0 }
+        Self { temperature: 0.0, top_k: None, top_p: 1.0, seed: 0 }
     }
 }
 
@@ -185,9 +188,9 @@ pub enum EngineError {
     /// The grammar.
     #[error(transparent)]
     Grammar(#[from] GrammarError),
-    /// The sampler.
+    /// Choosing a token.
     #[error(transparent)]
-    Sample(#[from] SampleError),
+    Choice(#[from] ChoiceError),
     /// The model.
     #[error("model stopped: {0}")]
     Model(String),

@@ -2,12 +2,15 @@
 
 use std::ops::Range;
 
+use prelim_kernels::Choice;
 use sha2::{Digest, Sha256};
 
 use super::blocks::PrefixKey;
 use super::grammar::{Constraint, GrammarError};
-use super::request::{AnswerToken, Completion, Cost, EngineError, Finish, Origin, Prompt, Request, Sampling};
-use super::sampler::{self, Choice};
+use super::request::{
+    Alternative, AnswerToken, Completion, Cost, EngineError, Finish, Origin, Prompt, Request, Sampling,
+};
+use super::sampler::{self, Wish};
 use super::tokenizer::{TokenId, Tokenizer};
 
 /// A request's number, in order of arrival.
@@ -99,11 +102,15 @@ impl<I> Sequence<I> {
         from..to
     }
 
-    /// Takes the scores after the last token: chooses the next, and everything that follows from it.
-    pub(super) fn advance(&mut self, scores: &[f32], tokenizer: &Tokenizer) -> Result<(), EngineError> {
+    /// How the token after the last one is to be chosen. It does not depend on the scores.
+    pub(super) fn wish(&mut self) -> Result<Wish, GrammarError> {
         let mask = self.constraint.as_mut().map(Constraint::mask).transpose()?;
-        let place = self.answer.len() as u64;
-        let choice = sampler::choose(scores, mask.as_ref(), &self.sampling, place, self.alternatives)?;
+        let draw = sampler::draw(&self.sampling, self.answer.len() as u64);
+        Ok(Wish { mask, draw, alternatives: self.alternatives })
+    }
+
+    /// Takes the token that was chosen, and everything that follows from it.
+    pub(super) fn advance(&mut self, choice: Choice, tokenizer: &Tokenizer) -> Result<(), EngineError> {
         if tokenizer.is_stop(choice.token) {
             self.finish = Some(Finish::Stop);
             return Ok(());
@@ -190,5 +197,13 @@ impl<I> Sequence<I> {
 }
 
 fn origin(choice: Choice) -> Origin {
-    Origin::Chosen { probability: choice.probability, unmasked: choice.unmasked, alternatives: choice.alternatives }
+    let probability = |logarithm: f64| logarithm.exp() as f32;
+    let alternatives = choice.likely.into_iter();
+    Origin::Chosen {
+        probability: probability(choice.log_probability),
+        unmasked: probability(choice.log_unmasked),
+        alternatives: alternatives
+            .map(|likely| Alternative { token: likely.token, probability: probability(likely.log_probability) })
+            .collect(),
+    }
 }

@@ -83,7 +83,7 @@ fn request(seed: u64, length: usize, pictures: &[u8]) -> Request {
         adapter: (seed as usize % 4).checked_sub(1),
         grammar: Some(schema()),
         max_new_tokens: 60,
-        sampling: Sampling { temperature: 1.0, top_p: 1.0, seed },
+        sampling: Sampling { temperature: 1.0, seed, ..Sampling::default() },
         alternatives: 2,
     }
 }

@@ -87,6 +87,22 @@ impl<B: Backend> KvCache<B> {
     }
 }
 
+/// Scores of the next token, on the device: the rows asked for, in the order of chunks and tokens. They may still be computed
+/// when one has this.
+pub struct Scores<B: Backend> {
+    /// `[rows, vocabulary]`
+    pub(super) buffer: B::Buffer,
+    pub(super) rows: usize,
+    pub(super) vocabulary: usize,
+}
+
+impl<B: Backend> Scores<B> {
+    /// Waits for them, and takes them to the host.
+    pub(super) fn read(&self, backend: &B) -> Logits {
+        Logits { values: backend.download(&self.buffer, self.rows * self.vocabulary), vocabulary: self.vocabulary }
+    }
+}
+
 /// Scores of the next token, on the host: the rows asked for, in the order of chunks and tokens.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Logits {

@@ -9,7 +9,7 @@ use prelim_kernels::Backend;
 
 use super::Watch;
 use super::adapter::AdapterId;
-use super::batch::{KvCache, Logits};
+use super::batch::{KvCache, Scores};
 use super::config::ModelConfig;
 use super::error::ModelError;
 use super::gemma3;
@@ -30,8 +30,8 @@ pub(super) trait Family<B: Backend>: Send + Sync {
         watch: Watch<'_>,
     ) -> Vec<B::Buffer>;
 
-    /// Computes the new tokens of a batch into the cache, and the logits that it asks for.
-    fn forward(&self, backend: &B, kv: &mut KvCache<B>, layout: &Layout<'_, B>, watch: Watch<'_>) -> Logits;
+    /// Computes the new tokens of a batch into the cache, and the scores that it asks for.
+    fn forward(&self, backend: &B, kv: &mut KvCache<B>, layout: &Layout<'_, B>, watch: Watch<'_>) -> Scores<B>;
 }
 
 /// What only a family knows of its model.

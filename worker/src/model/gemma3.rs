@@ -12,7 +12,7 @@ use prelim_kernels::Backend;
 
 use super::Watch;
 use super::adapter::AdapterId;
-use super::batch::{KvCache, Logits};
+use super::batch::{KvCache, Scores};
 use super::error::ModelError;
 use super::family::Family;
 use super::layout::Layout;
@@ -109,7 +109,7 @@ impl<B: Backend> Family<B> for Gemma3<B> {
         features
     }
 
-    fn forward(&self, backend: &B, kv: &mut KvCache<B>, layout: &Layout<'_, B>, watch: Watch<'_>) -> Logits {
+    fn forward(&self, backend: &B, kv: &mut KvCache<B>, layout: &Layout<'_, B>, watch: Watch<'_>) -> Scores<B> {
         self.decoder.forward(backend, kv, layout, watch)
     }
 }

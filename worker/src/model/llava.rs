@@ -12,7 +12,7 @@ use prelim_kernels::{Activation, Backend};
 
 use super::Watch;
 use super::adapter::AdapterId;
-use super::batch::{KvCache, Logits};
+use super::batch::{KvCache, Scores};
 use super::config::PictureSize;
 use super::error::ModelError;
 use super::family::Family;
@@ -128,7 +128,7 @@ impl<B: Backend> Family<B> for Llava<B> {
         features
     }
 
-    fn forward(&self, backend: &B, kv: &mut KvCache<B>, layout: &Layout<'_, B>, watch: Watch<'_>) -> Logits {
+    fn forward(&self, backend: &B, kv: &mut KvCache<B>, layout: &Layout<'_, B>, watch: Watch<'_>) -> Scores<B> {
         self.decoder.forward(backend, kv, layout, watch)
     }
 }

@@ -38,10 +38,10 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use prelim_kernels::{Backend, CacheShape, Storage};
+use prelim_kernels::{Backend, CacheShape, Choice, ChoiceError, Choose, Pick, Storage};
 
 pub use adapter::{Adapter, AdapterId};
-pub use batch::{Batch, Chunk, ImageFeatures, KvCache, Logits, Observer, PlacedImage, Want};
+pub use batch::{Batch, Chunk, ImageFeatures, KvCache, Logits, Observer, PlacedImage, Scores, Want};
 pub use config::ModelConfig;
 pub use embedder::{Embedder, Embeddings};
 pub use error::ModelError;
@@ -241,7 +241,28 @@ impl<B: Backend> Model<B> {
         observer: Option<&mut dyn Observer>,
     ) -> Logits {
         let layout = Layout::new(batch, &self.config);
-        self.backend.enter(|| self.family.forward(&self.backend, kv, &layout, Watch(observer)))
+        self.backend.enter(|| self.family.forward(&self.backend, kv, &layout, Watch(observer)).read(&self.backend))
+    }
+
+    /// [`Model::forward`], with the logits left on the device: for [`Model::choose`].
+    ///
+    /// # Panics
+    /// As [`Model::forward`].
+    pub fn score(&self, kv: &mut KvCache<B>, batch: &Batch<'_, B>) -> Scores<B> {
+        let layout = Layout::new(batch, &self.config);
+        self.backend.enter(|| self.family.forward(&self.backend, kv, &layout, Watch(None)))
+    }
+
+    /// A token for each row of scores. What stands for a part of an image is no word, and nothing could be computed after it:
+    /// it is never chosen, and has no part in probabilities.
+    ///
+    /// # Panics
+    /// When there are not as many picks as rows.
+    pub fn choose(&self, scores: &Scores<B>, picks: &[Pick<'_>]) -> Vec<Result<Choice, ChoiceError>> {
+        assert_eq!(picks.len(), scores.rows, "wishes for rows of scores");
+        let (vocabulary, excluded) = (scores.vocabulary, Some(self.config.image_token));
+        let args = Choose { scores: &scores.buffer, vocabulary, excluded, rows: picks };
+        self.backend.enter(|| self.backend.choose(args))
     }
 }
 

@@ -7,7 +7,7 @@ use prelim_kernels::{
 };
 
 use super::adapter::{AdaptedRows, Adapter, LowRanks};
-use super::batch::Logits;
+use super::batch::Scores;
 use super::error::ModelError;
 use super::layout::Layout;
 use super::weights::Weights;
@@ -258,17 +258,17 @@ pub(super) fn place_images<B: Backend>(backend: &B, layout: &Layout<'_, B>, widt
     }
 }
 
-/// Normed rows by the head of a decoder, on the host.
+/// Normed rows by the head of a decoder.
 pub(super) fn scores<B: Backend>(
     backend: &B,
     normed: &B::Buffer,
     rows: usize,
     head: &B::Matrix,
     vocabulary: usize,
-) -> Logits {
-    let mut out = backend.buffer(rows * vocabulary);
-    project(backend, rows, normed, head, &mut out);
-    Logits { values: backend.download(&out, rows * vocabulary), vocabulary }
+) -> Scores<B> {
+    let mut buffer = backend.buffer(rows * vocabulary);
+    project(backend, rows, normed, head, &mut buffer);
+    Scores { buffer, rows, vocabulary }
 }
 
 /// A pass cannot go on without its input, which is small beside what loading has placed.

@@ -11,6 +11,7 @@ mod adapters;
 mod batching;
 #[path = "../parity/compare.rs"]
 mod compare;
+mod engine;
 #[path = "../parity/golden.rs"]
 mod golden;
 #[path = "../../../kernels/tests/cuda/stand_in.rs"]

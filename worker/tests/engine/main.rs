@@ -24,7 +24,7 @@ fn requests(bench: &Bench, count: u64, max_new_tokens: usize) -> Vec<Request> {
             adapter: None,
             grammar: Some(GrammarSpec::JsonSchema(kind.answer_schema(pictures.len().max(1)))),
             max_new_tokens,
-            sampling: Sampling { temperature: if seed.is_multiple_of(2) { 0.0 } else { 1.0 }, top_p: 1.0, seed },
+            sampling: Sampling { temperature: (seed % 2) as f32, seed, ..Sampling::default() },
             alternatives: 3,
         }
     };

@@ -6,7 +6,7 @@ use prelim_kernels::{Backend, Embed, RmsNorm, Rows, Storage};
 use super::layer::{Layer, Pass, Scratch};
 use super::{NORM_OFFSET, TextConfig};
 use crate::model::Watch;
-use crate::model::batch::{KvCache, Logits};
+use crate::model::batch::{KvCache, Scores};
 use crate::model::error::ModelError;
 use crate::model::layout::Layout;
 use crate::model::parts::{Kept, Loader, place_images, scores};
@@ -48,7 +48,7 @@ impl<B: Backend> Decoder<B> {
         kv: &mut KvCache<B>,
         layout: &Layout<'_, B>,
         mut watch: Watch<'_>,
-    ) -> Logits {
+    ) -> Scores<B> {
         let (text, block_tokens) = (&self.text, kv.shape.block_tokens);
         let plan = backend.plan(&layout.spans, block_tokens);
         layout.show_mask("mask_full_attention", block_tokens, None, &mut watch);
@@ -90,7 +90,7 @@ impl<B: Backend> Decoder<B> {
     }
 
     /// The last norm and the head, for the rows whose logits are wanted.
-    fn head(&self, pass: &Pass<'_, B>, wanted: &[u32], s: &mut Scratch<B>, watch: &mut Watch<'_>) -> Logits {
+    fn head(&self, pass: &Pass<'_, B>, wanted: &[u32], s: &mut Scratch<B>, watch: &mut Watch<'_>) -> Scores<B> {
         let (backend, text) = (pass.backend, pass.text);
         let norm = |rows: Rows<'_>, out: &mut B::Buffer| {
             let (x, weight) = (&s.residual, &self.final_norm);

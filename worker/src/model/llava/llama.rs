@@ -5,7 +5,7 @@ use prelim_kernels::{Activation, Attend, Backend, Embed, RmsNorm, Rows, Span, St
 use super::TextConfig;
 use crate::model::Watch;
 use crate::model::adapter::AdaptedRows;
-use crate::model::batch::{KvCache, Logits};
+use crate::model::batch::{KvCache, Scores};
 use crate::model::error::ModelError;
 use crate::model::layout::Layout;
 use crate::model::parts::{Applied, Dense, GateUp, Kept, Loader, place_images, scores};
@@ -83,7 +83,7 @@ impl<B: Backend> Decoder<B> {
         kv: &mut KvCache<B>,
         layout: &Layout<'_, B>,
         mut watch: Watch<'_>,
-    ) -> Logits {
+    ) -> Scores<B> {
         let (text, rows) = (&self.text, layout.rows);
         // The tokens of an image do not see what comes after them.
         let causal = layout.spans.iter().map(|span| Span { images: Vec::new(), ..*span });

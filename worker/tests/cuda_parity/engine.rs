@@ -1,0 +1,86 @@
+//! The engine on the CUDA backend: tokens are chosen there, and an answer does not depend on what else is in the batch.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use prelim_kernels::{Backend, Cpu, Cuda, Precision};
+use prelim_worker::engine::device::OnDevice;
+use prelim_worker::engine::request::{Completion, Cost, Origin, Prompt, Request, Sampling};
+use prelim_worker::engine::tokenizer::Tokenizer;
+use prelim_worker::engine::{Engine, GrammarSpec, PassLimits};
+use prelim_worker::model::{Model, WeightType};
+
+use crate::golden::fixture;
+use crate::stand_in::StandIn;
+
+/// Greedy and drawn, with a grammar and without.
+fn requests() -> Vec<Request> {
+    let schema = serde_json::json!({
+        "type": "object",
+        "properties": { "finding": { "enum": ["nodule", "mass", "none"] }, "size": { "type": "integer" } },
+        "required": ["finding", "size"],
+        "additionalProperties": false,
+        "x-guidance": { "whitespace_flexible": false },
+    });
+    let request = |seed: u64, drawn: bool, has_grammar: bool| Request {
+        prompt: Prompt { tokens: (0..4 + seed as u32).map(|at| 2 + at * 7 % 90).collect(), images: Vec::new() },
+        adapter: None,
+        grammar: has_grammar.then(|| GrammarSpec::JsonSchema(schema.clone())),
+        max_new_tokens: 6,
+        sampling: Sampling { temperature: if drawn { 0.9 } else { 0.0 }, top_k: Some(200), top_p: 0.95, seed },
+        alternatives: 3,
+    };
+    vec![request(1, false, true), request(2, true, true), request(3, false, false), request(4, true, false)]
+}
+
+fn answers<B: Backend>(model: &Arc<Model<B>>, requests: &[Request]) -> Vec<Completion> {
+    let config = model.config();
+    let tokenizer =
+        Tokenizer::open(&fixture("tiny-gemma3"), config.vocabulary, &config.end_tokens).expect("a tokenizer");
+    let device = OnDevice::new(Arc::clone(model), 512).expect("room for a small cache");
+    let mut engine = Engine::new(device, tokenizer, PassLimits { requests: 4, tokens: 64 }).expect("an engine");
+    let ids: Vec<_> = requests.iter().map(|request| engine.submit(request.clone()).expect("it fits")).collect();
+    let mut done = HashMap::new();
+    while !engine.is_idle() {
+        done.extend(engine.step());
+    }
+    let answer =
+        |id| Completion { cost: Cost::default(), ..done.remove(&id).expect("every request ends").expect("well") };
+    ids.into_iter().map(answer).collect()
+}
+
+#[test]
+fn an_engine_answers_alone_as_in_company_and_as_on_the_processor() {
+    let (_turn, _) = StandIn::turn();
+    let load = |precision| {
+        let cuda = Cuda::open(0, precision).expect("the stand-in").with_split(64);
+        Arc::new(Model::load(&fixture("tiny-gemma3"), cuda, WeightType::F32).expect("a model"))
+    };
+    let processor = Cpu::with_threads(1).expect("a thread");
+    let processor = Arc::new(Model::load(&fixture("tiny-gemma3"), processor, WeightType::F32).expect("a model"));
+    let (model, requests) = (load(Precision::F16), requests());
+    let together = answers(&model, &requests);
+    for (at, request) in requests.iter().enumerate() {
+        let alone = answers(&model, std::slice::from_ref(request));
+        assert_eq!(alone, together[at..=at], "request {at} alone");
+    }
+    let wanted = answers(&processor, &requests);
+    for (at, (found, wanted)) in together.iter().zip(&wanted).enumerate() {
+        assert_eq!(found.text, wanted.text, "answer {at}");
+        for (found, wanted) in found.tokens.iter().zip(&wanted.tokens) {
+            let likelihoods = |origin: &Origin| match origin {
+                Origin::Chosen { probability, unmasked, alternatives } => {
+                    let of_alternatives = alternatives.iter().map(|alternative| alternative.probability);
+                    [*probability, *unmasked].into_iter().chain(of_alternatives).collect()
+                }
+                Origin::Forced | Origin::Closing => Vec::new(),
+            };
+            let (found, wanted) = (likelihoods(&found.origin), likelihoods(&wanted.origin));
+            assert_eq!(found.len(), wanted.len(), "answer {at}");
+            for (found, wanted) in found.iter().zip(&wanted) {
+                // Logits are within 0.025.
+                assert!((found - wanted).abs() <= 0.025 * wanted.max(0.01), "answer {at}: {found} for {wanted}");
+            }
+        }
+    }
+}
