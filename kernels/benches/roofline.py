@@ -57,6 +57,11 @@ GEOMETRY = {
     "gated_large_F16": (256, 256 * 4 * 32 * 2),
     "linear_medium_F16": (128, 128 * 4 * 32 * 2),
     "linear_skinny_F16": (64, 48 * 8 * 64 * 2),
+    # Rows in 16 bits, columns in eight with their scales.
+    "linear_int8_large_F16": (256, 4 * 32 * (128 * 2 + 128) + 4 * 128 * 2),
+    "linear_int8_medium_F16": (128, 4 * 32 * (64 * 2 + 64) + 4 * 64 * 2),
+    "linear_int8_skinny_F16": (64, 8 * 64 * (16 * 2 + 32) + 8 * 2 * 32 * 2),
+    "linear_int4_skinny_F16": (64, 8 * 64 * (16 * 2 + 16) + 8 * 2 * 32 * 2),
 }
 
 
@@ -123,13 +128,17 @@ TEXT_WEIGHTS = LAYERS * (HIDDEN * (HEADS + 2 * KV_HEADS) * HEAD + HEADS * HEAD *
 VISION_WEIGHTS = V_LAYERS * (4 * V_HIDDEN**2 + 2 * V_HIDDEN * V_WIDE)
 
 
-def work(batch):
+# Bytes of a weight of the decoder: whole numbers have a scale of two bytes for each 32.
+WEIGHT_BYTES = {"f16": 2.0, "int8": 1 + 2 / 32, "int4": 0.5 + 2 / 32}
+
+
+def work(batch, stored):
     """FLOPs of products and of attention, and bytes, of `batch` images, of their prompts, and of a token of each answer."""
     image = batch * 2 * PATCHES * VISION_WEIGHTS, batch * V_LAYERS * 4 * PATCHES**2 * V_HIDDEN
     prompt = batch * 2 * (PROMPT * TEXT_WEIGHTS + HIDDEN * VOCABULARY), batch * LAYERS * 2 * PROMPT**2 * HEADS * HEAD
     token = batch * 2 * (TEXT_WEIGHTS + HIDDEN * VOCABULARY), batch * LAYERS * 4 * (PROMPT + OUTPUT // 2) * HEADS * HEAD
     keys = LAYERS * 2 * KV_HEADS * HEAD * 2
-    weights = 2 * (TEXT_WEIGHTS + HIDDEN * VOCABULARY)
+    weights = WEIGHT_BYTES[stored] * (TEXT_WEIGHTS + HIDDEN * VOCABULARY)
     return {
         "image": (*image, 2 * VISION_WEIGHTS + batch * PATCHES * V_HIDDEN * V_LAYERS * 40),
         "prompt": (*prompt, weights + batch * PROMPT * (keys + HIDDEN * LAYERS * 40)),
@@ -167,14 +176,19 @@ def main():
         attention = min(share * ceiling(loops["attend_wide_F16_80"]), ATTENTION_REACHED[architecture])
         print(f"  MedGemma 4B on {card}, products at {dense:.0%} and attention at {attention:.0%} of {peak:.0f} TFLOP/s,")
         print(f"  {STREAMED_SHARE:.0%} of {bandwidth} TB/s:")
-        for batch in (1, 32, 128):
+        for batch, stored in [(1, "f16"), (32, "f16"), (128, "f16"), (1, "int8"), (32, "int8"), (1, "int4")]:
             times = {}
-            for name, (products, attended, moved) in work(batch).items():
-                arithmetic = products / (peak * dense) + attended / (peak * attention)
+            # The tower is not quantised. What unpacking costs a main loop comes off its ceiling.
+            kernel = "linear_large_F16" if stored == "f16" else f"linear_{stored}_large_F16"
+            decoder = share * min(ceiling(loops[kernel]), REACHED_BY_HAND)
+            for name, (products, attended, moved) in work(batch, stored).items():
+                arithmetic = products / (peak * (dense if name == "image" else decoder)) + attended / (peak * attention)
                 times[name] = max(arithmetic, moved / (bandwidth * STREAMED_SHARE)) / 1e12
             whole = times["image"] + times["prompt"] + OUTPUT * times["token"]
             parts = ", ".join(f"{name} {seconds * 1e3:.1f} ms" for name, seconds in times.items())
-            print(f"    batch {batch:3}: {parts}; {batch / whole:.1f} reports/s of {OUTPUT} tokens")
+            print(f"    {stored:4} batch {batch:3}: {parts}; {batch / whole:.1f} reports/s of {OUTPUT} tokens")
+            if stored != "f16":
+                continue
             here, over_link = choosing(batch, bandwidth)
             print(f"      choosing its tokens {here * 1e6:.0f} µs; its logits over PCIe {over_link * 1e6:.0f} µs")
     print("\nPublished, for comparison: FlashAttention-2 50 to 73 % of an A100's peak and about 35 % of an H100's; BF16 products by hand")

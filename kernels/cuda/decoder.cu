@@ -11,13 +11,45 @@
 #include "primitives.cuh"
 
 struct EmbedArguments {
-  const u16* table;    // [vocabulary, depth]
+  const u16* table;    // [vocabulary, depth], or whole numbers of this shape.
+  const u16* scales;   // Of whole numbers: [depth / 32, scale_stride].
   const u32* ids;
   float* out;          // [ids, width]
   u32 width, depth;
   float scale;
-  u32 padding;
+  u32 scale_stride;
 };
+
+// From whole numbers: a thread takes a word and what it holds.
+template <class T, class W>
+DEVICE void embed_whole(const EmbedArguments& a) {
+  constexpr u32 in_word = 32 / W::bits;
+  const u32 id = a.ids[blockIdx.x], words = a.depth / in_word;
+  const u32* from = (const u32*)a.table + (u64)id * words;
+  float* out = a.out + (u64)blockIdx.x * a.width;
+  for (u32 i = threadIdx.x; i < words; i += 128) {
+    // Four words have 4 · in_word inputs.
+    const u32 first = i / 4 * 4 * in_word + i % 4 * 2;
+    if (first >= a.width) continue;
+    const float scale = Bf16::unpack(a.scales[(u64)(first / 32) * a.scale_stride + id]);
+#pragma unroll
+    for (u32 part = 0; part < in_word / 4; part++) {
+      const u32 word = from[i];
+      const u32 pairs[2] = {weights_of<T>(W::template number<0>(word, part), W::template number<1>(word, part), scale),
+                            weights_of<T>(W::template number<2>(word, part), W::template number<3>(word, part), scale)};
+#pragma unroll
+      for (u32 pair = 0; pair < 2; pair++)
+#pragma unroll
+        for (u32 half = 0; half < 2; half++) {
+          out[first + part * 16 + pair * 8 + half] = multiply(T::unpack((u16)(pairs[pair] >> 16 * half)), a.scale);
+        }
+    }
+  }
+}
+KERNEL(embed_int8_F16, 128, EmbedArguments) { embed_whole<F16, Int8>(a); }
+KERNEL(embed_int8_Bf16, 128, EmbedArguments) { embed_whole<Bf16, Int8>(a); }
+KERNEL(embed_int4_F16, 128, EmbedArguments) { embed_whole<F16, Int4>(a); }
+KERNEL(embed_int4_Bf16, 128, EmbedArguments) { embed_whole<Bf16, Int4>(a); }
 
 template <class T>
 DEVICE void embed(const EmbedArguments& a) {

@@ -62,6 +62,9 @@ DEVICE void load_matrices_transposed(u32 (&r)[4], const void* row) {
                : "memory");
 }
 
+// A word of shared memory. Lanes of a warp load at the same time: the simulator counts what meets in a bank.
+DEVICE u32 load_word(const void* shared) { return *(const u32*)shared; }
+
 DEVICE float exp2_fast(float x) {
   float y;
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
@@ -173,15 +176,49 @@ DEVICE float gelu_tanh(float x) {
 
 DEVICE float silu(float x) { return x / (1.0f + exp2_fast(-1.4426950408889634f * x)); }
 
+// Weights as whole numbers, four or two to a word: kernels/src/quantised.rs. A weight is bf16(number · scale), and is computed with
+// as that, or as the f16 next to it. The numbers of 16 inputs (two times 16, for four bits) lie in memory as lanes take them: lane
+// l % 4 = t gets inputs 2t, 2t + 1, 2t + 8 and 2t + 9, which is what it has of the right operand of a product.
+//
+// A number is put into the lower bits of 2²³, which a subtraction takes away again with what was added before it was stored.
+struct Int8 {
+  static constexpr int bits = 8;
+  // Number `i` of 0 to 3.
+  template <int i>
+  static DEVICE float number(u32 word, u32) {
+    return __uint_as_float(__byte_perm(word, 0x4b000000u, 0x7440 + i)) - (8388608.0f + 128.0f);
+  }
+};
+struct Int4 {
+  static constexpr int bits = 4;
+  // Of the first or second 16 inputs.
+  template <int i>
+  static DEVICE float number(u32 word, u32 second) {
+#ifdef MUTANT_SECOND_SIXTEEN_FIRST
+    second ^= 1;
+#endif
+    return __uint_as_float((word >> (16 * second + 4 * i) & 15u) | 0x4b000000u) - (8388608.0f + 8.0f);
+  }
+};
+// Two weights as a product takes them.
+template <class T>
+DEVICE u32 weights_of(float low, float high, float scale) {
+  const u32 rounded = Bf16::pack(multiply(low, scale), multiply(high, scale));
+  if (!T::scaled) return rounded;
+  return T::pack(__uint_as_float(rounded << 16), __uint_as_float(rounded & 0xffff0000u));
+}
+
 // Where the 16-byte chunk `chunk` of row `row` lies in a tile of rows of `width` 16-bit values, in values. Eight rows that
 // ldmatrix reads at once lie in different banks: chunks are exchanged within a row by an XOR with the row's number.
 template <int width>
 DEVICE int swizzled(int row, int chunk) {
-  static_assert(width % 64 == 0 || width == 32 || width == 80, "a layout for this width");
+  static_assert(width % 64 == 0 || width == 8 || width == 16 || width == 32 || width == 80, "a layout for this width");
 #ifdef MUTANT_NO_SWIZZLE
   return row * width + chunk * 8;
 #endif
-  if (width == 32) chunk ^= (row >> 1) & 3;                                // Two rows share the 128 bytes of all banks.
+  if (width == 8) {}                                                       // Eight rows share the 128 bytes of all banks,
+  else if (width == 16) chunk ^= (row >> 2) & 1;                           // or four,
+  else if (width == 32) chunk ^= (row >> 1) & 3;                           // or two.
   else if (width == 80) chunk = chunk < 8 ? chunk ^ (row & 7) : 8 + ((chunk - 8) ^ ((row >> 2) & 1));
   else chunk ^= row & 7;
   return row * width + chunk * 8;

@@ -3,7 +3,7 @@
 //! # Layout
 //! - [`device`]: opening a device, and what can be wrong with one
 //! - [`image`]: the compiled kernels that the binary carries; [`launch`]: their arguments, and starting them
-//! - [`memory`]: buffers and weights; [`plan`]: the layout of a batch
+//! - [`memory`]: buffers and the cache; [`weights`]; [`plan`]: the layout of a batch
 //! - [`dense`], [`attention`], [`vision`], [`choose`]: operations, kernel by kernel
 //!
 //! # How the kernels get to the machine
@@ -15,8 +15,8 @@
 //! times the size. A test rebuilds the PTX, so that it cannot differ from its sources.
 //!
 //! # Arithmetic
-//! Activations are f32 in memory. Tensor cores read 16 bits: weights are kept as [`Precision`] says, whatever
-//! [`Storage`] asks for beyond it (quantised ones as the numbers that they stand for), and activations are rounded to it on the way into a product, in f16 scaled by row so that none
+//! Activations are f32 in memory. Tensor cores read 16 bits: weights are kept as [`Precision`] says, or as
+//! whole numbers that become it inside a product, with the bits of the weights that they stand for; and activations are rounded to it on the way into a product, in f16 scaled by row so that none
 //! overflows. Sums are f32, in one order that depends on their own terms only: see `kernels/cuda/linear.cu` and `attend.cu`.
 //!
 //! # Not yet run on a GPU
@@ -25,7 +25,7 @@
 //! operations and of the model run on the machine's GPU.
 //!
 //! # Missing
-//! Products and prompts by wgmma and TMA on sm_90; graphs for decoding; weights in eight bits;
+//! Products and prompts by wgmma and TMA on sm_90; graphs for decoding;
 //! norms that write 16 bits for the product after them.
 
 mod attention;
@@ -37,6 +37,7 @@ mod launch;
 mod memory;
 mod plan;
 mod vision;
+mod weights;
 
 use crate::args::{
     Activate, AddLowRank, AddRmsNorm, AddRows, Attend, AttendPatches, AveragePool, CacheShape, Embed, GatedLinear,
@@ -47,8 +48,9 @@ use crate::choice::{Choice, ChoiceError, Choose};
 use crate::weights::{Storage, WeightView};
 
 use device::Device;
-pub use memory::{Buffer, Cache, Matrix, Pair};
+pub use memory::{Buffer, Cache};
 pub use plan::Plan;
+pub use weights::{Matrix, Pair};
 
 /// The numbers that tensor cores read. Sums are f32 either way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -11,7 +11,7 @@
 //!
 //! # Invariants
 //! - Every activation is f32, on every backend; weights are f32, bf16 or whole numbers of 8 or
-//!   4 bits that stand for bf16, and f16 or bf16 on a GPU. The residual stream of
+//!   4 bits that stand for bf16, and on a GPU f16, bf16 or whole numbers. The residual stream of
 //!   Gemma 3 overflows f16. What products round, on demand, says [`Arithmetic`].
 //! - A row of a result depends on that row's own input alone: not on the rows beside it, not on how a prompt was cut
 //!   into chunks, not on the number of threads. So a draft does not depend on what else was in the batch.

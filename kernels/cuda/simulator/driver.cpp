@@ -72,10 +72,10 @@ DRIVER void simulator_set(const char* name, u64 value) {
       {"shared", &settings.shared}, {"seed", (u64*)&simulator::seed}};
   *all.at(name) = value;
 }
-// Launches, products, loads of matrices, their bank conflicts, asynchronous copies, barriers.
+// Launches, products, loads of matrices, bank conflicts, asynchronous copies, barriers, loads of words.
 DRIVER void simulator_counts(u64* out) {
   const simulator::Counts& c = simulator::counts;
-  const u64 all[] = {c.launches, c.mma, c.matrix_loads, c.bank_conflicts, c.copies, c.barriers};
+  const u64 all[] = {c.launches, c.mma, c.matrix_loads, c.bank_conflicts, c.copies, c.barriers, c.word_loads};
   memcpy(out, all, sizeof all);
 }
 

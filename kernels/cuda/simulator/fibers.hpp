@@ -28,10 +28,10 @@ struct Dimensions {
 
 // What a launch has done so far, for tests that assert counts.
 struct Counts {
-  uint64_t launches = 0, mma = 0, matrix_loads = 0, bank_conflicts = 0, copies = 0, barriers = 0;
+  uint64_t launches = 0, mma = 0, matrix_loads = 0, bank_conflicts = 0, copies = 0, barriers = 0, word_loads = 0;
 };
 
-enum class Collective { none, shuffle, mma, load_matrices };
+enum class Collective { none, shuffle, mma, load_matrices, load_word };
 enum class State : uint8_t { ready, in_collective, at_barrier, done };
 
 // An asynchronous copy of 16 bytes that has not landed.

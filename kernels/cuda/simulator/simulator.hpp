@@ -1,7 +1,8 @@
 // What the instructions of primitives.cuh mean, for kernels that run on the host.
 //
 // Copies land as late as the program allows: until they are waited for, their target is NaN. Shared memory starts as NaN.
-// ldmatrix counts bank conflicts. What this cannot see: mistakes inside the inline PTX itself, and races between blocks.
+// Loads of matrices and of words count bank conflicts. What this cannot see: mistakes inside the inline PTX itself, and races
+// between blocks.
 #pragma once
 #include <cmath>
 
@@ -83,6 +84,12 @@ inline u32 __float_as_uint(float value) {
   u32 bits;
   memcpy(&bits, &value, 4);
   return bits;
+}
+inline u32 __byte_perm(u32 low, u32 high, u32 selector) {
+  const u64 bytes = (u64)high << 32 | low;
+  u32 result = 0;
+  for (int i = 0; i < 4; i++) result |= (u32)(bytes >> 8 * (selector >> 4 * i & 7) & 0xff) << 8 * i;
+  return result;
 }
 inline float exp2_fast(float x) { return exp2f(x); }
 
@@ -179,6 +186,27 @@ inline void multiply(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1, const voi
 }
 [[gnu::noinline]] inline void load_matrices_transposed(u32 (&r)[4], const void* row) {
   simulator::load<true>(r, row, __builtin_return_address(0));
+}
+
+[[gnu::noinline]] inline u32 load_word(const void* from) {
+  u32 result;
+  simulator::meet(simulator::Collective::load_word, __builtin_return_address(0), from, &result, 0, [](simulator::Lane* warp) {
+    simulator::counts.word_loads++;
+    int worst = 1;
+    for (int bank = 0; bank < 32; bank++) {
+      // Lanes that load the same word share it.
+      const void* words[32];
+      int count = 0;
+      for (int l = 0; l < 32; l++) {
+        const void* word = warp[l].in;
+        if ((int)((uintptr_t)word / 4 % 32) == bank && std::find(words, words + count, word) == words + count) words[count++] = word;
+      }
+      worst = std::max(worst, count);
+    }
+    simulator::counts.bank_conflicts += worst - 1;
+    for (int l = 0; l < 32; l++) *(u32*)warp[l].out = *(const u32*)warp[l].in;
+  });
+  return result;
 }
 
 struct F16 {

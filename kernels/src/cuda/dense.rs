@@ -5,8 +5,9 @@ use std::ops::Range;
 use cudarc::driver::CudaSlice;
 
 use super::launch::{Activated, Add, Angles, Gather, Geometry, Norm, Pack, Product, narrowed};
-use super::memory::{Buffer, Matrix, padded};
+use super::memory::{Buffer, padded};
 use super::plan::Plan;
+use super::weights::{Matrix, Numbers};
 use super::{Cuda, device::Device};
 use crate::args::{
     Activate, Activation, AddLowRank, AddRmsNorm, AddRows, Embed, GatedLinear, LayerNorm, Linear, RmsNorm, Rows, Then,
@@ -37,9 +38,24 @@ impl Shape {
         }
     }
 
-    fn geometry(&self, rows: usize, columns: usize) -> Geometry {
+    fn geometry(&self, rows: usize, columns: usize, numbers: &Numbers) -> Geometry {
         let grid = (narrowed(columns.div_ceil(self.columns)), narrowed(rows.div_ceil(self.rows)), 1);
-        Geometry { grid, threads: self.threads, shared: narrowed((self.rows + self.columns) * self.bytes) }
+        // Whole numbers have a scale of 16 bits for each 32.
+        let of_column = match numbers {
+            Numbers::Sixteen(_) => self.bytes,
+            Numbers::Whole { bits, .. } => self.bytes * bits.count() / 16 + self.bytes / 32,
+        };
+        Geometry { grid, threads: self.threads, shared: narrowed(self.rows * self.bytes + self.columns * of_column) }
+    }
+}
+
+/// Where a weight lies on the device, its scales and from one to the next of them, and what names its kernels.
+fn placed(device: &Device, numbers: &Numbers) -> (u64, u64, u32, &'static str) {
+    match numbers {
+        Numbers::Sixteen(values) => (device.address(values), 0, 0, ""),
+        Numbers::Whole { bits, packed, scales, scale_stride } => {
+            (device.address(packed), device.address(scales), narrowed(*scale_stride), bits.name())
+        }
     }
 }
 
@@ -85,17 +101,20 @@ impl Cuda {
     /// Starts a product of packed rows, with the epilogue filled in.
     pub(super) fn multiply(&self, kernel: &str, x: &Packed, rows: usize, weight: &Matrix, epilogue: Product) {
         let shape = Shape::of(&self.device, rows, weight.rows);
+        let (address, scales, scale_stride, kind) = placed(&self.device, &weight.numbers);
         let arguments = Product {
             x: self.device.address(&x.rows),
             factor: self.device.address(&x.factor),
-            weight: self.device.address(&weight.values),
+            weight: address,
+            scales,
+            scale_stride,
             rows: narrowed(rows),
             outputs: narrowed(weight.rows),
             depth: narrowed(weight.depth),
             ..epilogue
         };
-        let kernel = format!("{kernel}_{}_{}", shape.name, self.precision.suffix());
-        self.device.launch(&kernel, shape.geometry(rows, weight.rows), &arguments);
+        let kernel = format!("{kernel}{kind}_{}_{}", shape.name, self.precision.suffix());
+        self.device.launch(&kernel, shape.geometry(rows, weight.rows, &weight.numbers), &arguments);
     }
 
     pub(super) fn product(&self, args: Linear<'_, Self>) {
@@ -245,16 +264,18 @@ impl Cuda {
             return;
         }
         let ids = device.send("token ids", args.ids).unwrap_or_else(|error| panic!("{error}"));
+        let (table, scales, scale_stride, kind) = placed(device, &args.table.numbers);
         let arguments = Gather {
-            table: device.address(&args.table.values),
+            table,
+            scales,
             ids: device.address(&ids),
             out: device.address(&args.out.0),
             width: narrowed(args.table.columns),
             depth: narrowed(args.table.depth),
             scale: args.scale,
-            padding: 0,
+            scale_stride,
         };
-        let kernel = format!("embed_{}", self.precision.suffix());
+        let kernel = format!("embed{kind}_{}", self.precision.suffix());
         device.launch(&kernel, Geometry::blocks(args.ids.len(), 128, 0), &arguments);
     }
 

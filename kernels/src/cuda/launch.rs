@@ -27,8 +27,9 @@ arguments!(
 arguments!(
     /// linear.cu
     Product {
-        x: u64, factor: u64, weight: u64, bias: u64, addend: u64, out: u64,
+        x: u64, factor: u64, weight: u64, scales: u64, bias: u64, addend: u64, out: u64,
         rows: u32, outputs: u32, depth: u32, addend_rows: u32, columns: u32, activation: u32,
+        scale_stride: u32, padding: u32,
     }
 );
 arguments!(
@@ -41,7 +42,9 @@ arguments!(
 );
 arguments!(
     /// decoder.cu, embed
-    Gather { table: u64, ids: u64, out: u64, width: u32, depth: u32, scale: f32, padding: u32, }
+    Gather {
+        table: u64, scales: u64, ids: u64, out: u64, width: u32, depth: u32, scale: f32, scale_stride: u32,
+    }
 );
 arguments!(
     /// decoder.cu, rope_angles

@@ -1,4 +1,4 @@
-//! Buffers, weights and the cache.
+//! Buffers and the cache.
 
 use cudarc::driver::sys::CUresult;
 use cudarc::driver::{CudaSlice, DevicePtr, DeviceRepr, DriverError};
@@ -9,27 +9,9 @@ use super::attention::head_width;
 use super::device::{Device, refused};
 use crate::args::CacheShape;
 use crate::backend::DeviceError;
-use crate::weights::{Form, Storage, WeightView};
 
 /// f32 on the device.
 pub struct Buffer(pub(super) CudaSlice<f32>);
-
-/// A weight `[rows, depth]` in 16 bits.
-pub struct Matrix {
-    pub(super) values: CudaSlice<u16>,
-    pub(super) rows: usize,
-    /// Inputs.
-    pub(super) columns: usize,
-    /// Inputs, padded with zeros.
-    pub(super) depth: usize,
-}
-
-/// Gate and up: eight rows of one, eight of the other, and so on.
-pub struct Pair {
-    pub(super) both: Matrix,
-    /// Rows of each.
-    pub(super) outputs: usize,
-}
 
 /// Keys and values: `[layers, 2, blocks, kv_heads, block_tokens, head width]`.
 pub struct Cache {
@@ -115,59 +97,6 @@ impl Device {
     /// Where an array lies on the device.
     pub(super) fn address<T>(&self, array: &CudaSlice<T>) -> u64 {
         array.device_ptr(&self.stream).0
-    }
-}
-
-impl Matrix {
-    pub(super) fn upload(
-        device: &Device,
-        precision: Precision,
-        parts: &[WeightView<'_>],
-        storage: Storage,
-    ) -> Result<Self, DeviceError> {
-        let form = Form::of(parts, storage);
-        let rows = parts.iter().flat_map(|part| (0..part.rows).map(move |row| (part, row)));
-        let rows = rows.map(|(part, row)| Some(form.row(part, row)));
-        Self::from_rows(device, precision, rows, parts[0].columns)
-    }
-
-    /// Rows one after the other; a row that is none is zeros.
-    fn from_rows(
-        device: &Device,
-        precision: Precision,
-        rows: impl Iterator<Item = Option<Vec<f32>>>,
-        columns: usize,
-    ) -> Result<Self, DeviceError> {
-        let depth = padded(columns);
-        let mut values = Vec::new();
-        for row in rows {
-            let end = values.len() + depth;
-            values.extend(row.into_iter().flatten().map(|value| precision.bits(value)));
-            values.resize(end, 0);
-        }
-        let rows = values.len() / depth;
-        Ok(Self { values: device.send("weights", &values)?, rows, columns, depth })
-    }
-}
-
-impl Pair {
-    pub(super) fn upload(
-        device: &Device,
-        precision: Precision,
-        gate: WeightView<'_>,
-        up: WeightView<'_>,
-        storage: Storage,
-    ) -> Result<Self, DeviceError> {
-        assert_eq!((gate.rows, gate.columns), (up.rows, up.columns), "gate and up differ in shape");
-        let (outputs, form) = (gate.rows, Form::of(&[gate, up], storage));
-        let rows = (0..outputs.div_ceil(8)).flat_map(|eight| {
-            let of = move |view: WeightView<'_>| -> Vec<Option<Vec<f32>>> {
-                let rows = eight * 8..eight * 8 + 8;
-                rows.map(|row| (row < outputs).then(|| form.row(&view, row))).collect()
-            };
-            of(gate).into_iter().chain(of(up))
-        });
-        Ok(Self { both: Matrix::from_rows(device, precision, rows, gate.columns)?, outputs })
     }
 }
 

@@ -18,6 +18,7 @@ fn counted(stand_in: &StandIn, run: impl FnOnce()) -> Counts {
         bank_conflicts: after.bank_conflicts - before.bank_conflicts,
         copies: after.copies - before.copies,
         barriers: after.barriers - before.barriers,
+        word_loads: after.word_loads - before.word_loads,
     }
 }
 
@@ -32,6 +33,25 @@ fn kernels_do_as_many_products_and_copies_as_their_headers_say() {
     assert_eq!(counts.mma, 128 / 16 * (256 / 8) * (704 / 16));
     assert_eq!(counts.copies, 2 * 2 * 128 * (704 / 8), "each tile reads its rows and its weights once");
     assert_eq!(counts.bank_conflicts, 0);
+    // The same depth and outputs by whole numbers, in every shape of tile: rows and columns of a tile, warps, columns of a warp.
+    for (rows, multiprocessors, columns, warps, of_warp) in
+        [(128, 2, 128, 8, 32), (64, 100, 64, 4, 32), (16, 2, 32, 2, 16)]
+    {
+        stand_in.set(c"multiprocessors", multiprocessors);
+        let cuda = Cuda::open(0, Precision::F16).expect("the stand-in");
+        stand_in.set(c"multiprocessors", 2);
+        // Inputs in 16 bytes.
+        for (storage, in_chunk) in [(Storage::Int8, 16), (Storage::Int4, 32)] {
+            let shape = Shape { rows, inputs: 704, outputs: 256 };
+            let counts = counted(stand_in, || drop(dense::linear(&cuda, shape, storage, Then::Store, false)));
+            let (what, rows, tiles) = (format!("{rows} rows in {storage:?}"), rows as u64, 256 / columns);
+            assert_eq!(counts.mma, rows / 16 * (256 / 8) * (704 / 16), "{what}");
+            let of_tile = rows * (704 / 8) + columns * (704 / in_chunk) + columns / 8 * (704 / 32);
+            assert_eq!(counts.copies, tiles * of_tile, "{what}: rows, numbers and scales");
+            assert_eq!(counts.word_loads, tiles * warps * (of_warp / 8) * (704 / in_chunk), "{what}");
+            assert_eq!(counts.bank_conflicts, 0, "{what}");
+        }
+    }
     // 128 tokens of 2 heads that share keys: four tiles of 64 rows; a tile with tokens to t takes ⌈t / 64⌉ steps.
     let heads = Heads { heads: 2, kv_heads: 1, head_dim: 64, window: None, block_tokens: 16, normed: Some(1.0) };
     let sequence = [Sequence { number: 5, tokens: 128, images: vec![] }];

@@ -16,5 +16,7 @@ mod dense;
 mod device;
 mod mutants;
 mod operations;
+#[path = "../agreement/quantised.rs"]
+mod quantised;
 mod stand_in;
 mod wrappers;

@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::stand_in::{VARIABLE, build, folder};
 
 /// A mistake that the sources know by this name, and the test that has to see it.
-const MUTANTS: [(&str, &str); 20] = [
+const MUTANTS: [(&str, &str); 22] = [
     ("MUTANT_MISSING_BARRIER", "operations::attention_over_the_cache_agrees"),
     ("MUTANT_MISSING_SECOND_BARRIER", "operations::attention_over_the_cache_agrees"),
     ("MUTANT_MISSING_WAIT", "operations::attention_over_the_cache_agrees"),
@@ -19,6 +19,14 @@ const MUTANTS: [(&str, &str); 20] = [
     ("MUTANT_LINEAR_MISSING_BARRIER", "operations::linear_agrees_with_every_epilogue"),
     ("MUTANT_LINEAR_DROPPED_TAIL", "operations::linear_agrees_with_every_epilogue"),
     ("MUTANT_GATE_AND_UP_SWAPPED", "operations::gated_products_agree"),
+    (
+        "MUTANT_LINEAR_SCALE_OF_NEIGHBOUR",
+        "operations::products_of_whole_numbers_have_the_bits_of_the_weights_that_they_stand_for",
+    ),
+    (
+        "MUTANT_SECOND_SIXTEEN_FIRST",
+        "operations::products_of_whole_numbers_have_the_bits_of_the_weights_that_they_stand_for",
+    ),
     ("MUTANT_OVERFLOW", "operations::products_of_activations_beyond_the_range_of_f16_agree"),
     ("MUTANT_WRONG_SCALE", "operations::stacked_weights_agree"),
     ("MUTANT_ROTATED_BACKWARDS", "operations::attention_over_the_cache_agrees"),

@@ -1,10 +1,11 @@
 //! Every operation against the naive reference; and the promise that a row's bits depend on that row alone.
 
-use prelim_kernels::{Activation, Backend, Cuda, Precision, Reference, Storage, Then};
+use prelim_kernels::{Activation, Backend, Bits, Cuda, Grid, Precision, Reference, Storage, Then};
 
 use crate::cases::{check, check_bits};
 use crate::decoder::{self, Heads, Sequence};
 use crate::dense::{self, Picture, Shape};
+use crate::quantised::{self, Way};
 use crate::stand_in::{StandIn, is_sanitized};
 
 /// How far results may be off, in parts of the largest.
@@ -77,6 +78,36 @@ fn stacked_weights_agree() {
         let wanted = dense::stacked(&Reference::default(), shape, Storage::Bf16);
         let what = format!("stacked {shape:?}");
         everywhere(&what, |t| t.product, &wanted, |cuda| dense::stacked(cuda, shape, Storage::Bf16));
+    }
+}
+
+/// Whole numbers in a product are the 16-bit weights that they stand for: bit for bit, in every shape of tile, made at load or
+/// kept, in groups of 32 and others.
+#[test]
+fn products_of_whole_numbers_have_the_bits_of_the_weights_that_they_stand_for() {
+    let grids = [Grid::INT8, Grid::INT4, Grid { bits: Bits::Eight, group: 96 }, Grid { bits: Bits::Four, group: 192 }];
+    let shape = |rows, inputs, outputs| Shape { rows, inputs, outputs };
+    let shapes = [
+        shape(1, 192, 24),
+        shape(5, 96, 63),
+        shape(16, 576, 65),
+        shape(17, 384, 17),
+        shape(70, 192, 96),
+        shape(129, 192, 130),
+    ];
+    for grid in grids {
+        for shape in shapes.into_iter().filter(|shape| grid.fits(shape.inputs)) {
+            let wanted = quantised::run(&Reference::default(), shape, grid, Way::Kept);
+            for way in [Way::Made, Way::Kept].into_iter().filter(|way| *way == Way::Kept || grid.group == 32) {
+                let what = format!("{grid:?} {shape:?} {way:?}");
+                let run = |cuda: &Cuda| {
+                    let found = quantised::run(cuda, shape, grid, way);
+                    check_bits(&what, &found, &quantised::run(cuda, shape, grid, Way::Floats));
+                    found
+                };
+                everywhere(&what, |t| t.product, &wanted, run);
+            }
+        }
     }
 }
 

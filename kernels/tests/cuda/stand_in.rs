@@ -47,6 +47,7 @@ pub(crate) struct Counts {
     pub(crate) bank_conflicts: u64,
     pub(crate) copies: u64,
     pub(crate) barriers: u64,
+    pub(crate) word_loads: u64,
 }
 
 impl StandIn {
@@ -81,14 +82,14 @@ impl StandIn {
     }
 
     pub(crate) fn counts(&self) -> Counts {
-        let mut all = [0u64; 6];
+        let mut all = [0u64; 7];
         let Some(library) = &self.library else { return Counts::default() };
-        // SAFETY: driver.cpp declares it so, and writes six numbers.
+        // SAFETY: driver.cpp declares it so, and writes seven numbers.
         unsafe {
             let counts = library.get::<unsafe extern "C" fn(*mut u64)>(b"simulator_counts");
             counts.expect("simulator_counts")(all.as_mut_ptr());
         }
-        let [launches, mma, matrix_loads, bank_conflicts, copies, barriers] = all;
-        Counts { launches, mma, matrix_loads, bank_conflicts, copies, barriers }
+        let [launches, mma, matrix_loads, bank_conflicts, copies, barriers, word_loads] = all;
+        Counts { launches, mma, matrix_loads, bank_conflicts, copies, barriers, word_loads }
     }
 }
