@@ -150,6 +150,38 @@ DEVICE float block_sum(float x, float* scratch) {
   return sum;
 }
 
+DEVICE float block_max(float x, float* scratch) {
+  x = warp_max(x);
+#ifdef MUTANT_MAXIMUM_OF_WARP
+  return x;
+#endif
+  if (lane() == 0) scratch[warp()] = x;
+  __syncthreads();
+  float largest = scratch[0];
+  for (u32 i = 1; i < blockDim.x / 32; i++) largest = fmaxf(largest, scratch[i]);
+  __syncthreads();
+  return largest;
+}
+
+// f16 ends at 65,504, and Gemma 3's activations do not. So a row of f16 is multiplied by the power of two that brings its
+// largest value to [2¹⁴, 2¹⁵), and the product's rows are multiplied by the inverse: both are exact, and depend on that row
+// alone. Rows of zeros, and rows that are too small or not finite, stay as they are.
+DEVICE void range_factors(float largest, float& factor, float& inverse) {
+  // 2^e ≤ largest < 2^(e+1).
+  const int e = (int)(__float_as_uint(largest) >> 23) - 127;
+  factor = inverse = 1.0f;
+#ifdef MUTANT_OVERFLOW
+  return;
+#endif
+  if (e <= -100 || e >= 128) return;
+  factor = __uint_as_float((u32)(14 - e + 127) << 23);
+#ifdef MUTANT_WRONG_SCALE
+  inverse = __uint_as_float((u32)(e - 13 + 127) << 23);
+#else
+  inverse = __uint_as_float((u32)(e - 14 + 127) << 23);
+#endif
+}
+
 // x · Φ(x). With z = |x| / √2 and t = 1 / (1 + z/2), erfc(z) = t · e^(P(t) − z²): the polynomial of cpu/math.rs, right to 8.3e-8
 // of erfc.
 DEVICE float gelu_erf(float x) {

@@ -41,6 +41,24 @@ fn a_gpu_that_is_not_there_is_an_error_and_nothing_falls_back() {
     assert!(words(&output).contains("\"gpu\" is not cpu, cuda or cuda:N"), "{}", words(&output));
 }
 
+#[test]
+fn a_machine_without_a_driver_computes_on_the_processor_unless_a_gpu_is_asked_for() {
+    // What is no library stands before any driver that the machine may have.
+    let folder = tempfile::tempdir().expect("a folder");
+    for name in ["libcuda.so", "libcuda.so.1"] {
+        std::fs::write(folder.path().join(name), "no library").expect("a file");
+    }
+    let output = prelim_with(folder.path(), &["doctor", "--json"]);
+    let checks: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let gpu = checks.as_array().unwrap().iter().find(|check| check["what"] == "GPU").expect("a GPU's line");
+    assert_eq!(gpu["found"], "none; the CPU computes");
+    let output = prelim_with(folder.path(), &["bench", "--device", "cuda", "--count", "1", "--runs", "1"]);
+    assert!(!output.status.success());
+    let wanted =
+        "no CUDA driver: libcuda.so.1 is not found; install the driver of the GPU, or compute on the processor";
+    assert!(words(&output).contains(wanted), "{}", words(&output));
+}
+
 /// A study from pixels to findings, with every product and all attention of the model in the kernels.
 #[test]
 fn a_study_is_read_on_the_gpu() {

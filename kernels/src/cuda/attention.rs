@@ -82,12 +82,12 @@ impl Cuda {
         let heads = (args.heads + 2 * shape.kv_heads).div_ceil(4);
         let grid = (narrowed(args.plan.rows()), narrowed(heads), 1);
         let arguments = Store {
-            qkv: device.address(&args.qkv.0),
-            q_norm: args.norms.map_or(0, |norms| device.address(&norms.q.0)),
-            k_norm: args.norms.map_or(0, |norms| device.address(&norms.k.0)),
-            angles: device.address(&args.angles.0),
+            qkv: device.address(&args.qkv.values),
+            q_norm: args.norms.map_or(0, |norms| device.address(&norms.q.values)),
+            k_norm: args.norms.map_or(0, |norms| device.address(&norms.k.values)),
+            angles: device.address(&args.angles.values),
             slots: device.address(&args.plan.slots),
-            q: device.address(&args.q.0),
+            q: device.target(args.q),
             keys,
             values,
             heads: narrowed(args.heads),
@@ -117,10 +117,10 @@ impl Cuda {
         );
         let (keys, values) = args.cache.layer(device, args.layer);
         let arguments = Attention {
-            q: device.address(&args.q.0),
+            q: device.address(&args.q.values),
             keys,
             values,
-            out: device.address(&args.out.0),
+            out: device.target(args.out),
             block_table: device.address(&args.plan.block_table),
             image_end: device.address(&args.plan.image_end),
             block_stride: args.cache.block_stride() as u64,
@@ -176,7 +176,7 @@ impl Cuda {
         let keys = device.scratch::<u16>("keys of patches", values);
         let of_values = device.scratch::<u16>("values of patches", values);
         let packed = Heads {
-            qkv: device.address(&qkv.0),
+            qkv: device.address(&qkv.values),
             keys: device.address(&keys),
             values: device.address(&of_values),
             images: narrowed(images),
@@ -203,10 +203,10 @@ impl Cuda {
         let table: Vec<u32> = (0..narrowed(images)).collect();
         let table = device.send("images", &table).unwrap_or_else(|error| panic!("{error}"));
         let arguments = Attention {
-            q: device.address(&qkv.0),
+            q: device.address(&qkv.values),
             keys: device.address(&keys),
             values: device.address(&of_values),
-            out: device.address(&out.0),
+            out: device.target(out),
             block_table: device.address(&table),
             block_stride: (heads * patches * width) as u64,
             head_stride: narrowed(patches * width),

@@ -80,7 +80,7 @@ impl Cuda {
         let likely = device.scratch::<LikelyToken>("choices", rows * most_likely);
         let first_step = if has_nucleus { 0 } else { DIGITS };
         let arguments = Choosing {
-            scores: device.address(&args.scores.0),
+            scores: device.address(&args.scores.values),
             masks: device.address(&masks),
             rows: device.address(&asked),
             largest: device.address(&largest),

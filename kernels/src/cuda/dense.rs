@@ -1,17 +1,12 @@
-//! Products, norms and embeddings: kernels `pack_rows_*`, `linear_*`, `gated_*`, `*_norm`, `embed_*`, `rope_angles`.
+//! Products and embeddings: kernels `linear_*`, `gated_*`, `activate`, `add_rows`, `embed_*`, `rope_angles`.
 
-use std::ops::Range;
-
-use cudarc::driver::CudaSlice;
-
-use super::launch::{Activated, Add, Angles, Gather, Geometry, Norm, Pack, Product, narrowed};
-use super::memory::{Buffer, padded};
+use super::launch::{Activated, Add, Angles, Gather, Geometry, Product, narrowed};
+use super::memory::Buffer;
+use super::packed::Packed;
 use super::plan::Plan;
 use super::weights::{Matrix, Numbers};
 use super::{Cuda, device::Device};
-use crate::args::{
-    Activate, Activation, AddLowRank, AddRmsNorm, AddRows, Embed, GatedLinear, LayerNorm, Linear, RmsNorm, Rows, Then,
-};
+use crate::args::{Activate, Activation, AddLowRank, AddRows, Embed, GatedLinear, Linear, Then};
 
 /// Rows and columns of the result that a block computes, its threads, and its stages of so many bytes a row or column.
 struct Shape {
@@ -68,43 +63,15 @@ fn number(activation: Activation) -> u32 {
     }
 }
 
-/// Rows in 16 bits, and what each has to be multiplied by.
-pub(super) struct Packed {
-    pub(super) rows: CudaSlice<u16>,
-    pub(super) factor: CudaSlice<f32>,
-}
-
 impl Cuda {
-    fn pack(&self, x: &Buffer, rows: Range<usize>, width: usize) -> Packed {
-        let x = self.device.address(&x.0) + (rows.start * width * size_of::<f32>()) as u64;
-        let arguments = Pack { x, width: narrowed(width), ..Pack::default() };
-        self.pack_with("pack_rows", rows.len(), arguments)
-    }
-
-    /// With the source and its layout filled in.
-    pub(super) fn pack_with(&self, kernel: &str, rows: usize, arguments: Pack) -> Packed {
-        let device = &self.device;
-        let depth = padded(arguments.width as usize);
-        let packed =
-            Packed { rows: device.scratch("activations", rows * depth), factor: device.scratch("activations", rows) };
-        let arguments = Pack {
-            out: device.address(&packed.rows),
-            factor: device.address(&packed.factor),
-            depth: narrowed(depth),
-            ..arguments
-        };
-        let kernel = format!("{kernel}_{}", self.precision.suffix());
-        device.launch(&kernel, Geometry::blocks(rows, 128, 16), &arguments);
-        packed
-    }
-
     /// Starts a product of packed rows, with the epilogue filled in.
     pub(super) fn multiply(&self, kernel: &str, x: &Packed, rows: usize, weight: &Matrix, epilogue: Product) {
         let shape = Shape::of(&self.device, rows, weight.rows);
         let (address, scales, scale_stride, kind) = placed(&self.device, &weight.numbers);
+        let (place, factor) = self.placed_rows(x);
         let arguments = Product {
-            x: self.device.address(&x.rows),
-            factor: self.device.address(&x.factor),
+            x: place,
+            factor,
             weight: address,
             scales,
             scale_stride,
@@ -122,9 +89,9 @@ impl Cuda {
         if rows == 0 {
             return;
         }
-        let out = self.device.address(&out.0);
+        let out = self.device.target(out);
         let epilogue = Product {
-            bias: bias.map_or(0, |bias| self.device.address(&bias.0)),
+            bias: bias.map_or(0, |bias| self.device.address(&bias.values)),
             addend: if then == Then::Add { out } else { 0 },
             addend_rows: narrowed(rows),
             out,
@@ -143,7 +110,7 @@ impl Cuda {
         if rows == 0 {
             return;
         }
-        let out = self.device.address(&out.0);
+        let out = self.device.target(out);
         let epilogue = Product {
             out,
             columns: narrowed(weight.outputs),
@@ -160,11 +127,11 @@ impl Cuda {
         if count == 0 {
             return;
         }
-        let inner = self.device.buffer(count * down.rows);
-        let into_inner = self.device.address(&inner.0);
+        let mut inner = self.device.buffer(count * down.rows);
+        let into_inner = self.device.target(&mut inner);
         let store = Product { out: into_inner, columns: narrowed(down.rows), addend_rows: 1, ..Product::default() };
         self.multiply("linear", &self.pack(x, rows, down.columns), count, down, store);
-        let out = self.device.address(&out.0) + (first * up.rows * size_of::<f32>()) as u64;
+        let out = self.device.target(out) + (first * up.rows * size_of::<f32>()) as u64;
         let columns = narrowed(up.rows);
         let add = Product { addend: out, addend_rows: narrowed(count), out, columns, ..Product::default() };
         self.multiply("linear", &self.pack(&inner, 0..count, up.columns), count, up, add);
@@ -173,8 +140,8 @@ impl Cuda {
     pub(super) fn activation(&self, args: Activate<'_, Self>) {
         if args.len > 0 {
             let arguments = Activated {
-                times: args.times.map_or(0, |times| self.device.address(&times.0)),
-                out: self.device.address(&args.out.0),
+                times: args.times.map_or(0, |times| self.device.address(&times.values)),
+                out: self.device.target(args.out),
                 count: args.len as u64,
                 activation: number(args.activation),
                 padding: 0,
@@ -183,78 +150,18 @@ impl Cuda {
         }
     }
 
-    pub(super) fn norm_rows(&self, args: RmsNorm<'_, Self>) {
-        let device = &self.device;
-        let count = args.rows.count();
-        let chosen = match args.rows {
-            Rows::First(_) => None,
-            Rows::At(rows) => Some(device.send("rows", rows).unwrap_or_else(|error| panic!("{error}"))),
-        };
-        let arguments = Norm {
-            x: device.address(&args.x.0),
-            rows: chosen.as_ref().map_or(0, |rows| device.address(rows)),
-            weight: device.address(&args.weight.0),
-            out: device.address(&args.out.0),
-            width: narrowed(args.width),
-            eps: args.eps,
-            offset: args.offset,
-            ..Norm::default()
-        };
-        self.launch_norm("rms_norm", count, &arguments);
-    }
-
-    pub(super) fn add_and_norm(&self, args: AddRmsNorm<'_, Self>) {
-        let device = &self.device;
-        let (weight, out) =
-            args.next.map_or((0, 0), |(weight, out)| (device.address(&weight.0), device.address(&out.0)));
-        let arguments = Norm {
-            x: device.address(&args.branch.0),
-            weight: device.address(&args.post.0),
-            bias: weight,
-            residual: device.address(&args.residual.0),
-            out,
-            width: narrowed(args.width),
-            eps: args.eps,
-            offset: 1.0,
-            rows: 0,
-            padding: 0,
-        };
-        self.launch_norm("add_rms_norm", args.rows, &arguments);
-    }
-
-    pub(super) fn norm_layer(&self, args: LayerNorm<'_, Self>) {
-        let device = &self.device;
-        let arguments = Norm {
-            x: device.address(&args.x.0),
-            weight: device.address(&args.weight.0),
-            bias: device.address(&args.bias.0),
-            out: device.address(&args.out.0),
-            width: narrowed(args.width),
-            eps: args.eps,
-            ..Norm::default()
-        };
-        self.launch_norm("layer_norm", args.rows, &arguments);
-    }
-
     pub(super) fn add(&self, args: AddRows<'_, Self>) {
         let device = &self.device;
         let values = args.rows * args.width;
         if values > 0 {
             let arguments = Add {
-                x: device.address(&args.x.0),
-                scale: args.scale.map_or(0, |scale| device.address(&scale.0)),
-                out: device.address(&args.out.0),
+                x: device.address(&args.x.values),
+                scale: args.scale.map_or(0, |scale| device.address(&scale.values)),
+                out: device.target(args.out),
                 rows: narrowed(args.rows),
                 width: narrowed(args.width),
             };
             device.launch("add_rows", Geometry::values(values), &arguments);
-        }
-    }
-
-    fn launch_norm(&self, kernel: &str, rows: usize, arguments: &Norm) {
-        if rows > 0 {
-            // A float for each warp.
-            self.device.launch(kernel, Geometry::blocks(rows, 256, 32), arguments);
         }
     }
 
@@ -269,7 +176,7 @@ impl Cuda {
             table,
             scales,
             ids: device.address(&ids),
-            out: device.address(&args.out.0),
+            out: device.target(args.out),
             width: narrowed(args.table.columns),
             depth: narrowed(args.table.depth),
             scale: args.scale,
@@ -282,12 +189,12 @@ impl Cuda {
     pub(super) fn angles(&self, plan: &Plan, frequencies: &[f32]) -> Buffer {
         let device = &self.device;
         let values = plan.rows() * frequencies.len();
-        let out = device.buffer(2 * values);
+        let mut out = device.buffer(2 * values);
         let on_device = device.send("frequencies", frequencies).unwrap_or_else(|error| panic!("{error}"));
         let arguments = Angles {
             positions: device.address(&plan.positions),
             frequencies: device.address(&on_device),
-            out: device.address(&out.0),
+            out: device.target(&mut out),
             rows: narrowed(plan.rows()),
             frequency_count: narrowed(frequencies.len()),
         };

@@ -38,7 +38,10 @@ arguments!(
 );
 arguments!(
     /// norm.cu
-    Norm { x: u64, rows: u64, weight: u64, bias: u64, residual: u64, out: u64, width: u32, eps: f32, offset: f32, padding: u32, }
+    Norm {
+        x: u64, rows: u64, weight: u64, bias: u64, residual: u64, out: u64, packed: u64, factor: u64,
+        width: u32, depth: u32, eps: f32, offset: f32,
+    }
 );
 arguments!(
     /// decoder.cu, embed

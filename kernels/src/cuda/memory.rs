@@ -7,11 +7,16 @@ use half::{bf16, f16};
 use super::Precision;
 use super::attention::head_width;
 use super::device::{Device, refused};
+use super::packed::Packed;
 use crate::args::CacheShape;
 use crate::backend::DeviceError;
 
 /// f32 on the device.
-pub struct Buffer(pub(super) CudaSlice<f32>);
+pub struct Buffer {
+    pub(super) values: CudaSlice<f32>,
+    /// The first rows as products read them, where the operation that wrote the buffer left them so.
+    pub(super) packed: Option<Packed>,
+}
 
 /// Keys and values: `[layers, 2, blocks, kv_heads, block_tokens, head width]`.
 pub struct Cache {
@@ -55,7 +60,7 @@ impl Device {
     }
 
     pub(super) fn buffer(&self, len: usize) -> Buffer {
-        Buffer(self.scratch("activations", len))
+        Buffer { values: self.scratch("activations", len), packed: None }
     }
 
     pub(super) fn send<T: DeviceRepr>(&self, what: &'static str, values: &[T]) -> Result<CudaSlice<T>, DeviceError> {
@@ -67,11 +72,11 @@ impl Device {
     }
 
     pub(super) fn upload(&self, what: &'static str, values: &[f32]) -> Result<Buffer, DeviceError> {
-        Ok(Buffer(self.send(what, values)?))
+        Ok(Buffer { values: self.send(what, values)?, packed: None })
     }
 
     pub(super) fn download(&self, buffer: &Buffer, len: usize) -> Vec<f32> {
-        self.receive(&buffer.0, len)
+        self.receive(&buffer.values, len)
     }
 
     /// Waits, then copies the first `len` values of an array back.
@@ -89,9 +94,17 @@ impl Device {
     /// Copies the first `len` values of a buffer to place `at` of another.
     pub(super) fn copy(&self, (from, first): (&Buffer, usize), (to, at): (&mut Buffer, usize), len: usize) {
         if len > 0 {
-            let copied = self.stream.memcpy_dtod(&from.0.slice(first..first + len), &mut to.0.slice_mut(at..at + len));
+            to.packed = None;
+            let (from, mut to) = (from.values.slice(first..first + len), to.values.slice_mut(at..at + len));
+            let copied = self.stream.memcpy_dtod(&from, &mut to);
             copied.unwrap_or_else(|error| panic!("the device is lost: {error}"));
         }
+    }
+
+    /// Where an operation writes a buffer: what products read of it is out of date then.
+    pub(super) fn target(&self, buffer: &mut Buffer) -> u64 {
+        buffer.packed = None;
+        self.address(&buffer.values)
     }
 
     /// Where an array lies on the device.

@@ -14,7 +14,7 @@ impl Cuda {
             return;
         }
         let pictures = Pack {
-            x: device.address(&args.pixels.0),
+            x: device.address(&args.pixels.values),
             width: narrowed(args.channels * args.patch * args.patch),
             side: narrowed(args.side),
             patch: narrowed(args.patch),
@@ -22,10 +22,10 @@ impl Cuda {
         };
         let patches = self.pack_with("pack_patches", rows, pictures);
         let epilogue = Product {
-            bias: device.address(&args.bias.0),
-            addend: device.address(&args.positions.0),
+            bias: device.address(&args.bias.values),
+            addend: device.address(&args.positions.values),
             addend_rows: narrowed(grid * grid),
-            out: device.address(&args.out.0),
+            out: device.target(args.out),
             columns: narrowed(args.weight.rows),
             ..Product::default()
         };
@@ -36,8 +36,8 @@ impl Cuda {
         let device = &self.device;
         let out_side = args.side / args.kernel;
         let arguments = Pool {
-            x: device.address(&args.x.0),
-            out: device.address(&args.out.0),
+            x: device.address(&args.x.values),
+            out: device.target(args.out),
             images: narrowed(args.images),
             side: narrowed(args.side),
             kernel: narrowed(args.kernel),

@@ -15,6 +15,7 @@ mod decoder;
 mod dense;
 mod device;
 mod mutants;
+mod norms;
 mod operations;
 #[path = "../agreement/quantised.rs"]
 mod quantised;

@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::stand_in::{VARIABLE, build, folder};
 
 /// A mistake that the sources know by this name, and the test that has to see it.
-const MUTANTS: [(&str, &str); 22] = [
+const MUTANTS: [(&str, &str); 24] = [
     ("MUTANT_MISSING_BARRIER", "operations::attention_over_the_cache_agrees"),
     ("MUTANT_MISSING_SECOND_BARRIER", "operations::attention_over_the_cache_agrees"),
     ("MUTANT_MISSING_WAIT", "operations::attention_over_the_cache_agrees"),
@@ -30,6 +30,8 @@ const MUTANTS: [(&str, &str); 22] = [
     ("MUTANT_OVERFLOW", "operations::products_of_activations_beyond_the_range_of_f16_agree"),
     ("MUTANT_WRONG_SCALE", "operations::stacked_weights_agree"),
     ("MUTANT_ROTATED_BACKWARDS", "operations::attention_over_the_cache_agrees"),
+    ("MUTANT_MAXIMUM_OF_WARP", "norms::a_product_of_a_norm_has_the_bits_of_the_product_of_its_rows"),
+    ("MUTANT_NORM_WITHOUT_PADDING", "norms::a_product_of_a_norm_has_the_bits_of_the_product_of_its_rows"),
     ("MUTANT_CHOOSE_UNMASKED", "choices::choices_agree_and_do_not_depend_on_the_rows_beside_them"),
     ("MUTANT_CHOOSE_LATER_OF_EQUALS", "choices::choices_agree_and_do_not_depend_on_the_rows_beside_them"),
     ("MUTANT_CHOOSE_ONE_BUFFER", "choices::choices_agree_and_do_not_depend_on_the_rows_beside_them"),
