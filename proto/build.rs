@@ -5,7 +5,8 @@ use std::{env, error::Error, fs, path::PathBuf};
 use prost::Message as _;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let services = ["exchange_service", "queue_service", "review_service", "study_service", "worker_service"];
+    let services =
+        ["exchange_service", "question_service", "queue_service", "review_service", "study_service", "worker_service"];
     let mut files = services.map(|name| format!("prelim/v1/{name}.proto")).to_vec();
     files.push("keda/externalscaler.proto".to_owned());
     println!("cargo:rerun-if-changed=prelim");

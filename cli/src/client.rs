@@ -2,6 +2,7 @@
 
 use clap::Args;
 use prelim_proto::v1::exchange_service_client::ExchangeServiceClient;
+use prelim_proto::v1::question_service_client::QuestionServiceClient;
 use prelim_proto::v1::queue_service_client::QueueServiceClient;
 use prelim_proto::v1::review_service_client::ReviewServiceClient;
 use prelim_proto::v1::study_service_client::StudyServiceClient;
@@ -28,6 +29,11 @@ impl Connection {
     /// A client of the queue service.
     pub(crate) async fn queue(&self) -> anyhow::Result<QueueServiceClient<Wire>> {
         Ok(QueueServiceClient::new(self.wire().await?))
+    }
+
+    /// A client of the question service.
+    pub(crate) async fn questions(&self) -> anyhow::Result<QuestionServiceClient<Wire>> {
+        Ok(QuestionServiceClient::new(self.wire().await?))
     }
 
     /// A client of the exchange service.

@@ -110,6 +110,7 @@ pub(crate) fn kinds(wire: &[i32]) -> String {
         Ok(JobKind::ReadXray) => "X-ray",
         Ok(JobKind::ReadCt) => "CT",
         Ok(JobKind::Merge) => "merge",
+        Ok(JobKind::Answer) => "questions",
         _ => "?",
     };
     wire.iter().map(word).collect::<Vec<_>>().join(", ")

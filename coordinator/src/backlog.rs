@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn the_backlog_follows_what_jobs_need() {
         let needs = Needs::default();
-        let ready = ByKind { xray: 10, ct: 3, merge: 50 };
+        let ready = ByKind { xray: 10, ct: 3, merge: 50, answer: 4 };
         let leased = ByKind { ct: 2, ..ByKind::default() };
         let depth = QueueDepth { ready, leased, ..QueueDepth::default() };
         assert_eq!(needs.backlog_s(&depth, &BOTH), 10.0 * 2.0 + 5.0 * 10.0);

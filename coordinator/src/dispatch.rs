@@ -21,6 +21,9 @@ const SWEEP: usize = 256;
 /// A worker that is to stop and asks for work all the same is answered after so long: it may not listen.
 const DRAINED_WAIT: Duration = Duration::from_secs(1);
 
+/// Why a question has no answer whose workers all died.
+const WORKERS_LOST: &str = "the workers that had the question were not heard of any more";
+
 /// What a worker asks for.
 #[derive(Debug, Clone)]
 pub struct Ask {
@@ -160,6 +163,9 @@ impl Coordinator {
         known: Option<(JobKind, Option<ModelName>)>,
         outcome: JobOutcome,
     ) -> Result<(), ServiceError> {
+        if job.is_question() {
+            return self.answered(job, token, outcome).await;
+        }
         let cost = outcome.cost;
         if self.store.complete_job(job, token, outcome).await? == Done::Now {
             self.metrics.job_done(&cost);
@@ -209,7 +215,11 @@ impl Coordinator {
         let attempt = self.store.job(job).await?.map_or(1, |record| record.attempts);
         let verdict = self.verdict(attempt, retryable);
         let again = self.store.fail_job(job, token, reason, verdict).await?;
-        self.metrics.job_finished(if again { "retried" } else { "dead" });
+        match (again, job.is_question()) {
+            (true, _) => self.metrics.job_finished("retried"),
+            (false, true) => self.not_answered(job, reason).await?,
+            (false, false) => self.metrics.job_finished("dead"),
+        }
         let (hash, said) = (traces::hash(job.study()), for_log(&reason));
         tracing::warn!(study.hash = hash, job.number = job.number(), attempt, again, reason = said, "attempt failed");
         self.merges.notify_one();
@@ -263,7 +273,11 @@ impl Coordinator {
             tracing::warn!(study.hash = hash, job.number = lease.job.number(), lease.attempt, "lease ran out");
             if self.store.expire(&lease.job, lease.token, verdict).await? == Done::Now {
                 self.metrics.leases_lost.inc();
-                self.metrics.job_finished(if verdict == Verdict::Dead { "dead" } else { "retried" });
+                match (verdict, lease.job.is_question()) {
+                    (Verdict::RetryIn(_), _) => self.metrics.job_finished("retried"),
+                    (Verdict::Dead, true) => self.not_answered(&lease.job, WORKERS_LOST).await?,
+                    (Verdict::Dead, false) => self.metrics.job_finished("dead"),
+                }
             }
             self.work.notify_waiters();
             self.merges.notify_one();

@@ -11,6 +11,7 @@
 //! - [`queue`]: order, retries, limits (pure); [`dispatch`]: jobs to workers and back; `waiting`: workers in a line; `drains`: those that are to stop; [`operate`]: what operators ask
 //! - [`merge`]: findings to a draft (pure); [`drafting`]: drafts made and fetched; `pictures`: their key images
 //! - `review`: drafts signed with changes, or rejected
+//! - `question`: questions about a study, and their answers
 //! - [`report`]: a report as DICOM, FHIR, HL7, PDF, HTML, JSON and text (pure)
 //! - [`deliver`]: reports out, to a PACS and to archives; `fetch`: studies from a PACS; `commitments`:
 //!   what is held, for who asks
@@ -51,6 +52,7 @@ mod page;
 pub mod partition;
 mod pictures;
 pub mod priors;
+mod question;
 pub mod queue;
 pub mod report;
 pub mod retain;

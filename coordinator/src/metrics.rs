@@ -51,7 +51,7 @@ const COMPLETIONS: [CompletionReason; 6] = [
 /// Kinds of HTTP answers, from 200 on.
 const ANSWERS: [&str; 4] = ["2xx", "3xx", "4xx", "5xx"];
 /// What HTTP requests ask for.
-const OPERATIONS: [&str; 16] = [
+const OPERATIONS: [&str; 17] = [
     "store",
     "search",
     "instances",
@@ -67,6 +67,7 @@ const OPERATIONS: [&str; 16] = [
     "page_study",
     "page_pixels",
     "page_agreement",
+    "page_questions",
     "none",
 ];
 /// What may come of a password, or of what an issuer says.
@@ -90,6 +91,9 @@ pub(crate) struct Metrics {
     reviews: Counters,
     findings_assessed: Counters,
     sign_ins: Counters,
+    pub(crate) questions_asked: Counter,
+    questions: Counters,
+    question_answer: Histogram,
     deliveries: Counters,
     delivery_time: Histogram,
     job_wait: Histogram,
@@ -112,6 +116,7 @@ struct Depth {
     delayed: Gauge,
     dead: Gauge,
     open: Gauge,
+    questions: Gauge,
     age: Gauge<f64, AtomicU64>,
     gpu_seconds: Gauge<f64, AtomicU64>,
     demanded: Demands,
@@ -156,6 +161,9 @@ impl Default for Metrics {
             reviews: Counters::default(),
             findings_assessed: Counters::default(),
             sign_ins: Counters::default(),
+            questions_asked: Counter::default(),
+            questions: Counters::default(),
+            question_answer: seconds(),
             deliveries: Counters::default(),
             delivery_time: seconds(),
             job_wait: seconds(),
@@ -176,7 +184,7 @@ impl Default for Metrics {
 impl Metrics {
     /// Gives every number its name and meaning: the list of what is told. What has not happened yet is told as 0.
     fn registered(mut self) -> Self {
-        let known: [(&Counters, &'static str, &[&'static str]); 10] = [
+        let known: [(&Counters, &'static str, &[&'static str]); 11] = [
             (&self.sign_ins, "result", &SIGN_INS),
             (&self.studies_completed, "reason", &COMPLETIONS.map(completion_word)),
             (&self.jobs_finished, "result", &["done", "retried", "dead"]),
@@ -186,6 +194,7 @@ impl Metrics {
             (&self.reviews, "standing", &["signed", "amended", "rejected"]),
             (&self.findings_assessed, "decision", &Decision::ALL.map(Decision::as_str)),
             (&self.deliveries, "result", &DELIVERIES),
+            (&self.questions, "result", &["answered", "failed", "withdrawn"]),
             (&self.http_answers, "status", &ANSWERS),
         ];
         for (counters, label, words) in known {
@@ -232,6 +241,13 @@ impl Metrics {
         all.register("reviews", help, self.reviews.clone());
         let help = "Findings that reviewers decided on: accepted, changed, rejected, added";
         all.register("findings_assessed", help, self.findings_assessed.clone());
+        all.register("questions_asked", "Questions about studies that were asked", self.questions_asked.clone());
+        let help = "Questions that are over: answered, failed, withdrawn";
+        all.register("questions", help, self.questions.clone());
+        let help = "From a question to its answer";
+        all.register("question_answer_seconds", help, self.question_answer.clone());
+        let help = "Questions that wait for a worker, or are being answered";
+        all.register("questions_open", help, depth.questions.clone());
         let help = "Sign-ins on the page: signed_in, refused, slowed";
         all.register("sign_ins", help, self.sign_ins.clone());
         let help = "Attempts to send a draft: sent, committed, retried, refused, given_up, superseded, empty";
@@ -324,6 +340,16 @@ impl Metrics {
         self.sign_ins.get_or_create(&[("result", result)]).inc();
     }
 
+    /// A question is over.
+    pub(crate) fn question(&self, result: &'static str) {
+        self.questions.get_or_create(&[("result", result)]).inc();
+    }
+
+    /// A question was answered so long after it was asked.
+    pub(crate) fn question_answered(&self, after_ms: i64) {
+        self.question_answer.observe(after_ms.max(0) as f64 / 1_000.0);
+    }
+
     pub(crate) fn instance_received(&self, verdict: &'static str) {
         self.instances_received.get_or_create(&[("verdict", verdict)]).inc();
     }
@@ -369,6 +395,7 @@ async fn metrics(State(coordinator): State<Arc<Coordinator>>) -> impl IntoRespon
         gauges.delayed.set(depth.delayed as i64);
         gauges.dead.set(depth.dead as i64);
         gauges.open.set(depth.open_studies as i64);
+        gauges.questions.set((depth.ready.answer + depth.leased.answer) as i64);
         gauges.age.set(depth.longest_wait_ms.max(0) as f64 / 1_000.0);
         if let Ok(demanded) = coordinator.demanded(&depth).await {
             let unmet = demanded.iter().filter(|(_, workers)| *workers == 0).map(|(each, _)| each.ready.reads());

@@ -152,6 +152,30 @@ pub fn partition(study: &Study, first_job: u32, limits: &PartitionLimits) -> Par
     result
 }
 
+/// One frame of a study, with its kind and body part, whatever is made of the others.
+///
+/// # Errors
+/// Why it cannot be looked at, in words.
+pub(crate) fn image(
+    study: &Study,
+    instance: &Uid,
+    frame: u32,
+) -> Result<(ImageKind, ImageRef, Option<String>), String> {
+    let all = study.series.iter().flat_map(|series| series.instances.iter().map(move |instance| (series, instance)));
+    let found = all.into_iter().find(|(_, held)| held.uid == *instance);
+    let (series, instance) = found.ok_or_else(|| "it is no instance of the study".to_owned())?;
+    let (kind, attributes) = sort::readable(series, instance).map_err(|(_, detail)| detail)?;
+    if !(1..=attributes.frames.max(1)).contains(&frame) {
+        return Err(format!("it has {} frames", attributes.frames.max(1)));
+    }
+    let image = Image { series, instance, attributes };
+    let label = match kind {
+        ImageKind::Xray => xray::view(&image).1,
+        ImageKind::Ct => "CT slice".to_owned(),
+    };
+    Ok((kind, image.reference(frame, label), image.body_part()))
+}
+
 /// Leaves out whole jobs past the limit of frames, from the end.
 fn cap(groups: &mut Vec<Group>, limits: &PartitionLimits, result: &mut Partition) {
     let is_read = |image: &&ImageRef| image.role == ImageRole::Read;

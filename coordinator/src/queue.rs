@@ -65,6 +65,10 @@ pub fn head_start_ms(priority: Priority) -> i64 {
     }
 }
 
+/// How much longer than a routine study a question is taken to have waited, in ms: somebody sits before it, and it goes before
+/// whatever came in the last day.
+pub const QUESTION_HEAD_START_MS: i64 = 48 * 3_600_000;
+
 /// How urgent a job of this rank is by now: what it was asked for, or more where it has waited long.
 pub fn urgency(rank: i64, now_ms: i64) -> Priority {
     let waited_ms = now_ms.saturating_sub(rank);

@@ -38,6 +38,8 @@ use crate::worklist::perform_until_stopped;
 
 /// How often leases, quiet studies and forgotten plans are looked after.
 const SWEEP_EVERY: Duration = Duration::from_millis(500);
+/// How often open questions are looked after.
+const QUESTIONS_EVERY: Duration = Duration::from_secs(15);
 /// How long a worker is remembered that was not heard of.
 const FORGET_WORKERS_MS: u64 = 600_000;
 /// How long a performed procedure step is remembered that does not change any more: longer than a study is waited for.
@@ -338,12 +340,18 @@ async fn assemble(coordinator: Arc<Coordinator>) {
 
 /// Looks after what no request looks after: leases that ran out, and what is old.
 async fn sweep(coordinator: Arc<Coordinator>) {
-    let mut kept_house = Instant::now();
+    let (mut kept_house, mut looked_at_questions) = (Instant::now(), Instant::now());
     while !coordinator.stopping.is_cancelled() {
         if kept_house.elapsed() >= HOUSEKEEPING_EVERY {
             kept_house = Instant::now();
             if let Err(error) = keep_house(&coordinator).await {
                 tracing::error!(error = without_uids(&error), "housekeeping");
+            }
+        }
+        if looked_at_questions.elapsed() >= QUESTIONS_EVERY {
+            looked_at_questions = Instant::now();
+            if let Err(error) = coordinator.look_after_questions().await {
+                tracing::error!(error = without_uids(&error), "open questions");
             }
         }
         if let Err(error) = coordinator.take_back_expired().await {

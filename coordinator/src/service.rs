@@ -6,6 +6,7 @@
 //! - [`crate::dispatch`]: jobs to workers and back
 //! - [`crate::drafting`]: merge jobs to drafts, drafts to reports; `crate::review`: reports signed; [`crate::deliver`]: reports
 //!   out
+//! - `crate::question`: questions about studies
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -77,6 +78,18 @@ pub enum ServiceError {
     /// There are no pseudonyms here.
     #[error("no pseudonym is known here: the coordinator was started without --deidentify")]
     NoKey,
+    /// Nobody here answers questions, or none about this study.
+    #[error("{0}")]
+    NobodyAnswers(String),
+    /// The caller asked no such question, or it is forgotten.
+    #[error("you asked no question {0:?} about this study, or it is forgotten: questions are kept for a day")]
+    NoQuestion(String),
+    /// The caller has too many open questions.
+    #[error("{limit} questions of yours are open: wait for their answers, or withdraw some")]
+    TooManyQuestions {
+        /// How many may be.
+        limit: usize,
+    },
     /// Folders may not be submitted by name.
     #[error("folders are not taken by name here; send the files, or start the coordinator with --allow-folders")]
     FoldersNotAllowed,

@@ -148,6 +148,15 @@ impl Session {
         Ok(self.audit.record(vec![event]).await.map_err(|_| Refusal::NoAudit)?)
     }
 
+    /// Records that a question about a study was asked or answered, of which kind, and no word of it.
+    ///
+    /// # Errors
+    /// [`Refusal::NoAudit`]: then it must not be.
+    pub(crate) async fn note_question(&self, act: Act, study: &Uid, kind: &str) -> Result<(), ServiceError> {
+        let event = Event { result: Some(kind.to_owned()), ..self.event(act, vec![study.clone()]) };
+        Ok(self.audit.record(vec![event]).await.map_err(|_| Refusal::NoAudit)?)
+    }
+
     /// Records the studies of objects that were taken in, each once a call: those in `noted` were.
     pub(crate) async fn note_submitted(
         &self,

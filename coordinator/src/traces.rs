@@ -53,6 +53,7 @@ pub(crate) fn add_wait(lease: &Lease) {
         JobKind::Read(ImageKind::Xray) => "xray",
         JobKind::Read(ImageKind::Ct) => "ct",
         JobKind::Merge => "merge",
+        JobKind::Answer => "answer",
     };
     let attributes = [
         KeyValue::new("prelim.job.number", i64::from(job.id.number())),

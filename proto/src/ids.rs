@@ -127,9 +127,17 @@ impl JobId {
         &self.study
     }
 
-    /// The job's place in the study's partition, from 0.
+    /// The job's place in the study's partition, from 0; a question's is [`JobId::FIRST_QUESTION`] or more.
     pub fn number(&self) -> u32 {
         self.number
+    }
+
+    /// Numbers from here on are those of questions about the study, which are no part of it.
+    pub const FIRST_QUESTION: u32 = 1 << 31;
+
+    /// Whether the job is to answer a question.
+    pub fn is_question(&self) -> bool {
+        self.number >= Self::FIRST_QUESTION
     }
 }
 

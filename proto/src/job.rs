@@ -8,6 +8,7 @@ use crate::finding::Finding;
 use crate::ids::{Digest, FencingToken, JobId, Uid};
 use crate::image::{ImageKind, Plane};
 use crate::priors::ToldBlob;
+use crate::question::{Answer, Asked};
 use crate::report::ModelProvenance;
 use crate::study::{Priority, Unread};
 
@@ -43,11 +44,18 @@ pub enum JobKind {
     Read(ImageKind),
     /// Join the findings of all read jobs of the study into a draft. Done by a coordinator.
     Merge,
+    /// Answer a question about a study. It takes no part in what becomes of the study: see [`crate::question`].
+    Answer,
 }
 
 impl JobKind {
     /// Every kind.
-    pub const ALL: [Self; 3] = [Self::Read(ImageKind::Xray), Self::Read(ImageKind::Ct), Self::Merge];
+    pub const ALL: [Self; 4] = [Self::Read(ImageKind::Xray), Self::Read(ImageKind::Ct), Self::Merge, Self::Answer];
+
+    /// Whether a worker reads images in it, for the study's draft.
+    pub fn is_read(self) -> bool {
+        matches!(self, Self::Read(_))
+    }
 }
 
 /// One frame that a job reads.
@@ -114,6 +122,9 @@ pub struct Lease {
     pub waited_ms: u64,
     /// Of that, how long it waited for this attempt, in ms; 0 where the lease was given before.
     pub attempt_waited_ms: u64,
+    /// What is asked, where the job is to answer a question. No store holds it: it is added where the lease is given out.
+    #[serde(skip)]
+    pub asked: Option<Asked>,
 }
 
 /// What came of a read job.
@@ -133,4 +144,7 @@ pub struct JobOutcome {
     pub model: ModelProvenance,
     /// What it cost.
     pub cost: JobCost,
+    /// What the model says, where the job was to answer a question. No store holds it with the job.
+    #[serde(skip)]
+    pub answer: Option<Answer>,
 }

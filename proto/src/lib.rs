@@ -13,6 +13,7 @@
 //! - [`report`]: a report with its provenance; [`comparison`]: earlier studies, and what changed; [`review`]: what a radiologist
 //!   made of it
 //! - [`priors`]: earlier studies as a model is told of them
+//! - [`question`]: questions about a study, and what a model says to them
 //! - [`v1`]: the generated messages and services of `prelim.v1`; [`convert`] takes them to domain types and back
 //! - [`keda`]: the same of KEDA's external scaler
 //!
@@ -30,6 +31,7 @@ pub mod image;
 pub mod job;
 pub mod keda;
 pub mod priors;
+pub mod question;
 pub mod report;
 pub mod review;
 pub mod study;

@@ -2,6 +2,7 @@
 //!
 //! # Layout
 //! - here: the binary, a serving process, phantoms, submitting and fetching
+//! - [`browser`]: a browser without a screen
 //! - [`certificates`]: an authority and what it signs; [`issuer`]: an OpenID Connect issuer
 //! - [`s3`]: a server that speaks S3; [`redis`]: one that speaks Redis; [`collector`]: one that takes traces
 //! - [`server`]: a serving process whose every word is kept
@@ -13,6 +14,7 @@
 //!
 //! **Invariant**: a check starts what it needs and ends it; ports are free ones, folders are temporary.
 
+pub mod browser;
 pub mod certificates;
 pub mod clock;
 pub mod collector;

@@ -1,143 +1,17 @@
 //! The calls of the reading room, by a browser's rules: who may sign in and for how long, what is shown to whom, and that nobody's
 //! work is lost.
 
-use std::collections::BTreeMap;
-use std::path::Path;
-use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use prelim_tests::browser::{Browser, PASSWORD, account};
 use prelim_tests::issuer::OidcIssuer;
 use prelim_tests::pacs::free_port;
 use prelim_tests::redis::Redis;
 use prelim_tests::server::Server;
-use prelim_tests::{binary, phantoms, prelim, prelim_json, words};
+use prelim_tests::{phantoms, prelim, prelim_json, words};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-
-const PASSWORD: &str = "correct horse battery";
-
-/// A browser: it keeps cookies, says where its pages are from, and shows the token of its session.
-struct Browser {
-    base: String,
-    client: reqwest::Client,
-    runtime: tokio::runtime::Runtime,
-    cookies: BTreeMap<String, String>,
-    csrf: String,
-}
-
-/// An answer.
-#[derive(Debug)]
-struct Answer {
-    status: StatusCode,
-    headers: reqwest::header::HeaderMap,
-    bytes: Vec<u8>,
-}
-
-impl Answer {
-    fn json(&self) -> Value {
-        serde_json::from_slice(&self.bytes).unwrap_or_else(|_| panic!("no JSON: {self:?}"))
-    }
-
-    fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map(|value| value.to_str().expect("text")).unwrap_or_default()
-    }
-
-    /// The status, and the code of what went wrong.
-    fn fault(&self) -> (u16, String) {
-        (self.status.as_u16(), self.json()["code"].as_str().unwrap_or_default().to_owned())
-    }
-}
-
-impl Browser {
-    fn at(server: &Server) -> Self {
-        // Another test may have been sooner.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
-        Self {
-            base: server.http.trim_end_matches("/dicom-web").to_owned(),
-            client: client.build().expect("a client"),
-            runtime: tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime"),
-            cookies: BTreeMap::new(),
-            csrf: String::new(),
-        }
-    }
-
-    /// Signs in, or is told why not.
-    fn sign_in(&mut self, name: &str, password: &str) -> Answer {
-        let answer = self.post("/api/session", &json!({"name": name, "password": password}));
-        if answer.status == StatusCode::OK {
-            self.csrf = answer.json()["csrf"].as_str().expect("a token").to_owned();
-        }
-        answer
-    }
-
-    fn signed_in(server: &Server, name: &str) -> Self {
-        let mut browser = Self::at(server);
-        let answer = browser.sign_in(name, PASSWORD);
-        assert_eq!(answer.status, StatusCode::OK, "{answer:?} {}", server.log());
-        browser
-    }
-
-    fn get(&mut self, path: &str) -> Answer {
-        self.send(Method::GET, path, None, &[])
-    }
-
-    fn post(&mut self, path: &str, body: &Value) -> Answer {
-        self.send(Method::POST, path, Some(body), &[])
-    }
-
-    /// Sends a request as a page of ours does; headers named in `change` are other than usual, and left out where empty.
-    fn send(&mut self, method: Method, path: &str, body: Option<&Value>, change: &[(&str, &str)]) -> Answer {
-        let url = if path.starts_with("http") { path.to_owned() } else { format!("{}{path}", self.base) };
-        let cookies: Vec<String> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let mut headers = BTreeMap::from([("cookie", cookies.join("; "))]);
-        if method != Method::GET {
-            headers.extend([("origin", self.base.clone()), ("x-prelim-csrf", self.csrf.clone())]);
-        }
-        if body.is_some() {
-            headers.insert("content-type", "application/json".to_owned());
-        }
-        headers.extend(change.iter().map(|(name, value)| (*name, (*value).to_owned())));
-        let mut request = self.client.request(method, url);
-        for (name, value) in headers.iter().filter(|(_, value)| !value.is_empty()) {
-            request = request.header(*name, value);
-        }
-        if let Some(body) = body {
-            request = request.body(body.to_string());
-        }
-        let answer = self.runtime.block_on(async {
-            let response = request.send().await.expect("an answer");
-            let (status, headers) = (response.status(), response.headers().clone());
-            Answer { status, headers, bytes: response.bytes().await.expect("a body").to_vec() }
-        });
-        for line in answer.headers.get_all("set-cookie") {
-            let line = line.to_str().expect("text");
-            let (name, value) = line.split(';').next().and_then(|pair| pair.split_once('=')).expect("a cookie");
-            match value {
-                "" => drop(self.cookies.remove(name)),
-                value => drop(self.cookies.insert(name.to_owned(), value.to_owned())),
-            }
-        }
-        answer
-    }
-
-    fn study(&mut self, study: &str) -> Value {
-        let answer = self.get(&format!("/api/studies/{study}"));
-        assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
-        answer.json()
-    }
-}
-
-/// Adds an account to a file, as an administrator does.
-fn account(file: &Path, name: &str, more: &[&str]) {
-    let mut command = Command::new(binary());
-    command.args(["account", "add", name, "--family-name", "Doe", "--given-name", name, "--accounts"]).arg(file);
-    let mut child = command.args(more).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("prelim starts");
-    std::io::Write::write_all(&mut child.stdin.take().expect("a pipe"), format!("{PASSWORD}\n").as_bytes())
-        .expect("taken");
-    assert!(child.wait().expect("it ends").success());
-}
 
 /// A coordinator with a worker and accounts: `jane` and `john` review, `rita` reads, `erik` reviews for another tenant.
 struct Site {

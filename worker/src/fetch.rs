@@ -212,7 +212,15 @@ mod tests {
             told: None,
             compared: None,
         };
-        Lease { job, token: FencingToken(1), attempt: 1, ttl_ms: 1_000, waited_ms: 0, attempt_waited_ms: 0 }
+        Lease {
+            job,
+            token: FencingToken(1),
+            attempt: 1,
+            ttl_ms: 1_000,
+            waited_ms: 0,
+            attempt_waited_ms: 0,
+            asked: None,
+        }
     }
 
     #[tokio::test]

@@ -1,4 +1,4 @@
-//! One job: its images to findings. [`run`] is the path.
+//! One job: its images to findings. [`run`] is the path; that of a question is in [`crate::answer`].
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use prelim_proto::job::{ImageRef, ImageRole, JobKind, JobOutcome, JobSpec, Lease
 use prelim_proto::priors::{MAX_TOLD_BYTES, ToldPrior};
 use prelim_proto::study::{Unread, UnreadReason};
 
+use crate::answer;
 use crate::engine::GrammarSpec;
 use crate::engine::request::{Completion, EngineError, Request, Sampling};
 use crate::fetch::{FetchError, ObjectSource, Objects};
@@ -41,6 +42,18 @@ pub enum JobError {
         /// The images.
         kind: &'static str,
     },
+    /// The model was not made for such a question.
+    #[error("the model was not made to {0}")]
+    QuestionKind(&'static str),
+    /// The question did not come with its job.
+    #[error("the question did not come with the job: the coordinator is of another version")]
+    NoQuestion,
+    /// Nothing of what is asked about can be looked at.
+    #[error("no image that is asked about can be looked at: {0}")]
+    NothingSeen(String),
+    /// The model had no words.
+    #[error("the model said nothing")]
+    NoWords,
     /// The bytes.
     #[error(transparent)]
     Fetch(#[from] FetchError),
@@ -63,8 +76,9 @@ impl JobError {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Kind(_) | Self::Prompt(_) | Self::PromptKind { .. } => false,
+            Self::QuestionKind(_) | Self::NothingSeen(_) | Self::NoWords => false,
             // The coordinator knows who offers it.
-            Self::NotOffered(_) => true,
+            Self::NotOffered(_) | Self::NoQuestion => true,
             Self::Fetch(error) => error.is_retryable(),
             Self::Picture(_) | Self::Panic => true,
             Self::Engine(error) => {
@@ -87,12 +101,15 @@ pub async fn run<S: ObjectSource>(
     lease: &Lease,
 ) -> Result<JobOutcome, JobError> {
     let job = &lease.job;
+    if job.kind == JobKind::Answer {
+        return answer::run(reader, objects, lease).await;
+    }
     let (image_kind, kind) = reader.kind(job)?;
     let mut outcome = reader.blank_outcome(job, kind);
     let wanted = wanted_images(job, kind);
     let bytes = traces::step("fetch", fetch(objects, lease, &wanted, &mut outcome)).await?;
     let pictures = traces::step("decode", see(reader, image_kind, &wanted, bytes, &mut outcome)).await?;
-    let told = told(objects, lease, kind, &mut outcome).await?;
+    let told = told(objects, lease, kind.priors.is_some(), &mut outcome).await?;
     let prompts = group(pictures, kind.images_per_prompt);
     let answers = traces::step("read", ask(reader, (kind, reader.adapter(job)), &prompts, &told)).await?;
     for (prompt, answer) in prompts.iter().zip(&answers) {
@@ -123,7 +140,7 @@ fn wanted_images<'a>(job: &'a JobSpec, kind: &KindProfile) -> Vec<&'a ImageRef> 
 }
 
 /// Fetches each instance once. Where one is missing the job fails: a draft that passes over it in silence would look whole.
-async fn fetch<S: ObjectSource>(
+pub(crate) async fn fetch<S: ObjectSource>(
     objects: &Objects<S>,
     lease: &Lease,
     images: &[&ImageRef],
@@ -143,13 +160,13 @@ async fn fetch<S: ObjectSource>(
 }
 
 /// What the model is told of earlier studies, where it takes that.
-async fn told<S: ObjectSource>(
+pub(crate) async fn told<S: ObjectSource>(
     objects: &Objects<S>,
     lease: &Lease,
-    kind: &KindProfile,
+    is_told: bool,
     outcome: &mut JobOutcome,
 ) -> Result<Vec<ToldPrior>, JobError> {
-    let (Some(blob), Some(_)) = (&lease.job.told, &kind.priors) else { return Ok(Vec::new()) };
+    let (Some(blob), true) = (&lease.job.told, is_told) else { return Ok(Vec::new()) };
     let told = match blob.size_bytes {
         0..=MAX_TOLD_BYTES => ToldPrior::from_blob(&objects.get(lease, &blob.digest, blob.size_bytes).await?),
         _ => None,
@@ -288,7 +305,7 @@ fn note_unread(outcome: &mut JobOutcome, image: &ImageRef, reason: UnreadReason,
     }
 }
 
-fn add_cost(cost: &mut JobCost, answer: &Completion) {
+pub(crate) fn add_cost(cost: &mut JobCost, answer: &Completion) {
     cost.prompt_tokens += answer.cost.prompt_tokens as u64;
     cost.generated_tokens += answer.cost.generated_tokens as u64;
     cost.forced_tokens += answer.cost.forced_tokens as u64;
@@ -307,5 +324,6 @@ pub(crate) fn name_of(kind: JobKind) -> &'static str {
         JobKind::Read(ImageKind::Xray) => "X-rays",
         JobKind::Read(ImageKind::Ct) => "CT",
         JobKind::Merge => "merge jobs, which coordinators do themselves",
+        JobKind::Answer => "questions",
     }
 }

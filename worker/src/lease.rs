@@ -26,6 +26,9 @@ const LEASE_WAIT: Duration = Duration::from_secs(20);
 /// with few slots names only as many as it has jobs.
 const MOST_HELD: usize = 16;
 
+/// Questions answered at once, beside the jobs that are read: who asks does not wait for a long study to end.
+const QUESTIONS_AT_ONCE: usize = 2;
+
 /// Time to give jobs back, and to hand in what is done, after the signal to stop.
 const PARTING: Duration = Duration::from_secs(5);
 
@@ -75,6 +78,33 @@ pub(crate) async fn serve<W: Work>(
         give_back: CancellationToken::new(),
         broken: CancellationToken::new(),
     });
+    let (questions, reads): (Vec<_>, Vec<_>) = crew.work.kinds().into_iter().partition(|kind| *kind == JobKind::Answer);
+    let lanes = [(reads, slots), (questions, QUESTIONS_AT_ONCE)].into_iter().filter(|(kinds, _)| !kinds.is_empty());
+    let mut jobs = Vec::new();
+    let mut drained = false;
+    for (told, of_lane) in futures::future::join_all(lanes.map(|(kinds, slots)| lease_jobs(&crew, kinds, slots))).await
+    {
+        drained |= told;
+        jobs.push(of_lane);
+    }
+    if drained {
+        // Asked to stop by an operator: what is begun is finished, unless the signal to stop comes as well.
+        tokio::select! {
+            () = crew.stop.cancelled() => {}
+            () = crew.broken.cancelled() => {}
+            () = join_all(&mut jobs) => {}
+        }
+    }
+    // Jobs that end in time hand in their outcomes; the others are given back.
+    let _ = tokio::time::timeout(drain, join_all(&mut jobs)).await;
+    crew.give_back.cancel();
+    let _ = tokio::time::timeout(PARTING, join_all(&mut jobs)).await;
+    !crew.broken.is_cancelled()
+}
+
+/// Leases jobs of certain kinds, `slots` at once, until the worker is to take no more: whether the coordinator said so, and the
+/// jobs in flight.
+async fn lease_jobs<W: Work>(crew: &Arc<Crew<W>>, kinds: Vec<JobKind>, slots: usize) -> (bool, JoinSet<()>) {
     let free = Arc::new(Semaphore::new(slots));
     let mut jobs = JoinSet::new();
     let mut failures = 0;
@@ -83,7 +113,7 @@ pub(crate) async fn serve<W: Work>(
     let drained = loop {
         let leasing = async {
             let slot = Arc::clone(&free).acquire_owned().await;
-            let want = asked.get_or_insert_with(|| crew.want());
+            let want = asked.get_or_insert_with(|| crew.want(&kinds));
             (slot, crew.coordinator.lease(want, failures > 0, LEASE_WAIT).await)
         };
         let (slot, leased) = tokio::select! {
@@ -103,9 +133,9 @@ pub(crate) async fn serve<W: Work>(
         match leased.map(|given| given.lease) {
             Ok(Some(lease)) => {
                 crew.remember(lease.job.id.study());
-                let crew = Arc::clone(&crew);
+                let (crew, kinds) = (Arc::clone(crew), kinds.clone());
                 jobs.spawn(async move {
-                    crew.do_jobs(lease).await;
+                    crew.do_jobs(lease, &kinds).await;
                     drop(slot);
                 });
             }
@@ -122,26 +152,14 @@ pub(crate) async fn serve<W: Work>(
             }
         }
     };
-    if drained {
-        // Asked to stop by an operator: what is begun is finished, unless the signal to stop comes as well.
-        tokio::select! {
-            () = crew.stop.cancelled() => {}
-            () = crew.broken.cancelled() => {}
-            () = join_all(&mut jobs) => {}
-        }
-    }
-    // Jobs that end in time hand in their outcomes; the others are given back.
-    let _ = tokio::time::timeout(drain, join_all(&mut jobs)).await;
-    crew.give_back.cancel();
-    let _ = tokio::time::timeout(PARTING, join_all(&mut jobs)).await;
-    !crew.broken.is_cancelled()
+    (drained, jobs)
 }
 
 impl<W: Work> Crew<W> {
-    /// What the worker could take, under a new name.
-    fn want(&self) -> Want {
+    /// What the worker could take of these kinds, under a new name.
+    fn want(&self, kinds: &[JobKind]) -> Want {
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect();
-        Want { request: format!("{:016x}", entropy()), kinds: self.work.kinds(), offer: self.work.offer(), held }
+        Want { request: format!("{:016x}", entropy()), kinds: kinds.to_vec(), offer: self.work.offer(), held }
     }
 
     /// Whether the worker is to take more.
@@ -158,19 +176,19 @@ impl<W: Work> Crew<W> {
     }
 
     /// Does a job, and those that come along with the answers to the ones before them.
-    async fn do_jobs(&self, first: Lease) {
+    async fn do_jobs(&self, first: Lease, kinds: &[JobKind]) {
         let mut next = Some(first);
         while let Some(lease) = next {
             self.remember(lease.job.id.study());
             let held = self.renewer.hold(&lease);
             let (hash, number) = (traces::hash(lease.job.id.study()), lease.job.id.number());
             let span = tracing::info_span!("job", study.hash = hash, job.number = number, attempt = lease.attempt);
-            next = traces::job(&lease, self.do_job(&lease, &held)).instrument(span).await;
+            next = traces::job(&lease, self.do_job(&lease, &held, kinds)).instrument(span).await;
         }
     }
 
     /// Does one job, unless the lease is lost meanwhile, hands in what came of it, and returns the next.
-    async fn do_job(&self, lease: &Lease, held: &HeldLease) -> Option<Lease> {
+    async fn do_job(&self, lease: &Lease, held: &HeldLease, kinds: &[JobKind]) -> Option<Lease> {
         let (job, token) = (&lease.job.id, lease.token);
         tracing::debug!("started");
         let done = tokio::select! {
@@ -194,15 +212,15 @@ impl<W: Work> Crew<W> {
         // Whether it still counts, the coordinator decides: a lease that lapsed while none was there lives on until it is
         // taken back, and one that a renewal calls lost may be one whose outcome was stored a moment ago.
         traces::ended(done.as_ref().err().map(|error| without_study(error, job)));
-        traces::step("hand in", self.hand_in(lease, done)).await
+        traces::step("hand in", self.hand_in(lease, done, kinds)).await
     }
 
     /// Hands in an outcome or a failure, again and again while the coordinator is away or does not let this worker in: both
     /// calls may be repeated, and work is not thrown away for a token that was not renewed in time.
-    async fn hand_in(&self, lease: &Lease, done: Result<JobOutcome, JobError>) -> Option<Lease> {
+    async fn hand_in(&self, lease: &Lease, done: Result<JobOutcome, JobError>, kinds: &[JobKind]) -> Option<Lease> {
         let (job, token) = (&lease.job.id, lease.token);
         let mut done = done.map_err(|error| (error.to_string(), error.is_retryable()));
-        let want = self.is_taking().then(|| self.want());
+        let want = self.is_taking().then(|| self.want(kinds));
         // By it the coordinator knows how long such a job takes.
         let model = lease.job.demand.model.clone().or_else(|| self.work.offer().model);
         let mut attempt = 0;
@@ -248,8 +266,10 @@ impl<W: Work> Crew<W> {
     }
 }
 
-async fn join_all(jobs: &mut JoinSet<()>) {
-    while jobs.join_next().await.is_some() {}
+async fn join_all(jobs: &mut [JoinSet<()>]) {
+    for of_lane in jobs {
+        while of_lane.join_next().await.is_some() {}
+    }
 }
 
 /// What was said about `job`, fit for a log: UIDs must not reach one, nor must pages of a library's words.

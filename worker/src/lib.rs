@@ -5,7 +5,7 @@
 //! - [`run`]: a worker from start to stop; [`config`]: its settings; `lease`, `renew`: the loop around jobs
 //! - [`connection`]: the way to a coordinator; [`coordinator`]: the coordinator, as a worker sees it
 //! - [`fetch`]: the bytes of instances; `direct`: from the object store
-//! - [`job`]: one job, from images to findings
+//! - [`job`]: one job, from images to findings; `answer`: one question, from words and images to an answer
 //! - [`pictures`]: decode, render, [`preprocess`]: an instance's bytes to the numbers a vision tower takes
 //! - [`profile`]: what a model wants to be asked, and what it may answer; [`prompt`]: its words and pictures to tokens
 //! - [`engine`]: requests in time: batches, cache, grammar, sampling
@@ -24,9 +24,10 @@
 //!
 //! **Invariant**: nothing here knows the coordinator's code; the two meet over gRPC only.
 //! **Invariant**: `engine` and `model` know no DICOM, no jobs and no gRPC.
-//! **Invariant**: no patient attribute reaches a worker; jobs name images by digest.
+//! **Invariant**: no patient attribute reaches a worker, unless somebody writes it into a question; jobs name images by digest.
 //! **Invariant**: a pass of the model blocks the engine's thread and nothing else; leases are renewed from another.
 
+mod answer;
 pub mod backend;
 pub mod config;
 pub mod connection;

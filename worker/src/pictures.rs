@@ -1,5 +1,6 @@
 //! From an instance's bytes to the pictures that the model sees: decode, render, preprocess.
 
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -9,6 +10,7 @@ use prelim_imaging::photometry::Photometry;
 use prelim_imaging::sandbox::{Decoder, DecoderCommand, SandboxError};
 use prelim_imaging::scan::{ScanError, Scanned, scan};
 use prelim_imaging::{Limits, render};
+use prelim_proto::finding::ImageBox;
 use prelim_proto::study::UnreadReason;
 use sha2::{Digest, Sha256};
 
@@ -18,6 +20,9 @@ use crate::preprocess::{Picture, Preprocess};
 /// Version of what is done to an image before the model sees it, beside the checkpoint's own processor. Raise it with
 /// every change that can change a picture.
 pub const PREPROCESS_VERSION: u32 = 1;
+
+/// Fewest rows and columns of a part that is shown by itself: of fewer, nothing can be told.
+const MIN_PART: usize = 32;
 
 /// A frame that became a picture.
 #[derive(Debug, Clone)]
@@ -94,6 +99,17 @@ impl Sight {
         frames: &[u32],
         windows_hu: Option<[[f32; 2]; 3]>,
     ) -> (Vec<Result<Seen, PictureError>>, Spent) {
+        let whole: Vec<_> = frames.iter().map(|frame| (*frame, None)).collect();
+        self.see_parts(bytes, &whole, windows_hu)
+    }
+
+    /// The same of parts of frames, each the whole of one where no box is given. Blocks.
+    pub fn see_parts(
+        &self,
+        bytes: &[u8],
+        parts: &[(u32, Option<ImageBox>)],
+        windows_hu: Option<[[f32; 2]; 3]>,
+    ) -> (Vec<Result<Seen, PictureError>>, Spent) {
         let mut spent = Spent::default();
         let started = Instant::now();
         let scanned = scan(bytes, &self.limits);
@@ -101,36 +117,42 @@ impl Sight {
         let scanned = match scanned {
             Ok(scanned) => scanned,
             Err(error) => {
-                return (frames.iter().map(|_| Err(error.clone().into())).collect(), spent);
+                return (parts.iter().map(|_| Err(error.clone().into())).collect(), spent);
             }
         };
         let mut decoder = self.decoder();
-        let mut see_one = |frame: u32| {
+        let mut see_one = |(frame, bounds): (u32, Option<ImageBox>)| {
             let started = Instant::now();
             let decoded = decoder.decode(&scanned, frame);
             spent.decode_ms += milliseconds(started);
             let started = Instant::now();
-            let seen = self.picture(&scanned, &decoded?, frame, windows_hu);
+            let seen = self.picture(&scanned, &decoded?, (frame, bounds), windows_hu);
             spent.preprocess_ms += milliseconds(started);
             Ok(seen)
         };
-        let seen = frames.iter().map(|frame| see_one(*frame)).collect();
+        let seen = parts.iter().map(|part| see_one(*part)).collect();
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(decoder);
         (seen, spent)
     }
 
-    fn picture(&self, scanned: &Scanned<'_>, frame: &Frame, number: u32, windows_hu: Option<[[f32; 2]; 3]>) -> Seen {
+    fn picture(
+        &self,
+        scanned: &Scanned<'_>,
+        frame: &Frame,
+        (number, bounds): (u32, Option<ImageBox>),
+        windows_hu: Option<[[f32; 2]; 3]>,
+    ) -> Seen {
         let photometry = Photometry::read(scanned, number);
         let (height, width) = (frame.rows as usize, frame.columns as usize);
         let pixels = match windows_hu {
             Some(windows) => {
                 let windows = windows.map(|[low, high]| (f64::from(low), f64::from(high)));
                 let image = render::ct_windows(frame, &photometry, &windows);
-                self.preprocess.pixel_values(&Picture { bytes: &image.data, height, width, channels: 3 })
+                self.pixels(&Picture { bytes: &image.data, height, width, channels: 3 }, bounds)
             }
             None => {
                 let image = render::xray_grey(frame, &photometry);
-                self.preprocess.pixel_values(&Picture { bytes: &image.data, height, width, channels: 1 })
+                self.pixels(&Picture { bytes: &image.data, height, width, channels: 1 }, bounds)
             }
         };
         let mut hash = Sha256::new();
@@ -141,12 +163,58 @@ impl Sight {
         Seen { picture: Arc::new(picture), size: (frame.rows, frame.columns) }
     }
 
+    /// What the model gets of an image, or of a part of it.
+    fn pixels(&self, image: &Picture<'_>, bounds: Option<ImageBox>) -> Vec<f32> {
+        let Some(bounds) = bounds else { return self.preprocess.pixel_values(image) };
+        let (rows, columns) =
+            (span(bounds.top, bounds.bottom, image.height), span(bounds.left, bounds.right, image.width));
+        let width = columns.len() * image.channels;
+        let row = |row: usize| {
+            let start = (row * image.width + columns.start) * image.channels;
+            &image.bytes[start..start + width]
+        };
+        let bytes: Vec<u8> = rows.clone().flat_map(row).copied().collect();
+        let (height, width) = (rows.len(), columns.len());
+        self.preprocess.pixel_values(&Picture { bytes: &bytes, height, width, channels: image.channels })
+    }
+
     fn decoder(&self) -> Decoder {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         idle.unwrap_or_else(|| Decoder::new(self.command.clone(), self.limits, Decoder::DEADLINE))
     }
 }
 
+/// The pixels between two fractions of a length, at least [`MIN_PART`] of them where there are so many, about the middle.
+fn span(from: f32, to: f32, length: usize) -> Range<usize> {
+    let at = |fraction: f32| (f64::from(fraction) * length as f64).round() as usize;
+    let (from, to) = (at(from).min(length), at(to).min(length));
+    let missing = MIN_PART.min(length).saturating_sub(to.saturating_sub(from));
+    let from = from.saturating_sub(missing.div_ceil(2));
+    let to = (to + missing).min(length).max(from + MIN_PART.min(length)).min(length);
+    from.min(to.saturating_sub(MIN_PART.min(length)))..to
+}
+
 fn milliseconds(since: Instant) -> f64 {
     since.elapsed().as_secs_f64() * 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_is_inside_its_image_and_never_tiny() {
+        for (from, to, length, want) in [
+            (0.0, 1.0, 100, 0..100),
+            (0.2, 0.8, 100, 20..80),
+            (0.5, 0.51, 100, 34..66),
+            (0.0, 0.0, 100, 0..32),
+            (1.0, 1.0, 100, 68..100),
+            (0.5, 0.5, 10, 0..10),
+        ] {
+            let got = span(from, to, length);
+            assert_eq!(got.len(), want.len(), "{from} {to} {length}: {got:?}");
+            assert!(got.start.abs_diff(want.start) <= 2 && got.end <= length, "{from} {to} {length}: {got:?}");
+        }
+    }
 }

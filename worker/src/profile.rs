@@ -3,12 +3,17 @@
 //! A model folder that holds `prelim.json` brings its own profile; any other folder is read with the built-in one,
 //! written for MedGemma. The profile is data: a new model needs a file, not code.
 //!
+//! What people ask a model in plain words is in `questions`.
+//!
 //! **Invariant**: a [`ReadingProfile`] in hand has been validated; the grammar made of it can name no finding,
 //! side, zone or severity outside the vocabulary.
 
 mod check;
 pub mod named;
+mod questions;
 mod schema;
+
+pub use questions::QuestionProfile;
 
 use std::fs;
 use std::io;
@@ -76,6 +81,9 @@ pub struct ReadingProfile {
     pub body_parts: Vec<String>,
     /// What it wants, by kind of image.
     pub kinds: Kinds,
+    /// What it is asked when somebody asks about a study; absent for a model that answers no questions.
+    #[serde(default)]
+    pub questions: Option<QuestionProfile>,
 }
 
 /// Profiles by kind of image; a kind that is absent is not read by the model.

@@ -9,12 +9,13 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{Environment, ErrorKind, context};
 use prelim_proto::priors::{MAX_TOLD_CHARS, ToldPrior};
+use prelim_proto::question::Asked;
 use serde_json::{Value, json};
 
 use crate::engine::request::{Picture, Prompt, PromptImage};
 use crate::engine::tokenizer::{TokenId, Tokenizer, TokenizerError};
 use crate::model::ModelConfig;
-use crate::profile::KindProfile;
+use crate::profile::{KindProfile, QuestionProfile};
 
 /// Longest label of an image that goes into a prompt, in characters.
 const MAX_LABEL: usize = 64;
@@ -138,7 +139,23 @@ impl PromptWriter {
 
     /// The prompt that asks what `kind` wants to be asked about the pictures, and tells of earlier studies where it takes them.
     pub fn write(&self, kind: &KindProfile, shown: &[Shown], priors: &[ToldPrior]) -> Result<Prompt, PromptError> {
-        let text = self.render(&messages(kind, shown, priors))?;
+        self.whole(&messages(kind, shown, priors), shown)
+    }
+
+    /// The prompt of a question, in the words of `template`, which is one of the profile's.
+    pub fn ask(
+        &self,
+        profile: &QuestionProfile,
+        template: &str,
+        asked: &Asked,
+        shown: &[Shown],
+        priors: &[ToldPrior],
+    ) -> Result<Prompt, PromptError> {
+        self.whole(&conversation(&questioning(profile, template, asked, priors), shown), shown)
+    }
+
+    fn whole(&self, messages: &Value, shown: &[Shown]) -> Result<Prompt, PromptError> {
+        let text = self.render(messages)?;
         let pictures: Vec<_> = shown.iter().map(|shown| Arc::clone(&shown.picture)).collect();
         self.tokenize(&text, &pictures)
     }
@@ -166,24 +183,73 @@ impl PromptWriter {
     }
 }
 
-/// The conversation that the profile wants: an optional system turn, and one of text and pictures.
+/// The words of a conversation.
+struct Words<'a> {
+    system: Option<&'a str>,
+    /// The user turn.
+    prompt: &'a str,
+    /// What goes into its placeholders; written after the template was taken apart.
+    filled: Option<(&'static str, String)>,
+    caption: Option<&'a str>,
+    /// What is told at the head of the user turn.
+    told: Option<String>,
+}
+
+/// The conversation that the profile wants for images to be read.
 fn messages(kind: &KindProfile, shown: &[Shown], priors: &[ToldPrior]) -> Value {
-    let text = |text: &str| json!({ "type": "text", "text": text });
-    let prompt = kind.prompt.replace("{count}", &shown.len().to_string());
-    let (before, after) = prompt.split_once("{images}").unwrap_or(("", &prompt));
-    let mut content = Vec::new();
-    // Chat templates trim each text: what is told of earlier studies is one with the text that follows, a line apart.
     let told = kind.priors.as_ref().filter(|_| !priors.is_empty());
-    let mut told = told.map(|words| words.replace("{priors}", &lines(priors)));
+    let words = Words {
+        system: kind.system.as_deref(),
+        prompt: &kind.prompt,
+        filled: None,
+        caption: kind.image_caption.as_deref(),
+        told: told.map(|words| words.replace("{priors}", &lines(priors))),
+    };
+    conversation(&words, shown)
+}
+
+/// The words of a question. What people wrote goes in last: it can open no placeholder.
+fn questioning<'a>(profile: &'a QuestionProfile, template: &'a str, asked: &Asked, priors: &[ToldPrior]) -> Words<'a> {
+    let mut told = Vec::new();
+    if asked.kind.has_images() {
+        let report = written(&asked.report);
+        let earlier = profile.priors.as_ref().filter(|_| !priors.is_empty());
+        told.extend(earlier.map(|words| words.replace("{priors}", &lines(priors))));
+        let said = profile.report.as_ref().filter(|_| !report.is_empty());
+        told.extend(said.map(|words| words.replace("{report}", &report)));
+    }
+    let placeholder = if asked.kind.has_images() { "{question}" } else { "{text}" };
+    Words {
+        system: profile.system.as_deref(),
+        prompt: template,
+        filled: Some((placeholder, written(&asked.text))),
+        caption: profile.image_caption.as_deref(),
+        told: Some(told.join("\n\n")).filter(|told| !told.is_empty()),
+    }
+}
+
+/// A conversation of an optional system turn, and one of text and pictures.
+fn conversation(words: &Words<'_>, shown: &[Shown]) -> Value {
+    let text = |text: &str| json!({ "type": "text", "text": text });
+    let prompt = words.prompt.replace("{count}", &shown.len().to_string());
+    let (before, after) = prompt.split_once("{images}").unwrap_or(("", &prompt));
+    let fill = |text: &str| match &words.filled {
+        Some((placeholder, with)) => text.replacen(placeholder, with, 1),
+        None => text.to_owned(),
+    };
+    let (before, after) = (fill(before), fill(after));
+    let mut content = Vec::new();
+    // Chat templates trim each text: what is told is one with the text that follows, a line apart.
+    let mut told = words.told.as_deref();
     let mut after_told = |words: &str| match told.take() {
         Some(told) => format!("{}\n\n{words}", told.trim_end()),
         None => words.to_owned(),
     };
     if !before.is_empty() {
-        content.push(text(&after_told(before)));
+        content.push(text(&after_told(&before)));
     }
     for (number, shown) in (1..).zip(shown) {
-        if let Some(caption) = &kind.image_caption {
+        if let Some(caption) = words.caption {
             let caption = caption.replace("{number}", &number.to_string()).replace("{label}", &plain(&shown.label));
             content.push(text(&after_told(&caption)));
         } else if content.is_empty() {
@@ -192,10 +258,10 @@ fn messages(kind: &KindProfile, shown: &[Shown], priors: &[ToldPrior]) -> Value 
         content.push(json!({ "type": "image" }));
     }
     if !after.is_empty() {
-        content.push(text(&after_told(after)));
+        content.push(text(&after_told(&after)));
     }
     let mut messages = Vec::new();
-    if let Some(system) = &kind.system {
+    if let Some(system) = words.system {
         messages.push(json!({ "role": "system", "content": [text(system)] }));
     }
     messages.push(json!({ "role": "user", "content": content }));
@@ -228,6 +294,15 @@ fn plain(label: &str) -> String {
 fn quoted(text: &str) -> String {
     let harmless = |c: char| if c.is_alphanumeric() || " .,;:()+-/%'".contains(c) { c } else { ' ' };
     let plain: String = text.chars().take(MAX_TOLD_CHARS).map(harmless).collect();
+    plain.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// What a person wrote on one line: with the marks of sentences and numbers, and without any of which tokens, turns, code or
+/// markup are made. Smaller and greater are said in words: they are meant often.
+fn written(text: &str) -> String {
+    let text = text.replace('<', " less than ").replace('>', " more than ");
+    let harmless = |c: char| if c.is_alphanumeric() || " .,;:()+-/%'?!=°²³µ".contains(c) { c } else { ' ' };
+    let plain: String = text.chars().map(harmless).collect();
     plain.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 

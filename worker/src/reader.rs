@@ -29,7 +29,7 @@ use crate::model::{Adapter, Model, ModelConfig, ModelError, WeightType};
 use crate::pictures::Sight;
 use crate::preprocess::{Preprocess, PreprocessError};
 use crate::profile::named::{NamedPrompt, NamedPromptError, PROMPTS_FOLDER, read_folder};
-use crate::profile::{KindProfile, PROFILE_FILE, ProfileError, ReadingProfile};
+use crate::profile::{KindProfile, PROFILE_FILE, ProfileError, QuestionProfile, ReadingProfile};
 use crate::prompt::{PromptError, PromptWriter};
 
 /// A model folder that cannot be used, or a machine that cannot hold it.
@@ -90,6 +90,7 @@ pub struct Reader {
     pub(crate) prompts: PromptWriter,
     pub(crate) sight: Sight,
     pub(crate) engine: EngineHandle,
+    pub(crate) tokenizer: Tokenizer,
     /// Other words in which the model can be asked, by name.
     named: BTreeMap<PromptName, NamedPrompt>,
     provenance: ModelProvenance,
@@ -124,7 +125,7 @@ impl Reader {
         let kept = weights.kept(&stored);
         let arithmetic = limits.device.arithmetic(weights, kept, limits.arithmetic);
         let tokenizer = Tokenizer::open(folder, config.vocabulary, &config.end_tokens)?;
-        let prompts = PromptWriter::open(folder, &config, tokenizer.clone())?;
+        let (prompts, kept_tokenizer) = (PromptWriter::open(folder, &config, tokenizer.clone())?, tokenizer.clone());
         let sight = Sight::new(preprocess, decoder);
         let provenance = ModelProvenance {
             name: profile.name.clone().unwrap_or_else(|| folder_name(folder)),
@@ -135,6 +136,7 @@ impl Reader {
             software_version: env!("CARGO_PKG_VERSION").to_owned(),
             demonstration: profile.demonstration,
         };
+        let adapters = with_answering(adapters, &profile, folder)?;
         let changed = adapters.iter().map(|adapter| with_adapter(&provenance, adapter)).collect::<Result<_, _>>()?;
         let opened = adapters.iter().map(|adapter| Adapter::open(&adapter.folder)).collect::<Result<_, _>>()?;
         let checkpoint = Checkpoint { config, stored, weights, adapters: opened };
@@ -148,7 +150,17 @@ impl Reader {
             }
         };
         let uncalibrated = profile.uncalibrated();
-        let reader = Self { profile, uncalibrated, prompts, sight, engine, named, provenance, adapters: changed };
+        let reader = Self {
+            profile,
+            uncalibrated,
+            prompts,
+            sight,
+            engine,
+            tokenizer: kept_tokenizer,
+            named,
+            provenance,
+            adapters: changed,
+        };
         reader.check_names()?;
         Ok(reader)
     }
@@ -197,7 +209,12 @@ impl Reader {
     pub fn offer(&self) -> Offer {
         Offer {
             model: offered_name(&self.provenance.name),
-            adapters: self.adapters.iter().filter_map(|model| offered_name(&model.name)).collect(),
+            adapters: self
+                .adapters
+                .iter()
+                .filter(|model| !self.only_answers(model))
+                .filter_map(|m| offered_name(&m.name))
+                .collect(),
             prompts: self.named.keys().cloned().collect(),
         }
     }
@@ -205,7 +222,30 @@ impl Reader {
     /// The kinds of job that the model reads.
     pub fn kinds(&self) -> Vec<JobKind> {
         let reads = |kind: &ImageKind| self.profile.kind(*kind).is_some();
-        [ImageKind::Xray, ImageKind::Ct].into_iter().filter(reads).map(JobKind::Read).collect()
+        let mut kinds: Vec<_> = [ImageKind::Xray, ImageKind::Ct].into_iter().filter(reads).map(JobKind::Read).collect();
+        kinds.extend(self.profile.questions.iter().map(|_| JobKind::Answer));
+        kinds
+    }
+
+    /// What the model wants to be asked in plain words, and the adapter that answers, as the engine numbers them: the one of the
+    /// profile, or the one that the job demands. None where the model itself answers.
+    pub(crate) fn questions(&self, job: &JobSpec) -> Result<(&QuestionProfile, Option<usize>), JobError> {
+        if !self.offer().meets(&job.demand) {
+            return Err(JobError::NotOffered(job.demand.clone()));
+        }
+        let profile = self.profile.questions.as_ref().ok_or(JobError::Kind(name_of(JobKind::Answer)))?;
+        let own = profile.adapter.as_ref().and_then(|name| self.adapters.iter().position(|model| model.name == *name));
+        Ok((profile, own.or_else(|| self.adapter(job))))
+    }
+
+    /// The name of an adapter, as the engine numbers them.
+    pub(crate) fn adapter_name(&self, adapter: usize) -> String {
+        self.adapters[adapter].name.clone()
+    }
+
+    /// Whether an adapter is there for questions alone: nothing is read by it.
+    fn only_answers(&self, adapter: &ModelProvenance) -> bool {
+        self.profile.questions.as_ref().and_then(|questions| questions.adapter.as_ref()) == Some(&adapter.name)
     }
 
     /// Which model this is.
@@ -243,6 +283,20 @@ impl Reader {
         self.adapters.iter().position(|model| model.name == wanted.as_str())
     }
 
+    /// An outcome of a question.
+    pub(crate) fn answer_outcome(&self) -> JobOutcome {
+        JobOutcome {
+            findings: Vec::new(),
+            frames_read: 0,
+            unread: Vec::new(),
+            truncated: false,
+            limitations: Vec::new(),
+            model: self.provenance.clone(),
+            cost: JobCost::default(),
+            answer: None,
+        }
+    }
+
     /// An outcome with nothing read yet, and what qualifies any reading by this model.
     pub(crate) fn blank_outcome(&self, job: &JobSpec, kind: &KindProfile) -> JobOutcome {
         let mut limitations = Vec::new();
@@ -265,8 +319,27 @@ impl Reader {
             limitations,
             model,
             cost: JobCost::default(),
+            answer: None,
         }
     }
+}
+
+/// The adapters that a worker was given, and the one that answers questions by the model's profile, from the model's folder
+/// where none of them has its name.
+fn with_answering(
+    given: &[NamedAdapter],
+    profile: &ReadingProfile,
+    folder: &Path,
+) -> Result<Vec<NamedAdapter>, LoadError> {
+    let mut all = given.to_vec();
+    let wanted = profile.questions.as_ref().and_then(|questions| questions.adapter.as_ref());
+    if let Some(wanted) = wanted
+        && !given.iter().any(|adapter| adapter.name.as_str() == wanted)
+    {
+        let name = ModelName::parse(wanted).map_err(|error| LoadError::Adapters(error.to_string()))?;
+        all.push(NamedAdapter { name, folder: folder.join(wanted) });
+    }
+    Ok(all)
 }
 
 /// What a model is with an adapter: another one, by name and digest.

@@ -174,6 +174,7 @@ impl Work for Simulation {
                 demonstration: true,
             },
             cost,
+            answer: None,
         })
     }
 }

@@ -94,7 +94,7 @@ fn leased(kind: JobKind, images: Vec<ImageRef>) -> Lease {
     let priority = Priority::Routine;
     let demand = Default::default();
     let job = JobSpec { id, kind, images, body_part, priority, demand, told: None, compared: None };
-    Lease { job, token: FencingToken(1), attempt: 1, ttl_ms: 30_000, waited_ms: 0, attempt_waited_ms: 0 }
+    Lease { job, token: FencingToken(1), attempt: 1, ttl_ms: 30_000, waited_ms: 0, attempt_waited_ms: 0, asked: None }
 }
 
 fn without_cost(outcome: JobOutcome) -> JobOutcome {

@@ -1,6 +1,7 @@
 //! The commands.
 
 mod account;
+mod ask;
 mod audit;
 mod bench;
 mod bench_engine;
@@ -74,6 +75,8 @@ pub(crate) enum Command {
     Route(route::Route),
     /// Fetch the report of a study, a draft or signed.
     Report(report::Report),
+    /// Ask a question about a study.
+    Ask(ask::Ask),
     /// Sign a study's report, as it is or with changes.
     Sign(sign::Sign),
     /// Reject the draft of a study.
@@ -151,6 +154,7 @@ impl Command {
             Self::Route(command) => block_on(command.run()),
             Self::Reidentify(command) => block_on(command.run()),
             Self::Report(command) => block_on(command.run()),
+            Self::Ask(command) => block_on(command.run()),
             Self::Sign(command) => block_on(command.run()),
             Self::Reject(command) => block_on(command.run()),
             Self::Export(command) => block_on(command.run()),

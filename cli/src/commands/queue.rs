@@ -244,7 +244,7 @@ fn demanded_json(each: &DemandedJobs) -> Value {
 
 fn counts_json(counts: &Option<JobCounts>) -> Value {
     let counts = counts.unwrap_or_default();
-    json!({"xray": counts.xray, "ct": counts.ct, "merge": counts.merge})
+    json!({"xray": counts.xray, "ct": counts.ct, "merge": counts.merge, "answer": counts.answer})
 }
 
 fn queue_json(queue: &Queue) -> Value {

@@ -53,8 +53,8 @@ fn study(number: u32, state: StudyState) -> Study {
 fn busy() -> Snapshot {
     Snapshot {
         queue: Queue {
-            ready: Some(JobCounts { xray: 7, ct: 5, merge: 1 }),
-            leased: Some(JobCounts { xray: 1, ct: 2, merge: 0 }),
+            ready: Some(JobCounts { xray: 7, ct: 5, merge: 1, answer: 0 }),
+            leased: Some(JobCounts { xray: 1, ct: 2, merge: 0, answer: 0 }),
             dead: 1,
             open_studies: 6,
             longest_wait_ms: 41_000,

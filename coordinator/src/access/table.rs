@@ -56,6 +56,15 @@ const TABLE: &[(&str, &[(&str, Need)])] = &[
     ),
     ("prelim.v1.ReviewService", &[("SignReport", Need::Role(&[Review])), ("RejectReport", Need::Role(&[Review]))]),
     (
+        "prelim.v1.QuestionService",
+        &[
+            ("AskQuestion", Need::Role(&[Read])),
+            ("GetQuestion", Need::Role(&[Read])),
+            ("ListQuestions", Need::Role(&[Read])),
+            ("DropQuestion", Need::Role(&[Read])),
+        ],
+    ),
+    (
         "prelim.v1.QueueService",
         &[
             ("GetQueue", Need::Role(&[Read, Admin])),

@@ -73,6 +73,10 @@ pub enum Act {
     Reviewed,
     /// It was not: the request could not be carried out.
     NotReviewed,
+    /// A question about a study was asked.
+    Asked,
+    /// It was answered.
+    Answered,
     /// A study's draft was sent to another system.
     Delivered,
     /// A study was asked for at another system, and brought from there.
@@ -125,6 +129,7 @@ impl Act {
             Self::TenantRefused => (SECURITY_ALERT, Some(RESTRICTED_FUNCTION), 'E', SERIOUS_FAILURE),
             Self::Submitted => (INSTANCES_TRANSFERRED, None, 'C', SUCCESS),
             Self::Read | Self::Reported => (INSTANCES_ACCESSED, None, 'R', SUCCESS),
+            Self::Asked | Self::Answered => (INSTANCES_ACCESSED, None, 'R', SUCCESS),
             Self::Leased | Self::Delivered => (INSTANCES_TRANSFERRED, None, 'R', SUCCESS),
             Self::Fetched => (INSTANCES_TRANSFERRED, None, 'C', SUCCESS),
             Self::Cancelled | Self::Requeued => (PROCEDURE_RECORD, None, 'U', SUCCESS),

@@ -56,8 +56,9 @@ impl Coordinator {
         let Some(veil) = &self.veil else { return Ok(outcome) };
         let Some(spec) = self.spec(job).await? else { return Err(StoreError::NoJob(job.clone()).into()) };
         let names = Names::of(veil, &spec);
-        // Named one by one: whatever is added to an outcome is thought of here.
-        let JobOutcome { mut findings, frames_read, mut unread, truncated, limitations, model, cost } = outcome;
+        // Named one by one: whatever is added to an outcome is thought of here. No question is asked of such workers.
+        let JobOutcome { mut findings, frames_read, mut unread, truncated, limitations, model, cost, answer: _ } =
+            outcome;
         for evidence in findings.iter_mut().flat_map(|finding| &mut finding.evidence) {
             names.real(&mut evidence.instance)?;
             names.real(&mut evidence.series)?;
@@ -74,7 +75,7 @@ impl Coordinator {
             }
         }
         let limitations = limitations.iter().map(|sentence| names.text(sentence)).collect();
-        Ok(JobOutcome { findings, frames_read, unread, truncated, limitations, model, cost })
+        Ok(JobOutcome { findings, frames_read, unread, truncated, limitations, model, cost, answer: None })
     }
 
     /// What a worker says of a failure, as it is stored.

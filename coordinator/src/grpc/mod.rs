@@ -3,6 +3,7 @@
 //! # Layout
 //! - `study_service`: what clients ask; `upload` and `watch` are its two streams
 //! - `worker_service`: what workers ask; `queue_service`: what operators ask; `scaler`: what KEDA asks
+//! - `question_service`: questions about studies
 //! - `review_service`: reports signed and rejected
 //! - `exchange_service`: drafts out to other systems, and studies in from them
 //! - `gate`: who may call, by [`crate::session`]
@@ -12,6 +13,7 @@
 
 mod exchange_service;
 mod gate;
+mod question_service;
 mod queue_service;
 mod review_service;
 mod route;
@@ -28,6 +30,7 @@ pub(crate) use gate::GateLayer;
 use prelim_proto::keda::external_scaler_server::ExternalScalerServer;
 use prelim_proto::v1::FILE_DESCRIPTOR_SET;
 use prelim_proto::v1::exchange_service_server::ExchangeServiceServer;
+use prelim_proto::v1::question_service_server::QuestionServiceServer;
 use prelim_proto::v1::queue_service_server::QueueServiceServer;
 use prelim_proto::v1::review_service_server::ReviewServiceServer;
 use prelim_proto::v1::study_service_server::StudyServiceServer;
@@ -51,6 +54,7 @@ pub(crate) async fn services(coordinator: Arc<Coordinator>) -> Result<RoutesBuil
         .max_encoding_message_size(MAX_RESPONSE_BYTES);
     let reviews = ReviewServiceServer::new(review_service::Reviews(coordinator.clone()))
         .max_decoding_message_size(MAX_MESSAGE_BYTES);
+    let questions = QuestionServiceServer::new(question_service::Questions(coordinator.clone()));
     let scaler = ExternalScalerServer::new(scaler::Scaler(coordinator.clone()));
     let workers =
         WorkerServiceServer::new(worker_service::Workers(coordinator)).max_decoding_message_size(MAX_MESSAGE_BYTES);
@@ -60,6 +64,7 @@ pub(crate) async fn services(coordinator: Arc<Coordinator>) -> Result<RoutesBuil
     reporter.set_serving::<QueueServiceServer<queue_service::Queue>>().await;
     reporter.set_serving::<ExchangeServiceServer<exchange_service::Exchange>>().await;
     reporter.set_serving::<ReviewServiceServer<review_service::Reviews>>().await;
+    reporter.set_serving::<QuestionServiceServer<question_service::Questions>>().await;
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
@@ -72,6 +77,7 @@ pub(crate) async fn services(coordinator: Arc<Coordinator>) -> Result<RoutesBuil
         .add_service(queue)
         .add_service(exchange)
         .add_service(reviews)
+        .add_service(questions)
         .add_service(scaler)
         .add_service(health)
         .add_service(reflection().build_v1()?)

@@ -26,7 +26,12 @@ type Answer<T> = Result<Response<T>, Status>;
 impl QueueService for Queue {
     async fn get_queue(&self, _: Request<v1::GetQueueRequest>) -> Answer<v1::GetQueueResponse> {
         let depth = self.0.depth().await.map_err(status::of)?;
-        let counts = |counts: ByKind| v1::JobCounts { xray: counts.xray, ct: counts.ct, merge: counts.merge };
+        let counts = |counts: ByKind| v1::JobCounts {
+            xray: counts.xray,
+            ct: counts.ct,
+            merge: counts.merge,
+            answer: counts.answer,
+        };
         let demanded = self.0.demanded(&depth).await.map_err(status::of)?;
         let demanded = demanded.into_iter().map(|(each, workers)| v1::DemandedJobs {
             model: each.demand.model.map(Into::into).unwrap_or_default(),

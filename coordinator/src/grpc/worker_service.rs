@@ -92,6 +92,8 @@ impl Workers {
     /// A lease for a message, once the audit has it.
     async fn given(&self, lease: Option<Lease>, session: &Session) -> Result<Option<v1::Lease>, Status> {
         let Some(lease) = lease else { return Ok(None) };
+        let lease = self.0.with_question(lease).await.map_err(|error| self.status(error))?;
+        let Some(lease) = lease else { return Ok(None) };
         session.note(Act::Leased, std::slice::from_ref(lease.job.id.study())).await.map_err(|e| self.status(e))?;
         Ok(self.0.veiled_lease(lease).await.map_err(|error| self.status(error))?.map(Into::into))
     }
@@ -161,6 +163,9 @@ impl WorkerService for Workers {
         let next = request.next.map(|next| self.ask(next, &session)).transpose()?;
         let outcome = self.0.unveiled_outcome(&job, outcome).await.map_err(|error| self.status(error))?;
         let known = kind.map(|kind| (kind, model));
+        if job.is_question() {
+            session.note_question(Act::Answered, job.study(), "answer").await.map_err(|error| self.status(error))?;
+        }
         let next = self.0.exchange(&job, token, known, outcome, next).await.map_err(|error| self.status(error))?;
         let (next, drain) = (self.given(next, &session).await?, self.0.drains.contains(&request.worker_id));
         Ok(Response::new(v1::CompleteResponse { next, drain }))

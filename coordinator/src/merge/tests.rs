@@ -125,6 +125,7 @@ fn outcome(findings: Vec<Finding>) -> JobOutcome {
             demonstration: true,
         },
         cost: JobCost::default(),
+        answer: None,
     }
 }
 

@@ -1,7 +1,7 @@
 //! What changes in the worklist, as server-sent events (the EventSource of HTML): `study` with a line, `removed`, `readers`, and
-//! `reload` where a page is too far behind.
+//! `reload` where a page is too far behind; and `question` with what became of a question, to who asked it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,11 +20,14 @@ use super::row::Shown;
 use super::{Call, sessions};
 use crate::access::Caller;
 use crate::audit::Act;
+use crate::question::Question;
 use crate::session::Session;
 use crate::web::Web;
 
 /// How often a page hears that we are there, and whether its session still counts is looked at.
 const BEAT: Duration = Duration::from_secs(15);
+/// How often it is looked what became of a person's questions, at most.
+const LOOK: Duration = Duration::from_millis(200);
 /// Where a page goes on from after its connection was lost.
 const LAST: HeaderName = HeaderName::from_static("last-event-id");
 
@@ -38,6 +41,9 @@ struct Following {
     waiting: VecDeque<Bytes>,
     beat_at: Instant,
     changes: tokio::sync::broadcast::Receiver<prelim_proto::ids::Uid>,
+    /// The questions that the page was told of, as it was.
+    questions: BTreeMap<(prelim_proto::ids::Uid, String), Question>,
+    looked_at: Option<Instant>,
     _place: OwnedSemaphorePermit,
 }
 
@@ -64,6 +70,8 @@ pub(super) async fn follow(call: &Call<'_>, session: &Session) -> Result<Respons
         waiting,
         beat_at: Instant::now(),
         changes,
+        questions: BTreeMap::new(),
+        looked_at: None,
         web,
         _place: place,
     };
@@ -107,7 +115,27 @@ impl Following {
                 None => self.waiting.push_back(event(&self.web, "reload", view.last_change, &json!({}))),
             }
             self.number = view.last_change;
+            self.look_at_questions().await;
         }
+    }
+
+    /// Tells what became of the caller's questions since it was told. Where the store does not answer, the next look does.
+    async fn look_at_questions(&mut self) {
+        if self.looked_at.is_some_and(|at| at.elapsed() < LOOK) {
+            return;
+        }
+        self.looked_at = Some(Instant::now());
+        let Ok(questions) = self.web.coordinator.open_questions(&self.caller.name).await else { return };
+        let mut told = BTreeMap::new();
+        for question in questions {
+            let key = (question.study.clone(), question.id.clone());
+            if self.questions.get(&key) != Some(&question) {
+                let value = json!({"uid": question.study, "question": question});
+                self.waiting.push_back(event(&self.web, "question", self.number, &value));
+            }
+            told.insert(key, question);
+        }
+        self.questions = told;
     }
 
     /// A change, where this page may know of it.

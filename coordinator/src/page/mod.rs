@@ -8,6 +8,7 @@
 //! - `study`: a study with its report, images and earlier studies; `pixels`: a frame for the viewer
 //! - `viewed`: looks that are on record
 //! - `judge`: what the editor says, as the review service takes it; `copies`: what somebody has not finished; `reading`: who reads what; `vocabulary`: what findings may say
+//! - `questions`: what people ask about a study
 //! - `agreement`: how often drafts stood; `export`: what was signed, for training
 //!
 //! **Invariant**: what changes something shows the session's token, and comes from a page of ours.
@@ -25,6 +26,7 @@ mod judge;
 mod list;
 mod oidc;
 mod pixels;
+mod questions;
 mod reading;
 mod route;
 mod row;
@@ -33,6 +35,8 @@ mod sign_in;
 mod study;
 mod viewed;
 mod vocabulary;
+
+pub(crate) use self::reading::name_in_key;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -192,6 +196,9 @@ async fn dispatch(
         Ask::Sign(uid) => judge::sign(call, session, uid, body).await,
         Ask::Reject(uid) => judge::reject(call, session, uid, body).await,
         Ask::Reading(uid, what) => reading::note(call, session, uid, what).await,
+        Ask::Questions(uid) => questions::list(call, session, uid).await,
+        Ask::NewQuestion(uid) => questions::ask(call, session, uid, body).await,
+        Ask::DropQuestion(uid, id) => questions::forget(call, session, uid, id).await,
         Ask::Vocabulary => Ok(vocabulary::tell()),
         Ask::Agreement => agreement::tell(call, session).await,
         Ask::Export => export::give(call, session).await,
@@ -218,6 +225,7 @@ async fn worklist(call: &Call<'_>, session: &Session) -> Result<Response<Body>, 
 pub(crate) async fn forget(coordinator: &Coordinator, study: &Uid) -> Result<(), StoreError> {
     copies::forget(&*coordinator.store, study).await?;
     reading::forget(&*coordinator.store, study).await?;
+    crate::question::forget(coordinator, study).await?;
     board::tell_others(coordinator, study).await;
     Ok(())
 }

@@ -64,7 +64,7 @@ pub(super) async fn all(store: &dyn JobStore, most: usize) -> Result<BTreeMap<Ui
 }
 
 /// A caller's name as a part of a key: an issuer's may hold anything.
-pub(super) fn name_in_key(name: &str) -> String {
+pub(crate) fn name_in_key(name: &str) -> String {
     Sha256::digest(name.as_bytes())[..16].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -41,6 +41,12 @@ pub(super) enum Ask {
     Reject(Uid),
     /// The caller reads it, or no longer.
     Reading(Uid, Do),
+    /// What the caller asked about it.
+    Questions(Uid),
+    /// Something is asked about it.
+    NewQuestion(Uid),
+    /// A question is withdrawn or forgotten.
+    DropQuestion(Uid, String),
     /// What findings may say.
     Vocabulary,
     /// How often radiologists agreed with drafts.
@@ -72,6 +78,9 @@ impl Ask {
             Self::Report(..) => ("page report", Need::Role(&[Read])),
             Self::Pixels(..) => ("page pixels", Need::Role(&[Read])),
             Self::Reading(..) => ("page reading", Need::Role(&[Read])),
+            Self::Questions(_) => ("page questions", Need::Role(&[Read])),
+            Self::NewQuestion(_) => ("page ask", Need::Role(&[Read])),
+            Self::DropQuestion(..) => ("page forget a question", Need::Role(&[Read])),
             Self::Copy(..) => ("page working copy", Need::Role(&[Review])),
             Self::Preview(_) => ("page preview", Need::Role(&[Review])),
             Self::Sign(_) => ("page sign", Need::Role(&[Review])),
@@ -88,6 +97,7 @@ impl Ask {
             Self::Worklist => "page_worklist",
             Self::Events => "page_events",
             Self::Pixels(..) => "page_pixels",
+            Self::Questions(_) | Self::NewQuestion(_) | Self::DropQuestion(..) => "page_questions",
             Self::Agreement | Self::Export => "page_agreement",
             _ => "page_study",
         }
@@ -140,6 +150,12 @@ pub(super) fn route(method: &Method, path: &str) -> Result<Ask, Fault> {
         }
         ["studies", study, "working-copy"] => either(Ask::Copy, uid("study", study)?, "GET, PUT, DELETE"),
         ["studies", study, "reading"] => either(Ask::Reading, uid("study", study)?, "PUT, DELETE"),
+        ["studies", study, "questions"] if get => Ok(Ask::Questions(uid("study", study)?)),
+        ["studies", study, "questions"] => only(post, Ask::NewQuestion(uid("study", study)?), "GET, POST"),
+        ["studies", study, "questions", id] => {
+            let id = id.chars().take(64).collect();
+            only(delete, Ask::DropQuestion(uid("study", study)?, id), "DELETE")
+        }
         ["studies", study, "preview"] => only(post, Ask::Preview(uid("study", study)?), "POST"),
         ["studies", study, "sign"] => only(post, Ask::Sign(uid("study", study)?), "POST"),
         ["studies", study, "reject"] => only(post, Ask::Reject(uid("study", study)?), "POST"),
@@ -171,6 +187,9 @@ mod tests {
             ("GET", "/api/studies/1.2/working-copy", Ask::Copy(study(), Do::Get)),
             ("DELETE", "/api/studies/1.2/reading", Ask::Reading(study(), Do::Delete)),
             ("POST", "/api/studies/1.2/sign", Ask::Sign(study())),
+            ("GET", "/api/studies/1.2/questions", Ask::Questions(study())),
+            ("POST", "/api/studies/1.2/questions", Ask::NewQuestion(study())),
+            ("DELETE", "/api/studies/1.2/questions/80000001", Ask::DropQuestion(study(), "80000001".into())),
         ] {
             assert_eq!(route(&Method::from_bytes(method.as_bytes()).unwrap(), path).unwrap(), ask, "{path}");
         }

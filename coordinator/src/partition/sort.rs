@@ -58,10 +58,10 @@ pub(super) fn by_kind<'a>(study: &'a Study, unread: &mut Vec<Unread>) -> ByKind<
     sorted
 }
 
-type Readable<'a> = Result<(ImageKind, &'a prelim_proto::image::ImageAttributes), (UnreadReason, String)>;
+pub(super) type Readable<'a> = Result<(ImageKind, &'a prelim_proto::image::ImageAttributes), (UnreadReason, String)>;
 
 /// The kind and attributes of an instance that can be read, or the reason why it cannot.
-fn readable<'a>(series: &Series, instance: &'a Instance) -> Readable<'a> {
+pub(super) fn readable<'a>(series: &Series, instance: &'a Instance) -> Readable<'a> {
     let modality = if series.modality.is_empty() { "not stated" } else { &series.modality };
     let Some(image) = &instance.image else {
         return Err((UnreadReason::NotReadable, class_name(instance)));

@@ -59,7 +59,7 @@ fn one_of(refs: &[ImageRef], at: usize, limits: &PartitionLimits) -> Vec<ImageRe
 }
 
 /// Place of a view among the others of its body part, and what to call it.
-fn view(image: &Image<'_>) -> (u8, String) {
+pub(super) fn view(image: &Image<'_>) -> (u8, String) {
     let stated = image.attributes.view_position.as_deref().and_then(code_word).unwrap_or("").trim();
     let upper = stated.to_uppercase();
     let (rank, name) = match upper.as_str() {

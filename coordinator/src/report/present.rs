@@ -12,7 +12,7 @@ use super::lookup::Image;
 /// The words that no form of a draft may lack.
 const DRAFT_BANNER: &str = "UNSIGNED DRAFT — not a medical device";
 /// What is added where the weights are a demonstration.
-pub(super) const DEMONSTRATION: &str = "DEMONSTRATION MODEL — trained on generated phantoms, not for clinical use";
+pub(crate) const DEMONSTRATION: &str = "DEMONSTRATION MODEL — trained on generated phantoms, not for clinical use";
 /// What a confidence is, beside every number.
 pub(super) const CONFIDENCE_NOTE: &str =
     "Confidence is the model's own estimate that the finding is there. It is not a probability of disease.";

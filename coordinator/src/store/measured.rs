@@ -90,6 +90,8 @@ measured! {
     fn remove_study(&self, study: &Uid, updated_at_ms: i64) -> Done;
     fn forget_study(&self, study: &Uid) -> Done;
     fn requeue_job(&self, job: &JobId) -> Done;
+    fn ask(&self, spec: JobSpec, head_start_ms: i64) -> Done;
+    fn end_question(&self, job: &JobId, token: Option<FencingToken>) -> Done;
     fn reconcile(&self) -> Reconciled;
     fn put_step(&self, put: PutStep) -> bool;
     fn step(&self, uid: &Uid) -> Option<StepRecord>;

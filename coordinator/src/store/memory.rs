@@ -147,8 +147,7 @@ impl Reads for Maps {
     }
 
     fn running(&self, tenant: &Tenant) -> Result<u64> {
-        let runs =
-            |job: &&JobRecord| job.state == JobState::Leased && job.kind != JobKind::Merge && job.tenant == *tenant;
+        let runs = |job: &&JobRecord| job.state == JobState::Leased && job.kind.is_read() && job.tenant == *tenant;
         Ok(self.jobs.values().filter(runs).count() as u64)
     }
 

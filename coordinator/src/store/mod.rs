@@ -182,6 +182,17 @@ pub trait JobStore: worklist::Worklist + notes::Notes {
     /// read again and merged again. Idempotent: a job that is not dead any more is left alone.
     async fn requeue_job(&self, job: &JobId) -> Result<Done, StoreError>;
 
+    /// Adds a question about a study: a job that waits from now on, `head_start_ms` ahead of routine ones. It is no part of the
+    /// study: whatever becomes of it changes nothing there, and the study's jobs are listed without it. It goes when images
+    /// come late, when the study is cancelled and when the study goes. Idempotent: one that is there is left alone.
+    /// [`StoreError::WrongState`] where the study is being removed, [`StoreError::Misfit`] where the job is no question.
+    async fn ask(&self, spec: JobSpec, head_start_ms: i64) -> Result<Done, StoreError>;
+
+    /// Ends a question, whose answer is elsewhere: nothing is known of it afterwards. With a token it is fenced:
+    /// [`StoreError::LeaseLost`]; with none it is taken from whoever has it. Idempotent: one that is not there has ended. A
+    /// question that is given up ends as well: it is no dead letter.
+    async fn end_question(&self, job: &JobId, token: Option<FencingToken>) -> Result<Done, StoreError>;
+
     /// Compares jobs, leases, queue entries and counters both ways and mends what does not agree: a leased job without a
     /// lease gets one that has run out, a lease without a leased job goes, a waiting job is in the queue once, a study
     /// whose jobs are finished has its merge, and nothing lasts longer than [`crate::queue::MAX_LEASE_MS`]. For the start,
@@ -222,7 +233,7 @@ pub trait JobStore: worklist::Worklist + notes::Notes {
     /// One job.
     async fn job(&self, id: &JobId) -> Result<Option<JobRecord>, StoreError>;
 
-    /// The jobs of a study's present generation, in order, each with what it is to do and what came of it. One
+    /// The jobs of a study's present generation, in order and without questions, each with what it is to do and what came of it. One
     /// consistent view.
     async fn jobs(&self, study: &Uid) -> Result<Vec<(JobRecord, JobSpec, Option<JobOutcome>)>, StoreError>;
 

@@ -592,6 +592,8 @@ pub struct ByKind {
     pub ct: u64,
     /// Merges.
     pub merge: u64,
+    /// Questions.
+    pub answer: u64,
 }
 
 impl QueueDepth {
@@ -628,10 +630,11 @@ impl ByKind {
             JobKind::Read(ImageKind::Xray) => &mut self.xray,
             JobKind::Read(ImageKind::Ct) => &mut self.ct,
             JobKind::Merge => &mut self.merge,
+            JobKind::Answer => &mut self.answer,
         }
     }
 
-    /// Jobs for workers, of both kinds.
+    /// Jobs that read images, of both kinds.
     pub fn reads(&self) -> u64 {
         self.xray + self.ct
     }

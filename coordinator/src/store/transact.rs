@@ -208,6 +208,15 @@ impl<B: Backend> JobStore for B {
         self.write(move |records, now_ms| machine::requeue_job(records, now_ms, &job)).await
     }
 
+    async fn ask(&self, spec: JobSpec, head_start_ms: i64) -> Result<Done> {
+        self.write(move |records, now_ms| machine::ask(records, now_ms, &spec, head_start_ms)).await
+    }
+
+    async fn end_question(&self, job: &JobId, token: Option<FencingToken>) -> Result<Done> {
+        let job = job.clone();
+        self.write(move |records, _| machine::end_question(records, &job, token)).await
+    }
+
     async fn reconcile(&self) -> Result<Reconciled> {
         self.write(|records, now_ms| {
             let mut mended = records.mend_indexes()?;
@@ -276,7 +285,7 @@ impl<B: Backend> JobStore for B {
                 let outcome = records.outcome(&job.id)?;
                 Ok((job, spec, outcome))
             };
-            records.jobs(&study)?.into_iter().map(whole).collect()
+            records.jobs(&study)?.into_iter().filter(|job| !job.id.is_question()).map(whole).collect()
         })
         .await
     }

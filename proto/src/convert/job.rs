@@ -17,6 +17,7 @@ impl From<JobKind> for v1::JobKind {
             JobKind::Read(ImageKind::Xray) => Self::ReadXray,
             JobKind::Read(ImageKind::Ct) => Self::ReadCt,
             JobKind::Merge => Self::Merge,
+            JobKind::Answer => Self::Answer,
         }
     }
 }
@@ -28,6 +29,7 @@ impl TryFrom<v1::JobKind> for JobKind {
             v1::JobKind::ReadXray => Ok(Self::Read(ImageKind::Xray)),
             v1::JobKind::ReadCt => Ok(Self::Read(ImageKind::Ct)),
             v1::JobKind::Merge => Ok(Self::Merge),
+            v1::JobKind::Answer => Ok(Self::Answer),
             v1::JobKind::Unspecified => Err(ConvertError::Enum { field: "kind", value: 0 }),
         }
     }
@@ -167,6 +169,7 @@ impl From<Lease> for v1::Lease {
             ttl_ms: l.ttl_ms,
             waited_ms: l.waited_ms,
             attempt_waited_ms: l.attempt_waited_ms,
+            asked: l.asked.map(Into::into),
         }
     }
 }
@@ -181,6 +184,7 @@ impl TryFrom<v1::Lease> for Lease {
             ttl_ms: l.ttl_ms,
             waited_ms: l.waited_ms,
             attempt_waited_ms: l.attempt_waited_ms,
+            asked: l.asked.map(TryInto::try_into).transpose()?,
         })
     }
 }
@@ -195,6 +199,7 @@ impl From<JobOutcome> for v1::JobOutcome {
             limitations: o.limitations,
             model: Some(o.model.into()),
             cost: Some(o.cost.into()),
+            answer: o.answer.map(Into::into),
         }
     }
 }
@@ -210,6 +215,7 @@ impl TryFrom<v1::JobOutcome> for JobOutcome {
             limitations: o.limitations,
             model: finding::provenance(o.model)?,
             cost: o.cost.unwrap_or_default().into(),
+            answer: o.answer.map(TryInto::try_into).transpose()?,
         })
     }
 }
@@ -217,6 +223,8 @@ impl TryFrom<v1::JobOutcome> for JobOutcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::finding::ImageBox;
+    use crate::question::{Asked, QuestionKind};
     use crate::study::Priority;
 
     #[test]
@@ -247,6 +255,13 @@ mod tests {
             ttl_ms: 30_000,
             waited_ms: 12,
             attempt_waited_ms: 5,
+            asked: Some(Asked {
+                kind: QuestionKind::Describe,
+                text: String::new(),
+                report: "Impression: none.".into(),
+                is_ct: true,
+                bounds: ImageBox::new(0.1, 0.2, 0.3, 0.4),
+            }),
         };
         assert_eq!(Lease::try_from(v1::Lease::from(lease.clone())), Ok(lease.clone()));
 

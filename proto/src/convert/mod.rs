@@ -5,6 +5,7 @@
 mod cost;
 mod finding;
 mod job;
+mod question;
 mod review;
 mod study;
 

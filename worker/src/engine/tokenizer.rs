@@ -67,6 +67,20 @@ impl Tokenizer {
         if bytes.first() == Some(&TokTrie::SPECIAL_TOKEN_MARKER) { &[] } else { bytes }
     }
 
+    /// Text of an answer for people: without special tokens, and without those that stand for no text although the tokenizer
+    /// does not call them special (`<unused7>`, `<start_of_image>`).
+    pub fn text_of(&self, tokens: impl IntoIterator<Item = TokenId>) -> String {
+        let is_mark = |bytes: &[u8]| bytes.len() > 2 && bytes.starts_with(b"<") && bytes.ends_with(b">");
+        let mut text = Vec::new();
+        for token in tokens {
+            let bytes = self.bytes_of(token);
+            if !is_mark(bytes) {
+                text.extend_from_slice(bytes);
+            }
+        }
+        String::from_utf8_lossy(&text).into_owned()
+    }
+
     /// A token written out in full, special ones included.
     pub fn word_of(&self, token: TokenId) -> Option<String> {
         self.text.id_to_token(token)

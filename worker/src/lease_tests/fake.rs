@@ -61,7 +61,16 @@ impl Fake {
 
     fn lease_of(&self, number: u32) -> v1::Lease {
         let token = FencingToken(100 + u64::from(number));
-        Lease { job: job(number), token, attempt: 1, ttl_ms: self.ttl_ms, waited_ms: 0, attempt_waited_ms: 0 }.into()
+        Lease {
+            job: job(number),
+            token,
+            attempt: 1,
+            ttl_ms: self.ttl_ms,
+            waited_ms: 0,
+            attempt_waited_ms: 0,
+            asked: None,
+        }
+        .into()
     }
 
     /// Serves on a free port.

@@ -85,6 +85,7 @@ fn outcome() -> JobOutcome {
             demonstration: true,
         },
         cost: JobCost::default(),
+        answer: None,
     }
 }
 

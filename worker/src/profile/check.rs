@@ -18,6 +18,7 @@ pub(super) fn problems(profile: &ReadingProfile) -> Vec<String> {
         found.push("prompt_version is empty".to_owned());
     }
     found.extend(problems_of(&profile.kinds));
+    found.extend(profile.questions.iter().flat_map(super::QuestionProfile::problems));
     found
 }
 

@@ -19,13 +19,14 @@ use crate::store::record::{
 
 mod deliveries;
 mod demands;
+mod questions;
 mod reviews;
 
 pub(super) type Case<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
 
 /// Runs every case, each on a store of its own.
 pub(super) async fn run_all<H: Harness>(factory: &impl AsyncFn() -> H) {
-    let cases: [for<'a> fn(&'a mut H) -> Case<'a>; 35] = [
+    let cases: [for<'a> fn(&'a mut H) -> Case<'a>; 38] = [
         |h| Box::pin(the_same_instance_twice_is_the_same_instance(h)),
         |h| Box::pin(another_patient_is_kept_out_of_a_study(h)),
         |h| Box::pin(limits_refuse_and_change_nothing(h)),
@@ -59,6 +60,9 @@ pub(super) async fn run_all<H: Harness>(factory: &impl AsyncFn() -> H) {
         |h| Box::pin(demands::a_job_goes_to_a_worker_that_offers_what_it_demands(h)),
         |h| Box::pin(demands::queues_of_demands_are_one_line(h)),
         |h| Box::pin(demands::what_waits_for_a_model_is_told_apart(h)),
+        |h| Box::pin(questions::a_question_goes_first_and_changes_nothing_of_its_study(h)),
+        |h| Box::pin(questions::a_question_is_fenced_and_tried_again(h)),
+        |h| Box::pin(questions::a_question_goes_with_its_study(h)),
         |h| Box::pin(steps::a_step_is_written_over_the_revision_that_was_read(h)),
         |h| Box::pin(steps::a_step_that_changes_voids_what_was_decided_of_its_studies(h)),
     ];

@@ -117,6 +117,20 @@ pub(crate) fn plan(of: &Uid, generation: u32, first: u32, kinds: &[JobKind], pri
     }
 }
 
+/// Question `n` about a study.
+pub(crate) fn question(of: &Uid, n: u32, demand: &str) -> JobSpec {
+    JobSpec {
+        id: JobId::new(of.clone(), JobId::FIRST_QUESTION + n),
+        kind: JobKind::Answer,
+        images: vec![image(of)],
+        body_part: None,
+        priority: Priority::Stat,
+        demand: Demand::from_key(demand).unwrap(),
+        told: None,
+        compared: None,
+    }
+}
+
 /// A plan whose jobs demand something.
 pub(crate) fn demanding(plan: Plan, demand: &Demand) -> Plan {
     let jobs = plan.jobs.into_iter().map(|job| JobSpec { demand: demand.clone(), ..job }).collect();
@@ -184,6 +198,7 @@ pub(crate) fn outcome(mark: u64) -> JobOutcome {
             demonstration: true,
         },
         cost: JobCost { prompt_tokens: 100, generated_tokens: mark, ..JobCost::default() },
+        answer: None,
     }
 }
 

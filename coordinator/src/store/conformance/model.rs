@@ -14,8 +14,8 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use super::fixture::{
-    CT, XRAY, add, complete, completion, demanding, draft, instance, offer, outcome, plan, reviewed, study, wanted,
-    wish,
+    CT, XRAY, add, complete, completion, demanding, draft, instance, offer, outcome, plan, question, reviewed, study,
+    wanted, wish,
 };
 use super::steps::{begun, ended};
 use super::{Harness, notes, worklist};
@@ -62,6 +62,8 @@ pub(crate) enum Op {
     Wish { study: u8, again: bool },
     Send { to: u8, ttl_ms: u64, limit: usize },
     End { study: u8, to: u8, stale: bool, state: u8 },
+    Ask { study: u8, question: u32, demand: u8 },
+    EndQuestion { study: u8, question: u32, lease: Option<usize> },
     Cancel { study: u8 },
     Requeue { study: u8, job: u32 },
     Remove { study: u8, stale: bool },
@@ -105,7 +107,7 @@ pub(crate) fn op() -> impl Strategy<Value = Op> {
         1 => (study(), 1_u32..4).prop_map(|(study, instances)| Op::Expect { study, instances }),
         6 => (study(), 0_u8..4, prop::bool::weighted(0.1), any::<bool>(), 0_u8..8)
             .prop_map(|(study, jobs, stale, stat, demand)| Op::Plan { study, jobs, stale, stat, demand }),
-        10 => (1_u8..8, 1_u64..40, prop::option::of(0_u8..2), 0_u8..4, prop::bool::weighted(0.2), 0_u8..4).prop_map(
+        10 => (1_u8..16, 1_u64..40, prop::option::of(0_u8..2), 0_u8..4, prop::bool::weighted(0.2), 0_u8..4).prop_map(
             |(kinds, ttl_ms, request, held, bound, offer)| Op::Lease { kinds, ttl_ms, request, held, bound, offer }
         ),
         1 => lease().prop_map(|lease| Op::Renew { lease }),
@@ -120,6 +122,9 @@ pub(crate) fn op() -> impl Strategy<Value = Op> {
         4 => (0_u8..2, 1_u64..40, 1_usize..3).prop_map(|(to, ttl_ms, limit)| Op::Send { to, ttl_ms, limit }),
         4 => (study(), 0_u8..2, prop::bool::weighted(0.1), 0_u8..8)
             .prop_map(|(study, to, stale, state)| Op::End { study, to, stale, state }),
+        3 => (study(), 0_u32..2, 0_u8..4).prop_map(|(study, question, demand)| Op::Ask { study, question, demand }),
+        2 => (study(), 0_u32..2, prop::option::of(lease()))
+            .prop_map(|(study, question, lease)| Op::EndQuestion { study, question, lease }),
         1 => study().prop_map(|study| Op::Cancel { study }),
         2 => (study(), 0_u32..5).prop_map(|(study, job)| Op::Requeue { study, job }),
         1 => (study(), prop::bool::weighted(0.1)).prop_map(|(study, stale)| Op::Remove { study, stale }),
@@ -261,9 +266,9 @@ pub(crate) async fn apply(store: &dyn JobStore, op: &Op, model: &Maps, lease: (J
             text(store.plan_study(&uid, Plan { skipped: *stat, ..plan }).await)
         }
         Op::Lease { kinds, ttl_ms, request, held, bound, offer: n } => {
-            let wants: Vec<_> = [XRAY, CT, JobKind::Merge]
+            let wants: Vec<_> = [XRAY, CT, JobKind::Merge, JobKind::Answer]
                 .into_iter()
-                .zip([1, 2, 4])
+                .zip([1, 2, 4, 8])
                 .filter_map(|(kind, bit)| (kinds & bit != 0).then_some(kind))
                 .collect();
             let held = (0..STUDIES).filter(|n| held & (1 << n) != 0).map(study).collect();
@@ -321,6 +326,14 @@ pub(crate) async fn apply(store: &dyn JobStore, op: &Op, model: &Maps, lease: (J
             };
             text(store.end_delivery(&key, FencingToken(token.saturating_sub(u64::from(*stale))), end).await)
         }
+        Op::Ask { study: n, question: of, demand } => {
+            text(store.ask(question(&study(*n), *of, DEMANDS[usize::from(*demand)]), 1_000).await)
+        }
+        Op::EndQuestion { study: n, question: of, lease } => match lease {
+            // Most often the question that the lease is of.
+            Some(_) => text(store.end_question(&job, Some(token)).await),
+            None => text(store.end_question(&question(&study(*n), *of, "").id, None).await),
+        },
         Op::Cancel { study: n } => text(store.cancel_study(&study(*n), "stopped").await),
         Op::Requeue { study: n, job } => text(store.requeue_job(&JobId::new(study(*n), *job)).await),
         Op::Remove { study: n, stale } => {
@@ -361,6 +374,7 @@ pub(crate) fn named(op: &Op, model: &Model) -> (JobId, FencingToken) {
     match op {
         Op::Renew { lease } | Op::Release { lease } | Op::Finish { lease } => model.lease(*lease),
         Op::Fail { lease, .. } | Op::Expire { lease, .. } | Op::Merge { lease, .. } => model.lease(*lease),
+        Op::EndQuestion { lease: Some(lease), .. } => model.lease(*lease),
         _ => model.lease(0),
     }
 }
@@ -387,7 +401,7 @@ pub(crate) fn check(maps: &Maps) {
     for uid in (0..STUDIES).map(study) {
         let Some(study) = maps.study(&uid).unwrap() else { continue };
         let jobs = maps.jobs(&uid).unwrap();
-        let reads: Vec<_> = jobs.iter().filter(|job| job.kind != JobKind::Merge).collect();
+        let reads: Vec<_> = jobs.iter().filter(|job| job.kind.is_read()).collect();
         let merges = jobs.iter().filter(|job| job.kind == JobKind::Merge && job.state != JobState::Cancelled);
         let finished = reads.iter().filter(|job| matches!(job.state, JobState::Done | JobState::Dead)).count() as u32;
         assert_eq!(reads.len() as u32, study.jobs_total, "the study knows its jobs");
@@ -409,7 +423,7 @@ pub(crate) fn check(maps: &Maps) {
         for job in &jobs {
             assert_eq!(job.state == JobState::Leased, job.expires_at_ms != 0, "leased while there is an expiry");
             assert_eq!(job.state == JobState::Done, maps.outcome(&job.id).unwrap().is_some() || merged(job));
-            let over = matches!(study.state, StudyState::Receiving | StudyState::Complete);
+            let over = !job.id.is_question() && matches!(study.state, StudyState::Receiving | StudyState::Complete);
             assert!(!over, "an open study has no jobs");
             assert!(maps.spec(&job.id).unwrap().is_some());
         }
@@ -439,6 +453,9 @@ pub(crate) async fn view(store: &dyn JobStore) -> String {
         seen += &format!("{:?}\n{:?}\n", store.jobs(&uid).await, store.instances(&uid).await);
         let instances: Vec<Uid> = (0..3).map(|n| instance(&uid, n, 0).instance.uid).collect();
         seen += &format!("{:?}\n", store.studies_of(instances).await);
+        for n in 0..2 {
+            seen += &format!("{:?}\n", store.job(&question(&uid, n, "").id).await);
+        }
         seen += &format!("{:?}\n{:?}\n", store.draft(&uid, None).await, store.deliveries(&uid).await);
     }
     seen += &format!("{:?}\n", store.steps_of((0..STUDIES).map(study).collect()).await);

@@ -77,6 +77,7 @@ pub(super) fn kind(kind: JobKind) -> u8 {
         JobKind::Read(ImageKind::Xray) => 1,
         JobKind::Read(ImageKind::Ct) => 2,
         JobKind::Merge => 3,
+        JobKind::Answer => 4,
     }
 }
 

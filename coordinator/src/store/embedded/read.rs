@@ -178,7 +178,7 @@ impl<S: Source> Reads for Transaction<S> {
     }
 
     fn running(&self, tenant: &Tenant) -> Result<u64> {
-        let reads = JobKind::ALL.into_iter().filter(|kind| *kind != JobKind::Merge);
+        let reads = JobKind::ALL.into_iter().filter(|kind| kind.is_read());
         reads.map(|kind| self.counted(&keys::leased_count(kind, tenant))).sum()
     }
 

@@ -18,7 +18,9 @@ pub(crate) fn cancel_study(records: &mut impl Records, now_ms: i64, uid: &Uid, r
         return Err(StoreError::WrongState { study: study.uid, state: study.state });
     }
     for mut job in records.jobs(uid)? {
-        if matches!(job.state, JobState::Ready | JobState::Leased | JobState::Dead) {
+        if job.id.is_question() {
+            records.remove_job(&job.id)?;
+        } else if matches!(job.state, JobState::Ready | JobState::Leased | JobState::Dead) {
             job.state = JobState::Cancelled;
             job.not_before_ms = 0;
             job.expires_at_ms = 0;

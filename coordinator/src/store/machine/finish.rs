@@ -25,7 +25,7 @@ pub(crate) fn complete_job(
         return Ok(Done::Before);
     }
     let mut job = held(records, id, token)?;
-    if job.kind == JobKind::Merge {
+    if !job.kind.is_read() {
         return Err(StoreError::Misfit(id.to_string()));
     }
     let mut study = study(records, id.study())?;
@@ -98,11 +98,13 @@ pub(super) fn note_failure(
             job.not_before_ms = if delay_ms == 0 { 0 } else { later(now_ms, delay_ms) };
             records.put_job(&job)
         }
+        // Nobody but who asked could ask again: a question that is given up is no dead letter.
+        Verdict::Dead if job.id.is_question() => records.remove_job(&job.id),
         Verdict::Dead => {
             job.state = JobState::Dead;
             let mut study = study(records, job.id.study())?;
             records.put_job(&job)?;
-            if job.kind != JobKind::Merge {
+            if job.kind.is_read() {
                 return count_finished(records, now_ms, study);
             }
             study.state = StudyState::Failed;

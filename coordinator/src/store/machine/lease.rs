@@ -48,7 +48,7 @@ pub(crate) fn lease(records: &mut impl Records, now_ms: i64, request: &LeaseRequ
     job.request.clone_from(&request.request);
     job.updated_at_ms = now_ms;
     records.put_job(&job)?;
-    if study.state == StudyState::Queued && job.kind != JobKind::Merge {
+    if study.state == StudyState::Queued && job.kind.is_read() {
         study.state = StudyState::Reading;
         study.updated_at_ms = now_ms;
         records.put_study(&study)?;
@@ -70,7 +70,7 @@ fn repeated(records: &impl Reads, request: &LeaseRequest) -> Result<Option<JobRe
 fn given(records: &impl Reads, job: &JobRecord, ttl_ms: u64, attempt_waited_ms: u64) -> Result<Lease> {
     let spec = records.spec(&job.id)?.ok_or_else(|| StoreError::NoJob(job.id.clone()))?;
     let waited_ms = job.waited_ms.max(0) as u64;
-    Ok(Lease { job: spec, token: job.token, attempt: job.attempts, ttl_ms, waited_ms, attempt_waited_ms })
+    Ok(Lease { job: spec, token: job.token, attempt: job.attempts, ttl_ms, waited_ms, attempt_waited_ms, asked: None })
 }
 
 /// The job that is next for this worker: the first of the tenant whose turn it is, or one of the same urgency, not far
@@ -85,7 +85,7 @@ fn choose(records: &impl Reads, now_ms: i64, request: &LeaseRequest) -> Result<O
             }
             let running = records.running(&tenant)?;
             let cap = request.shares.of(&tenant).max_running;
-            if *kind != JobKind::Merge && cap.is_some_and(|cap| running >= cap.into()) {
+            if kind.is_read() && cap.is_some_and(|cap| running >= cap.into()) {
                 continue;
             }
             let Some((rank, job)) = records.first_ready(*kind, &tenant, &demand)? else { continue };
@@ -99,6 +99,10 @@ fn choose(records: &impl Reads, now_ms: i64, request: &LeaseRequest) -> Result<O
     }
     let heads = candidates.values().map(|(candidate, _)| candidate.clone()).collect();
     let Some(head) = turn(heads, &request.shares, now_ms) else { return Ok(None) };
+    // Somebody waits for an answer: nothing goes before it.
+    if head.job.is_question() {
+        return Ok(Some(head.job));
+    }
     let kinds = &candidates[&head.tenant].1;
     let mut best: Option<(i64, JobId)> = None;
     for uid in request.held.iter().take(MAX_HELD) {
@@ -107,7 +111,9 @@ fn choose(records: &impl Reads, now_ms: i64, request: &LeaseRequest) -> Result<O
         if !near || urgency(study.rank, now_ms) != urgency(head.rank, now_ms) {
             continue;
         }
-        let is_open = |job: &JobRecord| kinds.iter().any(|(kind, demand)| (*kind, demand) == (job.kind, &job.demand));
+        let is_open = |job: &JobRecord| {
+            !job.id.is_question() && kinds.iter().any(|(kind, demand)| (*kind, demand) == (job.kind, &job.demand))
+        };
         let waits = |job: &JobRecord| job.state == JobState::Ready && job.not_before_ms == 0 && is_open(job);
         let first = records.jobs(uid)?.into_iter().find(waits).map(|job| (job.rank, job.id));
         best = [best, first].into_iter().flatten().min();

@@ -17,6 +17,7 @@ mod intake;
 mod lease;
 mod notes;
 mod plan;
+mod question;
 mod remove;
 mod review;
 mod steps;
@@ -32,6 +33,7 @@ pub(crate) use intake::{add_instances, complete_due, complete_studies, is_due, n
 pub(crate) use lease::{expire, lease, release, renew};
 pub(crate) use notes::{drop_notes, forget_notes, note, put_note};
 pub(crate) use plan::{mend_studies, mend_times, plan_study};
+pub(crate) use question::{ask, end_question};
 pub(crate) use remove::{forget_study, remove_study};
 pub(crate) use review::commit_review;
 pub(crate) use steps::{forget_steps, put_step};

@@ -26,7 +26,7 @@ pub(crate) fn plan_study(records: &mut impl Records, now_ms: i64, uid: &Uid, pla
     }
     for (job, number) in plan.jobs.iter().zip(study.next_job..) {
         let is_like_the_first = job.demand == plan.jobs[0].demand;
-        if job.id != JobId::new(uid.clone(), number) || job.kind == JobKind::Merge || !is_like_the_first {
+        if job.id != JobId::new(uid.clone(), number) || !job.kind.is_read() || !is_like_the_first {
             return Err(StoreError::Misfit(job.id.to_string()));
         }
     }
@@ -81,7 +81,7 @@ pub(crate) fn mend_studies(records: &mut impl Records, now_ms: i64) -> Result<u6
     let mut missing = 0;
     for mut study in records.studies(&open)? {
         let jobs = records.jobs(&study.uid)?;
-        let reads = jobs.iter().filter(|job| job.kind != JobKind::Merge);
+        let reads = jobs.iter().filter(|job| job.kind.is_read());
         let finished = reads.filter(|job| matches!(job.state, JobState::Done | JobState::Dead)).count() as u32;
         let unmerged = finished == study.jobs_total && study.merge.is_none();
         if unmerged {

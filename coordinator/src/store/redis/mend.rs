@@ -46,7 +46,7 @@ impl RedisStore {
         tenants.arg(format!("{}open", self.runner.prefix));
         for tenant in reply::list(self.runner.link.ask(&tenants).await?)? {
             let tenant = Tenant::parse(reply::text(&tenant)?).map_err(|_| odd("a tenant"))?;
-            for kind in ["x", "c", "m"] {
+            for kind in ["x", "c", "m", "a"] {
                 queues.extend([format!("q:{kind}:{tenant}"), format!("l:{kind}:{tenant}")]);
             }
         }

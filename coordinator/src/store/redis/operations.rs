@@ -369,6 +369,25 @@ impl JobStore for RedisStore {
         About::job(job, FencingToken(0)).done(self.run_durably(&self.runner.scripts.requeue_job, args).await?)
     }
 
+    async fn ask(&self, spec: JobSpec, head_start_ms: i64) -> Result<Done> {
+        if spec.kind != JobKind::Answer || !spec.id.is_question() {
+            return Err(StoreError::Misfit(spec.id.to_string()));
+        }
+        let args = self.args().text(spec.id.study().as_str()).number(spec.id.number()).number(head_start_ms);
+        let args = args.text(spec.demand.key()).json(&spec);
+        About::study(spec.id.study()).done(self.run_durably(&self.runner.scripts.ask, args).await?)
+    }
+
+    async fn end_question(&self, job: &JobId, token: Option<FencingToken>) -> Result<Done> {
+        if !job.is_question() {
+            return Err(StoreError::Misfit(job.to_string()));
+        }
+        let args = self.args().text(job.study().as_str()).number(job.number());
+        let args = args.text(token.map(|token| token.0.to_string()).unwrap_or_default());
+        let about = About::job(job, token.unwrap_or(FencingToken(0)));
+        about.done(self.run_durably(&self.runner.scripts.end_question, args).await?)
+    }
+
     async fn reconcile(&self) -> Result<Reconciled> {
         self.mend().await
     }
@@ -509,19 +528,20 @@ impl JobStore for RedisStore {
         let mut numbers = reply::list(self.run(&self.runner.scripts.depth, self.args()).await?)?;
         let demanded = reply::list(numbers.pop().ok_or_else(|| odd("the queue's depth"))?)?;
         let numbers = numbers.iter().map(reply::number).collect::<Result<Vec<i64>>>()?;
-        let n = <[i64; 10]>::try_from(numbers).map_err(|_| odd("the queue's depth"))?;
-        let by_kind = |xray: i64, ct: i64, merge: i64| crate::store::record::ByKind {
+        let n = <[i64; 12]>::try_from(numbers).map_err(|_| odd("the queue's depth"))?;
+        let by_kind = |xray: i64, ct: i64, merge: i64, answer: i64| crate::store::record::ByKind {
             xray: xray.max(0) as u64,
             ct: ct.max(0) as u64,
             merge: merge.max(0) as u64,
+            answer: answer.max(0) as u64,
         };
         let mut depth = QueueDepth {
-            ready: by_kind(n[0], n[1], n[2]),
-            leased: by_kind(n[3], n[4], n[5]),
-            delayed: n[6].max(0) as u64,
-            dead: n[7].max(0) as u64,
-            open_studies: n[8].max(0) as u64,
-            longest_wait_ms: n[9],
+            ready: by_kind(n[0], n[1], n[2], n[3]),
+            leased: by_kind(n[4], n[5], n[6], n[7]),
+            delayed: n[8].max(0) as u64,
+            dead: n[9].max(0) as u64,
+            open_studies: n[10].max(0) as u64,
+            longest_wait_ms: n[11],
             demanded: Vec::new(),
         };
         for queue in demanded {

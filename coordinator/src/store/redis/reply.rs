@@ -74,6 +74,7 @@ pub(super) fn letter(kind: JobKind) -> char {
         JobKind::Read(ImageKind::Xray) => 'x',
         JobKind::Read(ImageKind::Ct) => 'c',
         JobKind::Merge => 'm',
+        JobKind::Answer => 'a',
     }
 }
 
@@ -191,7 +192,8 @@ pub(super) fn jobs(study: &Uid, fields: Vec<Value>) -> Result<Vec<(JobRecord, Jo
         let spec = json(specs.get(&number).ok_or_else(|| odd("a job"))?)?;
         Ok((job, spec, outcomes.get(&number).map(json).transpose()?))
     };
-    records.into_iter().map(whole).collect()
+    let of_study = records.into_iter().filter(|(number, _)| *number < JobId::FIRST_QUESTION);
+    of_study.map(whole).collect()
 }
 
 /// A study, from the fields of its hash; none where there are none.

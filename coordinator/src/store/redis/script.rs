@@ -154,6 +154,7 @@ macro_rules! scripts {
 scripts! {
     always add_deliveries,
     within_limits add_instances,
+    within_limits ask,
     always cancel_study,
     within_limits create_workitem,
     always change_workitem,
@@ -164,6 +165,7 @@ scripts! {
     always dead_jobs,
     always depth,
     always end_delivery,
+    always end_question,
     always exchange,
     always expire,
     always expired,

@@ -120,6 +120,7 @@ impl Exchange {
                 ttl_ms,
                 waited_ms: reply::unsigned(waited)?,
                 attempt_waited_ms: reply::unsigned(waited_now)?,
+                asked: None,
             })),
             _ => Err(odd("a lease")),
         }

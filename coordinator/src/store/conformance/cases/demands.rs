@@ -124,12 +124,12 @@ pub(super) async fn what_waits_for_a_model_is_told_apart(h: &mut impl Harness) {
     planned(h, 4, "east", &[CT], Priority::Routine, "").await;
     h.advance(5);
     let demanded = |key: &str, xray, ct, longest_wait_ms| {
-        let ready = ByKind { xray, ct, merge: 0 };
+        let ready = ByKind { xray, ct, merge: 0, ..ByKind::default() };
         Demanded { demand: demand(key), ready, longest_wait_ms }
     };
     let depth = h.store().depth().await.unwrap();
     assert_eq!(depth.demanded, [demanded("\tp", 0, 1, 5), demanded("a", 3, 1, 15)]);
-    assert_eq!((depth.ready, depth.longest_wait_ms), (ByKind { xray: 3, ct: 3, merge: 0 }, 15));
+    assert_eq!((depth.ready, depth.longest_wait_ms), (ByKind { xray: 3, ct: 3, merge: 0, ..ByKind::default() }, 15));
     // A study that is wanted sooner goes ahead in its own queue.
     let sooner = AddInstances { tenant: named("east"), priority: Priority::Stat, ..add(&study(2), Vec::new()) };
     h.store().add_instances(sooner).await.unwrap();

@@ -12,7 +12,9 @@ if not OPEN[state] then
 end
 local wall, t = clocks()
 for n, job in pairs(all_jobs(uid)) do
-  if job[STATE] == 'r' or job[STATE] == 'l' or job[STATE] == 'D' then
+  if job[KIND] == 'a' then
+    forget_job(uid, n, job)
+  elseif job[STATE] == 'r' or job[STATE] == 'l' or job[STATE] == 'D' then
     leave(uid, n, job)
     job[STATE], job[NOT_BEFORE], job[EXPIRES], job[UPDATED] = 'c', 0, 0, t
     put_job(uid, n, job)

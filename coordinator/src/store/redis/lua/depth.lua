@@ -2,7 +2,7 @@
 -- Answers ready and leased jobs by kind, delayed and dead jobs, open studies, the longest wait in ms, and a list of the
 -- queues of jobs that demand something of workers: kind, demand, jobs, longest wait.
 local _, t = clocks()
-local ready, leased = { x = 0, c = 0, m = 0 }, { x = 0, c = 0, m = 0 }
+local ready, leased = { x = 0, c = 0, m = 0, a = 0 }, { x = 0, c = 0, m = 0, a = 0 }
 local longest, open = 0, 0
 local late = call('ZRANGE', P .. 'late', 0, -1)
 for _, member in ipairs(late) do
@@ -35,12 +35,12 @@ end
 local counts = call('HGETALL', P .. 'open')
 for place = 1, #counts, 2 do
   open = open + counts[place + 1]
-  for kind in string.gmatch('xcm', '%a') do
+  for kind in string.gmatch('xcma', '%a') do
     leased[kind] = leased[kind] + call('ZCARD', P .. 'l:' .. kind .. ':' .. counts[place])
     look(kind, queue_of(kind, counts[place]))
   end
 end
 return {
-  ready.x, ready.c, ready.m, leased.x, leased.c, leased.m, #late, call('ZCARD', P .. 'dead'), open, longest,
-  demanded,
+  ready.x, ready.c, ready.m, ready.a, leased.x, leased.c, leased.m, leased.a, #late, call('ZCARD', P .. 'dead'), open,
+  longest, demanded,
 }

@@ -41,7 +41,7 @@ local function complete(place)
   if refused then
     return refused
   end
-  if job[KIND] == 'm' then
+  if not is_read(job[KIND]) then
     return 'misfit'
   end
   local cost = cmsgpack.unpack(ARGV[place + 4])
@@ -101,7 +101,7 @@ local function give_picked()
       job[STATE], job[WAITED], job[ATTEMPTS], job[TOKEN] = 'l', job[WAITED] + waited, job[ATTEMPTS] + 1, token + place
       job[EXPIRES], job[WORKER], job[REQUEST], job[UPDATED] = pick.expires, pick.worker, pick.request, t
       put_later(uid, pick.n, job)
-      if pick.kind ~= 'm' and not held[#held] then
+      if is_read(pick.kind) and not held[#held] then
         -- The first of its jobs. The two states share a listing.
         held[#held] = '1'
         local fields = list_of(changed, uid)
@@ -124,7 +124,7 @@ local seen = {}
 local function given_before(worker, request, ttl)
   give_picked()
   for _, tenant in ipairs(call('HKEYS', P .. 'open')) do
-    for kind in string.gmatch('xcm', '%a') do
+    for kind in string.gmatch('xcma', '%a') do
       for _, member in ipairs(call('ZRANGE', P .. 'l:' .. kind .. ':' .. tenant, 0, -1)) do
         local uid, n = parse(member)
         local job = get_job(uid, n)
@@ -250,7 +250,7 @@ local function line_of(wanted, tenants)
   return line
 end
 
--- Jobs that each tenant has running, merges aside.
+-- Jobs that each tenant has running, merges and questions aside.
 local running = {}
 local function running_of(tenant)
   if not running[tenant] then
@@ -283,7 +283,7 @@ local function turn_of(line)
     end
     head.rank = nil
     for _, window in ipairs(head.windows) do
-      local is_capped = window.kind ~= 'm' and cap >= 0 and head.is_waiting and head.running >= cap
+      local is_capped = is_read(window.kind) and cap >= 0 and head.is_waiting and head.running >= cap
       window.is_open = not window.is_over and not is_capped
       if window.is_open then
         local member, rank = window.page[window.first], window.rank
@@ -335,7 +335,7 @@ local function at_hand(turn, studies)
   best = nil
   for held in string.gmatch(studies, '%S+') do
     for _, window in ipairs(turn.windows) do
-      local place = window.is_open and find_in(window, held)
+      local place = window.is_open and window.kind ~= 'a' and find_in(window, held)
       if place then
         consider(turn, window, place, window.page[place], tonumber(window.page[place + 1]))
       end
@@ -345,7 +345,8 @@ local function at_hand(turn, studies)
     return best_window, best_place, best
   end
   for _, window in ipairs(turn.windows) do
-    for held in string.gmatch(window.is_open and not window.is_all and studies or '', '%S+') do
+    local is_more = window.is_open and not window.is_all and window.kind ~= 'a'
+    for held in string.gmatch(is_more and studies or '', '%S+') do
       if not ranks_of[held] then
         local study = call('HMGET', P .. 's:' .. held, 'tenant', 'rank')
         -- All jobs of a study have its rank.
@@ -376,7 +377,8 @@ local function lease(place)
     return {}
   end
   local window, where, member
-  if ARGV[place + 5] ~= '' then
+  -- Somebody waits for an answer: nothing goes before it.
+  if ARGV[place + 5] ~= '' and turn.window.kind ~= 'a' then
     window, where, member = at_hand(turn, ARGV[place + 5])
   end
   if not member then
@@ -394,7 +396,7 @@ local function lease(place)
     expires = expires,
   }
   enter_later('l:' .. kind .. ':' .. turn.tenant, expires, member)
-  if kind ~= 'm' then
+  if is_read(kind) then
     running[turn.tenant] = running[turn.tenant] and running[turn.tenant] + 1
   end
   return {}

@@ -3,7 +3,7 @@ local _, t = clocks()
 local limit = tonumber(ARGV[2])
 local out = {}
 for _, tenant in ipairs(call('HKEYS', P .. 'open')) do
-  for kind in string.gmatch('xcm', '%a') do
+  for kind in string.gmatch('xcma', '%a') do
     local key = P .. 'l:' .. kind .. ':' .. tenant
     local page = call('ZRANGEBYSCORE', key, '-inf', t, 'WITHSCORES', 'LIMIT', 0, limit)
     for place = 1, #page, 2 do

@@ -16,7 +16,7 @@ for tenant, count in pairs(right) do
     call('HSET', P .. 'open', tenant, count)
     wrong = wrong + 1
   end
-  for kind in string.gmatch('xcm', '%a') do
+  for kind in string.gmatch('xcma', '%a') do
     -- Who has nothing waiting is noted by the next lease.
     local waits = call('EXISTS', P .. queue_of(kind, tenant)) == 1
     if waits and call('SADD', P .. 'waiting', kind .. ' ' .. tenant) == 1 then

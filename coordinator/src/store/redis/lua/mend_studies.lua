@@ -35,7 +35,7 @@ for place = 3, #ARGV do
       -- Queues of demands are known by this alone.
       note_waiting(job[KIND], job[TENANT], job[DEMAND])
     end
-    if job[KIND] ~= 'm' and (state == 'd' or state == 'D') then
+    if is_read(job[KIND]) and (state == 'd' or state == 'D') then
       finished = finished + 1
     end
   end

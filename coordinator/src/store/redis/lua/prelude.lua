@@ -45,6 +45,12 @@ local KIND, STATE, RANK, NOT_BEFORE, WAITED, ATTEMPTS, TOKEN = 1, 2, 3, 4, 5, 6,
 local EXPIRES, WORKER, SETTLED, SETTLED_HOW, UPDATED, TENANT, REQUEST, DEMAND = 8, 9, 10, 11, 12, 13, 14, 15
 
 ---
+-- Whether a job of that kind reads images for its study's draft. The others are merges and questions.
+local function is_read(kind)
+  return kind == 'x' or kind == 'c'
+end
+
+---
 local function get_job(uid, n)
   local packed = call('HGET', P .. 'j:' .. uid, n)
   return packed and cmsgpack.unpack(packed)
@@ -264,10 +270,22 @@ local function count_finished(uid, jobs, wall, t, cost)
 end
 
 ---
+-- Forgets a question, of which nothing is counted.
+local function forget_job(uid, n, job)
+  leave(uid, n, job)
+  call('HDEL', P .. 'j:' .. uid, n, 's' .. n, 'f' .. n)
+end
+
+---
 local MAX_FAILURES_KEPT = 8
 
 -- Ends a leased job's attempt with a failure, whoever says so. The verdict is 'dead' or a delay in ms.
 local function note_failure(uid, n, job, reason, verdict, wall, t)
+  if verdict == 'dead' and job[KIND] == 'a' then
+    -- Nobody but who asked could ask again: it is no dead letter.
+    forget_job(uid, n, job)
+    return
+  end
   local failures = call('HGET', P .. 'j:' .. uid, 'f' .. n)
   failures = failures and cmsgpack.unpack(failures) or {}
   failures[#failures + 1] = { job[ATTEMPTS], job[WORKER], reason, wall }
@@ -284,7 +302,7 @@ local function note_failure(uid, n, job, reason, verdict, wall, t)
   end
   put_later(uid, n, job, 'f', cmsgpack.pack(failures))
   enter(uid, n, job)
-  if verdict == 'dead' and job[KIND] ~= 'm' then
+  if verdict == 'dead' and is_read(job[KIND]) then
     count_finished(uid, 1, wall, t)
   end
   write_changes()

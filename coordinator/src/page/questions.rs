@@ -1,0 +1,68 @@
+//! What people ask about a study, and what a model answers. Answers stand apart from the report: the page puts nothing of them
+//! into it unless the person does.
+
+use axum::body::Body;
+use hyper::{Response, StatusCode};
+use prelim_proto::ids::Uid;
+use prelim_proto::question::QuestionKind;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::fault::Fault;
+use super::{Call, answer_json};
+use crate::question::{NewQuestion, Pointed};
+use crate::session::Session;
+use crate::web::body::Received;
+
+/// Longest body: a text of 8,000 characters, each written out as JSON may.
+const MAX_BODY: usize = 128 << 10;
+
+/// A question as a page sends it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sent {
+    kind: QuestionKind,
+    #[serde(default)]
+    text: String,
+    #[serde(default)]
+    image: Option<Pointed>,
+    request_id: String,
+}
+
+/// The caller's questions, and whether any are answered now.
+pub(super) async fn list(call: &Call<'_>, session: &Session, study: Uid) -> Result<Response<Body>, Fault> {
+    call.record(session, &study).await?;
+    let (questions, answers) = call.web.coordinator.questions(session, &study).await?;
+    call.viewed(session, &study).await?;
+    Ok(answer_json(&json!({ "questions": questions, "answers": answers.is_ok(), "reason": answers.err() })))
+}
+
+/// Asks.
+pub(super) async fn ask(
+    call: &Call<'_>,
+    session: &Session,
+    study: Uid,
+    body: &mut Received,
+) -> Result<Response<Body>, Fault> {
+    call.record(session, &study).await?;
+    let Sent { kind, text, image, request_id } = call.json(body, MAX_BODY).await?;
+    let new = NewQuestion { study, request: request_id, kind, text, image };
+    let asked = call.web.coordinator.ask(session, new).await?;
+    let mut response = answer_json(&asked);
+    *response.status_mut() = StatusCode::ACCEPTED;
+    Ok(response)
+}
+
+/// Withdraws a question, or forgets it.
+pub(super) async fn forget(
+    call: &Call<'_>,
+    session: &Session,
+    study: Uid,
+    id: String,
+) -> Result<Response<Body>, Fault> {
+    call.record(session, &study).await?;
+    call.web.coordinator.drop_question(session, &study, &id).await?;
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    Ok(response)
+}

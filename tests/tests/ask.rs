@@ -1,0 +1,274 @@
+//! Questions about a study: asked on the command line and on the page, answered by a worker, and kept apart from the report.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use prelim_tests::browser::{Browser, account};
+use prelim_tests::planted::Mark;
+use prelim_tests::redis::Redis;
+use prelim_tests::server::Server;
+use prelim_tests::{binary, draft, eventually, phantoms, prelim, prelim_json, repository, submit, words};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+/// How long anything may take that must come, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What the demonstration model is asked in these checks.
+const QUESTIONS: &str = r#"{
+    "prompt_version": "check-1", "question": "{images}{question}", "describe": "{images}Describe this image.",
+    "shorten": "Shorten: {text}", "images_per_prompt": 1, "max_new_tokens": 40
+}"#;
+
+/// The demonstration model in a folder of its own, that is asked so, or not at all.
+fn model(folder: &Path, questions: Option<&str>) -> PathBuf {
+    std::fs::create_dir_all(folder).expect("a folder");
+    for entry in std::fs::read_dir(repository().join("worker/demo-model/checkpoint")).expect("the model") {
+        let entry = entry.expect("a file");
+        std::fs::copy(entry.path(), folder.join(entry.file_name())).expect("copied");
+    }
+    let profile = folder.join("prelim.json");
+    let text = std::fs::read_to_string(&profile).expect("a profile");
+    let mut document: Value = serde_json::from_str(&text).expect("JSON");
+    let fields = document.as_object_mut().expect("an object");
+    fields.remove("questions");
+    fields.extend(questions.map(|text| ("questions".to_owned(), serde_json::from_str(text).expect("JSON"))));
+    std::fs::write(profile, document.to_string()).expect("written");
+    folder.to_owned()
+}
+
+/// Studies that are drafted: their UIDs.
+fn drafted(grpc: &str, folder: &Path, count: u32, modality: &str) -> Vec<String> {
+    let drawn = folder.join(format!("phantoms-{modality}"));
+    phantoms(&drawn, count, 53, Some(modality));
+    let sent = submit(grpc, &drawn);
+    let studies = sent["study_uids"].as_array().unwrap_or_else(|| panic!("{sent}")).iter();
+    studies.map(|uid| uid.as_str().expect("a UID").to_owned()).collect()
+}
+
+/// What is listed of a study.
+fn listed(grpc: &str, study: &str) -> Value {
+    let all = prelim_json(["studies", "--json", "--grpc", grpc]);
+    all.as_array().expect("a list").iter().find(|each| each["study_uid"] == study).cloned().unwrap_or_default()
+}
+
+fn ask(grpc: &str, study: &str, more: &[&str]) -> Value {
+    prelim_json(["ask", study, "--json", "--grpc", grpc].iter().chain(more).copied())
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+/// Promise: answers say which images were looked at and by which model, the same question gives the same answer, and nothing of
+/// the study changes.
+#[test]
+fn an_answer_stands_apart_from_the_study() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("accounts.toml");
+    for name in ["jane", "john"] {
+        account(&file, name, &[]);
+    }
+    let model = model(&folder.path().join("model"), Some(QUESTIONS)).display().to_string();
+    let mut arguments = vec!["up", "--json", "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--data", "data"];
+    arguments.extend(["--model", &model, "--accounts", "accounts.toml", "--audit", "audit.jsonl"]);
+    let server = Server::start(folder.path(), &arguments, &[("PRELIM_LOG", "info")]);
+    let study = drafted(&server.grpc, folder.path(), 1, "dx").remove(0);
+    let before = (draft(&server.grpc, &study, "json"), listed(&server.grpc, &study));
+
+    let first = ask(&server.grpc, &study, &["Is there a pneumothorax?"]);
+    assert!(first["state"] == "answered" && !text(&first["answer"]).trim().is_empty(), "{first:#}");
+    assert!(!text(&first["answer"]).contains("<end_of_turn>"), "{first:#}");
+    assert_eq!((&first["prompt_version"], &first["demonstration"]), (&json!("check-1"), &json!(true)));
+    assert!(text(&first["statement"]).contains("not a medical device") && text(&first["statement"]).contains("DEMO"));
+    assert_eq!(first["images"].as_array().map(Vec::len), Some(1), "{first:#}");
+    let again = ask(&server.grpc, &study, &["Is there a pneumothorax?"]);
+    assert_eq!((&again["answer"], &again["images"]), (&first["answer"], &first["images"]));
+    assert_ne!(again["id"], first["id"]);
+    // One image alone; a description takes no words.
+    let image = text(&first["images"][0]["instance"]).to_owned();
+    let described = ask(&server.grpc, &study, &["--kind", "describe", "--image", &image]);
+    assert_eq!((text(&described["images"][0]["instance"]), &described["images"][0]["frame"]), (&*image, &json!(1)));
+    // A text alone: no image is looked at.
+    let shortened = ask(&server.grpc, &study, &["--kind", "shorten", "Small left effusion. No pneumothorax."]);
+    assert_eq!(shortened["images"], json!([]), "{shortened:#}");
+    // For people.
+    let told = prelim(["ask", &study, "Is the heart large?", "--grpc", &server.grpc]);
+    let said = String::from_utf8_lossy(&told.stdout).into_owned();
+    assert!(
+        told.status.success() && said.contains("Looked at: image") && said.contains("not a medical device"),
+        "{said}"
+    );
+    // What cannot be asked is refused with words, and what this model was not made for fails with words.
+    for (more, why) in [
+        (vec!["?"], "it has no words"),
+        (vec!["Why?", "--image", "1.2.3"], "no instance of the study"),
+        (vec!["Why?", "--image", &*image, "--frame", "9"], "it has 1 frames"),
+        (vec!["--kind", "explain", "Effusion."], "not made to explain texts to patients"),
+    ] {
+        let refused = prelim(["ask", &*study, "--grpc", &*server.grpc].iter().chain(&more).copied());
+        assert!(!refused.status.success() && words(&refused).contains(why), "{more:?}: {}", words(&refused));
+    }
+    let nothing = prelim(["ask", "1.2.3", "Why?", "--grpc", &server.grpc]);
+    assert!(!nothing.status.success() && words(&nothing).contains("1.2.3"), "{}", words(&nothing));
+
+    the_page_asks(&server, &study, &image);
+    let after = (draft(&server.grpc, &study, "json"), listed(&server.grpc, &study));
+    assert_eq!(before, after, "the report and the study are as they were");
+    // On record is who asked about which study, and no word of it.
+    let audit = std::fs::read_to_string(folder.path().join("audit.jsonl")).expect("an audit");
+    let asked = audit.lines().filter(|line| line.contains("\"AskQuestion\"") || line.contains("\"page ask\""));
+    assert!(asked.clone().count() >= 6 && asked.clone().all(|line| line.contains(&study)), "{audit}");
+    assert!(audit.contains("\"answer\"") && !audit.contains("pneumothorax"), "{audit}");
+}
+
+/// The same by the calls of the page.
+fn the_page_asks(server: &Server, study: &str, image: &str) {
+    let (mut jane, mut john) = (Browser::signed_in(server, "jane"), Browser::signed_in(server, "john"));
+    let path = format!("/api/studies/{study}/questions");
+    let request = jane.client.get(format!("{}/api/events", jane.base));
+    let request = request.header("cookie", format!("prelim_session={}", jane.cookies["prelim_session"]));
+    let mut events = jane.runtime.block_on(async { request.send().await.expect("an answer") });
+
+    let empty = jane.get(&path).json();
+    assert_eq!(empty, json!({"questions": [], "answers": true, "reason": null}), "the command line is somebody else");
+    let part = json!({"instance": image, "frame": 1, "box": {"top": 0.1, "left": 0.2, "bottom": 0.6, "right": 0.7}});
+    let question = json!({"kind": "question", "text": "What is this?", "image": part, "request_id": "r-1"});
+    let asked = jane.post(&path, &question);
+    assert_eq!(asked.status, 202, "{asked:?}");
+    let id = text(&asked.json()["id"]).to_owned();
+    assert_eq!(text(&jane.post(&path, &question).json()["id"]), id, "asked once");
+    let other = jane.post(&path, &json!({"kind": "describe", "request_id": "r-1"}));
+    assert_eq!(other.fault(), (400, "invalid".into()));
+    let mut heard = String::new();
+    let told = jane.runtime.block_on(async {
+        tokio::time::timeout(PATIENCE, async {
+            while !(heard.contains("event: question\n") && heard.contains("\"state\":\"answered\"")) {
+                let piece = events.chunk().await.expect("a piece").expect("more");
+                heard.push_str(&String::from_utf8_lossy(&piece));
+            }
+        })
+        .await
+    });
+    assert!(told.is_ok() && heard.contains(&id), "{heard}");
+    let held = jane.get(&path).json();
+    let answered = &held["questions"][0];
+    assert_eq!((text(&answered["state"]), text(&answered["text"])), ("answered", "What is this?"), "{held:#}");
+    assert!(!text(&answered["answer"]).is_empty() && answered["problem"].is_null(), "{held:#}");
+    assert_eq!(answered["image"], part);
+    let looked = json!([{"instance": image, "series": answered["images"][0]["series"], "frame": 1}]);
+    assert_eq!(answered["images"], looked, "a model that takes one image is not shown a part of it");
+    // Nobody sees another's, nor drops it.
+    assert_eq!(john.get(&path).json()["questions"], json!([]));
+    let one = format!("{path}/{id}");
+    assert_eq!(john.send(Method::DELETE, &one, None, &[]).status, 204);
+    assert_eq!(jane.get(&path).json()["questions"].as_array().map(Vec::len), Some(1));
+    assert_eq!(jane.send(Method::DELETE, &one, None, &[]).status, 204);
+    assert_eq!(jane.get(&path).json()["questions"], json!([]));
+    for (body, field) in [
+        (json!({"kind": "question", "text": " ", "request_id": "r-2"}), "text"),
+        (json!({"kind": "question", "text": "a".repeat(2_001), "request_id": "r-2"}), "text"),
+        (json!({"kind": "shorten", "text": "a", "image": part, "request_id": "r-2"}), "image"),
+        (json!({"kind": "question", "text": "a", "request_id": ""}), "request_id"),
+        (json!({"kind": "guess", "text": "a", "request_id": "r-2"}), "body"),
+    ] {
+        let refused = jane.post(&path, &body);
+        assert_eq!((refused.status.as_u16(), text(&refused.json()["field"])), (400, field), "{body}");
+    }
+}
+
+/// Promise: where no model answers, that is said at once.
+#[test]
+fn that_nobody_answers_is_said_at_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let model = model(&folder.path().join("model"), None).display().to_string();
+    let arguments = ["up", "--json", "--grpc", "127.0.0.1:0", "--data", "data", "--model", &model];
+    let server = Server::start(folder.path(), &arguments, &[]);
+    let study = drafted(&server.grpc, folder.path(), 1, "dx").remove(0);
+    let began = Instant::now();
+    let refused = prelim(["ask", &study, "Is there a nodule?", "--grpc", &server.grpc]);
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    assert!(
+        !refused.status.success() && words(&refused).contains("no model here answers questions"),
+        "{}",
+        words(&refused)
+    );
+}
+
+/// A coordinator on a Redis.
+fn coordinator(work: &Path, name: &str, redis: &Redis) -> Server {
+    let (redis, bytes) = (redis.url(), format!("file://{}", work.join("bytes").display()));
+    let mut arguments = vec!["coordinator", "--json", "--grpc", "127.0.0.1:0", "--data", "data"];
+    arguments.extend(["--redis", &redis, "--bytes", &bytes, "--lease-ttl-ms", "1500", "--removal-grace-s", "1"]);
+    Server::start(&work.join(name), &arguments, &[("PRELIM_LOG", "trace")])
+}
+
+fn worker(work: &Path, name: &str, grpc: &str, model: &str) -> Server {
+    let arguments = ["worker", "--json", "--grpc", grpc, "--worker-id", name, "--model", model];
+    Server::start(&work.join(name), &arguments, &[("PRELIM_LOG", "trace")])
+}
+
+/// Promise: a question whose worker dies is answered by another, by way of another coordinator; what was asked is in no log, no
+/// key and no job, and is gone with the study.
+#[test]
+fn a_question_outlives_its_worker_and_its_words_stay_where_they_belong() {
+    let work = tempfile::tempdir().expect("a folder");
+    let work = work.path();
+    let redis = Redis::start(&work.join("redis"));
+    let model = model(&work.join("model"), Some(QUESTIONS)).display().to_string();
+    let (one, two) = (coordinator(work, "one", &redis), coordinator(work, "two", &redis));
+    let mut first = worker(work, "first", &one.grpc, &model);
+    let study = drafted(&two.grpc, work, 1, "dx").remove(0);
+    let before = draft(&one.grpc, &study, "json");
+
+    // The worker stands still, is given the question, and dies.
+    first.signal("STOP");
+    let name = Mark::letters(12);
+    let question = format!("Is this the fracture of Mr {}?", name.text);
+    let asking = Command::new(binary())
+        .args(["ask", &study, &question, "--json", "--grpc", &two.grpc])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("prelim starts");
+    let workers = || prelim_json(["workers", "--json", "--grpc", &one.grpc]);
+    let leased = |workers: &Value| workers["queue"]["leased"]["answer"].as_u64().unwrap_or_default();
+    eventually(PATIENCE, || format!("{:#}", workers()), || leased(&workers()) == 1);
+    // It is not answered, and its words are where they belong.
+    let is_kept = |entry: &[u8]| name.find(entry).is_some();
+    let places = |redis: &Redis| -> Vec<String> {
+        let held = |key: &Vec<u8>| match redis.ask(&[b"TYPE", key]).remove(0).as_slice() {
+            b"hash" => redis.ask(&[b"HGETALL", key]),
+            b"zset" => redis.ask(&[b"ZRANGE", key, b"0", b"-1"]),
+            b"set" => redis.ask(&[b"SMEMBERS", key]),
+            b"string" => redis.ask(&[b"GET", key]),
+            b"none" => Vec::new(),
+            other => panic!("{} is a {}", String::from_utf8_lossy(key), String::from_utf8_lossy(other)),
+        };
+        let keys = redis.ask(&[b"KEYS", b"*"]);
+        let holding = keys.iter().filter(|key| is_kept(key) || held(key).iter().any(|value| is_kept(value)));
+        holding.map(|key| String::from_utf8_lossy(key).into_owned()).collect()
+    };
+    assert_eq!(places(&redis), ["{prelim}:notes"], "the note alone holds it");
+    first.kill();
+    let _second = worker(work, "second", &one.grpc, &model);
+    let output = asking.wait_with_output().expect("it ends");
+    assert!(output.status.success(), "{} {}", words(&output), two.log());
+    let answered: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert!(answered["state"] == "answered" && !text(&answered["answer"]).is_empty(), "{answered:#}");
+    assert_eq!(draft(&two.grpc, &study, "json"), before);
+    assert_eq!(prelim_json(["dead", "--json", "--grpc", &one.grpc]), json!([]));
+
+    for folder in ["one", "two", "first", "second"] {
+        for file in ["stdout", "stderr"] {
+            let said = std::fs::read(work.join(folder).join(file)).expect("a file");
+            assert_eq!(name.find(&said), None, "{folder} {file}");
+        }
+    }
+    assert!(!places(&redis).is_empty(), "it is kept for who asked");
+    let removed = prelim(["remove", &study, "--grpc", &one.grpc]);
+    assert!(removed.status.success(), "{}", words(&removed));
+    eventually(PATIENCE, || format!("{:?}", places(&redis)), || places(&redis).is_empty());
+}
