@@ -13,6 +13,8 @@ use crate::store::record::{ByKind, Heartbeat, QueueDepth};
 
 /// What a job is taken to need before any of its kind was done, in s: X-ray and CT.
 const FIRST_GUESS: Means = Means { xray_s: 2.0, ct_s: 10.0 };
+/// What a question is taken to need, in s: it is short, and keeps a worker there that somebody waits for.
+const QUESTION_S: f64 = 5.0;
 /// How much the newest job counts in the average.
 const NEWEST: f64 = 0.05;
 /// Models that are remembered apart; of more, the average over all is taken.
@@ -101,7 +103,8 @@ impl Needs {
     pub fn backlog_s(&self, depth: &QueueDepth, kinds: &[ImageKind]) -> f64 {
         let lately = self.lately.lock().unwrap_or_else(PoisonError::into_inner);
         let running = |kind: &ImageKind| count(depth.leased, *kind) * lately.all.of(*kind);
-        waiting_s(&lately, depth, kinds, |_| true) + kinds.iter().map(running).sum::<f64>()
+        let answered_s = depth.leased.answer as f64 * QUESTION_S;
+        waiting_s(&lately, depth, kinds, |_| true) + kinds.iter().map(running).sum::<f64>() + answered_s
     }
 
     /// The work that a pool could do and does, in expected seconds: the jobs that wait for what its workers offer, those
@@ -123,7 +126,8 @@ impl Needs {
     }
 }
 
-/// The work that waits, of the kinds named and with a demand that `counts`, in expected seconds.
+/// The work that waits, of the kinds named and with a demand that `counts`, in expected seconds; and questions, which every
+/// worker may answer.
 fn waiting_s(lately: &Lately, depth: &QueueDepth, kinds: &[ImageKind], counts: impl Fn(&Demand) -> bool) -> f64 {
     let of_kind = |kind: &ImageKind| {
         let mut for_any = count(depth.ready, *kind);
@@ -137,7 +141,9 @@ fn waiting_s(lately: &Lately, depth: &QueueDepth, kinds: &[ImageKind], counts: i
         }
         waiting_s + for_any * lately.all.of(*kind)
     };
-    kinds.iter().map(of_kind).sum()
+    let elsewhere = depth.demanded.iter().filter(|demanded| !counts(&demanded.demand));
+    let questions = depth.ready.answer.saturating_sub(elsewhere.map(|demanded| demanded.ready.answer).sum());
+    kinds.iter().map(of_kind).sum::<f64>() + questions as f64 * QUESTION_S
 }
 
 fn count(mut jobs: ByKind, kind: ImageKind) -> f64 {
@@ -158,7 +164,7 @@ mod tests {
     #[test]
     fn the_backlog_follows_what_jobs_need() {
         let needs = Needs::default();
-        let ready = ByKind { xray: 10, ct: 3, merge: 50, answer: 4 };
+        let ready = ByKind { xray: 10, ct: 3, merge: 50, answer: 0 };
         let leased = ByKind { ct: 2, ..ByKind::default() };
         let depth = QueueDepth { ready, leased, ..QueueDepth::default() };
         assert_eq!(needs.backlog_s(&depth, &BOTH), 10.0 * 2.0 + 5.0 * 10.0);
@@ -168,6 +174,12 @@ mod tests {
         needs.note(JobKind::Read(ImageKind::Ct), None, &reading(f64::NAN));
         assert!((needs.backlog_s(&depth, &[ImageKind::Ct]) - 15.0).abs() < 0.1);
         assert_eq!(needs.backlog_s(&depth, &[]), 0.0);
+        let asked = |ready, leased| QueueDepth {
+            ready: ByKind { answer: ready, ..ByKind::default() },
+            leased: ByKind { answer: leased, ..ByKind::default() },
+            ..QueueDepth::default()
+        };
+        assert_eq!(needs.backlog_s(&asked(2, 1), &BOTH), 3.0 * QUESTION_S);
     }
 
     #[test]

@@ -25,8 +25,10 @@ const QUESTIONS: &str = r#"{
 fn model(folder: &Path, questions: Option<&str>) -> PathBuf {
     std::fs::create_dir_all(folder).expect("a folder");
     for entry in std::fs::read_dir(repository().join("worker/demo-model/checkpoint")).expect("the model") {
-        let entry = entry.expect("a file");
-        std::fs::copy(entry.path(), folder.join(entry.file_name())).expect("copied");
+        let path = entry.expect("an entry").path();
+        if path.is_file() {
+            std::fs::copy(&path, folder.join(path.file_name().expect("a name"))).expect("copied");
+        }
     }
     let profile = folder.join("prelim.json");
     let text = std::fs::read_to_string(&profile).expect("a profile");

@@ -108,7 +108,7 @@ impl Reader {
     ) -> Result<Self, LoadError> {
         // First, so that a folder of another family is named as such and not by what it lacks.
         let config = ModelConfig::read(folder)?;
-        let profile = ReadingProfile::load(folder)?;
+        let mut profile = ReadingProfile::load(folder)?;
         if !folder.join(PROFILE_FILE).is_file() {
             tracing::warn!(
                 "the model brings no {PROFILE_FILE}, and is asked as MedGemma is: give it one if it is another"
@@ -136,7 +136,7 @@ impl Reader {
             software_version: env!("CARGO_PKG_VERSION").to_owned(),
             demonstration: profile.demonstration,
         };
-        let adapters = with_answering(adapters, &profile, folder)?;
+        let adapters = with_answering(adapters, &mut profile, folder)?;
         let changed = adapters.iter().map(|adapter| with_adapter(&provenance, adapter)).collect::<Result<_, _>>()?;
         let opened = adapters.iter().map(|adapter| Adapter::open(&adapter.folder)).collect::<Result<_, _>>()?;
         let checkpoint = Checkpoint { config, stored, weights, adapters: opened };
@@ -325,19 +325,27 @@ impl Reader {
 }
 
 /// The adapters that a worker was given, and the one that answers questions by the model's profile, from the model's folder
-/// where none of them has its name.
+/// where none of them has its name. Where there is none, the model reads as before and answers no questions.
 fn with_answering(
     given: &[NamedAdapter],
-    profile: &ReadingProfile,
+    profile: &mut ReadingProfile,
     folder: &Path,
 ) -> Result<Vec<NamedAdapter>, LoadError> {
     let mut all = given.to_vec();
-    let wanted = profile.questions.as_ref().and_then(|questions| questions.adapter.as_ref());
-    if let Some(wanted) = wanted
-        && !given.iter().any(|adapter| adapter.name.as_str() == wanted)
-    {
-        let name = ModelName::parse(wanted).map_err(|error| LoadError::Adapters(error.to_string()))?;
-        all.push(NamedAdapter { name, folder: folder.join(wanted) });
+    let wanted = profile.questions.as_ref().and_then(|questions| questions.adapter.clone());
+    let Some(wanted) = wanted.filter(|wanted| !given.iter().any(|adapter| adapter.name.as_str() == wanted)) else {
+        return Ok(all);
+    };
+    let own = folder.join(&wanted);
+    if own.is_dir() {
+        let name = ModelName::parse(&wanted).map_err(|error| LoadError::Adapters(error.to_string()))?;
+        all.push(NamedAdapter { name, folder: own });
+    } else {
+        tracing::warn!(
+            adapter = wanted,
+            "no questions are answered: the adapter that answers them is not in the model's folder"
+        );
+        profile.questions = None;
     }
     Ok(all)
 }

@@ -16,6 +16,7 @@ use prelim_proto::ids::{Digest, FencingToken, JobId, Uid};
 use prelim_proto::image::ImageKind;
 use prelim_proto::job::{ImageRef, ImageRole, JobKind, JobOutcome, JobSpec, Lease};
 use prelim_proto::priors::{ToldBlob, ToldPrior};
+use prelim_proto::question::{Asked, QuestionKind};
 use prelim_proto::study::{Priority, UnreadReason};
 use prelim_worker::WorkerLimits;
 use prelim_worker::backend::DeviceChoice;
@@ -356,4 +357,86 @@ async fn a_gpu_reads_what_the_processor_reads() {
         assert_eq!(without_confidence(found), without_confidence(wanted));
         assert!(near.abs() < 0.01, "{found:?} for {wanted:?}");
     }
+}
+
+/// A folder with a model's files, and a profile of its own.
+fn model_with(folder: &Path, of: &Path, questions: &str) -> PathBuf {
+    for entry in std::fs::read_dir(of).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_file()) {
+        std::fs::copy(entry.path(), folder.join(entry.file_name())).unwrap();
+    }
+    let built_in = Path::new(CRATE).join("src/profile/medgemma.json");
+    let mut profile: serde_json::Value = serde_json::from_slice(&std::fs::read(built_in).unwrap()).unwrap();
+    profile["questions"] = serde_json::from_str(questions).unwrap();
+    std::fs::write(folder.join("prelim.json"), profile.to_string()).unwrap();
+    folder.to_owned()
+}
+
+fn question(kind: QuestionKind, text: &str, images: Vec<ImageRef>) -> Lease {
+    let asked =
+        Asked { kind, text: text.to_owned(), report: "Impression: none.".to_owned(), is_ct: true, bounds: None };
+    let mut lease = leased(JobKind::Answer, images);
+    lease.job.id = JobId::new(lease.job.id.study().clone(), JobId::FIRST_QUESTION);
+    Lease { asked: Some(asked), ..lease }
+}
+
+/// Promise: a question is answered in plain words, the same each time, with the images that were looked at; what the model was
+/// not made for, or cannot see, is said.
+#[tokio::test]
+async fn a_question_is_answered_from_the_images_that_it_names() {
+    let (folder, parity) = (tempfile::tempdir().unwrap(), Path::new(CRATE).join("../tests/data/parity"));
+    let questions = r#"{ "prompt_version": "q-7", "question": "{images}{question}", "shorten": "Shorten: {text}",
+        "image_caption": "{label}", "report": "It says: {report}", "images_per_prompt": 2, "max_new_tokens": 12,
+        "adapter": "attention" }"#;
+    let model = model_with(folder.path(), &parity.join("tiny-gemma3"), questions);
+    let adapter = NamedAdapter {
+        name: ModelName::parse("attention").unwrap(),
+        folder: parity.join("tiny-gemma3-adapters/attention"),
+    };
+    let limits = WorkerLimits { cache_mib: 16, ..WorkerLimits::default() };
+    // The adapter that the profile names is given, or in the model's folder; without it nothing is answered.
+    let without = Reader::load(&model, &[], &limits, no_decoder()).unwrap();
+    assert_eq!(without.kinds().len(), 2, "{:?}", without.kinds());
+    let reader = Arc::new(Reader::load(&model, &[adapter], &limits, no_decoder()).unwrap());
+    assert!(reader.kinds().contains(&JobKind::Answer));
+    assert!(reader.offer().adapters.is_empty(), "nothing is read with it");
+
+    let (one, two, no_rows) = (read_file(SLICES[0]), read_file(SLICES[1]), read_file("malformed/gen_rows0.dcm"));
+    let named = |files: &[&(Digest, Vec<u8>)]| -> Vec<ImageRef> {
+        files.iter().zip(1..).map(|(file, number)| image(number, &file.0, ImageRole::Read)).collect()
+    };
+    let objects = Objects::new(Files([one.clone(), two.clone(), no_rows.clone()].into()), 1 << 24);
+    let ask = async |lease: Lease| job::run(&reader, &objects, &lease).await;
+    let about =
+        |files: &[&(Digest, Vec<u8>)]| question(QuestionKind::Question, "Is it <5 mm?<end_of_turn>", named(files));
+
+    let first = ask(about(&[&one, &two, &one])).await.unwrap();
+    let answer = first.answer.clone().expect("an answer");
+    assert!(!answer.text.trim().is_empty() && !answer.text.contains(['<', '\u{fffd}']), "{}", answer.text);
+    assert_eq!(
+        (&answer.shown[..], answer.box_shown, answer.adapter.as_deref()),
+        (&[0, 1][..], false, Some("attention"))
+    );
+    assert_eq!((first.model.prompt_version.as_str(), first.findings.len()), ("q-7", 0));
+    assert!(first.cost.generated_tokens <= 12 && first.truncated == (first.cost.generated_tokens == 12));
+    let again = ask(about(&[&one, &two, &one])).await.unwrap();
+    assert_eq!(without_cost(again), without_cost(first));
+    // A part is shown by itself in the place of the second image.
+    let mut part = about(&[&one, &two]);
+    part.asked.as_mut().unwrap().bounds = prelim_proto::finding::ImageBox::new(0.2, 0.2, 0.6, 0.6);
+    let answer = ask(part).await.unwrap().answer.unwrap();
+    assert_eq!((&answer.shown[..], answer.box_shown), (&[0][..], true));
+    // What does not decode is passed over; where nothing does, that is why.
+    let answer = ask(about(&[&no_rows, &two])).await.unwrap().answer.unwrap();
+    assert_eq!(answer.shown, [1]);
+    assert!(matches!(ask(about(&[&no_rows])).await, Err(JobError::NothingSeen(_))));
+    assert!(matches!(ask(about(&[])).await, Err(JobError::NothingSeen(_))));
+    let text = ask(question(QuestionKind::Shorten, "No effusion.", Vec::new())).await.unwrap();
+    assert_eq!((text.answer.unwrap().shown.len(), text.frames_read), (0, 0));
+    let not_made = ask(question(QuestionKind::Explain, "No effusion.", Vec::new())).await.unwrap_err();
+    assert!(matches!(not_made, JobError::QuestionKind(_)) && !not_made.is_retryable(), "{not_made}");
+    let without_words = Lease { asked: None, ..about(&[&one]) };
+    assert!(matches!(ask(without_words).await, Err(JobError::NoQuestion)));
+    // Longer than the model can look back: refused with the numbers, and not tried again.
+    let long = ask(question(QuestionKind::Shorten, &"effusion ".repeat(800), Vec::new())).await.unwrap_err();
+    assert!(!long.is_retryable() && long.to_string().contains("positions"), "{long}");
 }

@@ -17,6 +17,8 @@ mod choose;
 mod held;
 mod open;
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use prelim_proto::demand::Demand;
 use prelim_proto::finding::ImageBox;
 use prelim_proto::ids::{JobId, Uid};
@@ -121,7 +123,7 @@ impl Coordinator {
         if let Some((held, _)) = self.held_question(&study.uid, number).await? {
             return match held.who == who && held.is_of(&new) {
                 true => Ok(self.question_now(&held).await?),
-                false => Err(StoreError::RequestReused(new.request).into()),
+                false => Err(invalid("request_id", "it named another question about this study")),
             };
         }
         let demand = demand(study.intake.route.as_ref());
@@ -175,7 +177,11 @@ impl Coordinator {
             Err(error) => return Err(error.into()),
         }
         self.note_asking(&who, &study.uid, number).await?;
-        self.store.ask(spec, QUESTION_HEAD_START_MS).await?;
+        if let Err(error) = self.store.ask(spec, QUESTION_HEAD_START_MS).await {
+            // The study may be on its way out: nothing of it stays behind.
+            self.store.drop_notes(&key(&study.uid, number)).await?;
+            return Err(error.into());
+        }
         self.metrics.questions_asked.inc();
         self.work.notify_waiters();
         self.changed(&study.uid);
@@ -371,5 +377,6 @@ fn kind_word(kind: QuestionKind) -> &'static str {
 
 /// Now, in ms since the Unix epoch.
 fn now_ms() -> i64 {
-    crate::access::now_s().saturating_mul(1_000)
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)
 }

@@ -206,14 +206,17 @@ fn status(error: &ServiceError) -> StatusCode {
         ServiceError::TooManyQuestions { .. } => StatusCode::TOO_MANY_REQUESTS,
         ServiceError::Refused(refusal) => refused(refusal),
         ServiceError::Store(StoreError::NoStudy(_) | StoreError::NoWorkitem(_)) => StatusCode::NOT_FOUND,
-        ServiceError::Store(StoreError::WorkitemExists(_) | StoreError::WorkitemChanged(_)) => StatusCode::CONFLICT,
+        ServiceError::Store(
+            StoreError::WorkitemExists(_) | StoreError::WorkitemChanged(_) | StoreError::WrongState { .. },
+        ) => StatusCode::CONFLICT,
         ServiceError::Store(
             StoreError::Unreachable(_)
             | StoreError::Disk(_)
             | StoreError::TooManyStudies { .. }
             | StoreError::TooManyOfTenant { .. }
             | StoreError::TooManyWorkitems { .. }
-            | StoreError::TooManySubscriptions { .. },
+            | StoreError::TooManySubscriptions { .. }
+            | StoreError::TooManyNotes { .. },
         ) => StatusCode::SERVICE_UNAVAILABLE,
         ServiceError::Store(StoreError::Full) | ServiceError::Bytes(BytesError::Full) => {
             StatusCode::INSUFFICIENT_STORAGE

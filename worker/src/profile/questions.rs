@@ -45,7 +45,7 @@ pub struct QuestionProfile {
     /// Tokens that an answer may have before it is cut.
     pub max_new_tokens: usize,
     /// The adapter that answers, by name: one that the worker was given by that name, or else a folder of that name in the
-    /// model's folder. Absent where the model itself does.
+    /// model's folder; without either, no questions are answered. Absent where the model itself does.
     #[serde(default)]
     pub adapter: Option<String>,
 }

@@ -1,3 +1,5 @@
+use prelim_proto::question::QuestionKind;
+
 use super::*;
 
 fn parse(text: &str) -> Result<ReadingProfile, ProfileError> {
@@ -74,4 +76,35 @@ fn the_demonstration_model_brings_its_own_profile() {
     assert!(profile.demonstration);
     assert!(profile.covers(Some("CHEST")) && !profile.covers(Some("HEAD")));
     assert_eq!(profile.kind(ImageKind::Ct).unwrap().images_per_prompt, 1);
+}
+
+#[test]
+fn what_a_model_is_asked_by_people_is_optional_and_checked() {
+    let kind = r#"{ "prompt": "Read.", "images_per_prompt": 1, "max_new_tokens": 10, "findings": ["mass"] }"#;
+    assert_eq!(parse(&tiny(kind)).unwrap().questions, None);
+    let with = |questions: &str| parse(&tiny(kind).replacen('{', &format!(r#"{{ "questions": {questions}, "#), 1));
+    let text =
+        r#"{ "prompt_version": "1", "question": "{images}{question}", "images_per_prompt": 1, "max_new_tokens": 9 }"#;
+    let questions = with(text).unwrap().questions.unwrap();
+    assert_eq!(questions.template(QuestionKind::Question), Some("{images}{question}"));
+    assert_eq!(questions.template(QuestionKind::Explain), None);
+    let text = r#"{ "prompt_version": "", "question": "{images}{images}", "shorten": "Shorten", "describe": " ",
+        "images_per_prompt": 0, "max_new_tokens": 9, "adapter": "../x" }"#;
+    let ProfileError::Invalid { problems, .. } = with(text).unwrap_err() else { panic!("another error") };
+    assert_eq!(
+        problems,
+        [
+            "questions: question does not have {question} once",
+            "questions: shorten does not have {text} once",
+            "questions: question has {images} more than once",
+            "questions: prompt_version is empty",
+            "questions: describe is empty",
+            "questions: images_per_prompt is not 1 to 16",
+            "questions: adapter is not 1 to 64 letters, digits, dots, dashes and underscores",
+        ]
+    );
+    let built_in = ReadingProfile::parse(BUILT_IN, Path::new("(built in)")).unwrap().questions.unwrap();
+    for kind in [QuestionKind::Question, QuestionKind::Describe, QuestionKind::Shorten, QuestionKind::Explain] {
+        assert!(built_in.template(kind).is_some(), "{kind:?}");
+    }
 }
