@@ -63,7 +63,8 @@ pub(super) fn images(
 /// The numbers below `length`, so that the first of them, however many, are spread over it: the middle, then the middles of the
 /// halves, and so on.
 fn spread(length: usize) -> impl Iterator<Item = usize> {
-    let mut parts = VecDeque::from([0..length]);
+    let mut parts = VecDeque::new();
+    parts.push_back(0..length);
     std::iter::from_fn(move || {
         loop {
             let part = parts.pop_front()?;

@@ -58,7 +58,7 @@ pub(super) struct HandedIn {
 /// A call that goes with others.
 enum Call {
     /// An outcome; the answer is a word that [`super::operations`] reads.
-    HandIn(HandedIn),
+    HandIn(Box<HandedIn>),
     /// A request for a job; the answer is a list.
     Lease(LeaseRequest),
 }
@@ -105,7 +105,7 @@ impl Exchange {
 
     /// Stores an outcome; the word that says what came of it.
     pub(super) async fn hand_in(&self, handed_in: HandedIn) -> Result<Value> {
-        self.ask(Call::HandIn(handed_in)).await
+        self.ask(Call::HandIn(Box::new(handed_in))).await
     }
 
     /// Leases a job, where there is one.
@@ -141,12 +141,11 @@ async fn exchange(runner: &Runner, calls: &[Call]) -> Result<Vec<Value>> {
     let mut args = runner.args().number(LOCALITY_MS).number(0).number(outcomes);
     for call in calls {
         args = match call {
-            Call::HandIn(HandedIn { job, token, outcome }) => args
-                .text(job.study().as_str())
-                .number(job.number())
-                .number(token.0)
-                .json(outcome)
-                .packed(&reply::figures(&outcome.cost)),
+            Call::HandIn(handed_in) => {
+                let HandedIn { job, token, outcome } = &**handed_in;
+                let args = args.text(job.study().as_str()).number(job.number()).number(token.0);
+                args.json(outcome).packed(&reply::figures(&outcome.cost))
+            }
             Call::Lease(request) => asked(args, request),
         };
     }
