@@ -5,6 +5,7 @@ import './styles/shell.css';
 import './styles/worklist.css';
 import './styles/study.css';
 import './styles/viewer.css';
+import './styles/ask.css';
 import './styles/agreement.css';
 import './styles/print.css';
 

@@ -72,3 +72,8 @@ export function words(error: unknown): string {
   const said = error instanceof Error ? error.message : String(error);
   return said.charAt(0).toUpperCase() + said.slice(1);
 }
+
+/** An id for an act that is done once, however often it is sent. `randomUUID` is there over TLS and on loopback alone. */
+export function requestId(): string {
+  return crypto.randomUUID?.() ?? [...crypto.getRandomValues(new Uint8Array(16))].map((octet) => octet.toString(16).padStart(2, '0')).join('');
+}

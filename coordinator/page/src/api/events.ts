@@ -1,11 +1,12 @@
 /** Server-sent events: what changed, as it changes. */
 
-import type { Reader, Row } from './types.ts';
+import type { Question, Reader, Row } from './types.ts';
 
 export interface Listeners {
   study?: (row: Row) => void;
   removed?: (what: { uid: string }) => void;
   readers?: (what: { uid: string; readers: Reader[] }) => void;
+  question?: (what: { uid: string; question: Question }) => void;
   live?: (live: boolean) => void;
   /** More happened than could be told: load again. */
   reload?: () => void;
@@ -39,6 +40,7 @@ export function listen(listeners: Listeners): () => void {
     on('study', listeners.study);
     on('removed', listeners.removed);
     on('readers', listeners.readers);
+    on('question', listeners.question);
     on('reload', listeners.reload);
   };
   open();

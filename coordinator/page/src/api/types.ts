@@ -243,3 +243,43 @@ export interface AgreementAnswer {
   /** By the Monday that each begins with, as 2026-11-23. */
   weeks: { week: string; groups: Record<string, Tally | undefined> }[];
 }
+
+export type QuestionKind = 'question' | 'describe' | 'shorten' | 'explain';
+
+/** An image of the study, and a part of it. Frames count from 1. */
+export interface Region {
+  instance: string;
+  frame: number;
+  box?: Box;
+}
+
+/** What somebody asked of the model, and what it answered: never a part of the report. */
+export interface Question {
+  id: string;
+  kind: QuestionKind;
+  text: string;
+  image: Region | null;
+  state: 'waiting' | 'answering' | 'answered' | 'failed';
+  asked_at_ms: number;
+  answered_at_ms: number | null;
+  answer: string | null;
+  /** The answer reached the longest that the model may give. */
+  truncated: boolean;
+  problem: string | null;
+  /** The images that the model looked at. */
+  images: { instance: string; series: string; frame: number }[];
+  model: string | null;
+  adapter: string | null;
+  demonstration: boolean;
+  /** What an answer is, and what it is not. */
+  statement: string | null;
+}
+
+export interface Questions {
+  /** The caller's own, newest first. */
+  questions: Question[];
+  /** Whether a worker is here that answers. */
+  answers: boolean;
+  /** Why none answers, in words. */
+  reason: string | null;
+}

@@ -4,6 +4,7 @@ import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
 import { ApiError, call, get, words } from '../api/client.ts';
 import { listen } from '../api/events.ts';
 import type { Reader, Report, Session, Study, Vocabulary } from '../api/types.ts';
+import { useQuestions } from '../ask/use_questions.ts';
 import { isBegun } from '../edit/model.ts';
 import { toWorklist } from '../route.ts';
 import { useKeys } from '../keys.ts';
@@ -25,6 +26,7 @@ export function StudyPage({ uid, session }: { uid: string; session: Session }) {
   const [older, setOlder] = useState<Report | null>(null);
   /** The draft that was rejected, while it is reviewed after all. */
   const [revived, setRevived] = useState<Report | null>(null);
+  const asking = useQuestions(uid);
   const version = useRef(0);
 
   const load = useCallback(async () => {
@@ -62,6 +64,10 @@ export function StudyPage({ uid, session }: { uid: string; session: Session }) {
     const timer = setInterval(here, PRESENCE_MS);
     const stop = listen({
       readers: (what) => what.uid === uid && setReaders(what.readers),
+      question: (what) => what.uid === uid && asking.take(what.question),
+      // What was missed while it was away is loaded.
+      live: (live) => { if (live) asking.reload(); },
+      reload: asking.reload,
       study: (row) => {
         if (row.uid !== uid) return;
         setReaders(row.readers);
@@ -86,7 +92,7 @@ export function StudyPage({ uid, session }: { uid: string; session: Session }) {
       removeEventListener('prelim:signed-in', again);
       void call('DELETE', `/studies/${uid}/reading`).catch(() => undefined);
     };
-  }, [uid, load]);
+  }, [uid, load, asking.take, asking.reload]);
 
   const revive = async () => {
     if (study?.report?.status !== 'rejected') return;
@@ -120,7 +126,7 @@ export function StudyPage({ uid, session }: { uid: string; session: Session }) {
   }
   if (study === null || vocabulary === null) return <main class="quiet" aria-busy="true" />;
   return (
-    <Reading key={revived === null ? 'stands' : 'revived'} study={revived === null ? study : { ...study, report: revived }} rejected={revived === null ? null : study.report} revive={study.report?.status === 'rejected' && revived === null ? () => void revive() : null} abandon={() => { void load(); }} vocabulary={vocabulary} session={session} readers={readers.filter((reader) => reader.id !== session.account.id)} newer={newer} newerSigned={newerSigned} older={older} problem={problem}
+    <Reading key={revived === null ? 'stands' : 'revived'} study={revived === null ? study : { ...study, report: revived }} rejected={revived === null ? null : study.report} revive={study.report?.status === 'rejected' && revived === null ? () => void revive() : null} abandon={() => { void load(); }} vocabulary={vocabulary} session={session} asking={asking} readers={readers.filter((reader) => reader.id !== session.account.id)} newer={newer} newerSigned={newerSigned} older={older} problem={problem}
       reload={load} show={(wanted) => void show(wanted)} />
   );
 }

@@ -2,11 +2,15 @@
 
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { createPortal } from 'preact/compat';
-import { ApiError, call, get, words } from '../api/client.ts';
+import { ApiError, call, get, requestId, words } from '../api/client.ts';
 import type { Reader, Report, Session, Statement, Study, Vocabulary, WorkingCopy } from '../api/types.ts';
-import { acceptRest, carry, decide, isBegun, left, request, undecided, withImpression } from '../edit/model.ts';
+import { acceptRest, carry, decide, hasImpression, isBegun, left, request, undecided, withImpression } from '../edit/model.ts';
 import { useHold } from '../keys.ts';
 import { ageAt, date, personName } from '../words.ts';
+import { ImpressionHelp } from '../ask/impression_help.tsx';
+import { AskPanel } from '../ask/panel.tsx';
+import { useAsk } from '../ask/use_ask.ts';
+import type { Asking } from '../ask/use_questions.ts';
 import { Viewer } from '../viewer/viewer.tsx';
 import { Banner } from './banner.tsx';
 import { Conflict, linesOf, linesOfReport } from './conflict.tsx';
@@ -22,6 +26,7 @@ import { useHanging } from './use_hanging.ts';
 
 interface Props {
   study: Study;
+  asking: Asking;
   vocabulary: Vocabulary;
   session: Session;
   readers: Reader[];
@@ -148,7 +153,7 @@ export function Reading(props: Props) {
     if (busy || report === null) return;
     setBusy(true);
     setProblem('');
-    attempt.current ||= crypto.randomUUID?.() ?? [...crypto.getRandomValues(new Uint8Array(16))].map((octet) => octet.toString(16).padStart(2, '0')).join('');
+    attempt.current ||= requestId();
     try {
       await editing.flush();
       const body = what === 'sign' ? { ...request(copy), reason, request_id: attempt.current } : { version: copy.version, reason, request_id: attempt.current };
@@ -175,6 +180,11 @@ export function Reading(props: Props) {
       setBusy(false);
     }
   };
+  const { preview } = editing;
+  // Until it is known what the findings make, the words that were taken away are not shown as theirs.
+  const made = preview.isOwn ? null : ((preview.report ?? report?.report)?.impression.map((each) => each.text) ?? null);
+  const impression = !editable ? (report?.report.impression.map((each) => each.text) ?? null) : hasImpression(copy) ? copy.impression : preview.isOld ? null : made;
+  const ask = useAsk(props.asking, hanging, copy.impression, (lines) => editing.change((was) => withImpression(was, [...(hasImpression(was) ? was.impression : (made ?? [])), ...lines])), setSaid);
   const canDiscard = older === null && report !== null && standing !== 'rejected' && (isBegun(copy) || amending || editing.saving.state === 'conflict' || props.rejected !== null);
   const discard = async () => {
     setBusy(true);
@@ -223,8 +233,8 @@ export function Reading(props: Props) {
 
   const revive = props.revive !== null && older === null && session.account.roles.includes('review') ? props.revive : null;
   const canReject = older === null && props.rejected === null && standing === 'unsigned_draft';
-  useReadingKeys({ canDiscard, canReject, revive, editing, hanging, editable, current, study, uid: row.uid, mode, step, canSign: left(copy) === 0 && editing.preview.problem === '', move, choose, setMode, setStep, amend,
-    decide: setDecision, acceptRest: () => { if (editable) { editing.change(acceptRest); setSaid('All findings that were not decided are accepted'); } }, remove, add, toggleBoxes: () => setBoxes(!boxes), beside: (uid) => void beside(uid) });
+  useReadingKeys({ ask, canDiscard, canReject, revive, editing, hanging, editable, current, study, uid: row.uid, mode, step, canSign: left(copy) === 0 && editing.preview.problem === '', move, choose, setMode, setStep, amend,
+    decide: setDecision, acceptRest: () => { if (editable) { editing.change(acceptRest); setSaid('All findings that were not decided are accepted'); } }, remove, add: ask.isDrawing ? ask.take : add, toggleBoxes: () => setBoxes(!boxes), beside: (uid) => void beside(uid) });
 
   useEffect(() => {
     const first = list_items[0];
@@ -242,9 +252,6 @@ export function Reading(props: Props) {
   const signed = Math.max(0, ...study.versions.filter((each) => each.standing === 'signed' || each.standing === 'amended').map((each) => each.version), props.newerSigned ?? 0);
   const superseding = isSigned && signed > shownVersion ? signed : null;
   const watermark = report === null ? '' : standing === 'unsigned_draft' ? 'UNSIGNED DRAFT' : standing === 'rejected' ? 'REJECTED' : editable ? 'NOT SIGNED' : superseding !== null ? `SUPERSEDED: version ${shownVersion} of ${superseding}` : '';
-  // Until it is known what the findings make, the words that were taken away are not shown as theirs.
-  const { preview } = editing;
-  const made = preview.isOwn ? null : ((preview.report ?? report?.report)?.impression.map((each) => each.text) ?? null);
   const { patient } = row;
   const mine = linesOf(copy, study.report?.report.findings.map((finding) => finding.name) ?? []);
   const placeOf = (item: Item) => {
@@ -263,7 +270,7 @@ export function Reading(props: Props) {
           <span class="described">{[row.description, date(row.study_date), row.accession].filter((word) => word !== '').join(' · ')}</span>
           {readers.length > 0 && <p class="with">{readers.map((reader) => <span class="reader" key={reader.id}>{personName(reader.name)} reads it too</span>)}</p>}
         </div>, head)}
-      <Viewer hanging={hanging} items={list_items} chosen={chosen} hovered={hovered} boxes={boxes} choose={(id) => choose(id, false)} hover={setHovered} drawn={add} toggleBoxes={() => setBoxes(!boxes)}
+      <Viewer hanging={hanging} items={list_items} chosen={chosen} hovered={hovered} boxes={boxes} choose={(id) => choose(id, false)} hover={setHovered} drawn={ask.isDrawing ? ask.take : add} asked={ask.marked} toggleBoxes={() => setBoxes(!boxes)}
         measured={(mm) => { setMeasured(mm === null ? null : Math.round(mm * 10) / 10); setSaid(mm === null ? '' : `${mm.toFixed(1)} mm`); }} />
       <section class="panel" aria-label="Draft">
         {report === null ? (
@@ -315,11 +322,14 @@ export function Reading(props: Props) {
               {editable && <p class="fine hint">To add one, press <kbd>n</kbd> and draw a box on the image.</p>}
             </section>
           )}
-          {body && standing !== 'rejected' && <ReportText report={body} impression={copy.impression} made={made} isAsSigned={isSigned && made !== null && made.join('\n') === impressionOf(study.report?.report)} editable={editable} isOld={editing.preview.isOld} chosen={chosenIn(body, current)} point={point} write={(lines) => editing.change((was) => withImpression(was, lines))} />}
+          {body && standing !== 'rejected' && <ReportText report={body} impression={copy.impression} made={made} isAsSigned={isSigned && made !== null && made.join('\n') === impressionOf(study.report?.report)} editable={editable} isOld={editing.preview.isOld} chosen={chosenIn(body, current)} point={point} write={(lines) => editing.change((was) => withImpression(was, lines))}>
+            {report !== null && <ImpressionHelp asking={props.asking} row={row} report={report} now={impression?.join('\n') ?? null} say={setSaid} apply={editable ? (text) => editing.change((was) => withImpression(was, text.split('\n').map((line) => line.trim()).filter((line) => line !== ''))) : null} />}
+          </ReportText>}
           <Priors priors={study.priors} beside={prior?.row.uid ?? ''} show={(uid) => void beside(uid)} />
           <Versions versions={study.versions} shown={report?.report.version ?? 0} show={props.show} />
           {report !== null && <p class="fine provenance">{report.provenance.map((each) => `${each.model}${each.demonstration ? ' (demonstration weights)' : ''}, prelim ${each.software_version}`).join('; ')}</p>}
         </div>
+        <AskPanel ask={ask} stacks={hanging.all} mayInsert={mayEdit} insert={editable && impression !== null ? ask.insert : null} />
         {older !== null ? (
           <div class="sign-bar"><div class="row"><span>You are looking at version {older.report.version}.</span><span class="grow" /><button class="primary" onClick={() => props.show(study.report?.report.version ?? 0)}>Back to the newest</button></div></div>
         ) : revive !== null ? (

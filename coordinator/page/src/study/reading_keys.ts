@@ -5,13 +5,15 @@ import { useKeys, type Binding } from '../keys.ts';
 import { go } from '../route.ts';
 import { CT_PRESETS } from '../viewer/presets.ts';
 import { neighbour } from '../worklist/worklist.tsx';
+import type { Ask } from '../ask/use_ask.ts';
 import type { Mode } from './finding_card.tsx';
 import type { Item } from './items.ts';
 import type { Step } from './sign.tsx';
 import type { Editing } from './use_edit.ts';
-import type { Hanging } from './use_hanging.ts';
+import { FIRST_BOX, type Hanging } from './use_hanging.ts';
 
 interface Reach {
+  ask: Ask;
   editing: Editing;
   hanging: Hanging;
   editable: boolean;
@@ -40,12 +42,11 @@ interface Reach {
   beside: (uid: string) => void;
 }
 
-/** A new box, in fractions of the frame, where the keyboard puts it. */
-const FIRST = { top: 0.4, left: 0.4, bottom: 0.6, right: 0.6 };
+/** How far a key moves a box, in fractions of the frame. */
 const STEP = 0.01;
 
 export function useReadingKeys(reach: Reach): void {
-  const { editing, hanging, editable, current } = reach;
+  const { ask, editing, hanging, editable, current } = reach;
   const images = (keys: string[], words: string | undefined, run: () => void): Binding => ({ keys, ...(words === undefined ? {} : { words }), group: 'Images', run });
   const draft = (keys: string[], words: string, run: () => void): Binding => ({ keys, words, group: 'Draft', run: () => { if (editable) run(); } });
   const pane = () => (hanging.current === null ? undefined : hanging.handles.get(hanging.current.key)?.pane);
@@ -87,7 +88,7 @@ export function useReadingKeys(reach: Reach): void {
         hanging.setTool('look');
       } else {
         hanging.setTool('box');
-        hanging.setDrawing({ stack, index: hanging.indexOf(stack), box: FIRST });
+        hanging.setDrawing({ stack, index: hanging.indexOf(stack), box: FIRST_BOX });
       }
     }),
     { keys: ['s'], words: 'Sign; amend what is signed; review after all what was rejected', group: 'Draft', run: () => (editable ? reach.canSign && reach.setStep('sign') : reach.revive !== null ? reach.revive() : reach.amend()) },
@@ -95,6 +96,9 @@ export function useReadingKeys(reach: Reach): void {
     { keys: ['D'], words: 'Discard what was edited, after one question', group: 'Draft', run: () => reach.canDiscard && reach.setStep('discard') },
     draft(['Ctrl+z'], 'Undo', editing.undo),
     draft(['Ctrl+Shift+z', 'Ctrl+y'], 'Redo', editing.redo),
+    { keys: ['q'], words: 'Ask about the study, the image or the box that is being drawn', group: 'Ask', run: ask.begin },
+    { keys: ['v'], words: 'Have the image described, or the box on it', group: 'Ask', run: ask.describe },
+    { keys: ['Q'], words: 'Open or close the questions and answers', group: 'Ask', run: () => ask.setOpen(!ask.open) },
     { keys: ['j'], words: 'Next finding', group: 'Study', run: () => reach.move(1) },
     { keys: ['k'], words: 'Finding before', group: 'Study', run: () => reach.move(-1) },
     { keys: ['J'], words: 'Next study of the list', group: 'Study', run: () => sibling(1) },

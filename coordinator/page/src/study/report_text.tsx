@@ -1,5 +1,6 @@
 /** The report in words, as it would be signed now. Pointing at a sentence shows its finding. */
 
+import type { ComponentChildren } from 'preact';
 import { useState } from 'preact/hooks';
 import type { Prior, ReportBody, Statement, Version } from '../api/types.ts';
 import { date, moment, personName, standingWord } from '../words.ts';
@@ -17,9 +18,11 @@ interface Props {
   chosen: number | null;
   point: (statement: Statement) => void;
   write: (lines: string[]) => void;
+  /** What stands below the impression. */
+  children?: ComponentChildren;
 }
 
-export function ReportText({ report, impression, made, isAsSigned, editable, isOld, chosen, point, write }: Props) {
+export function ReportText({ report, impression, made, isAsSigned, editable, isOld, chosen, point, write, children }: Props) {
   const own = impression.length > 0;
   /** The reader emptied the box and has not left it: what is typed next takes the place of what is shown in it. */
   const [emptied, setEmptied] = useState(false);
@@ -54,6 +57,7 @@ export function ReportText({ report, impression, made, isAsSigned, editable, isO
       ) : (
         <p class="sentences">{report.impression.map((each) => each.text).join(' ') || 'None.'}</p>
       )}
+      {children}
       {report.comparison.length > 0 && <><h3>Comparison</h3><p>{report.comparison.join(' ')}</p></>}
       {report.technique.length > 0 && <><h3>Technique</h3><p>{report.technique.join(' ')}</p></>}
       {report.unread.length > 0 && (

@@ -6,6 +6,9 @@ import { find, hung, stacks, type Stack } from '../viewer/frames.ts';
 import type { Handle, Tool } from '../viewer/pane_view.tsx';
 import type { Window } from '../viewer/presets.ts';
 
+/** A new box, in fractions of the frame, where the keyboard puts it. */
+export const FIRST_BOX: Box = { top: 0.4, left: 0.4, bottom: 0.6, right: 0.6 };
+
 export interface Drawing {
   stack: Stack;
   index: number;

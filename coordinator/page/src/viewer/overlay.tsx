@@ -8,8 +8,8 @@ export interface Shown {
   label: string;
   box: Box;
   chosen: boolean;
-  /** How it stands: of the model, of a person, rejected. */
-  look: 'model' | 'person' | 'rejected';
+  /** How it stands: of the model, of a person, rejected; or what is asked about. */
+  look: 'model' | 'person' | 'rejected' | 'asked';
 }
 
 export interface Measure {

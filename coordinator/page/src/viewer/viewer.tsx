@@ -1,7 +1,7 @@
 /** The images: panes in a grid, with a narrow bar of tools. */
 
 import { useState } from 'preact/hooks';
-import type { Place } from '../api/types.ts';
+import type { Place, Region } from '../api/types.ts';
 import type { Item } from '../study/items.ts';
 import type { Hanging } from '../study/use_hanging.ts';
 import { find, type Stack } from './frames.ts';
@@ -15,6 +15,8 @@ interface Props {
   chosen: string | null;
   hovered: string | null;
   boxes: boolean;
+  /** What was asked about, or is to be. */
+  asked: Region | null;
   choose: (id: string) => void;
   hover: (id: string | null) => void;
   drawn: () => void;
@@ -38,13 +40,19 @@ function boxesOn(stack: Stack, index: number, items: Item[], chosen: string | nu
   });
 }
 
+function askedOn(stack: Stack, index: number, asked: Region | null): Shown[] {
+  const frame = stack.frames[index];
+  if (frame === undefined || stack.prior !== null || asked?.box === undefined) return [];
+  return asked.instance === frame.instance.uid && asked.frame === frame.number ? [{ id: 'asked', label: 'asked about', box: asked.box, chosen: true, look: 'asked' }] : [];
+}
+
 function marksOf(stack: Stack, items: Item[], chosen: string | null): number[] {
   const places = items.filter((item) => chosen === null || item.id === chosen).flatMap((item): Place[] => item.finding.evidence);
   const found = places.map((place) => find([stack], place.instance, place.frame)?.index).filter((index) => index !== undefined);
   return [...new Set(found)];
 }
 
-export function Viewer({ hanging, items, chosen, hovered, boxes, choose, hover, drawn, measured, toggleBoxes }: Props) {
+export function Viewer({ hanging, items, chosen, hovered, boxes, asked, choose, hover, drawn, measured, toggleBoxes }: Props) {
   const [, redraw] = useState(0);
   const { all, panes, current, tool, setTool, drawing } = hanging;
   const own = all.filter((stack) => stack.prior === null);
@@ -59,7 +67,7 @@ export function Viewer({ hanging, items, chosen, hovered, boxes, choose, hover, 
           const index = hanging.indexOf(stack);
           return (
             <PaneView key={`${pane}`} stack={stack} index={index} besides={panes.some((each) => all[each]?.prior !== null)} active={pane === hanging.active && panes.length > 1} window={hanging.windowOf(stack)} tool={stack.prior === null ? tool : 'look'}
-              boxes={boxes ? boxesOn(stack, index, items, chosen, hovered) : []}
+              boxes={[...(boxes ? boxesOn(stack, index, items, chosen, hovered) : []), ...askedOn(stack, index, asked)]}
               marks={stack.frames.length > 1 ? marksOf(stack, items, chosen) : []}
               drawing={drawing !== null && drawing.stack.key === stack.key && drawing.index === index ? drawing.box : null}
               turn={(next) => hanging.turn(stack, next)} activate={() => hanging.activate(pane)} setWindow={(next) => hanging.setWindow(stack, next)}

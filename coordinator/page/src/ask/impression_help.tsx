@@ -1,0 +1,72 @@
+/** Below the impression: what the model can be asked to make of it. Nothing is changed before the reader says so. */
+
+import { useLayoutEffect, useState } from 'preact/hooks';
+import type { QuestionKind, Report, Row } from '../api/types.ts';
+import { caveats, copyText, PatientSheet } from './patient_sheet.tsx';
+import { Suggestion } from './suggestion.tsx';
+import type { Asking } from './use_questions.ts';
+
+/** Longest text that is sent, in characters. */
+const MAX_TEXT = 8_000;
+
+interface Props {
+  asking: Asking;
+  row: Row;
+  report: Report;
+  /** The impression as it stands; nothing until that is known. */
+  now: string | null;
+  /** Makes these words the impression; nothing where that cannot be. */
+  apply: ((text: string) => void) | null;
+  say: (text: string) => void;
+}
+
+export function ImpressionHelp({ asking, row, report, now, apply, say }: Props) {
+  const [printing, setPrinting] = useState(false);
+  const newest = (wanted: QuestionKind) => asking.questions.find(({ kind }) => kind === wanted);
+  const [shorten, explain] = [newest('shorten'), newest('explain')];
+  const text = now?.trim() ?? '';
+  const why = asking.reason === null ? '' : asking.reason !== '' ? asking.reason : text.length > MAX_TEXT ? `The impression has more than ${MAX_TEXT} characters.` : '';
+  const canAsk = asking.reason === '' && !asking.busy && text !== '' && text.length <= MAX_TEXT;
+  const ask = async (kind: QuestionKind) => {
+    const before = newest(kind);
+    if (canAsk && (await asking.ask({ kind, text })) && before !== undefined) asking.forget(before.id);
+  };
+  const isSigned = report.status === 'signed' || report.status === 'amended';
+  const signed = report.report.impression.map((each) => each.text).join('\n').trim();
+  const isUnsigned = !isSigned || explain?.text.split(/\s+/).join(' ').trim() !== signed.split(/\s+/).join(' ');
+
+  useLayoutEffect(() => {
+    if (!printing) return;
+    const root = document.documentElement;
+    root.dataset['print'] = 'patient';
+    const done = () => setPrinting(false);
+    addEventListener('afterprint', done);
+    window.print();
+    return () => {
+      removeEventListener('afterprint', done);
+      delete root.dataset['print'];
+    };
+  }, [printing]);
+
+  const of = (kind: 'shorten' | 'explain') => {
+    const question = newest(kind);
+    if (question === undefined || (kind === 'shorten' && apply === null)) return null;
+    return (
+      <Suggestion key={kind} question={question} now={text} canAsk={canAsk} again={() => void ask(kind)} discard={() => asking.forget(question.id)}
+        apply={apply === null ? null : (words) => { apply(words); asking.forget(question.id); say('The shorter impression was taken as your words. Control Z brings back the other.'); }}
+        print={() => setPrinting(true)}
+        copy={() => void copyText([question.answer, ...caveats({ question, isUnsigned })].join('\n\n')).then((done) => say(done ? 'Copied with what it is' : 'It could not be copied'))} />
+    );
+  };
+  return (
+    <div class="impression-help">
+      <div class="acts">
+        {apply !== null && <button type="button" disabled={!canAsk} title={why} onClick={() => void ask('shorten')}>Shorten the impression</button>}
+        <button type="button" disabled={!canAsk} title={why} onClick={() => void ask('explain')}>Explain for the patient</button>
+      </div>
+      {shorten && of('shorten')}
+      {explain && of('explain')}
+      {printing && explain !== undefined && <PatientSheet question={explain} row={row} standing={report.status} isUnsigned={isUnsigned} />}
+    </div>
+  );
+}

@@ -1,0 +1,47 @@
+/** An explanation for the patient, on paper or taken along: with what it is, and never without. */
+
+import { createPortal } from 'preact/compat';
+import type { Question, Row, Standing } from '../api/types.ts';
+import { date, personName } from '../words.ts';
+
+interface Props {
+  question: Question;
+  row: Row;
+  standing: Standing;
+  /** What is explained is not what was signed. */
+  isUnsigned: boolean;
+}
+
+/** What an explanation says of itself, in lines. */
+export function caveats({ question, isUnsigned }: Pick<Props, 'question' | 'isUnsigned'>): string[] {
+  return [
+    ...(isUnsigned ? ['It explains a text that no radiologist has signed.'] : []),
+    ...(question.demonstration ? ['Made with demonstration weights: it says nothing about patients.'] : []),
+    ...(question.truncated ? ['It is cut off: the rest is missing.'] : []),
+    question.statement ?? 'An explanation by software that is not a medical device. Nobody has verified it.',
+  ];
+}
+
+/** Copies words. Where the page is not served over TLS, browsers have only the old way. */
+export async function copyText(text: string): Promise<boolean> {
+  if (navigator.clipboard !== undefined) {
+    return navigator.clipboard.writeText(text).then(() => true, () => false);
+  }
+  const area = document.createElement('textarea');
+  area.value = text;
+  document.body.append(area);
+  area.select();
+  const done = document.execCommand('copy');
+  area.remove();
+  return done;
+}
+
+export function PatientSheet({ question, row, standing, isUnsigned }: Props) {
+  return createPortal(
+    <section class="patient-sheet">
+      <h1>An explanation of the report</h1>
+      <p>{personName(row.patient.name)}, ID {row.patient.id || 'not known'}. {[row.description, date(row.study_date)].filter((word) => word !== '').join(', ')}</p>
+      {caveats({ question, isUnsigned: isUnsigned || standing === 'unsigned_draft' }).map((line) => <p key={line}><b>{line}</b></p>)}
+      <p class="text">{question.answer}</p>
+    </section>, document.body);
+}
