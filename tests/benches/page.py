@@ -1,11 +1,13 @@
-"""The reading room page in Chromium on a CT of many slices: frame times of scrolling, on the processor's path and on WebGL's.
+"""The reading room page in Chromium: a CT of many slices, on the processor's path and on WebGL's, and a worklist of many studies.
 
-usage: python tests/benches/page.py [--prelim FILE] [--slices N] [--rounds N] [--json]
+usage: python tests/benches/page.py [--prelim FILE] [--slices N] [--studies N] [--rounds N] [--json]
 
 Draws a CT of 512 × 512 pixels with a bright ball in noise, starts `prelim up` on loopback in an empty folder, sends the CT, and
 lets Chromium open it as a radiologist: how long until the first image, until all slices are there, and from a key to the frame that
-shows what came of it. The GPU is SwiftShader where the machine has none. Needs Chromium and node, in Python pydicom and numpy, and
-tests/install.sh for what drives the browser.
+shows what came of it. Then it sends films of as many patients, and opens the worklist: how long until the first rows, until all
+that it loads, from the last key of a search to what it finds, and frame times of scrolling. --slices 0 or --studies 0 leaves one
+out. The GPU is SwiftShader where the machine has none. Needs Chromium and node, in Python pydicom and numpy, and tests/install.sh
+for what drives the browser.
 """
 import argparse
 import json
@@ -17,7 +19,7 @@ import tempfile
 
 import numpy
 import pydicom
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import CTImageStorage, DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, generate_uid
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
@@ -47,11 +49,30 @@ def draw(folder, slices):
     return study
 
 
-def visit(ready, study, slices, gl):
+def draw_films(folder, studies):
+    """Writes a small film of each of so many patients."""
+    d = pydicom.Dataset()
+    d.file_meta = pydicom.dataset.FileMetaDataset()
+    d.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    d.SOPClassUID = d.file_meta.MediaStorageSOPClassUID = DigitalXRayImageStorageForPresentation
+    d.Modality, d.BodyPartExamined, d.ViewPosition, d.StudyDescription = "DX", "CHEST", "PA", "Chest PA"
+    d.SamplesPerPixel, d.PhotometricInterpretation, d.Rows, d.Columns = 1, "MONOCHROME2", 16, 16
+    d.BitsAllocated, d.BitsStored, d.HighBit, d.PixelRepresentation = 8, 8, 7, 0
+    d.PixelData = bytes(range(256))
+    for index in range(studies):
+        d.StudyInstanceUID, d.SeriesInstanceUID, d.SOPInstanceUID = generate_uid(), generate_uid(), generate_uid()
+        d.file_meta.MediaStorageSOPInstanceUID = d.SOPInstanceUID
+        d.PatientID, d.PatientName = f"LIST-{index:05}", f"Patient{index:05}^Given"
+        d.PatientBirthDate, d.PatientSex = f"{1930 + index % 80}0115", "FM"[index % 2]
+        d.StudyDate, d.InstitutionName = f"2026{1 + index % 12:02}{1 + index % 28:02}", f"Site {index % 7}"
+        d.save_as(f"{folder}/{index:05}.dcm", enforce_file_format=True)
+
+
+def visit(ready, script, **more):
     """One visit of the browser."""
     settings = {"url": ready["http"].removesuffix("/dicom-web"), "name": ready["account"]["name"],
-                "password": ready["account"]["password"], "study": study, "slices": slices, "gl": gl}
-    script = os.path.join(ROOT, "tests/benches/page.mjs")
+                "password": ready["account"]["password"], **more}
+    script = os.path.join(ROOT, "tests/benches", script)
     done = subprocess.run(["node", script, json.dumps(settings)], capture_output=True, text=True)
     if done.returncode != 0:
         sys.exit(done.stderr)
@@ -70,36 +91,56 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--prelim", default=os.path.join(ROOT, "target/release/prelim"))
     parser.add_argument("--slices", type=int, default=300)
+    parser.add_argument("--studies", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        os.mkdir(f"{folder}/ct")
-        study = draw(f"{folder}/ct", options.slices)
-        # The slices are looked at, and not read by the model.
+        # What is sent is looked at, and not read by the model.
         with open(f"{folder}/rules.toml", "w") as rules:
             rules.write('[default]\nskip = "for the benchmark of the page"\n')
         line = [options.prelim, "up", "--json", "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--data", "data", "--rules", "rules.toml"]
         server = subprocess.Popen(line, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         try:
             ready = json.loads(server.stdout.readline())
-            send = [options.prelim, "submit", "--grpc", ready["grpc"], "--wait", f"{folder}/ct"]
-            subprocess.run(send, check=True, stdout=subprocess.DEVNULL)
+
+            def rounds(script, **more):
+                return middle([visit(ready, script, **more) for _ in range(options.rounds)])
+
+            def send(name, drawing, count):
+                os.mkdir(f"{folder}/{name}")
+                study = drawing(f"{folder}/{name}", count)
+                command = [options.prelim, "submit", "--grpc", ready["grpc"], "--wait", f"{folder}/{name}"]
+                subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+                return study
+
             found = {}
-            for name, gl in (("processor", False), ("webgl", True)):
-                found[name] = middle([visit(ready, study, options.slices, gl) for _ in range(options.rounds)])
+            if options.slices > 0:
+                study = send("ct", draw, options.slices)
+                for name, gl in (("processor", False), ("webgl", True)):
+                    found[name] = rounds("page.mjs", study=study, slices=options.slices, gl=gl)
+            if options.studies > 0:
+                send("films", draw_films, options.studies)
+                # A search for a hundred of them, or for all where there are fewer.
+                text, matches = ("LIST-000", min(100, options.studies))
+                found["worklist"] = rounds("page_list.mjs", text=text, matches=matches)
         finally:
             server.terminate()
             server.wait()
     if options.json:
         print(json.dumps(found, indent=2))
         return
-    print(f"{options.slices} slices of 512 × 512, medians of {options.rounds} rounds, ms")
+    print(f"medians of {options.rounds} rounds, ms")
     for name, told in found.items():
-        print(f"{name}: first image {told['first_image_ms']}, all slices {told['all_slices_ms']}")
-        for what in ("scroll", "window"):
-            times = told[f"{what}_ms"]
-            print(f"  {what}: p50 {times['p50']}, p95 {times['p95']}, p99 {times['p99']}, most {times['most']}")
+        if name == "worklist":
+            print(f"worklist of {options.studies} studies: first rows {told['first_rows_ms']}, {round(told['rows'])} loaded "
+                  f"{told['all_rows_ms']}, search {told['search_ms']}")
+        else:
+            print(f"{options.slices} slices of 512 × 512, {name}: first image {told['first_image_ms']}, all slices {told['all_slices_ms']}")
+        for what in ("scroll_ms", "window_ms", "scroll_frame_ms", "key_frame_ms"):
+            if what in told:
+                times = told[what]
+                print(f"  {what.removesuffix('_ms').replace('_', ' ')}: p50 {times['p50']}, p95 {times['p95']}, p99 {times['p99']}, most {times['most']}")
 
 
 if __name__ == "__main__":
