@@ -156,6 +156,18 @@ fn guesses_are_slowed() {
     }
 }
 
+/// Issue promise: many who sign in at once have their turn, all of them; none is turned away because others came too.
+#[test]
+fn many_sign_in_at_once() {
+    let site = Site::start(&[]);
+    let sign_in = || Browser::at(&site.server).sign_in("jane", PASSWORD).status;
+    let answers: Vec<StatusCode> = std::thread::scope(|scope| {
+        let all: Vec<_> = (0..24).map(|_| scope.spawn(sign_in)).collect();
+        all.into_iter().map(|one| one.join().expect("an answer")).collect()
+    });
+    assert!(answers.iter().all(|status| *status == StatusCode::OK), "{answers:?}");
+}
+
 /// Issue promise: sessions end without use and after their whole time, survive a restart, and follow the file of accounts.
 #[test]
 fn sessions_end_and_follow_the_accounts() {

@@ -1,7 +1,7 @@
 //! Guesses of passwords, slowed by name and by address. Pure: the time comes in as an argument.
 //!
-//! Who was let in from an address with a name is not slowed by what others try with that name from elsewhere: nobody is kept
-//! out by a stranger.
+//! Who was let in from an address with a name is not slowed by what others try, with that name from elsewhere or with other
+//! names from there: nobody is kept out by a stranger, also where all come through one proxy.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
@@ -56,8 +56,10 @@ impl Guesses {
     pub(crate) fn wait_ms(&self, name: &str, address: IpAddr, now_ms: i64) -> i64 {
         let is_welcome = self.welcome.iter().any(|(known, from)| known == name && *from == address);
         let of = |tried: Tried, free| self.tried.get(&tried).map_or(0, |failures| failures.wait_ms(free, now_ms));
-        let by_name = if is_welcome { 0 } else { of(Tried::Name(name.to_owned()), FREE_OF_NAME) };
-        by_name.max(of(Tried::Address(address), FREE_OF_ADDRESS))
+        if is_welcome {
+            return 0;
+        }
+        of(Tried::Name(name.to_owned()), FREE_OF_NAME).max(of(Tried::Address(address), FREE_OF_ADDRESS))
     }
 
     /// Notes a wrong guess.
@@ -135,6 +137,12 @@ mod tests {
         }
         assert_eq!(guesses.wait_ms("jane", HERE, 5), 1_000);
         assert_eq!(guesses.wait_ms("jane", THERE, 5), 0);
+        guesses.let_in("john", HERE);
+        assert_eq!(guesses.wait_ms("john", HERE, 5), 0, "he was in from there before");
+        for _ in 0..=2 * FREE_OF_NAME {
+            guesses.failed("john", HERE, 5);
+        }
+        assert!(guesses.wait_ms("john", HERE, 5) > 0, "his own wrong guesses count");
     }
 
     #[test]

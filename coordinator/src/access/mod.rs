@@ -4,7 +4,7 @@
 //! - [`Access`]: a call let in, or refused with a [`Refusal`]
 //! - [`Caller`], [`Role`], [`Tenants`]: who calls; [`rules`]: the file that says so; [`table`]: what each call takes
 //! - [`token`], `keys`: bearer tokens checked (pure); `issuer`: the keys fetched
-//! - [`accounts`]: people with passwords; `guesses`: wrong ones, slowed (pure)
+//! - [`accounts`]: people with passwords; `guesses`: wrong ones, slowed (pure); `turns`: a few are checked at once, none is left out
 //! - `code_flow`: people who come back from the issuer with a code
 //! - `certificate`: the names in a client certificate; [`SecurityConfig`]: the settings
 //!
@@ -24,6 +24,7 @@ mod refusal;
 pub mod rules;
 pub mod table;
 pub mod token;
+pub(crate) mod turns;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -62,6 +62,7 @@ use crate::accept::Peer;
 use crate::access::guesses::Guesses;
 use crate::access::same;
 use crate::access::table::Need;
+use crate::access::turns::{Limits, Turns};
 use crate::audit::Act;
 use crate::service::Coordinator;
 use crate::session::Session;
@@ -74,15 +75,16 @@ use crate::web::{Web, query};
 const API: &str = "/api";
 /// The header that shows the session's token.
 const CSRF: &str = "x-prelim-csrf";
-/// Passwords that are checked at once: each takes a processor and some MiB.
-const CHECKED_AT_ONCE: usize = 4;
+/// Passwords are checked a few at once: each takes a processor and some MiB. Of an address, and in all, no more wait than can be
+/// checked before the longest wait is over.
+const CHECKED: Limits = Limits { at_once: 4, of_address: 256, in_all: 1_024, longest: Duration::from_secs(15) };
 /// Pages that follow the worklist at once.
 const MAX_STREAMS: usize = 512;
 
 /// What all calls of pages share.
 pub(crate) struct Page {
     guesses: Mutex<Guesses>,
-    checking: Semaphore,
+    checking: Turns,
     board: Board,
     viewed: Viewed,
     /// Pages that may follow the worklist.
@@ -95,7 +97,7 @@ impl Page {
     pub(crate) fn new() -> Self {
         Self {
             guesses: Mutex::default(),
-            checking: Semaphore::new(CHECKED_AT_ONCE),
+            checking: Turns::new(CHECKED),
             board: Board::default(),
             viewed: Viewed::default(),
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
@@ -241,7 +243,8 @@ impl Call<'_> {
     /// How people sign in here.
     fn ways(&self) -> Vec<&'static str> {
         let access = &self.web.gate.access;
-        let (password, oidc) = (access.accounts().map(|_| "password"), access.code_flow().map(|_| "oidc"));
+        let (password, oidc) =
+            (access.accounts().map(|_| sessions::PASSWORD), access.code_flow().map(|_| sessions::ISSUER));
         password.into_iter().chain(oidc).collect()
     }
 

@@ -44,14 +44,13 @@ pub(super) async fn sign_in(call: &Call<'_>, body: &mut Received) -> Result<Resp
     // What is no name is not remembered: somebody may have typed a password there.
     let tried = if is_name(&name) { name.clone() } else { String::new() };
     let now_ms = || now_s().saturating_mul(1_000);
-    let wait_ms = page.guesses().wait_ms(&tried, address, now_ms());
     let metrics = &call.web.coordinator.metrics;
-    if wait_ms > 0 {
-        metrics.signed_in("slowed");
-        note(call, None, "a password is guessed too fast").await;
-        return Err(Fault::too_soon(wait_ms));
-    }
-    let Ok(_place) = page.checking.try_acquire() else { return Err(Fault::busy("many sign in just now: try again")) };
+    slow(call, &tried, address).await?;
+    let Some(_turn) = page.checking.take(address).await else {
+        return Err(Fault::busy("many sign in just now: try again"));
+    };
+    // Those before it in the line may have been wrong.
+    slow(call, &tried, address).await?;
     let found = {
         let (accounts, name) = (accounts.clone(), name.clone());
         let check = move || {
@@ -75,6 +74,17 @@ pub(super) async fn sign_in(call: &Call<'_>, body: &mut Received) -> Result<Resp
     let mut response = session_of(call, &cookie).await?;
     response.headers_mut().insert(SET_COOKIE, sessions::set_cookie(&cookie, call.is_secure()));
     Ok(response)
+}
+
+/// Refuses guesses that come too fast.
+async fn slow(call: &Call<'_>, tried: &str, address: IpAddr) -> Result<(), Fault> {
+    let wait_ms = call.web.page.guesses().wait_ms(tried, address, now_s().saturating_mul(1_000));
+    if wait_ms == 0 {
+        return Ok(());
+    }
+    call.web.coordinator.metrics.signed_in("slowed");
+    note(call, None, "a password is guessed too fast").await;
+    Err(Fault::too_soon(wait_ms))
 }
 
 /// Begins a session in the place of the one that the request shows, and has it recorded.
