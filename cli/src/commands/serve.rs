@@ -42,6 +42,7 @@ impl Up {
     pub(crate) async fn run(mut self) -> anyhow::Result<()> {
         let made = first_account::provide(&mut self.coordinator)?;
         let data = self.coordinator.data.display().to_string();
+        let accounts = self.coordinator.security.accounts.as_ref().map(|file| file.display().to_string());
         let config =
             StackConfig { coordinator: self.coordinator, model: self.model, offer: self.offer, limits: self.limits };
         let stack = Stack::start(config).await?;
@@ -50,6 +51,7 @@ impl Up {
             let model = &stack.model().name;
             table::say(
                 json!({"grpc": grpc, "data": data, "model": model, "dicom": stack.dicom(), "http": stack.http(),
+                       "accounts": accounts,
                        "account": made.map(|made| json!({"name": made.name, "password": made.password}))}),
             )?;
         } else {
@@ -57,11 +59,11 @@ impl Up {
             table::say_if(stack.dicom().map(|told| format!("DICOM: {told}")))?;
             table::say_if(stack.http().map(|told| format!("DICOMweb: {told}")))?;
             table::say_if(stack.http().map(|told| format!("reading room: {}", page_of(told))))?;
-            table::say_if(made.map(|made| {
-                format!(
-                    "sign in there as {}, password {} (told once; `prelim account add` changes it)",
-                    made.name, made.password
-                )
+            table::say_if(
+                made.map(|made| format!("sign in there as {}, password {} (told once)", made.name, made.password)),
+            )?;
+            table::say_if(accounts.filter(|_| stack.http().is_some()).map(|file| {
+                format!("accounts: {file} (add or change one: prelim account add NAME --accounts {file})")
             }))?;
             table::say(format!("send studies: prelim submit --grpc {grpc} --wait DIR"))?;
             table::say(prelim_proto::UNSIGNED_DRAFT_STATEMENT)?;
