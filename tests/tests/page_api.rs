@@ -354,6 +354,22 @@ fn two_readers_lose_nothing() {
     assert_eq!(jane.post(&path("sign"), &again("")).json()["field"], json!("reason"));
     assert_eq!(jane.post(&path("sign"), &again("second look")).json(), json!({"version": 3, "standing": "amended"}));
     assert_eq!(jane.get(&path("working-copy")).fault().0, 404);
+    // Who says a finding is told by what was decided of it, also where a later review accepts it; how sure anybody was says nothing.
+    let by = |report: &Value| -> Vec<Value> {
+        let findings = report["report"]["findings"].as_array().expect("findings").iter();
+        findings.map(|each| json!([each["key"], each["by"]])).collect()
+    };
+    let said: Vec<Value> = findings
+        .iter()
+        .map(|each| {
+            json!([each["key"], if each["sentence"] == "A nodule on the right." { "radiologist" } else { "model" }])
+        })
+        .collect();
+    let drafted = jane.get(&path("reports/1")).json();
+    assert!(by(&drafted).iter().all(|each| each[1] == "model"), "{drafted}");
+    for shown in [&seen["report"], &jane.get(&path("reports/2")).json(), &jane.study(&study)["report"]] {
+        assert_eq!(by(shown), said);
+    }
     assert_eq!(jane.get(&path("reports/2")).json()["review"]["reviewer_id"], json!("john"), "the old version is kept");
     assert_eq!(jane.post(&path("reject"), &json!({"version": 3, "request_id": "r", "reason": "no"})).fault().0, 409);
 

@@ -116,7 +116,7 @@ pub(super) async fn preview(
     let newest = newest(call, &wanted.study).await?;
     let reviewed = call.web.coordinator.preview(session, wanted).await;
     let report = reviewed.map_err(|error| outdated(error, newest))?;
-    let told = study::shown(Document::of(&report, &study), &study)?;
+    let told = study::shown(Document::of(&report, &study), &study, None)?;
     Ok(answer_json(&json!({"report": told, "warnings": warnings(&report, &edit)})))
 }
 

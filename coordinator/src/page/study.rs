@@ -1,9 +1,12 @@
 //! A study as it is read: its report and versions, its images, and the patient's earlier studies.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use axum::body::Body;
 use hyper::Response;
 use prelim_proto::ids::Uid;
 use prelim_proto::image::{ImageAttributes, ImageKind};
+use prelim_proto::review::Decision;
 use prelim_proto::study::{Instance, Series, Study};
 use serde_json::{Value, json};
 
@@ -30,7 +33,7 @@ pub(super) async fn give(call: &Call<'_>, session: &Session, uid: Uid) -> Result
     let coordinator = &call.web.coordinator;
     let held = call.web.instances_of(&record).await?;
     let study = record.clone().into_study(by_series(held.to_vec()));
-    let (mut versions, mut report) = (Vec::new(), Value::Null);
+    let (mut versions, mut reviewed, mut standing) = (Vec::new(), BTreeMap::new(), None);
     for version in (1..=record.draft_version).rev().take(MAX_VERSIONS as usize) {
         let Some(draft) = coordinator.store.draft(&uid, Some(version)).await? else { continue };
         let is_shown = version == record.standing_version();
@@ -45,11 +48,17 @@ pub(super) async fn give(call: &Call<'_>, session: &Session, uid: Uid) -> Result
             "by": review.map(|review| &review.reviewer),
             "reason": review.map(|review| &review.reason),
         }));
-        if let Some(document) = document.filter(|_| is_shown) {
-            session.note(Act::Reported, std::slice::from_ref(&uid)).await?;
-            report = shown(document, &study)?;
-        }
+        reviewed.extend(document.as_ref().and_then(Reviewed::of).map(|review| (version, review)));
+        standing = standing.or(document.filter(|_| is_shown));
     }
+    let by_people = by_people(record.standing_version(), &reviewed);
+    let report = match standing {
+        Some(document) => {
+            session.note(Act::Reported, std::slice::from_ref(&uid)).await?;
+            shown(document, &study, Some(&by_people))?
+        }
+        None => Value::Null,
+    };
     let priors = priors(call, session, &record, &report).await?;
     let copy = copies::of(call, session, &uid).await?;
     let view = call.web.page.board.view(coordinator).await?;
@@ -78,12 +87,23 @@ pub(super) async fn report(
     version: u32,
 ) -> Result<Response<Body>, Fault> {
     let record = call.record(session, &uid).await?;
-    let draft = call.web.coordinator.store.draft(&uid, Some(version)).await?;
+    let store = &call.web.coordinator.store;
+    let draft = store.draft(&uid, Some(version)).await?;
     let draft = draft.ok_or_else(|| Fault::nothing_here(format!("the report has no version {version}")))?;
+    let wanted = document(call, &uid, &draft).await?;
+    let mut reviewed = BTreeMap::new();
+    let mut review = Reviewed::of(&wanted).map(|review| (version, review));
+    while let Some((version, found)) = review.take() {
+        let before = found.before.filter(|before| *before < version && reviewed.len() < MAX_VERSIONS as usize);
+        reviewed.insert(version, found);
+        let Some(before) = before else { break };
+        let Some(draft) = store.draft(&uid, Some(before)).await? else { break };
+        review = Reviewed::of(&document(call, &uid, &draft).await?).map(|review| (before, review));
+    }
     session.note(Act::Reported, std::slice::from_ref(&uid)).await?;
     let held = call.web.instances_of(&record).await?;
     let study = record.into_study(by_series(held.to_vec()));
-    Ok(answer_json(&shown(document(call, &uid, &draft).await?, &study)?))
+    Ok(answer_json(&shown(wanted, &study, Some(&by_people(version, &reviewed)))?))
 }
 
 async fn document(call: &Call<'_>, study: &Uid, draft: &DraftRecord) -> Result<Document, Fault> {
@@ -91,9 +111,41 @@ async fn document(call: &Call<'_>, study: &Uid, draft: &DraftRecord) -> Result<D
     Ok(json::parse(&content).map_err(ServiceError::from)?)
 }
 
+/// A version that somebody reviewed.
+struct Reviewed {
+    /// The version that it takes the place of.
+    before: Option<u32>,
+    /// Tracking identifiers of the findings that were changed or added in it.
+    own: Vec<Uid>,
+}
+
+impl Reviewed {
+    /// Of a report; nothing of a draft.
+    fn of(document: &Document) -> Option<Self> {
+        let is_own = |decision| matches!(decision, Decision::Changed | Decision::Added);
+        let own = document.review.as_ref()?.assessments.iter().filter(|each| is_own(each.decision));
+        let before = document.report.replaces.as_ref().map(|replaced| replaced.version);
+        Some(Self { before, own: own.map(|each| each.tracking.clone()).collect() })
+    }
+}
+
+/// The findings of a version that a radiologist changed or added, in it or in one that it takes the place of, by their tracking
+/// identifiers, which they keep. A model may be just as sure: that says nothing. What is drafted anew is the model's again: the
+/// way back ends at a draft.
+fn by_people(version: u32, reviewed: &BTreeMap<u32, Reviewed>) -> BTreeSet<Uid> {
+    let (mut found, mut next) = (BTreeSet::new(), Some(version));
+    while let Some(version) = next {
+        let Some(Reviewed { before, own }) = reviewed.get(&version) else { break };
+        found.extend(own.iter().cloned());
+        // What takes the place of another is later than that.
+        next = before.filter(|before| *before < version);
+    }
+    found
+}
+
 /// A report as the page shows it: the published document, and with each finding its tracking identifier, its sentence, how soon
-/// a person should look, and its boxes in pixels of the frame.
-pub(super) fn shown(document: Document, study: &Study) -> Result<Value, Fault> {
+/// a person should look, its boxes in pixels of the frame, and who says it, where that is known.
+pub(super) fn shown(document: Document, study: &Study, by_people: Option<&BTreeSet<Uid>>) -> Result<Value, Fault> {
     let wrong = ServiceError::from;
     let report = document.to_report().map_err(wrong)?;
     let inputs = ReportInputs { report: &report, study, key_images: &[], shadings: &[] };
@@ -103,6 +155,9 @@ pub(super) fn shown(document: Document, study: &Study) -> Result<Value, Fault> {
     for (index, finding) in findings.into_iter().flatten().enumerate() {
         let own = |sentence: &&prelim_proto::report::Sentence| sentence.findings.contains(&(index as u32));
         finding["tracking"] = json!(tracking.get(index));
+        if let (Some(by_people), Some(tracking)) = (by_people, tracking.get(index)) {
+            finding["by"] = json!(if by_people.contains(tracking) { "radiologist" } else { "model" });
+        }
         finding["urgency"] = json!(urgency::of(&report.findings[index]));
         finding["sentence"] = json!(report.findings_text.iter().find(own).map(|sentence| &sentence.text));
         let seen = finding.get_mut("evidence").and_then(Value::as_array_mut);
@@ -255,4 +310,39 @@ async fn priors(call: &Call<'_>, session: &Session, record: &StudyRecord, report
 /// Why a study was not compared, as far as its record says.
 fn reason(is_later: bool) -> &'static str {
     if is_later { "it was made later" } else { "the report does not take it into account" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn uid(text: &str) -> Uid {
+        Uid::parse(text).unwrap()
+    }
+
+    fn reviewed(before: u32, own: &[&str]) -> Reviewed {
+        Reviewed { before: Some(before), own: own.iter().map(|text| uid(text)).collect() }
+    }
+
+    #[test]
+    fn who_says_a_finding_is_told_by_reviews_back_to_the_draft() {
+        // Versions 1 and 4 are drafts; 5 takes the place of 4, and 4 of 3.
+        let all = BTreeMap::from([
+            (2, reviewed(1, &["1.1"])),
+            (3, reviewed(2, &["1.2"])),
+            (5, reviewed(4, &[])),
+            (6, reviewed(5, &["1.6"])),
+        ]);
+        for (version, expected) in
+            [(1, &[][..]), (2, &["1.1"]), (3, &["1.1", "1.2"]), (4, &[]), (5, &[]), (6, &["1.6"]), (9, &[])]
+        {
+            let expected: BTreeSet<Uid> = expected.iter().map(|text| uid(text)).collect();
+            assert_eq!(by_people(version, &all), expected, "{version}");
+        }
+    }
+
+    #[test]
+    fn a_version_that_is_said_to_replace_itself_ends_the_way_back() {
+        assert_eq!(by_people(2, &BTreeMap::from([(2, reviewed(2, &["1.1"]))])).len(), 1);
+    }
 }
