@@ -497,7 +497,7 @@ fn people_sign_in_at_the_issuer() {
     assert!(!browser.cookies.contains_key("prelim_oidc"));
     let told = browser.get("/api/session").json();
     assert_eq!((&told["account"]["id"], &told["account"]["name"]), (&json!("richard"), &json!("Roe^Richard")));
-    assert_eq!(told["account"]["roles"], json!(["read", "review"]));
+    assert_eq!((&told["account"]["roles"], &told["way"]), (&json!(["read", "review"]), &json!("oidc")));
     // A code is good once, and with its own state.
     assert_eq!(browser.get(&code).header("location"), "/sign-in?failed=oidc");
     let audit = std::fs::read_to_string(work.path().join("audit.jsonl")).expect("an audit");

@@ -18,6 +18,10 @@ use crate::web::Web;
 
 /// The cookie.
 pub(super) const COOKIE_NAME: &str = "prelim_session";
+/// Signing in with a name and a password.
+pub(super) const PASSWORD: &str = "password";
+/// Signing in at the issuer.
+pub(super) const ISSUER: &str = "oidc";
 /// A session that is used is noted so, but not more often.
 const TOUCH_EVERY_MS: i64 = 60_000;
 
@@ -72,6 +76,8 @@ pub(crate) struct SignedIn {
     pub(crate) caller: Arc<Caller>,
     /// What each request that changes something shows.
     pub(super) csrf: String,
+    /// How they signed in, as `sign_in` of who is signed out has it.
+    pub(super) way: &'static str,
     /// When it ends if nothing more is done, in ms since the Unix epoch.
     pub(super) expires_at_ms: i64,
 }
@@ -85,6 +91,14 @@ impl Who {
         };
         let roles = caller.roles.iter().map(|role| role.as_str().to_owned()).collect();
         Self::Issuer { name: caller.name.clone(), person: caller.person.clone(), roles, tenants }
+    }
+
+    /// How they signed in.
+    fn way(&self) -> &'static str {
+        match self {
+            Self::Account { .. } => PASSWORD,
+            Self::Issuer { .. } => ISSUER,
+        }
     }
 
     /// The caller, as things stand; nobody where the account is gone or has another password.
@@ -150,7 +164,7 @@ pub(crate) async fn of(
         }
     }
     let expires_at_ms = kept.used_ms.saturating_add(idle_ms).min(end_ms);
-    Ok(Some(SignedIn { caller: Arc::new(caller), csrf: kept.csrf, expires_at_ms }))
+    Ok(Some(SignedIn { caller: Arc::new(caller), way: kept.who.way(), csrf: kept.csrf, expires_at_ms }))
 }
 
 /// The session of a request for images, which a person looks at.

@@ -124,6 +124,7 @@ pub(super) async fn tell(call: &Call<'_>, signed_in: &SignedIn) -> Result<Respon
     let is_demonstration = call.web.page.is_demonstration(&call.web.coordinator).await?;
     Ok(answer_json(&json!({
         "account": account,
+        "way": signed_in.way,
         "csrf": signed_in.csrf,
         "expires_at_ms": signed_in.expires_at_ms,
         "demonstration": is_demonstration,
