@@ -14,7 +14,8 @@ const GL = ['--use-gl=angle', '--use-angle=swiftshader', '--enable-unsafe-swifts
 /** All that were opened, for who looks into a failure. */
 export const visits = [];
 
-export async function open({ gl = false, width = 1280, height = 800 } = {}) {
+/** `also` are origins that the page may go to beside its own. */
+export async function open({ gl = false, width = 1280, height = 800, also = [] } = {}) {
   const flags = ['--no-sandbox', '--disable-dev-shm-usage', ...(gl ? GL : [])];
   const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: flags });
   const context = await browser.newContext({ viewport: { width, height }, colorScheme: 'dark', ignoreHTTPSErrors: true });
@@ -22,10 +23,10 @@ export async function open({ gl = false, width = 1280, height = 800 } = {}) {
   page.setDefaultTimeout(20_000);
   const wrong = [];
   visits.push(page);
-  const own = new URL(settings.url).origin;
+  const own = [new URL(settings.url).origin, ...also];
   page.on('request', (request) => {
     const { protocol, origin } = new URL(request.url());
-    if (!['blob:', 'data:'].includes(protocol) && origin !== own) wrong.push(`a request to ${request.url()}`);
+    if (!['blob:', 'data:'].includes(protocol) && !own.includes(origin)) wrong.push(`a request to ${request.url()}`);
   });
   page.on('pageerror', (error) => wrong.push(`an error: ${error.stack}`));
   page.on('dialog', (dialog) => {

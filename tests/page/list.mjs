@@ -1,5 +1,6 @@
 // The worklist with many studies: all scroll, few are drawn, the chosen row stays where it is while others come, filters are in the
-// address. Argument: {url, name, password, count}; a line on stdin lets it go on once another study has come.
+// address, and long names are told in full. Argument: {url, name, password, count, long}, the last the ID of a patient whose name and study
+// have long names; a line on stdin lets it go on once another study has come.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { open, settings, signIn, text } from './browser.mjs';
@@ -49,5 +50,16 @@ await page.waitForFunction(() => document.querySelector('.foot')?.textContent.st
 assert.equal(await text(page, '.lines .line .c-id'), before.id);
 await page.keyboard.press('x');
 await page.waitForURL('**/worklist');
+
+// At the width of a small screen what names the study of a patient is told in full, on two lines at most.
+await page.keyboard.press('/');
+await page.keyboard.type(settings.long);
+await page.waitForFunction(() => document.querySelector('.foot')?.textContent.startsWith('1 study'));
+for (const cell of ['patient', 'id', 'study', 'site']) {
+  const { cut, said, title } = await page.locator(`.lines .c-${cell}`).evaluate((each) => ({ cut: each.scrollHeight > each.clientHeight + 1 || each.scrollWidth > each.clientWidth + 1, said: each.textContent, title: each.title }));
+  assert.ok(!cut && said !== '', `${cell} is cut: ${said} (${title})`);
+}
+if (settings.shots) await page.screenshot({ path: `${settings.shots}/long-names.png` });
+await page.keyboard.press('Escape');
 process.stdin.destroy();
 await close();

@@ -1,6 +1,6 @@
 /** How things are said: names, dates, ages, confidence. Pure. */
 
-import type { Finding, Standing, Urgency, Written } from './api/types.ts';
+import type { ChangeKind, Changed, Finding, Standing, Urgency, Written } from './api/types.ts';
 
 /** A person's name (PN) as people write it: "Doe, Dr. Jane". */
 export function personName(name: string): string {
@@ -68,10 +68,21 @@ export function urgencyRank(urgency: Urgency | null): number {
 }
 
 /** What a finding is called, and what qualifies it. */
-export function title(finding: Written | Finding, name: string): string {
+export function title(finding: Omit<Written, 'evidence'>, name: string): string {
   const called = name.charAt(0).toUpperCase() + name.slice(1);
   const where = [finding.severity, finding.laterality, finding.zone].filter((word) => word !== undefined);
   const size = finding.size_mm === undefined ? [] : [`${Math.round(finding.size_mm * 10) / 10} mm`];
   const qualified = [...where, ...size].join(', ');
   return qualified === '' ? called : `${called} · ${qualified}`;
+}
+
+const CHANGES: Record<ChangeKind, string> = { new: 'New', larger: 'Larger', smaller: 'Smaller', no_longer_seen: 'No longer seen', seen_only_now: 'Seen only now', seen_only_then: 'Seen only then', unchanged: 'Unchanged' };
+
+/** What became of a finding, in words; `now` are the report's findings, `names` those of the vocabulary. */
+export function changed({ change, finding, earlier }: Changed, now: Finding[], names: Map<string, string>): string {
+  const seen = finding === undefined ? undefined : now[finding];
+  const then = earlier === undefined ? '' : title(earlier, names.get(earlier.key) ?? earlier.key);
+  if (seen === undefined) return `${CHANGES[change]}: ${then}`;
+  const said = title(seen, seen.name);
+  return `${CHANGES[change]}: ${said}${then === '' || then === said ? '' : `, then ${then.charAt(0).toLowerCase()}${then.slice(1)}`}`;
 }

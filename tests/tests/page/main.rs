@@ -2,6 +2,7 @@
 //! browser is in `tests/page/*.mjs`.
 
 mod built;
+mod priors;
 mod site;
 
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -68,9 +69,7 @@ fn every_view_is_open_to_all_and_hostile_headers_are_inert() {
     hostile.text((0x8, 0x1030), "LO", "<b onmouseover=told(2)>chest</b>");
     hostile.text((0x8, 0x80), "LO", "</style><script>told('site')</script>");
     site.submit_files(&[hostile.file()]);
-    let shots = site.folder().join("shots");
-    std::fs::create_dir(&shots).expect("a folder");
-    site.browse("views", &json!({"studies": [film, volume], "hostile": true, "shots": shots}));
+    site.browse("views", &json!({"studies": [film, volume], "hostile": true, "shots": site.shots()}));
 }
 
 /// Promise: images are shown on the processor's path and on WebGL's, with the window, slice and box that are asked for.
@@ -93,6 +92,15 @@ fn two_readers_of_a_study_lose_nothing() {
     assert_eq!(site.document(&study)["status"], "amended");
 }
 
+/// Promise: people of the site's identity provider sign in there, and come back that way when their session has ended.
+#[test]
+fn people_of_the_issuer_come_back_the_way_they_came() {
+    let site = Site::start("", "");
+    let (study, _) = site.film_with_findings(1);
+    let site = site.at_issuer();
+    site.browse("oidc", &json!({"study": study, "issuer": site.issuer(), "shots": site.shots()}));
+}
+
 /// Promise: edits can be given up, a rejected draft says that it was rejected and nothing of the patient, and can be reviewed after
 /// all.
 #[test]
@@ -108,20 +116,27 @@ fn a_draft_is_rejected_and_reviewed_after_all() {
     assert_eq!(site.document(&study)["status"], "signed");
 }
 
-/// Promise: a thousand studies scroll, and the chosen one stays under the eye while others come.
+/// Promise: a thousand studies scroll, the chosen one stays under the eye while others come, and what names them is not cut.
 #[test]
 fn a_thousand_studies_scroll_and_the_chosen_one_stays() {
     const COUNT: u32 = 1_000;
+    const LONG: u32 = 700;
     let site = Site::start("", "[default]\nskip = \"for the list alone\"\n");
     let film = |number: u32| {
         let mut object = Object::image(DX, &format!("2.25.88{number:05}"), &format!("2.25.88{number:05}.1.1"), 1);
         object.text((0x10, 0x10), "PN", &format!("Name{number:04}^Given"));
         object.text((0x10, 0x20), "LO", &format!("ID-{number:04}"));
+        if number == LONG {
+            object.text((0x10, 0x10), "PN", "Oberhausen-Niederwald^Maximiliane Theodora^Maria^Dr.");
+            object.text((0x8, 0x1030), "LO", "Chest posteroanterior and lateral, after drainage");
+            object.text((0x8, 0x80), "LO", "St. Mary's Hospital North");
+        }
         object.file()
     };
     let films: Vec<Vec<u8>> = (1..=COUNT).map(film).collect();
     site.submit_files(&films);
-    let mut browser = site.browser("list", &json!({"count": COUNT}));
+    let mut browser =
+        site.browser("list", &json!({"count": COUNT, "long": format!("ID-{LONG:04}"), "shots": site.shots()}));
     let mut lines = BufReader::new(browser.stdout.take().expect("stdout")).lines();
     let told = lines.next().and_then(Result::ok);
     if told.as_deref() != Some("send one more") {

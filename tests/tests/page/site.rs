@@ -1,8 +1,10 @@
 //! A coordinator with a worker that serves the page, its people, and the browser that visits it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use prelim_tests::issuer::OidcIssuer;
+use prelim_tests::pacs::free_port;
 use prelim_tests::server::Server;
 use prelim_tests::{draft, phantoms, prelim, prelim_json, repository, submit, words};
 use serde_json::{Value, json};
@@ -11,6 +13,7 @@ use serde_json::{Value, json};
 pub(crate) struct Site {
     server: Server,
     folder: tempfile::TempDir,
+    issuer: Option<OidcIssuer>,
     /// Names and passwords of who may sign: Jane Doe, Max Muster.
     people: [(String, String); 2],
 }
@@ -18,7 +21,17 @@ pub(crate) struct Site {
 impl Site {
     /// Starts one that sends to these destinations and reads studies by these rules, where any are given.
     pub(crate) fn start(destinations: &str, rules: &str) -> Self {
+        Self::start_with(destinations, rules, None)
+    }
+
+    /// Starts one whose model is asked about studies in these words.
+    pub(crate) fn start_asked(questions: &Value) -> Self {
+        Self::start_with("", "", Some(questions))
+    }
+
+    fn start_with(destinations: &str, rules: &str, questions: Option<&Value>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
+        let model = questions.map(|questions| model(&folder.path().join("model"), questions));
         let mut arguments = vec!["up", "--json", "--grpc", "127.0.0.1:0", "--data", "data", "--http", "127.0.0.1:0"];
         arguments.extend(["--organization", "St. Mary"]);
         for (name, text) in [("destinations", destinations), ("rules", rules)] {
@@ -32,16 +45,57 @@ impl Site {
         if !rules.is_empty() {
             arguments.extend(["--rules", "rules.toml"]);
         }
+        arguments.extend(model.iter().flat_map(|folder| ["--model", folder]));
         let server = Server::start(folder.path(), &arguments, &[("PRELIM_LOG", "info")]);
         // Beside the data, where it has made one for whoever comes first.
-        let accounts = folder.path().join("data/accounts.toml").display().to_string();
-        let people = [("jane", "Doe", "Jane"), ("max", "Muster", "Max")].map(|(name, family, given)| {
-            let named = ["account", "add", name, "--family-name", family, "--given-name", given];
-            let made =
-                prelim_json(named.iter().chain(&["--role", "review", "--generate", "--json", "--accounts", &accounts]));
-            (name.to_owned(), made["password"].as_str().expect("a password").to_owned())
-        });
-        Self { server, folder, people }
+        let people = people(&folder.path().join("data/accounts.toml"));
+        Self { server, folder, issuer: None, people }
+    }
+
+    /// The same site with another way in: its people sign in at an issuer that is not ours, as its Richard Roe.
+    pub(crate) fn at_issuer(self) -> Self {
+        let Self { server, folder, people, .. } = self;
+        drop(server);
+        let (http, secret) = (format!("127.0.0.1:{}", free_port()), folder.path().join("secret"));
+        let back = format!("http://{http}/api/oidc/end");
+        let issuer = OidcIssuer::start_for_page(&folder.path().join("keys.json"), &back);
+        std::fs::write(&secret, "page secret: +/%\n").expect("a file");
+        let (url, secret) = (issuer.url(), secret.display().to_string());
+        let mut arguments = vec!["up", "--json", "--grpc", "127.0.0.1:0", "--data", "data", "--http", &http];
+        arguments.extend(["--oidc-issuer", &url, "--oidc-audience", "prelim", "--oidc-client-id", "page"]);
+        arguments.extend(["--oidc-client-secret", &secret]);
+        let server = Server::start(folder.path(), &arguments, &[("PRELIM_LOG", "info")]);
+        Self { server, folder, issuer: Some(issuer), people }
+    }
+
+    /// Starts a coordinator alone: nobody reads what is sent to it.
+    pub(crate) fn start_without_worker() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let people = people(&folder.path().join("accounts.toml"));
+        let mut arguments = vec!["coordinator", "--json", "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0"];
+        arguments.extend(["--data", "data", "--accounts", "accounts.toml"]);
+        let server = Server::start(folder.path(), &arguments, &[("PRELIM_LOG", "info")]);
+        Self { server, folder, issuer: None, people }
+    }
+
+    /// A film that nobody has read yet.
+    pub(crate) fn waiting_film(&self) -> String {
+        let films = self.folder().join("waiting");
+        phantoms(&films, 1, 100, Some("dx"));
+        let sent = prelim_json(["submit", "--json", "--grpc", &self.server.grpc, &films.display().to_string()]);
+        sent["studies"][0]["study_uid"].as_str().unwrap_or_else(|| panic!("{sent:#}")).to_owned()
+    }
+
+    /// The address of its issuer.
+    pub(crate) fn issuer(&self) -> String {
+        self.issuer.as_ref().expect("an issuer").url()
+    }
+
+    /// A folder for pictures of the page.
+    pub(crate) fn shots(&self) -> PathBuf {
+        let folder = self.folder().join("shots");
+        std::fs::create_dir_all(&folder).expect("a folder");
+        folder
     }
 
     /// Where its files are.
@@ -87,7 +141,8 @@ impl Site {
         panic!("no volume with a finding")
     }
 
-    fn submitted(&self, folder: &Path) -> String {
+    /// Sends a folder of one study, and waits for its draft.
+    pub(crate) fn submitted(&self, folder: &Path) -> String {
         let sent = submit(&self.server.grpc, folder);
         sent["studies"][0]["study_uid"].as_str().unwrap_or_else(|| panic!("{sent:#}")).to_owned()
     }
@@ -137,4 +192,32 @@ impl Site {
     pub(crate) fn browse(&self, name: &str, more: &Value) {
         self.ended_well(name, self.browser(name, more));
     }
+}
+
+/// Adds two who may sign to a file of accounts: their names and passwords.
+fn people(accounts: &Path) -> [(String, String); 2] {
+    let accounts = accounts.display().to_string();
+    [("jane", "Doe", "Jane"), ("max", "Muster", "Max")].map(|(name, family, given)| {
+        let named = ["account", "add", name, "--family-name", family, "--given-name", given];
+        let made =
+            prelim_json(named.iter().chain(&["--role", "review", "--generate", "--json", "--accounts", &accounts]));
+        (name.to_owned(), made["password"].as_str().expect("a password").to_owned())
+    })
+}
+
+/// The demonstration model in a folder of its own, that is asked in these words.
+fn model(folder: &Path, questions: &Value) -> String {
+    std::fs::create_dir_all(folder).expect("a folder");
+    for entry in std::fs::read_dir(repository().join("worker/demo-model/checkpoint")).expect("the model") {
+        let path = entry.expect("an entry").path();
+        if path.is_file() {
+            std::fs::copy(&path, folder.join(path.file_name().expect("a name"))).expect("copied");
+        }
+    }
+    let profile = folder.join("prelim.json");
+    let text = std::fs::read_to_string(&profile).expect("a profile");
+    let mut document: Value = serde_json::from_str(&text).expect("JSON");
+    document["questions"] = questions.clone();
+    std::fs::write(profile, document.to_string()).expect("written");
+    folder.display().to_string()
 }

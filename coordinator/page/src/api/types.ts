@@ -38,19 +38,14 @@ export interface Finding extends Omit<Written, 'evidence'> {
   /** Tracking Unique Identifier: the same in every version that has it. */
   tracking?: string;
   urgency?: Urgency;
+  /** Who says it: a radiologist who changed or added it, in this version or an earlier one, or the model. */
+  by?: 'radiologist' | 'model';
   evidence: (Place & { confidence: number })[];
 }
 
 export interface Statement {
   text: string;
   findings: number[];
-}
-
-export interface Assessed {
-  decision: 'accepted' | 'changed' | 'rejected' | 'added';
-  before?: Finding;
-  finding?: number;
-  reason: string;
 }
 
 export interface ReportBody {
@@ -72,7 +67,7 @@ export interface Report {
   statement: string;
   report: ReportBody;
   provenance: { model: string; software_version: string; demonstration: boolean }[];
-  review?: { reviewer: string; organization: string; at_ms: number; reason: string; assessments: Assessed[] };
+  review?: { reviewer: string; organization: string; at_ms: number; reason: string };
 }
 
 export interface Reader {
@@ -163,12 +158,25 @@ export interface Version {
   reason: string | null;
 }
 
+export type ChangeKind = 'new' | 'larger' | 'smaller' | 'no_longer_seen' | 'seen_only_now' | 'seen_only_then' | 'unchanged';
+
+/** What became of a finding between two studies. */
+export interface Changed {
+  change: ChangeKind;
+  /** Which of the report's findings, where it is seen now. */
+  finding?: number;
+  /** As it was then. */
+  earlier?: Omit<Written, 'evidence'>;
+}
+
 export interface Prior {
   uid: string;
   date: string;
   description: string;
   compared: boolean;
   is_later?: boolean;
+  /** What the report says that changed since; nothing where it does not compare. */
+  changes?: Changed[] | null;
   reasons: string[];
   report: { sentences: string[]; impression?: string[]; standing: Standing } | null;
 }
@@ -209,6 +217,8 @@ export interface WorkingCopy {
 
 export interface Session {
   account: { id: string; name: string | null; roles: string[]; organization: string | null };
+  /** How they signed in. */
+  way: 'password' | 'oidc';
   csrf: string;
   expires_at_ms: number;
   demonstration: boolean;
@@ -250,7 +260,7 @@ export type QuestionKind = 'question' | 'describe' | 'shorten' | 'explain';
 export interface Region {
   instance: string;
   frame: number;
-  box?: Box;
+  box?: Box | null;
 }
 
 /** What somebody asked of the model, and what it answered: never a part of the report. */
@@ -266,10 +276,13 @@ export interface Question {
   /** The answer reached the longest that the model may give. */
   truncated: boolean;
   problem: string | null;
-  /** The images that the model looked at. */
-  images: { instance: string; series: string; frame: number }[];
+  /** The images that the model looked at; with the part that it was shown by itself, where it was. */
+  images: { instance: string; series: string; frame: number; box?: Box | null }[];
   model: string | null;
   adapter: string | null;
+  prompt_version: string | null;
+  /** How long the model took. */
+  seconds: number | null;
   demonstration: boolean;
   /** What an answer is, and what it is not. */
   statement: string | null;

@@ -16,11 +16,11 @@ interface Props {
   stacks: Stack[];
   /** Adds an answer to the impression; nothing where that cannot be now. */
   insert: ((question: Question) => void) | null;
-  /** It could be once the reader begins to amend. */
-  mayInsert: boolean;
+  /** Why it cannot; nothing for who may not at all. */
+  whyNot: string | null;
 }
 
-export function AskPanel({ ask, stacks, insert, mayInsert }: Props) {
+export function AskPanel({ ask, stacks, insert, whyNot }: Props) {
   const { asking, open, setOpen, shown, region, setRegion, isDrawing } = ask;
   const [text, setText] = useState('');
   const [about, setAbout] = useState<'study' | 'image'>('study');
@@ -84,9 +84,10 @@ export function AskPanel({ ask, stacks, insert, mayInsert }: Props) {
                 else ask.draw();
               }}>{region !== null ? `Box on ${imageName(stacks, region.instance, region.frame)}` : 'Box'}</button>
             </span>
-            <span class="grow" />
-            <button type="button" disabled={!can || (region ?? shown) === null} onClick={ask.describe} title="Describe the image in the chosen pane, or the box on it">Describe image <kbd>v</kbd></button>
-            <button type="submit" class="primary" disabled={!can || text.trim() === ''}>Ask <kbd>Enter</kbd></button>
+            <span class="do">
+              <button type="button" disabled={!can || (region ?? shown) === null} onClick={ask.describe} title="Describe the image in the chosen pane, or the box on it">Describe <kbd>v</kbd></button>
+              <button type="submit" class="primary" disabled={!can || text.trim() === ''}>Ask <kbd>Enter</kbd></button>
+            </span>
           </div>
           {text.length > MAX_TEXT - 200 && <p class="fine">{text.length} of {MAX_TEXT} characters</p>}
           {isDrawing && <p class="fine" role="status">Draw a box on the image, or move it by arrows and size it by Shift and arrows; Enter takes it, Esc leaves it.</p>}
@@ -95,7 +96,7 @@ export function AskPanel({ ask, stacks, insert, mayInsert }: Props) {
         {listed.length > 0 && (
           <ol class="answers" aria-label="Answers">
             {listed.map((question) => (
-              <Answer key={question.id} question={question} stacks={stacks} jump={ask.jump} isInserted={ask.isInserted(question)} mayInsert={mayInsert}
+              <Answer key={question.id} question={question} stacks={stacks} jump={ask.jump} isInserted={ask.isInserted(question)} whyNot={whyNot}
                 insert={insert === null ? null : () => insert(question)} forget={() => asking.forget(question.id)} />
             ))}
           </ol>

@@ -3,6 +3,7 @@
 import { createPortal } from 'preact/compat';
 import type { Question, Row, Standing } from '../api/types.ts';
 import { date, personName } from '../words.ts';
+import { statements } from './answer.tsx';
 
 interface Props {
   question: Question;
@@ -16,9 +17,8 @@ interface Props {
 export function caveats({ question, isUnsigned }: Pick<Props, 'question' | 'isUnsigned'>): string[] {
   return [
     ...(isUnsigned ? ['It explains a text that no radiologist has signed.'] : []),
-    ...(question.demonstration ? ['Made with demonstration weights: it says nothing about patients.'] : []),
     ...(question.truncated ? ['It is cut off: the rest is missing.'] : []),
-    question.statement ?? 'An explanation by software that is not a medical device. Nobody has verified it.',
+    ...statements(question),
   ];
 }
 

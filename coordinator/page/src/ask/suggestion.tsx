@@ -1,5 +1,6 @@
 /** What the model suggests for the impression: as a difference, applied by the reader or not at all. */
 
+import { useEffect, useRef } from 'preact/hooks';
 import type { Question } from '../api/types.ts';
 import { Unverified } from './answer.tsx';
 import { difference } from './difference.ts';
@@ -42,9 +43,16 @@ export function Suggestion({ question, now, apply, again, canAsk, discard, print
   const open = state === 'waiting' || state === 'answering';
   const isShorten = kind === 'shorten';
   const isStale = !isSame(text, now);
+  const region = useRef<HTMLElement>(null);
+  const before = useRef(state);
+  // What was just asked for, and what came of it, is brought into view; what was there before is not.
+  useEffect(() => {
+    if (open || before.current !== state) region.current?.scrollIntoView({ block: 'nearest' });
+    before.current = state;
+  }, [state]);
   const heading = isShorten ? 'A shorter impression, suggested' : 'An explanation for the patient, suggested';
   return (
-    <section class={`suggestion k-${kind}`} aria-label={heading} aria-busy={open}>
+    <section ref={region} class={`suggestion k-${kind}`} aria-label={heading} aria-busy={open}>
       <h3>{heading} <span class="tag">not part of the report</span></h3>
       {open && <p class="muted" role="status">{state === 'waiting' ? 'Waiting for a model' : 'The model is answering'}</p>}
       {state === 'failed' && <p class="problem" role="status">Not answered: {question.problem ?? 'the model gave no answer'}</p>}

@@ -108,7 +108,7 @@ export function useAsk(asking: Asking, hanging: Hanging, impression: string[], a
     },
     jump: (instance, series, number, question) => {
       const { image } = question;
-      const isAsked = image?.box !== undefined && image.instance === instance && image.frame === number;
+      const isAsked = image !== null && image.instance === instance && image.frame === number;
       setPointed(isAsked ? image : null);
       hanging.jump({ instance, series, frame: number });
     },

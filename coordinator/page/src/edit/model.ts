@@ -66,21 +66,6 @@ export function isBegun(copy: WorkingCopy): boolean {
   return copy.added.length > 0 || hasImpression(copy) || copy.reason !== '' || copy.decisions.some((each) => each.decision !== null || each.words !== '');
 }
 
-/** A finding of the report as a person would write it: without the model's estimates. */
-export function written(finding: Finding): Written {
-  const { key, presence, laterality, zone, severity, size_mm } = finding;
-  const evidence = finding.evidence.map(({ instance, series, frame, box }) => ({ instance, series, frame, ...(box === undefined ? {} : { box }) }));
-  return {
-    key,
-    presence,
-    ...(laterality === undefined ? {} : { laterality }),
-    ...(zone === undefined ? {} : { zone }),
-    ...(severity === undefined ? {} : { severity }),
-    ...(size_mm === undefined ? {} : { size_mm }),
-    evidence,
-  };
-}
-
 /** What is not there has no place, size or severity. */
 export function coherent(finding: Written): Written {
   if (finding.presence !== 'absent') return finding;

@@ -8,6 +8,8 @@ import { useHold, useKeys } from '../keys.ts';
 import { go, toWorklist, useRoute } from '../route.ts';
 import { Agreement } from '../agreement/agreement.tsx';
 import { Worklist } from '../worklist/worklist.tsx';
+import { personName } from '../words.ts';
+import { onElsewhere, tellElsewhere } from './elsewhere.ts';
 import { KeySheet } from './key_sheet.tsx';
 import { SignIn } from './sign_in.tsx';
 import { applyTheme, toggleTheme } from './theme.ts';
@@ -28,10 +30,13 @@ export function App() {
   /** What the tab was called when the session ended. */
   const title = useRef<string | null>(null);
   const [sheet, setSheet] = useState(false);
+  /** Who is signed in in this browser by now, where that is not whose view this is. */
+  const [other, setOther] = useState('');
   const route = useRoute();
 
   const enter = useCallback((session: Session) => {
     keepSession(session);
+    setOther('');
     setKnown({ state: 'in', session });
     setExpired(false);
     if (title.current !== null) document.title = title.current;
@@ -43,6 +48,8 @@ export function App() {
   const ask = useCallback(async () => {
     try {
       enter(await get<Session>('/session'));
+      // Who comes back from the identity provider enters here.
+      tellElsewhere();
     } catch (error) {
       if (error instanceof ApiError && error.status === 401) setKnown({ state: 'out', ways: (error.body['sign_in'] as string[] | undefined) ?? ['password'] });
       else setKnown({ state: 'broken', problem: words(error) });
@@ -50,6 +57,21 @@ export function App() {
   }, [enter]);
 
   useEffect(() => void ask(), [ask]);
+
+  // Another tab of this browser has signed in: this one goes on, if it is the same person, and is covered if it is not.
+  const me = known.state === 'in' ? known.session.account.id : '';
+  useEffect(() => onElsewhere(() => {
+    if (me === '') return;
+    get<Session>('/session').then(
+      (session) => {
+        if (session.account.id === me) return expired ? enter(session) : keepSession(session);
+        setOther(personName(session.account.name || session.account.id));
+        setExpired(true);
+      },
+      // Nobody is: who does something here is told so.
+      () => undefined,
+    );
+  }), [me, expired, enter]);
   useEffect(() => onSessionEnd(() => {
     setExpired(true);
     // The tab names the patient no longer.
@@ -57,7 +79,7 @@ export function App() {
     document.title = 'prelim';
   }), []);
   useHold(expired ? 'all' : null);
-  const toSignIn = () => document.querySelector<HTMLElement>('.expired input[type=password]')?.focus();
+  const toSignIn = () => document.querySelector<HTMLElement>('.expired input[type=password], .expired .sign-in a')?.focus();
 
   const leave = async () => {
     await call('DELETE', '/session').catch(() => undefined);
@@ -89,9 +111,11 @@ export function App() {
     return (
       <SignIn
         ways={known.ways}
+        told={route.query.get('failed') === 'oidc' ? 'The site\'s identity provider let nobody in.' : ''}
         entered={(session) => {
           if (route.name === 'sign-in') go('/worklist', true);
           enter(session);
+          tellElsewhere();
         }}
       />
     );
@@ -103,7 +127,7 @@ export function App() {
       {expired && (
         <section class="expired" aria-label="Sign in again">
           <p class="out" role="alert"><b>Signed out: sign in to go on; what you typed is kept here.</b> <button onClick={toSignIn}>Sign in <kbd>F2</kbd></button></p>
-          <SignIn ways={['password']} again={session.account.id} entered={enter} />
+          <SignIn ways={[session.way]} again={session.account.id} entered={(next) => { enter(next); tellElsewhere(); }} told={other === '' ? '' : `${other} is signed in in this browser by now. Sign in as ${personName(session.account.name || session.account.id)} to go on with this view.`} />
         </section>
       )}
       {route.name === 'study' ? (

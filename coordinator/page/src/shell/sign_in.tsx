@@ -9,9 +9,11 @@ interface Props {
   entered: (session: Session) => void;
   /** Whose session ended, where somebody was here before. */
   again?: string;
+  /** What came of signing in elsewhere, in words. */
+  told?: string;
 }
 
-export function SignIn({ ways, entered, again }: Props) {
+export function SignIn({ ways, entered, again, told }: Props) {
   const [name, setName] = useState(again ?? '');
   const [password, setPassword] = useState('');
   const [problem, setProblem] = useState('');
@@ -53,8 +55,14 @@ export function SignIn({ ways, entered, again }: Props) {
           <button class="primary" type="submit" disabled={busy}>{busy ? 'Signing in' : 'Sign in'}</button>
         </>
       )}
-      {ways.includes('oidc') && <a class="button" href="/api/oidc/begin">Sign in with the site's account</a>}
-      <p class="problem" role="alert">{problem}</p>
+      {ways.includes('oidc') && again === undefined && <a class="button" href="/api/oidc/begin">Sign in with the site's account</a>}
+      {ways.includes('oidc') && again !== undefined && (
+        <>
+          <a class="button primary" href="/api/oidc/begin" target="_blank" rel="noopener">Sign in with the site's account</a>
+          <p class="muted elsewhere">It opens in a tab of its own. Come back to this one then: what you typed goes on here.</p>
+        </>
+      )}
+      <p class="problem" role="alert">{problem || told}</p>
       <p class="fine">Drafts are made by software that is not a medical device. No report counts before a radiologist signs it.</p>
     </form>
   );

@@ -36,7 +36,7 @@ export function items(report: Report, copy: WorkingCopy, names: Map<string, stri
       isAdded: false,
       finding: changed ?? finding,
       name: names.get((changed ?? finding).key) ?? finding.name,
-      confidence: changed === undefined && !isByPerson(report, index) ? finding.confidence : null,
+      confidence: changed === undefined && finding.by !== 'radiologist' ? finding.confidence : null,
       isSigned: isSigned(report),
       decision: decided.decision,
       words: decided.words,
@@ -67,11 +67,4 @@ export function items(report: Report, copy: WorkingCopy, names: Map<string, stri
 
 function isSigned({ status }: Report): boolean {
   return status === 'signed' || status === 'amended';
-}
-
-/** Whether a radiologist changed or added it, in the version that is shown or in an earlier one. The newest review calls accepted
- *  what an earlier one added: but a confidence of exactly 1 in a signed report was set by a person. */
-function isByPerson(report: Report, index: number): boolean {
-  if (isSigned(report) && report.report.findings[index]?.confidence === 1) return true;
-  return report.review?.assessments.some((each) => each.finding === index && (each.decision === 'changed' || each.decision === 'added')) ?? false;
 }

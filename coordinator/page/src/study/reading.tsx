@@ -325,11 +325,11 @@ export function Reading(props: Props) {
           {body && standing !== 'rejected' && <ReportText report={body} impression={copy.impression} made={made} isAsSigned={isSigned && made !== null && made.join('\n') === impressionOf(study.report?.report)} editable={editable} isOld={editing.preview.isOld} chosen={chosenIn(body, current)} point={point} write={(lines) => editing.change((was) => withImpression(was, lines))}>
             {report !== null && <ImpressionHelp asking={props.asking} row={row} report={report} now={impression?.join('\n') ?? null} say={setSaid} apply={editable ? (text) => editing.change((was) => withImpression(was, text.split('\n').map((line) => line.trim()).filter((line) => line !== ''))) : null} />}
           </ReportText>}
-          <Priors priors={study.priors} beside={prior?.row.uid ?? ''} show={(uid) => void beside(uid)} />
+          <Priors priors={study.priors} beside={prior?.row.uid ?? ''} show={(uid) => void beside(uid)} findings={study.report?.report.findings ?? []} names={names} choose={(finding) => choose(`f${finding}`)} />
           <Versions versions={study.versions} shown={report?.report.version ?? 0} show={props.show} />
           {report !== null && <p class="fine provenance">{report.provenance.map((each) => `${each.model}${each.demonstration ? ' (demonstration weights)' : ''}, prelim ${each.software_version}`).join('; ')}</p>}
         </div>
-        <AskPanel ask={ask} stacks={hanging.all} mayInsert={mayEdit} insert={editable && impression !== null ? ask.insert : null} />
+        <AskPanel ask={ask} stacks={hanging.all} insert={editable && impression !== null ? ask.insert : null} whyNot={editable ? 'What the findings make is being looked up' : mayEdit ? 'Begin to amend the report first (s)' : null} />
         {older !== null ? (
           <div class="sign-bar"><div class="row"><span>You are looking at version {older.report.version}.</span><span class="grow" /><button class="primary" onClick={() => props.show(study.report?.report.version ?? 0)}>Back to the newest</button></div></div>
         ) : revive !== null ? (

@@ -2,8 +2,8 @@
 
 import type { ComponentChildren } from 'preact';
 import { useState } from 'preact/hooks';
-import type { Prior, ReportBody, Statement, Version } from '../api/types.ts';
-import { date, moment, personName, standingWord } from '../words.ts';
+import type { Finding, Prior, ReportBody, Statement, Version } from '../api/types.ts';
+import { changed, date, moment, personName, standingWord } from '../words.ts';
 
 interface Props {
   report: ReportBody;
@@ -78,7 +78,19 @@ export function Limitations({ report }: { report: ReportBody }) {
   return <ul class="limitations" aria-label="Limitations">{lines.map((line) => <li key={line}>{line}</li>)}</ul>;
 }
 
-export function Priors({ priors, beside, show }: { priors: Prior[]; beside: string; show: (uid: string) => void }) {
+interface PriorsProps {
+  priors: Prior[];
+  /** Which one hangs beside. */
+  beside: string;
+  show: (uid: string) => void;
+  /** Those of the report that compares. */
+  findings: Finding[];
+  names: Map<string, string>;
+  /** Shows a finding of that report. */
+  choose: (finding: number) => void;
+}
+
+export function Priors({ priors, beside, show, findings, names, choose }: PriorsProps) {
   const earlier = priors.filter((each) => each.is_later !== true);
   const later = priors.filter((each) => each.is_later === true);
   const list = (heading: string, some: Prior[]) => some.length > 0 && (
@@ -89,6 +101,16 @@ export function Priors({ priors, beside, show }: { priors: Prior[]; beside: stri
           <li key={prior.uid} class={beside === prior.uid ? 'on' : ''}>
             <p><b>{date(prior.date)}</b> {prior.description} <span class="tag">{prior.report === null ? 'no report' : standingWord(prior.report.standing)}</span></p>
             {prior.report !== null && prior.report.standing !== 'rejected' && <p class="muted">{prior.report.sentences.join(' ')}</p>}
+            {prior.report !== null && prior.report.standing !== 'rejected' && (prior.report.impression ?? []).length > 0 && <p class="muted"><b>Impression.</b> {prior.report.impression?.join(' ')}</p>}
+            {(prior.changes ?? []).length > 0 && (
+              <ul class="changes" aria-label="What changed since">
+                {prior.changes?.map((each, index) => {
+                  const place = each.finding;
+                  const said = changed(each, findings, names);
+                  return <li key={index} class={`change-${each.change}`}>{place === undefined ? said : <button class="said" onClick={() => choose(place)}>{said}</button>}</li>;
+                })}
+              </ul>
+            )}
             <p class="fine">{prior.compared ? 'The report compares with it.' : 'The report does not compare with it'}{prior.reasons.length > 0 ? `: ${prior.reasons.join('; ')}` : ''}</p>
             <button onClick={() => show(prior.uid)}>{beside === prior.uid ? 'Take away' : 'Show beside'} {earlier[0] === prior && <kbd>p</kbd>}</button>
           </li>

@@ -34,7 +34,6 @@ export interface Editing {
   /** A kept copy of an older version than the one that is shown. */
   stale: WorkingCopy | null;
   settle: () => void;
-  close: () => void;
   flush: () => Promise<void>;
 }
 
@@ -146,7 +145,6 @@ export function useEdit(study: Study): Editing {
       setStale(null);
       setSaving({ state: 'clean' });
     },
-    close: () => save.current?.close(),
     flush: async () => save.current?.flush(),
   };
 }

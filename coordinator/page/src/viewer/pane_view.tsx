@@ -13,7 +13,6 @@ export type Tool = 'look' | 'box' | 'measure';
 
 export interface Handle {
   pane: Pane;
-  toWindow: (window: Window | null) => void;
 }
 
 interface Props {
@@ -68,7 +67,7 @@ export function PaneView(props: Props) {
         opened.setWindow(latest.current.window);
         await opened.open(stack.frames, latest.current.index);
         if (gone) return;
-        latest.current.handle({ pane: opened, toWindow: (next) => opened.setWindow(next) });
+        latest.current.handle({ pane: opened });
         if (stack.frames.length > 1) stop = prefetch(stack.frames, latest.current.index, setLoaded);
       } catch (error) {
         if (!gone) setProblem(words(error));

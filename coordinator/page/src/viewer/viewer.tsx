@@ -42,7 +42,7 @@ function boxesOn(stack: Stack, index: number, items: Item[], chosen: string | nu
 
 function askedOn(stack: Stack, index: number, asked: Region | null): Shown[] {
   const frame = stack.frames[index];
-  if (frame === undefined || stack.prior !== null || asked?.box === undefined) return [];
+  if (frame === undefined || stack.prior !== null || asked === null || !asked.box) return [];
   return asked.instance === frame.instance.uid && asked.frame === frame.number ? [{ id: 'asked', label: 'asked about', box: asked.box, chosen: true, look: 'asked' }] : [];
 }
 
