@@ -1,6 +1,7 @@
 //! The reading room page in a real browser: Chromium on a coordinator with a worker, and Orthanc behind them. What is done in the
 //! browser is in `tests/page/*.mjs`.
 
+mod ask;
 mod built;
 mod priors;
 mod site;

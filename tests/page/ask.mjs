@@ -1,0 +1,210 @@
+// Asking about the open study, by keyboard alone: a question, the image described, a box; answers stand apart with the images that
+// were looked at, and only what the reader inserts or applies is in the report. Argument: {url, name, password, film, volume, shots}.
+import assert from 'node:assert/strict';
+import { drawn, open, serious, settings, signIn, text } from './browser.mjs';
+
+const PATIENCE = { timeout: 90_000 };
+const { page, close } = await open();
+const press = async (...keys) => {
+  for (const key of keys) await page.keyboard.press(key);
+};
+const box = page.locator('.report-text textarea');
+const kept = () => page.waitForFunction(() => document.querySelector('.saved')?.textContent.startsWith('kept'));
+const answers = (count, state = 'answered') => page.waitForFunction(([wanted, state]) => document.querySelectorAll(`.answer.s-${state}`).length === wanted, [count, state], PATIENCE);
+const said = (place) => page.locator('.answer .said-by-model').nth(place).innerText();
+/** A button by its words, pressed. */
+const push = async (within, words) => {
+  const button = page.locator(`${within} button`, { hasText: words }).first();
+  await button.focus();
+  await press('Enter');
+};
+const look = async (name) => {
+  for (const theme of ['dark', 'light']) {
+    assert.deepEqual(await serious(page), [], `${name} ${theme}`);
+    if (settings.shots) await page.screenshot({ path: `${settings.shots}/${name}-${theme}.png` });
+    await page.evaluate(() => document.activeElement?.blur());
+    await press('Shift+T');
+  }
+};
+
+await signIn(page, `/study/${settings.film}`);
+await drawn(page);
+await page.waitForFunction(() => document.querySelector('.report-text textarea')?.value !== '');
+const drafted = await box.inputValue();
+assert.ok(drafted !== '');
+assert.equal(await page.locator('.ask-panel').count(), 1);
+assert.ok(!(await page.locator('.ask-body').isVisible()), 'it is closed until somebody asks');
+
+// Letters that are commands elsewhere are text here.
+await press('q');
+assert.equal(await page.evaluate(() => document.activeElement?.placeholder), 'Ask in plain words');
+const question = 'Is a pleural effusion seen, and on which side?';
+await page.keyboard.type(question);
+assert.equal(await page.locator('.ask-form textarea').inputValue(), question);
+assert.equal(await text(page, '.finding .decision'), 'to decide');
+await press('Enter');
+// It waits, and its answer comes by itself; the box is free for the next one.
+await page.waitForSelector('.answer');
+assert.equal(await page.locator('.ask-form textarea').inputValue(), '');
+await answers(1);
+const first = await text(page, '.answer');
+for (const words of [question, 'DEMONSTRATION', 'not a medical device']) assert.ok(first.includes(words), first);
+assert.ok((await said(0)).trim() !== '');
+assert.match(first, /It looked at (PA|AP|LL|DX)/);
+// The report is what it was.
+assert.equal(await box.inputValue(), drafted);
+assert.equal(await text(page, '#impression .tag'), 'made from the findings');
+assert.equal(await page.locator('.report-text').evaluate((report, words) => report.textContent.includes(words), await said(0)), false);
+
+// The image in the chosen pane, described.
+await press('Escape', 'v');
+await answers(2);
+assert.match(await text(page, '.answer'), /^Describe the image about /);
+await look('ask');
+
+// A box that arrows move is asked about, and is no finding.
+const findings = await page.locator('.finding').count();
+await press('n', 'ArrowRight', 'Shift+ArrowDown', 'q');
+await page.keyboard.type('What is in the box?');
+assert.equal(await page.locator('.overlay .box.asked').count(), 1);
+await press('Enter');
+await answers(3);
+assert.match(await text(page, '.answer .about'), /, the box$/);
+// What the model was not shown is said.
+assert.match(await text(page, '.answer'), /shown the whole image, and not the box by itself/);
+assert.equal(await page.locator('.finding').count(), findings);
+await press('Escape');
+// The same from the panel, and left again.
+await push('.ask-form', 'Box on');
+await push('.ask-form', 'Box');
+await page.waitForSelector('.overlay .drawing');
+await press('Escape');
+await page.waitForSelector('.overlay .drawing', { state: 'detached' });
+assert.equal(await page.locator('.finding').count(), findings);
+
+// Only what the reader inserts is in the impression: as the reader's words, kept, and undone by a key.
+const inserted = (await said(2)).split('\n').map((line) => line.trim()).filter((line) => line !== '');
+await page.locator('.answer').nth(2).locator('button', { hasText: 'Insert into impression' }).focus();
+await press('Enter');
+await page.waitForFunction((words) => document.querySelector('.report-text textarea')?.value === words, [...drafted.split('\n'), ...inserted].join('\n'));
+assert.equal(await text(page, '#impression .tag'), 'your words');
+await kept();
+assert.match(await page.locator('.answer').nth(2).innerText(), /inserted as your words/);
+await press('Control+z');
+await page.waitForFunction((words) => document.querySelector('.report-text textarea')?.value === words, drafted);
+assert.equal(await text(page, '#impression .tag'), 'made from the findings');
+assert.doesNotMatch(await page.locator('.answer').nth(2).innerText(), /inserted as your words/);
+await press('Control+Shift+z');
+
+// Questions and answers are there after the page was loaded again; what is forgotten is not.
+await kept();
+await page.reload();
+await drawn(page);
+await press('Shift+Q');
+await answers(3);
+const forget = async (words) => {
+  const gone = page.waitForResponse((response) => response.request().method() === 'DELETE' && response.url().includes('/questions/'));
+  await push('.answer', words);
+  assert.ok((await gone).ok());
+};
+await forget('Forget');
+await answers(2);
+// What was just asked can be taken back, whether it is answered by then or not.
+await press('q');
+await page.keyboard.type('How large is the heart?');
+await press('Enter');
+await page.waitForFunction(() => document.querySelectorAll('.answer').length === 3);
+await forget(/^(Cancel|Forget)$/);
+await answers(2);
+await page.reload();
+await drawn(page);
+await press('Shift+Q');
+await answers(2);
+assert.equal(await page.locator('.answer').count(), 2);
+await press('Shift+Q');
+
+// A shorter impression: a difference, not applied by itself, not applied to another text, and undone.
+const long = 'There is evidence of a large pleural effusion on the left side. The heart is not enlarged. There is no evidence of a pneumothorax.';
+await press('e', 'Control+a');
+await page.keyboard.type(long);
+await press('Escape');
+await push('.impression-help', 'Shorten the impression');
+await page.waitForSelector('.k-shorten .unverified', PATIENCE);
+assert.equal(await box.inputValue(), long);
+const shorter = () => page.locator('.k-shorten .difference').evaluate((difference) => [...difference.querySelectorAll('span')].filter((part) => part.querySelector('del') === null).map((part) => part.textContent).join('').trim());
+const wanted = await shorter();
+assert.ok(wanted !== '' && wanted !== long, wanted);
+const marked = await page.locator('.k-shorten del').first().evaluate((each) => getComputedStyle(each).textDecorationLine);
+assert.equal(marked, 'line-through', 'what goes is marked not by colour alone');
+await look('shorten');
+await press('e', 'End');
+await page.keyboard.type(' Seen twice.');
+await page.waitForSelector('.k-shorten .stale');
+assert.equal(await page.locator('.k-shorten button', { hasText: 'Apply' }).count(), 0);
+for (let step = 0; step < ' Seen twice.'.length; step++) await press('Backspace');
+await page.waitForSelector('.k-shorten .stale', { state: 'detached' });
+await press('Escape');
+await push('.k-shorten', 'Apply');
+await page.waitForFunction((words) => document.querySelector('.report-text textarea')?.value === words, wanted);
+assert.equal(await page.locator('.k-shorten').count(), 0);
+await press('Control+z');
+await page.waitForFunction((words) => document.querySelector('.report-text textarea')?.value === words, long);
+await press('Control+Shift+z');
+await kept();
+
+// For the patient: never a part of the report; on paper with what it is, and without the report.
+await push('.impression-help', 'Explain for the patient');
+await page.waitForSelector('.k-explain .unverified', PATIENCE);
+const explained = await text(page, '.k-explain .said-by-model');
+assert.ok(explained !== '');
+assert.equal(await box.inputValue(), wanted);
+assert.equal(await page.locator('.k-explain button', { hasText: /Apply|Insert/ }).count(), 0);
+await look('explain');
+await page.evaluate(() => { window.print = () => document.documentElement.setAttribute('data-asked-to-print', 'yes'); });
+await push('.k-explain', 'Print');
+await page.waitForSelector('[data-asked-to-print]');
+await page.emulateMedia({ media: 'print' });
+assert.ok(!(await page.locator('#page').isVisible()));
+const sheet = await page.locator('.patient-sheet').innerText();
+for (const words of [explained, 'no radiologist has signed', 'DEMONSTRATION', 'not a medical device']) assert.ok(sheet.includes(words), `${words} is not in ${sheet}`);
+await page.emulateMedia({ media: 'screen' });
+await page.evaluate(() => dispatchEvent(new Event('afterprint')));
+await page.waitForSelector('.patient-sheet', { state: 'detached' });
+// The report on paper has no word of any answer that was not inserted.
+await page.emulateMedia({ media: 'print' });
+for (const hidden of ['.ask-panel', '.impression-help']) assert.ok(!(await page.locator(hidden).isVisible()), hidden);
+await page.emulateMedia({ media: 'screen' });
+await page.context().grantPermissions(['clipboard-read', 'clipboard-write']);
+await push('.k-explain', 'Copy');
+await page.waitForFunction(() => document.querySelector('main > [role=status].hidden')?.textContent.startsWith('Copied'));
+const copied = await page.evaluate(() => navigator.clipboard.readText());
+assert.ok(copied.startsWith(explained) && copied.includes('not a medical device'), copied);
+await push('.k-explain', 'Discard');
+await page.waitForSelector('.k-explain', { state: 'detached' });
+
+// Signed with what was applied, and nothing else.
+await page.evaluate(() => document.activeElement?.blur());
+await press('Shift+A');
+await page.waitForFunction(() => !document.querySelector('.sign-bar button.primary')?.disabled);
+await press('s');
+await page.waitForFunction(() => document.querySelector('.sign-step button.primary')?.disabled === false);
+await press('Enter');
+await page.waitForFunction(() => document.querySelector('.banner strong')?.textContent === 'SIGNED');
+// Of what is signed questions are still answered; nothing is inserted before an amendment is begun.
+await press('Shift+Q');
+await page.waitForSelector('.answer button:text("Insert into impression")');
+assert.ok(await page.locator('.answer button', { hasText: 'Insert into impression' }).first().isDisabled());
+
+// Of a CT an answer leads to the slice that was looked at.
+await page.goto(`${settings.url}/study/${settings.volume}`);
+await drawn(page);
+await press('Home', 'v');
+await answers(1);
+assert.match(await text(page, '.answer .looked-at'), /It looked at CT \d+, slice 1$/);
+await press('End');
+await page.waitForFunction(() => !document.querySelector('.bottom-left')?.textContent.startsWith('1 /'));
+await page.locator('.answer .looked-at button').first().focus();
+await press('Enter');
+await page.waitForFunction(() => document.querySelector('.bottom-left')?.textContent.startsWith('1 /'));
+await close();
+console.log(JSON.stringify({ impression: wanted }));
