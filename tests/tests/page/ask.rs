@@ -17,7 +17,7 @@ fn a_study_is_asked_about_and_only_what_the_reader_takes_is_in_the_report() {
     // The model itself, which was not made to answer: what it says is odd, and the page does not look into it.
     let site = Site::start_asked(&json!({
         "prompt_version": "check-1", "question": "{images}{question}", "describe": "{images}Describe this image.",
-        "shorten": "Shorten: {text}", "explain": "Explain: {text}", "images_per_prompt": 1, "max_new_tokens": 40,
+        "shorten": "Shorten: {text}", "explain": "Explain: {text}", "images_per_prompt": 1, "max_new_tokens": 400,
     }));
     let (film, document) = site.film_with_findings(2);
     let volume = site.volume();

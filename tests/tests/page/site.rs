@@ -83,7 +83,7 @@ impl Site {
         let films = self.folder().join("waiting");
         phantoms(&films, 1, 100, Some("dx"));
         let sent = prelim_json(["submit", "--json", "--grpc", &self.server.grpc, &films.display().to_string()]);
-        sent["studies"][0]["study_uid"].as_str().unwrap_or_else(|| panic!("{sent:#}")).to_owned()
+        sent["study_uids"][0].as_str().unwrap_or_else(|| panic!("{sent:#}")).to_owned()
     }
 
     /// The address of its issuer.

@@ -64,10 +64,10 @@ export function Suggestion({ question, now, apply, again, canAsk, discard, print
           <details><summary>What differs from the impression</summary><Difference before={text} after={answer} /></details>
         </>
       )}
-      {question.truncated && <p class="warning">It ends where the model reached its longest: the rest is missing.</p>}
+      {question.truncated && <p class="warning">It ends where the model reached its longest: the rest is missing{isShorten ? ', and so it cannot be applied' : ''}.</p>}
       {answer !== null && <Unverified question={question} />}
       <div class="acts">
-        {answer !== null && isShorten && !isStale && apply !== null && !isSame(text, answer) && <button type="button" class="primary" onClick={() => apply(answer)}>Apply</button>}
+        {answer !== null && isShorten && !isStale && !question.truncated && apply !== null && !isSame(text, answer) && <button type="button" class="primary" onClick={() => apply(answer)}>Apply</button>}
         {isStale && !open && <button type="button" disabled={!canAsk} onClick={again}>Ask again</button>}
         {answer !== null && !isShorten && <><button type="button" onClick={copy}>Copy</button><button type="button" onClick={print}>Print</button></>}
         <button type="button" class="plain" onClick={discard}>{open ? 'Cancel' : 'Discard'}</button>

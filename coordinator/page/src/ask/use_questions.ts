@@ -59,7 +59,7 @@ export function useQuestions(uid: string): Asking {
     get<Questions>(`/studies/${uid}/questions`).then(
       (told) => {
         setQuestions(heard.current.reduce(placed, told.questions).filter(({ id }) => !forgotten.current.has(id)));
-        setReason(told.answers ? '' : (told.reason ?? NOBODY));
+        setReason(told.answers ? '' : words(told.reason ?? NOBODY));
         setProblem('');
       },
       (error: unknown) => setReason(words(error)),
