@@ -60,7 +60,7 @@ enum Call {
     /// An outcome; the answer is a word that [`super::operations`] reads.
     HandIn(Box<HandedIn>),
     /// A request for a job; the answer is a list.
-    Lease(LeaseRequest),
+    Lease(Box<LeaseRequest>),
 }
 
 /// The line in which outcomes and requests for jobs wait, one script under way at a time.
@@ -111,7 +111,7 @@ impl Exchange {
     /// Leases a job, where there is one.
     pub(super) async fn lease(&self, request: LeaseRequest) -> Result<Option<Lease>> {
         let ttl_ms = request.ttl_ms;
-        match reply::list(self.ask(Call::Lease(request)).await?)?.as_slice() {
+        match reply::list(self.ask(Call::Lease(Box::new(request))).await?)?.as_slice() {
             [] => Ok(None),
             [spec, token, attempt, waited, waited_now] => Ok(Some(Lease {
                 job: reply::json(spec)?,
