@@ -135,7 +135,8 @@ fn the_page_asks(server: &Server, study: &str, image: &str) {
 
     let empty = jane.get(&path).json();
     assert_eq!(empty, json!({"questions": [], "answers": true, "reason": null}), "the command line is somebody else");
-    let part = json!({"instance": image, "frame": 1, "box": {"top": 0.1, "left": 0.2, "bottom": 0.6, "right": 0.7}});
+    let part =
+        json!({"instance": image, "frame": 1, "box": {"top": 0.125, "left": 0.25, "bottom": 0.625, "right": 0.75}});
     let question = json!({"kind": "question", "text": "What is this?", "image": part, "request_id": "r-1"});
     let asked = jane.post(&path, &question);
     assert_eq!(asked.status, 202, "{asked:?}");

@@ -439,6 +439,6 @@ async fn a_question_is_answered_from_the_images_that_it_names() {
     let without_words = Lease { asked: None, ..about(&[&one]) };
     assert!(matches!(ask(without_words).await, Err(JobError::NoQuestion)));
     // Longer than the model can look back: refused with the numbers, and not tried again.
-    let long = ask(question(QuestionKind::Shorten, &"effusion ".repeat(800), Vec::new())).await.unwrap_err();
+    let long = ask(question(QuestionKind::Shorten, &"effusion ".repeat(40_000), Vec::new())).await.unwrap_err();
     assert!(!long.is_retryable() && long.to_string().contains("positions"), "{long}");
 }

@@ -204,12 +204,8 @@ impl EngineBench {
             let (name, load_s) = (peer.name.clone(), peer.load_s);
             runners.push(Runner { name, load_s, peak_mib: None, kind: Kind::Peer(peer), rounds: Vec::new() });
         }
-        let limits = WorkerLimits {
-            slots: 16,
-            weights: self.weights,
-            arithmetic: choices[0],
-            ..WorkerLimits::default()
-        };
+        let limits =
+            WorkerLimits { slots: 16, weights: self.weights, arithmetic: choices[0], ..WorkerLimits::default() };
         let films = Films::draw(&folder, limits)?;
         films.read().await?;
         let mut reports = Vec::new();
