@@ -188,10 +188,12 @@ impl Sight {
 fn span(from: f32, to: f32, length: usize) -> Range<usize> {
     let at = |fraction: f32| (f64::from(fraction) * length as f64).round() as usize;
     let (from, to) = (at(from).min(length), at(to).min(length));
-    let missing = MIN_PART.min(length).saturating_sub(to.saturating_sub(from));
-    let from = from.saturating_sub(missing.div_ceil(2));
-    let to = (to + missing).min(length).max(from + MIN_PART.min(length)).min(length);
-    from.min(to.saturating_sub(MIN_PART.min(length)))..to
+    let least = MIN_PART.min(length);
+    if to >= from + least {
+        return from..to;
+    }
+    let start = usize::midpoint(from, to).saturating_sub(least / 2).min(length - least);
+    start..start + least
 }
 
 fn milliseconds(since: Instant) -> f64 {
