@@ -289,21 +289,57 @@ fn plain(label: &str) -> String {
     label.chars().take(MAX_LABEL).map(harmless).collect()
 }
 
-/// A text of a report on one line, of at most [`MAX_TOLD_CHARS`] characters: with the marks of sentences and numbers, and without
-/// any of which tokens, turns, code or markup are made.
+/// A text of a report on one line, of at most [`MAX_TOLD_CHARS`] characters.
 fn quoted(text: &str) -> String {
-    let harmless = |c: char| if c.is_alphanumeric() || " .,;:()+-/%'".contains(c) { c } else { ' ' };
-    let plain: String = text.chars().take(MAX_TOLD_CHARS).map(harmless).collect();
-    plain.split_whitespace().collect::<Vec<_>>().join(" ")
+    let first: String = text.chars().take(MAX_TOLD_CHARS).collect();
+    let plain: String = written(&first).chars().take(MAX_TOLD_CHARS).collect();
+    plain.trim_end().to_owned()
 }
 
-/// What a person wrote on one line: with the marks of sentences and numbers, and without any of which tokens, turns, code or
-/// markup are made. Smaller and greater are said in words: they are meant often.
+/// What a person wrote on one line, without any of which tokens, turns or code are made. Signs that mean something are said in
+/// words or by others: a model that is told of "3 mm" where "≤ 3 mm" was written answers something else.
 fn written(text: &str) -> String {
-    let text = text.replace('<', " less than ").replace('>', " more than ");
-    let harmless = |c: char| if c.is_alphanumeric() || " .,;:()+-/%'?!=°²³µ".contains(c) { c } else { ' ' };
-    let plain: String = text.chars().map(harmless).collect();
-    plain.split_whitespace().collect::<Vec<_>>().join(" ")
+    let mut said = String::with_capacity(text.len());
+    for c in text.chars() {
+        let words = match c {
+            '<' | '\u{ff1c}' => " less than ",
+            '>' | '\u{ff1e}' => " more than ",
+            '≤' | '⩽' => " at most ",
+            '≥' | '⩾' => " at least ",
+            '≈' | '~' | '∼' => " about ",
+            '≠' => " not equal to ",
+            '±' => " plus or minus ",
+            '→' => " to ",
+            '&' => " and ",
+            '#' => " number ",
+            '×' | '✕' => " x ",
+            '‐' | '‑' | '‒' | '–' | '—' | '−' => "-",
+            '…' => "...",
+            '[' | '{' => "(",
+            ']' | '}' => ")",
+            '|' => "/",
+            '’' | '‘' | '“' | '”' | '`' => "'",
+            _ => {
+                said.push(if is_harmless(c) { c } else { ' ' });
+                continue;
+            }
+        };
+        said.push_str(words);
+    }
+    said.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Letters, figures and marks of any script, and the signs of sentences and numbers. What cannot be seen, and the two signs
+/// besides those of ASCII of which tokens of published models are made (`｜`, `▁`), are not.
+fn is_harmless(c: char) -> bool {
+    match c {
+        ' '..='~' => c.is_ascii_alphanumeric() || " .,;:()+-/%'?!=*^@$".contains(c),
+        '｜' | '▁' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202f}' | '\u{2060}'..='\u{206f}' | '\u{feff}' => {
+            false
+        }
+        '\u{e000}'..='\u{f8ff}' | '\u{fff0}'..='\u{ffff}' | '\u{e0000}'.. => false,
+        _ => !c.is_control() && !c.is_whitespace(),
+    }
 }
 
 fn read_settings(path: &Path) -> Result<Value, PromptError> {

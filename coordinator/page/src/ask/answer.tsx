@@ -47,8 +47,12 @@ interface Props {
   forget: () => void;
 }
 
-export function Answer({ question, stacks, jump, insert, isInserted, whyNot, forget }: Props) {
+export function Answer({ question, stacks, jump, isInserted, forget, ...props }: Props) {
   const { kind, text, image, state, answer, problem } = question;
+  // Half a sentence may say the opposite of the whole.
+  const mayInsert = props.insert !== null || props.whyNot !== null;
+  const insert = question.truncated ? null : props.insert;
+  const whyNot = question.truncated && mayInsert ? 'It is cut off: the rest is missing' : props.whyNot;
   const heading = text.trim() !== '' && kind === 'question' ? text : HEADINGS[kind];
   const series = image === null ? '' : (stacks.find((stack) => find([stack], image.instance, image.frame) !== null)?.frames[0]?.series ?? '');
   const open = state === 'waiting' || state === 'answering';

@@ -98,7 +98,9 @@ export function useAsk(asking: Asking, hanging: Hanging, impression: string[], a
     begin: () => (drawing === null ? toText() : take()),
     describe: () => {
       setOpen(true);
-      const image = drawn ?? region ?? shown;
+      // A box that was drawn before counts while it is seen: with the panel open, on the image that is shown.
+      const isSeen = open && region !== null && shown !== null && region.instance === shown.instance && region.frame === shown.frame;
+      const image = drawn ?? (isSeen ? region : shown);
       if (image === null || asking.reason !== '' || asking.busy) return;
       if (drawn !== null) {
         setRegion(drawn);
