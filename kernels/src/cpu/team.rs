@@ -86,7 +86,7 @@ impl Team {
     /// # Panics
     /// Where a task does, when all that were begun have ended.
     pub(super) fn run(&self, count: usize, task: &(dyn Fn(usize) + Sync)) {
-        let Ok(_turn) = self.turn.try_lock() else {
+        let Ok(turn) = self.turn.try_lock() else {
             return (0..count).for_each(task);
         };
         let shared = &*self.shared;
@@ -98,7 +98,8 @@ impl Team {
         // SAFETY: no helper has joined a round: all have left the one before, and this one is not open yet.
         unsafe { *shared.round.get() = round };
         shared.next.store(0, Ordering::Relaxed);
-        let open = (shared.state.load(Ordering::Relaxed) / ROUND + 1) * ROUND | OPEN;
+        let number = shared.state.load(Ordering::Relaxed) / ROUND + 1;
+        let open = number * ROUND + OPEN;
         shared.state.store(open, Ordering::SeqCst);
         shared.wake_sleepers();
         shared.work(round);
@@ -110,7 +111,7 @@ impl Team {
         }
         let failed = shared.failed.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(panic) = failed {
-            drop(_turn);
+            drop(turn);
             resume_unwind(panic);
         }
     }
