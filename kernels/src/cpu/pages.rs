@@ -51,8 +51,8 @@ impl<T: Number> Pages<T> {
         let pages = Self::map(len)?;
         #[cfg(target_os = "linux")]
         match pages.map.advise(Advice::PopulateWrite) {
-            // A kernel before 5.14 gives memory when it is written.
-            Err(error) if error.kind() != io::ErrorKind::InvalidInput => return Err(error),
+            Err(error) if error.kind() == io::ErrorKind::OutOfMemory => return Err(error),
+            // A kernel that cannot, as those before 5.14, gives memory when it is written.
             _ => {}
         }
         Ok(pages)
