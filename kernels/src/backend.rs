@@ -93,11 +93,6 @@ pub trait Backend: Send + Sync + Sized + 'static {
     /// A name for logs and `prelim doctor`: "cpu (avx512, 2 threads)".
     fn name(&self) -> String;
 
-    /// Runs a forward pass. A backend with its own threads moves there once, so that operations start without delay.
-    fn enter<R: Send>(&self, pass: impl FnOnce() -> R + Send) -> R {
-        pass()
-    }
-
     /// A buffer for `len` values. What it holds is not specified.
     fn buffer(&self, len: usize) -> Self::Buffer;
 

@@ -125,10 +125,6 @@ impl Backend for Cpu {
         format!("cpu ({}, {} {threads})", set.name(), self.threads)
     }
 
-    fn enter<R: Send>(&self, pass: impl FnOnce() -> R + Send) -> R {
-        pass()
-    }
-
     fn buffer(&self, len: usize) -> Vec<f32> {
         vec![0.0; len]
     }

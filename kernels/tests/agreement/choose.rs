@@ -80,7 +80,7 @@ impl Case {
         let picks = picks.map(|(mask, draw, likely)| Pick { mask: mask.as_deref(), draw: *draw, likely: *likely });
         let rows: Vec<Pick<'_>> = picks.collect();
         let (vocabulary, excluded) = (self.vocabulary, self.excluded);
-        backend.enter(|| backend.choose(Choose { scores: &scores, vocabulary, excluded, rows: &rows }))
+        backend.choose(Choose { scores: &scores, vocabulary, excluded, rows: &rows })
     }
 }
 

@@ -71,28 +71,27 @@ pub(crate) fn run<B: Backend>(backend: &B, shape: Heads, sequences: &[Sequence],
         let (mut q, mut out) = (backend.buffer(rows * width), backend.buffer(rows * width));
         let plan = backend.plan(&spans, shape.block_tokens);
         let angles = backend.rope_angles(&plan, &frequencies);
-        backend.enter(|| {
-            backend.store_keys_values(StoreKeysValues {
-                qkv: &qkv,
-                heads: shape.heads,
-                norms: shape.normed.map(|offset| HeadNorms { q: &q_norm, k: &k_norm, offset, eps: 1e-6 }),
-                angles: &angles,
-                plan: &plan,
-                cache: &mut cache,
-                layer,
-                q: &mut q,
-            });
-            backend.attend(Attend {
-                q: &q,
-                heads: shape.heads,
-                scale: (shape.head_dim as f32).powf(-0.5),
-                window: shape.window,
-                plan: &plan,
-                cache: &cache,
-                layer,
-                out: &mut out,
-            });
+        backend.store_keys_values(StoreKeysValues {
+            qkv: &qkv,
+            heads: shape.heads,
+            norms: shape.normed.map(|offset| HeadNorms { q: &q_norm, k: &k_norm, offset, eps: 1e-6 }),
+            angles: &angles,
+            plan: &plan,
+            cache: &mut cache,
+            layer,
+            q: &mut q,
         });
+        backend.attend(Attend {
+            q: &q,
+            heads: shape.heads,
+            scale: (shape.head_dim as f32).powf(-0.5),
+            window: shape.window,
+            plan: &plan,
+            cache: &cache,
+            layer,
+            out: &mut out,
+        });
+
         let out = backend.download(&out, rows * width);
         let mut row = 0;
         for (s, from, to) in pass {

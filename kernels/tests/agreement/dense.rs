@@ -33,9 +33,8 @@ pub(crate) fn linear<B: Backend>(backend: &B, shape: Shape, storage: Storage, th
     let mut out = backend.upload(&numbers.vector(shape.rows * shape.outputs, 1.0)).unwrap();
     let weight = backend.matrix(&[weight.view()], storage).unwrap();
     let bias = biased.then_some(&bias);
-    backend.enter(|| {
-        backend.linear(Linear { x: &x, rows: shape.rows, weight: &weight, bias, then, out: &mut out });
-    });
+    backend.linear(Linear { x: &x, rows: shape.rows, weight: &weight, bias, then, out: &mut out });
+
     backend.download(&out, shape.rows * shape.outputs)
 }
 
@@ -62,7 +61,7 @@ pub(crate) fn gated<B: Backend>(backend: &B, shape: Shape, storage: Storage, act
     let mut out = backend.buffer(shape.rows * shape.outputs);
     let weight = backend.gated(gate.view(), up.view(), storage).unwrap();
     let rows = shape.rows;
-    backend.enter(|| backend.gated_linear(GatedLinear { x: &x, rows, weight: &weight, activation, out: &mut out }));
+    backend.gated_linear(GatedLinear { x: &x, rows, weight: &weight, activation, out: &mut out });
     backend.download(&out, shape.rows * shape.outputs)
 }
 
@@ -78,13 +77,12 @@ pub(crate) fn adapted<B: Backend>(backend: &B, shape: Shape, rank: usize, storag
     let times = backend.upload(&numbers.vector(rows * outputs, 1.0)).unwrap();
     let (mut alone, mut gated) = (backend.buffer(rows * outputs), backend.buffer(rows * outputs));
     let len = rows * outputs;
-    backend.enter(|| {
-        for (times, out) in [(None, &mut alone), (Some(&times), &mut gated)] {
-            backend.linear(Linear { x: &x, rows, weight: &weight, bias: None, then: Then::Store, out });
-            backend.add_low_rank(AddLowRank { x: &x, rows: rows / 3..rows, down: &down, up: &up, out });
-            backend.activate(Activate { len, activation: Activation::GeluTanh, times, out });
-        }
-    });
+    for (times, out) in [(None, &mut alone), (Some(&times), &mut gated)] {
+        backend.linear(Linear { x: &x, rows, weight: &weight, bias: None, then: Then::Store, out });
+        backend.add_low_rank(AddLowRank { x: &x, rows: rows / 3..rows, down: &down, up: &up, out });
+        backend.activate(Activate { len, activation: Activation::GeluTanh, times, out });
+    }
+
     [backend.download(&alone, len), backend.download(&gated, len)].concat()
 }
 
@@ -97,22 +95,20 @@ pub(crate) fn gated_apart<B: Backend>(backend: &B, shape: Shape, storage: Storag
     let x = backend.upload(&numbers.vector(rows * inputs, 6.0)).unwrap();
     let (mut out, mut times, mut fused) =
         (backend.buffer(rows * outputs), backend.buffer(rows * outputs), backend.buffer(rows * outputs));
-    backend.enter(|| {
-        for (weight, then, out) in [
-            (&gate, Then::Store, &mut out),
-            (&up, Then::Store, &mut times),
-            (&gate, Then::Activate(activation), &mut fused),
-        ] {
-            backend.linear(Linear { x: &x, rows, weight, bias: None, then, out });
-        }
-    });
+    for (weight, then, out) in [
+        (&gate, Then::Store, &mut out),
+        (&up, Then::Store, &mut times),
+        (&gate, Then::Activate(activation), &mut fused),
+    ] {
+        backend.linear(Linear { x: &x, rows, weight, bias: None, then, out });
+    }
+
     let gate = backend.download(&out, rows * outputs);
     let len = rows * outputs;
     let mut alone = backend.upload(&gate).unwrap();
-    backend.enter(|| {
-        backend.activate(Activate { len, activation, times: None, out: &mut alone });
-        backend.activate(Activate { len, activation, times: Some(&times), out: &mut out });
-    });
+    backend.activate(Activate { len, activation, times: None, out: &mut alone });
+    backend.activate(Activate { len, activation, times: Some(&times), out: &mut out });
+
     assert_eq!(
         backend.download(&alone, len),
         backend.download(&fused, len),
@@ -148,7 +144,7 @@ pub(crate) fn added<B: Backend>(backend: &B, rows: usize, width: usize, scaled: 
     let scale = backend.upload(&numbers.vector(width, 2.0)).unwrap();
     let mut out = backend.upload(&numbers.vector(rows * width, 3.0)).unwrap();
     let scale = scaled.then_some(&scale);
-    backend.enter(|| backend.add_rows(AddRows { x: &x, scale, rows, width, out: &mut out }));
+    backend.add_rows(AddRows { x: &x, scale, rows, width, out: &mut out });
     backend.download(&out, rows * width)
 }
 
@@ -163,22 +159,21 @@ pub(crate) fn norms<B: Backend>(backend: &B, rows: usize, width: usize, scale: f
     let (mut next, mut last) = (backend.buffer(rows * width), backend.buffer(rows * width));
     let order: Vec<u32> = (0..rows as u32).rev().collect();
     let eps = 1e-6;
-    backend.enter(|| {
-        let rows_at = Rows::At(&order);
-        for (offset, out) in [(1.0, &mut some), (0.0, &mut plain)] {
-            backend.rms_norm(RmsNorm { x: &x, rows: rows_at, weight: &weight, offset, width, eps, out });
-        }
-        backend.add_rms_norm(AddRmsNorm {
-            branch: &branch,
-            post: &bias,
-            residual: &mut residual,
-            next: Some((&weight, &mut next)),
-            rows,
-            width,
-            eps,
-        });
-        backend.layer_norm(LayerNorm { x: &x, weight: &weight, bias: &bias, rows, width, eps, out: &mut last });
+    let rows_at = Rows::At(&order);
+    for (offset, out) in [(1.0, &mut some), (0.0, &mut plain)] {
+        backend.rms_norm(RmsNorm { x: &x, rows: rows_at, weight: &weight, offset, width, eps, out });
+    }
+    backend.add_rms_norm(AddRmsNorm {
+        branch: &branch,
+        post: &bias,
+        residual: &mut residual,
+        next: Some((&weight, &mut next)),
+        rows,
+        width,
+        eps,
     });
+    backend.layer_norm(LayerNorm { x: &x, weight: &weight, bias: &bias, rows, width, eps, out: &mut last });
+
     [some, plain, residual, next, last].iter().flat_map(|buffer| backend.download(buffer, rows * width)).collect()
 }
 
@@ -220,30 +215,21 @@ pub(crate) fn vision<B: Backend>(backend: &B, picture: Picture, storage: Storage
     let (mut embedded, mut attended) = (backend.buffer(rows * width), backend.buffer(rows * width));
     let pooled_rows = images * (grid / 2) * (grid / 2);
     let mut pooled = backend.buffer(pooled_rows * width);
-    backend.enter(|| {
-        backend.patch_embed(PatchEmbed {
-            pixels: &pixels,
-            images,
-            channels: 3,
-            side,
-            patch,
-            weight: &weight,
-            bias: &bias,
-            positions: &positions,
-            out: &mut embedded,
-        });
-        let scale = (head_dim as f32).powf(-0.5);
-        backend.attend_patches(AttendPatches {
-            qkv: &qkv,
-            images,
-            patches,
-            heads,
-            head_dim,
-            scale,
-            out: &mut attended,
-        });
-        backend.average_pool(AveragePool { x: &attended, images, side: grid, kernel: 2, width, out: &mut pooled });
+    backend.patch_embed(PatchEmbed {
+        pixels: &pixels,
+        images,
+        channels: 3,
+        side,
+        patch,
+        weight: &weight,
+        bias: &bias,
+        positions: &positions,
+        out: &mut embedded,
     });
+    let scale = (head_dim as f32).powf(-0.5);
+    backend.attend_patches(AttendPatches { qkv: &qkv, images, patches, heads, head_dim, scale, out: &mut attended });
+    backend.average_pool(AveragePool { x: &attended, images, side: grid, kernel: 2, width, out: &mut pooled });
+
     let mut all = backend.download(&embedded, rows * width);
     all.extend(backend.download(&attended, rows * width));
     all.extend(backend.download(&pooled, pooled_rows * width));

@@ -61,12 +61,10 @@ pub(crate) fn run<B: Backend>(backend: &B, shape: Shape, grid: Grid, way: Way) -
     };
     let mut out = backend.buffer(shape.rows * 2 * shape.outputs);
     let then = Then::Store;
-    let mut all = backend.enter(|| {
-        backend.linear(Linear { x: &x, rows: shape.rows, weight: &stacked, bias: None, then, out: &mut out });
-        backend.download(&out, shape.rows * 2 * shape.outputs)
-    });
+    backend.linear(Linear { x: &x, rows: shape.rows, weight: &stacked, bias: None, then, out: &mut out });
+    let mut all = backend.download(&out, shape.rows * 2 * shape.outputs);
     let (rows, activation) = (shape.rows, Activation::GeluTanh);
-    backend.enter(|| backend.gated_linear(GatedLinear { x: &x, rows, weight: &gated, activation, out: &mut out }));
+    backend.gated_linear(GatedLinear { x: &x, rows, weight: &gated, activation, out: &mut out });
     all.extend(backend.download(&out, shape.rows * shape.outputs));
     let mut rows = backend.buffer(2 * shape.inputs);
     let ids = [1, 2 * shape.outputs as u32 - 1];

@@ -97,7 +97,7 @@ impl<B: Backend> Embedder<B> {
     pub fn embed_images_observed(&self, pixel_values: &[f32], observer: Option<&mut dyn Observer>) -> Embeddings {
         let picture = self.config.vision.picture;
         assert!(pixel_values.len().is_multiple_of(picture.values()), "pictures of {} px", picture.side);
-        let values = self.backend.enter(|| self.model.pool_images(&self.backend, pixel_values, Watch(observer)));
+        let values = self.model.pool_images(&self.backend, pixel_values, Watch(observer));
         Embeddings::normalized(values, self.config.width())
     }
 
@@ -116,7 +116,7 @@ impl<B: Backend> Embedder<B> {
             assert_eq!(tokens.len(), text.positions, "tokens of a text");
             assert!(tokens.iter().all(|id| (*id as usize) < text.vocabulary), "a token outside the vocabulary");
         }
-        let values = self.backend.enter(|| self.model.pool_texts(&self.backend, texts, Watch(observer)));
+        let values = self.model.pool_texts(&self.backend, texts, Watch(observer));
         Embeddings::normalized(values, self.config.width())
     }
 

@@ -205,8 +205,7 @@ impl<B: Backend> Model<B> {
     ) -> Vec<ImageFeatures<B>> {
         let picture = self.config.picture;
         assert_eq!(pixel_values.len(), images * picture.values(), "{images} pictures of {} px", picture.side);
-        let features =
-            self.backend.enter(|| self.family.encode(&self.backend, pixel_values, images, adapter, Watch(observer)));
+        let features = self.family.encode(&self.backend, pixel_values, images, adapter, Watch(observer));
         let tokens = self.config.tokens_per_image;
         features.into_iter().map(|buffer| ImageFeatures { buffer: Arc::new(buffer), tokens }).collect()
     }
@@ -241,7 +240,7 @@ impl<B: Backend> Model<B> {
         observer: Option<&mut dyn Observer>,
     ) -> Logits {
         let layout = Layout::new(batch, &self.config);
-        self.backend.enter(|| self.family.forward(&self.backend, kv, &layout, Watch(observer)).read(&self.backend))
+        self.family.forward(&self.backend, kv, &layout, Watch(observer)).read(&self.backend)
     }
 
     /// [`Model::forward`], with the logits left on the device: for [`Model::choose`].
@@ -250,7 +249,7 @@ impl<B: Backend> Model<B> {
     /// As [`Model::forward`].
     pub fn score(&self, kv: &mut KvCache<B>, batch: &Batch<'_, B>) -> Scores<B> {
         let layout = Layout::new(batch, &self.config);
-        self.backend.enter(|| self.family.forward(&self.backend, kv, &layout, Watch(None)))
+        self.family.forward(&self.backend, kv, &layout, Watch(None))
     }
 
     /// A token for each row of scores. What stands for a part of an image is no word, and nothing could be computed after it:
@@ -262,7 +261,7 @@ impl<B: Backend> Model<B> {
         assert_eq!(picks.len(), scores.rows, "wishes for rows of scores");
         let (vocabulary, excluded) = (scores.vocabulary, Some(self.config.image_token));
         let args = Choose { scores: &scores.buffer, vocabulary, excluded, rows: picks };
-        self.backend.enter(|| self.backend.choose(args))
+        self.backend.choose(args)
     }
 }
 
