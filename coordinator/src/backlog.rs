@@ -81,9 +81,7 @@ pub struct Pool {
 impl Needs {
     /// Notes what a job needed, and of which model, where its worker says so.
     pub fn note(&self, kind: JobKind, model: Option<ModelName>, cost: &JobCost) {
-        let parts_ms =
-            [cost.fetch_ms, cost.decode_ms, cost.preprocess_ms, cost.vision_ms, cost.prefill_ms, cost.generate_ms];
-        let needed_s = parts_ms.iter().sum::<f64>() / 1_000.0;
+        let needed_s = cost.spent_s();
         let JobKind::Read(kind) = kind else { return };
         if !needed_s.is_finite() || needed_s < 0.0 {
             return;

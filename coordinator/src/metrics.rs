@@ -278,9 +278,7 @@ impl Metrics {
 
     pub(crate) fn job_done(&self, cost: &JobCost) {
         self.job_finished("done");
-        let parts_ms =
-            [cost.fetch_ms, cost.decode_ms, cost.preprocess_ms, cost.vision_ms, cost.prefill_ms, cost.generate_ms];
-        self.job_read.observe(parts_ms.iter().sum::<f64>() / 1_000.0);
+        self.job_read.observe(cost.spent_s());
     }
 
     /// An object was de-identified for a worker, or could not be.

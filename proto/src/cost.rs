@@ -25,6 +25,15 @@ pub struct JobCost {
     pub generate_ms: f64,
 }
 
+impl JobCost {
+    /// The time of all stages, in s.
+    pub fn spent_s(&self) -> f64 {
+        let parts_ms =
+            [self.fetch_ms, self.decode_ms, self.preprocess_ms, self.vision_ms, self.prefill_ms, self.generate_ms];
+        parts_ms.iter().sum::<f64>() / 1_000.0
+    }
+}
+
 impl std::ops::AddAssign for JobCost {
     fn add_assign(&mut self, other: Self) {
         self.prompt_tokens = self.prompt_tokens.saturating_add(other.prompt_tokens);

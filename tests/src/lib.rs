@@ -198,3 +198,22 @@ pub fn eventually(patience: Duration, wanted: impl Fn() -> String, mut holds: im
         std::thread::sleep(Duration::from_millis(50));
     }
 }
+
+/// The demonstration model in a folder of its own, that is asked about studies in these words, or not at all.
+pub fn asked_model(folder: &Path, questions: Option<&Value>) -> String {
+    std::fs::create_dir_all(folder).expect("a folder");
+    for entry in std::fs::read_dir(repository().join("worker/demo-model/checkpoint")).expect("the model") {
+        let path = entry.expect("an entry").path();
+        if path.is_file() {
+            std::fs::copy(&path, folder.join(path.file_name().expect("a name"))).expect("copied");
+        }
+    }
+    let profile = folder.join("prelim.json");
+    let text = std::fs::read_to_string(&profile).expect("a profile");
+    let mut document: Value = serde_json::from_str(&text).expect("JSON");
+    let fields = document.as_object_mut().expect("an object");
+    fields.remove("questions");
+    fields.extend(questions.map(|words| ("questions".to_owned(), words.clone())));
+    std::fs::write(profile, document.to_string()).expect("written");
+    folder.display().to_string()
+}

@@ -1,6 +1,6 @@
 //! Questions about a study: asked on the command line and on the page, answered by a worker, and kept apart from the report.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use prelim_tests::browser::{Browser, account};
 use prelim_tests::planted::Mark;
 use prelim_tests::redis::Redis;
 use prelim_tests::server::Server;
-use prelim_tests::{binary, draft, eventually, phantoms, prelim, prelim_json, repository, submit, words};
+use prelim_tests::{asked_model, binary, draft, eventually, phantoms, prelim, prelim_json, submit, words};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -16,28 +16,11 @@ use serde_json::{Value, json};
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What the demonstration model is asked in these checks.
-const QUESTIONS: &str = r#"{
-    "prompt_version": "check-1", "question": "{images}{question}", "describe": "{images}Describe this image.",
-    "shorten": "Shorten: {text}", "images_per_prompt": 1, "max_new_tokens": 40
-}"#;
-
-/// The demonstration model in a folder of its own, that is asked so, or not at all.
-fn model(folder: &Path, questions: Option<&str>) -> PathBuf {
-    std::fs::create_dir_all(folder).expect("a folder");
-    for entry in std::fs::read_dir(repository().join("worker/demo-model/checkpoint")).expect("the model") {
-        let path = entry.expect("an entry").path();
-        if path.is_file() {
-            std::fs::copy(&path, folder.join(path.file_name().expect("a name"))).expect("copied");
-        }
-    }
-    let profile = folder.join("prelim.json");
-    let text = std::fs::read_to_string(&profile).expect("a profile");
-    let mut document: Value = serde_json::from_str(&text).expect("JSON");
-    let fields = document.as_object_mut().expect("an object");
-    fields.remove("questions");
-    fields.extend(questions.map(|text| ("questions".to_owned(), serde_json::from_str(text).expect("JSON"))));
-    std::fs::write(profile, document.to_string()).expect("written");
-    folder.to_owned()
+fn questions() -> Value {
+    json!({
+        "prompt_version": "check-1", "question": "{images}{question}", "describe": "{images}Describe this image.",
+        "shorten": "Shorten: {text}", "images_per_prompt": 1, "max_new_tokens": 40,
+    })
 }
 
 /// Studies that are drafted: their UIDs.
@@ -72,7 +55,7 @@ fn an_answer_stands_apart_from_the_study() {
     for name in ["jane", "john"] {
         account(&file, name, &[]);
     }
-    let model = model(&folder.path().join("model"), Some(QUESTIONS)).display().to_string();
+    let model = asked_model(&folder.path().join("model"), Some(&questions()));
     let mut arguments = vec!["up", "--json", "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--data", "data"];
     arguments.extend(["--model", &model, "--accounts", "accounts.toml", "--audit", "audit.jsonl"]);
     let server = Server::start(folder.path(), &arguments, &[("PRELIM_LOG", "info")]);
@@ -185,7 +168,7 @@ fn the_page_asks(server: &Server, study: &str, image: &str) {
 #[test]
 fn that_nobody_answers_is_said_at_once() {
     let folder = tempfile::tempdir().expect("a folder");
-    let model = model(&folder.path().join("model"), None).display().to_string();
+    let model = asked_model(&folder.path().join("model"), None);
     let arguments = ["up", "--json", "--grpc", "127.0.0.1:0", "--data", "data", "--model", &model];
     let server = Server::start(folder.path(), &arguments, &[]);
     let study = drafted(&server.grpc, folder.path(), 1, "dx").remove(0);
@@ -219,7 +202,7 @@ fn a_question_outlives_its_worker_and_its_words_stay_where_they_belong() {
     let work = tempfile::tempdir().expect("a folder");
     let work = work.path();
     let redis = Redis::start(&work.join("redis"));
-    let model = model(&work.join("model"), Some(QUESTIONS)).display().to_string();
+    let model = asked_model(&work.join("model"), Some(&questions()));
     let (one, two) = (coordinator(work, "one", &redis), coordinator(work, "two", &redis));
     let mut first = worker(work, "first", &one.grpc, &model);
     let study = drafted(&two.grpc, work, 1, "dx").remove(0);

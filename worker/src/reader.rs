@@ -283,7 +283,7 @@ impl Reader {
         self.adapters.iter().position(|model| model.name == wanted.as_str())
     }
 
-    /// An outcome of a question.
+    /// An outcome of a question, with no answer yet.
     pub(crate) fn answer_outcome(&self) -> JobOutcome {
         JobOutcome {
             findings: Vec::new(),
@@ -311,16 +311,7 @@ impl Reader {
         if let Some(prompt) = job.demand.prompt.as_ref().and_then(|name| self.named.get(name)) {
             model.prompt_version.clone_from(&prompt.version);
         }
-        JobOutcome {
-            findings: Vec::new(),
-            frames_read: 0,
-            unread: Vec::new(),
-            truncated: false,
-            limitations,
-            model,
-            cost: JobCost::default(),
-            answer: None,
-        }
+        JobOutcome { limitations, model, ..self.answer_outcome() }
     }
 }
 

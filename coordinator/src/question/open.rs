@@ -60,13 +60,7 @@ impl Coordinator {
             {
                 first.bounds = held.image.as_ref().and_then(|image| image.bounds);
             }
-            let cost = &outcome.cost;
-            let spent_ms = cost.fetch_ms
-                + cost.decode_ms
-                + cost.preprocess_ms
-                + cost.vision_ms
-                + cost.prefill_ms
-                + cost.generate_ms;
+            let spent_s = outcome.cost.spent_s();
             let end = End::Answered(Answered {
                 at_ms: now_ms(),
                 text: answer.text,
@@ -76,7 +70,7 @@ impl Coordinator {
                 adapter: answer.adapter,
                 prompt_version: outcome.model.prompt_version,
                 demonstration: outcome.model.demonstration,
-                seconds: if spent_ms.is_finite() { (spent_ms / 1_000.0).max(0.0) } else { 0.0 },
+                seconds: if spent_s.is_finite() { spent_s.max(0.0) } else { 0.0 },
             });
             // Before the job goes: who dies in between leaves a job that ends when it is leased next.
             self.end_held(&held, version, end).await?;

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use prelim_tests::issuer::OidcIssuer;
 use prelim_tests::pacs::free_port;
 use prelim_tests::server::Server;
-use prelim_tests::{draft, phantoms, prelim, prelim_json, repository, submit, words};
+use prelim_tests::{asked_model, draft, phantoms, prelim, prelim_json, repository, submit, words};
 use serde_json::{Value, json};
 
 /// A site whose callers of gRPC need no credentials, as on one machine, and whose page asks for a password.
@@ -31,7 +31,7 @@ impl Site {
 
     fn start_with(destinations: &str, rules: &str, questions: Option<&Value>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let model = questions.map(|questions| model(&folder.path().join("model"), questions));
+        let model = questions.map(|questions| asked_model(&folder.path().join("model"), Some(questions)));
         let mut arguments = vec!["up", "--json", "--grpc", "127.0.0.1:0", "--data", "data", "--http", "127.0.0.1:0"];
         arguments.extend(["--organization", "St. Mary"]);
         for (name, text) in [("destinations", destinations), ("rules", rules)] {
@@ -203,21 +203,4 @@ fn people(accounts: &Path) -> [(String, String); 2] {
             prelim_json(named.iter().chain(&["--role", "review", "--generate", "--json", "--accounts", &accounts]));
         (name.to_owned(), made["password"].as_str().expect("a password").to_owned())
     })
-}
-
-/// The demonstration model in a folder of its own, that is asked in these words.
-fn model(folder: &Path, questions: &Value) -> String {
-    std::fs::create_dir_all(folder).expect("a folder");
-    for entry in std::fs::read_dir(repository().join("worker/demo-model/checkpoint")).expect("the model") {
-        let path = entry.expect("an entry").path();
-        if path.is_file() {
-            std::fs::copy(&path, folder.join(path.file_name().expect("a name"))).expect("copied");
-        }
-    }
-    let profile = folder.join("prelim.json");
-    let text = std::fs::read_to_string(&profile).expect("a profile");
-    let mut document: Value = serde_json::from_str(&text).expect("JSON");
-    document["questions"] = questions.clone();
-    std::fs::write(profile, document.to_string()).expect("written");
-    folder.display().to_string()
 }
