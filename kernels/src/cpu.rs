@@ -1,7 +1,7 @@
 //! The default backend: this machine's processor.
 //!
 //! # Layout
-//! - [`lanes`]: sixteen f32 at a time, on AVX-512, AVX2 or plain loops; `amx`: tiles of bf16
+//! - [`lanes`]: sixteen f32 at a time, on AVX-512, AVX2 or plain loops; `bf16`: products of bf16 numbers
 //! - [`tile`]: a few rows times a panel of columns, which products and attention are made of
 //! - [`packed`], [`quantised`], [`product`]: weights in panels, as floats and as whole numbers, and products with their
 //!   epilogues
@@ -11,10 +11,10 @@
 //! - [`work`]: tasks and threads
 //!
 //! Every sum runs in one order that depends on its own terms only, so results are the same bits for every batch, number
-//! of threads and instruction set.
+//! of threads and instruction set; but that sums of bf16 products have an order of their own on AVX-512 BF16.
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-mod amx;
+mod bf16;
 mod choose;
 mod lanes;
 mod math;
@@ -99,6 +99,11 @@ impl Cpu {
         Ok(Self { set, arithmetic: Arithmetic::default(), threads, team, kept: Kept::default() })
     }
 
+    /// With which instructions.
+    pub fn instructions(&self) -> InstructionSet {
+        self.set
+    }
+
     /// How many threads it computes with.
     pub fn threads(&self) -> usize {
         self.threads
@@ -119,7 +124,7 @@ impl Backend for Cpu {
     fn name(&self) -> String {
         let threads = if self.threads == 1 { "thread" } else { "threads" };
         let set = match (self.set, self.arithmetic) {
-            (InstructionSet::Amx, Arithmetic::Exact) => InstructionSet::Avx512,
+            (set, Arithmetic::Exact) if set.multiplies_bf16() => InstructionSet::Avx512,
             (set, _) => set,
         };
         format!("cpu ({}, {} {threads})", set.name(), self.threads)
@@ -147,9 +152,9 @@ impl Backend for Cpu {
 
     fn cache_value_bytes(&self) -> usize {
         // Elsewhere rounded numbers are kept as f32, ready for f32 instructions.
-        match self.set {
-            InstructionSet::Amx => self.arithmetic.cache_value_bytes(),
-            _ => size_of::<f32>(),
+        match self.set.multiplies_bf16() {
+            true => self.arithmetic.cache_value_bytes(),
+            false => size_of::<f32>(),
         }
     }
 
@@ -248,8 +253,8 @@ impl Backend for Cpu {
 
     fn attend_patches(&self, args: AttendPatches<'_, Self>) {
         #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-        if self.arithmetic == Arithmetic::Bf16 && self.set == InstructionSet::Amx {
-            return amx::attend_patches(self.work(), args);
+        if let (Arithmetic::Bf16, Some(unit)) = (self.arithmetic, self.set.unit()) {
+            return bf16::attend_patches(unit, self.work(), args);
         }
         patches::attend(self.set, self.work(), self.arithmetic, args);
     }

@@ -2,7 +2,7 @@
 //!
 //! Whatever the instruction set, a vector has sixteen lanes, a fused multiply-add rounds once, and a sum over lanes runs in
 //! one order. So AVX-512, AVX2 and NEON (through the portable lanes) give the same bits; so do tiles, whose order
-//! [`crate::Arithmetic::Bf16`] has.
+//! [`crate::Arithmetic::Bf16`] has, but not the sums of pairs of AVX-512 BF16.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -13,6 +13,9 @@ mod portable;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub(super) use avx512::Avx512;
 
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+use super::bf16::Unit;
+
 /// Lanes of a vector.
 pub(super) const LANES: usize = 16;
 
@@ -21,6 +24,8 @@ pub(super) const LANES: usize = 16;
 pub enum InstructionSet {
     /// Those of AVX-512, and tiles of bf16 numbers (AMX), on Linux.
     Amx,
+    /// Those of AVX-512, and sums of pairs of bf16 numbers (AVX-512 BF16), on Linux.
+    Avx512Bf16,
     /// AVX-512 F, BW, DQ and VL.
     Avx512,
     /// AVX2 and FMA.
@@ -44,9 +49,9 @@ impl InstructionSet {
             let narrow = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
             if narrow && wide.iter().all(|feature| *feature) {
                 #[cfg(target_os = "linux")]
-                if super::amx::is_available() {
-                    sets.push(Self::Amx);
-                }
+                sets.extend(
+                    [Self::Amx, Self::Avx512Bf16].into_iter().filter(|set| set.unit().is_some_and(Unit::is_available)),
+                );
                 sets.push(Self::Avx512);
             }
             if narrow {
@@ -57,10 +62,31 @@ impl InstructionSet {
         sets
     }
 
+    /// Whether sums of [`crate::Arithmetic::Bf16`] have an order of their own with it, and so other bits than with the rest.
+    pub fn has_own_order(self) -> bool {
+        self == Self::Avx512Bf16
+    }
+
+    /// What multiplies bf16 numbers.
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    pub(super) fn unit(self) -> Option<Unit> {
+        match self {
+            Self::Amx => Some(Unit::Tiles),
+            Self::Avx512Bf16 => Some(Unit::Pairs),
+            Self::Avx512 | Self::Avx2 | Self::Portable => None,
+        }
+    }
+
+    /// Whether rounded weights and caches are kept as bf16 that are multiplied as they are.
+    pub(super) fn multiplies_bf16(self) -> bool {
+        matches!(self, Self::Amx | Self::Avx512Bf16)
+    }
+
     /// For logs.
     pub fn name(self) -> &'static str {
         match self {
             Self::Amx => "amx",
+            Self::Avx512Bf16 => "avx512-bf16",
             Self::Avx512 => "avx512",
             Self::Avx2 => "avx2",
             Self::Portable => "portable",
@@ -79,12 +105,12 @@ pub(super) fn dispatch(set: InstructionSet, kernel: impl Kernel) {
     match set {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the set was detected on this processor.
-        InstructionSet::Amx | InstructionSet::Avx512 => unsafe { avx512::run(kernel) },
+        InstructionSet::Amx | InstructionSet::Avx512Bf16 | InstructionSet::Avx512 => unsafe { avx512::run(kernel) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the set was detected on this processor.
         InstructionSet::Avx2 => unsafe { avx2::run(kernel) },
         #[cfg(not(target_arch = "x86_64"))]
-        InstructionSet::Amx | InstructionSet::Avx512 | InstructionSet::Avx2 => {
+        InstructionSet::Amx | InstructionSet::Avx512Bf16 | InstructionSet::Avx512 | InstructionSet::Avx2 => {
             unreachable!("not detected on this processor")
         }
         InstructionSet::Portable => kernel.run::<portable::Portable>(),

@@ -6,13 +6,13 @@ use rayon::prelude::*;
 use crate::weights::{Arithmetic, Form, Storage, WeightView};
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-use super::amx;
+use super::bf16 as units;
 use super::lanes::InstructionSet;
 use super::pages::{Number, Pages};
 use super::quantised::QuantisedPanels;
 use super::tile::PANEL;
 
-/// A matrix `[rows, columns]`: panels of [`PANEL`] rows, `[panels, columns, PANEL]`, padded with zeros; or rows, for tiles.
+/// A matrix `[rows, columns]`: panels of [`PANEL`] rows, `[panels, columns, PANEL]`, padded with zeros; or rows, for units that multiply bf16.
 /// Whole numbers stay packed.
 #[derive(Debug)]
 pub struct Packed {
@@ -39,9 +39,9 @@ impl Packing {
         Self { form, arithmetic, set }
     }
 
-    /// Weights are for tiles.
+    /// Weights stay in rows.
     pub(super) fn in_rows(self) -> bool {
-        self.arithmetic == Arithmetic::Bf16 && self.set == InstructionSet::Amx
+        self.arithmetic == Arithmetic::Bf16 && self.set.multiplies_bf16()
     }
 }
 
@@ -55,7 +55,7 @@ pub(super) enum Numbers {
     Quantised(QuantisedPanels),
     /// In rows.
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-    Rows(amx::Left),
+    Rows(units::Left),
 }
 
 /// A row of a weight, or none: zeros.
@@ -74,9 +74,9 @@ pub struct PackedGated {
 pub(super) enum Both {
     /// Each panel holds [`PANEL`]/2 rows of the gate and the same rows of up.
     Panels(Packed),
-    /// For tiles.
+    /// In rows.
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-    Rows(amx::Gates),
+    Rows(units::Gates),
 }
 
 impl Packed {
@@ -85,7 +85,7 @@ impl Packed {
         let columns = parts[0].columns;
         #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
         if packing.in_rows() {
-            let numbers = amx::Left::stack(parts, packing.form);
+            let numbers = units::Left::stack(parts, packing.form);
             return Self {
                 rows: numbers.rows(),
                 columns,
@@ -142,7 +142,7 @@ impl PackedGated {
         assert_eq!((gate.rows, gate.columns), (up.rows, up.columns), "gate and up differ in shape");
         #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
         if packing.in_rows() {
-            return Self { both: Both::Rows(amx::Gates::new(gate, up, packing.form)), outputs: gate.rows };
+            return Self { both: Both::Rows(units::Gates::new(gate, up, packing.form)), outputs: gate.rows };
         }
         const HALF: usize = PANEL / 2;
         let panels = gate.rows.div_ceil(HALF);

@@ -11,7 +11,7 @@ use crate::weights::Arithmetic;
 
 use super::Cpu;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-use super::amx;
+use super::bf16 as units;
 use super::lanes::{InstructionSet, Kernel, LANES, Lanes, dispatch};
 use super::norm::{Kind, norm_row};
 use super::pages::{Number, Pages};
@@ -35,7 +35,7 @@ pub struct PagedCache {
 enum Kept {
     Panels(Panels),
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-    ForTiles(amx::Cache),
+    Bf16(units::Cache),
 }
 
 /// Keys and values, laid out as panels that products read as they are.
@@ -55,8 +55,8 @@ impl PagedCache {
         let tokens = shape.block_tokens;
         assert!(tokens > 0 && tokens.is_multiple_of(LANES), "a block has {tokens} tokens, not a multiple of {LANES}");
         #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-        if arithmetic == Arithmetic::Bf16 && set == InstructionSet::Amx {
-            return Ok(Self { shape, kept: Kept::ForTiles(amx::Cache::new(shape)?) });
+        if arithmetic == Arithmetic::Bf16 && set.multiplies_bf16() {
+            return Ok(Self { shape, kept: Kept::Bf16(units::Cache::new(shape)?) });
         }
         Ok(Self { shape, kept: Kept::Panels(Panels::new(shape, arithmetic)?) })
     }
@@ -66,7 +66,7 @@ impl PagedCache {
         match &mut self.kept {
             Kept::Panels(panels) => panels.put(at, place, key, value),
             #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-            Kept::ForTiles(cache) => cache.put(at, place, key, value),
+            Kept::Bf16(cache) => cache.put(at, place, key, value),
         }
     }
 }
@@ -183,9 +183,10 @@ pub(super) fn attend(set: InstructionSet, work: Work<'_>, args: Attend<'_, Cpu>)
     let panels = match &args.cache.kept {
         Kept::Panels(panels) => panels,
         #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-        Kept::ForTiles(cache) => {
+        Kept::Bf16(cache) => {
             let window = args.window;
-            return amx::attend(work, args, cache, |span, tokens| seen(span, tokens, window));
+            let unit = set.unit().expect("a cache of bf16 is made for a unit that multiplies them");
+            return units::attend(unit, work, args, cache, |span, tokens| seen(span, tokens, window));
         }
     };
     let group = args.heads / shape.kv_heads;

@@ -7,7 +7,7 @@ use crate::weights::Arithmetic;
 
 use super::Cpu;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-use super::amx;
+use super::bf16 as units;
 use super::lanes::{InstructionSet, Kernel, LANES, Lanes, dispatch, load_part, store_part};
 use super::math;
 use super::packed::{Both, Numbers, Packed};
@@ -17,6 +17,9 @@ use super::work::{Shared, Work};
 
 /// Rows that a task multiplies with a panel while the panel is in the second-level cache.
 const ROWS_AT_ONCE: usize = 96;
+/// Why a unit is there.
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+const IN_ROWS: &str = "weights in rows are made for a unit that multiplies them";
 
 /// `out = x · Wᵀ` and then.
 pub(super) struct Product<'a> {
@@ -46,8 +49,8 @@ pub(super) fn gated((set, work): (InstructionSet, Work<'_>), args: GatedLinear<'
         }
         #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
         Both::Rows(gates) => {
-            let weight = amx::Weight::Gated { gates, outputs: weight.outputs, activation };
-            amx::Product { x, rows, weight, out }.run(work);
+            let weight = units::Weight::Gated { gates, outputs: weight.outputs, activation };
+            units::Product { x, rows, weight, out }.run(set.unit().expect(IN_ROWS), work);
         }
     }
 }
@@ -56,8 +59,9 @@ impl Product<'_> {
     pub(super) fn run(self, set: InstructionSet, work: Work<'_>) {
         #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
         if let (Numbers::Rows(weight), Epilogue::Each { bias, then }) = (&self.weight.numbers, self.epilogue) {
-            let weight = amx::Weight::One { weight, bias, then };
-            return amx::Product { x: self.x, rows: self.rows, weight, out: self.out }.run(work);
+            let weight = units::Weight::One { weight, bias, then };
+            let product = units::Product { x: self.x, rows: self.rows, weight, out: self.out };
+            return product.run(set.unit().expect(IN_ROWS), work);
         }
         self.run_on_lanes(set, work);
     }
@@ -190,7 +194,7 @@ impl Kernel for Part<'_> {
             (Numbers::Quantised(panels), Arithmetic::Exact) => self.over_quantised::<L, Chains>(panels),
             (Numbers::Quantised(panels), Arithmetic::Bf16) => self.over_quantised::<L, Groups>(panels),
             #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-            (Numbers::Rows(_), _) => unreachable!("tiles multiply with rows"),
+            (Numbers::Rows(_), _) => unreachable!("weights in rows are multiplied elsewhere"),
         }
     }
 }

@@ -17,7 +17,10 @@ pub(super) struct Work<'a> {
     /// None where there is one thread.
     pub(super) team: Option<&'a Team>,
     /// Memory that operations use one after the other.
-    #[cfg_attr(not(all(target_arch = "x86_64", target_os = "linux")), allow(dead_code, reason = "tiles alone use it"))]
+    #[cfg_attr(
+        not(all(target_arch = "x86_64", target_os = "linux")),
+        allow(dead_code, reason = "products of bf16 alone use it")
+    )]
     pub(super) kept: &'a Kept,
 }
 
@@ -25,7 +28,7 @@ pub(super) struct Work<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Kept {
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-    pub(super) tiles: Mutex<Vec<std::mem::MaybeUninit<super::amx::Tile>>>,
+    pub(super) tiles: Mutex<Vec<std::mem::MaybeUninit<super::bf16::Tile>>>,
 }
 
 impl Work<'_> {

@@ -1,4 +1,4 @@
-//! Attention in tiles. A result of a product has keys in its rows and queries in its lanes, so that softmax needs no sums
+//! Attention. A result of a product has keys in its rows and queries in its lanes, so that softmax needs no sums
 //! across lanes.
 
 use std::arch::x86_64::*;
@@ -6,7 +6,9 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use super::pack::{Tile, pack_rows, round_columns, round_row, rows_of};
-use super::{Four, SIDE, TERMS, Tiles};
+use super::pairs::Pairs;
+use super::tiles::Tiles;
+use super::{Four, Multiply, SIDE, TERMS, Unit};
 use crate::args::{Attend, AttendPatches, CacheShape};
 use crate::backend::DeviceError;
 use crate::cpu::Cpu;
@@ -79,10 +81,10 @@ impl<K: Fn(usize) -> *const u8> Seen<K> {
     /// `out` where its result begins.
     ///
     /// # Safety
-    /// The processor has the features and tiles. Strips of keys have 16 rows of `head_dim` numbers, padded to groups, and
+    /// The processor has the features and the unit. Strips of keys have 16 rows of `head_dim` numbers, padded to groups, and
     /// values a number for every key up to whole groups. Results have `head_dim` numbers.
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
-    unsafe fn attend(&self, tiles: &Tiles, scratch: &mut Scratch, visible: &[Range<usize>], out: &[*mut f32]) {
+    unsafe fn attend<M: Multiply>(&self, unit: &M, scratch: &mut Scratch, visible: &[Range<usize>], out: &[*mut f32]) {
         let groups = visible.len().div_ceil(SIDE);
         let steps = self.head_dim.div_ceil(TERMS);
         // SAFETY: the caller's contract.
@@ -93,8 +95,8 @@ impl<K: Fn(usize) -> *const u8> Seen<K> {
                 let keys = [(self.keys)(2 * pair), (self.keys)(second)];
                 let stride = steps * size_of::<Line>();
                 match groups {
-                    1 => tiles.two_by_one(keys, stride, queries[0], steps, scores, true),
-                    _ => tiles.two_by_two(keys, stride, queries, steps, scores, true),
+                    1 => unit.two_by_one(keys, stride, queries[0], steps, scores, true),
+                    _ => unit.two_by_two(keys, stride, queries, steps, scores, true),
                 }
             }
             let mut totals = [[0.0f32; SIDE]; 2];
@@ -110,8 +112,8 @@ impl<K: Fn(usize) -> *const u8> Seen<K> {
                 let values = [strip, (strip + 1).min(strips - 1)].map(|strip| self.values.add(strip * SIDE * stride));
                 let (values, steps) = (values.map(<*const u16>::cast), self.strips.div_ceil(2));
                 match groups {
-                    1 => tiles.two_by_one(values, 2 * stride, weights[0], steps, &mut sums, true),
-                    _ => tiles.two_by_two(values, 2 * stride, weights, steps, &mut sums, true),
+                    1 => unit.two_by_one(values, 2 * stride, weights[0], steps, &mut sums, true),
+                    _ => unit.two_by_two(values, 2 * stride, weights, steps, &mut sums, true),
                 }
                 for (half, group) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
                     let first = (strip + half) * SIDE;
@@ -215,7 +217,14 @@ struct Head {
 }
 
 /// Attention of patches among themselves.
-pub(in super::super) fn attend_patches(work: Work<'_>, args: AttendPatches<'_, Cpu>) {
+pub(in super::super) fn attend_patches(unit: Unit, work: Work<'_>, args: AttendPatches<'_, Cpu>) {
+    match unit {
+        Unit::Tiles => patches::<Tiles>(work, args),
+        Unit::Pairs => patches::<Pairs>(work, args),
+    }
+}
+
+fn patches<M: Multiply>(work: Work<'_>, args: AttendPatches<'_, Cpu>) {
     let (patches, heads, head_dim) = (args.patches, args.heads, args.head_dim);
     let (width, row) = (heads * head_dim, 3 * heads * head_dim);
     assert!(args.qkv.len() >= args.images * patches * row, "queries, keys and values");
@@ -233,7 +242,7 @@ pub(in super::super) fn attend_patches(work: Work<'_>, args: AttendPatches<'_, C
         head.keys = lines(patches.next_multiple_of(SIDE) * key_width);
         head.values = lines(head_dim.next_multiple_of(SIDE) * value_stride);
         for (patch, to) in numbers(&mut head.keys).chunks_exact_mut(key_width).enumerate().take(patches) {
-            // SAFETY: a key has `head_dim` numbers; the processor has the features wherever tiles are used.
+            // SAFETY: a key has `head_dim` numbers; the processor has the features wherever this is used.
             unsafe { round_row(part(pair, patch, 1).as_ptr(), head_dim, to) };
         }
         for first in (0..patches).step_by(TERMS) {
@@ -268,7 +277,7 @@ pub(in super::super) fn attend_patches(work: Work<'_>, args: AttendPatches<'_, C
                 pack_rows(from, row, queries, head_dim, &mut scratch.queries[group]);
             }
             let results: Vec<*mut f32> = (0..count).map(|query| out.pointer().add(at(query))).collect();
-            seen.attend(&Tiles::new(), scratch, &vec![0..patches; count], &results);
+            seen.attend(&M::new(), scratch, &vec![0..patches; count], &results);
         }
     });
 }
@@ -350,6 +359,7 @@ struct Task<'a> {
 
 /// Attention of new tokens over the cache.
 pub(in super::super) fn attend(
+    unit: Unit,
     work: Work<'_>,
     args: Attend<'_, Cpu>,
     cache: &Cache,
@@ -384,8 +394,14 @@ pub(in super::super) fn attend(
     };
     let own = || (Scratch::new(), Vec::new(), Vec::new());
     work.run_with(tasks.len(), own, |(scratch, values, queries), task| {
-        // SAFETY: the cache is one of tiles, so the processor has them; results of the task's tokens are nobody else's.
-        unsafe { over.run(&tasks[task], scratch, values, queries, out.pointer()) };
+        let task = &tasks[task];
+        // SAFETY: this unit was found on the processor; results of the task's tokens are nobody else's.
+        unsafe {
+            match unit {
+                Unit::Tiles => over.run::<Tiles>(task, scratch, values, queries, out.pointer()),
+                Unit::Pairs => over.run::<Pairs>(task, scratch, values, queries, out.pointer()),
+            }
+        }
     });
 }
 
@@ -403,8 +419,8 @@ struct Over<'a> {
 
 impl Over<'_> {
     /// # Safety
-    /// The processor has tiles; the results of the task's tokens belong to it.
-    unsafe fn run(
+    /// The processor has the unit; the results of the task's tokens belong to it.
+    unsafe fn run<M: Multiply>(
         &self,
         task: &Task<'_>,
         scratch: &mut Scratch,
@@ -447,7 +463,7 @@ impl Over<'_> {
             (token * self.heads + task.kv_head * self.group + row % self.group) * head_dim
         };
         // SAFETY: the caller's contract.
-        let tiles = unsafe { Tiles::new() };
+        let unit = unsafe { M::new() };
         for first in (0..rows).step_by(QUERIES) {
             let mine = first..(first + QUERIES).min(rows);
             queries.clear();
@@ -466,7 +482,7 @@ impl Over<'_> {
                     pack_rows(queries.as_ptr(), head_dim, rows, head_dim, &mut scratch.queries[group]);
                 }
                 let results: Vec<*mut f32> = mine.map(|row| out.add(at(row))).collect();
-                seen.attend(&tiles, scratch, &visible, &results);
+                seen.attend(&unit, scratch, &visible, &results);
             }
         }
     }

@@ -7,7 +7,8 @@ use std::sync::PoisonError;
 use super::left::{Gates, Left, Strip, Strips, Unpacked};
 use super::pack::{Tile, pack_rows, rows_of};
 use super::quantised::STEPS;
-use super::{Four, SIDE, STEPS_AT_ONCE, TERMS, Tiles};
+use super::tiles::Tiles;
+use super::{Four, Multiply, SIDE, TERMS, Unit, dots};
 use crate::args::{Activation, Then};
 use crate::cpu::lanes::{Avx512, Lanes};
 use crate::cpu::math::activate;
@@ -15,7 +16,11 @@ use crate::cpu::product::finish;
 use crate::cpu::work::{Shared, Work};
 
 /// Bytes of packed activations that stay in the second-level cache while weights go by.
-const RIGHT_BYTES: usize = 512 << 10;
+pub(super) const RIGHT_BYTES: usize = 512 << 10;
+/// Groups of terms of two strips of weights that stay in the first-level cache while activations go by.
+const STEPS_AT_ONCE: usize = 16;
+/// Memory for packed activations.
+pub(super) type Kept = Vec<MaybeUninit<Tile>>;
 
 /// `out = x · Wᵀ`, and then.
 pub(in super::super) struct Product<'a> {
@@ -35,21 +40,21 @@ pub(in super::super) enum Weight<'a> {
 }
 
 impl<'a> Weight<'a> {
-    fn columns(&self) -> usize {
+    pub(super) fn columns(&self) -> usize {
         match self {
             Weight::One { weight, .. } => weight.columns(),
             Weight::Gated { gates, .. } => gates.columns(),
         }
     }
 
-    fn outputs(&self) -> usize {
+    pub(super) fn outputs(&self) -> usize {
         match self {
             Weight::One { weight, .. } => weight.rows(),
             Weight::Gated { outputs, .. } => *outputs,
         }
     }
 
-    fn is_quantised(&self) -> bool {
+    pub(super) fn is_quantised(&self) -> bool {
         match self {
             Weight::One { weight, .. } => weight.is_quantised(),
             Weight::Gated { gates, .. } => gates.is_quantised(),
@@ -57,7 +62,7 @@ impl<'a> Weight<'a> {
     }
 
     /// Pairs of strips that are multiplied together.
-    fn pairs(&self) -> usize {
+    pub(super) fn pairs(&self) -> usize {
         match self {
             Weight::One { weight, .. } => weight.rows().div_ceil(2 * SIDE),
             Weight::Gated { outputs, .. } => outputs.div_ceil(SIDE),
@@ -65,7 +70,7 @@ impl<'a> Weight<'a> {
     }
 
     /// Strips of a pair.
-    fn pair(&self, pair: usize) -> [Strip<'a>; 2] {
+    pub(super) fn pair(&self, pair: usize) -> [Strip<'a>; 2] {
         match *self {
             Weight::One { weight, .. } => weight.pair(pair),
             Weight::Gated { gates, .. } => gates.pair(pair),
@@ -76,57 +81,64 @@ impl<'a> Weight<'a> {
 impl Product<'_> {
     /// Splits the product into tasks. Each value is computed whole by one task, in one order, so that neither the number of
     /// tasks nor of threads shows in it.
-    pub(in super::super) fn run(self, work: Work<'_>) {
-        let (columns, pairs, outputs) = (self.weight.columns(), self.weight.pairs(), self.weight.outputs());
-        let steps = columns.div_ceil(TERMS);
-        assert!(self.x.len() >= self.rows * columns, "left factor of a product");
-        assert!(self.out.len() >= self.rows * outputs, "result of a product");
+    pub(in super::super) fn run(self, unit: Unit, work: Work<'_>) {
+        assert!(self.x.len() >= self.rows * self.weight.columns(), "left factor of a product");
+        assert!(self.out.len() >= self.rows * self.weight.outputs(), "result of a product");
         if let Weight::One { bias: Some(bias), .. } = self.weight {
-            assert!(bias.len() >= outputs, "bias of a product");
+            assert!(bias.len() >= self.weight.outputs(), "bias of a product");
         }
         if self.rows == 0 {
             return;
         }
         // Taken, and not held: operations may run at the same time.
         let mut kept = std::mem::take(&mut *work.kept.tiles.lock().unwrap_or_else(PoisonError::into_inner));
-        let packed = pack(self.x, self.rows, columns, &mut kept, work);
+        match unit {
+            Unit::Tiles => self.by_tiles(&mut kept, work),
+            Unit::Pairs => dots::multiply(self, &mut kept, work),
+        }
+        *work.kept.tiles.lock().unwrap_or_else(PoisonError::into_inner) = kept;
+    }
+
+    fn by_tiles(self, kept: &mut Kept, work: Work<'_>) {
+        let (columns, pairs, outputs) = (self.weight.columns(), self.weight.pairs(), self.weight.outputs());
+        let steps = columns.div_ceil(TERMS);
+        let packed = pack(self.x, self.rows, columns, kept, work);
         let groups = self.rows.div_ceil(SIDE);
         let at_once = (RIGHT_BYTES / (steps * size_of::<Tile>())).max(2) & !1;
         let blocks = groups.div_ceil(at_once);
         // A pass over a pair of strips takes as long for one row as for sixteen.
         let split = work.tasks(groups * pairs * 2 * SIDE * columns).div_ceil(blocks).clamp(1, pairs);
         let out = Shared::new(self.out);
-        let (rows, weight, packed) = (self.rows, self.weight, packed);
+        let (rows, weight) = (self.rows, self.weight);
         work.run(blocks * split, |task| {
             let (block, part) = (task / split, task % split);
             let groups = block * at_once..((block + 1) * at_once).min(groups);
             let pairs = part * pairs / split..(part + 1) * pairs / split;
             let part = Part { weight, packed, steps, rows, outputs, out: out.pointer() };
-            // SAFETY: weights are in rows only where the processor has tiles and AVX-512; sizes were checked above, and no
-            // other task has these rows and outputs.
+            // SAFETY: this unit was found on the processor; sizes were checked above, and no other task has these rows and
+            // outputs.
             unsafe { part.run(pairs, groups) };
         });
-        *work.kept.tiles.lock().unwrap_or_else(PoisonError::into_inner) = kept;
     }
 }
 
-/// Rows to tiles, sixteen rows after another, at the start of `tiles`.
-fn pack<'a>(
-    x: &[f32],
-    rows: usize,
-    columns: usize,
-    tiles: &'a mut Vec<MaybeUninit<Tile>>,
-    work: Work<'_>,
-) -> &'a [Tile] {
+/// Room for so many tiles, whatever is in them.
+pub(super) fn room(kept: &mut Kept, count: usize) -> &mut [MaybeUninit<Tile>] {
+    if kept.len() < count {
+        kept.clear();
+        kept.reserve_exact(count);
+        // SAFETY: what is reserved need not be written for its type.
+        unsafe { kept.set_len(count) };
+    }
+    &mut kept[..count]
+}
+
+/// Rows to tiles, sixteen rows after another.
+fn pack<'a>(x: &[f32], rows: usize, columns: usize, kept: &'a mut Kept, work: Work<'_>) -> &'a [Tile] {
     let steps = columns.div_ceil(TERMS);
     let count = rows.div_ceil(SIDE) * steps;
-    if tiles.len() < count {
-        tiles.clear();
-        tiles.reserve_exact(count);
-        // SAFETY: what is reserved need not be written for its type.
-        unsafe { tiles.set_len(count) };
-    }
-    let mut groups: Vec<&mut [MaybeUninit<Tile>]> = tiles[..count].chunks_mut(steps).collect();
+    let tiles = room(kept, count);
+    let mut groups: Vec<&mut [MaybeUninit<Tile>]> = tiles.chunks_mut(steps).collect();
     // Some dozens of numbers are rounded and moved in the time of a group of multiply-adds.
     let work = if work.tasks(rows * columns) == 1 { work.alone() } else { work };
     work.run_each(&mut groups, |group, tiles| {

@@ -3,8 +3,7 @@
 use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
 
-use super::{Four, SIDE, TERMS, Tiles};
-use crate::Arithmetic;
+use super::{SIDE, TERMS};
 
 /// The right factor of a tile's product: pair `k` of the terms of row `r` at `[k][r]`.
 #[derive(Clone, Copy)]
@@ -184,46 +183,4 @@ pub(super) fn rows_of(sums: &[f32; SIDE * SIDE], rows: usize) -> [__m512; SIDE] 
         *to = _mm512_castsi512_ps(outputs);
     }
     all
-}
-
-/// Whether a product of tiles has the bits that [`Arithmetic::Bf16`] promises: a check of the processor, or of what
-/// pretends to be one.
-pub(super) fn is_as_expected() -> bool {
-    const STEPS: usize = 3;
-    let mut state = 1u64;
-    let mut number = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let unit = (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0;
-        Arithmetic::Bf16.rounded(unit * f32::powi(2.0, (state >> 20 & 15) as i32 - 8))
-    };
-    let left: Vec<f32> = (0..2 * SIDE * STEPS * TERMS).map(|_| number()).collect();
-    let right: Vec<f32> = (0..SIDE * STEPS * TERMS).map(|_| number()).collect();
-    let columns = STEPS * TERMS;
-    let mut rounded = vec![0u16; left.len()];
-    let mut tiles = [const { MaybeUninit::<Tile>::uninit() }; STEPS];
-    let mut sums = Four::ZERO;
-    // SAFETY: the processor has AVX-512 with bf16 and tiles, which was asked before; both factors have all rows.
-    unsafe {
-        for (from, to) in left.chunks_exact(columns).zip(rounded.chunks_exact_mut(columns)) {
-            round_row(from.as_ptr(), columns, to);
-        }
-        pack_rows(right.as_ptr(), columns, SIDE, columns, &mut tiles);
-        let second = rounded[SIDE * columns..].as_ptr();
-        let left = [rounded.as_ptr().cast(), second.cast()];
-        Tiles::new().two_by_one(left, 2 * columns, tiles.as_ptr().cast(), STEPS, &mut sums, true);
-    }
-    let expected = |output: usize, row: usize| {
-        let (left, right) = (&left[output * columns..][..columns], &right[row * columns..][..columns]);
-        let groups = left.chunks_exact(TERMS).zip(right.chunks_exact(TERMS));
-        groups.fold(0.0f32, |sum, (a, b)| {
-            let half = |first: usize| (first..TERMS).step_by(2).fold(0.0f32, |sum, k| a[k].mul_add(b[k], sum));
-            sum + (half(0) + half(1))
-        })
-    };
-    (0..2 * SIDE).all(|output| {
-        (0..SIDE).all(|row| {
-            let found = sums.0[output / SIDE * 2][output % SIDE * SIDE + row];
-            found.to_bits() == expected(output, row).to_bits()
-        })
-    })
 }

@@ -1,40 +1,20 @@
-//! Tiles: products of 16 × 32 by 32 × 16 bf16 numbers in one instruction (Intel AMX, Sapphire Rapids and later).
-//!
-//! A product here is `[outputs, terms] · [terms, rows]`: the left factor lies in rows as a checkpoint has it, and is read
-//! where it is, or unpacked on the way if it is made of whole numbers; the right one, a few rows of activations, is packed first. So a result has outputs in its rows.
+//! Tiles: products of 16 × 32 by 32 × 16 numbers in one instruction (Intel AMX, Sapphire Rapids and later).
 //!
 //! `tdpbf16ps` sums a group of 32 terms as [`crate::Arithmetic::Bf16`] says (Intel SDM, volume 2, TDPBF16PS), which a
 //! check at the first use confirms on this processor.
-
-mod attention;
-mod left;
-mod pack;
-mod product;
-mod quantised;
-mod rows;
 
 use std::arch::asm;
 use std::arch::x86_64::{__cpuid_count, _xgetbv};
 use std::marker::PhantomData;
 use std::sync::OnceLock;
 
-pub(super) use pack::Tile;
-
-pub(super) use attention::{Cache, attend, attend_patches};
-pub(super) use left::{Gates, Left};
-pub(super) use product::{Product, Weight};
-
-/// Rows of a tile, and columns of its sums.
-pub(super) const SIDE: usize = 16;
-/// Terms of a tile.
-pub(super) const TERMS: usize = crate::GROUP;
-/// Groups of terms of two strips of weights that stay in the first-level cache while activations go by.
-const STEPS_AT_ONCE: usize = 16;
+use super::pack::Tile;
+use super::{Four, Multiply, SIDE, TERMS, check};
 
 /// Whether this processor has tiles, the system lends them, and they compute what is expected of them.
 pub(super) fn is_available() -> bool {
     static AVAILABLE: OnceLock<bool> = OnceLock::new();
-    *AVAILABLE.get_or_init(|| is_detected() && is_permitted() && pack::is_as_expected())
+    *AVAILABLE.get_or_init(|| is_detected() && is_permitted() && check::tiles::<Tiles>(sum))
 }
 
 /// The processor has tiles of bf16, and the system saves them with a thread.
@@ -55,15 +35,13 @@ fn is_permitted() -> bool {
     unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0 }
 }
 
-/// Sums `[16 outputs, 16 rows]` of two strips of outputs with two groups of rows: strip `s` and group `g` at `2 · s + g`.
-#[derive(Debug, Clone, Copy)]
-#[repr(C, align(64))]
-pub(super) struct Four([[f32; SIDE * SIDE]; 4]);
-
-impl Four {
-    const ZERO: Self = Self([[0.0; SIDE * SIDE]; 4]);
+/// The sum that a tile makes of terms: group after group, those at even places and those at odd ones apart.
+fn sum(left: &[f32], right: &[f32]) -> f32 {
+    left.chunks_exact(TERMS).zip(right.chunks_exact(TERMS)).fold(0.0f32, |sum, (a, b)| {
+        let half = |first: usize| (first..TERMS).step_by(2).fold(0.0f32, |sum, k| a[k].mul_add(b[k], sum));
+        sum + (half(0) + half(1))
+    })
 }
-
 /// What `ldtilecfg` reads: all tiles have 16 rows of 64 bytes.
 #[repr(C, align(64))]
 struct Configuration {
@@ -77,12 +55,8 @@ struct Configuration {
 /// Tiles of this thread, until it is dropped.
 pub(super) struct Tiles(PhantomData<*const ()>);
 
-impl Tiles {
-    /// Configures the tiles of this thread.
-    ///
-    /// # Safety
-    /// [`is_available`] is true, or is finding out.
-    pub(super) unsafe fn new() -> Self {
+impl Multiply for Tiles {
+    unsafe fn new() -> Self {
         let mut configuration =
             Configuration { palette: 1, start_row: 0, reserved: [0; 14], bytes_of_row: [0; 16], rows: [0; 16] };
         configuration.bytes_of_row[..8].fill(64);
@@ -92,13 +66,8 @@ impl Tiles {
         Self(PhantomData)
     }
 
-    /// Adds `[32 outputs, 32 rows]` products over `steps` groups to sums, or begins them; four tiles after each other:
-    /// outputs 0..16 with rows 0..16 and 16..32, then outputs 16..32.
-    ///
-    /// # Safety
-    /// Each of `left` has 16 rows, `stride` bytes apart, of `steps` · 64 bytes; each of `right` has `steps` tiles.
     #[inline(always)]
-    pub(super) unsafe fn two_by_two(
+    unsafe fn two_by_two(
         &self,
         left: [*const u8; 2],
         stride: usize,
@@ -158,13 +127,8 @@ impl Tiles {
         }
     }
 
-    /// Adds `[32 outputs, 16 rows]` products over `steps` groups to sums, or begins them: the first and the third of four
-    /// tiles.
-    ///
-    /// # Safety
-    /// As [`Tiles::two_by_two`].
     #[inline(always)]
-    pub(super) unsafe fn two_by_one(
+    unsafe fn two_by_one(
         &self,
         left: [*const u8; 2],
         stride: usize,
@@ -182,7 +146,9 @@ impl Tiles {
         unsafe { self.add_column(left, stride, right, steps) };
         self.store_column(sums);
     }
+}
 
+impl Tiles {
     /// Sums `[32 outputs, 16 rows]` from zero, in two tiles that stay until they are stored.
     #[inline(always)]
     pub(super) fn begin_column(&self) {

@@ -1,0 +1,275 @@
+//! Activations times weights by sums of pairs, where both factors are read along their rows.
+//!
+//! Sixteen lanes go over a row of a weight and a row of activations together, 32 terms at a time: lane `l` sums the pairs `l`,
+//! `l + 16`, `l + 32` ... as [`super::pairs`] has it. Then lanes are added: in each four of them `(0 + 2) + (1 + 3)`, and of
+//! the four sums the first two, the last two, and both. So weights stay as a checkpoint has them, and one row of activations
+//! reads them as fast as memory gives them.
+
+use std::arch::x86_64::*;
+use std::mem::MaybeUninit;
+use std::ops::Range;
+
+use super::left::{Group, Strip, Strips, Unpacked};
+use super::pack::{Tile, round_row};
+use super::product::{Kept, Product, RIGHT_BYTES, Weight, room};
+use super::{SIDE, TERMS, check, pairs};
+use crate::args::Then;
+use crate::cpu::lanes::{Avx512, Lanes};
+use crate::cpu::math::activate;
+use crate::cpu::product::finish;
+use crate::cpu::work::{Shared, Work};
+
+/// Outputs that are summed together.
+const OUTPUTS: usize = 4;
+/// Rows that are summed together at most: with as many outputs, sums and factors fill the registers.
+const ROWS: usize = 6;
+/// Rows so few that memory is waited for, and asked ahead.
+const FEW: usize = 8;
+
+/// `out = x · Wᵀ`, and then. Sizes were checked.
+pub(super) fn multiply(product: Product<'_>, kept: &mut Kept, work: Work<'_>) {
+    let Product { x, rows, weight, out } = product;
+    let (columns, strips, outputs) = (weight.columns(), weight.pairs(), weight.outputs());
+    let steps = columns.div_ceil(TERMS);
+    let rounded = round(x, rows, columns, kept, work);
+    let at_once = (RIGHT_BYTES / (steps * size_of::<Group>())).max(1);
+    let blocks = rows.div_ceil(at_once);
+    let split = work.tasks(rows * strips * 2 * SIDE * columns).div_ceil(blocks).clamp(1, strips);
+    let out = Shared::new(out);
+    work.run(blocks * split, |task| {
+        let (block, part) = (task / split, task % split);
+        let rows = block * at_once..((block + 1) * at_once).min(rows);
+        let pairs = part * strips / split..(part + 1) * strips / split;
+        let part = Part { weight, rounded, steps, outputs, few: rows.len() <= FEW, out: out.pointer() };
+        // SAFETY: this unit was found on the processor; sizes were checked, and no other task has these rows and outputs.
+        unsafe { part.run(pairs, rows) };
+    });
+}
+
+/// Rows to rows of whole groups.
+fn round<'a>(x: &[f32], rows: usize, columns: usize, kept: &'a mut Kept, work: Work<'_>) -> &'a [Group] {
+    /// Groups of a tile.
+    const IN_TILE: usize = size_of::<Tile>() / size_of::<Group>();
+    let steps = columns.div_ceil(TERMS);
+    let room = room(kept, (rows * steps).div_ceil(IN_TILE)).as_mut_ptr();
+    // SAFETY: tiles and groups are numbers on a line of the cache; so many were asked for.
+    let groups = unsafe { std::slice::from_raw_parts_mut(room.cast::<MaybeUninit<Group>>(), rows * steps) };
+    let mut to: Vec<&mut [MaybeUninit<Group>]> = groups.chunks_mut(steps).collect();
+    let work = if work.tasks(rows * columns) == 1 { work.alone() } else { work };
+    work.run_each(&mut to, |row, to| {
+        // SAFETY: numbers of any bits, all of which are written; the processor has the instructions, and the row was checked
+        // to be there.
+        unsafe {
+            let to = std::slice::from_raw_parts_mut(to.as_mut_ptr().cast::<u16>(), to.len() * TERMS);
+            round_row(x[row * columns..][..columns].as_ptr(), columns, to);
+        }
+    });
+    // SAFETY: every row was written whole.
+    unsafe { std::slice::from_raw_parts(room.cast::<Group>(), rows * steps) }
+}
+
+/// What a task computes with.
+struct Part<'a> {
+    weight: Weight<'a>,
+    rounded: &'a [Group],
+    steps: usize,
+    outputs: usize,
+    few: bool,
+    out: *mut f32,
+}
+
+impl Part<'_> {
+    /// # Safety
+    /// The processor has the features; `out` has the rows, and the calling task has these of its outputs to itself.
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
+    unsafe fn run(&self, pairs: Range<usize>, rows: Range<usize>) {
+        let quantised = self.weight.is_quantised();
+        let mut unpacked = Unpacked::new(if quantised { self.steps } else { 0 });
+        for pair in pairs {
+            let of: [Strip<'_>; 2] = self.weight.pair(pair);
+            // SAFETY: the caller's contract. Strips have `steps` groups.
+            unsafe {
+                let Strips { first: left, stride } = unpacked.strips(of, 0, self.steps);
+                let mut first = rows.start;
+                while first < rows.end {
+                    // As even parts as there can be of no more rows than fit.
+                    let rest = rows.end - first;
+                    let count = rest.div_ceil(rest.div_ceil(ROWS));
+                    match count {
+                        1 => self.some::<1>(pair, left, stride, first),
+                        2 => self.some::<2>(pair, left, stride, first),
+                        3 => self.some::<3>(pair, left, stride, first),
+                        4 => self.some::<4>(pair, left, stride, first),
+                        5 => self.some::<5>(pair, left, stride, first),
+                        _ => self.some::<ROWS>(pair, left, stride, first),
+                    }
+                    first += count;
+                }
+            }
+        }
+    }
+
+    /// A few rows with two strips.
+    ///
+    /// # Safety
+    /// As [`Part::run`].
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
+    #[inline]
+    unsafe fn some<const R: usize>(&self, pair: usize, left: [*const u8; 2], stride: usize, first: usize) {
+        let right = self.rounded[first * self.steps..][..R * self.steps].as_ptr();
+        let (outputs, out) = (self.outputs, self.out);
+        // SAFETY: the caller's contract; `finish` leaves out columns that are not there.
+        unsafe {
+            let strip = |half: usize| strip::<R>(left[half], stride, right, self.steps, self.few);
+            match self.weight {
+                Weight::One { bias, then, .. } => {
+                    for half in 0..2 {
+                        let column = (2 * pair + half) * SIDE;
+                        if column >= outputs {
+                            break;
+                        }
+                        for (row, sum) in strip(half).into_iter().enumerate() {
+                            finish::<Avx512>((first + row, column, outputs), sum, bias, then, out);
+                        }
+                    }
+                }
+                Weight::Gated { activation, .. } => {
+                    for (row, (gate, up)) in strip(0).into_iter().zip(strip(1)).enumerate() {
+                        let value = Avx512::mul(activate::<Avx512>(activation, gate), up);
+                        finish::<Avx512>((first + row, pair * SIDE, outputs), value, None, Then::Store, out);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Sums of a strip of sixteen outputs with `R` rows: outputs in lanes.
+///
+/// # Safety
+/// The processor has the features; sixteen rows of a weight, `stride` bytes apart, and `R` rows of activations have `steps`
+/// groups.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
+#[inline]
+unsafe fn strip<const R: usize>(
+    left: *const u8,
+    stride: usize,
+    right: *const Group,
+    steps: usize,
+    ahead: bool,
+) -> [__m512; R] {
+    let mut fours = [[_mm512_setzero_ps(); SIDE / OUTPUTS]; R];
+    for four in 0..SIDE / OUTPUTS {
+        // SAFETY: the caller's contract.
+        let sums = unsafe {
+            let left = left.add(four * OUTPUTS * stride);
+            if ahead {
+                dots::<R, true>(left, stride, right, steps)
+            } else {
+                dots::<R, false>(left, stride, right, steps)
+            }
+        };
+        for (fours, sums) in fours.iter_mut().zip(sums) {
+            fours[four] = add_lanes(sums);
+        }
+    }
+    let mut sums = [_mm512_setzero_ps(); R];
+    for (sum, fours) in sums.iter_mut().zip(fours) {
+        *sum = add_fours(fours);
+    }
+    sums
+}
+
+/// Sums by lane of four outputs with `R` rows.
+///
+/// # Safety
+/// As [`strip`].
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
+#[inline]
+unsafe fn dots<const R: usize, const AHEAD: bool>(
+    left: *const u8,
+    stride: usize,
+    right: *const Group,
+    steps: usize,
+) -> [[__m512; OUTPUTS]; R] {
+    let mut sums = [[_mm512_setzero_ps(); OUTPUTS]; R];
+    for step in 0..steps {
+        // SAFETY: the caller's contract; a hint may be of any address.
+        unsafe {
+            let weights: [__m512i; OUTPUTS] = std::array::from_fn(|output| {
+                let at = left.add(output * stride + step * size_of::<Group>());
+                if AHEAD {
+                    // The four rows after these come next.
+                    _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(OUTPUTS * stride).cast());
+                }
+                _mm512_loadu_si512(at.cast())
+            });
+            for (row, sums) in sums.iter_mut().enumerate() {
+                let x = _mm512_load_si512(right.add(row * steps + step).cast());
+                for (sum, weights) in sums.iter_mut().zip(weights) {
+                    *sum = pairs::add(*sum, weights, x);
+                }
+            }
+        }
+    }
+    sums
+}
+
+/// In each four lanes, the sums of such four lanes of four vectors.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn add_lanes([a, b, c, d]: [__m512; OUTPUTS]) -> __m512 {
+    let two = |a, b| _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+    let (ab, cd) = (_mm512_castps_pd(two(a, b)), _mm512_castps_pd(two(c, d)));
+    let (even, odd) = (_mm512_unpacklo_pd(ab, cd), _mm512_unpackhi_pd(ab, cd));
+    _mm512_add_ps(_mm512_castpd_ps(even), _mm512_castpd_ps(odd))
+}
+
+/// The sums over four lanes each of four vectors, after one another.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn add_fours([a, b, c, d]: [__m512; SIDE / OUTPUTS]) -> __m512 {
+    let two = |a, b| _mm512_add_ps(_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0xdd>(a, b));
+    two(two(a, b), two(c, d))
+}
+
+/// The sum that is made of the terms of two rows.
+fn sum(left: &[f32], right: &[f32]) -> f32 {
+    let lane = |lane: usize| {
+        let of = |row: &[f32]| -> Vec<f32> {
+            row.chunks_exact(TERMS).flat_map(|group| [group[2 * lane], group[2 * lane + 1]]).collect()
+        };
+        pairs::sum(&of(left), &of(right))
+    };
+    let four = |first: usize| (lane(first) + lane(first + 2)) + (lane(first + 1) + lane(first + 3));
+    (four(0) + four(4)) + (four(8) + four(12))
+}
+
+/// Whether sums are what they should be. The processor has the instructions.
+pub(super) fn is_as_expected() -> bool {
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
+    unsafe fn strips(sample: &check::Sample) -> [[__m512; SIDE]; 2] {
+        const STEPS: usize = check::COLUMNS / TERMS;
+        // SAFETY: the caller knows that the processor has the instructions; both factors have all rows.
+        unsafe {
+            let (left, right) = (check::rounded(&sample.left), check::rounded(&sample.right));
+            [0, 1].map(|half| {
+                let left = left[half * SIDE * STEPS..].as_ptr().cast();
+                let rows = |row: usize| right[row * STEPS..].as_ptr();
+                std::array::from_fn(|row| strip::<1>(left, STEPS * size_of::<Group>(), rows(row), STEPS, false)[0])
+            })
+        }
+    }
+    let sample = check::Sample::new();
+    // SAFETY: as above.
+    let found = unsafe { strips(&sample) };
+    let found = found.map(|rows| {
+        rows.map(|row| {
+            let mut lanes = [0.0f32; SIDE];
+            // SAFETY: sixteen numbers.
+            unsafe { Avx512::store(lanes.as_mut_ptr(), row) };
+            lanes
+        })
+    });
+    sample.holds(sum, |output, row| found[output / SIDE][row][output % SIDE])
+}
