@@ -23,8 +23,11 @@ use crate::cpu::work::{Shared, Work};
 const OUTPUTS: usize = 4;
 /// Rows that are summed together at most: with as many outputs, sums and factors fill the registers.
 const ROWS: usize = 6;
+/// Rows so few that weights are read from memory in the order in which they lie there, one output after another: a processor
+/// guesses that order best, and computes on the next output while it waits for this one's sum.
+const IN_TURN: usize = 2;
 /// Rows so few that memory is waited for, and asked ahead.
-const FEW: usize = 8;
+const FEW: usize = 16;
 
 /// `out = x · Wᵀ`, and then. Sizes were checked.
 pub(super) fn multiply(product: Product<'_>, kept: &mut Kept, work: Work<'_>) {
@@ -92,16 +95,18 @@ impl Part<'_> {
                 let Strips { first: left, stride } = unpacked.strips(of, 0, self.steps);
                 let mut first = rows.start;
                 while first < rows.end {
+                    // The first of these rows bring the strips into the cache.
+                    let ahead = self.few && !quantised && first == rows.start;
                     // As even parts as there can be of no more rows than fit.
                     let rest = rows.end - first;
                     let count = rest.div_ceil(rest.div_ceil(ROWS));
                     match count {
-                        1 => self.some::<1>(pair, left, stride, first),
-                        2 => self.some::<2>(pair, left, stride, first),
-                        3 => self.some::<3>(pair, left, stride, first),
-                        4 => self.some::<4>(pair, left, stride, first),
-                        5 => self.some::<5>(pair, left, stride, first),
-                        _ => self.some::<ROWS>(pair, left, stride, first),
+                        1 => self.some::<1>(pair, (left, stride), first, ahead),
+                        2 => self.some::<2>(pair, (left, stride), first, ahead),
+                        3 => self.some::<3>(pair, (left, stride), first, ahead),
+                        4 => self.some::<4>(pair, (left, stride), first, ahead),
+                        5 => self.some::<5>(pair, (left, stride), first, ahead),
+                        _ => self.some::<ROWS>(pair, (left, stride), first, ahead),
                     }
                     first += count;
                 }
@@ -115,12 +120,18 @@ impl Part<'_> {
     /// As [`Part::run`].
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
     #[inline]
-    unsafe fn some<const R: usize>(&self, pair: usize, left: [*const u8; 2], stride: usize, first: usize) {
+    unsafe fn some<const R: usize>(
+        &self,
+        pair: usize,
+        (left, stride): ([*const u8; 2], usize),
+        first: usize,
+        ahead: bool,
+    ) {
         let right = self.rounded[first * self.steps..][..R * self.steps].as_ptr();
         let (outputs, out) = (self.outputs, self.out);
         // SAFETY: the caller's contract; `finish` leaves out columns that are not there.
         unsafe {
-            let strip = |half: usize| strip::<R>(left[half], stride, right, self.steps, self.few);
+            let strip = |half: usize| strip::<R>(left[half], stride, right, self.steps, ahead);
             match self.weight {
                 Weight::One { bias, then, .. } => {
                     for half in 0..2 {
@@ -161,14 +172,7 @@ unsafe fn strip<const R: usize>(
     let mut fours = [[_mm512_setzero_ps(); SIDE / OUTPUTS]; R];
     for four in 0..SIDE / OUTPUTS {
         // SAFETY: the caller's contract.
-        let sums = unsafe {
-            let left = left.add(four * OUTPUTS * stride);
-            if ahead {
-                dots::<R, true>(left, stride, right, steps)
-            } else {
-                dots::<R, false>(left, stride, right, steps)
-            }
-        };
+        let sums = unsafe { dots::<R>(left.add(four * OUTPUTS * stride), stride, right, steps, ahead) };
         for (fours, sums) in fours.iter_mut().zip(sums) {
             fours[four] = add_lanes(sums);
         }
@@ -186,23 +190,55 @@ unsafe fn strip<const R: usize>(
 /// As [`strip`].
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
 #[inline]
-unsafe fn dots<const R: usize, const AHEAD: bool>(
+unsafe fn dots<const R: usize>(
     left: *const u8,
     stride: usize,
     right: *const Group,
     steps: usize,
+    ahead: bool,
 ) -> [[__m512; OUTPUTS]; R] {
-    let mut sums = [[_mm512_setzero_ps(); OUTPUTS]; R];
+    // SAFETY: the caller's contract.
+    unsafe {
+        if R > IN_TURN {
+            return together::<R, OUTPUTS>(left, stride, right, steps, ahead);
+        }
+        let mut sums = [[_mm512_setzero_ps(); OUTPUTS]; R];
+        for output in 0..OUTPUTS {
+            let of_output = together::<R, 1>(left.add(output * stride), stride, right, steps, false);
+            for (sums, [sum]) in sums.iter_mut().zip(of_output) {
+                sums[output] = sum;
+            }
+        }
+        sums
+    }
+}
+
+/// Sums by lane of `O` outputs with `R` rows, whose terms come at the same time; if memory is to be asked `ahead`, it is for as
+/// many outputs after these, in the order in which they lie there.
+///
+/// # Safety
+/// As [`strip`].
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
+#[inline]
+unsafe fn together<const R: usize, const O: usize>(
+    left: *const u8,
+    stride: usize,
+    right: *const Group,
+    steps: usize,
+    ahead: bool,
+) -> [[__m512; O]; R] {
+    let mut sums = [[_mm512_setzero_ps(); O]; R];
     for step in 0..steps {
         // SAFETY: the caller's contract; a hint may be of any address.
         unsafe {
-            let weights: [__m512i; OUTPUTS] = std::array::from_fn(|output| {
-                let at = left.add(output * stride + step * size_of::<Group>());
-                if AHEAD {
-                    // The four rows after these come next.
-                    _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(OUTPUTS * stride).cast());
+            if ahead {
+                let next = left.wrapping_add(O * stride + step * O * size_of::<Group>());
+                for line in 0..O {
+                    _mm_prefetch::<_MM_HINT_T0>(next.wrapping_add(line * size_of::<Group>()).cast());
                 }
-                _mm512_loadu_si512(at.cast())
+            }
+            let weights: [__m512i; O] = std::array::from_fn(|output| {
+                _mm512_loadu_si512(left.add(output * stride + step * size_of::<Group>()).cast())
             });
             for (row, sums) in sums.iter_mut().enumerate() {
                 let x = _mm512_load_si512(right.add(row * steps + step).cast());

@@ -3,6 +3,7 @@
 use super::quantised::{QuantisedRows, STEPS};
 use super::rows::InRows;
 use super::{SIDE, TERMS};
+use crate::cpu::pages::Number;
 use crate::weights::{Form, WeightView};
 
 /// A matrix `[rows, columns]` in strips of sixteen rows.
@@ -34,6 +35,9 @@ pub(super) enum Strip<'a> {
 #[derive(Debug, Clone, Copy)]
 #[repr(C, align(64))]
 pub(super) struct Group(pub(super) [u16; TERMS]);
+
+// SAFETY: numbers of any bits, on a line of the cache.
+unsafe impl Number for Group {}
 
 /// Room for two strips of unpacked numbers.
 pub(super) struct Unpacked(Vec<Group>);

@@ -5,6 +5,7 @@ use rayon::prelude::*;
 
 use super::left::Group;
 use super::{SIDE, TERMS};
+use crate::cpu::pages::Pages;
 use crate::weights::{Arithmetic, Dtype, KeptBytes, WeightView};
 
 /// A matrix `[rows, columns]` of bf16 in strips of sixteen rows.
@@ -27,7 +28,7 @@ enum Bytes {
     /// In the checkpoint's file.
     Kept(KeptBytes),
     /// Rows padded with zeros to whole groups, and strips to whole ones.
-    Own(Vec<Group>),
+    Own(Pages<Group>),
 }
 
 impl InRows {
@@ -85,18 +86,18 @@ impl Part {
             Bytes::Kept(kept) => kept.bytes(),
             Bytes::Own(numbers) => {
                 // SAFETY: numbers are bytes, and this processor has their order, the lower first.
-                unsafe { std::slice::from_raw_parts(numbers.as_ptr().cast(), size_of_val(numbers.as_slice())) }
+                unsafe { std::slice::from_raw_parts(numbers.as_ptr().cast(), size_of_val(&**numbers)) }
             }
         }
     }
 }
 
 /// Rows of all parts, rounded and padded.
-fn copy(parts: &[WeightView<'_>]) -> Vec<Group> {
+fn copy(parts: &[WeightView<'_>]) -> Pages<Group> {
     let groups = parts[0].columns.div_ceil(TERMS);
     let rows: Vec<(WeightView<'_>, usize)> =
         parts.iter().flat_map(|part| (0..part.rows).map(move |row| (*part, row))).collect();
-    let mut numbers = vec![Group([0; TERMS]); rows.len().next_multiple_of(SIDE) * groups];
+    let mut numbers: Pages<Group> = Pages::zeroed(rows.len().next_multiple_of(SIDE) * groups);
     numbers.par_chunks_mut(groups).zip(rows).for_each(|(to, (part, row))| {
         for (to, value) in to.iter_mut().flat_map(|group| &mut group.0).zip(part.row(row)) {
             *to = bf16::from_f32(Arithmetic::Bf16.rounded(value)).to_bits();
