@@ -2,8 +2,9 @@
 //!
 //! - [`tiles`], [`pairs`]: both kinds of instructions, behind one trait for attention
 //! - [`rows`], [`quantised`], [`left`]: weights in rows, as a checkpoint has them: floats where they are, or whole numbers
-//!   that are unpacked on the way
-//! - [`product`], [`dots`]: activations times weights, by tiles and by pairs
+//!   that are unpacked on the way to tiles
+//! - [`product`]: activations times weights, by tiles; [`strips`]: without them, of floats ([`dots`]) and of whole numbers
+//!   ([`whole`])
 //! - [`pack`]: activations as both want them; [`attention`]: caches and attention
 //!
 //! A product of tiles is `[outputs, terms] · [terms, rows]`, so that a result has outputs in its rows.
@@ -17,7 +18,9 @@ mod pairs;
 mod product;
 mod quantised;
 mod rows;
+mod strips;
 mod tiles;
+mod whole;
 
 pub(super) use attention::{Cache, attend, attend_patches};
 pub(super) use left::{Gates, Left};
@@ -34,7 +37,7 @@ pub(super) const TERMS: usize = crate::GROUP;
 pub(super) enum Unit {
     /// AMX. Sums have the order of [`crate::Arithmetic::Bf16`].
     Tiles,
-    /// AVX-512 BF16. Sums have an order of their own: see [`dots`] and [`pairs`].
+    /// AVX-512 BF16, and VNNI for whole numbers. Sums have an order of their own: see [`dots`], [`pairs`] and [`whole`].
     Pairs,
 }
 

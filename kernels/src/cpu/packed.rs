@@ -39,9 +39,10 @@ impl Packing {
         Self { form, arithmetic, set }
     }
 
-    /// Weights stay in rows.
-    pub(super) fn in_rows(self) -> bool {
-        self.arithmetic == Arithmetic::Bf16 && self.set.multiplies_bf16()
+    /// For what weights stay in rows.
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    pub(super) fn in_rows(self) -> Option<units::Unit> {
+        self.set.unit().filter(|_| self.arithmetic == Arithmetic::Bf16)
     }
 }
 
@@ -84,8 +85,8 @@ impl Packed {
     pub(super) fn stack(parts: &[WeightView<'_>], packing: Packing) -> Self {
         let columns = parts[0].columns;
         #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-        if packing.in_rows() {
-            let numbers = units::Left::stack(parts, packing.form);
+        if let Some(unit) = packing.in_rows() {
+            let numbers = units::Left::stack(parts, packing.form, unit);
             return Self {
                 rows: numbers.rows(),
                 columns,
@@ -141,8 +142,8 @@ impl PackedGated {
     pub(super) fn new(gate: WeightView<'_>, up: WeightView<'_>, packing: Packing) -> Self {
         assert_eq!((gate.rows, gate.columns), (up.rows, up.columns), "gate and up differ in shape");
         #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-        if packing.in_rows() {
-            return Self { both: Both::Rows(units::Gates::new(gate, up, packing.form)), outputs: gate.rows };
+        if let Some(unit) = packing.in_rows() {
+            return Self { both: Both::Rows(units::Gates::new(gate, up, packing.form, unit)), outputs: gate.rows };
         }
         const HALF: usize = PANEL / 2;
         let panels = gate.rows.div_ceil(HALF);

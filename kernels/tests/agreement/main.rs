@@ -14,13 +14,15 @@ use cases::{check, check_bits};
 use decoder::{Heads, Sequence};
 use dense::{Picture, Shape};
 use prelim_kernels::cpu::InstructionSet;
-use prelim_kernels::{Arithmetic, Backend, Bits, Cpu, Grid, Reference, Storage};
+use prelim_kernels::{Arithmetic, Backend, Bits, Cpu, Dtype, Grid, Linear, Reference, Storage, Then, WeightView};
 use quantised::Way;
 
 const PRODUCT: f32 = 2e-6;
 const NORM: f32 = 1e-6;
 const ATTENTION: f32 = 2e-6;
 const EXACT: f32 = 0.0;
+/// Products of whole numbers with activations in 16 bits.
+const WHOLE: f32 = 1e-4;
 
 /// A factor that is next to the middle between two bf16 numbers may be rounded either way.
 const ROUNDED_ATTENTION: f32 = 4e-3;
@@ -231,8 +233,8 @@ fn weights_give_the_same_where_they_are_and_copied() {
     }
 }
 
-/// A quantised matrix is the bf16 matrix of what its numbers stand for: bit for bit, on every processor, made at load or kept
-/// where it is, for rows and groups of every number.
+/// A quantised matrix is the bf16 matrix of what its numbers stand for: bit for bit, on every processor that does not multiply
+/// whole numbers as such, made at load or kept where it is, for rows and groups of every number.
 #[test]
 fn quantised_weights_have_the_bits_of_the_bf16_weights_that_they_stand_for() {
     let wide = |bits| Grid { bits, group: 96 };
@@ -243,19 +245,75 @@ fn quantised_weights_have_the_bits_of_the_bf16_weights_that_they_stand_for() {
                 if !grid.fits(inputs) {
                     continue;
                 }
+                let own = grid == Grid::INT8 || grid == Grid::INT4;
+                let ways = [Way::Made, Way::Kept, Way::Floats].into_iter().filter(|way| own || *way != Way::Made);
                 for arithmetic in [Arithmetic::Exact, Arithmetic::Bf16] {
                     let reference = quantised::run(&Reference { arithmetic }, shape, grid, Way::Kept);
-                    let cpu = Cpu::with_threads(1).expect("a thread").with_arithmetic(arithmetic);
-                    let bits = quantised::run(&cpu, shape, grid, Way::Floats);
-                    let own = grid == Grid::INT8 || grid == Grid::INT4;
-                    for way in [Way::Made, Way::Kept, Way::Floats].into_iter().filter(|way| own || *way != Way::Made) {
-                        let what = format!("{way:?} {shape:?} {grid:?} {arithmetic:?}");
-                        let run = |cpu: &Cpu| quantised::run(cpu, shape, grid, way);
-                        everywhere_in(arithmetic, &what, PRODUCT, &reference, run);
-                        check_bits(&what, &run(&cpu), &bits);
+                    let mut bits: Option<Vec<f32>> = None;
+                    for cpu in processors().into_iter().map(|cpu| cpu.with_arithmetic(arithmetic)) {
+                        if arithmetic == Arithmetic::Bf16 && cpu.instructions().has_own_order() {
+                            continue;
+                        }
+                        for way in ways.clone() {
+                            let what = format!("{way:?} {shape:?} {grid:?} {arithmetic:?} on {}", cpu.name());
+                            let found = quantised::run(&cpu, shape, grid, way);
+                            check(&what, &found, &reference, PRODUCT);
+                            check_bits(&what, &found, bits.get_or_insert_with(|| found.clone()));
+                        }
                     }
                 }
             }
+        }
+    }
+}
+
+/// Where whole numbers are multiplied as such, nothing but activations is rounded, and they to 16 bits: what comes of it is
+/// nearer to what the numbers say than bf16 could be, and the same bits however weights and threads come.
+#[test]
+fn whole_numbers_are_multiplied_with_activations_of_16_bits() {
+    let own = || processors().into_iter().filter(|cpu| cpu.instructions().has_own_order());
+    for (outputs, inputs) in [(16, 32), (17, 576), (70, 288), (7, 640), (32, 1_152)] {
+        for rows in [1, 7, 16, 41] {
+            let shape = Shape { rows, inputs, outputs };
+            for grid in [Grid::INT8, Grid::INT4, Grid { bits: Bits::Eight, group: 96 }] {
+                if !grid.fits(inputs) {
+                    continue;
+                }
+                let wanted = quantised::run(&REFERENCE, shape, grid, Way::Products);
+                let embedded = quantised::run(&ROUNDING, shape, grid, Way::Kept);
+                let mut bits: Option<Vec<f32>> = None;
+                for cpu in own().map(|cpu| cpu.with_arithmetic(Arithmetic::Bf16)) {
+                    for way in [Way::Made, Way::Kept].into_iter().filter(|way| grid.group == 32 || *way == Way::Kept) {
+                        let what = format!("{way:?} {shape:?} {grid:?} on {}", cpu.name());
+                        let found = quantised::run(&cpu, shape, grid, way);
+                        check_bits(&what, &found, bits.get_or_insert_with(|| found.clone()));
+                        let products = found.len() - 2 * inputs;
+                        check(&what, &found[..products], &wanted[..products], WHOLE);
+                        check_bits(&what, &found[products..], &embedded[products..]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Numbers that are none, and groups of zeros and of the smallest numbers, among others: none hides another's.
+#[test]
+fn activations_that_are_no_numbers_are_not_hidden_by_whole_numbers() {
+    let (inputs, outputs) = (96, 20);
+    let weight: Vec<u8> = (0..inputs * outputs).flat_map(|i| ((i % 13) as f32 - 6.0).to_le_bytes()).collect();
+    let view = WeightView::new(&weight, Dtype::F32, outputs, inputs);
+    for cpu in processors().into_iter().map(|cpu| cpu.with_arithmetic(Arithmetic::Bf16)) {
+        let matrix = cpu.matrix(&[view], Storage::Int8).expect("memory");
+        for (odd, hidden) in [(f32::NAN, false), (f32::INFINITY, false), (1e-40, true), (0.0, true)] {
+            let mut x = vec![0.0f32; 3 * inputs];
+            x[inputs..].fill(0.5);
+            x[inputs + 40] = odd;
+            let (then, mut out) = (Then::Store, cpu.buffer(3 * outputs));
+            cpu.linear(Linear { x: &x, rows: 3, weight: &matrix, bias: None, then, out: &mut out });
+            assert!(out[..outputs].iter().all(|value| *value == 0.0), "{} {odd}", cpu.name());
+            assert_eq!(out[outputs..2 * outputs].iter().all(|value| value.is_finite()), hidden, "{} {odd}", cpu.name());
+            assert!(out[2 * outputs..].iter().all(|value| value.is_finite()), "{} {odd}", cpu.name());
         }
     }
 }

@@ -1,6 +1,9 @@
 //! Weights as whole numbers, in every way that they come.
 
-use prelim_kernels::{Activation, Backend, Dtype, Embed, GatedLinear, Grid, Linear, Owner, Storage, Then, WeightView};
+use half::bf16;
+use prelim_kernels::{
+    Activation, Backend, Bits, Dtype, Embed, GatedLinear, Grid, Linear, Owner, Storage, Then, WeightView,
+};
 
 use crate::cases::{Numbers, Weight};
 use crate::dense::Shape;
@@ -14,6 +17,8 @@ pub(crate) enum Way {
     Kept,
     /// As the floats that the whole numbers stand for, to be kept as bf16.
     Floats,
+    /// As whole numbers times scales, exactly, to be kept as f32.
+    Products,
 }
 
 /// Whole numbers and their scales, at odd places in memory that stays.
@@ -35,6 +40,24 @@ fn stored(weight: &Weight, grid: Grid) -> Stored {
     Stored { numbers: Owner::new(numbers), scales: Owner::new(scales) }
 }
 
+/// Whole numbers times scales, which have no more bits than an f32.
+fn products(stored: &Stored, grid: Grid) -> Vec<u8> {
+    let bytes = |owner: &Owner| owner.bytes()[BEFORE..].to_vec();
+    let scales = bytes(&stored.scales);
+    let scales = scales.chunks_exact(2).map(|two| bf16::from_le_bytes([two[0], two[1]]).to_f32());
+    let numbers: Vec<i32> = match grid.bits {
+        Bits::Eight => bytes(&stored.numbers).iter().map(|number| i32::from(*number) - 128).collect(),
+        Bits::Four => {
+            bytes(&stored.numbers).iter().flat_map(|two| [two & 15, two >> 4]).map(|n| i32::from(n) - 8).collect()
+        }
+    };
+    let groups = numbers.chunks_exact(grid.group).zip(scales);
+    groups
+        .flat_map(|(group, scale)| group.iter().map(move |number| *number as f32 * scale))
+        .flat_map(f32::to_le_bytes)
+        .collect()
+}
+
 /// Two weights, stacked and gated and as an embedding.
 pub(crate) fn run<B: Backend>(backend: &B, shape: Shape, grid: Grid, way: Way) -> Vec<f32> {
     let mut numbers = Numbers::new(8);
@@ -48,7 +71,12 @@ pub(crate) fn run<B: Backend>(backend: &B, shape: Shape, grid: Grid, way: Way) -
             WeightView::quantised((numbers, BEFORE), (scales, BEFORE), grid, shape.outputs, shape.inputs)
         });
         let floats = views.map(|view| view.to_f32().iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>());
+        let products = stored.each_ref().map(|stored| products(stored, grid));
         let (views, storage) = match way {
+            Way::Products => {
+                let view = |index: usize| WeightView::new(&products[index], Dtype::F32, shape.outputs, shape.inputs);
+                ([view(0), view(1)], Storage::F32)
+            }
             Way::Made => (weights.each_ref().map(Weight::view), storage),
             // Whatever is asked for but f32.
             Way::Kept => (views, Storage::Bf16),

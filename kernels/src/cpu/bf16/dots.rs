@@ -7,50 +7,23 @@
 
 use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
-use std::ops::Range;
 
-use super::left::{Group, Strip, Strips, Unpacked};
+use super::left::{Group, Strip};
 use super::pack::{Tile, round_row};
-use super::product::{Kept, Product, RIGHT_BYTES, Weight, room};
+use super::product::{Kept, Weight, room};
+use super::strips::Factors;
 use super::{SIDE, TERMS, check, pairs};
-use crate::args::Then;
 use crate::cpu::lanes::{Avx512, Lanes};
-use crate::cpu::math::activate;
-use crate::cpu::product::finish;
-use crate::cpu::work::{Shared, Work};
+use crate::cpu::work::Work;
 
-/// Outputs that are summed together.
+/// Outputs that are summed together: with six rows, sums and factors fill the registers.
 const OUTPUTS: usize = 4;
-/// Rows that are summed together at most: with as many outputs, sums and factors fill the registers.
-const ROWS: usize = 6;
 /// Rows so few that weights are read from memory in the order in which they lie there, one output after another: a processor
 /// guesses that order best, and computes on the next output while it waits for this one's sum.
 const IN_TURN: usize = 2;
-/// Rows so few that memory is waited for, and asked ahead.
-const FEW: usize = 16;
-
-/// `out = x · Wᵀ`, and then. Sizes were checked.
-pub(super) fn multiply(product: Product<'_>, kept: &mut Kept, work: Work<'_>) {
-    let Product { x, rows, weight, out } = product;
-    let (columns, strips, outputs) = (weight.columns(), weight.pairs(), weight.outputs());
-    let steps = columns.div_ceil(TERMS);
-    let rounded = round(x, rows, columns, kept, work);
-    let at_once = (RIGHT_BYTES / (steps * size_of::<Group>())).max(1);
-    let blocks = rows.div_ceil(at_once);
-    let split = work.tasks(rows * strips * 2 * SIDE * columns).div_ceil(blocks).clamp(1, strips);
-    let out = Shared::new(out);
-    work.run(blocks * split, |task| {
-        let (block, part) = (task / split, task % split);
-        let rows = block * at_once..((block + 1) * at_once).min(rows);
-        let pairs = part * strips / split..(part + 1) * strips / split;
-        let part = Part { weight, rounded, steps, outputs, few: rows.len() <= FEW, out: out.pointer() };
-        // SAFETY: this unit was found on the processor; sizes were checked, and no other task has these rows and outputs.
-        unsafe { part.run(pairs, rows) };
-    });
-}
 
 /// Rows to rows of whole groups.
-fn round<'a>(x: &[f32], rows: usize, columns: usize, kept: &'a mut Kept, work: Work<'_>) -> &'a [Group] {
+pub(super) fn round<'a>(x: &[f32], rows: usize, columns: usize, kept: &'a mut Kept, work: Work<'_>) -> &'a [Group] {
     /// Groups of a tile.
     const IN_TILE: usize = size_of::<Tile>() / size_of::<Group>();
     let steps = columns.div_ceil(TERMS);
@@ -71,87 +44,29 @@ fn round<'a>(x: &[f32], rows: usize, columns: usize, kept: &'a mut Kept, work: W
     unsafe { std::slice::from_raw_parts(room.cast::<Group>(), rows * steps) }
 }
 
-/// What a task computes with.
-struct Part<'a> {
-    weight: Weight<'a>,
-    rounded: &'a [Group],
-    steps: usize,
-    outputs: usize,
-    few: bool,
-    out: *mut f32,
+/// Both factors.
+#[derive(Clone, Copy)]
+pub(super) struct Dots<'a> {
+    pub(super) weight: Weight<'a>,
+    pub(super) rounded: &'a [Group],
 }
 
-impl Part<'_> {
-    /// # Safety
-    /// The processor has the features; `out` has the rows, and the calling task has these of its outputs to itself.
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
-    unsafe fn run(&self, pairs: Range<usize>, rows: Range<usize>) {
-        let quantised = self.weight.is_quantised();
-        let mut unpacked = Unpacked::new(if quantised { self.steps } else { 0 });
-        for pair in pairs {
-            let of: [Strip<'_>; 2] = self.weight.pair(pair);
-            // SAFETY: the caller's contract. Strips have `steps` groups.
-            unsafe {
-                let Strips { first: left, stride } = unpacked.strips(of, 0, self.steps);
-                let mut first = rows.start;
-                while first < rows.end {
-                    // The first of these rows bring the strips into the cache.
-                    let ahead = self.few && !quantised && first == rows.start;
-                    // As even parts as there can be of no more rows than fit.
-                    let rest = rows.end - first;
-                    let count = rest.div_ceil(rest.div_ceil(ROWS));
-                    match count {
-                        1 => self.some::<1>(pair, (left, stride), first, ahead),
-                        2 => self.some::<2>(pair, (left, stride), first, ahead),
-                        3 => self.some::<3>(pair, (left, stride), first, ahead),
-                        4 => self.some::<4>(pair, (left, stride), first, ahead),
-                        5 => self.some::<5>(pair, (left, stride), first, ahead),
-                        _ => self.some::<ROWS>(pair, (left, stride), first, ahead),
-                    }
-                    first += count;
-                }
-            }
-        }
+impl Factors for Dots<'_> {
+    const ROWS: usize = 6;
+
+    fn row_bytes(&self) -> usize {
+        self.weight.columns().div_ceil(TERMS) * size_of::<Group>()
     }
 
-    /// A few rows with two strips.
-    ///
-    /// # Safety
-    /// As [`Part::run`].
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
-    #[inline]
-    unsafe fn some<const R: usize>(
-        &self,
-        pair: usize,
-        (left, stride): ([*const u8; 2], usize),
-        first: usize,
-        ahead: bool,
-    ) {
-        let right = self.rounded[first * self.steps..][..R * self.steps].as_ptr();
-        let (outputs, out) = (self.outputs, self.out);
-        // SAFETY: the caller's contract; `finish` leaves out columns that are not there.
-        unsafe {
-            let strip = |half: usize| strip::<R>(left[half], stride, right, self.steps, ahead);
-            match self.weight {
-                Weight::One { bias, then, .. } => {
-                    for half in 0..2 {
-                        let column = (2 * pair + half) * SIDE;
-                        if column >= outputs {
-                            break;
-                        }
-                        for (row, sum) in strip(half).into_iter().enumerate() {
-                            finish::<Avx512>((first + row, column, outputs), sum, bias, then, out);
-                        }
-                    }
-                }
-                Weight::Gated { activation, .. } => {
-                    for (row, (gate, up)) in strip(0).into_iter().zip(strip(1)).enumerate() {
-                        let value = Avx512::mul(activate::<Avx512>(activation, gate), up);
-                        finish::<Avx512>((first + row, pair * SIDE, outputs), value, None, Then::Store, out);
-                    }
-                }
-            }
-        }
+    #[inline(always)]
+    unsafe fn strip<const R: usize>(&self, pair: usize, half: usize, first: usize, ahead: bool) -> [__m512; R] {
+        let steps = self.weight.columns().div_ceil(TERMS);
+        let right = self.rounded[first * steps..][..R * steps].as_ptr();
+        let Strip::Floats(rows, strip_of_rows) = self.weight.pair(pair)[half] else {
+            unreachable!("whole numbers are multiplied as such");
+        };
+        // SAFETY: the caller's contract; strips have `steps` groups.
+        unsafe { strip::<R>(rows.strip(strip_of_rows).as_ptr(), rows.stride(), right, steps, ahead) }
     }
 }
 

@@ -1,8 +1,11 @@
-//! The left factor of a product of tiles: floats where they are, or whole numbers that are unpacked on the way.
+//! Weights of a product: floats where they are, or whole numbers that are unpacked on the way to tiles, or multiplied as they
+//! are.
 
 use super::quantised::{QuantisedRows, STEPS};
 use super::rows::InRows;
-use super::{SIDE, TERMS};
+use super::whole::WholeNumbers;
+use super::{SIDE, TERMS, Unit};
+use crate::cpu::packed::Source;
 use crate::cpu::pages::Number;
 use crate::weights::{Form, WeightView};
 
@@ -11,8 +14,10 @@ use crate::weights::{Form, WeightView};
 pub(in super::super) enum Left {
     /// bf16.
     Floats(InRows),
-    /// Whole numbers with scales.
+    /// Whole numbers with scales, for tiles.
     Quantised(QuantisedRows),
+    /// Whole numbers with scales, to be multiplied as such.
+    Whole(WholeNumbers),
 }
 
 /// Gate and up weights of one shape.
@@ -22,6 +27,8 @@ pub(in super::super) enum Gates {
     Floats(InRows, InRows),
     /// Strips of gate and up in turn.
     Quantised(QuantisedRows),
+    /// Likewise.
+    Whole(WholeNumbers),
 }
 
 /// A strip of a matrix of either form.
@@ -29,6 +36,7 @@ pub(in super::super) enum Gates {
 pub(super) enum Strip<'a> {
     Floats(&'a InRows, usize),
     Quantised(&'a QuantisedRows, usize),
+    Whole,
 }
 
 /// A group of a row of bf16; rows of a tile that lie in one line of the cache each are read twice as fast.
@@ -51,10 +59,15 @@ pub(super) struct Strips {
 
 impl Left {
     /// Stacks parts by rows. What is in memory for good, and in whole strips and groups, is not copied.
-    pub(in super::super) fn stack(parts: &[WeightView<'_>], form: Form) -> Self {
-        match form {
-            Form::Quantised(grid) => Left::Quantised(QuantisedRows::stack(parts, grid)),
-            Form::F32 | Form::Bf16 => Left::Floats(InRows::stack(parts)),
+    pub(in super::super) fn stack(parts: &[WeightView<'_>], form: Form, unit: Unit) -> Self {
+        let Form::Quantised(grid) = form else {
+            return Left::Floats(InRows::stack(parts));
+        };
+        let rows: Vec<Source<'_>> =
+            parts.iter().flat_map(|part| (0..part.rows).map(move |row| Some((*part, row)))).collect();
+        match unit {
+            Unit::Tiles => Left::Quantised(QuantisedRows::pack(&rows, parts[0].columns, grid)),
+            Unit::Pairs => Left::Whole(WholeNumbers::pack(&rows, parts[0].columns, grid)),
         }
     }
 
@@ -62,6 +75,7 @@ impl Left {
         match self {
             Left::Floats(rows) => rows.rows(),
             Left::Quantised(rows) => rows.rows(),
+            Left::Whole(rows) => rows.rows(),
         }
     }
 
@@ -69,6 +83,7 @@ impl Left {
         match self {
             Left::Floats(rows) => rows.columns(),
             Left::Quantised(rows) => rows.columns(),
+            Left::Whole(rows) => rows.columns(),
         }
     }
 
@@ -82,6 +97,7 @@ impl Left {
         [2 * pair, second].map(|strip| match self {
             Left::Floats(rows) => Strip::Floats(rows, strip),
             Left::Quantised(rows) => Strip::Quantised(rows, strip),
+            Left::Whole(_) => Strip::Whole,
         })
     }
 
@@ -90,16 +106,25 @@ impl Left {
         match self {
             Left::Floats(rows) => rows.copy_row(row, scale, out),
             Left::Quantised(rows) => rows.copy_row(row, scale, out),
+            Left::Whole(rows) => rows.copy_row(row, scale, out),
         }
     }
 }
 
 impl Gates {
     /// Two matrices of one shape. What is in memory for good, and in whole strips and groups, is not copied.
-    pub(in super::super) fn new(gate: WeightView<'_>, up: WeightView<'_>, form: Form) -> Self {
-        match form {
-            Form::Quantised(grid) => Gates::Quantised(QuantisedRows::interleave(gate, up, grid)),
-            Form::F32 | Form::Bf16 => Gates::Floats(InRows::stack(&[gate]), InRows::stack(&[up])),
+    pub(in super::super) fn new(gate: WeightView<'_>, up: WeightView<'_>, form: Form, unit: Unit) -> Self {
+        let Form::Quantised(grid) = form else {
+            return Gates::Floats(InRows::stack(&[gate]), InRows::stack(&[up]));
+        };
+        let strips = (0..gate.rows).step_by(SIDE).flat_map(|first| [(gate, first), (up, first)]);
+        let row = |view: WeightView<'_>, row| (row < view.rows).then_some(row);
+        let rows: Vec<Source<'_>> = strips
+            .flat_map(|(view, first)| (first..first + SIDE).map(move |at| row(view, at).map(|at| (view, at))))
+            .collect();
+        match unit {
+            Unit::Tiles => Gates::Quantised(QuantisedRows::pack(&rows, gate.columns, grid)),
+            Unit::Pairs => Gates::Whole(WholeNumbers::pack(&rows, gate.columns, grid)),
         }
     }
 
@@ -107,6 +132,7 @@ impl Gates {
         match self {
             Gates::Floats(gate, _) => gate.columns(),
             Gates::Quantised(both) => both.columns(),
+            Gates::Whole(both) => both.columns(),
         }
     }
 
@@ -119,6 +145,7 @@ impl Gates {
         match self {
             Gates::Floats(gate, up) => [Strip::Floats(gate, strip), Strip::Floats(up, strip)],
             Gates::Quantised(both) => [2 * strip, 2 * strip + 1].map(|strip| Strip::Quantised(both, strip)),
+            Gates::Whole(_) => [Strip::Whole; 2],
         }
     }
 }

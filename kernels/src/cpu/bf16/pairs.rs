@@ -17,8 +17,12 @@ const OUTPUTS: usize = 8;
 /// Whether this processor has the instruction, and it computes what is expected of it.
 pub(super) fn is_available() -> bool {
     static AVAILABLE: OnceLock<bool> = OnceLock::new();
-    *AVAILABLE
-        .get_or_init(|| is_x86_feature_detected!("avx512bf16") && check::tiles::<Pairs>(sum) && dots::is_as_expected())
+    *AVAILABLE.get_or_init(|| has_instructions() && check::tiles::<Pairs>(sum) && dots::is_as_expected())
+}
+
+fn has_instructions() -> bool {
+    // All processors that have the one have the other, which multiplies whole numbers.
+    is_x86_feature_detected!("avx512bf16") && is_x86_feature_detected!("avx512vnni")
 }
 
 /// The sum that a lane makes of its terms.

@@ -4,11 +4,13 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::sync::PoisonError;
 
+use super::dots::Dots;
 use super::left::{Gates, Left, Strip, Strips, Unpacked};
 use super::pack::{Tile, pack_rows, rows_of};
 use super::quantised::STEPS;
 use super::tiles::Tiles;
-use super::{Four, Multiply, SIDE, TERMS, Unit, dots};
+use super::whole::{self, Whole, WholeNumbers};
+use super::{Four, Multiply, SIDE, TERMS, Unit, dots, strips};
 use crate::args::{Activation, Then};
 use crate::cpu::lanes::{Avx512, Lanes};
 use crate::cpu::math::activate;
@@ -16,7 +18,7 @@ use crate::cpu::product::finish;
 use crate::cpu::work::{Shared, Work};
 
 /// Bytes of packed activations that stay in the second-level cache while weights go by.
-pub(super) const RIGHT_BYTES: usize = 512 << 10;
+const RIGHT_BYTES: usize = 512 << 10;
 /// Groups of terms of two strips of weights that stay in the first-level cache while activations go by.
 const STEPS_AT_ONCE: usize = 16;
 /// Memory for packed activations.
@@ -54,10 +56,20 @@ impl<'a> Weight<'a> {
         }
     }
 
-    pub(super) fn is_quantised(&self) -> bool {
+    fn is_quantised(&self) -> bool {
         match self {
             Weight::One { weight, .. } => weight.is_quantised(),
             Weight::Gated { gates, .. } => gates.is_quantised(),
+        }
+    }
+
+    /// What is multiplied as whole numbers.
+    fn whole(&self) -> Option<&'a WholeNumbers> {
+        match self {
+            Weight::One { weight: Left::Whole(numbers), .. } | Weight::Gated { gates: Gates::Whole(numbers), .. } => {
+                Some(numbers)
+            }
+            Weight::One { .. } | Weight::Gated { .. } => None,
         }
     }
 
@@ -94,9 +106,23 @@ impl Product<'_> {
         let mut kept = std::mem::take(&mut *work.kept.tiles.lock().unwrap_or_else(PoisonError::into_inner));
         match unit {
             Unit::Tiles => self.by_tiles(&mut kept, work),
-            Unit::Pairs => dots::multiply(self, &mut kept, work),
+            Unit::Pairs => self.by_strips(&mut kept, work),
         }
         *work.kept.tiles.lock().unwrap_or_else(PoisonError::into_inner) = kept;
+    }
+
+    fn by_strips(self, kept: &mut Kept, work: Work<'_>) {
+        let Self { x, rows, weight, out } = self;
+        match weight.whole() {
+            Some(numbers) => {
+                let fixed = whole::round(x, rows, weight.columns(), kept, work);
+                strips::multiply(weight, Whole { weight: numbers, fixed }, rows, out, work);
+            }
+            None => {
+                let rounded = dots::round(x, rows, weight.columns(), kept, work);
+                strips::multiply(weight, Dots { weight, rounded }, rows, out, work);
+            }
+        }
     }
 
     fn by_tiles(self, kept: &mut Kept, work: Work<'_>) {

@@ -13,7 +13,6 @@ use crate::cpu::packed::Source;
 use crate::cpu::pages::Pages;
 use crate::cpu::quantised::quantise;
 use crate::quantised::{Bits, Grid};
-use crate::weights::WeightView;
 
 /// Steps of a block: what is unpacked before it is multiplied. Few, so that bytes come from memory and are unpacked at the same
 /// time; at sixteen a product of one row takes a fifth more time.
@@ -54,24 +53,8 @@ fn blocks_of_strip(columns: usize) -> usize {
 }
 
 impl QuantisedRows {
-    /// Stacks parts by rows, and quantises those that are not.
-    pub(super) fn stack(parts: &[WeightView<'_>], grid: Grid) -> Self {
-        let rows: Vec<Source<'_>> =
-            parts.iter().flat_map(|part| (0..part.rows).map(move |row| Some((*part, row)))).collect();
-        Self::pack(&rows, parts[0].columns, grid)
-    }
-
-    /// Strips of two matrices of one shape in turn.
-    pub(super) fn interleave(gate: WeightView<'_>, up: WeightView<'_>, grid: Grid) -> Self {
-        let strips = (0..gate.rows).step_by(SIDE).flat_map(|first| [(gate, first), (up, first)]);
-        let row = |view: WeightView<'_>, row| (row < view.rows).then_some(row);
-        let rows: Vec<Source<'_>> = strips
-            .flat_map(|(view, first)| (first..first + SIDE).map(move |at| row(view, at).map(|at| (view, at))))
-            .collect();
-        Self::pack(&rows, gate.columns, grid)
-    }
-
-    fn pack(rows: &[Source<'_>], columns: usize, grid: Grid) -> Self {
+    /// Packs rows, quantised where they are not yet.
+    pub(super) fn pack(rows: &[Source<'_>], columns: usize, grid: Grid) -> Self {
         let in_strip = blocks_of_strip(columns);
         let pair_bytes = 2 * in_strip * block_bytes(grid.bits);
         let mut blocks = Pages::zeroed(rows.len().div_ceil(2 * SIDE) * pair_bytes);
