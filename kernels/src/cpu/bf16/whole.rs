@@ -30,17 +30,21 @@ const FOUR: usize = 4;
 const VECTORS: usize = TERMS / FOUR;
 /// Bytes of a vector.
 const VECTOR: usize = SIDE * FOUR;
-/// Bytes of the scales of a block.
+/// Bytes of the scales of a group.
 const SCALE_BYTES: usize = SIDE * size_of::<bf16>();
+/// Groups of a block, so that vectors begin on lines of the cache.
+const GROUPS: usize = 2;
+/// How far ahead of the numbers in hand memory is asked for bytes.
+const AHEAD: usize = 2048;
 /// The largest number of an activation: its bytes are at most 127.
 const LARGEST: f32 = 127.0 * 256.0;
 /// A group of nothing larger is taken for zeros: what divides by it is no number.
 const NOTHING: f32 = 1e-30;
 
-/// A matrix `[rows, columns]` of whole numbers with scales, as blocks `[strips of 16 rows, columns / 32]`. A block has its scales
-/// `[16]` in bf16, and then its numbers `[8, 16, 4]` as bytes: four terms of each row in turn. In four bits, the terms of the
-/// first four vectors are in the lower halves of bytes, and those of the last four in the upper ones. Rows that fill up a strip
-/// have scales of zero.
+/// A matrix `[rows, columns]` of whole numbers with scales, as blocks `[strips of 16 rows, columns / 64]`. A block has the scales
+/// `[2, 16]` of its groups in bf16, and then their numbers `[2, 8, 16, 4]` as bytes: four terms of each row in turn. In four bits,
+/// the terms of the first four vectors of a group are in the lower halves of bytes, and those of the last four in the upper
+/// ones. What fills up strips and blocks has scales of zero.
 #[derive(Debug)]
 pub(in super::super) struct WholeNumbers {
     bits: Bits,
@@ -49,17 +53,27 @@ pub(in super::super) struct WholeNumbers {
     columns: usize,
 }
 
-const fn block_bytes(bits: Bits) -> usize {
+/// Bytes of the numbers of a group.
+const fn group_bytes(bits: Bits) -> usize {
     match bits {
-        Bits::Eight => SCALE_BYTES + VECTORS * VECTOR,
-        Bits::Four => SCALE_BYTES + VECTORS / 2 * VECTOR,
+        Bits::Eight => VECTORS * VECTOR,
+        Bits::Four => VECTORS / 2 * VECTOR,
     }
+}
+
+const fn block_bytes(bits: Bits) -> usize {
+    GROUPS * (SCALE_BYTES + group_bytes(bits))
+}
+
+/// Bytes of a strip of so many columns.
+fn strip_bytes(bits: Bits, columns: usize) -> usize {
+    columns.div_ceil(GROUPS * TERMS) * block_bytes(bits)
 }
 
 impl WholeNumbers {
     /// Packs rows, quantised where they are not yet.
     pub(super) fn pack(rows: &[Source<'_>], columns: usize, grid: Grid) -> Self {
-        let strip_bytes = columns / TERMS * block_bytes(grid.bits);
+        let strip_bytes = strip_bytes(grid.bits, columns);
         let mut blocks = Pages::zeroed(rows.len().div_ceil(SIDE) * strip_bytes);
         blocks.par_chunks_mut(strip_bytes.max(1)).zip(rows.par_chunks(SIDE)).for_each(|(strip, rows)| {
             let there = rows.iter().enumerate().filter_map(|(lane, row)| row.map(|row| (lane, row)));
@@ -86,7 +100,7 @@ impl WholeNumbers {
 
     /// The blocks of a strip.
     fn strip(&self, strip: usize) -> &[u8] {
-        let bytes = self.columns / TERMS * block_bytes(self.bits);
+        let bytes = strip_bytes(self.bits, self.columns);
         &self.blocks[strip * bytes..][..bytes]
     }
 
@@ -94,8 +108,11 @@ impl WholeNumbers {
     pub(super) fn copy_row(&self, row: usize, scale: f32, out: &mut [f32]) {
         let (grid, lane) = (Grid { bits: self.bits, group: TERMS }, row % SIDE);
         let blocks = self.strip(row / SIDE).chunks_exact(block_bytes(self.bits));
-        for (out, block) in out[..self.columns].chunks_exact_mut(TERMS).zip(blocks) {
-            let (scales, vectors) = block.split_at(SCALE_BYTES);
+        let groups = blocks.flat_map(|block| {
+            let (scales, numbers) = block.split_at(GROUPS * SCALE_BYTES);
+            scales.chunks_exact(SCALE_BYTES).zip(numbers.chunks_exact(group_bytes(self.bits)))
+        });
+        for (out, (scales, vectors)) in out[..self.columns].chunks_exact_mut(TERMS).zip(groups) {
             let own = bf16::from_le_bytes([scales[2 * lane], scales[2 * lane + 1]]);
             let mut numbers = [0u8; TERMS];
             let mut of_row = vectors.chunks_exact(VECTOR).map(|vector| &vector[lane * FOUR..][..FOUR]);
@@ -126,8 +143,11 @@ impl WholeNumbers {
 /// Writes a row of a strip into its blocks.
 fn fill(strip: &mut [u8], lane: usize, grid: Grid, numbers: &[u8], scales: &[bf16]) {
     let of_group = numbers.chunks_exact(TERMS / grid.bits.in_byte());
-    for (group, (block, numbers)) in strip.chunks_exact_mut(block_bytes(grid.bits)).zip(of_group).enumerate() {
-        let (to_scales, vectors) = block.split_at_mut(SCALE_BYTES);
+    let groups = strip.chunks_exact_mut(block_bytes(grid.bits)).flat_map(|block| {
+        let (scales, numbers) = block.split_at_mut(GROUPS * SCALE_BYTES);
+        scales.chunks_exact_mut(SCALE_BYTES).zip(numbers.chunks_exact_mut(group_bytes(grid.bits)))
+    });
+    for (group, ((to_scales, vectors), numbers)) in groups.zip(of_group).enumerate() {
         let scale = scales[group * TERMS / grid.group];
         to_scales[lane * size_of::<bf16>()..][..size_of::<bf16>()].copy_from_slice(&scale.to_le_bytes());
         let vectors = vectors.chunks_exact_mut(VECTOR).map(|vector| &mut vector[lane * FOUR..][..FOUR]);
@@ -222,14 +242,14 @@ impl Factors for Whole<'_> {
     }
 
     #[inline(always)]
-    unsafe fn strip<const R: usize>(&self, pair: usize, half: usize, first: usize, _ahead: bool) -> [__m512; R] {
+    unsafe fn strip<const R: usize>(&self, pair: usize, half: usize, first: usize, ahead: bool) -> [__m512; R] {
         let groups = self.weight.columns / TERMS;
         let (blocks, rows) = (self.weight.strip(2 * pair + half), &self.fixed[first * groups..][..R * groups]);
         // SAFETY: the caller's contract.
         unsafe {
             match self.weight.bits {
-                Bits::Eight => strip::<R, true>(blocks.as_ptr(), rows.as_ptr(), groups),
-                Bits::Four => strip::<R, false>(blocks.as_ptr(), rows.as_ptr(), groups),
+                Bits::Eight => strip::<R, true>(blocks.as_ptr(), rows.as_ptr(), groups, ahead),
+                Bits::Four => strip::<R, false>(blocks.as_ptr(), rows.as_ptr(), groups, ahead),
             }
         }
     }
@@ -245,16 +265,26 @@ unsafe fn strip<const R: usize, const EIGHT: bool>(
     blocks: *const u8,
     rows: *const Fixed,
     groups: usize,
+    ahead: bool,
 ) -> [__m512; R] {
     let bits = if EIGHT { Bits::Eight } else { Bits::Four };
     let mut sums = [_mm512_setzero_ps(); R];
     for group in 0..groups {
         // SAFETY: the caller's contract.
         unsafe {
-            let block = blocks.add(group * block_bytes(bits));
-            let scales = _mm512_cvtepu16_epi32(_mm256_loadu_si256(block.cast()));
+            let block = blocks.add(group / GROUPS * block_bytes(bits));
+            let scales = block.add(group % GROUPS * SCALE_BYTES);
+            let scales = _mm512_cvtepu16_epi32(_mm256_load_si256(scales.cast()));
             let scales = _mm512_castsi512_ps(_mm512_slli_epi32::<16>(scales));
-            let load = |vector: usize| _mm512_loadu_si512(block.add(SCALE_BYTES + vector * VECTOR).cast());
+            let numbers = block.add(GROUPS * SCALE_BYTES + group % GROUPS * group_bytes(bits));
+            let load = |vector: usize| {
+                let at = numbers.add(vector * VECTOR);
+                if ahead {
+                    // A hint, of any address.
+                    _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(AHEAD).cast());
+                }
+                _mm512_load_si512(at.cast())
+            };
             let weights: [__m512i; VECTORS] = std::array::from_fn(|vector| match EIGHT {
                 true => load(vector),
                 false => {
