@@ -2,12 +2,14 @@
 //!
 //! A weight **is** `bf16(q · scale)`, of a whole number `q` and the scale of its group of inputs, a bf16: the product is exact
 //! in f32 and rounded once, to nearest, ties to even, and zero where that is subnormal. So a quantised matrix equals a bf16
-//! matrix of these values, bit for bit, in every [`crate::Arithmetic`] and on every processor: numbers are unpacked on the way
-//! from memory, and activations are not quantised. It is also what `compressed-tensors` makes of the same bytes, whose layout
-//! of `pack-quantized` this is: the numbers of a row follow each other, the first in the lowest bits, as `q + 128` or `q + 8`.
+//! matrix of these values, bit for bit, in every [`crate::Arithmetic`] and on every processor but one kind: numbers are unpacked
+//! on the way from memory, and activations are not quantised. It is also what `compressed-tensors` makes of the same bytes,
+//! whose layout of `pack-quantized` this is: the numbers of a row follow each other, the first in the lowest bits, as `q + 128`
+//! or `q + 8`.
 //!
-//! The other way is to quantise activations as well and to multiply whole numbers, as llama.cpp does with q8_0: exact within a
-//! group and with less to unpack, at the price of rounding activations to eight bits. It was not measured here.
+//! Processors with AVX-512 BF16 and VNNI and no tiles multiply whole numbers as such, in [`crate::Arithmetic::Bf16`]: there a
+//! weight is `q · scale`, unrounded, and activations are rounded to 16 bits in groups of 32, which is finer than bf16. Unpacking
+//! takes these processors three times as long as memory takes to bring the numbers; multiplying them takes less than that.
 
 use half::bf16;
 

@@ -118,8 +118,10 @@ pub enum Arithmetic {
     /// keys, the weights of attention and values. Four to sixteen times as fast where the processor
     /// has instructions for it, and the same bits where it has not.
     ///
-    /// A sum over terms runs in an order of its own on AVX-512 BF16, whose instruction adds pairs. Everywhere else it runs in groups of [`GROUP`]: in each, the terms at even places are summed by fused multiply-adds from
-    /// zero on, those at odd places likewise, the two are added, and their sum is added to what the groups before gave.
+    /// A sum over terms runs in groups of [`GROUP`]: in each, the terms at even places are summed by fused multiply-adds from
+    /// zero on, those at odd places likewise, the two are added, and their sum is added to what the groups before gave. AVX-512
+    /// BF16, without tiles, adds in an order of its own, and multiplies weights of whole numbers as such, with activations of 16
+    /// bits: the same bits on every such processor, and others than elsewhere.
     Bf16,
 }
 
