@@ -21,7 +21,7 @@ const LLAMA_CPP: &str = include_str!("llama_cpp_peer.py");
 pub(crate) enum Program {
     /// Hugging Face's, on PyTorch.
     Transformers,
-    /// The decoder alone, since its tower takes files of another make; in 16 bits, or in 8 with a scale for 32 weights.
+    /// In 16 bits, or in 8 with a scale for 32 weights.
     LlamaCpp(Bits),
 }
 

@@ -59,14 +59,14 @@ impl Factors for Dots<'_> {
     }
 
     #[inline(always)]
-    unsafe fn strip<const R: usize>(&self, pair: usize, half: usize, first: usize, ahead: bool) -> [__m512; R] {
+    unsafe fn strip<const R: usize>(&self, pair: usize, half: usize, first: usize) -> [__m512; R] {
         let steps = self.weight.columns().div_ceil(TERMS);
         let right = self.rounded[first * steps..][..R * steps].as_ptr();
         let Strip::Floats(rows, strip_of_rows) = self.weight.pair(pair)[half] else {
             unreachable!("whole numbers are multiplied as such");
         };
         // SAFETY: the caller's contract; strips have `steps` groups.
-        unsafe { strip::<R>(rows.strip(strip_of_rows).as_ptr(), rows.stride(), right, steps, ahead) }
+        unsafe { strip::<R>(rows.strip(strip_of_rows).as_ptr(), rows.stride(), right, steps) }
     }
 }
 
@@ -77,17 +77,11 @@ impl Factors for Dots<'_> {
 /// groups.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
 #[inline]
-unsafe fn strip<const R: usize>(
-    left: *const u8,
-    stride: usize,
-    right: *const Group,
-    steps: usize,
-    ahead: bool,
-) -> [__m512; R] {
+unsafe fn strip<const R: usize>(left: *const u8, stride: usize, right: *const Group, steps: usize) -> [__m512; R] {
     let mut fours = [[_mm512_setzero_ps(); SIDE / OUTPUTS]; R];
     for four in 0..SIDE / OUTPUTS {
         // SAFETY: the caller's contract.
-        let sums = unsafe { dots::<R>(left.add(four * OUTPUTS * stride), stride, right, steps, ahead) };
+        let sums = unsafe { dots::<R>(left.add(four * OUTPUTS * stride), stride, right, steps) };
         for (fours, sums) in fours.iter_mut().zip(sums) {
             fours[four] = add_lanes(sums);
         }
@@ -110,16 +104,15 @@ unsafe fn dots<const R: usize>(
     stride: usize,
     right: *const Group,
     steps: usize,
-    ahead: bool,
 ) -> [[__m512; OUTPUTS]; R] {
     // SAFETY: the caller's contract.
     unsafe {
         if R > IN_TURN {
-            return together::<R, OUTPUTS>(left, stride, right, steps, ahead);
+            return together::<R, OUTPUTS>(left, stride, right, steps);
         }
         let mut sums = [[_mm512_setzero_ps(); OUTPUTS]; R];
         for output in 0..OUTPUTS {
-            let of_output = together::<R, 1>(left.add(output * stride), stride, right, steps, false);
+            let of_output = together::<R, 1>(left.add(output * stride), stride, right, steps);
             for (sums, [sum]) in sums.iter_mut().zip(of_output) {
                 sums[output] = sum;
             }
@@ -128,8 +121,7 @@ unsafe fn dots<const R: usize>(
     }
 }
 
-/// Sums by lane of `O` outputs with `R` rows, whose terms come at the same time; if memory is to be asked `ahead`, it is for as
-/// many outputs after these, in the order in which they lie there.
+/// Sums by lane of `O` outputs with `R` rows, whose terms come at the same time.
 ///
 /// # Safety
 /// As [`strip`].
@@ -140,13 +132,13 @@ unsafe fn together<const R: usize, const O: usize>(
     stride: usize,
     right: *const Group,
     steps: usize,
-    ahead: bool,
 ) -> [[__m512; O]; R] {
     let mut sums = [[_mm512_setzero_ps(); O]; R];
     for step in 0..steps {
         // SAFETY: the caller's contract; a hint may be of any address.
         unsafe {
-            if ahead {
+            if O > 1 {
+                // The outputs after these come next, in the order in which they lie in memory.
                 let next = left.wrapping_add(O * stride + step * O * size_of::<Group>());
                 for line in 0..O {
                     _mm_prefetch::<_MM_HINT_T0>(next.wrapping_add(line * size_of::<Group>()).cast());
@@ -207,7 +199,7 @@ pub(super) fn is_as_expected() -> bool {
             [0, 1].map(|half| {
                 let left = left[half * SIDE * STEPS..].as_ptr().cast();
                 let rows = |row: usize| right[row * STEPS..].as_ptr();
-                std::array::from_fn(|row| strip::<1>(left, STEPS * size_of::<Group>(), rows(row), STEPS, false)[0])
+                std::array::from_fn(|row| strip::<1>(left, STEPS * size_of::<Group>(), rows(row), STEPS)[0])
             })
         }
     }

@@ -13,8 +13,6 @@ use crate::cpu::work::{Shared, Work};
 
 /// Bytes of activations that stay in the second-level cache while weights go by.
 const ROWS_BYTES: usize = 512 << 10;
-/// Rows so few that weights are waited for.
-const FEW: usize = 16;
 
 /// Both factors of a product.
 pub(super) trait Factors: Copy + Send + Sync {
@@ -24,12 +22,11 @@ pub(super) trait Factors: Copy + Send + Sync {
     /// Bytes of a row of activations.
     fn row_bytes(&self) -> usize;
 
-    /// Sums of a strip of a pair of strips with `R` rows from `first` on, with outputs in lanes. `ahead` where weights come from
-    /// memory.
+    /// Sums of a strip of a pair of strips with `R` rows from `first` on, with outputs in lanes.
     ///
     /// # Safety
     /// The caller is compiled for AVX-512 with BF16 and VNNI; the strip and the rows are there.
-    unsafe fn strip<const R: usize>(&self, pair: usize, half: usize, first: usize, ahead: bool) -> [__m512; R];
+    unsafe fn strip<const R: usize>(&self, pair: usize, half: usize, first: usize) -> [__m512; R];
 }
 
 /// Splits a product into tasks. Each value is computed whole by one task, in one order.
@@ -68,19 +65,17 @@ impl<F: Factors> Part<'_, F> {
                 // As even parts as there can be of no more rows than fit.
                 let rest = rows.end - first;
                 let count = rest.div_ceil(rest.div_ceil(F::ROWS));
-                // The first of these rows bring the strips into the cache.
-                let ahead = rows.len() <= FEW && first == rows.start;
                 // SAFETY: the caller's contract.
                 unsafe {
                     match count {
-                        1 => self.some::<1>(pair, first, ahead),
-                        2 => self.some::<2>(pair, first, ahead),
-                        3 => self.some::<3>(pair, first, ahead),
-                        4 => self.some::<4>(pair, first, ahead),
-                        5 => self.some::<5>(pair, first, ahead),
-                        6 => self.some::<6>(pair, first, ahead),
-                        7 => self.some::<7>(pair, first, ahead),
-                        _ => self.some::<8>(pair, first, ahead),
+                        1 => self.some::<1>(pair, first),
+                        2 => self.some::<2>(pair, first),
+                        3 => self.some::<3>(pair, first),
+                        4 => self.some::<4>(pair, first),
+                        5 => self.some::<5>(pair, first),
+                        6 => self.some::<6>(pair, first),
+                        7 => self.some::<7>(pair, first),
+                        _ => self.some::<8>(pair, first),
                     }
                 }
                 first += count;
@@ -94,7 +89,7 @@ impl<F: Factors> Part<'_, F> {
     /// As [`Part::run`].
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx512vnni,avx2,fma")]
     #[inline]
-    unsafe fn some<const R: usize>(&self, pair: usize, first: usize, ahead: bool) {
+    unsafe fn some<const R: usize>(&self, pair: usize, first: usize) {
         // Saying so keeps what is never asked for from being compiled.
         if R > F::ROWS {
             return;
@@ -102,7 +97,7 @@ impl<F: Factors> Part<'_, F> {
         let (outputs, out) = (self.outputs, self.out);
         // SAFETY: the caller's contract; `finish` leaves out columns that are not there.
         unsafe {
-            let strip = |half: usize| self.factors.strip::<R>(pair, half, first, ahead);
+            let strip = |half: usize| self.factors.strip::<R>(pair, half, first);
             match self.weight {
                 Weight::One { bias, then, .. } => {
                     for half in 0..2 {
