@@ -93,6 +93,7 @@ pub fn merge(study: &Study, readings: &[Reading<'_>], replaces: Option<Replaced>
         priors,
         findings_text: prose::findings_text(&findings),
         impression: prose::impression(&findings, partial),
+        inserted: Vec::new(),
         urgency: urgency::of_all(&findings),
         findings,
         unread,

@@ -6,6 +6,7 @@ use crate::comparison::Prior;
 use crate::finding::Finding;
 use crate::ids::{Digest, Uid};
 use crate::image::ImageKind;
+use crate::question::QuestionKind;
 use crate::review::{Review, Standing};
 use crate::study::Unread;
 
@@ -49,6 +50,31 @@ pub struct Sentence {
     pub findings: Vec<u32>,
 }
 
+/// Words of a model's answer to a question that a person took into the impression.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inserted {
+    /// The sentence that has them, as an index into [`Report::impression`].
+    pub sentence: u32,
+    /// What the model was asked for.
+    pub kind: QuestionKind,
+    /// The model that answered.
+    pub model: String,
+    /// The adapter of it that did; none for the model itself.
+    pub adapter: Option<String>,
+    /// Version of its prompt.
+    pub prompt_version: String,
+    /// The model is a demonstration.
+    pub demonstration: bool,
+    /// When it answered, in ms since the Unix epoch.
+    pub answered_at_ms: i64,
+    /// Who took the words into the report: the person's name, as DICOM writes names.
+    pub by: String,
+    /// When, in ms since the Unix epoch.
+    pub at_ms: i64,
+    /// The sentence is not what the model said: a person changed it, or wrote more into it.
+    pub changed: bool,
+}
+
 /// A version that another one takes the place of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Replaced {
@@ -85,6 +111,8 @@ pub struct Report {
     pub findings_text: Vec<Sentence>,
     /// The impression in words; names no finding that is not in the list.
     pub impression: Vec<Sentence>,
+    /// Which sentences of the impression have words of a model's answer, in their order.
+    pub inserted: Vec<Inserted>,
     /// How soon a person should look.
     pub urgency: Urgency,
     /// What was not read, with reasons.

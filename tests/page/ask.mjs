@@ -87,13 +87,15 @@ const inserted = (await said(2)).split('\n').map((line) => line.trim()).filter((
 await page.locator('.answer').nth(2).locator('button', { hasText: 'Insert into impression' }).focus();
 await press('Enter');
 await page.waitForFunction((words) => document.querySelector('.report-text textarea')?.value === words, [...drafted.split('\n'), ...inserted].join('\n'));
-assert.equal(await text(page, '#impression .tag'), 'your words');
+await page.waitForFunction(() => document.querySelector('#impression .tag')?.textContent === 'your words, with a model\'s');
+assert.match(await text(page, '.report-text .inserted'), /^Sentence \d+ of the impression has words of an answer by .+, inserted by Doe, Jane, /);
 await kept();
-assert.match(await page.locator('.answer').nth(2).innerText(), /inserted as your words/);
+assert.match(await page.locator('.answer').nth(2).innerText(), /inserted, and the report says so/);
 await press('Control+z');
 await page.waitForFunction((words) => document.querySelector('.report-text textarea')?.value === words, drafted);
 assert.equal(await text(page, '#impression .tag'), 'made from the findings');
-assert.doesNotMatch(await page.locator('.answer').nth(2).innerText(), /inserted as your words/);
+assert.doesNotMatch(await page.locator('.answer').nth(2).innerText(), /inserted, and the report says so/);
+await page.waitForSelector('.report-text .inserted', { state: 'detached' });
 await press('Control+Shift+z');
 
 // Questions and answers are there after the page was loaded again; what is forgotten is not.

@@ -164,6 +164,99 @@ fn the_page_asks(server: &Server, study: &str, image: &str) {
     }
 }
 
+/// Promise: a signed report says which of its words a model's answer had, who inserted them and when, also where the question is
+/// forgotten by then, and what is exported for training has them not.
+#[test]
+fn a_signed_report_says_which_of_its_words_are_a_models() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("accounts.toml");
+    account(&file, "jane", &["--role", "review"]);
+    account(&file, "john", &["--role", "review"]);
+    account(&file, "rita", &[]);
+    let mut words = questions();
+    words["max_new_tokens"] = json!(400);
+    let model = asked_model(&folder.path().join("model"), Some(&words));
+    let mut arguments = vec!["up", "--json", "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--data", "data"];
+    arguments.extend(["--model", &model, "--accounts", "accounts.toml"]);
+    let server = Server::start(folder.path(), &arguments, &[("PRELIM_LOG", "info")]);
+    let study = drafted(&server.grpc, folder.path(), 1, "dx").remove(0);
+    let (mut jane, mut john) = (Browser::signed_in(&server, "jane"), Browser::signed_in(&server, "john"));
+    let mut rita = Browser::signed_in(&server, "rita");
+    let path = |what: &str| format!("/api/studies/{study}/{what}");
+    let question = json!({"kind": "question", "text": "Is there an effusion?", "request_id": "r-1"});
+    let asked = |browser: &mut Browser| -> Value {
+        let id = text(&browser.post(&path("questions"), &question).json()["id"]).to_owned();
+        let mut found = Value::Null;
+        eventually(
+            PATIENCE,
+            || server.log(),
+            || {
+                found = browser.get(&path("questions")).json()["questions"][0].clone();
+                found["state"] == "answered"
+            },
+        );
+        assert_eq!(text(&found["id"]), id);
+        found
+    };
+    let answered = asked(&mut jane);
+    assert_eq!(answered["truncated"], json!(false), "{answered:#}");
+    let lines: Vec<&str> = text(&answered["answer"]).lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let study_now = jane.study(&study);
+    let drafted = study_now.pointer("/report/report/impression").and_then(Value::as_array).expect("sentences").clone();
+    let mut impression: Vec<&str> = drafted.iter().map(|sentence| text(&sentence["text"])).collect();
+    let own = impression.len();
+    impression.extend(&lines);
+    let count = study_now.pointer("/report/report/findings").and_then(Value::as_array).expect("findings").len();
+    let decisions = vec![json!({"decision": "accept"}); count];
+    let edit = json!({"version": 1, "decisions": decisions, "impression": impression, "request_id": "s-1"});
+    let inserted = |report: &Value| report.pointer("/report/inserted").cloned().unwrap_or(json!([]));
+
+    // Before it is said that they are inserted, the words are the reader's; whoever may not sign inserts nothing.
+    assert_eq!(inserted(&jane.post(&path("preview"), &edit).json()["report"]), json!([]));
+    let taken = path(&format!("questions/{}/taken", text(&answered["id"])));
+    assert_eq!(john.send(Method::PUT, &taken, None, &[]).fault(), (404, "not_found".into()), "it is jane's");
+    let others = asked(&mut rita);
+    let of_rita = path(&format!("questions/{}/taken", text(&others["id"])));
+    assert_eq!(rita.send(Method::PUT, &of_rita, None, &[]).fault(), (403, "forbidden".into()));
+    assert_eq!(jane.send(Method::PUT, &taken, None, &[]).status, 204);
+    let forgotten = path(&format!("questions/{}", text(&answered["id"])));
+    assert_eq!(jane.send(Method::DELETE, &forgotten, None, &[]).status, 204);
+    let shown = inserted(&jane.post(&path("preview"), &edit).json()["report"]);
+    assert_eq!(shown.as_array().map(Vec::len), Some(lines.len()), "{shown:#} {lines:?}");
+    // John writes what he likes.
+    assert_eq!(inserted(&john.post(&path("preview"), &edit).json()["report"]), json!([]));
+
+    let signed = jane.post(&path("sign"), &edit);
+    assert_eq!(signed.status, 200, "{signed:?}");
+    let document: Value = serde_json::from_slice(&draft(&server.grpc, &study, "json")).expect("JSON");
+    let first = &inserted(&document)[0];
+    assert_eq!(
+        (&first["sentence"], &first["asked"], &first["changed"]),
+        (&json!(own), &json!("question"), &json!(false))
+    );
+    assert_eq!((text(&first["by"]), &first["model"]), ("Doe^jane", &answered["model"]));
+    assert_eq!((&first["answered_at_ms"], &first["demonstration"]), (&answered["answered_at_ms"], &json!(true)));
+    for format in ["html", "text", "fhir", "hl7"] {
+        let report = String::from_utf8_lossy(&draft(&server.grpc, &study, format)).into_owned();
+        let report = report.replace("&#39;", "'").split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(report.contains("has words of a model's answer to a question"), "{format}: {report}");
+    }
+    let exported = jane.get("/api/agreement/export");
+    let line: Value = serde_json::from_slice(&exported.bytes).expect("one line");
+    assert_eq!(line["impression"].as_array().map(Vec::len), Some(own), "{line:#}");
+    assert_eq!(line["sentences_of_models_left_out"], json!(lines.len()), "{line:#}");
+
+    // Who amends it takes them over as what they are.
+    let mut amended = edit.clone();
+    (amended["version"], amended["request_id"], amended["reason"]) = (json!(2), json!("s-2"), json!("a second look"));
+    amended["impression"].as_array_mut().expect("sentences").insert(0, json!("Compared with an outside film."));
+    assert_eq!(john.post(&path("sign"), &amended).status, 200);
+    let document: Value = serde_json::from_slice(&draft(&server.grpc, &study, "json")).expect("JSON");
+    assert_eq!(document["status"], "amended");
+    let first = &inserted(&document)[0];
+    assert_eq!((&first["sentence"], text(&first["by"])), (&json!(own + 1), "Doe^jane"), "{document:#}");
+}
+
 /// Promise: where no model answers, that is said at once.
 #[test]
 fn that_nobody_answers_is_said_at_once() {

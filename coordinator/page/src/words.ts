@@ -1,6 +1,6 @@
 /** How things are said: names, dates, ages, confidence. Pure. */
 
-import type { ChangeKind, Changed, Finding, Standing, Urgency, Written } from './api/types.ts';
+import type { ChangeKind, Changed, Finding, Inserted, Standing, Urgency, Written } from './api/types.ts';
 
 /** A person's name (PN) as people write it: "Doe, Dr. Jane". */
 export function personName(name: string): string {
@@ -85,4 +85,10 @@ export function changed({ change, finding, earlier }: Changed, now: Finding[], n
   if (seen === undefined) return `${CHANGES[change]}: ${then}`;
   const said = title(seen, seen.name);
   return `${CHANGES[change]}: ${said}${then === '' || then === said ? '' : `, then ${then.charAt(0).toLowerCase()}${then.slice(1)}`}`;
+}
+
+/** Whose words a sentence of the impression has. */
+export function inserted({ sentence, model, adapter, demonstration, by, at_ms, changed: isChanged }: Inserted): string {
+  const who = `${model}${adapter === undefined ? '' : `, adapter ${adapter}`}${demonstration ? ' (demonstration weights)' : ''}`;
+  return `Sentence ${sentence + 1} of the impression has words of an answer by ${who}, inserted${isChanged ? ' and changed' : ''} by ${personName(by)}, ${moment(at_ms)}.`;
 }

@@ -1,5 +1,6 @@
 //! Reports that radiologists signed, for training: a line of JSON each, without what names the patient. Studies and instances are
-//! named by the SHA-256 of their UIDs, so that a site that has the images finds them.
+//! named by the SHA-256 of their UIDs, so that a site that has the images finds them. Words that a model said to a question are no
+//! radiologist's, whoever inserted them: sentences that have some are left out, and counted.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -91,7 +92,10 @@ fn told(report: &Report, mut findings: Value, patient: &StudyAttributes) -> Valu
         left_out += named.len();
         plain
     };
-    let (findings_text, impression) = (lines(&report.findings_text), lines(&report.impression));
+    let is_own = |place: usize| !report.inserted.iter().any(|inserted| inserted.sentence as usize == place);
+    let own = report.impression.iter().enumerate().filter(|(place, _)| is_own(*place));
+    let own: Vec<Sentence> = own.map(|(_, sentence)| sentence.clone()).collect();
+    let (findings_text, impression) = (lines(&report.findings_text), lines(&own));
     let assessments = report.review.iter().flat_map(|review| &review.assessments);
     let decisions = assessments.map(|each| {
         let before = each.before.as_ref().map(|before| json!({"key": before.code, "presence": before.presence}));
@@ -105,6 +109,7 @@ fn told(report: &Report, mut findings: Value, patient: &StudyAttributes) -> Valu
         "findings_text": findings_text,
         "impression": impression,
         "sentences_left_out": left_out,
+        "sentences_of_models_left_out": report.impression.len() - own.len(),
         "urgency": report.urgency,
         "partial": report.partial,
         "decisions": decisions.collect::<Vec<_>>(),

@@ -200,6 +200,7 @@ async fn dispatch(
         Ask::Reading(uid, what) => reading::note(call, session, uid, what).await,
         Ask::Questions(uid) => questions::list(call, session, uid).await,
         Ask::NewQuestion(uid) => questions::ask(call, session, uid, body).await,
+        Ask::TakeAnswer(uid, id) => questions::take(call, session, uid, id).await,
         Ask::DropQuestion(uid, id) => questions::forget(call, session, uid, id).await,
         Ask::Vocabulary => Ok(vocabulary::tell()),
         Ask::Agreement => agreement::tell(call, session).await,

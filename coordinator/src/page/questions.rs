@@ -53,6 +53,16 @@ pub(super) async fn ask(
     Ok(response)
 }
 
+/// Notes that the caller puts the words of an answer into the report: the report says so when it is signed.
+pub(super) async fn take(call: &Call<'_>, session: &Session, study: Uid, id: String) -> Result<Response<Body>, Fault> {
+    call.record(session, &study).await?;
+    call.web.coordinator.take_answer(session, &study, &id).await?;
+    call.viewed(session, &study).await?;
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    Ok(response)
+}
+
 /// Withdraws a question, or forgets it.
 pub(super) async fn forget(
     call: &Call<'_>,

@@ -45,6 +45,8 @@ pub(super) enum Ask {
     Questions(Uid),
     /// Something is asked about it.
     NewQuestion(Uid),
+    /// The words of an answer are put into the report.
+    TakeAnswer(Uid, String),
     /// A question is withdrawn or forgotten.
     DropQuestion(Uid, String),
     /// What findings may say.
@@ -80,6 +82,7 @@ impl Ask {
             Self::Reading(..) => ("page reading", Need::Role(&[Read])),
             Self::Questions(_) => ("page questions", Need::Role(&[Read])),
             Self::NewQuestion(_) => ("page ask", Need::Role(&[Read])),
+            Self::TakeAnswer(..) => ("page insert an answer", Need::Role(&[Review])),
             Self::DropQuestion(..) => ("page forget a question", Need::Role(&[Read])),
             Self::Copy(..) => ("page working copy", Need::Role(&[Review])),
             Self::Preview(_) => ("page preview", Need::Role(&[Review])),
@@ -97,7 +100,9 @@ impl Ask {
             Self::Worklist => "page_worklist",
             Self::Events => "page_events",
             Self::Pixels(..) => "page_pixels",
-            Self::Questions(_) | Self::NewQuestion(_) | Self::DropQuestion(..) => "page_questions",
+            Self::Questions(_) | Self::NewQuestion(_) | Self::DropQuestion(..) | Self::TakeAnswer(..) => {
+                "page_questions"
+            }
             Self::Agreement | Self::Export => "page_agreement",
             _ => "page_study",
         }
@@ -156,6 +161,10 @@ pub(super) fn route(method: &Method, path: &str) -> Result<Ask, Fault> {
             let id = id.chars().take(64).collect();
             only(delete, Ask::DropQuestion(uid("study", study)?, id), "DELETE")
         }
+        ["studies", study, "questions", id, "taken"] => {
+            let id = id.chars().take(64).collect();
+            only(put, Ask::TakeAnswer(uid("study", study)?, id), "PUT")
+        }
         ["studies", study, "preview"] => only(post, Ask::Preview(uid("study", study)?), "POST"),
         ["studies", study, "sign"] => only(post, Ask::Sign(uid("study", study)?), "POST"),
         ["studies", study, "reject"] => only(post, Ask::Reject(uid("study", study)?), "POST"),
@@ -189,6 +198,7 @@ mod tests {
             ("POST", "/api/studies/1.2/sign", Ask::Sign(study())),
             ("GET", "/api/studies/1.2/questions", Ask::Questions(study())),
             ("POST", "/api/studies/1.2/questions", Ask::NewQuestion(study())),
+            ("PUT", "/api/studies/1.2/questions/80000001/taken", Ask::TakeAnswer(study(), "80000001".into())),
             ("DELETE", "/api/studies/1.2/questions/80000001", Ask::DropQuestion(study(), "80000001".into())),
         ] {
             assert_eq!(route(&Method::from_bytes(method.as_bytes()).unwrap(), path).unwrap(), ask, "{path}");

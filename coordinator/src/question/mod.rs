@@ -7,6 +7,7 @@
 //! # Layout
 //! - `held`: a question as it is kept, and as the person sees it who asked
 //! - `choose`: which images it is about (pure)
+//! - `taken`: answers whose words somebody put into a report
 //! - `open`: leases, answers and failures; and what nobody answers
 //! - this file: asking, looking and withdrawing
 //!
@@ -16,6 +17,7 @@
 mod choose;
 mod held;
 mod open;
+mod taken;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -32,6 +34,7 @@ use sha2::{Digest as _, Sha256};
 
 use self::held::{Asking, End, Held, LASTS_MS, key, number_of};
 pub(crate) use self::held::{Looked, Pointed, Question, State};
+pub(crate) use self::taken::Taken;
 use crate::audit::Act;
 use crate::queue::QUESTION_HEAD_START_MS;
 use crate::service::{Coordinator, ServiceError};
@@ -336,7 +339,8 @@ impl Coordinator {
 
 /// Forgets what was asked about a study that is removed.
 pub(crate) async fn forget(coordinator: &Coordinator, study: &Uid) -> Result<(), StoreError> {
-    coordinator.store.drop_notes(&held::of_study(study)).await.map(|_| ())
+    coordinator.store.drop_notes(&held::of_study(study)).await?;
+    coordinator.store.drop_notes(&taken::of_study(study)).await.map(|_| ())
 }
 
 /// What a question about a study that a rule took so demands: the model that reads it. Its prompt is for reading.

@@ -283,6 +283,14 @@ pub enum ReportError {
         /// How many findings there are.
         findings: usize,
     },
+    /// The document to read back points past the sentences of its impression.
+    #[error("reference to sentence {index} of {sentences} of the impression")]
+    SentenceOutOfRange {
+        /// The index, from 0.
+        index: u32,
+        /// How many sentences there are.
+        sentences: usize,
+    },
     /// The document to read back says that it was reviewed and not by whom, or the other way round.
     #[error("report document whose status and review do not agree")]
     Unreviewed,

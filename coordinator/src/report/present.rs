@@ -3,7 +3,8 @@
 use prelim_proto::comparison::{ChangeKind, Prior, PriorSource};
 use prelim_proto::finding::{Finding, Laterality, Presence, Severity, Zone};
 use prelim_proto::image::ImageKind;
-use prelim_proto::report::{ModelProvenance, Report, Urgency};
+use prelim_proto::question::QuestionKind;
+use prelim_proto::report::{Inserted, ModelProvenance, Report, Urgency};
 use prelim_proto::review::{Review, Standing};
 use prelim_proto::study::{Unread, UnreadReason};
 
@@ -85,7 +86,7 @@ fn utc(at_ms: i64) -> String {
 
 /// Whether any model behind the report is a demonstration.
 pub(crate) fn is_demonstration(report: &Report) -> bool {
-    report.models.iter().any(|model| model.demonstration)
+    report.models.iter().any(|model| model.demonstration) || report.inserted.iter().any(|words| words.demonstration)
 }
 
 /// The version of prelim that made the report.
@@ -320,6 +321,28 @@ pub(super) fn provenance(model: &ModelProvenance, report: &Report) -> String {
         model.software_version,
         report.version,
     )
+}
+
+/// Whose words a sentence of the impression has that a person took from a model's answer, in a line.
+pub(super) fn inserted(inserted: &Inserted) -> String {
+    let Inserted { sentence, model, adapter, prompt_version, answered_at_ms, by, at_ms, .. } = inserted;
+    let asked = match inserted.kind {
+        QuestionKind::Question => "to a question",
+        QuestionKind::Describe => "that describes an image",
+        QuestionKind::Shorten => "that shortens the impression",
+        QuestionKind::Explain => "that explains the report",
+    };
+    let adapter = adapter.as_ref().map(|adapter| format!(" with {adapter}")).unwrap_or_default();
+    let demonstration = if inserted.demonstration { " (demonstration model)" } else { "" };
+    let changed = if inserted.changed { " and changed" } else { "" };
+    clean(&format!(
+        "Sentence {} of the impression has words of a model's answer {asked}, of {} by {model}{adapter}{demonstration}, prompt \
+         {prompt_version}; inserted{changed} by {} on {}",
+        sentence + 1,
+        utc(*answered_at_ms),
+        person_name(by),
+        utc(*at_ms),
+    ))
 }
 
 /// The kind of study.

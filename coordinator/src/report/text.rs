@@ -137,6 +137,9 @@ fn provenance(page: &mut Page, report: &Report) {
     for model in &report.models {
         page.wrapped("- ", &present::provenance(model, report));
     }
+    for inserted in &report.inserted {
+        page.wrapped("- ", &present::inserted(inserted));
+    }
 }
 
 /// The lines written so far.

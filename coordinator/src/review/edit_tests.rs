@@ -84,6 +84,7 @@ fn draft() -> Report {
         priors: Vec::new(),
         findings_text,
         impression: merge::impression(&findings, false),
+        inserted: Vec::new(),
         urgency: Urgency::Routine,
         findings,
         unread: Vec::new(),

@@ -1,7 +1,7 @@
 //! Radiologists answer for reports: a draft is signed as it is or with changes, a signed report is amended, a draft is rejected.
 //!
 //! # Layout
-//! - `edit`: what an edit makes of a report (pure)
+//! - `edit`: what an edit makes of a report (pure); `inserted`: which of its words a model said (pure)
 //! - here: a review from the request to the version that holds it
 //!
 //! **Invariant**: a version does not change. What is signed, amended or rejected is a new one, which says who reviewed which
@@ -11,6 +11,7 @@
 //! **Invariant**: nobody signs who is not known by name.
 
 mod edit;
+mod inserted;
 
 use jiff::Timestamp;
 use prelim_proto::ids::Uid;
@@ -221,6 +222,7 @@ impl Coordinator {
         let assessments = match edit {
             None => edit::reject(&before, &tracking),
             Some(wanted) => {
+                let taken = self.taken(&reviewer.id, &study.uid).await?;
                 let edited =
                     edit::apply(&before, &tracking, study, &wanted).map_err(|error| invalid("the report", &error))?;
                 if edited.is_changed {
@@ -231,6 +233,7 @@ impl Coordinator {
                 }
                 after.findings = edited.findings;
                 after.findings_text = edited.findings_text;
+                after.inserted = inserted::of(&before, &edited.impression, &taken);
                 after.impression = edited.impression;
                 edited.assessments
             }
@@ -240,6 +243,7 @@ impl Coordinator {
             after.findings.clear();
             after.findings_text.clear();
             after.impression.clear();
+            after.inserted.clear();
             after.comparison.clear();
             after.priors.iter_mut().for_each(|prior| prior.changes.clear());
             after.urgency = merge::urgency(&[]);

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use prelim_coordinator::report::{Format, json, present};
 use prelim_proto::finding::{Finding, Presence};
 use prelim_proto::ids::{Digest, Uid};
-use prelim_proto::report::Replaced;
+use prelim_proto::question::QuestionKind;
+use prelim_proto::report::{Inserted, Replaced};
 use prelim_proto::review::{Assessment, Decision, DocumentReference, Review, Reviewer, Standing};
 use prelim_proto::study::StudyState;
 use serde_json::Value;
@@ -266,4 +267,57 @@ fn the_document_reads_back_and_follows_its_schema() {
     let text = samples::chest_xray().text(Format::Json);
     let signed = text.replacen("\"status\": \"unsigned_draft\"", "\"status\": \"signed\"", 1);
     assert!(json::parse(signed.as_bytes()).unwrap().to_report().is_err());
+}
+
+/// Promise: words of a model's answer that a person took into a report are told apart from the person's in every form of it.
+#[test]
+fn every_form_says_which_words_are_a_models_answer() {
+    let plain = reviewed(samples::chest_xray(), Standing::Signed);
+    let mut sample = reviewed(samples::chest_xray(), Standing::Signed);
+    sample.report.inserted = vec![Inserted {
+        sentence: 1,
+        kind: QuestionKind::Question,
+        model: "talking-model".to_owned(),
+        adapter: Some("answers-1".to_owned()),
+        prompt_version: "ask-3".to_owned(),
+        demonstration: false,
+        answered_at_ms: AT_MS - 120_000,
+        by: "Röntgen^Wilhelm^^Dr.".to_owned(),
+        at_ms: AT_MS - 60_000,
+        changed: true,
+    }];
+    let wanted = "Sentence 2 of the impression has words of a model's answer to a question, of 2026-11-28 09:28 UTC by \
+        talking-model with answers-1, prompt ask-3; inserted and changed by Röntgen, Dr. Wilhelm on 2026-11-28 09:29 UTC";
+    let said = |sample: &Sample, format: Format| {
+        let text = match format {
+            Format::Pdf => pdf::text(sample),
+            Format::Html => sample.text(format).replace("&#39;", "'"),
+            Format::Sr => {
+                let file = tools::written(sample, format);
+                tools::run("dsrdump", &["+Pl", "+Pc"], file.path())
+            }
+            Format::Hl7 => sample.text(format).replace("\r", " "),
+            _ => sample.text(format),
+        };
+        text.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    for format in [Format::Html, Format::Text, Format::Pdf, Format::Sr, Format::Fhir, Format::Hl7] {
+        let text = said(&sample, format);
+        assert!(text.contains(wanted), "{format}: {text}");
+        assert!(!said(&plain, format).contains("model's answer"), "{format}");
+    }
+    let document: Value = serde_json::from_slice(&sample.write(Format::Json)).unwrap();
+    let inserted = &document["report"]["inserted"][0];
+    assert_eq!(
+        (&inserted["sentence"], &inserted["asked"], &inserted["model"]),
+        (&1.into(), &"question".into(), &"talking-model".into())
+    );
+    assert_eq!(json::parse(&sample.write(Format::Json)).unwrap().to_report().unwrap().inserted, sample.report.inserted);
+    // It points at a sentence, and it is told where a demonstration spoke.
+    sample.report.models.iter_mut().for_each(|model| model.demonstration = false);
+    assert!(!sample.text(Format::Text).contains("DEMONSTRATION MODEL"));
+    sample.report.inserted[0].demonstration = true;
+    assert!(sample.text(Format::Text).contains("DEMONSTRATION MODEL"));
+    sample.report.inserted[0].sentence = 9;
+    assert!(json::parse(&sample.write(Format::Json)).unwrap().to_report().is_err());
 }

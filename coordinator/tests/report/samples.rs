@@ -430,6 +430,7 @@ fn empty_report(study: &Study, kind: ImageKind) -> Report {
         findings: Vec::new(),
         findings_text: Vec::new(),
         impression: Vec::new(),
+        inserted: Vec::new(),
         urgency: Urgency::Routine,
         unread: Vec::new(),
         partial: false,

@@ -48,6 +48,22 @@ export interface Statement {
   findings: number[];
 }
 
+/** A sentence of the impression that has words of a model's answer, which somebody took into it. */
+export interface Inserted {
+  /** From 0. */
+  sentence: number;
+  asked: QuestionKind;
+  model: string;
+  adapter?: string;
+  prompt_version: string;
+  demonstration: boolean;
+  answered_at_ms: number;
+  by: string;
+  at_ms: number;
+  /** It is not what the model said. */
+  changed: boolean;
+}
+
 export interface ReportBody {
   version: number;
   urgency: Urgency;
@@ -57,6 +73,7 @@ export interface ReportBody {
   findings: Finding[];
   findings_text: Statement[];
   impression: Statement[];
+  inserted?: Inserted[];
   limitations: string[];
   unread: { instance: string; reason: string; detail: string }[];
 }

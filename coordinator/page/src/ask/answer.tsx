@@ -76,7 +76,7 @@ export function Answer({ question, stacks, jump, isInserted, forget, ...props }:
       <div class="acts">
         {answer !== null && (insert !== null || whyNot !== null) && <button type="button" disabled={insert === null} onClick={insert ?? undefined} title={insert === null ? (whyNot ?? '') : 'Adds these words to the impression. Ctrl Z takes them out.'}>{isInserted ? 'Insert into impression again' : 'Insert into impression'}</button>}
         <button type="button" class="plain" onClick={forget}>{open ? 'Cancel' : 'Forget'}</button>
-        <span class="fine">{[by(question), moment(question.answered_at_ms ?? question.asked_at_ms).slice(11), took].filter((part) => part !== '').join(' · ')}{isInserted ? ' · inserted as your words' : ''}</span>
+        <span class="fine">{[by(question), moment(question.answered_at_ms ?? question.asked_at_ms).slice(11), took].filter((part) => part !== '').join(' · ')}{isInserted ? ' · inserted, and the report says so' : ''}</span>
       </div>
     </li>
   );

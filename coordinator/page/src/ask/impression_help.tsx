@@ -48,12 +48,18 @@ export function ImpressionHelp({ asking, row, report, now, apply, say }: Props) 
     };
   }, [printing]);
 
+  const take = async (id: string, words: string) => {
+    if (apply === null || !(await asking.take(id))) return;
+    apply(words);
+    asking.forget(id);
+    say('The shorter impression was taken, and the report says whose words they are. Control Z brings back the other.');
+  };
   const of = (kind: 'shorten' | 'explain') => {
     const question = newest(kind);
     if (question === undefined || (kind === 'shorten' && apply === null)) return null;
     return (
       <Suggestion key={kind} question={question} now={text} canAsk={canAsk} again={() => void ask(kind)} discard={() => asking.forget(question.id)}
-        apply={apply === null ? null : (words) => { apply(words); asking.forget(question.id); say('The shorter impression was taken as your words. Control Z brings back the other.'); }}
+        apply={apply === null ? null : (words) => void take(question.id, words)}
         print={() => setPrinting(true)}
         copy={() => void copyText([question.answer, ...caveats({ question, isUnsigned })].join('\n\n')).then((done) => say(done ? 'Copied with what it is' : 'It could not be copied'))} />
     );

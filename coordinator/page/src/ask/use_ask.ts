@@ -117,8 +117,11 @@ export function useAsk(asking: Asking, hanging: Hanging, impression: string[], a
     marked: open ? (region ?? pointed) : null,
     isInserted: (question) => linesOf(question).length > 0 && linesOf(question).every((line) => impression.includes(line)),
     insert: (question) => {
-      add(linesOf(question));
-      say('Inserted into the impression as your words. Control Z takes them out.');
+      void asking.take(question.id).then((isTaken) => {
+        if (!isTaken) return;
+        add(linesOf(question));
+        say('Inserted into the impression, and the report says whose words they are. Control Z takes them out.');
+      });
     },
   };
 }

@@ -21,10 +21,12 @@ export interface Asking {
   busy: boolean;
   /** Asks; whether it was taken. */
   ask: (asked: Asked) => Promise<boolean>;
+  /** Has on record that the words of an answer go into the report; whether it has. */
+  take: (id: string) => Promise<boolean>;
   /** Cancels what waits, forgets what was answered. */
   forget: (id: string) => void;
   /** What an event told. */
-  take: (question: Question) => void;
+  hear: (question: Question) => void;
   reload: () => void;
 }
 
@@ -76,7 +78,7 @@ export function useQuestions(uid: string): Asking {
     };
   }, [reload]);
 
-  const take = useCallback((question: Question) => {
+  const hear = useCallback((question: Question) => {
     heard.current.push(question);
     if (!forgotten.current.has(question.id)) setQuestions((was) => placed(was, question));
   }, []);
@@ -87,7 +89,7 @@ export function useQuestions(uid: string): Asking {
     setBusy(true);
     setProblem('');
     try {
-      take((await call<Question>('POST', `/studies/${uid}/questions`, { ...asked, request_id: attempt.current.id })).body);
+      hear((await call<Question>('POST', `/studies/${uid}/questions`, { ...asked, request_id: attempt.current.id })).body);
       attempt.current = { body: '', id: '' };
       return true;
     } catch (error) {
@@ -100,6 +102,17 @@ export function useQuestions(uid: string): Asking {
     }
   };
 
+  const take = async (id: string): Promise<boolean> => {
+    setProblem('');
+    try {
+      await call('PUT', `/studies/${uid}/questions/${id}/taken`);
+      return true;
+    } catch (error) {
+      setProblem(`The words are not inserted, for the report could not say whose they are: ${words(error)}`);
+      return false;
+    }
+  };
+
   const forget = (id: string) => {
     const was = questions.find((each) => each.id === id);
     forgotten.current.add(id);
@@ -108,10 +121,10 @@ export function useQuestions(uid: string): Asking {
       // What is gone already is forgotten.
       if (error instanceof ApiError && error.status === 404) return;
       forgotten.current.delete(id);
-      if (was !== undefined) take(was);
+      if (was !== undefined) hear(was);
       setProblem(words(error));
     });
   };
 
-  return { questions, reason, problem, busy, ask, forget, take, reload };
+  return { questions, reason, problem, busy, ask, take, forget, hear, reload };
 }

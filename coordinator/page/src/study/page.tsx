@@ -64,7 +64,7 @@ export function StudyPage({ uid, session }: { uid: string; session: Session }) {
     const timer = setInterval(here, PRESENCE_MS);
     const stop = listen({
       readers: (what) => what.uid === uid && setReaders(what.readers),
-      question: (what) => what.uid === uid && asking.take(what.question),
+      question: (what) => what.uid === uid && asking.hear(what.question),
       // What was missed while it was away is loaded.
       live: (live) => { if (live) asking.reload(); },
       reload: asking.reload,
@@ -92,7 +92,7 @@ export function StudyPage({ uid, session }: { uid: string; session: Session }) {
       removeEventListener('prelim:signed-in', again);
       void call('DELETE', `/studies/${uid}/reading`).catch(() => undefined);
     };
-  }, [uid, load, asking.take, asking.reload]);
+  }, [uid, load, asking.hear, asking.reload]);
 
   const revive = async () => {
     if (study?.report?.status !== 'rejected') return;

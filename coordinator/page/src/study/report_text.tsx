@@ -3,7 +3,7 @@
 import type { ComponentChildren } from 'preact';
 import { useState } from 'preact/hooks';
 import type { Finding, Prior, ReportBody, Statement, Version } from '../api/types.ts';
-import { changed, date, moment, personName, standingWord } from '../words.ts';
+import { changed, date, inserted, moment, personName, standingWord } from '../words.ts';
 
 interface Props {
   report: ReportBody;
@@ -27,7 +27,8 @@ export function ReportText({ report, impression, made, isAsSigned, editable, isO
   /** The reader emptied the box and has not left it: what is typed next takes the place of what is shown in it. */
   const [emptied, setEmptied] = useState(false);
   const shown = own ? impression : (made ?? []);
-  const origin = own ? 'your words' : isAsSigned ? 'as signed' : 'made from the findings';
+  const taken = report.inserted ?? [];
+  const origin = own ? (taken.length > 0 ? 'your words, with a model\'s' : 'your words') : isAsSigned ? 'as signed' : 'made from the findings';
   return (
     <section class={`report-text ${isOld ? 'is-old' : ''}`} aria-label="Report">
       <h2>Report</h2>
@@ -57,6 +58,7 @@ export function ReportText({ report, impression, made, isAsSigned, editable, isO
       ) : (
         <p class="sentences">{report.impression.map((each) => each.text).join(' ') || 'None.'}</p>
       )}
+      {taken.map((each) => <p class="fine inserted" key={`${each.sentence} ${each.answered_at_ms}`}>{inserted(each)}</p>)}
       {children}
       {report.comparison.length > 0 && <><h3>Comparison</h3><p>{report.comparison.join(' ')}</p></>}
       {report.technique.length > 0 && <><h3>Technique</h3><p>{report.technique.join(' ')}</p></>}

@@ -4,7 +4,7 @@ import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 import type { Session, Standing } from '../api/types.ts';
 import type { Saving } from '../edit/autosave.ts';
 import { left } from '../edit/model.ts';
-import { moment, personName } from '../words.ts';
+import { inserted, moment, personName } from '../words.ts';
 import { Ask } from './finding_card.tsx';
 import type { Editing } from './use_edit.ts';
 
@@ -123,6 +123,7 @@ function SignStep({ editing, session, amends, setStep, busy, sign, verb }: Props
       <div class="to-sign">
         {report?.findings_text.map((each, index) => <p key={index}>{each.text}</p>)}
         <p><b>Impression.</b> {report?.impression.map((each) => each.text).join(' ')}</p>
+        {report?.inserted?.map((each) => <p class="inserted" key={`${each.sentence} ${each.answered_at_ms}`}>{inserted(each)}</p>)}
       </div>
       <label>
         {amends ? 'Why is it amended?' : 'Note (may be empty)'}

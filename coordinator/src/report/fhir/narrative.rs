@@ -20,6 +20,8 @@ pub(super) fn of(inputs: &ReportInputs<'_>) -> String {
     section(&mut page, "Technique", &lines(&report.technique));
     section(&mut page, "Comparison", &lines(&report.comparison));
     section(&mut page, "Limitations", &lines(&report.limitations));
+    let inserted: Vec<String> = report.inserted.iter().map(present::inserted).collect();
+    section(&mut page, "Provenance", &lines(&inserted));
     let unread: Vec<String> = report.unread.iter().map(present::unread).collect();
     section(&mut page, "Not read", &lines(&unread));
     if let Some(replaces) = present::replaces(report) {

@@ -80,6 +80,7 @@ fn extensions(inputs: &ReportInputs<'_>, ids: &Ids) -> Vec<Value> {
         value::extension("compared-with", "valueReference", study)
     }));
     extensions.extend(report.limitations.iter().map(|limitation| text("limitation", limitation)));
+    extensions.extend(report.inserted.iter().map(|inserted| text("inserted-words", &present::inserted(inserted))));
     extensions.extend(report.unread.iter().map(|unread| text("not-read", &present::unread(unread))));
     extensions
 }

@@ -64,6 +64,7 @@ fn observations(inputs: &ReportInputs<'_>) -> Vec<Observation> {
         remarks.push(present::no_findings(report).to_owned());
     }
     remarks.extend(report.models.iter().map(|model| format!("Model: {} (sha256 {})", model.name, model.digest)));
+    remarks.extend(report.inserted.iter().map(present::inserted));
 
     let mut all = section(c::IMPRESSIONS, &sentences(&report.impression));
     all.extend(section(c::FINDINGS, &sentences(&report.findings_text)));

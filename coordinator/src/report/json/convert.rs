@@ -1,13 +1,13 @@
 //! Between the domain's report and the published document.
 
 use prelim_proto::finding::{Evidence, Finding, ImageBox};
-use prelim_proto::report::{ModelProvenance, Replaced, Report, Sentence};
+use prelim_proto::report::{Inserted, ModelProvenance, Replaced, Report, Sentence};
 use prelim_proto::review::{Assessment, DocumentReference, Review, Reviewer, Standing};
 use prelim_proto::study::{Study, Unread};
 
 use super::document::{
-    Assessed, Body, Bounds, Code, CodedFinding, Document, NotRead, Patient, Provenance, Replaces, Reviewed, Seen,
-    Statement, StructuredReport, StudyIdentification,
+    Assessed, Body, Bounds, Code, CodedFinding, Document, InsertedWords, NotRead, Patient, Provenance, Replaces,
+    Reviewed, Seen, Statement, StructuredReport, StudyIdentification,
 };
 use super::{CONFIDENCE_DECIMALS, LENGTH_DECIMALS, SCHEMA_ID, fraction, priors, rounded};
 use crate::report::{ReportError, present};
@@ -44,6 +44,10 @@ impl Document {
         if let Some(index) = assessed.into_iter().find(|index| *index as usize >= findings) {
             return Err(ReportError::FindingOutOfRange { index, findings });
         }
+        let sentences = body.impression.len();
+        if let Some(words) = body.inserted.iter().find(|words| words.sentence as usize >= sentences) {
+            return Err(ReportError::SentenceOutOfRange { index: words.sentence, sentences });
+        }
         if self.review.is_none() != (self.status == Standing::Draft) {
             return Err(ReportError::Unreviewed);
         }
@@ -59,6 +63,7 @@ impl Document {
             findings: body.findings.iter().map(finding_back).collect(),
             findings_text: body.findings_text.iter().map(sentence_back).collect(),
             impression: body.impression.iter().map(sentence_back).collect(),
+            inserted: body.inserted.iter().map(inserted_back).collect(),
             urgency: body.urgency,
             unread: body.unread.iter().map(unread_back).collect(),
             partial: body.partial,
@@ -102,6 +107,7 @@ fn body(report: &Report) -> Body {
         findings: report.findings.iter().map(coded).collect(),
         findings_text: report.findings_text.iter().map(statement).collect(),
         impression: report.impression.iter().map(statement).collect(),
+        inserted: report.inserted.iter().map(inserted).collect(),
         unread: report.unread.iter().map(not_read).collect(),
         limitations: report.limitations.clone(),
     }
@@ -228,6 +234,36 @@ fn statement(sentence: &Sentence) -> Statement {
 
 fn sentence_back(statement: &Statement) -> Sentence {
     Sentence { text: statement.text.clone(), findings: statement.findings.clone() }
+}
+
+fn inserted(inserted: &Inserted) -> InsertedWords {
+    InsertedWords {
+        sentence: inserted.sentence,
+        asked: inserted.kind,
+        model: inserted.model.clone(),
+        adapter: inserted.adapter.clone(),
+        prompt_version: inserted.prompt_version.clone(),
+        demonstration: inserted.demonstration,
+        answered_at_ms: inserted.answered_at_ms,
+        by: inserted.by.clone(),
+        at_ms: inserted.at_ms,
+        changed: inserted.changed,
+    }
+}
+
+fn inserted_back(words: &InsertedWords) -> Inserted {
+    Inserted {
+        sentence: words.sentence,
+        kind: words.asked,
+        model: words.model.clone(),
+        adapter: words.adapter.clone(),
+        prompt_version: words.prompt_version.clone(),
+        demonstration: words.demonstration,
+        answered_at_ms: words.answered_at_ms,
+        by: words.by.clone(),
+        at_ms: words.at_ms,
+        changed: words.changed,
+    }
 }
 
 fn not_read(unread: &Unread) -> NotRead {

@@ -4,6 +4,7 @@ use prelim_proto::comparison::ChangeKind;
 use prelim_proto::finding::{Laterality, Presence, Severity, Zone};
 use prelim_proto::ids::{Digest, Uid};
 use prelim_proto::image::ImageKind;
+use prelim_proto::question::QuestionKind;
 use prelim_proto::report::Urgency;
 use prelim_proto::review::{Decision, Standing};
 use prelim_proto::study::UnreadReason;
@@ -156,6 +157,9 @@ pub struct Body {
     pub findings_text: Vec<Statement>,
     /// The impression in words. It names no finding that is not in `findings`.
     pub impression: Vec<Statement>,
+    /// The sentences of the impression that have words of a model's answer to a question, which a person took into it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inserted: Vec<InsertedWords>,
     /// What was received and not read, with reasons.
     pub unread: Vec<NotRead>,
     /// What qualifies the draft, in sentences.
@@ -375,6 +379,34 @@ pub struct Statement {
     pub text: String,
     /// Indices into `findings`, from 0.
     pub findings: Vec<u32>,
+}
+
+/// Words of a model's answer to a question that a person took into the impression.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct InsertedWords {
+    /// The sentence that has them: index into `impression`, from 0.
+    pub sentence: u32,
+    /// What the model was asked for.
+    #[schemars(schema_with = "words::question_kind")]
+    pub asked: QuestionKind,
+    /// The model that answered.
+    pub model: String,
+    /// The adapter of it that did; absent for the model itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub adapter: Option<String>,
+    /// Version of its prompt.
+    pub prompt_version: String,
+    /// The model is a demonstration.
+    pub demonstration: bool,
+    /// When it answered, in ms since the Unix epoch.
+    pub answered_at_ms: i64,
+    /// Who took the words into the report, with DICOM's separators.
+    pub by: String,
+    /// When, in ms since the Unix epoch.
+    pub at_ms: i64,
+    /// The sentence is not what the model said: a person changed it, or wrote more into it.
+    pub changed: bool,
 }
 
 /// Something that was received and not read.

@@ -6,6 +6,7 @@
 use prelim_proto::comparison::ChangeKind;
 use prelim_proto::finding::{Laterality, Presence, Severity, Zone};
 use prelim_proto::image::ImageKind;
+use prelim_proto::question::QuestionKind;
 use prelim_proto::report::Urgency;
 use prelim_proto::review::{Decision, Standing};
 use prelim_proto::study::UnreadReason;
@@ -34,6 +35,7 @@ word_schemas! {
     decision: Decision = Accepted | Changed | Rejected | Added;
     change_kind: ChangeKind = New | Larger | Smaller | NoLongerSeen | Unchanged | SeenOnlyNow | SeenOnlyThen;
     image_kind: ImageKind = Xray | Ct;
+    question_kind: QuestionKind = Question | Describe | Shorten | Explain;
     unread_reason: UnreadReason =
         NotReadable | NotNeeded | TransferSyntax | Corrupt | TooLarge | JobDead;
 }

@@ -32,7 +32,8 @@ pub(super) fn of(inputs: &ReportInputs<'_>, pictures: &[&KeyImage]) -> Vec<Vec<M
     section(&mut pages, "Limitations", &report.limitations, Style::BODY);
     let unread: Vec<String> = report.unread.iter().map(present::unread).collect();
     section(&mut pages, "Not read", &unread, Style::BODY);
-    let provenance: Vec<String> = report.models.iter().map(|model| present::provenance(model, report)).collect();
+    let mut provenance: Vec<String> = report.models.iter().map(|model| present::provenance(model, report)).collect();
+    provenance.extend(report.inserted.iter().map(present::inserted));
     section(&mut pages, "Provenance", &provenance, Style::SMALL);
     pages.y += 8.0;
     pages.paragraph(&report.statement, LEFT, Style { bold: true, size: 8.5, ..Style::BODY });

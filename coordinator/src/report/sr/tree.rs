@@ -111,11 +111,12 @@ fn sections(report: &Report) -> Vec<DataSet> {
     sections
 }
 
-/// What qualifies the draft, and what was not read.
+/// What qualifies the draft, whose words it has, and what was not read.
 fn remarks(report: &Report) -> Vec<DataSet> {
     let limitations = report.limitations.iter().map(|limitation| comment(&format!("Limitation: {limitation}")));
+    let inserted = report.inserted.iter().map(|inserted| comment(&present::inserted(inserted)));
     let unread = report.unread.iter().map(|unread| comment(&format!("Not read: {}", present::unread(unread))));
-    limitations.chain(unread).collect()
+    limitations.chain(inserted).chain(unread).collect()
 }
 
 fn comment(text: &str) -> DataSet {
