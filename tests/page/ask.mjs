@@ -181,8 +181,28 @@ await push('.k-explain', 'Copy');
 await page.waitForFunction(() => document.querySelector('main > [role=status].hidden')?.textContent.startsWith('Copied'));
 const copied = await page.evaluate(() => navigator.clipboard.readText());
 assert.ok(copied.startsWith(explained) && copied.includes('not a medical device'), copied);
-await push('.k-explain', 'Discard');
-await page.waitForSelector('.k-explain', { state: 'detached' });
+// What is cut off is not printed as if it were whole.
+const cut = async (route) => {
+  if (route.request().method() !== 'GET') return route.fallback();
+  const response = await route.fetch();
+  const body = await response.json();
+  for (const question of body.questions) question.truncated = true;
+  return route.fulfill({ response, json: body });
+};
+// What an event tells would be the whole answer.
+const silent = (route) => route.abort();
+await page.route('**/api/events', silent);
+await page.route('**/questions', cut);
+await page.reload();
+await drawn(page);
+await page.waitForSelector('.k-explain .said-by-model');
+assert.match(await text(page, '.k-explain'), /the rest is missing, and so it cannot be printed or copied/);
+assert.equal(await page.locator('.k-explain button', { hasText: /Print|Copy/ }).count(), 0);
+await page.unroute('**/questions', cut);
+await page.unroute('**/api/events', silent);
+await page.reload();
+await drawn(page);
+await page.waitForSelector('.k-explain button:text("Print")');
 
 // Signed with what was applied, and nothing else.
 await page.evaluate(() => document.activeElement?.blur());
@@ -192,6 +212,34 @@ await press('s');
 await page.waitForFunction(() => document.querySelector('.sign-step button.primary')?.disabled === false);
 await press('Enter');
 await page.waitForFunction(() => document.querySelector('.banner strong')?.textContent === 'SIGNED');
+// What explains a report that was amended since is not given out, also where the page has not heard of it.
+await page.route('**/api/events', silent);
+await page.reload();
+await drawn(page);
+await page.waitForSelector('.k-explain button:text("Print")');
+await page.evaluate(async (study) => {
+  const { csrf } = await (await fetch('/api/session')).json();
+  const { report } = await (await fetch(`/api/studies/${study}`)).json();
+  const body = { version: 2, decisions: report.report.findings.map(() => ({ decision: 'accept' })), impression: ['Seen again: no effusion.'], reason: 'seen again', request_id: 'amended-elsewhere' };
+  const answer = await fetch(`/api/studies/${study}/sign`, { method: 'POST', headers: { 'Content-Type': 'application/json', 'X-Prelim-Csrf': csrf }, body: JSON.stringify(body) });
+  if (!answer.ok) throw new Error(await answer.text());
+}, settings.film);
+await page.evaluate(() => { window.print = () => document.documentElement.setAttribute('data-asked-to-print', 'yes'); });
+await push('.k-explain', 'Print');
+await page.waitForSelector('.k-explain .refused');
+assert.match(await text(page, '.k-explain .refused'), /^Version 3 of the report was signed since/);
+assert.equal(await page.locator('[data-asked-to-print]').count() + await page.locator('.patient-sheet').count(), 0);
+if (settings.shots) await page.screenshot({ path: `${settings.shots}/explain-superseded.png` });
+await push('.k-explain', 'Copy');
+await page.waitForFunction(() => !document.querySelector('main > [role=status].hidden')?.textContent.startsWith('Copied'));
+// Nor is it where the page shows the newer report: the words are others.
+await page.unroute('**/api/events', silent);
+await page.reload();
+await drawn(page);
+await page.waitForSelector('.k-explain .stale');
+assert.equal(await page.locator('.k-explain button', { hasText: /Print|Copy/ }).count(), 0);
+await push('.k-explain', 'Discard');
+await page.waitForSelector('.k-explain', { state: 'detached' });
 // Of what is signed questions are still answered; nothing is inserted before an amendment is begun.
 await press('Shift+Q');
 await page.waitForSelector('.answer button:text("Insert into impression")');

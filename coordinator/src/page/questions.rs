@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::fault::Fault;
+use super::row::Row;
 use super::{Call, answer_json};
 use crate::question::{NewQuestion, Pointed};
 use crate::session::Session;
@@ -29,12 +30,19 @@ struct Sent {
     request_id: String,
 }
 
-/// The caller's questions, and whether any are answered now.
+/// The caller's questions, whether any are answered now, and how the report stands: what explains it may be about words that
+/// were amended since.
 pub(super) async fn list(call: &Call<'_>, session: &Session, study: Uid) -> Result<Response<Body>, Fault> {
-    call.record(session, &study).await?;
+    let record = call.record(session, &study).await?;
     let (questions, answers) = call.web.coordinator.questions(session, &study).await?;
     call.viewed(session, &study).await?;
-    Ok(answer_json(&json!({ "questions": questions, "answers": answers.is_ok(), "reason": answers.err() })))
+    let row = Row::of(&record);
+    Ok(answer_json(&json!({
+        "questions": questions,
+        "answers": answers.is_ok(),
+        "reason": answers.err(),
+        "report": {"version": row.version, "signed_version": row.signed_version, "standing": row.standing},
+    })))
 }
 
 /// Asks.

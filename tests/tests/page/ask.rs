@@ -27,7 +27,7 @@ fn a_study_is_asked_about_and_only_what_the_reader_takes_is_in_the_report() {
     site.ended_well("ask", browser);
     let told: Value = serde_json::from_str(&told).unwrap_or_else(|error| panic!("{error}: {told}"));
 
-    let signed = site.document(&film);
+    let signed = site.version(&film, 2);
     assert_eq!(signed["status"], "signed");
     assert_eq!(texts(&signed, "impression"), [told["impression"].as_str().expect("words")]);
     assert_eq!(texts(&signed, "findings_text"), texts(&document, "findings_text"));

@@ -163,6 +163,13 @@ impl Site {
         serde_json::from_slice(&draft(&self.server.grpc, study, "json")).expect("JSON")
     }
 
+    /// One version of a report.
+    pub(crate) fn version(&self, study: &str, version: u32) -> Value {
+        let version = version.to_string();
+        let asked = ["report", study, "--format", "json", "--report-version", &version, "--grpc", &self.server.grpc];
+        prelim_json(asked)
+    }
+
     /// The browser as `tests/page/NAME.mjs` uses it, signed in as the first person.
     pub(crate) fn browser(&self, name: &str, more: &Value) -> Child {
         let url = self.server.http.trim_end_matches("/dicom-web");

@@ -312,4 +312,6 @@ export interface Questions {
   answers: boolean;
   /** Why none answers, in words. */
   reason: string | null;
+  /** The study's report as it is now. */
+  report: { version: number; signed_version: number; standing: Standing | null };
 }

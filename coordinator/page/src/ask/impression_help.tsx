@@ -1,6 +1,7 @@
 /** Below the impression: what the model can be asked to make of it. Nothing is changed before the reader says so. */
 
 import { useLayoutEffect, useState } from 'preact/hooks';
+import { words } from '../api/client.ts';
 import type { QuestionKind, Report, Row } from '../api/types.ts';
 import { caveats, copyText, PatientSheet } from './patient_sheet.tsx';
 import { Suggestion } from './suggestion.tsx';
@@ -13,6 +14,8 @@ interface Props {
   asking: Asking;
   row: Row;
   report: Report;
+  /** The version that was signed after the one that is shown; nothing where none was. */
+  later: number | null;
   /** The impression as it stands; nothing until that is known. */
   now: string | null;
   /** Makes these words the impression; nothing where that cannot be. */
@@ -20,8 +23,16 @@ interface Props {
   say: (text: string) => void;
 }
 
-export function ImpressionHelp({ asking, row, report, now, apply, say }: Props) {
+function supersededBy(version: number): string {
+  return `Version ${version} of the report was signed since, and stands in the place of the one that this explains: show that, and ask again.`;
+}
+
+export function ImpressionHelp({ asking, row, report, later, now, apply, say }: Props) {
   const [printing, setPrinting] = useState(false);
+  /** Why the explanation was not given out. */
+  const [refused, setRefused] = useState('');
+  /** A draft that came after what is explained; nothing where none did. */
+  const [draft, setDraft] = useState<number | null>(null);
   const newest = (wanted: QuestionKind) => asking.questions.find(({ kind }) => kind === wanted);
   const [shorten, explain] = [newest('shorten'), newest('explain')];
   const text = now?.trim() ?? '';
@@ -48,9 +59,27 @@ export function ImpressionHelp({ asking, row, report, now, apply, say }: Props) 
     };
   }, [printing]);
 
-  const take = async (id: string, words: string) => {
+  /** Prints or copies the explanation, unless what it explains stands no longer. It is looked up: this page may have missed it. */
+  const give = async (how: 'print' | 'copy') => {
+    if (explain === undefined) return;
+    setRefused('');
+    try {
+      const { version } = report.report;
+      const newest = await asking.standing();
+      if (newest.signed_version > version) return setRefused(supersededBy(newest.signed_version));
+      if (newest.version > version && newest.standing === 'rejected') return setRefused('The draft that this explains was rejected: it is not for the patient.');
+      const next = newest.version > version ? newest.version : null;
+      setDraft(next);
+      if (how === 'print') return setPrinting(true);
+      const done = await copyText([explain.answer, ...caveats({ question: explain, isUnsigned, draft: next })].join('\n\n'));
+      say(done ? 'Copied with what it is' : 'It could not be copied');
+    } catch (error) {
+      setRefused(`It is not given out, for whether the report was amended since cannot be known: ${words(error)}`);
+    }
+  };
+  const take = async (id: string, shorter: string) => {
     if (apply === null || !(await asking.take(id))) return;
-    apply(words);
+    apply(shorter);
     asking.forget(id);
     say('The shorter impression was taken, and the report says whose words they are. Control Z brings back the other.');
   };
@@ -59,9 +88,9 @@ export function ImpressionHelp({ asking, row, report, now, apply, say }: Props) 
     if (question === undefined || (kind === 'shorten' && apply === null)) return null;
     return (
       <Suggestion key={kind} question={question} now={text} canAsk={canAsk} again={() => void ask(kind)} discard={() => asking.forget(question.id)}
-        apply={apply === null ? null : (words) => void take(question.id, words)}
-        print={() => setPrinting(true)}
-        copy={() => void copyText([question.answer, ...caveats({ question, isUnsigned })].join('\n\n')).then((done) => say(done ? 'Copied with what it is' : 'It could not be copied'))} />
+        apply={apply === null ? null : (shorter) => void take(question.id, shorter)}
+        refused={kind === 'shorten' ? '' : later !== null ? supersededBy(later) : refused} mayGive={later === null}
+        print={() => void give('print')} copy={() => void give('copy')} />
     );
   };
   return (
@@ -72,7 +101,7 @@ export function ImpressionHelp({ asking, row, report, now, apply, say }: Props) 
       </div>
       {shorten && of('shorten')}
       {explain && of('explain')}
-      {printing && explain !== undefined && <PatientSheet question={explain} row={row} standing={report.status} isUnsigned={isUnsigned} />}
+      {printing && explain !== undefined && <PatientSheet question={explain} row={row} isUnsigned={isUnsigned} draft={draft} />}
     </div>
   );
 }

@@ -1,23 +1,24 @@
 /** An explanation for the patient, on paper or taken along: with what it is, and never without. */
 
 import { createPortal } from 'preact/compat';
-import type { Question, Row, Standing } from '../api/types.ts';
+import type { Question, Row } from '../api/types.ts';
 import { date, personName } from '../words.ts';
 import { statements } from './answer.tsx';
 
 interface Props {
   question: Question;
   row: Row;
-  standing: Standing;
   /** What is explained is not what was signed. */
   isUnsigned: boolean;
+  /** A draft that came after what is explained; nothing where none did. */
+  draft: number | null;
 }
 
 /** What an explanation says of itself, in lines. */
-export function caveats({ question, isUnsigned }: Pick<Props, 'question' | 'isUnsigned'>): string[] {
+export function caveats({ question, isUnsigned, draft }: Omit<Props, 'row'>): string[] {
   return [
     ...(isUnsigned ? ['It explains a text that no radiologist has signed.'] : []),
-    ...(question.truncated ? ['It is cut off: the rest is missing.'] : []),
+    ...(draft !== null ? [`A newer draft of the report, version ${draft}, is not signed yet: what is said here may change.`] : []),
     ...statements(question),
   ];
 }
@@ -36,12 +37,12 @@ export async function copyText(text: string): Promise<boolean> {
   return done;
 }
 
-export function PatientSheet({ question, row, standing, isUnsigned }: Props) {
+export function PatientSheet({ question, row, isUnsigned, draft }: Props) {
   return createPortal(
     <section class="patient-sheet">
       <h1>An explanation of the report</h1>
       <p>{personName(row.patient.name)}, ID {row.patient.id || 'not known'}. {[row.description, date(row.study_date)].filter((word) => word !== '').join(', ')}</p>
-      {caveats({ question, isUnsigned: isUnsigned || standing === 'unsigned_draft' }).map((line) => <p key={line}><b>{line}</b></p>)}
+      {caveats({ question, isUnsigned, draft }).map((line) => <p key={line}><b>{line}</b></p>)}
       <p class="text">{question.answer}</p>
     </section>, document.body);
 }

@@ -28,6 +28,9 @@ interface Props {
   again: () => void;
   canAsk: boolean;
   discard: () => void;
+  /** Why an explanation is not given to the patient; empty where it may be. */
+  refused: string;
+  mayGive: boolean;
   /** Prints an explanation on a sheet of its own. */
   print: () => void;
   copy: () => void;
@@ -38,7 +41,7 @@ function isSame(a: string, b: string): boolean {
   return a.trim().split(/\s+/).join(' ') === b.trim().split(/\s+/).join(' ');
 }
 
-export function Suggestion({ question, now, apply, again, canAsk, discard, print, copy }: Props) {
+export function Suggestion({ question, now, apply, again, canAsk, discard, refused, mayGive, print, copy }: Props) {
   const { kind, state, answer, text } = question;
   const open = state === 'waiting' || state === 'answering';
   const isShorten = kind === 'shorten';
@@ -64,12 +67,13 @@ export function Suggestion({ question, now, apply, again, canAsk, discard, print
           <details><summary>What differs from the impression</summary><Difference before={text} after={answer} /></details>
         </>
       )}
-      {question.truncated && <p class="warning">It ends where the model reached its longest: the rest is missing{isShorten ? ', and so it cannot be applied' : ''}.</p>}
+      {question.truncated && <p class="warning">It ends where the model reached its longest: the rest is missing, and so it cannot be {isShorten ? 'applied' : 'printed or copied'}.</p>}
+      {refused !== '' && <p class="warning refused" role="alert">{refused}</p>}
       {answer !== null && <Unverified question={question} />}
       <div class="acts">
         {answer !== null && isShorten && !isStale && !question.truncated && apply !== null && !isSame(text, answer) && <button type="button" class="primary" onClick={() => apply(answer)}>Apply</button>}
         {isStale && !open && <button type="button" disabled={!canAsk} onClick={again}>Ask again</button>}
-        {answer !== null && !isShorten && <><button type="button" onClick={copy}>Copy</button><button type="button" onClick={print}>Print</button></>}
+        {answer !== null && !isShorten && !question.truncated && !isStale && mayGive && <><button type="button" onClick={copy}>Copy</button><button type="button" onClick={print}>Print</button></>}
         <button type="button" class="plain" onClick={discard}>{open ? 'Cancel' : 'Discard'}</button>
       </div>
     </section>

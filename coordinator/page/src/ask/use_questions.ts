@@ -25,6 +25,8 @@ export interface Asking {
   take: (id: string) => Promise<boolean>;
   /** Cancels what waits, forgets what was answered. */
   forget: (id: string) => void;
+  /** Looks up how the study's report stands now. Throws where that cannot be known. */
+  standing: () => Promise<Questions['report']>;
   /** What an event told. */
   hear: (question: Question) => void;
   reload: () => void;
@@ -126,5 +128,7 @@ export function useQuestions(uid: string): Asking {
     });
   };
 
-  return { questions, reason, problem, busy, ask, take, forget, hear, reload };
+  const standing = async () => (await get<Questions>(`/studies/${uid}/questions`)).report;
+
+  return { questions, reason, problem, busy, ask, take, forget, standing, hear, reload };
 }
