@@ -46,6 +46,15 @@ impl QuestionKind {
     }
 }
 
+/// Whether a text that was to be shortened is no shorter than it was, in characters and however its lines are broken.
+pub fn is_no_shorter(before: &str, after: &str) -> bool {
+    let length = |text: &str| {
+        let words = text.split_whitespace().map(|word| word.chars().count() + 1);
+        words.sum::<usize>()
+    };
+    length(after) >= length(before)
+}
+
 /// A question as its model gets it. Its words are not written to logs by accident: `Debug` leaves them out.
 #[derive(Clone, PartialEq)]
 pub struct Asked {
@@ -83,5 +92,23 @@ impl fmt::Debug for Asked {
 impl fmt::Debug for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Answer").field("shown", &self.shown).field("adapter", &self.adapter).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_shorter_by_its_characters_and_not_by_its_blanks() {
+        for (before, after, no_shorter) in [
+            ("There is no effusion.", "No effusion.", false),
+            ("No effusion.", "No effusion.", true),
+            ("No effusion.", "There is no effusion.", true),
+            ("No  effusion.\n\nNo nodule.", "No effusion. No nodule.", true),
+            ("Größe.", "Grösse.", true),
+        ] {
+            assert_eq!(is_no_shorter(before, after), no_shorter, "{before:?} {after:?}");
+        }
     }
 }

@@ -78,6 +78,21 @@ fn an_answer_stands_apart_from_the_study() {
     // A text alone: no image is looked at.
     let shortened = ask(&server.grpc, &study, &["--kind", "shorten", "Small left effusion. No pneumothorax."]);
     assert_eq!(shortened["images"], json!([]), "{shortened:#}");
+    // Whether it is shorter is said: this model was not made to shorten.
+    let length = |text: &str| text.split_whitespace().map(|word| word.chars().count() + 1).sum::<usize>();
+    for source in [
+        "A.",
+        "Small left effusion. No pneumothorax. The heart is not enlarged, and there is no nodule on either side, either.",
+    ] {
+        let shortened = ask(&server.grpc, &study, &["--kind", "shorten", source]);
+        assert_eq!(
+            shortened["no_shorter"],
+            json!(length(text(&shortened["answer"])) >= length(source)),
+            "{shortened:#}"
+        );
+    }
+    let told = prelim(["ask", &study, "--kind", "shorten", "A.", "--grpc", &server.grpc]);
+    assert!(words(&told).contains("The answer is no shorter than the text"), "{}", words(&told));
     // For people.
     let told = prelim(["ask", &study, "Is the heart large?", "--grpc", &server.grpc]);
     let said = String::from_utf8_lossy(&told.stdout).into_owned();

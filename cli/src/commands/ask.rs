@@ -156,6 +156,9 @@ fn tell(question: &Question) -> anyhow::Result<()> {
     if question.truncated {
         table::say("(The answer was cut: it is longer than the model may speak.)")?;
     }
+    if question.no_shorter {
+        table::say("(The answer is no shorter than the text.)")?;
+    }
     table::say("")?;
     for image in &question.images {
         let part = if image.bounds.is_some() { ", and the part that was asked about" } else { "" };
@@ -180,6 +183,7 @@ fn document(question: &Question) -> Value {
         "state": state,
         "answer": question.answer,
         "truncated": question.truncated,
+        "no_shorter": question.no_shorter,
         "problem": question.problem,
         "images": question.images.iter().map(image).collect::<Vec<_>>(),
         "model": question.model,

@@ -143,5 +143,6 @@ fn message(question: Question) -> v1::Question {
         demonstration: question.demonstration,
         seconds: question.seconds.unwrap_or_default(),
         statement: question.statement,
+        no_shorter: question.no_shorter,
     }
 }

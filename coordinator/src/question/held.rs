@@ -6,7 +6,7 @@ use prelim_proto::demand::Demand;
 use prelim_proto::finding::ImageBox;
 use prelim_proto::ids::{JobId, Uid};
 use prelim_proto::job::{ImageRef, JobState};
-use prelim_proto::question::{Asked, QuestionKind};
+use prelim_proto::question::{Asked, QuestionKind, is_no_shorter};
 use serde::{Deserialize, Serialize};
 
 use super::NewQuestion;
@@ -139,6 +139,8 @@ pub(crate) struct Question {
     pub(crate) answered_at_ms: Option<i64>,
     pub(crate) answer: Option<String>,
     pub(crate) truncated: bool,
+    /// The text was to be shortened, and the answer is no shorter.
+    pub(crate) no_shorter: bool,
     pub(crate) problem: Option<String>,
     pub(crate) images: Vec<Looked>,
     pub(crate) model: Option<String>,
@@ -171,6 +173,11 @@ impl Held {
         }
     }
 
+    /// Whether it was to shorten a text, and the answer is no shorter.
+    pub(super) fn is_no_shorter(&self, said: &Answered) -> bool {
+        self.kind == QuestionKind::Shorten && is_no_shorter(&self.text, &said.text)
+    }
+
     /// The same, ended.
     pub(super) fn ended(&self, end: End) -> Self {
         Self { report: String::new(), end: Some(end), ..self.clone() }
@@ -189,6 +196,7 @@ impl Held {
             answered_at_ms: None,
             answer: None,
             truncated: false,
+            no_shorter: false,
             problem: None,
             images: Vec::new(),
             model: None,
@@ -204,6 +212,7 @@ impl Held {
                 question.answered_at_ms = Some(said.at_ms);
                 question.answer = Some(said.text.clone());
                 question.truncated = said.truncated;
+                question.no_shorter = self.is_no_shorter(said);
                 question.images.clone_from(&said.images);
                 question.model = Some(said.model.clone());
                 question.adapter.clone_from(&said.adapter);

@@ -38,15 +38,19 @@ impl Coordinator {
     pub(crate) async fn take_answer(&self, session: &Session, study: &Uid, id: &str) -> Result<(), ServiceError> {
         let held = self.held_of(session, study, id).await?;
         let held = held.ok_or_else(|| ServiceError::NoQuestion(id.chars().take(64).collect()))?;
-        let Some(End::Answered(said)) = held.end else { return Err(invalid("question", "it has no answer")) };
+        let Some(End::Answered(said)) = &held.end else { return Err(invalid("question", "it has no answer")) };
         if said.truncated {
             let problem = "its answer is cut off, and half a sentence may say the opposite of the whole";
             return Err(invalid("question", problem));
+        }
+        if held.is_no_shorter(said) {
+            return Err(invalid("question", "its answer is no shorter than the text that was to be shortened"));
         }
         if held.kind == QuestionKind::Explain {
             return Err(invalid("question", "words for the patient are no part of a report"));
         }
         let caller = session.caller();
+        let said = said.clone();
         let taken = Taken {
             kind: held.kind,
             text: said.text,

@@ -292,6 +292,8 @@ export interface Question {
   answer: string | null;
   /** The answer reached the longest that the model may give. */
   truncated: boolean;
+  /** The text was to be shortened, and the answer is no shorter. */
+  no_shorter: boolean;
   problem: string | null;
   /** The images that the model looked at; with the part that it was shown by itself, where it was. */
   images: { instance: string; series: string; frame: number; box?: Box | null }[];

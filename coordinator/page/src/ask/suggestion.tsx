@@ -41,6 +41,16 @@ function isSame(a: string, b: string): boolean {
   return a.trim().split(/\s+/).join(' ') === b.trim().split(/\s+/).join(' ');
 }
 
+/** What a model said that was to shorten a text and did not: told, and no change to be taken. */
+function NoShorter({ answer }: { answer: string }) {
+  return (
+    <>
+      <p class="warning no-shorter">The model's answer is no shorter than the impression, and so it is not offered as a change.</p>
+      <details><summary>What it said</summary><blockquote class="said-by-model">{answer}</blockquote></details>
+    </>
+  );
+}
+
 export function Suggestion({ question, now, apply, again, canAsk, discard, refused, mayGive, print, copy }: Props) {
   const { kind, state, answer, text } = question;
   const open = state === 'waiting' || state === 'answering';
@@ -60,7 +70,7 @@ export function Suggestion({ question, now, apply, again, canAsk, discard, refus
       {open && <p class="muted" role="status">{state === 'waiting' ? 'Waiting for a model' : 'The model is answering'}</p>}
       {state === 'failed' && <p class="problem" role="status">Not answered: {question.problem ?? 'the model gave no answer'}</p>}
       {isStale && <p class="warning stale" role="status">The text has changed since this was asked: it is about the words as they were.</p>}
-      {answer !== null && isShorten && (isSame(text, answer) ? <p>The model suggests the same words.</p> : <Difference before={text} after={answer} />)}
+      {answer !== null && isShorten && (isSame(text, answer) ? <p>The model suggests the same words.</p> : question.no_shorter ? <NoShorter answer={answer} /> : <Difference before={text} after={answer} />)}
       {answer !== null && !isShorten && (
         <>
           <blockquote class="said-by-model">{answer}</blockquote>
@@ -71,7 +81,7 @@ export function Suggestion({ question, now, apply, again, canAsk, discard, refus
       {refused !== '' && <p class="warning refused" role="alert">{refused}</p>}
       {answer !== null && <Unverified question={question} />}
       <div class="acts">
-        {answer !== null && isShorten && !isStale && !question.truncated && apply !== null && !isSame(text, answer) && <button type="button" class="primary" onClick={() => apply(answer)}>Apply</button>}
+        {answer !== null && isShorten && !isStale && !question.truncated && !question.no_shorter && apply !== null && <button type="button" class="primary" onClick={() => apply(answer)}>Apply</button>}
         {isStale && !open && <button type="button" disabled={!canAsk} onClick={again}>Ask again</button>}
         {answer !== null && !isShorten && !question.truncated && !isStale && mayGive && <><button type="button" onClick={copy}>Copy</button><button type="button" onClick={print}>Print</button></>}
         <button type="button" class="plain" onClick={discard}>{open ? 'Cancel' : 'Discard'}</button>
