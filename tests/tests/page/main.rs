@@ -93,6 +93,18 @@ fn two_readers_of_a_study_lose_nothing() {
     assert_eq!(site.document(&study)["status"], "amended");
 }
 
+/// Promise: who may only look reads a study, and nothing of it puts an alert on record.
+#[test]
+fn who_only_looks_is_refused_nothing() {
+    let site = Site::start("", "");
+    let (study, _) = site.film_with_findings(1);
+    let (name, password) = site.looker();
+    let looker = json!({"name": name, "password": password});
+    site.browse("looker", &json!({"study": study, "looker": looker, "shots": site.shots()}));
+    let audit = site.audit();
+    assert!(audit.contains("\"rita\"") && !audit.contains("Use of Restricted Function"), "{audit}");
+}
+
 /// Promise: people of the site's identity provider sign in there, and come back that way when their session has ended.
 #[test]
 fn people_of_the_issuer_come_back_the_way_they_came() {

@@ -16,6 +16,8 @@ pub(crate) struct Site {
     issuer: Option<OidcIssuer>,
     /// Names and passwords of who may sign: Jane Doe, Max Muster.
     people: [(String, String); 2],
+    /// Name and password of who may look alone.
+    looker: (String, String),
 }
 
 impl Site {
@@ -48,13 +50,14 @@ impl Site {
         arguments.extend(model.iter().flat_map(|folder| ["--model", folder]));
         let server = Server::start(folder.path(), &arguments, &[("PRELIM_LOG", "info")]);
         // Beside the data, where it has made one for whoever comes first.
-        let people = people(&folder.path().join("data/accounts.toml"));
-        Self { server, folder, issuer: None, people }
+        let accounts = folder.path().join("data/accounts.toml");
+        let (people, looker) = (people(&accounts), person(&accounts, ("rita", "Roe", "Rita"), &[]));
+        Self { server, folder, issuer: None, people, looker }
     }
 
     /// The same site with another way in: its people sign in at an issuer that is not ours, as its Richard Roe.
     pub(crate) fn at_issuer(self) -> Self {
-        let Self { server, folder, people, .. } = self;
+        let Self { server, folder, people, looker, .. } = self;
         drop(server);
         let (http, secret) = (format!("127.0.0.1:{}", free_port()), folder.path().join("secret"));
         let back = format!("http://{http}/api/oidc/end");
@@ -65,17 +68,18 @@ impl Site {
         arguments.extend(["--oidc-issuer", &url, "--oidc-audience", "prelim", "--oidc-client-id", "page"]);
         arguments.extend(["--oidc-client-secret", &secret]);
         let server = Server::start(folder.path(), &arguments, &[("PRELIM_LOG", "info")]);
-        Self { server, folder, issuer: Some(issuer), people }
+        Self { server, folder, issuer: Some(issuer), people, looker }
     }
 
     /// Starts a coordinator alone: nobody reads what is sent to it.
     pub(crate) fn start_without_worker() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let people = people(&folder.path().join("accounts.toml"));
+        let accounts = folder.path().join("accounts.toml");
+        let (people, looker) = (people(&accounts), person(&accounts, ("rita", "Roe", "Rita"), &[]));
         let mut arguments = vec!["coordinator", "--json", "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0"];
         arguments.extend(["--data", "data", "--accounts", "accounts.toml"]);
         let server = Server::start(folder.path(), &arguments, &[("PRELIM_LOG", "info")]);
-        Self { server, folder, issuer: None, people }
+        Self { server, folder, issuer: None, people, looker }
     }
 
     /// A film that nobody has read yet.
@@ -112,6 +116,16 @@ impl Site {
     pub(crate) fn other(&self) -> (&str, &str) {
         let [_, (name, password)] = &self.people;
         (name, password)
+    }
+
+    /// Name and password of who may look alone.
+    pub(crate) fn looker(&self) -> (&str, &str) {
+        (&self.looker.0, &self.looker.1)
+    }
+
+    /// What is on record.
+    pub(crate) fn audit(&self) -> String {
+        std::fs::read_to_string(self.folder().join("data/audit.jsonl")).expect("an audit")
     }
 
     /// A drafted film with so many findings at least, and its report.
@@ -203,11 +217,13 @@ impl Site {
 
 /// Adds two who may sign to a file of accounts: their names and passwords.
 fn people(accounts: &Path) -> [(String, String); 2] {
+    [("jane", "Doe", "Jane"), ("max", "Muster", "Max")].map(|named| person(accounts, named, &["--role", "review"]))
+}
+
+/// Adds somebody to a file of accounts: the name and the password.
+fn person(accounts: &Path, (name, family, given): (&str, &str, &str), more: &[&str]) -> (String, String) {
     let accounts = accounts.display().to_string();
-    [("jane", "Doe", "Jane"), ("max", "Muster", "Max")].map(|(name, family, given)| {
-        let named = ["account", "add", name, "--family-name", family, "--given-name", given];
-        let made =
-            prelim_json(named.iter().chain(&["--role", "review", "--generate", "--json", "--accounts", &accounts]));
-        (name.to_owned(), made["password"].as_str().expect("a password").to_owned())
-    })
+    let named = ["account", "add", name, "--family-name", family, "--given-name", given];
+    let made = prelim_json(named.iter().chain(more).chain(&["--generate", "--json", "--accounts", &accounts]));
+    (name.to_owned(), made["password"].as_str().expect("a password").to_owned())
 }

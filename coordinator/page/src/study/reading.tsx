@@ -48,7 +48,8 @@ interface Props {
 export function Reading(props: Props) {
   const { study, vocabulary, session, readers, newer, older } = props;
   const { row } = study;
-  const editing = useEdit(study);
+  const mayReview = session.account.roles.includes('review');
+  const editing = useEdit(study, mayReview);
   const { copy } = editing;
   const [prior, setPrior] = useState<Study | null>(null);
   const hanging = useHanging(study, prior);
@@ -78,7 +79,7 @@ export function Reading(props: Props) {
   const standing = report?.status ?? 'unsigned_draft';
   const isSigned = standing === 'signed' || standing === 'amended';
   // A signed report is looked at until somebody begins to amend it.
-  const mayEdit = report !== null && older === null && fits && session.account.roles.includes('review') && standing !== 'rejected';
+  const mayEdit = report !== null && older === null && fits && mayReview && standing !== 'rejected';
   const editable = mayEdit && (!isSigned || isBegun(copy) || amending);
   const amend = () => {
     if (!mayEdit || editable) return;
@@ -231,7 +232,7 @@ export function Reading(props: Props) {
     }
   };
 
-  const revive = props.revive !== null && older === null && session.account.roles.includes('review') ? props.revive : null;
+  const revive = props.revive !== null && older === null && mayReview ? props.revive : null;
   const canReject = older === null && props.rejected === null && standing === 'unsigned_draft';
   useReadingKeys({ ask, canDiscard, canReject, revive, editing, hanging, editable, current, study, uid: row.uid, mode, step, canSign: left(copy) === 0 && editing.preview.problem === '', move, choose, setMode, setStep, amend,
     decide: setDecision, acceptRest: () => { if (editable) { editing.change(acceptRest); setSaid('All findings that were not decided are accepted'); } }, remove, add: ask.isDrawing ? ask.take : add, toggleBoxes: () => setBoxes(!boxes), beside: (uid) => void beside(uid) });

@@ -39,7 +39,8 @@ export interface Editing {
 
 const PREVIEW_MS = 250;
 
-export function useEdit(study: Study): Editing {
+/** `may` says that the reader may review: for others nothing is previewed, which the server would refuse, and put on record. */
+export function useEdit(study: Study, may: boolean): Editing {
   const { uid } = study.row;
   const version = study.report?.report.version ?? study.row.version;
   const count = study.report?.report.findings.length ?? 0;
@@ -94,7 +95,7 @@ export function useEdit(study: Study): Editing {
   const copy = history.now;
   useEffect(() => {
     // Of a rejected draft nothing is to come.
-    if (study.report === null || study.report.status === 'rejected' || copy.decisions.length !== count || copy.version !== version) return;
+    if (!may || study.report === null || study.report.status === 'rejected' || copy.decisions.length !== count || copy.version !== version) return;
     let gone = false;
     setPreview((was) => ({ ...was, isOld: true }));
     const timer = window.setTimeout(() => {
@@ -112,7 +113,7 @@ export function useEdit(study: Study): Editing {
       gone = true;
       clearTimeout(timer);
     };
-  }, [copy, uid, version, round]);
+  }, [copy, uid, version, round, may]);
 
   return {
     copy,
