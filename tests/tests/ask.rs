@@ -292,6 +292,62 @@ fn that_nobody_answers_is_said_at_once() {
     );
 }
 
+/// Promise: as many questions as one person may have open can be asked at once, and not one more; that the worker is away is
+/// noticed before a minute is over, also by who asked before.
+#[test]
+fn many_are_asked_at_once_and_an_absent_worker_is_noticed() {
+    const MAX_OPEN: usize = 20;
+    let work = tempfile::tempdir().expect("a folder");
+    let work = work.path();
+    account(&work.join("accounts.toml"), "jane", &[]);
+    let model = asked_model(&work.join("model"), Some(&questions()));
+    let accounts = work.join("accounts.toml").display().to_string();
+    let mut arguments = vec!["coordinator", "--json", "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0"];
+    arguments.extend(["--data", "data", "--accounts", &accounts]);
+    let server = Server::start(&work.join("one"), &arguments, &[("PRELIM_LOG", "info")]);
+    let reading = worker(work, "reading", &server.grpc, &model);
+    let study = drafted(&server.grpc, work, 1, "dx").remove(0);
+    let mut jane = Browser::signed_in(&server, "jane");
+    reading.signal("STOP");
+
+    let path = format!("/api/studies/{study}/questions");
+    let (url, cookie) = (format!("{}{path}", jane.base), format!("prelim_session={}", jane.cookies["prelim_session"]));
+    let send = |number: usize| {
+        let body =
+            json!({"kind": "question", "text": format!("Number {number}?"), "request_id": format!("q-{number}")});
+        let request = jane.client.post(&url).header("cookie", &cookie).header("origin", &jane.base);
+        let request = request.header("x-prelim-csrf", &jane.csrf).header("content-type", "application/json");
+        request.body(body.to_string()).send()
+    };
+    let answers = jane.runtime.block_on(async { futures::future::join_all((0..MAX_OPEN + 4).map(send)).await });
+    let statuses: Vec<u16> = answers.into_iter().map(|answer| answer.expect("an answer").status().as_u16()).collect();
+    let count = |wanted: u16| statuses.iter().filter(|status| **status == wanted).count();
+    assert_eq!((count(202), count(429)), (MAX_OPEN, 4), "{statuses:?} {}", server.log());
+    // Each that was taken has a job, and none is left of the others.
+    let listed = jane.get(&path).json();
+    assert_eq!(listed["questions"].as_array().map(Vec::len), Some(MAX_OPEN), "{listed:#}");
+    let queue = prelim_json(["workers", "--json", "--grpc", &server.grpc]);
+    let of = |state: &str| queue["queue"][state]["answer"].as_u64().unwrap_or_default();
+    assert_eq!(of("ready") + of("leased"), MAX_OPEN as u64, "{queue:#}");
+
+    // A worker that was silent for half a minute is not counted on.
+    let silent_ms = || {
+        let told = prelim_json(["workers", "--json", "--grpc", &server.grpc]);
+        told["workers"][0]["silent_ms"].as_u64().unwrap_or_else(|| panic!("{told:#}"))
+    };
+    loop {
+        let silent_ms = silent_ms();
+        let told = jane.get(&format!("/api/studies/{study}/answering")).json();
+        if told["answers"] == json!(false) {
+            assert!(text(&told["reason"]).contains("no model here answers questions"), "{told}");
+            break;
+        }
+        assert!(silent_ms < 30_000, "silent for {silent_ms} ms, and counted on: {told}");
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    reading.signal("CONT");
+}
+
 /// A coordinator on a Redis.
 fn coordinator(work: &Path, name: &str, redis: &Redis) -> Server {
     let (redis, bytes) = (redis.url(), format!("file://{}", work.join("bytes").display()));

@@ -199,6 +199,7 @@ async fn dispatch(
         Ask::Reject(uid) => judge::reject(call, session, uid, body).await,
         Ask::Reading(uid, what) => reading::note(call, session, uid, what).await,
         Ask::Questions(uid) => questions::list(call, session, uid).await,
+        Ask::Answering(uid) => questions::answering(call, session, uid).await,
         Ask::NewQuestion(uid) => questions::ask(call, session, uid, body).await,
         Ask::TakeAnswer(uid, id) => questions::take(call, session, uid, id).await,
         Ask::DropQuestion(uid, id) => questions::forget(call, session, uid, id).await,

@@ -45,6 +45,13 @@ pub(super) async fn list(call: &Call<'_>, session: &Session, study: Uid) -> Resu
     })))
 }
 
+/// Whether any questions are answered now. It tells nothing of the study or its patient.
+pub(super) async fn answering(call: &Call<'_>, session: &Session, study: Uid) -> Result<Response<Body>, Fault> {
+    call.record(session, &study).await?;
+    let answers = call.web.coordinator.answering(&study).await?;
+    Ok(answer_json(&json!({"answers": answers.is_ok(), "reason": answers.err()})))
+}
+
 /// Asks.
 pub(super) async fn ask(
     call: &Call<'_>,

@@ -43,6 +43,8 @@ pub(super) enum Ask {
     Reading(Uid, Do),
     /// What the caller asked about it.
     Questions(Uid),
+    /// Whether a model answers questions about it.
+    Answering(Uid),
     /// Something is asked about it.
     NewQuestion(Uid),
     /// The words of an answer are put into the report.
@@ -81,6 +83,7 @@ impl Ask {
             Self::Pixels(..) => ("page pixels", Need::Role(&[Read])),
             Self::Reading(..) => ("page reading", Need::Role(&[Read])),
             Self::Questions(_) => ("page questions", Need::Role(&[Read])),
+            Self::Answering(_) => ("page answering", Need::Role(&[Read])),
             Self::NewQuestion(_) => ("page ask", Need::Role(&[Read])),
             Self::TakeAnswer(..) => ("page insert an answer", Need::Role(&[Review])),
             Self::DropQuestion(..) => ("page forget a question", Need::Role(&[Read])),
@@ -100,9 +103,11 @@ impl Ask {
             Self::Worklist => "page_worklist",
             Self::Events => "page_events",
             Self::Pixels(..) => "page_pixels",
-            Self::Questions(_) | Self::NewQuestion(_) | Self::DropQuestion(..) | Self::TakeAnswer(..) => {
-                "page_questions"
-            }
+            Self::Answering(_)
+            | Self::Questions(_)
+            | Self::NewQuestion(_)
+            | Self::DropQuestion(..)
+            | Self::TakeAnswer(..) => "page_questions",
             Self::Agreement | Self::Export => "page_agreement",
             _ => "page_study",
         }
@@ -110,7 +115,7 @@ impl Ask {
 
     /// Whether it shows that somebody is there: a page that is left alone asks for some things by itself.
     pub(super) fn is_by_a_person(&self) -> bool {
-        !matches!(self, Self::Session | Self::Events | Self::Reading(..))
+        !matches!(self, Self::Session | Self::Events | Self::Reading(..) | Self::Answering(_))
     }
 }
 
@@ -157,6 +162,7 @@ pub(super) fn route(method: &Method, path: &str) -> Result<Ask, Fault> {
         ["studies", study, "reading"] => either(Ask::Reading, uid("study", study)?, "PUT, DELETE"),
         ["studies", study, "questions"] if get => Ok(Ask::Questions(uid("study", study)?)),
         ["studies", study, "questions"] => only(post, Ask::NewQuestion(uid("study", study)?), "GET, POST"),
+        ["studies", study, "answering"] => only(get, Ask::Answering(uid("study", study)?), "GET"),
         ["studies", study, "questions", id] => {
             let id = id.chars().take(64).collect();
             only(delete, Ask::DropQuestion(uid("study", study)?, id), "DELETE")
@@ -198,6 +204,7 @@ mod tests {
             ("POST", "/api/studies/1.2/sign", Ask::Sign(study())),
             ("GET", "/api/studies/1.2/questions", Ask::Questions(study())),
             ("POST", "/api/studies/1.2/questions", Ask::NewQuestion(study())),
+            ("GET", "/api/studies/1.2/answering", Ask::Answering(study())),
             ("PUT", "/api/studies/1.2/questions/80000001/taken", Ask::TakeAnswer(study(), "80000001".into())),
             ("DELETE", "/api/studies/1.2/questions/80000001", Ask::DropQuestion(study(), "80000001".into())),
         ] {

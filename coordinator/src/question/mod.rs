@@ -48,12 +48,13 @@ const MAX_OPEN: usize = 20;
 const MAX_KEPT: usize = 64;
 /// Notes that may be held when a question is asked: sessions and unfinished work have room beside them.
 const MAX_NOTES: u64 = crate::store::notes::MAX_NOTES / 2;
-/// How often the note of what a person asks is written anew, where others write it at the same time.
-const MAX_TRIES: usize = 8;
+/// How often the note of what a person asks is written anew, where others write it at the same time: each time that it fails
+/// another question was noted, and of those only so many may be open.
+const MAX_TRIES: usize = 4 * MAX_OPEN;
 /// Longest name of a request, in characters.
 const MAX_REQUEST: usize = 64;
-/// A worker that was not heard of for so long is not counted on.
-const SILENT_MS: u64 = 60_000;
+/// A worker that was not heard of for so long is not counted on: it is heard of every 10 s, and may be missed once.
+const SILENT_MS: u64 = 25_000;
 
 /// A question to be asked.
 #[derive(Clone)]
@@ -131,11 +132,6 @@ impl Coordinator {
         }
         let demand = demand(study.intake.route.as_ref());
         self.answers(&demand).await?.map_err(ServiceError::NobodyAnswers)?;
-        let asking = self.asking(&who).await?;
-        if asking.open >= MAX_OPEN {
-            return Err(ServiceError::TooManyQuestions { limit: MAX_OPEN });
-        }
-        self.make_room(&study.uid, &who).await?;
         let (chosen, report) = match new.kind.has_images() {
             true => {
                 let report = match self.store.draft(&study.uid, Some(versions.newest)).await? {
@@ -175,16 +171,19 @@ impl Coordinator {
         };
         session.note_question(Act::Asked, &study.uid, kind_word(held.kind)).await?;
         // The words before the job: a worker that gets it finds them. Who repeats the request at this very moment asks once.
-        match self.store.put_note(put(&held, 0, MAX_NOTES)).await {
-            Ok(_) | Err(StoreError::NoteChanged { .. }) => {}
+        let is_first = match self.store.put_note(put(&held, 0, MAX_NOTES)).await {
+            Ok(_) => true,
+            Err(StoreError::NoteChanged { .. }) => false,
             Err(error) => return Err(error.into()),
+        };
+        if let Err(error) = self.enqueue(&who, spec).await {
+            // There are too many, or the study is on its way out: nothing of it stays behind.
+            if is_first {
+                self.store.drop_notes(&key(&study.uid, number)).await?;
+            }
+            return Err(error);
         }
-        self.note_asking(&who, &study.uid, number).await?;
-        if let Err(error) = self.store.ask(spec, QUESTION_HEAD_START_MS).await {
-            // The study may be on its way out: nothing of it stays behind.
-            self.store.drop_notes(&key(&study.uid, number)).await?;
-            return Err(error.into());
-        }
+        self.make_room(&study.uid, &who).await?;
         self.metrics.questions_asked.inc();
         self.work.notify_waiters();
         self.changed(&study.uid);
@@ -197,8 +196,7 @@ impl Coordinator {
         session: &Session,
         study: &Uid,
     ) -> Result<(Vec<Question>, Result<(), String>), ServiceError> {
-        let route = self.record(study).await?.route;
-        let answers = self.answers(&demand(route.as_ref())).await?;
+        let answers = self.answering(study).await?;
         let mut mine = self.all_held(study).await?;
         let who = who(session);
         mine.retain(|(held, _)| held.who == who);
@@ -208,6 +206,12 @@ impl Coordinator {
             questions.push(self.question_now(held).await?);
         }
         Ok((questions, answers))
+    }
+
+    /// Why nobody answers questions about a study now, where that is so.
+    pub(crate) async fn answering(&self, study: &Uid) -> Result<Result<(), String>, ServiceError> {
+        let route = self.record(study).await?.route;
+        self.answers(&demand(route.as_ref())).await
     }
 
     /// One question of the caller.
@@ -301,10 +305,20 @@ impl Coordinator {
         Ok(asking)
     }
 
-    /// Notes that a person asks one more. Two who ask by the same name at once are both noted.
+    /// Notes that a person asks one more, and makes its job.
+    async fn enqueue(&self, who: &str, spec: JobSpec) -> Result<(), ServiceError> {
+        self.note_asking(who, spec.id.study(), spec.id.number()).await?;
+        self.store.ask(spec, QUESTION_HEAD_START_MS).await?;
+        Ok(())
+    }
+
+    /// Notes that a person asks one more, unless too many are open. Questions that are asked at once are all noted.
     async fn note_asking(&self, who: &str, study: &Uid, number: u32) -> Result<(), ServiceError> {
         for _ in 0..MAX_TRIES {
             let mut asking = self.asking(who).await?;
+            if asking.open >= MAX_OPEN {
+                break;
+            }
             asking.added.push((study.clone(), number));
             match self.store.put_note(asking.put(who)).await {
                 Err(StoreError::NoteChanged { .. }) => {}
@@ -318,7 +332,7 @@ impl Coordinator {
     async fn make_room(&self, study: &Uid, who: &str) -> Result<(), ServiceError> {
         let mut mine = self.all_held(study).await?;
         mine.retain(|(held, _)| held.who == who);
-        let excess = (mine.len() + 1).saturating_sub(MAX_KEPT);
+        let excess = mine.len().saturating_sub(MAX_KEPT);
         mine.retain(|(held, _)| held.end.is_some());
         mine.sort_by_key(|(held, _)| held.asked_at_ms);
         for (held, _) in mine.iter().take(excess) {

@@ -44,3 +44,13 @@ fn where_nobody_answers_the_page_says_why() {
     let study = site.waiting_film();
     site.browse("nobody", &json!({"study": study}));
 }
+
+/// Promise: the panel says that nobody answers any more while it is open, and that somebody does again.
+#[test]
+fn that_a_worker_goes_and_comes_is_said_while_the_panel_is_open() {
+    let site = Site::start_asked(&json!({
+        "prompt_version": "check-1", "question": "{images}{question}", "images_per_prompt": 1, "max_new_tokens": 40,
+    }));
+    let (study, _) = site.film_with_findings(1);
+    site.browse("absent", &json!({"study": study}));
+}

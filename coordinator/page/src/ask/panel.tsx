@@ -8,8 +8,8 @@ import type { Ask } from './use_ask.ts';
 
 /** Longest question, in characters. */
 const MAX_TEXT = 2_000;
-/** While the panel is open it looks again whether somebody answers, where nobody did. */
-const AGAIN_MS = 20_000;
+/** While the panel is open, or something waits, it looks again whether somebody answers. */
+const AGAIN_MS = 5_000;
 
 interface Props {
   ask: Ask;
@@ -26,17 +26,18 @@ export function AskPanel({ ask, stacks, insert, whyNot }: Props) {
   const [about, setAbout] = useState<'study' | 'image'>('study');
   const body = useRef<HTMLDivElement>(null);
   const box = useRef<HTMLTextAreaElement>(null);
-  const { questions, reason, reload } = asking;
+  const { questions, reason, look } = asking;
   const listed = questions.filter(({ kind }) => kind === 'question' || kind === 'describe');
   const waiting = listed.filter(({ state }) => state === 'waiting' || state === 'answering').length;
   const target = region ?? (about === 'image' ? shown : null);
   const can = reason === '' && !asking.busy;
 
   useEffect(() => {
-    if (!open || reason === '') return;
-    const timer = setInterval(reload, AGAIN_MS);
+    if (!open && waiting === 0) return;
+    look();
+    const timer = setInterval(look, AGAIN_MS);
     return () => clearInterval(timer);
-  }, [open, reason, reload]);
+  }, [open, waiting === 0, look]);
 
   // Before the next key can come.
   useLayoutEffect(() => {

@@ -30,6 +30,8 @@ export interface Asking {
   /** What an event told. */
   hear: (question: Question) => void;
   reload: () => void;
+  /** Looks again whether somebody answers. */
+  look: () => void;
 }
 
 const NOBODY = 'No model here answers questions.';
@@ -66,6 +68,14 @@ export function useQuestions(uid: string): Asking {
         setReason(told.answers ? '' : words(told.reason ?? NOBODY));
         setProblem('');
       },
+      (error: unknown) => setReason(words(error)),
+    );
+  }, [uid]);
+
+  const look = useCallback(() => {
+    if (uid === '') return;
+    get<Pick<Questions, 'answers' | 'reason'>>(`/studies/${uid}/answering`).then(
+      (told) => setReason(told.answers ? '' : words(told.reason ?? NOBODY)),
       (error: unknown) => setReason(words(error)),
     );
   }, [uid]);
@@ -130,5 +140,5 @@ export function useQuestions(uid: string): Asking {
 
   const standing = async () => (await get<Questions>(`/studies/${uid}/questions`)).report;
 
-  return { questions, reason, problem, busy, ask, take, forget, standing, hear, reload };
+  return { questions, reason, problem, busy, ask, take, forget, standing, hear, reload, look };
 }
