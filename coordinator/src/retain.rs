@@ -120,6 +120,7 @@ impl Coordinator {
         let record = self.record(study).await?;
         self.store.remove_study(study, record.updated_at_ms).await?;
         self.changed(study);
+        page::board::tell_others(self, study).await;
         Ok(())
     }
 

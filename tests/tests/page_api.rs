@@ -387,6 +387,28 @@ fn two_readers_lose_nothing() {
     );
 }
 
+/// Promise: a study that is being removed is told as such until it is gone, on the list and where it is read; nothing of it is
+/// signed or exported any more.
+#[test]
+fn a_study_that_is_being_removed_is_told_as_such() {
+    let site = Site::start(&["--removal-grace-s", "600"]);
+    let study = site.drafted(1, Some("dx")).remove(0);
+    let mut jane = Browser::signed_in(&site.server, "jane");
+    let path = |what: &str| format!("/api/studies/{study}/{what}");
+    let seen = jane.study(&study);
+    let edit = json!({"version": 1, "decisions": accepting(&seen), "request_id": "a"});
+    assert_eq!(jane.post(&path("sign"), &edit).status, StatusCode::OK);
+    assert!(!jane.get("/api/agreement/export").bytes.is_empty());
+    let removed = prelim(["remove", &study, "--grpc", &site.server.grpc]);
+    assert!(removed.status.success(), "{}", words(&removed));
+    let listed = jane.get("/api/studies").json();
+    assert_eq!((&listed["studies"][0]["state"], &listed["counts"]), (&json!("removing"), &json!({"removing": 1})));
+    assert_eq!(jane.study(&study)["row"]["state"], json!("removing"));
+    let again = json!({"version": 2, "decisions": accepting(&seen), "request_id": "b", "reason": "again"});
+    assert!(jane.post(&path("sign"), &again).status.is_client_error());
+    assert!(jane.get("/api/agreement/export").bytes.is_empty());
+}
+
 /// Issue promise: live updates of the worklist.
 #[test]
 fn what_changes_is_told_to_pages_that_follow() {

@@ -183,7 +183,9 @@ impl State {
         let query = StudyQuery { states, limit: MAX_ROWS, ..StudyQuery::default() };
         let open = coordinator.store.studies(query).await?;
         let is_open: BTreeSet<&Uid> = open.iter().map(|record| &record.uid).collect();
-        let was_open = self.rows.values().filter(|row| !row.state.is_settled()).map(|row| &row.uid);
+        // What is being removed is gone some time.
+        let may_change = |row: &&Arc<Row>| !row.state.is_settled() || row.state == StudyState::Removing;
+        let was_open = self.rows.values().filter(may_change).map(|row| &row.uid);
         dirty.extend(was_open.filter(|uid| !is_open.contains(uid)).cloned());
         open.iter().for_each(|record| self.put(record));
         self.look_at_newest(coordinator).await?;
@@ -231,9 +233,6 @@ impl State {
     }
 
     fn put(&mut self, record: &StudyRecord) {
-        if record.state == StudyState::Removing {
-            return self.remove(&record.uid);
-        }
         let row = Row::of(record);
         if self.rows.get(&row.uid).is_some_and(|held| **held == row) {
             return;

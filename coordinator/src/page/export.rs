@@ -12,13 +12,14 @@ use hyper::Response;
 use hyper::header::{CONTENT_DISPOSITION, CONTENT_TYPE, HeaderValue};
 use prelim_proto::ids::Uid;
 use prelim_proto::report::{Report, Sentence};
-use prelim_proto::study::StudyAttributes;
+use prelim_proto::study::{StudyAttributes, StudyState};
 use prelim_proto::trace::without_uids;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::Call;
 use super::fault::Fault;
+use super::row::Row;
 use crate::audit::Act;
 use crate::report::json;
 use crate::service::{Coordinator, ServiceError};
@@ -31,7 +32,8 @@ const MIN_PART: usize = 3;
 pub(super) async fn give(call: &Call<'_>, session: &Session) -> Result<Response<Body>, Fault> {
     let view = call.web.page.board.view(&call.web.coordinator).await?;
     session.note(Act::Queried, &[]).await?;
-    let signed = view.rows.iter().filter(|row| row.signed_version > 0 && session.caller().may_see(&row.tenant));
+    let is_kept = |row: &&Arc<Row>| row.signed_version > 0 && row.state != StudyState::Removing;
+    let signed = view.rows.iter().filter(is_kept).filter(|row| session.caller().may_see(&row.tenant));
     let mut studies: Vec<Uid> = signed.map(|row| row.uid.clone()).collect();
     studies.sort();
     let state = (VecDeque::from(studies), call.web.coordinator.clone(), session.clone());

@@ -105,6 +105,23 @@ fn who_only_looks_is_refused_nothing() {
     assert!(audit.contains("\"rita\"") && !audit.contains("Use of Restricted Function"), "{audit}");
 }
 
+/// Promise: that a study is being removed is said where it is read, and on the list.
+#[test]
+fn a_study_that_is_being_removed_is_told_as_such() {
+    let site = Site::start("", "");
+    let (study, _) = site.film_with_findings(1);
+    let mut browser = site.browser("removed", &json!({"study": study, "shots": site.shots()}));
+    let mut lines = BufReader::new(browser.stdout.take().expect("stdout")).lines();
+    let told = lines.next().and_then(Result::ok);
+    if told.as_deref() != Some("remove it") {
+        site.ended_well("removed", browser);
+        panic!("it said {told:?}");
+    }
+    site.remove(&study);
+    browser.stdin.take().expect("stdin").write_all(b"removed\n").expect("it listens");
+    site.ended_well("removed", browser);
+}
+
 /// Promise: people of the site's identity provider sign in there, and come back that way when their session has ended.
 #[test]
 fn people_of_the_issuer_come_back_the_way_they_came() {

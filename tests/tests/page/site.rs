@@ -177,6 +177,12 @@ impl Site {
         serde_json::from_slice(&draft(&self.server.grpc, study, "json")).expect("JSON")
     }
 
+    /// Begins to remove a study.
+    pub(crate) fn remove(&self, study: &str) {
+        let output = prelim(["remove", study, "--grpc", &self.server.grpc]);
+        assert!(output.status.success(), "{}", words(&output));
+    }
+
     /// One version of a report.
     pub(crate) fn version(&self, study: &str, version: u32) -> Value {
         let version = version.to_string();

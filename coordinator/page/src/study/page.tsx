@@ -9,7 +9,7 @@ import { isBegun } from '../edit/model.ts';
 import { toWorklist } from '../route.ts';
 import { useKeys } from '../keys.ts';
 import { personName } from '../words.ts';
-import { Reading } from './reading.tsx';
+import { Reading, type Removal } from './reading.tsx';
 
 /** The server forgets a reader after 60 s. */
 const PRESENCE_MS = 25_000;
@@ -24,6 +24,8 @@ export function StudyPage({ uid, session }: { uid: string; session: Session }) {
   const [newerSigned, setNewerSigned] = useState<number | null>(null);
   /** An older version that is looked at. */
   const [older, setOlder] = useState<Report | null>(null);
+  /** The study is being removed, or is gone by now. */
+  const [removal, setRemoval] = useState<Removal>('none');
   /** The draft that was rejected, while it is reviewed after all. */
   const [revived, setRevived] = useState<Report | null>(null);
   const asking = useQuestions(uid);
@@ -42,6 +44,7 @@ export function StudyPage({ uid, session }: { uid: string; session: Session }) {
       setRevived(isBegunAgain ? await get<Report>(`/studies/${uid}/reports/${kept.version}`) : null);
       version.current = loaded.row.version;
       setStudy(loaded);
+      if (loaded.row.state === 'removing') setRemoval('removing');
       setVocabulary(words);
       setReaders(loaded.readers);
       setNewer(null);
@@ -64,6 +67,7 @@ export function StudyPage({ uid, session }: { uid: string; session: Session }) {
     const timer = setInterval(here, PRESENCE_MS);
     const stop = listen({
       readers: (what) => what.uid === uid && setReaders(what.readers),
+      removed: (what) => what.uid === uid && setRemoval('gone'),
       question: (what) => what.uid === uid && asking.hear(what.question),
       // What was missed while it was away is loaded.
       live: (live) => { if (live) asking.reload(); },
@@ -71,6 +75,7 @@ export function StudyPage({ uid, session }: { uid: string; session: Session }) {
       study: (row) => {
         if (row.uid !== uid) return;
         setReaders(row.readers);
+        if (row.state === 'removing') setRemoval('removing');
         if (row.version > version.current) {
           // A study without a report yet just opens when it has one; work in hand is not pulled away.
           if (version.current === 0) void load();
@@ -126,7 +131,7 @@ export function StudyPage({ uid, session }: { uid: string; session: Session }) {
   }
   if (study === null || vocabulary === null) return <main class="quiet" aria-busy="true" />;
   return (
-    <Reading key={revived === null ? 'stands' : 'revived'} study={revived === null ? study : { ...study, report: revived }} rejected={revived === null ? null : study.report} revive={study.report?.status === 'rejected' && revived === null ? () => void revive() : null} abandon={() => { void load(); }} vocabulary={vocabulary} session={session} asking={asking} readers={readers.filter((reader) => reader.id !== session.account.id)} newer={newer} newerSigned={newerSigned} older={older} problem={problem}
+    <Reading key={revived === null ? 'stands' : 'revived'} study={revived === null ? study : { ...study, report: revived }} rejected={revived === null ? null : study.report} revive={study.report?.status === 'rejected' && revived === null ? () => void revive() : null} abandon={() => { void load(); }} vocabulary={vocabulary} session={session} asking={asking} readers={readers.filter((reader) => reader.id !== session.account.id)} newer={newer} newerSigned={newerSigned} older={older} removal={removal} problem={problem}
       reload={load} show={(wanted) => void show(wanted)} />
   );
 }

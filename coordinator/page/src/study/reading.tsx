@@ -24,8 +24,12 @@ import { SignBar, type Step } from './sign.tsx';
 import { useEdit } from './use_edit.ts';
 import { useHanging } from './use_hanging.ts';
 
+/** What becomes of the study as a whole. */
+export type Removal = 'none' | 'removing' | 'gone';
+
 interface Props {
   study: Study;
+  removal: Removal;
   asking: Asking;
   vocabulary: Vocabulary;
   session: Session;
@@ -79,7 +83,7 @@ export function Reading(props: Props) {
   const standing = report?.status ?? 'unsigned_draft';
   const isSigned = standing === 'signed' || standing === 'amended';
   // A signed report is looked at until somebody begins to amend it.
-  const mayEdit = report !== null && older === null && fits && mayReview && standing !== 'rejected';
+  const mayEdit = report !== null && older === null && fits && mayReview && standing !== 'rejected' && props.removal === 'none';
   const editable = mayEdit && (!isSigned || isBegun(copy) || amending);
   const amend = () => {
     if (!mayEdit || editable) return;
@@ -232,7 +236,7 @@ export function Reading(props: Props) {
     }
   };
 
-  const revive = props.revive !== null && older === null && mayReview ? props.revive : null;
+  const revive = props.revive !== null && older === null && mayReview && props.removal === 'none' ? props.revive : null;
   const canReject = older === null && props.rejected === null && standing === 'unsigned_draft';
   useReadingKeys({ ask, canDiscard, canReject, revive, editing, hanging, editable, current, study, uid: row.uid, mode, step, canSign: left(copy) === 0 && editing.preview.problem === '', move, choose, setMode, setStep, amend,
     decide: setDecision, acceptRest: () => { if (editable) { editing.change(acceptRest); setSaid('All findings that were not decided are accepted'); } }, remove, add: ask.isDrawing ? ask.take : add, toggleBoxes: () => setBoxes(!boxes), beside: (uid) => void beside(uid) });
@@ -274,6 +278,7 @@ export function Reading(props: Props) {
       <Viewer hanging={hanging} items={list_items} chosen={chosen} hovered={hovered} boxes={boxes} choose={(id) => choose(id, false)} hover={setHovered} drawn={ask.isDrawing ? ask.take : add} asked={ask.marked} toggleBoxes={() => setBoxes(!boxes)}
         measured={(mm) => { setMeasured(mm === null ? null : Math.round(mm * 10) / 10); setSaid(mm === null ? '' : `${mm.toFixed(1)} mm`); }} />
       <section class="panel" aria-label="Draft">
+        {props.removal !== 'none' && <p class="removal" role="alert"><strong>{props.removal === 'gone' ? 'REMOVED' : 'BEING REMOVED'}</strong> {props.removal === 'gone' ? 'This study was removed with all that was known of it: what is shown is not there any more.' : 'This study is being removed, with its images and its report. Nothing of it can be edited or signed.'}</p>}
         {report === null ? (
           <div class="banner b-none"><p><strong>{row.state}</strong></p><p>{row.problem ?? 'There is no draft of this study yet. It appears here by itself.'}</p></div>
         ) : (

@@ -70,7 +70,7 @@ export function compare(filters: Filters): (a: Row, b: Row) => number {
   if (filters.order === 'newest') return newest;
   if (filters.order === 'oldest') return (a, b) => a.received_at_ms - b.received_at_ms || a.uid.localeCompare(b.uid);
   if (filters.order === 'confidence') return (a, b) => (a.confidence ?? 2) - (b.confidence ?? 2) || newest(a, b);
-  // What a radiologist has answered for waits for nobody.
-  const done = ({ state }: Row) => Number(['signed', 'amended', 'rejected'].includes(state));
+  // What a radiologist has answered for, and what goes, waits for nobody.
+  const done = ({ state }: Row) => Number(['signed', 'amended', 'rejected', 'removing'].includes(state));
   return (a, b) => done(a) - done(b) || urgencyRank(a.urgency) - urgencyRank(b.urgency) || newest(a, b);
 }

@@ -37,6 +37,7 @@ function isReviewed(row: Row): boolean {
 
 function stateOf(row: Row): string {
   if (row.state === 'drafted') return 'unsigned draft';
+  if (row.state === 'removing') return 'being removed';
   return row.standing !== null && row.standing !== 'unsigned_draft' ? standingWord(row.standing) : row.state;
 }
 

@@ -1,0 +1,30 @@
+// A study that is removed while somebody reads it: the page says so at once, and the list does. Argument: {url, name, password, study,
+// shots}; a line on stdin lets it go on once the study is being removed.
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { drawn, open, serious, settings, signIn, text } from './browser.mjs';
+
+const { page, close } = await open();
+await signIn(page, `/study/${settings.study}`);
+await drawn(page);
+await page.waitForSelector('.sign-bar');
+assert.equal(await page.locator('.removal').count(), 0);
+console.log('remove it');
+await once(process.stdin, 'data');
+const isSaid = async () => {
+  await page.waitForSelector('.removal');
+  assert.match(await text(page, '.removal'), /^BEING REMOVED/);
+  assert.equal(await page.locator('.sign-bar').count(), 0);
+  assert.equal(await page.locator('.report-text textarea').count(), 0);
+};
+await isSaid();
+assert.deepEqual(await serious(page), []);
+if (settings.shots) await page.screenshot({ path: `${settings.shots}/removing.png` });
+await page.reload();
+await isSaid();
+await page.keyboard.press('u');
+await page.waitForSelector('.lines .line');
+assert.equal(await text(page, '.lines .line .c-state'), 'being removed');
+if (settings.shots) await page.screenshot({ path: `${settings.shots}/removing-list.png` });
+process.stdin.destroy();
+await close();
