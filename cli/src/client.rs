@@ -71,8 +71,31 @@ pub(crate) fn is_away(status: &Status) -> bool {
     }
 }
 
+/// What is to be done where a call came to nothing.
+struct Advice {
+    /// Where the connection broke.
+    broken: &'static str,
+    /// Where the coordinator says that it may be tried again, before the seconds.
+    later: &'static str,
+}
+
 /// The coordinator's answer as one sentence, with the details that it sent.
 pub(crate) fn plain(status: Status) -> anyhow::Error {
+    told(status, &Advice { broken: "look at --grpc (is it https://?), and try again", later: "try again" })
+}
+
+/// The same for who submits: what the coordinator acknowledged is held.
+pub(crate) fn plain_of_submitting(status: Status) -> anyhow::Error {
+    told(
+        status,
+        &Advice {
+            broken: "studies that it acknowledged are held: look with `prelim studies`, and at --grpc (is it https://?)",
+            later: "what was held is kept, and the rest may be sent again",
+        },
+    )
+}
+
+fn told(status: Status, advice: &Advice) -> anyhow::Error {
     let mut text = status.message().to_owned();
     if text.is_empty() {
         text = status.code().to_string();
@@ -93,15 +116,12 @@ pub(crate) fn plain(status: Status) -> anyhow::Error {
         )
     {
         return anyhow::anyhow!(
-            "the connection to the coordinator broke, or something else answers at that address ({text}); studies that it \
-             acknowledged are held: look with `prelim studies`, and at --grpc (is it https://?)"
+            "the connection to the coordinator broke, or something else answers at that address ({text}); {}",
+            advice.broken
         );
     }
     if let Some(delay) = details.retry_info().and_then(|retry| retry.retry_delay) {
-        text.push_str(&format!(
-            "; what was held is kept, and the rest may be sent again in {} s",
-            delay.as_secs().max(1)
-        ));
+        text.push_str(&format!("; {} in {} s", advice.later, delay.as_secs().max(1)));
     }
     if let Some(help) = details.help() {
         for link in &help.links {

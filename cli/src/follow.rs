@@ -6,7 +6,7 @@ use std::time::Duration;
 use prelim_proto::study::StudyState;
 use prelim_proto::v1::{Study, WatchStudiesRequest};
 
-use crate::client::{Connection, NoCoordinator, is_away, plain};
+use crate::client::{Connection, NoCoordinator, is_away, plain_of_submitting};
 use crate::progress::{Bars, note};
 use crate::table;
 
@@ -76,8 +76,8 @@ impl<'a> Following<'a> {
             false => Interrupted::ForGood(error),
         })?;
         let broken = |status: tonic::Status| match is_away(&status) {
-            true => Interrupted::ForNow(plain(status)),
-            false => Interrupted::ForGood(plain(status)),
+            true => Interrupted::ForNow(plain_of_submitting(status)),
+            false => Interrupted::ForGood(plain_of_submitting(status)),
         };
         let request = WatchStudiesRequest { study_uids: self.study_uids.to_vec() };
         let mut changes = client.watch_studies(request).await.map_err(broken)?.into_inner();

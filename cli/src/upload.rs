@@ -13,7 +13,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::client::{Connection, is_away, plain};
+use crate::client::{Connection, is_away, plain_of_submitting};
 
 /// Bytes in one message.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -86,7 +86,7 @@ pub(crate) async fn upload_some(
         Err(status) => {
             // A coordinator that refuses an upload as a whole has taken nothing of it.
             let is_refused = !is_away(&status);
-            let why = plain(status);
+            let why = plain_of_submitting(status);
             let rest = if is_refused { Rest::Refused(format!("not taken: {why}")) } else { Rest::Unknown };
             (Vec::new(), Vec::new(), Some(why), rest)
         }

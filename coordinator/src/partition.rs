@@ -166,7 +166,10 @@ pub(crate) fn image(
     let (series, instance) = found.ok_or_else(|| "it is no instance of the study".to_owned())?;
     let (kind, attributes) = sort::readable(series, instance).map_err(|(_, detail)| detail)?;
     if !(1..=attributes.frames.max(1)).contains(&frame) {
-        return Err(format!("it has {} frames", attributes.frames.max(1)));
+        return Err(match attributes.frames {
+            0 | 1 => "it has 1 frame".to_owned(),
+            frames => format!("it has {frames} frames"),
+        });
     }
     let image = Image { series, instance, attributes };
     let label = match kind {

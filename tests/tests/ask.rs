@@ -104,7 +104,7 @@ fn an_answer_stands_apart_from_the_study() {
     for (more, why) in [
         (vec!["?"], "it has no words"),
         (vec!["Why?", "--image", "1.2.3"], "no instance of the study"),
-        (vec!["Why?", "--image", &*image, "--frame", "9"], "it has 1 frames"),
+        (vec!["Why?", "--image", &*image, "--frame", "9"], "it has 1 frame"),
         (vec!["--kind", "explain", "Effusion."], "not made to explain texts to patients"),
     ] {
         let refused = prelim(["ask", &*study, "--grpc", &*server.grpc].iter().chain(&more).copied());
@@ -285,11 +285,17 @@ fn that_nobody_answers_is_said_at_once() {
     let began = Instant::now();
     let refused = prelim(["ask", &study, "Is there a nodule?", "--grpc", &server.grpc]);
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
-    assert!(
-        !refused.status.success() && words(&refused).contains("no model here answers questions"),
-        "{}",
-        words(&refused)
-    );
+    let said = words(&refused);
+    assert!(!refused.status.success() && said.contains("no model here answers questions"), "{said}");
+    assert!(said.contains("the demonstration model never does"), "{said}");
+    // Who asks submits nothing: no error speaks of that.
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    let other = listener.local_addr().expect("an address").to_string();
+    std::thread::spawn(move || listener.incoming().for_each(drop));
+    let broken = prelim(["ask", &study, "Is there a nodule?", "--grpc", &other]);
+    let said = words(&broken);
+    assert!(!broken.status.success() && !said.contains("acknowledged") && !said.contains("prelim studies"), "{said}");
+    assert!(said.contains("something else answers at that address"), "{said}");
 }
 
 /// Promise: as many questions as one person may have open can be asked at once, and not one more; that the worker is away is

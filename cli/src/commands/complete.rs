@@ -3,7 +3,7 @@
 use clap::Args;
 use prelim_proto::v1::CompleteStudyRequest;
 
-use crate::client::{Connection, plain};
+use crate::client::{Connection, plain_of_submitting};
 use crate::table;
 
 /// Say that all images of studies are there, so that they are read now.
@@ -25,7 +25,13 @@ impl Complete {
         let mut client = self.connection.studies().await?;
         for study_uid in self.studies {
             let request = CompleteStudyRequest { study_uid: study_uid.clone(), request_id: String::new() };
-            let study = client.complete_study(request).await.map_err(plain)?.into_inner().study.unwrap_or_default();
+            let study = client
+                .complete_study(request)
+                .await
+                .map_err(plain_of_submitting)?
+                .into_inner()
+                .study
+                .unwrap_or_default();
             table::say(format!("{study_uid}: {}", table::state(&study)))?;
         }
         Ok(())

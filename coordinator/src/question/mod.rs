@@ -254,7 +254,9 @@ impl Coordinator {
         let mut answering =
             going_on.map(|(worker, _)| &worker.heartbeat).filter(|worker| worker.kinds.contains(&JobKind::Answer));
         Ok(match (answering.clone().next(), answering.any(|worker| worker.offer().meets(demand))) {
-            (None, _) => Err("no model here answers questions: no worker that is up offers it".to_owned()),
+            (None, _) => Err("no model here answers questions: no worker that is up offers it, and the demonstration \
+                              model never does (README.md, Questions)"
+                .to_owned()),
             (Some(_), false) => Err(format!(
                 "no model here answers questions about this study: it is for {demand}, which no worker offers that answers"
             )),

@@ -100,3 +100,19 @@ impl QuestionProfile {
         found
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_in_the_readme_is_usable() {
+        let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md")).unwrap();
+        let (_, from) = readme.split_once("```json\n\"questions\": ").expect("an example");
+        let (example, _) = from.split_once("```").expect("its end");
+        let profile: QuestionProfile = serde_json::from_str(example).unwrap();
+        assert_eq!(profile.problems(), Vec::<String>::new());
+        let kinds = [QuestionKind::Question, QuestionKind::Describe, QuestionKind::Shorten, QuestionKind::Explain];
+        assert!(kinds.iter().all(|kind| profile.template(*kind).is_some()));
+    }
+}
