@@ -115,9 +115,12 @@ impl SteadyClock {
 }
 
 impl Coordinator {
-    /// Begins to remove a study that is settled. It is gone a while later.
-    pub async fn remove(&self, study: &Uid) -> Result<(), ServiceError> {
+    /// Begins to remove a study that is settled; one with a signed report where that is meant. It is gone a while later.
+    pub async fn remove(&self, study: &Uid, signed_too: bool) -> Result<(), ServiceError> {
         let record = self.record(study).await?;
+        if record.signed_version > 0 && !signed_too && record.state != StudyState::Removing {
+            return Err(ServiceError::Signed(study.clone()));
+        }
         self.store.remove_study(study, record.updated_at_ms).await?;
         self.changed(study);
         page::board::tell_others(self, study).await;

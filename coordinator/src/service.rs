@@ -75,6 +75,9 @@ pub enum ServiceError {
         /// The newest.
         newest: u32,
     },
+    /// The study is to be removed with a signed report, and that was not said.
+    #[error("a radiologist has signed a report of study {0}: it goes, too, only where that is said")]
+    Signed(Uid),
     /// There are no pseudonyms here.
     #[error("no pseudonym is known here: the coordinator was started without --deidentify")]
     NoKey,

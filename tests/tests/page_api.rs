@@ -399,7 +399,12 @@ fn a_study_that_is_being_removed_is_told_as_such() {
     let edit = json!({"version": 1, "decisions": accepting(&seen), "request_id": "a"});
     assert_eq!(jane.post(&path("sign"), &edit).status, StatusCode::OK);
     assert!(!jane.get("/api/agreement/export").bytes.is_empty());
-    let removed = prelim(["remove", &study, "--grpc", &site.server.grpc]);
+    // A signed report is not taken away by the way: who is no terminal says so.
+    let left = prelim(["remove", &study, "--grpc", &site.server.grpc]);
+    let said = words(&left);
+    assert!(!left.status.success() && said.contains("a radiologist has signed its report: --yes"), "{said}");
+    assert_eq!(jane.study(&study)["row"]["state"], json!("signed"));
+    let removed = prelim(["remove", &study, "--yes", "--grpc", &site.server.grpc]);
     assert!(removed.status.success(), "{}", words(&removed));
     let listed = jane.get("/api/studies").json();
     assert_eq!((&listed["studies"][0]["state"], &listed["counts"]), (&json!("removing"), &json!({"removing": 1})));

@@ -170,9 +170,10 @@ impl StudyService for Studies {
 
     async fn remove_study(&self, request: Request<v1::RemoveStudyRequest>) -> Answer<v1::RemoveStudyResponse> {
         let session = Session::of(&request);
-        let uid = uid(&request.into_inner().study_uid)?;
+        let request = request.into_inner();
+        let uid = uid(&request.study_uid)?;
         session.allow(&self.0, &uid).await.map_err(status::of)?;
-        self.0.remove(&uid).await.map_err(status::of)?;
+        self.0.remove(&uid, request.signed_too).await.map_err(status::of)?;
         session.note(Act::Removed, &[uid]).await.map_err(status::of)?;
         Ok(Response::new(v1::RemoveStudyResponse {}))
     }
