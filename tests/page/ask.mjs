@@ -109,8 +109,29 @@ const forget = async (words) => {
   await push('.answer', words);
   assert.ok((await gone).ok());
 };
+// What is forgotten in one tab is gone from the others of this browser.
+const other = await page.context().newPage();
+await other.goto(page.url());
+await drawn(other);
+await other.keyboard.press('Shift+Q');
+await other.waitForFunction(() => document.querySelectorAll('.answer').length === 3, undefined, PATIENCE);
 await forget('Forget');
 await answers(2);
+await other.waitForFunction(() => document.querySelectorAll('.answer').length === 2);
+await other.close();
+// A question that was begun is there after the page was loaded again, and is asked by nobody else.
+await press('q');
+await page.keyboard.type('Half a quest');
+assert.ok((await page.locator('.panel').boundingBox()).width >= 460, 'answers have room on a small screen');
+if (settings.shots) await page.screenshot({ path: `${settings.shots}/panel-1280.png` });
+await page.reload();
+await drawn(page);
+assert.match(await text(page, '.ask-panel h2'), /a question is not sent yet/);
+await press('q');
+assert.equal(await page.locator('.ask-form textarea').inputValue(), 'Half a quest');
+await press('Control+a', 'Backspace');
+await page.waitForFunction(() => Object.keys(sessionStorage).every((key) => !key.includes('half-typed')));
+await press('Escape');
 // What was just asked can be taken back, whether it is answered by then or not.
 await press('q');
 await page.keyboard.type('How large is the heart?');
@@ -256,6 +277,26 @@ await page.waitForSelector('.k-explain .stale');
 assert.equal(await page.locator('.k-explain button', { hasText: /Print|Copy/ }).count(), 0);
 await push('.k-explain', 'Discard');
 await page.waitForSelector('.k-explain', { state: 'detached' });
+// On paper, in the dark theme too, all is dark on white.
+await page.evaluate(() => document.documentElement.setAttribute('data-theme', 'dark'));
+await page.emulateMedia({ media: 'print' });
+const pale = await page.evaluate(() => {
+  const parts = (colour) => (colour.match(/[\d.]+/g) ?? []).map(Number);
+  const light = ([red, green, blue]) => (0.2126 * red + 0.7152 * green + 0.0722 * blue) / 255;
+  const found = [];
+  for (const each of document.querySelectorAll('.panel *, .paper-head *')) {
+    if (!each.checkVisibility() || each.closest('svg') !== null) continue;
+    const { color, backgroundColor } = getComputedStyle(each);
+    const back = parts(backgroundColor);
+    const hasText = [...each.childNodes].some((node) => node.nodeType === Node.TEXT_NODE && node.textContent.trim() !== '');
+    if (hasText && light(parts(color)) > 0.45) found.push(`${each.className}: text ${color}`);
+    if (back[3] !== 0 && light(back) < 0.8) found.push(`${each.className}: ground ${backgroundColor}`);
+  }
+  return found;
+});
+assert.deepEqual(pale, []);
+if (settings.shots) await page.screenshot({ path: `${settings.shots}/print-dark.png`, fullPage: true });
+await page.emulateMedia({ media: 'screen' });
 // Of what is signed questions are still answered; nothing is inserted before an amendment is begun.
 await press('Shift+Q');
 await page.waitForSelector('.answer button:text("Insert into impression")');

@@ -18,7 +18,7 @@ export const visits = [];
 export async function open({ gl = false, width = 1280, height = 800, also = [] } = {}) {
   const flags = ['--no-sandbox', '--disable-dev-shm-usage', ...(gl ? GL : [])];
   const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: flags });
-  const context = await browser.newContext({ viewport: { width, height }, colorScheme: 'dark', ignoreHTTPSErrors: true });
+  const context = await browser.newContext({ viewport: { width, height }, colorScheme: 'dark', reducedMotion: 'reduce', ignoreHTTPSErrors: true });
   const page = await context.newPage();
   page.setDefaultTimeout(20_000);
   const wrong = [];

@@ -4,6 +4,7 @@ import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import type { Question } from '../api/types.ts';
 import type { Stack } from '../viewer/frames.ts';
 import { Answer, imageName } from './answer.tsx';
+import { halfTyped, keepHalfTyped } from './half_typed.ts';
 import type { Ask } from './use_ask.ts';
 
 /** Longest question, in characters. */
@@ -13,6 +14,9 @@ const AGAIN_MS = 5_000;
 
 interface Props {
   ask: Ask;
+  /** Who asks, about which study. */
+  who: string;
+  study: string;
   stacks: Stack[];
   /** Adds an answer to the impression; nothing where that cannot be now. */
   insert: ((question: Question) => void) | null;
@@ -20,9 +24,9 @@ interface Props {
   whyNot: string | null;
 }
 
-export function AskPanel({ ask, stacks, insert, whyNot }: Props) {
+export function AskPanel({ ask, who, study, stacks, insert, whyNot }: Props) {
   const { asking, open, setOpen, shown, region, setRegion, isDrawing } = ask;
-  const [text, setText] = useState('');
+  const [text, setText] = useState(() => halfTyped(who, study));
   const [about, setAbout] = useState<'study' | 'image'>('study');
   const body = useRef<HTMLDivElement>(null);
   const box = useRef<HTMLTextAreaElement>(null);
@@ -39,7 +43,8 @@ export function AskPanel({ ask, stacks, insert, whyNot }: Props) {
     return () => clearInterval(timer);
   }, [open, waiting === 0, look]);
 
-  // Before the next key can come.
+  // Before the next key can come, or the page goes.
+  useLayoutEffect(() => keepHalfTyped(who, study, text), [who, study, text]);
   useLayoutEffect(() => {
     if (ask.focus > 0) box.current?.focus();
   }, [ask.focus]);
@@ -54,7 +59,7 @@ export function AskPanel({ ask, stacks, insert, whyNot }: Props) {
     body.current?.scrollTo({ top: 0 });
   };
 
-  const count = listed.length === 0 ? '' : waiting > 0 ? `${waiting} waiting` : `${listed.length} ${listed.length === 1 ? 'answer' : 'answers'}`;
+  const count = text.trim() !== '' && !open ? 'a question is not sent yet' : listed.length === 0 ? '' : waiting > 0 ? `${waiting} waiting` : `${listed.length} ${listed.length === 1 ? 'answer' : 'answers'}`;
   return (
     <section class={`ask-panel ${open ? 'is-open' : ''}`} aria-label="Ask the study">
       <h2>

@@ -34,6 +34,9 @@ export interface Asking {
   look: () => void;
 }
 
+/** Tells other tabs of this browser what was forgotten here. */
+const channel = new BroadcastChannel('prelim.forgotten');
+
 const NOBODY = 'No model here answers questions.';
 
 /** How far a question has come: what comes late changes nothing back. */
@@ -90,6 +93,15 @@ export function useQuestions(uid: string): Asking {
     };
   }, [reload]);
 
+  useEffect(() => {
+    const gone = ({ data }: MessageEvent<string>) => {
+      forgotten.current.add(data);
+      setQuestions((all) => all.filter((each) => each.id !== data));
+    };
+    channel.addEventListener('message', gone);
+    return () => channel.removeEventListener('message', gone);
+  }, []);
+
   const hear = useCallback((question: Question) => {
     heard.current.push(question);
     if (!forgotten.current.has(question.id)) setQuestions((was) => placed(was, question));
@@ -129,9 +141,9 @@ export function useQuestions(uid: string): Asking {
     const was = questions.find((each) => each.id === id);
     forgotten.current.add(id);
     setQuestions((all) => all.filter((each) => each.id !== id));
-    call('DELETE', `/studies/${uid}/questions/${id}`).catch((error: unknown) => {
+    call('DELETE', `/studies/${uid}/questions/${id}`).then(() => channel.postMessage(id), (error: unknown) => {
       // What is gone already is forgotten.
-      if (error instanceof ApiError && error.status === 404) return;
+      if (error instanceof ApiError && error.status === 404) return channel.postMessage(id);
       forgotten.current.delete(id);
       if (was !== undefined) hear(was);
       setProblem(words(error));

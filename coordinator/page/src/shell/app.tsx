@@ -6,6 +6,7 @@ import { ApiError, call, get, keepSession, onSessionEnd, words } from '../api/cl
 import type { Session } from '../api/types.ts';
 import { useHold, useKeys } from '../keys.ts';
 import { go, toWorklist, useRoute } from '../route.ts';
+import { forgetHalfTyped } from '../ask/half_typed.ts';
 import { Agreement } from '../agreement/agreement.tsx';
 import { Worklist } from '../worklist/worklist.tsx';
 import { personName } from '../words.ts';
@@ -84,6 +85,7 @@ export function App() {
   const leave = async () => {
     await call('DELETE', '/session').catch(() => undefined);
     keepSession(null);
+    forgetHalfTyped();
     setKnown({ state: 'out', ways: ['password'] });
     go('/sign-in', true);
     await ask();

@@ -335,7 +335,7 @@ export function Reading(props: Props) {
           <Versions versions={study.versions} shown={report?.report.version ?? 0} show={props.show} />
           {report !== null && <p class="fine provenance">{report.provenance.map((each) => `${each.model}${each.demonstration ? ' (demonstration weights)' : ''}, prelim ${each.software_version}`).join('; ')}</p>}
         </div>
-        {step === 'none' && <AskPanel ask={ask} stacks={hanging.all} insert={editable && impression !== null ? ask.insert : null} whyNot={editable ? 'What the findings make is being looked up' : mayEdit ? 'Begin to amend the report first (s)' : null} />}
+        {step === 'none' && <AskPanel ask={ask} who={session.account.id} study={row.uid} stacks={hanging.all} insert={editable && impression !== null ? ask.insert : null} whyNot={editable ? 'What the findings make is being looked up' : mayEdit ? 'Begin to amend the report first (s)' : null} />}
         {older !== null ? (
           <div class="sign-bar"><div class="row"><span>You are looking at version {older.report.version}.</span><span class="grow" /><button class="primary" onClick={() => props.show(study.report?.report.version ?? 0)}>Back to the newest</button></div></div>
         ) : revive !== null ? (
