@@ -41,10 +41,16 @@ function stateOf(row: Row): string {
   return row.standing !== null && row.standing !== 'unsigned_draft' ? standingWord(row.standing) : row.state;
 }
 
+/** Letters that two lines of a cell hold on a small screen, whatever its font. */
+const LONG: Record<string, number> = { patient: 36, id: 20, study: 40, site: 20 };
+
 export function Line({ row, index, now, selected, me, y, choose, open }: Props) {
   const { patient } = row;
   const old = now - row.received_at_ms > 4 * 3_600_000 && row.state === 'drafted';
-  const cell = (name: string, content: preact.ComponentChildren, title?: string) => <span role="gridcell" class={`c-${name}`} title={title}>{content}</span>;
+  const cell = (name: string, content: preact.ComponentChildren, title?: string) => {
+    const long = typeof content === 'string' && content.length > (LONG[name] ?? Infinity);
+    return <span role="gridcell" class={long ? `c-${name} is-long` : `c-${name}`} title={title}>{content}</span>;
+  };
   return (
     <div role="row" id={`row-${index}`} aria-rowindex={index + 2} aria-selected={selected} class={`line u-${row.urgency ?? 'none'} s-${row.state}`} style={{ transform: `translateY(${y}px)` }} onClick={choose} onDblClick={open}>
       {cell('urgency', row.urgency && <span class={`mark u-${row.urgency}`}>{row.urgency}</span>)}
