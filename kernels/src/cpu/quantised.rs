@@ -1,5 +1,7 @@
 //! Panels of whole numbers, unpacked in pieces on the way into a product.
 
+use std::borrow::Cow;
+
 use half::bf16;
 use rayon::prelude::*;
 
@@ -20,11 +22,18 @@ pub(super) struct QuantisedPanels {
     scales: Pages<u16>,
 }
 
-/// The numbers and scales of a row, with the instructions that there are; the same with any.
-pub(super) fn quantise(set: InstructionSet, grid: Grid, row: (WeightView<'_>, usize)) -> (Vec<u8>, Vec<bf16>) {
+/// The numbers and scales of a row: its own, or made with the instructions that there are, which are the same with any.
+pub(super) fn whole_row<'a>(
+    set: InstructionSet,
+    grid: Grid,
+    row: (WeightView<'a>, usize),
+) -> (Cow<'a, [u8]>, Vec<bf16>) {
+    if let Some((numbers, scales)) = row.0.quantised_row(row.1) {
+        return (Cow::Borrowed(numbers), scales);
+    }
     let mut quantised = (Vec::new(), Vec::new());
     dispatch(set, Quantise { grid, row, to: &mut quantised });
-    quantised
+    (Cow::Owned(quantised.0), quantised.1)
 }
 
 struct Quantise<'a> {
@@ -51,18 +60,8 @@ impl QuantisedPanels {
         let packed = numbers.par_chunks_mut(bytes).zip(scales.par_chunks_mut(groups));
         packed.zip(rows.par_chunks(PANEL)).for_each(|((numbers, scales), rows)| {
             for (lane, (view, row)) in rows.iter().enumerate().filter_map(|(lane, row)| row.map(|row| (lane, row))) {
-                let (own, row_scales);
-                let row_numbers = match view.quantised_row(row) {
-                    Some((kept, kept_scales)) => {
-                        row_scales = kept_scales;
-                        kept
-                    }
-                    None => {
-                        (own, row_scales) = quantise(set, grid, (view, row));
-                        &own
-                    }
-                };
-                numbers[lane..].iter_mut().step_by(PANEL).zip(row_numbers).for_each(|(to, number)| *to = *number);
+                let (row_numbers, row_scales) = whole_row(set, grid, (view, row));
+                numbers[lane..].iter_mut().step_by(PANEL).zip(&*row_numbers).for_each(|(to, number)| *to = *number);
                 let to = scales[lane..].iter_mut().step_by(PANEL);
                 to.zip(row_scales).for_each(|(to, scale)| *to = scale.to_bits());
             }

@@ -5,6 +5,7 @@ use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
+use super::left::Group;
 use super::pack::{Tile, pack_rows, round_columns, round_row, rows_of};
 use super::pairs::Pairs;
 use super::tiles::Tiles;
@@ -15,7 +16,7 @@ use crate::cpu::Cpu;
 use crate::cpu::lanes::{Avx512, Lanes};
 use crate::cpu::math::exp;
 use crate::cpu::paged::zeros;
-use crate::cpu::pages::{Number, Pages};
+use crate::cpu::pages::Pages;
 use crate::cpu::work::{Shared, Work};
 use crate::host::{HostPlan, HostSpan};
 
@@ -24,20 +25,12 @@ const QUERIES: usize = 2 * SIDE;
 /// Rows of a prompt that share a copy of values.
 const PROMPT_ROWS: usize = 8 * SIDE;
 
-/// A line of the cache: 32 bf16.
-#[derive(Debug, Clone, Copy)]
-#[repr(C, align(64))]
-struct Line([u16; TERMS]);
-
-// SAFETY: numbers of any bits, on a line of the cache.
-unsafe impl Number for Line {}
-
-fn lines(numbers: usize) -> Vec<Line> {
-    vec![Line([0; TERMS]); numbers.div_ceil(TERMS)]
+fn lines(numbers: usize) -> Vec<Group> {
+    vec![Group([0; TERMS]); numbers.div_ceil(TERMS)]
 }
 
-fn numbers(lines: &mut [Line]) -> &mut [u16] {
-    // SAFETY: a line is 32 numbers without padding.
+fn numbers(lines: &mut [Group]) -> &mut [u16] {
+    // SAFETY: a group is 32 numbers without padding.
     unsafe { std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast(), lines.len() * TERMS) }
 }
 
@@ -93,7 +86,7 @@ impl<K: Fn(usize) -> *const u8> Seen<K> {
             for (pair, scores) in scratch.scores.iter_mut().enumerate() {
                 let second = (2 * pair + 1).min(self.strips - 1);
                 let keys = [(self.keys)(2 * pair), (self.keys)(second)];
-                let stride = steps * size_of::<Line>();
+                let stride = steps * size_of::<Group>();
                 match groups {
                     1 => unit.two_by_one(keys, stride, queries[0], steps, scores, true),
                     _ => unit.two_by_two(keys, stride, queries, steps, scores, true),
@@ -212,8 +205,8 @@ impl<K: Fn(usize) -> *const u8> Seen<K> {
 
 /// Keys and values of one head of an image.
 struct Head {
-    keys: Vec<Line>,
-    values: Vec<Line>,
+    keys: Vec<Group>,
+    values: Vec<Group>,
 }
 
 /// Attention of patches among themselves.
@@ -288,9 +281,9 @@ fn patches<M: Multiply>(work: Work<'_>, args: AttendPatches<'_, Cpu>) {
 pub(in super::super) struct Cache {
     shape: CacheShape,
     /// `[layers, blocks, kv_heads, block_tokens, padded head_dim]`
-    keys: Pages<Line>,
+    keys: Pages<Group>,
     /// `[layers, blocks, kv_heads, padded head_dim, block_tokens]`
-    values: Pages<Line>,
+    values: Pages<Group>,
 }
 
 impl Cache {
@@ -424,7 +417,7 @@ impl Over<'_> {
         &self,
         task: &Task<'_>,
         scratch: &mut Scratch,
-        values: &mut Vec<Line>,
+        values: &mut Vec<Group>,
         queries: &mut Vec<f32>,
         out: *mut f32,
     ) {
@@ -435,7 +428,7 @@ impl Over<'_> {
         let slot = |strip: usize| task.span.slot(origin + strip * SIDE, block_tokens);
         let value_stride = strips.next_multiple_of(2) * SIDE;
         values.clear();
-        values.resize(head_dim.next_multiple_of(SIDE) * value_stride / TERMS, Line([0; TERMS]));
+        values.resize(head_dim.next_multiple_of(SIDE) * value_stride / TERMS, Group([0; TERMS]));
         for strip in 0..strips {
             let (block, place) = slot(strip);
             let to = numbers(values).as_mut_ptr();

@@ -6,11 +6,10 @@
 //! reads them as fast as memory gives them.
 
 use std::arch::x86_64::*;
-use std::mem::MaybeUninit;
 
 use super::left::{Group, Strip};
-use super::pack::{Tile, round_row};
-use super::product::{Kept, Weight, room};
+use super::pack::round_row;
+use super::product::{Kept, Weight, packed};
 use super::strips::Factors;
 use super::{SIDE, TERMS, check, pairs};
 use crate::cpu::lanes::{Avx512, Lanes};
@@ -24,24 +23,15 @@ const IN_TURN: usize = 2;
 
 /// Rows to rows of whole groups.
 pub(super) fn round<'a>(x: &[f32], rows: usize, columns: usize, kept: &'a mut Kept, work: Work<'_>) -> &'a [Group] {
-    /// Groups of a tile.
-    const IN_TILE: usize = size_of::<Tile>() / size_of::<Group>();
-    let steps = columns.div_ceil(TERMS);
-    let room = room(kept, (rows * steps).div_ceil(IN_TILE)).as_mut_ptr();
-    // SAFETY: tiles and groups are numbers on a line of the cache; so many were asked for.
-    let groups = unsafe { std::slice::from_raw_parts_mut(room.cast::<MaybeUninit<Group>>(), rows * steps) };
-    let mut to: Vec<&mut [MaybeUninit<Group>]> = groups.chunks_mut(steps).collect();
-    let work = if work.tasks(rows * columns) == 1 { work.alone() } else { work };
-    work.run_each(&mut to, |row, to| {
-        // SAFETY: numbers of any bits, all of which are written; the processor has the instructions, and the row was checked
-        // to be there.
-        unsafe {
+    let sizes = (rows, columns.div_ceil(TERMS), rows * columns);
+    // SAFETY: a group is a line of the cache, and a row of them is written whole; the processor has the instructions, and the
+    // row was checked to be there.
+    unsafe {
+        packed::<Group>(kept, sizes, work, |row, to| {
             let to = std::slice::from_raw_parts_mut(to.as_mut_ptr().cast::<u16>(), to.len() * TERMS);
             round_row(x[row * columns..][..columns].as_ptr(), columns, to);
-        }
-    });
-    // SAFETY: every row was written whole.
-    unsafe { std::slice::from_raw_parts(room.cast::<Group>(), rows * steps) }
+        })
+    }
 }
 
 /// Both factors.

@@ -18,7 +18,7 @@ use crate::cpu::product::finish;
 use crate::cpu::work::{Shared, Work};
 
 /// Bytes of packed activations that stay in the second-level cache while weights go by.
-const RIGHT_BYTES: usize = 512 << 10;
+pub(super) const RIGHT_BYTES: usize = 512 << 10;
 /// Groups of terms of two strips of weights that stay in the first-level cache while activations go by.
 const STEPS_AT_ONCE: usize = 16;
 /// Memory for packed activations.
@@ -148,34 +148,45 @@ impl Product<'_> {
     }
 }
 
-/// Room for so many tiles, whatever is in them.
-pub(super) fn room(kept: &mut Kept, count: usize) -> &mut [MaybeUninit<Tile>] {
+/// Activations as products take them: `parts` parts of `each` values, of which `write` writes every one, in memory that is kept
+/// from one product to the next. `numbers` are rounded in all.
+///
+/// # Safety
+/// A value is aligned within a line of the cache, and `write` writes the part that it is given whole.
+pub(super) unsafe fn packed<'a, T: Copy + Send + Sync>(
+    kept: &'a mut Kept,
+    (parts, each, numbers): (usize, usize, usize),
+    work: Work<'_>,
+    write: impl Fn(usize, &mut [MaybeUninit<T>]) + Send + Sync,
+) -> &'a [T] {
+    let count = (parts * each * size_of::<T>()).div_ceil(size_of::<Tile>());
     if kept.len() < count {
         kept.clear();
         kept.reserve_exact(count);
         // SAFETY: what is reserved need not be written for its type.
         unsafe { kept.set_len(count) };
     }
-    &mut kept[..count]
+    let first = kept.as_mut_ptr();
+    // SAFETY: tiles begin on lines of the cache, and have room for so many values.
+    let values = unsafe { std::slice::from_raw_parts_mut(first.cast::<MaybeUninit<T>>(), parts * each) };
+    let mut to: Vec<&mut [MaybeUninit<T>]> = values.chunks_mut(each).collect();
+    // Some dozens of numbers are rounded and moved in the time of a group of multiply-adds.
+    let work = if work.tasks(numbers) == 1 { work.alone() } else { work };
+    work.run_each(&mut to, |part, to| write(part, to));
+    // SAFETY: every part was written whole, which the caller answers for.
+    unsafe { std::slice::from_raw_parts(first.cast::<T>(), parts * each) }
 }
 
 /// Rows to tiles, sixteen rows after another.
 fn pack<'a>(x: &[f32], rows: usize, columns: usize, kept: &'a mut Kept, work: Work<'_>) -> &'a [Tile] {
-    let steps = columns.div_ceil(TERMS);
-    let count = rows.div_ceil(SIDE) * steps;
-    let tiles = room(kept, count);
-    let mut groups: Vec<&mut [MaybeUninit<Tile>]> = tiles.chunks_mut(steps).collect();
-    // Some dozens of numbers are rounded and moved in the time of a group of multiply-adds.
-    let work = if work.tasks(rows * columns) == 1 { work.alone() } else { work };
-    work.run_each(&mut groups, |group, tiles| {
-        let first = group * SIDE;
-        // SAFETY: the rows are there, which was checked; tiles are used only where the features are.
-        unsafe {
+    let sizes = (rows.div_ceil(SIDE), columns.div_ceil(TERMS), rows * columns);
+    // SAFETY: the rows are there, which was checked; tiles are used only where the features are, and written whole.
+    unsafe {
+        packed(kept, sizes, work, |group, tiles| {
+            let first = group * SIDE;
             pack_rows(x[first * columns..].as_ptr(), columns, (rows - first).min(SIDE), columns, tiles);
-        }
-    });
-    // SAFETY: every group was written whole.
-    unsafe { std::slice::from_raw_parts(tiles.as_ptr().cast(), count) }
+        })
+    }
 }
 
 /// What a task computes with.

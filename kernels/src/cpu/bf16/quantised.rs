@@ -11,7 +11,7 @@ use super::{SIDE, TERMS};
 use crate::cpu::lanes::InstructionSet;
 use crate::cpu::packed::Source;
 use crate::cpu::pages::Pages;
-use crate::cpu::quantised::quantise;
+use crate::cpu::quantised::whole_row;
 use crate::quantised::{Bits, Grid};
 
 /// Steps of a block: what is unpacked before it is multiplied. Few, so that bytes come from memory and are unpacked at the same
@@ -61,13 +61,8 @@ impl QuantisedRows {
         blocks.par_chunks_mut(pair_bytes.max(1)).zip(rows.par_chunks(2 * SIDE)).for_each(|(pair, rows)| {
             let there = rows.iter().enumerate().filter_map(|(index, row)| row.map(|row| (index, row)));
             for (index, (view, row)) in there {
-                match view.quantised_row(row) {
-                    Some((numbers, scales)) => fill(pair, index, grid, numbers, &scales),
-                    None => {
-                        let (numbers, scales) = quantise(InstructionSet::Amx, grid, (view, row));
-                        fill(pair, index, grid, &numbers, &scales);
-                    }
-                }
+                let (numbers, scales) = whole_row(InstructionSet::Amx, grid, (view, row));
+                fill(pair, index, grid, &numbers, &scales);
             }
         });
         Self { bits: grid.bits, blocks, rows: rows.len(), columns }

@@ -4,15 +4,12 @@ use std::arch::x86_64::*;
 use std::ops::Range;
 
 use super::SIDE;
-use super::product::Weight;
+use super::product::{RIGHT_BYTES, Weight};
 use crate::args::Then;
 use crate::cpu::lanes::{Avx512, Lanes};
 use crate::cpu::math::activate;
 use crate::cpu::product::finish;
 use crate::cpu::work::{Shared, Work};
-
-/// Bytes of activations that stay in the second-level cache while weights go by.
-const ROWS_BYTES: usize = 512 << 10;
 
 /// Both factors of a product.
 pub(super) trait Factors: Copy + Send + Sync {
@@ -32,7 +29,7 @@ pub(super) trait Factors: Copy + Send + Sync {
 /// Splits a product into tasks. Each value is computed whole by one task, in one order.
 pub(super) fn multiply(weight: Weight<'_>, factors: impl Factors, rows: usize, out: &mut [f32], work: Work<'_>) {
     let (pairs, outputs) = (weight.pairs(), weight.outputs());
-    let at_once = (ROWS_BYTES / factors.row_bytes()).max(1);
+    let at_once = (RIGHT_BYTES / factors.row_bytes()).max(1);
     let blocks = rows.div_ceil(at_once);
     let split = work.tasks(rows * pairs * 2 * SIDE * weight.columns()).div_ceil(blocks).clamp(1, pairs);
     let out = Shared::new(out);

@@ -8,19 +8,17 @@
 //! slowly than they are multiplied, and drafts would be less exact.
 
 use std::arch::x86_64::*;
-use std::mem::MaybeUninit;
 
 use half::bf16;
 use rayon::prelude::*;
 
-use super::pack::Tile;
-use super::product::{Kept, room};
+use super::product::{Kept, packed};
 use super::strips::Factors;
 use super::{SIDE, TERMS};
 use crate::cpu::lanes::InstructionSet;
 use crate::cpu::packed::Source;
 use crate::cpu::pages::Pages;
-use crate::cpu::quantised::quantise;
+use crate::cpu::quantised::whole_row;
 use crate::cpu::work::Work;
 use crate::quantised::{Bits, Grid};
 
@@ -78,13 +76,8 @@ impl WholeNumbers {
         blocks.par_chunks_mut(strip_bytes.max(1)).zip(rows.par_chunks(SIDE)).for_each(|(strip, rows)| {
             let there = rows.iter().enumerate().filter_map(|(lane, row)| row.map(|row| (lane, row)));
             for (lane, (view, row)) in there {
-                match view.quantised_row(row) {
-                    Some((numbers, scales)) => fill(strip, lane, grid, numbers, &scales),
-                    None => {
-                        let (numbers, scales) = quantise(InstructionSet::Avx512, grid, (view, row));
-                        fill(strip, lane, grid, &numbers, &scales);
-                    }
-                }
+                let (numbers, scales) = whole_row(InstructionSet::Avx512, grid, (view, row));
+                fill(strip, lane, grid, &numbers, &scales);
             }
         });
         Self { bits: grid.bits, blocks, rows: rows.len(), columns }
@@ -180,20 +173,14 @@ pub(super) struct Fixed {
 
 /// Rows to rows of groups.
 pub(super) fn round<'a>(x: &[f32], rows: usize, columns: usize, kept: &'a mut Kept, work: Work<'_>) -> &'a [Fixed] {
-    let groups = columns / TERMS;
-    let room = room(kept, (rows * groups * size_of::<Fixed>()).div_ceil(size_of::<Tile>())).as_mut_ptr();
-    // SAFETY: tiles are on lines of the cache, and so many bytes were asked for.
-    let fixed = unsafe { std::slice::from_raw_parts_mut(room.cast::<MaybeUninit<Fixed>>(), rows * groups) };
-    let mut to: Vec<&mut [MaybeUninit<Fixed>]> = fixed.chunks_mut(groups).collect();
-    let work = if work.tasks(rows * columns) == 1 { work.alone() } else { work };
-    work.run_each(&mut to, |row, to| {
-        for (from, to) in x[row * columns..][..columns].chunks_exact(TERMS).zip(to.iter_mut()) {
-            // SAFETY: 32 numbers; the processor has the instructions.
-            to.write(unsafe { fixed_group(from) });
-        }
-    });
-    // SAFETY: every group was written.
-    unsafe { std::slice::from_raw_parts(room.cast::<Fixed>(), rows * groups) }
+    let sizes = (rows, columns / TERMS, rows * columns);
+    // SAFETY: rows have whole groups of 32 numbers, all of which are written; the processor has the instructions.
+    unsafe {
+        packed(kept, sizes, work, |row, to| {
+            let groups = x[row * columns..][..columns].chunks_exact(TERMS);
+            groups.zip(to).for_each(|(from, to)| _ = to.write(fixed_group(from)));
+        })
+    }
 }
 
 /// # Safety
