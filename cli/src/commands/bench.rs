@@ -120,7 +120,7 @@ impl Bench {
         let mut runs = Vec::new();
         let mut model = None;
         for number in 1..=self.runs {
-            self.tell(&format!("run {number} of {} …", self.runs));
+            crate::progress::note(&format!("run {number} of {} …", self.runs));
             let (run, provenance) = self.measure(files.clone()).await?;
             runs.push(run);
             model = Some(provenance);
@@ -143,7 +143,7 @@ impl Bench {
 
     /// Draws phantoms in another process, whose memory is not counted.
     fn draw(&self, folder: &Path) -> anyhow::Result<PathBuf> {
-        self.tell("drawing phantom studies …");
+        crate::progress::note("drawing phantom studies …");
         let program = std::env::current_exe().context("the path of this program is not known")?;
         let mut drawing = std::process::Command::new(program);
         drawing.arg("phantom").arg("--out").arg(folder).args(["--json", "--count", &self.count.to_string()]);
@@ -185,13 +185,6 @@ impl Bench {
             }
         }
         Ok(summary(&studies, seconds, upload_s, began.elapsed().as_secs_f64()))
-    }
-
-    /// A line for people on what is going on.
-    fn tell(&self, text: &str) {
-        if !self.json {
-            crate::progress::note(text);
-        }
     }
 }
 

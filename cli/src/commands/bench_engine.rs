@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use prelim_kernels::Arithmetic;
 use prelim_worker::WorkerLimits;
@@ -16,10 +15,10 @@ use serde::Serialize;
 use crate::engine_bench::checkpoint::{FULL, MEDIUM};
 use crate::engine_bench::ours::Ours;
 use crate::engine_bench::peers::{Bits, Peer, Program as Other};
-use crate::engine_bench::reports::{FILMS, Films, Reports};
+use crate::engine_bench::reports::{Films, Reports};
 use crate::engine_bench::{Figures, Load, Times, medians};
 use crate::machine::{self, MemoryWatch};
-use crate::table;
+use crate::{progress, table};
 
 /// Threads of a program that has just computed may still look for work; the next one waits this long.
 const BETWEEN: Duration = Duration::from_millis(400);
@@ -65,6 +64,9 @@ pub(crate) struct EngineBench {
     /// Tokens that are generated in a round.
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=1_024))]
     steps: u32,
+    /// Films that are read end to end in a round; 0 leaves that out. A worker of its own loads the weights once more for it.
+    #[arg(long, value_name = "N", default_value_t = 48, value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    films: u32,
     /// For programs: one JSON object.
     #[arg(long)]
     json: bool,
@@ -91,7 +93,8 @@ struct Results {
     rounds: u32,
     programs: Vec<Program>,
     /// Ours, with the weights and arithmetic of the first program.
-    reports: EndToEnd,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reports: Option<EndToEnd>,
 }
 
 /// Films from files to drafts.
@@ -163,7 +166,7 @@ impl EngineBench {
         let folder = match &self.model {
             Some(folder) => folder.clone(),
             None => {
-                self.tell("drawing weights, where they are not there yet …");
+                progress::note("drawing weights, where they are not there yet …");
                 let sizes = match self.size {
                     Size::Medium => MEDIUM,
                     Size::Full => FULL,
@@ -187,8 +190,10 @@ impl EngineBench {
                 ArithmeticChoice::Exact => (Arithmetic::Exact, "exact"),
                 ArithmeticChoice::Bf16 => (Arithmetic::Bf16, "products of bf16"),
             };
+            progress::note(&format!("loading {} …", folder.display()));
             let ours = Ours::load(&folder, threads, arithmetic, WeightType::from(self.weights), load.clone())?;
             prompt_tokens = ours.prompt_tokens();
+            progress::note(&format!("{what}: a round that is not counted …"));
             // The first round is also what memory is measured in.
             ours.measure()?;
             let peak_mib = memory.stop().filter(|_| runners.is_empty());
@@ -200,25 +205,35 @@ impl EngineBench {
         let others = if self.peers { &others[..] } else { &[] };
         for other in others {
             let mut peer = Peer::start(*other, &cache, &folder, threads, &load)?;
+            progress::note(&format!("{}: a round that is not counted …", peer.name));
             peer.measure()?;
             let (name, load_s) = (peer.name.clone(), peer.load_s);
             runners.push(Runner { name, load_s, peak_mib: None, kind: Kind::Peer(peer), rounds: Vec::new() });
         }
         let limits =
             WorkerLimits { slots: 16, weights: self.weights, arithmetic: choices[0], ..WorkerLimits::default() };
-        let films = Films::draw(&folder, limits)?;
-        films.read().await?;
+        let films = match self.films {
+            0 => None,
+            count => Some(Films::draw(count, &folder, limits)?),
+        };
+        if let Some(films) = &films {
+            progress::note(&format!("{} films: a round that is not counted …", self.films));
+            films.read().await?;
+        }
         let mut reports = Vec::new();
         for round in 1..=self.rounds {
-            self.tell(&format!("round {round} of {} …", self.rounds));
+            progress::note(&format!("round {round} of {} …", self.rounds));
             for runner in &mut runners {
                 thread::sleep(BETWEEN);
                 runner.round()?;
             }
-            reports.push(films.read().await?);
+            if let Some(films) = &films {
+                reports.push(films.read().await?);
+            }
         }
         let programs = programs(&runners, &batches, prompt_tokens);
-        let ours = Reports::median(reports).context("no rounds")?;
+        let end_to_end =
+            |ours: Reports| EndToEnd { films: self.films, ours, peers: peers_reports(&programs, &ours, prompt_tokens) };
         let results = Results {
             machine: machine::processor(),
             memory_gib: machine::memory_gib("MemTotal"),
@@ -226,17 +241,10 @@ impl EngineBench {
             model: folder.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
             prompt_tokens,
             rounds: self.rounds,
-            reports: EndToEnd { films: FILMS, ours, peers: peers_reports(&programs, &ours, prompt_tokens) },
+            reports: Reports::median(reports).map(end_to_end),
             programs,
         };
         if self.json { table::say(serde_json::to_string_pretty(&results)?) } else { show(&results) }
-    }
-
-    /// A line for people on what is going on.
-    fn tell(&self, text: &str) {
-        if !self.json {
-            crate::progress::note(text);
-        }
     }
 }
 
@@ -330,7 +338,7 @@ fn show(results: &Results) -> anyhow::Result<()> {
         "prompts of {} tokens, an image among them; x: how much faster the first row is",
         results.prompt_tokens,
     ))?;
-    let EndToEnd { films, ours, peers } = &results.reports;
+    let Some(EndToEnd { films, ours, peers }) = &results.reports else { return Ok(()) };
     table::say(format!(
         "{:.1} reports/min end to end: {films} phantom films, from files to drafts; prompts of {:.0} tokens, answers of {:.0}, of which the grammar forced {:.0}",
         ours.per_minute, ours.prompt_tokens, ours.answer_tokens, ours.forced_tokens,

@@ -15,11 +15,9 @@ use crate::phantom::{self, Modality};
 use crate::stack::{Stack, StackConfig};
 use crate::upload::upload;
 
-/// Films that are read in a round.
-pub(crate) const FILMS: u32 = 48;
-
 /// Films, and how they are read.
 pub(crate) struct Films {
+    count: u32,
     files: Vec<PathBuf>,
     model: PathBuf,
     limits: WorkerLimits,
@@ -39,13 +37,13 @@ pub(crate) struct Reports {
 }
 
 impl Films {
-    /// Draws the films that are to be read.
-    pub(crate) fn draw(model: &Path, limits: WorkerLimits) -> anyhow::Result<Self> {
+    /// Draws the films that are to be read in a round.
+    pub(crate) fn draw(count: u32, model: &Path, limits: WorkerLimits) -> anyhow::Result<Self> {
         let drawn = tempfile::tempdir().context("no folder for the phantoms")?;
-        let folders = phantom::write(drawn.path(), FILMS, 1, Some(Modality::Dx))?;
+        let folders = phantom::write(drawn.path(), count, 1, Some(Modality::Dx))?;
         let mut files = crate::files::below(&folders)?.files;
         files.retain(|path| path.extension().is_some_and(|end| end == "dcm"));
-        Ok(Self { files, model: model.to_owned(), limits, _drawn: drawn })
+        Ok(Self { count, files, model: model.to_owned(), limits, _drawn: drawn })
     }
 
     /// Reads them once, with a coordinator and a worker over gRPC, on a store of their own. What is timed begins when both
@@ -61,10 +59,11 @@ impl Films {
         let seconds = began.elapsed().as_secs_f64();
         stack.stop().await?;
         let costs: Vec<_> = studies.iter().filter_map(|study| study.cost?.jobs).collect();
-        anyhow::ensure!(costs.len() == FILMS as usize, "{} of {FILMS} films were read", costs.len());
-        let mean = |sum: u64| sum as f64 / f64::from(FILMS);
+        let count = self.count;
+        anyhow::ensure!(costs.len() == count as usize, "{} of {count} films were read", costs.len());
+        let mean = |sum: u64| sum as f64 / f64::from(count);
         Ok(Reports {
-            per_minute: f64::from(FILMS) / seconds * 60.0,
+            per_minute: f64::from(count) / seconds * 60.0,
             prompt_tokens: mean(costs.iter().map(|cost| cost.prompt_tokens).sum()),
             answer_tokens: mean(costs.iter().map(|cost| cost.generated_tokens).sum()),
             forced_tokens: mean(costs.iter().map(|cost| cost.forced_tokens).sum()),
