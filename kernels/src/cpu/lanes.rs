@@ -1,13 +1,15 @@
 //! Sixteen f32 at a time, on every processor.
 //!
 //! Whatever the instruction set, a vector has sixteen lanes, a fused multiply-add rounds once, and a sum over lanes runs in
-//! one order. So AVX-512, AVX2 and NEON (through the portable lanes) give the same bits; so do tiles, whose order
+//! one order. So AVX-512, AVX2, NEON and plain loops give the same bits; so do tiles, whose order
 //! [`crate::Arithmetic::Bf16`] has, but not the sums of pairs of AVX-512 BF16.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod portable;
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
@@ -30,7 +32,9 @@ pub enum InstructionSet {
     Avx512,
     /// AVX2 and FMA.
     Avx2,
-    /// What the compiler makes of plain loops: NEON on Arm.
+    /// NEON, on 64-bit Arm.
+    Neon,
+    /// What the compiler makes of plain loops.
     Portable,
 }
 
@@ -58,6 +62,10 @@ impl InstructionSet {
                 sets.push(Self::Avx2);
             }
         }
+        #[cfg(target_arch = "aarch64")]
+        if std::arch::is_aarch64_feature_detected!("neon") {
+            sets.push(Self::Neon);
+        }
         sets.push(Self::Portable);
         sets
     }
@@ -73,7 +81,7 @@ impl InstructionSet {
         match self {
             Self::Amx => Some(Unit::Tiles),
             Self::Avx512Bf16 => Some(Unit::Pairs),
-            Self::Avx512 | Self::Avx2 | Self::Portable => None,
+            Self::Avx512 | Self::Avx2 | Self::Neon | Self::Portable => None,
         }
     }
 
@@ -89,6 +97,7 @@ impl InstructionSet {
             Self::Avx512Bf16 => "avx512-bf16",
             Self::Avx512 => "avx512",
             Self::Avx2 => "avx2",
+            Self::Neon => "neon",
             Self::Portable => "portable",
         }
     }
@@ -113,6 +122,11 @@ pub(super) fn dispatch(set: InstructionSet, kernel: impl Kernel) {
         InstructionSet::Amx | InstructionSet::Avx512Bf16 | InstructionSet::Avx512 | InstructionSet::Avx2 => {
             unreachable!("not detected on this processor")
         }
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: the set was detected on this processor.
+        InstructionSet::Neon => unsafe { neon::run(kernel) },
+        #[cfg(not(target_arch = "aarch64"))]
+        InstructionSet::Neon => unreachable!("not detected on this processor"),
         InstructionSet::Portable => kernel.run::<portable::Portable>(),
     }
 }

@@ -51,6 +51,10 @@ struct Panels {
 }
 
 impl PagedCache {
+    #[cfg_attr(
+        not(all(target_arch = "x86_64", target_os = "linux")),
+        expect(unused_variables, reason = "there is one way to keep them")
+    )]
     pub(super) fn new(shape: CacheShape, arithmetic: Arithmetic, set: InstructionSet) -> Result<Self, DeviceError> {
         let tokens = shape.block_tokens;
         assert!(tokens > 0 && tokens.is_multiple_of(LANES), "a block has {tokens} tokens, not a multiple of {LANES}");
