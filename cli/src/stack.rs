@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use futures::FutureExt as _;
 use prelim_coordinator::dimse::scp::config::DicomConfig;
 use prelim_coordinator::{CoordinatorConfig, Listeners};
 use prelim_imaging::sandbox::DecoderCommand;
@@ -90,10 +91,10 @@ impl Stack {
             },
         };
         let (stopping, worker_stopping) = (CancellationToken::new(), CancellationToken::new());
-        let stop = stopping.clone().cancelled_owned();
+        let stop = stopping.clone().cancelled_owned().boxed();
         let listeners = Listeners { grpc: listener, metrics, dicom: dicom_listener, http: http_listener, inside };
         let coordinator = tokio::spawn(async move { Ok(prelim_coordinator::serve(opened, listeners, stop).await?) });
-        let stop = worker_stopping.clone().cancelled_owned();
+        let stop = worker_stopping.clone().cancelled_owned().boxed();
         let worker = tokio::spawn(async move {
             Ok(prelim_worker::run::serve(reader, &worker_config, Default::default(), stop).await?)
         });

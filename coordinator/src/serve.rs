@@ -1,10 +1,10 @@
 //! A running coordinator: stores opened, work recovered, services served, tasks ended in order.
 
-use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::future::BoxFuture;
 use prelim_imaging::sandbox::DecoderCommand;
 use prelim_proto::trace::without_uids;
 use tokio::net::TcpListener;
@@ -139,7 +139,13 @@ impl Opened {
 }
 
 /// Opens the stores and brings them in order after whatever happened before.
-pub async fn open(config: CoordinatorConfig, decoder: DecoderCommand) -> Result<Opened, ServeError> {
+// Boxed, as [`serve`] is: a future is compiled where it is polled, and the whole coordinator hangs on these two. So it is
+// compiled here, and not once more in every program and test that runs one.
+pub fn open(config: CoordinatorConfig, decoder: DecoderCommand) -> BoxFuture<'static, Result<Opened, ServeError>> {
+    Box::pin(open_all(config, decoder))
+}
+
+async fn open_all(config: CoordinatorConfig, decoder: DecoderCommand) -> Result<Opened, ServeError> {
     let problems = config.validate();
     if !problems.is_empty() {
         return Err(ServeError::Config(problems));
@@ -217,11 +223,15 @@ fn make_folder(folder: &Path) -> Result<(), ServeError> {
 }
 
 /// Serves until `shutdown` resolves, then lets open calls end.
-pub async fn serve(
+pub fn serve(
     opened: Opened,
     listeners: Listeners,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> Result<(), ServeError> {
+    shutdown: BoxFuture<'static, ()>,
+) -> BoxFuture<'static, Result<(), ServeError>> {
+    Box::pin(serve_until(opened, listeners, shutdown))
+}
+
+async fn serve_until(opened: Opened, listeners: Listeners, shutdown: BoxFuture<'static, ()>) -> Result<(), ServeError> {
     let Opened { coordinator, stopping, tls, http_tls, access, peers, audit } = opened;
     let gate = Gate { access, audit: audit.clone() };
     warn_of_open_doors(&listeners, tls.is_some(), gate.access.tells_callers_apart());

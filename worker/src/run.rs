@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use prelim_imaging::sandbox::DecoderCommand;
 use prelim_proto::demand::Offer;
 use prelim_proto::job::{JobKind, JobOutcome, Lease};
@@ -72,11 +73,21 @@ pub async fn load(config: &WorkerConfig, decoder: DecoderCommand) -> Result<Read
 /// the settings give, and otherwise given back.
 ///
 /// A coordinator that is away is waited for, also at the start.
-pub async fn serve(
+// Boxed: a future is compiled where it is polled, and the whole worker hangs on this one.
+pub fn serve<'a>(
+    reader: Reader,
+    config: &'a WorkerConfig,
+    metrics: Arc<WorkerMetrics>,
+    shutdown: BoxFuture<'a, ()>,
+) -> BoxFuture<'a, Result<(), WorkerError>> {
+    Box::pin(serve_until(reader, config, metrics, shutdown))
+}
+
+async fn serve_until(
     reader: Reader,
     config: &WorkerConfig,
     metrics: Arc<WorkerMetrics>,
-    shutdown: impl Future<Output = ()>,
+    mut shutdown: BoxFuture<'_, ()>,
 ) -> Result<(), WorkerError> {
     metrics.ready(config.limits.slots);
     let name = config.name();
@@ -101,7 +112,7 @@ pub async fn serve(
     let stop = CancellationToken::new();
     let drain = Duration::from_secs(config.limits.drain_s);
     let serving = lease::serve(work, coordinator.clone(), renewer, config.limits.slots, drain, stop.clone());
-    tokio::pin!(serving, shutdown);
+    tokio::pin!(serving);
     let sound = tokio::select! {
         sound = &mut serving => sound,
         () = &mut shutdown => {

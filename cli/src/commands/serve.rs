@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
+use futures::FutureExt as _;
 use prelim_coordinator::{CoordinatorConfig, Listeners};
 use prelim_proto::report::ModelProvenance;
 use prelim_worker::config::{OfferConfig, WorkerConfig, WorkerLimits};
@@ -68,7 +69,7 @@ impl Up {
             table::say(format!("send studies: prelim submit --grpc {grpc} --wait DIR"))?;
             table::say(prelim_proto::UNSIGNED_DRAFT_STATEMENT)?;
         }
-        stack.until(stack::stop_signal()).await
+        stack.until(stack::stop_signal().boxed()).await
     }
 }
 
@@ -114,7 +115,7 @@ impl Coordinator {
             table::say_if(web.map(|told| format!("reading room: {}", page_of(&told))))?;
         }
         let listeners = Listeners { metrics, dicom, http, ..Listeners::on(listener) };
-        Ok(prelim_coordinator::serve(opened, listeners, stack::stop_signal()).await?)
+        Ok(prelim_coordinator::serve(opened, listeners, stack::stop_signal().boxed()).await?)
     }
 }
 
@@ -151,7 +152,7 @@ impl Worker {
                 model(reader.provenance())
             ))?;
         }
-        Ok(prelim_worker::run::serve(reader, &self.config, metrics, stack::stop_signal()).await?)
+        Ok(prelim_worker::run::serve(reader, &self.config, metrics, stack::stop_signal().boxed()).await?)
     }
 }
 

@@ -39,7 +39,7 @@ impl Running {
         let decoder = DecoderCommand { program: "/bin/false".into(), arguments: vec![], environment: Vec::new() };
         let opened = open(config, decoder).await.unwrap();
         let stopping = CancellationToken::new();
-        let signal = stopping.clone().cancelled_owned();
+        let signal = Box::pin(stopping.clone().cancelled_owned());
         let served = tokio::spawn(serve(opened, Listeners::on(listener), signal));
         let channel = Channel::from_shared(address.clone()).unwrap().connect().await.unwrap();
         Self {
