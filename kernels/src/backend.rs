@@ -71,6 +71,15 @@ pub enum DeviceError {
     },
 }
 
+/// Memory of a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeviceMemory {
+    /// What nobody has taken, in bytes.
+    pub free_bytes: u64,
+    /// All, in bytes.
+    pub total_bytes: u64,
+}
+
 /// A device that can run the model.
 ///
 /// Loading (`matrix`, `gated`, `upload`, `cache`) can run out of memory and says so. The operations of a forward pass
@@ -113,8 +122,34 @@ pub trait Backend: Send + Sync + Sized + 'static {
         size_of::<f32>()
     }
 
+    /// Bytes of a cache of this shape.
+    fn cache_bytes(&self, shape: CacheShape) -> u64 {
+        let tokens = (shape.layers * 2 * shape.blocks * shape.block_tokens) as u64;
+        tokens * (shape.kv_heads * shape.head_dim * self.cache_value_bytes()) as u64
+    }
+
     /// A paged cache.
     fn cache(&self, shape: CacheShape) -> Result<Self::Cache, DeviceError>;
+
+    /// The memory that the device has of its own; none where it computes in the host's.
+    fn device_memory(&self) -> Result<Option<DeviceMemory>, DeviceError> {
+        Ok(None)
+    }
+
+    /// Goes through `passes` without computing anything, and says how many bytes of the device's own memory all that they
+    /// make takes at most at once. Nothing that they make may be used afterwards, and what they read back means nothing. None,
+    /// and `passes` does not run, where the device has no memory of its own.
+    fn rehearse(&self, passes: impl FnOnce()) -> Option<u64> {
+        drop(passes);
+        None
+    }
+
+    /// Takes memory for passes ahead, so that they find it whatever else is on the device. Passes that need more take it from
+    /// what is free then.
+    fn reserve_for_passes(&self, bytes: u64) -> Result<(), DeviceError> {
+        let _ = bytes;
+        Ok(())
+    }
 
     /// Takes the layout of a batch to the device, once for all layers.
     fn plan(&self, spans: &[Span<'_>], block_tokens: usize) -> Self::Plan;

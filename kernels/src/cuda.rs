@@ -3,6 +3,7 @@
 //! # Layout
 //! - [`device`]: opening a device, and what can be wrong with one
 //! - [`image`]: the compiled kernels that the binary carries; [`launch`]: their arguments, and starting them
+//! - [`array`]: arrays and where their memory is from; `ranges`: which parts of it are free
 //! - [`memory`]: buffers and the cache; [`weights`]; [`plan`]: the layout of a batch
 //! - [`packed`]: activations in 16 bits; [`dense`], [`norm`], [`attention`], [`vision`], [`choose`]: operations, kernel by kernel
 //!
@@ -29,6 +30,7 @@
 //! one more shape beside those of `linear.cu` and `attend.cu`, in files of their own that are built for sm_90a alone, chosen where
 //! `dense::Shape::of` and `attention::Shape::wide` choose a shape.
 
+mod array;
 mod attention;
 mod choose;
 mod dense;
@@ -39,6 +41,7 @@ mod memory;
 mod norm;
 mod packed;
 mod plan;
+mod ranges;
 mod vision;
 mod weights;
 
@@ -46,7 +49,7 @@ use crate::args::{
     Activate, AddLowRank, AddRmsNorm, AddRows, Attend, AttendPatches, AveragePool, CacheShape, Embed, GatedLinear,
     LayerNorm, Linear, PatchEmbed, PlaceRows, RmsNorm, Span, StoreKeysValues,
 };
-use crate::backend::{Backend, DeviceError};
+use crate::backend::{Backend, DeviceError, DeviceMemory};
 use crate::choice::{Choice, ChoiceError, Choose};
 use crate::weights::{Storage, WeightView};
 
@@ -95,8 +98,8 @@ impl Cuda {
         device::count()
     }
 
-    /// Bytes that are free on the device, and all of its bytes.
-    pub fn memory(&self) -> Result<(u64, u64), DeviceError> {
+    /// The memory of the device, and what is free of it.
+    pub fn memory(&self) -> Result<DeviceMemory, DeviceError> {
         self.device.memory()
     }
 }
@@ -140,8 +143,24 @@ impl Backend for Cuda {
         size_of::<u16>()
     }
 
+    fn cache_bytes(&self, shape: CacheShape) -> u64 {
+        Cache::bytes(shape)
+    }
+
     fn cache(&self, shape: CacheShape) -> Result<Cache, DeviceError> {
         Cache::new(&self.device, shape)
+    }
+
+    fn device_memory(&self) -> Result<Option<DeviceMemory>, DeviceError> {
+        self.memory().map(Some)
+    }
+
+    fn rehearse(&self, passes: impl FnOnce()) -> Option<u64> {
+        Some(array::rehearse(passes))
+    }
+
+    fn reserve_for_passes(&self, bytes: u64) -> Result<(), DeviceError> {
+        self.device.reserve(bytes)
     }
 
     fn plan(&self, spans: &[Span<'_>], block_tokens: usize) -> Plan {

@@ -80,6 +80,19 @@ pub fn words(output: &Output) -> String {
     format!("{}\nstdout: {}\nstderr: {}", output.status, text(&output.stdout), text(&output.stderr))
 }
 
+/// The folder with the stand-in for the CUDA driver, built where needed: a program that finds it there has a GPU that is
+/// simulated.
+///
+/// # Panics
+/// Where it cannot be built.
+pub fn stand_in_driver() -> PathBuf {
+    let folder = repository().join("target/simulator/sound");
+    let script = repository().join("kernels/cuda/simulator/build.sh");
+    let output = Command::new(script).arg(&folder).output().expect("bash and g++");
+    assert!(output.status.success(), "{}", words(&output));
+    folder
+}
+
 /// A serving process (`up`, `coordinator`, `worker`), killed when dropped.
 pub struct Process {
     child: Child,

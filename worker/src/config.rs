@@ -106,9 +106,10 @@ pub struct WorkerLimits {
     #[arg(long, value_name = "N", default_value_t = 512, env = "PRELIM_PASS_TOKENS")]
     pub pass_tokens: usize,
 
-    /// Most memory for keys and values, in MiB. Less is taken where the batch cannot use it.
-    #[arg(long, value_name = "MIB", default_value_t = 2048, env = "PRELIM_CACHE_MIB")]
-    pub cache_mib: usize,
+    /// Most memory for keys and values, in MiB. Less is taken where the batch cannot use it. Without it 2048; on a GPU what is
+    /// free beside the weights and what passes take.
+    #[arg(long, value_name = "MIB", env = "PRELIM_CACHE_MIB")]
+    pub cache_mib: Option<usize>,
 
     /// Memory for fetched instances that another job may want, in MiB.
     #[arg(long, value_name = "MIB", default_value_t = 256, env = "PRELIM_OBJECT_CACHE_MIB")]
@@ -140,7 +141,7 @@ impl Default for WorkerLimits {
             slots: 4,
             batch: 16,
             pass_tokens: 512,
-            cache_mib: 2048,
+            cache_mib: None,
             object_cache_mib: 256,
             device: DeviceChoice::Cpu,
             weights: WeightChoice::AsStored,
@@ -199,7 +200,8 @@ impl WorkerConfig {
         need((1..=256).contains(&limits.slots), "--slots is not 1 to 256");
         need((1..=1024).contains(&limits.batch), "--batch is not 1 to 1024");
         need((1..=65_536).contains(&limits.pass_tokens), "--pass-tokens is not 1 to 65536");
-        need((1..=1 << 20).contains(&limits.cache_mib), "--cache-mib is not 1 to 1048576");
+        let is_usable = limits.cache_mib.is_none_or(|mib| (1..=1 << 20).contains(&mib));
+        need(is_usable, "--cache-mib is not 1 to 1048576");
         need(limits.object_cache_mib <= 1 << 20, "--object-cache-mib is above 1048576");
         let named = self.worker_id.as_ref().is_none_or(|name| (1..=MAX_WORKER_ID).contains(&name.len()));
         need(named, "--worker-id is not 1 to 64 bytes long");

@@ -18,9 +18,10 @@ use sha2::{Digest as _, Sha256};
 
 use crate::backend::{self, DeviceChoice};
 use crate::config::{NamedAdapter, WorkerLimits};
-use crate::engine::device::{BLOCK_TOKENS, OnDevice};
+use crate::engine::device::OnDevice;
 use crate::engine::handle::{self, EngineHandle};
 use crate::engine::request::EngineError;
+use crate::engine::room::{CacheWish, RoomError, cache_tokens};
 use crate::engine::tokenizer::{Tokenizer, TokenizerError};
 use crate::engine::{Engine, PassLimits};
 use crate::job::{JobError, name_of};
@@ -59,16 +60,9 @@ pub enum LoadError {
     /// Adapters that cannot be told apart, or more than can be offered.
     #[error("--adapter: {0}")]
     Adapters(String),
-    /// The cache for keys and values is too small for any prompt.
-    #[error("--cache-mib {mib} holds {tokens} tokens; one prompt needs {needed}")]
-    Cache {
-        /// What was allowed.
-        mib: usize,
-        /// What it holds.
-        tokens: usize,
-        /// What the longest prompt and answer may need.
-        needed: usize,
-    },
+    /// There is no room for the cache.
+    #[error(transparent)]
+    Room(#[from] RoomError),
     /// A file of the folder.
     #[error("{path} is not readable: {source}")]
     Unreadable {
@@ -139,7 +133,8 @@ impl Reader {
         let adapters = with_answering(adapters, &mut profile, folder)?;
         let changed = adapters.iter().map(|adapter| with_adapter(&provenance, adapter)).collect::<Result<_, _>>()?;
         let opened = adapters.iter().map(|adapter| Adapter::open(&adapter.folder)).collect::<Result<_, _>>()?;
-        let checkpoint = Checkpoint { config, stored, weights, adapters: opened };
+        let longest = longest_sequence(&profile, &config);
+        let checkpoint = Checkpoint { config, stored, weights, adapters: opened, longest };
         let engine = match limits.device {
             DeviceChoice::Cpu => {
                 let products = backend::products(kept, limits.arithmetic);
@@ -363,6 +358,8 @@ struct Checkpoint {
     stored: Weights,
     weights: WeightType,
     adapters: Vec<Adapter>,
+    /// Tokens of the longest prompt and answer that are sure to come.
+    longest: usize,
 }
 
 impl Checkpoint {
@@ -376,24 +373,23 @@ impl Checkpoint {
         let device = device.map_err(ModelError::from)?;
         let model = Arc::new(Model::from_weights(self.config, &self.stored, device, self.weights, &self.adapters)?);
         drop(self.stored);
-        let tokens = cache_tokens(&model, limits)?;
         let passes = PassLimits { requests: limits.batch, tokens: limits.pass_tokens };
+        let tokens = cache_tokens(&model, passes, CacheWish { mib: limits.cache_mib, longest: self.longest })?;
         let engine = Engine::new(OnDevice::new(model, tokens)?, tokenizer, passes)?;
         handle::spawn(engine).map_err(LoadError::Thread)
     }
 }
 
-/// Tokens that the cache is made for: as many as a full batch can use, within the memory allowed.
-fn cache_tokens<B: Backend>(model: &Model<B>, limits: &WorkerLimits) -> Result<usize, LoadError> {
-    let config = model.config();
-    let allowed_bytes = limits.cache_mib << 20;
-    let allowed = allowed_bytes / model.kv_block_bytes(BLOCK_TOKENS) * BLOCK_TOKENS;
-    // An image and a page of text; longer prompts are refused one by one, with their numbers.
-    let needed = (config.tokens_per_image + 512).min(config.max_positions);
-    if allowed < needed {
-        return Err(LoadError::Cache { mib: limits.cache_mib, tokens: allowed, needed });
-    }
-    Ok(allowed.min(limits.batch.saturating_mul(config.max_positions)))
+/// Tokens of text that a prompt may have at least: a page. Longer ones are refused one by one, with their numbers.
+const TEXT_TOKENS: usize = 512;
+
+/// Tokens of the longest prompt and answer that the profile asks for.
+fn longest_sequence(profile: &ReadingProfile, config: &ModelConfig) -> usize {
+    let kinds = [&profile.kinds.xray, &profile.kinds.ct].into_iter().flatten();
+    let reading = kinds.map(|kind| (kind.images_per_prompt, kind.max_new_tokens));
+    let asking = profile.questions.iter().map(|questions| (questions.images_per_prompt, questions.max_new_tokens));
+    let longest = reading.chain(asking).map(|(images, answer)| images * config.tokens_per_image + answer);
+    longest.max().unwrap_or(0) + TEXT_TOKENS
 }
 
 fn folder_name(folder: &Path) -> String {

@@ -63,7 +63,7 @@ fn reader_of(folder: &Path) -> Arc<Reader> {
 }
 
 fn reader_on(folder: &Path, device: DeviceChoice) -> Arc<Reader> {
-    reader_with(folder, &WorkerLimits { device, cache_mib: 16, ..WorkerLimits::default() })
+    reader_with(folder, &WorkerLimits { device, cache_mib: Some(16), ..WorkerLimits::default() })
 }
 
 fn reader_with(folder: &Path, limits: &WorkerLimits) -> Arc<Reader> {
@@ -392,7 +392,7 @@ async fn a_question_is_answered_from_the_images_that_it_names() {
         name: ModelName::parse("attention").unwrap(),
         folder: parity.join("tiny-gemma3-adapters/attention"),
     };
-    let limits = WorkerLimits { cache_mib: 16, ..WorkerLimits::default() };
+    let limits = WorkerLimits { cache_mib: Some(16), ..WorkerLimits::default() };
     // The adapter that the profile names is given, or in the model's folder; without it nothing is answered.
     let without = Reader::load(&model, &[], &limits, no_decoder()).unwrap();
     assert_eq!(without.kinds().len(), 2, "{:?}", without.kinds());

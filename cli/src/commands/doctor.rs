@@ -136,9 +136,9 @@ fn gpu() -> Check {
 fn described_gpu(ordinal: usize) -> String {
     let opened = Cuda::open(ordinal, Precision::default());
     match opened.and_then(|cuda| Ok((cuda.name(), cuda.memory()?))) {
-        Ok((name, (free, total))) => {
+        Ok((name, memory)) => {
             let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
-            format!("{name}, {:.1} of {:.1} GiB free", gib(free), gib(total))
+            format!("{name}, {:.1} of {:.1} GiB free", gib(memory.free_bytes), gib(memory.total_bytes))
         }
         Err(error) => format!("cuda:{ordinal}: {error}"),
     }

@@ -38,9 +38,13 @@ namespace {
 // Results of the driver's functions (cuda.h, CUresult).
 enum Result { SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, INVALID_DEVICE = 101, NO_DEVICE = 100, INVALID_IMAGE = 200, NOT_FOUND = 500 };
 
-// What a test can set: simulator_set.
+// What a test can set: simulator_set; and the memory, where another program loads this, by a variable in MiB.
+u64 memory_bytes() {
+  const char* mib = getenv("PRELIM_SIMULATOR_MEMORY_MIB");
+  return (mib == nullptr ? 4096 : strtoull(mib, nullptr, 10)) << 20;
+}
 struct Settings {
-  u64 devices = 1, driver = 12000, major = 8, minor = 0, multiprocessors = 2, memory = 4ull << 30, shared = 166912;
+  u64 devices = 1, driver = 12000, major = 8, minor = 0, multiprocessors = 2, memory = memory_bytes(), shared = 166912;
 } settings;
 
 std::recursive_mutex lock;

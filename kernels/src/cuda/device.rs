@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use cudarc::driver::sys::{self, CUdevice_attribute, CUresult};
 use cudarc::driver::{CudaContext, CudaFunction, CudaStream, DriverError};
 
-use crate::backend::DeviceError;
+use super::array::PassMemory;
+use crate::backend::{DeviceError, DeviceMemory};
 
 /// The oldest driver whose functions are all there: that of CUDA 12.0.
 const DRIVER: (i32, &str) = (12_000, "12.0");
@@ -22,6 +23,8 @@ pub(super) struct Device {
     pub(super) multiprocessors: usize,
     /// Bytes of shared memory that a block may have.
     pub(super) shared_max: usize,
+    /// What was taken for passes ahead.
+    pub(super) passes: Mutex<Option<Arc<PassMemory>>>,
     name: String,
 }
 
@@ -69,6 +72,7 @@ impl Device {
             functions: Mutex::new(HashMap::new()),
             multiprocessors: multiprocessors.map_err(refused("multiprocessors"))?,
             shared_max: shared_max.map_err(refused("shared memory"))?,
+            passes: Mutex::new(None),
             name: format!("{name}, sm_{major}{minor}"),
             context,
         })
@@ -83,9 +87,11 @@ impl Device {
         &self.name
     }
 
-    pub(super) fn memory(&self) -> Result<(u64, u64), DeviceError> {
+    /// What was given back is free once the device has come so far.
+    pub(super) fn memory(&self) -> Result<DeviceMemory, DeviceError> {
+        self.stream.synchronize().map_err(refused("memory"))?;
         let (free, total) = self.context.mem_get_info().map_err(refused("memory"))?;
-        Ok((free as u64, total as u64))
+        Ok(DeviceMemory { free_bytes: free as u64, total_bytes: total as u64 })
     }
 }
 

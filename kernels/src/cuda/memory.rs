@@ -1,10 +1,10 @@
 //! Buffers and the cache.
 
-use cudarc::driver::sys::CUresult;
-use cudarc::driver::{CudaSlice, DevicePtr, DeviceRepr, DriverError};
+use cudarc::driver::{DeviceRepr, DriverError, result};
 use half::{bf16, f16};
 
 use super::Precision;
+use super::array::{Array, is_rehearsal};
 use super::attention::head_width;
 use super::device::{Device, refused};
 use super::packed::Packed;
@@ -13,14 +13,14 @@ use crate::backend::DeviceError;
 
 /// f32 on the device.
 pub struct Buffer {
-    pub(super) values: CudaSlice<f32>,
+    pub(super) values: Array<f32>,
     /// The first rows as products read them, where the operation that wrote the buffer left them so.
     pub(super) packed: Option<Packed>,
 }
 
 /// Keys and values: `[layers, 2, blocks, kv_heads, block_tokens, head width]`.
 pub struct Cache {
-    pub(super) values: CudaSlice<u16>,
+    pub(super) values: Array<u16>,
     pub(super) shape: CacheShape,
     /// The head's size, padded with zeros to one that there is a kernel for.
     pub(super) width: usize,
@@ -42,33 +42,32 @@ pub(super) fn padded(columns: usize) -> usize {
 }
 
 impl Device {
-    /// Room for `len` values, whatever is in there now.
-    pub(super) fn room<T: DeviceRepr>(&self, what: &'static str, len: usize) -> Result<CudaSlice<T>, DeviceError> {
-        // A driver gives no memory of no size.
-        // SAFETY: whoever asks writes before reading; a kernel that does not is what the tests' NaN show.
-        unsafe { self.stream.alloc::<T>(len.max(1)) }.map_err(|error| match error {
-            DriverError(CUresult::CUDA_ERROR_OUT_OF_MEMORY) => {
-                DeviceError::OutOfMemory { what, wanted_bytes: (len * size_of::<T>()) as u64 }
-            }
-            error => refused("memory")(error),
-        })
-    }
-
-    /// Room in the middle of a pass, where nothing else can be done.
-    pub(super) fn scratch<T: DeviceRepr>(&self, what: &'static str, len: usize) -> CudaSlice<T> {
-        self.room(what, len).unwrap_or_else(|error| panic!("{error}"))
-    }
-
     pub(super) fn buffer(&self, len: usize) -> Buffer {
         Buffer { values: self.scratch("activations", len), packed: None }
     }
 
-    pub(super) fn send<T: DeviceRepr>(&self, what: &'static str, values: &[T]) -> Result<CudaSlice<T>, DeviceError> {
-        let mut room = self.room(what, values.len())?;
-        if !values.is_empty() {
-            self.stream.memcpy_htod(values, &mut room).map_err(refused("copy to the device"))?;
-        }
+    /// Copies values to the device, for a pass.
+    pub(super) fn send<T: DeviceRepr>(&self, what: &'static str, values: &[T]) -> Result<Array<T>, DeviceError> {
+        let room = self.room(what, values.len())?;
+        self.write(&room, values)?;
         Ok(room)
+    }
+
+    /// Copies values to the device, for as long as the model is there.
+    pub(super) fn keep<T: DeviceRepr>(&self, what: &'static str, values: &[T]) -> Result<Array<T>, DeviceError> {
+        let room = self.lasting(what, values.len())?;
+        self.write(&room, values)?;
+        Ok(room)
+    }
+
+    fn write<T: DeviceRepr>(&self, to: &Array<T>, values: &[T]) -> Result<(), DeviceError> {
+        if values.is_empty() || is_rehearsal() {
+            return Ok(());
+        }
+        self.bind()?;
+        // SAFETY: there is room for so many, and the driver has read them when this returns.
+        let copied = unsafe { result::memcpy_htod_async(to.part(0, values.len()), values, self.stream.cu_stream()) };
+        copied.map_err(refused("copy to the device"))
     }
 
     pub(super) fn upload(&self, what: &'static str, values: &[f32]) -> Result<Buffer, DeviceError> {
@@ -80,13 +79,13 @@ impl Device {
     }
 
     /// Waits, then copies the first `len` values of an array back.
-    pub(super) fn receive<T: DeviceRepr + Clone + Default>(&self, array: &CudaSlice<T>, len: usize) -> Vec<T> {
+    pub(super) fn receive<T: DeviceRepr + Clone + Default>(&self, array: &Array<T>, len: usize) -> Vec<T> {
         let mut values = vec![T::default(); len];
-        if len > 0 {
-            let copied = self.stream.memcpy_dtoh(&array.slice(..len), &mut values);
-            copied
-                .and_then(|()| self.stream.synchronize())
-                .unwrap_or_else(|error| panic!("the device is lost: {error}"));
+        if len > 0 && !is_rehearsal() {
+            self.bind().unwrap_or_else(|error| panic!("{error}"));
+            // SAFETY: there are so many, and they are waited for before anybody looks.
+            let copied = unsafe { result::memcpy_dtoh_async(&mut values, array.part(0, len), self.stream.cu_stream()) };
+            copied.and_then(|()| self.stream.synchronize()).unwrap_or_else(|error| lost(error));
         }
         values
     }
@@ -95,30 +94,62 @@ impl Device {
     pub(super) fn copy(&self, (from, first): (&Buffer, usize), (to, at): (&mut Buffer, usize), len: usize) {
         if len > 0 {
             to.packed = None;
-            let (from, mut to) = (from.values.slice(first..first + len), to.values.slice_mut(at..at + len));
-            let copied = self.stream.memcpy_dtod(&from, &mut to);
-            copied.unwrap_or_else(|error| panic!("the device is lost: {error}"));
+            let (from, to) = (from.values.part(first, len), to.values.part(at, len));
+            if is_rehearsal() {
+                return;
+            }
+            self.bind().unwrap_or_else(|error| panic!("{error}"));
+            // SAFETY: both parts are inside of their arrays.
+            let copied =
+                unsafe { result::memcpy_dtod_async(to, from, len * size_of::<f32>(), self.stream.cu_stream()) };
+            copied.unwrap_or_else(|error| lost(error));
         }
     }
 
     /// Where an operation writes a buffer: what products read of it is out of date then.
     pub(super) fn target(&self, buffer: &mut Buffer) -> u64 {
         buffer.packed = None;
-        self.address(&buffer.values)
+        buffer.values.address()
     }
 
     /// Where an array lies on the device.
-    pub(super) fn address<T>(&self, array: &CudaSlice<T>) -> u64 {
-        array.device_ptr(&self.stream).0
+    pub(super) fn address<T>(&self, array: &Array<T>) -> u64 {
+        array.address()
     }
+
+    /// What the driver is asked next on this thread is about this device.
+    pub(super) fn bind(&self) -> Result<(), DeviceError> {
+        self.context.bind_to_thread().map_err(refused("context"))
+    }
+}
+
+/// Nothing on a device that is lost can be trusted.
+fn lost(error: DriverError) -> ! {
+    panic!("the device is lost: {error}")
+}
+
+/// Heads in a cache, padded.
+fn cache_width(shape: CacheShape) -> Result<usize, DeviceError> {
+    head_width(shape.head_dim)
+        .ok_or_else(|| DeviceError::Unsupported { what: format!("heads of {} values", shape.head_dim) })
+}
+
+/// Values in a cache whose heads are so wide.
+fn cache_values(shape: CacheShape, width: usize) -> usize {
+    shape.layers * 2 * shape.blocks * shape.block_tokens * shape.kv_heads * width
 }
 
 impl Cache {
     pub(super) fn new(device: &Device, shape: CacheShape) -> Result<Self, DeviceError> {
-        let width = head_width(shape.head_dim)
-            .ok_or_else(|| DeviceError::Unsupported { what: format!("heads of {} values", shape.head_dim) })?;
-        let tokens = shape.layers * 2 * shape.blocks * shape.block_tokens;
-        Ok(Self { values: device.room("the cache", tokens * shape.kv_heads * width)?, shape, width })
+        let (what, width) = ("the cache", cache_width(shape)?);
+        let values = cache_values(shape, width);
+        let values = if is_rehearsal() { device.room(what, values) } else { device.lasting(what, values) };
+        Ok(Self { values: values?, shape, width })
+    }
+
+    /// Bytes of a cache. One that there are no kernels for is refused when it is made.
+    pub(super) fn bytes(shape: CacheShape) -> u64 {
+        (cache_values(shape, cache_width(shape).unwrap_or(shape.head_dim)) * size_of::<u16>()) as u64
     }
 
     /// Values from one block to the next.

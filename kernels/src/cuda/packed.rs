@@ -3,9 +3,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use cudarc::driver::CudaSlice;
-
 use super::Cuda;
+use super::array::Array;
 use super::launch::{Geometry, Pack, narrowed};
 use super::memory::{Buffer, padded};
 
@@ -13,8 +12,8 @@ use super::memory::{Buffer, padded};
 /// them.
 #[derive(Clone)]
 pub(super) struct Packed {
-    rows: Arc<CudaSlice<u16>>,
-    factor: Arc<CudaSlice<f32>>,
+    rows: Arc<Array<u16>>,
+    factor: Arc<Array<f32>>,
     count: usize,
     width: usize,
     /// The row that is meant by the first.

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use cudarc::driver::{CudaSlice, DeviceRepr};
+use cudarc::driver::DeviceRepr;
 
+use super::array::Array;
 use super::device::Device;
 use super::launch::{Tile, narrowed};
 use crate::args::Span;
@@ -14,13 +15,13 @@ use crate::host::{HostPlan, HostSpan};
 pub struct Plan {
     host: HostPlan,
     /// `[rows]`
-    pub(super) positions: CudaSlice<u32>,
+    pub(super) positions: Array<u32>,
     /// `[rows, 2]`: block of the cache, place in it.
-    pub(super) slots: CudaSlice<u32>,
+    pub(super) slots: Array<u32>,
     /// `[rows]`: the first position after a token's image, 0 where it is in none.
-    pub(super) image_end: CudaSlice<u32>,
+    pub(super) image_end: Array<u32>,
     /// The blocks of all sequences, one after the other.
-    pub(super) block_table: CudaSlice<u32>,
+    pub(super) block_table: Array<u32>,
     tiles: Mutex<HashMap<Tiling, Arc<Tiles>>>,
 }
 
@@ -46,7 +47,7 @@ pub(super) struct Tiles {
 
 /// Tiles on the device.
 pub(super) struct List {
-    pub(super) array: CudaSlice<Tile>,
+    pub(super) array: Array<Tile>,
     pub(super) count: usize,
     /// No tile sees this position or a later one.
     pub(super) end: usize,
@@ -92,7 +93,7 @@ impl Plan {
     }
 }
 
-fn send<T: DeviceRepr>(device: &Device, values: &[T]) -> CudaSlice<T> {
+fn send<T: DeviceRepr>(device: &Device, values: &[T]) -> Array<T> {
     device.send("the layout of a batch", values).unwrap_or_else(|error| panic!("{error}"))
 }
 

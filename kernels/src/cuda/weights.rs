@@ -1,8 +1,7 @@
 //! Weights on the device: in 16 bits, or as whole numbers in the order that products read them.
 
-use cudarc::driver::CudaSlice;
-
 use super::Precision;
+use super::array::Array;
 use super::device::Device;
 use super::memory::padded;
 use crate::backend::DeviceError;
@@ -22,14 +21,14 @@ pub struct Matrix {
 /// How the numbers of a weight lie on the device.
 pub(super) enum Numbers {
     /// `[rows, depth]` in 16 bits.
-    Sixteen(CudaSlice<u16>),
+    Sixteen(Array<u16>),
     /// Whole numbers.
     Whole {
         bits: Bits,
         /// `[rows, depth]`, packed.
-        packed: CudaSlice<u8>,
+        packed: Array<u8>,
         /// `[depth / 32, scale_stride]`, bf16.
-        scales: CudaSlice<u16>,
+        scales: Array<u16>,
         scale_stride: usize,
     },
 }
@@ -105,7 +104,7 @@ impl Matrix {
                     values.extend(row.into_iter().map(|value| precision.bits(value)));
                     values.resize(end, 0);
                 }
-                Numbers::Sixteen(device.send("weights", &values)?)
+                Numbers::Sixteen(device.keep("weights", &values)?)
             }
         };
         Ok(Self { numbers, rows: rows.len(), columns, depth })
@@ -169,8 +168,8 @@ impl Whole {
     fn upload(&self, device: &Device) -> Result<Numbers, DeviceError> {
         Ok(Numbers::Whole {
             bits: self.bits,
-            packed: device.send("weights", &self.packed)?,
-            scales: device.send("weights", &self.scales)?,
+            packed: device.keep("weights", &self.packed)?,
+            scales: device.keep("weights", &self.scales)?,
             scale_stride: self.scale_stride,
         })
     }

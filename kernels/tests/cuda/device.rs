@@ -32,14 +32,14 @@ fn a_device_says_what_it_is() {
     let (_turn, _) = StandIn::turn();
     let cuda = Cuda::open(0, Precision::Bf16).expect("the stand-in");
     assert_eq!(cuda.name(), "cuda:0 (simulator, sm_80, bf16)");
-    assert_eq!(cuda.memory().expect("memory").1, 4 << 30);
+    assert_eq!(cuda.memory().expect("memory").total_bytes, 4 << 30);
 }
 
 #[test]
 fn a_cache_that_does_not_fit_is_refused_and_leaves_the_memory_free() {
     let (_turn, _) = StandIn::turn();
     let cuda = Cuda::open(0, Precision::F16).expect("the stand-in");
-    let before = cuda.memory().expect("memory").0;
+    let before = cuda.memory().expect("memory").free_bytes;
     let shape = CacheShape { layers: 34, blocks: 100_000, block_tokens: 16, kv_heads: 4, head_dim: 256 };
     match cuda.cache(shape).err() {
         Some(DeviceError::OutOfMemory { what: "the cache", wanted_bytes }) => {
@@ -47,7 +47,7 @@ fn a_cache_that_does_not_fit_is_refused_and_leaves_the_memory_free() {
         }
         other => panic!("{other:?}"),
     }
-    assert_eq!(cuda.memory().expect("memory").0, before);
+    assert_eq!(cuda.memory().expect("memory").free_bytes, before);
     let heads = CacheShape { head_dim: 512, blocks: 1, ..shape };
     assert_eq!(cuda.cache(heads).err().expect("a refusal").to_string(), "no kernel for heads of 512 values");
 }
@@ -56,8 +56,56 @@ fn a_cache_that_does_not_fit_is_refused_and_leaves_the_memory_free() {
 fn what_is_dropped_is_freed() {
     let (_turn, _) = StandIn::turn();
     let cuda = Cuda::open(0, Precision::F16).expect("the stand-in");
-    let before = cuda.memory().expect("memory").0;
+    let before = cuda.memory().expect("memory").free_bytes;
     let shape = crate::dense::Shape { rows: 20, inputs: 64, outputs: 32 };
     crate::dense::gated(&cuda, shape, prelim_kernels::Storage::Bf16, prelim_kernels::Activation::GeluTanh);
-    assert_eq!(cuda.memory().expect("memory").0, before);
+    assert_eq!(cuda.memory().expect("memory").free_bytes, before);
+}
+
+/// What a rehearsal makes counts and runs nowhere.
+#[test]
+fn a_rehearsal_counts_memory_and_computes_nothing() {
+    let (_turn, stand_in) = StandIn::turn();
+    let cuda = Cuda::open(0, Precision::F16).expect("the stand-in");
+    let (before, launches) = (cuda.memory().expect("memory").free_bytes, stand_in.counts().launches);
+    let took = cuda.rehearse(|| {
+        let first = cuda.buffer(1000);
+        drop(cuda.upload(&[1.0; 64]).expect("room"));
+        let second = cuda.upload(&[1.0; 65]).expect("room");
+        assert_eq!(cuda.memory().expect("memory").free_bytes, before);
+        assert_eq!(cuda.download(&second, 65), [0.0; 65]);
+        drop(first);
+    });
+    // Arrays begin at multiples of 256 bytes; the last two were not there at once.
+    assert_eq!(took, Some(4096 + 512));
+    let shape = crate::dense::Shape { rows: 20, inputs: 64, outputs: 32 };
+    let run = || crate::dense::gated(&cuda, shape, prelim_kernels::Storage::Bf16, prelim_kernels::Activation::GeluTanh);
+    cuda.rehearse(|| drop(run()));
+    assert_eq!(stand_in.counts().launches, launches);
+    // And afterwards it computes again.
+    run();
+    assert!(stand_in.counts().launches > launches);
+}
+
+#[test]
+fn passes_compute_in_what_was_taken_ahead_and_beyond_it() {
+    let (_turn, stand_in) = StandIn::turn();
+    let cuda = Cuda::open(0, Precision::F16).expect("the stand-in");
+    cuda.reserve_for_passes(4096).expect("room");
+    let before = cuda.memory().expect("memory").free_bytes;
+    let first = cuda.upload(&[1.0; 512]).expect("room");
+    let second = cuda.upload(&[2.0; 512]).expect("room");
+    assert_eq!(cuda.memory().expect("memory").free_bytes, before, "both were taken ahead");
+    let third = cuda.upload(&[3.0; 512]).expect("room");
+    assert_eq!(cuda.memory().expect("memory").free_bytes, before - 2048, "no more was");
+    for (buffer, wanted) in [(&first, 1.0), (&second, 2.0), (&third, 3.0)] {
+        assert_eq!(cuda.download(buffer, 512), [wanted; 512]);
+    }
+    drop(second);
+    assert_eq!(cuda.download(&cuda.upload(&[4.0; 300]).expect("room"), 300), [4.0; 300]);
+    assert_eq!(cuda.memory().expect("memory").free_bytes, before - 2048);
+    stand_in.set(c"memory", 1 << 20);
+    let refused = cuda.reserve_for_passes(2 << 20).err();
+    stand_in.set(c"memory", 4 << 30);
+    assert!(matches!(refused, Some(DeviceError::OutOfMemory { what: "passes", wanted_bytes: 0x20_0000 })), "{refused:?}");
 }

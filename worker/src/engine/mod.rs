@@ -11,7 +11,7 @@
 //! - `sampler`: how the next token is to be chosen
 //! - `sequence`: one request on its way
 //! - [`tokenizer`]: text to tokens and back
-//! - [`language_model`]: what is needed of a model; [`device`]: a loaded one
+//! - [`language_model`]: what is needed of a model; [`device`]: a loaded one; [`room`]: how large its cache is
 //!
 //! **Invariant**: nothing here knows DICOM, findings, jobs or gRPC.
 //! **Invariant**: equal requests get equal answers, whatever else runs, is preempted or is found in a cache.
@@ -21,6 +21,7 @@ pub mod device;
 pub mod handle;
 pub mod language_model;
 pub mod request;
+pub mod room;
 pub mod tokenizer;
 
 mod blocks;

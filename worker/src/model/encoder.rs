@@ -72,6 +72,11 @@ impl<B: Backend> Encoder<B> {
         Ok(Self { sizes, layers: layers.collect::<Result<_, _>>()?, scratch: Kept::none() })
     }
 
+    /// Gives up what the last pass computed in.
+    pub(super) fn forget(&self) {
+        self.scratch.forget();
+    }
+
     /// Runs `pass` with room for so many rows, which is kept for the next pass.
     pub(super) fn with_scratch<R>(&self, backend: &B, rows: usize, pass: impl FnOnce(&mut Scratch<B>) -> R) -> R {
         self.scratch.with(|kept| kept.rows >= rows, || Scratch::new(backend, self.sizes, rows), pass)

@@ -121,7 +121,15 @@ pub enum ModelError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// The model does not fit on the device.
-    #[error("{0}; use a smaller model or a device with more memory")]
+    /// The device cannot be used, or the model does not fit on it.
+    #[error("{0}{advice}", advice = advice(.0))]
     Device(#[from] DeviceError),
+}
+
+/// What helps. Other errors of a device say so themselves.
+fn advice(error: &DeviceError) -> &'static str {
+    match error {
+        DeviceError::OutOfMemory { .. } => "; use a smaller model, weights of 8 bits or a device with more memory",
+        _ => "",
+    }
 }

@@ -1,6 +1,6 @@
 //! The boundary between families of models and what is the same for all of them, and the table of families.
 //!
-//! A family is a file (or folder) beside this one, an entry of [`KNOWN`] and a variant of [`FamilyConfig`]. What a family computes is in its own file; everything around it knows the two methods of
+//! A family is a file (or folder) beside this one, an entry of [`KNOWN`] and a variant of [`FamilyConfig`]. What a family computes is in its own file; everything around it knows the three methods of
 //! [`Family`] and the numbers of [`ModelConfig`].
 
 use std::path::Path;
@@ -32,6 +32,9 @@ pub(super) trait Family<B: Backend>: Send + Sync {
 
     /// Computes the new tokens of a batch into the cache, and the scores that it asks for.
     fn forward(&self, backend: &B, kv: &mut KvCache<B>, layout: &Layout<'_, B>, watch: Watch<'_>) -> Scores<B>;
+
+    /// Gives up what passes left for the next one to compute in.
+    fn forget(&self);
 }
 
 /// What only a family knows of its model.

@@ -112,6 +112,11 @@ impl<B: Backend> Family<B> for Gemma3<B> {
     fn forward(&self, backend: &B, kv: &mut KvCache<B>, layout: &Layout<'_, B>, watch: Watch<'_>) -> Scores<B> {
         self.decoder.forward(backend, kv, layout, watch)
     }
+
+    fn forget(&self) {
+        self.tower.forget();
+        self.decoder.forget();
+    }
 }
 
 #[cfg(test)]

@@ -131,6 +131,11 @@ impl<B: Backend> Family<B> for Llava<B> {
     fn forward(&self, backend: &B, kv: &mut KvCache<B>, layout: &Layout<'_, B>, watch: Watch<'_>) -> Scores<B> {
         self.decoder.forward(backend, kv, layout, watch)
     }
+
+    fn forget(&self) {
+        self.tower.forget();
+        self.decoder.forget();
+    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 //! - [`weights`]: sharded safetensors
 //! - [`adapter`]: what a fine-tuning changed, beside the model
 //! - [`batch`]: what goes into a forward pass and what comes out; `layout`: the same, checked and in rows
+//! - `rehearsal`: how much of a device's memory passes take
 //! - `parts`, `encoder`, [`rope`]: pieces that several families are built from
 //!
 //! How a family is added is told in `ADDING.md` beside this file.
@@ -30,6 +31,7 @@ pub mod llava;
 mod parts;
 mod quantisation;
 mod raw;
+mod rehearsal;
 pub mod rope;
 pub mod siglip;
 pub mod weights;
@@ -46,6 +48,7 @@ pub use config::ModelConfig;
 pub use embedder::{Embedder, Embeddings};
 pub use error::ModelError;
 pub use family::FamilyConfig;
+pub use rehearsal::PassSizes;
 
 use config::TokenCache;
 use family::Family;
@@ -218,9 +221,9 @@ impl<B: Backend> Model<B> {
     }
 
     /// Bytes that one block of a cache takes, for sizing it.
-    pub fn kv_block_bytes(&self, block_tokens: usize) -> usize {
+    pub fn kv_block_bytes(&self, block_tokens: usize) -> u64 {
         let TokenCache { layers, kv_heads, head_dim } = self.config.cache;
-        layers * block_tokens * kv_heads * head_dim * 2 * self.backend.cache_value_bytes()
+        self.backend.cache_bytes(CacheShape { layers, blocks: 1, block_tokens, kv_heads, head_dim })
     }
 
     /// Computes the new tokens of a batch into the cache, and the logits that it asks for.

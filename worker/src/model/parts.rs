@@ -230,6 +230,11 @@ impl<S> Kept<S> {
         Self(Mutex::new(None))
     }
 
+    /// Gives up what is kept.
+    pub(super) fn forget(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// Runs a pass in what is kept, where it fits, or in new memory. Passes at the same time have memory of their own.
     pub(super) fn with<R>(
         &self,

@@ -42,6 +42,11 @@ impl<B: Backend> Decoder<B> {
         })
     }
 
+    /// Gives up what the last pass computed in.
+    pub(super) fn forget(&self) {
+        self.scratch.forget();
+    }
+
     pub(super) fn forward(
         &self,
         backend: &B,

@@ -65,6 +65,11 @@ impl<B: Backend> Tower<B> {
         })
     }
 
+    /// Gives up what the last pass computed in.
+    pub(super) fn forget(&self) {
+        self.encoder.forget();
+    }
+
     /// Runs pictures through the tower, some at a time, and hands on how many they are and the states after its last layer,
     /// `[images, 1 + patches, hidden]`.
     pub(super) fn encode(

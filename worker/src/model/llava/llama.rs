@@ -77,6 +77,11 @@ impl<B: Backend> Decoder<B> {
         })
     }
 
+    /// Gives up what the last pass computed in.
+    pub(super) fn forget(&self) {
+        self.scratch.forget();
+    }
+
     pub(super) fn forward(
         &self,
         backend: &B,

@@ -52,6 +52,11 @@ impl<B: Backend> Tower<B> {
         })
     }
 
+    /// Gives up what the last pass computed in.
+    pub(crate) fn forget(&self) {
+        self.encoder.forget();
+    }
+
     /// Runs pictures through the tower, some at a time, and hands on how many they are and the last hidden state of
     /// theirs, `[images, patches, hidden]`.
     pub(crate) fn encode(

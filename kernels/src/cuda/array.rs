@@ -1,0 +1,170 @@
+//! Arrays on the device, and where their memory comes from: the driver, or what was taken for passes ahead.
+//!
+//! All work goes through one stream in order, so memory can be given out again as soon as an array is dropped: what writes it
+//! next runs after what read it last.
+
+use std::cell::RefCell;
+use std::marker::PhantomData;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use cudarc::driver::sys::CUresult;
+use cudarc::driver::{CudaSlice, DevicePtr, DriverError};
+
+use super::device::{Device, refused};
+use super::ranges::Ranges;
+use crate::backend::DeviceError;
+
+/// Numbers on the device. Their memory goes back to where it came from when this is dropped.
+pub(super) struct Array<T> {
+    address: u64,
+    len: usize,
+    _home: Home,
+    kind: PhantomData<fn() -> T>,
+}
+
+/// Where the memory of an array is from.
+enum Home {
+    /// An allocation of its own.
+    Driver(#[allow(dead_code, reason = "freed when dropped")] CudaSlice<u8>),
+    /// A part of what was taken for passes.
+    Passes(#[allow(dead_code, reason = "given back when dropped")] Loan),
+    /// Nowhere: a rehearsal.
+    Rehearsal(#[allow(dead_code, reason = "given back when dropped")] Rehearsed),
+}
+
+/// Memory that was taken for passes ahead.
+pub(super) struct PassMemory {
+    address: u64,
+    _slab: CudaSlice<u8>,
+    free: Mutex<Ranges>,
+}
+
+struct Loan {
+    from: Arc<PassMemory>,
+    at: u64,
+    bytes: u64,
+}
+
+impl Drop for Loan {
+    fn drop(&mut self) {
+        self.from.free.lock().unwrap_or_else(PoisonError::into_inner).give_back(self.at, self.bytes);
+    }
+}
+
+thread_local! {
+    /// Of a rehearsal on this thread: what is given out of endless memory.
+    static REHEARSAL: RefCell<Option<Ranges>> = const { RefCell::new(None) };
+}
+
+struct Rehearsed {
+    at: u64,
+    bytes: u64,
+}
+
+impl Drop for Rehearsed {
+    fn drop(&mut self) {
+        REHEARSAL.with_borrow_mut(|ranges| {
+            if let Some(ranges) = ranges {
+                ranges.give_back(self.at, self.bytes);
+            }
+        });
+    }
+}
+
+/// Whether this thread rehearses: nothing is started and nothing is copied then.
+pub(super) fn is_rehearsal() -> bool {
+    REHEARSAL.with_borrow(Option::is_some)
+}
+
+/// Where the last of the memory ends that `passes` would take at once.
+pub(super) fn rehearse(passes: impl FnOnce()) -> u64 {
+    /// Ends the rehearsal, also when a pass panics.
+    struct End;
+    impl Drop for End {
+        fn drop(&mut self) {
+            REHEARSAL.set(None);
+        }
+    }
+    let _end = End;
+    REHEARSAL.set(Some(Ranges::new(u64::MAX / 2)));
+    passes();
+    REHEARSAL.with_borrow(|ranges| ranges.as_ref().map_or(0, Ranges::highest))
+}
+
+impl<T> Array<T> {
+    /// Where it lies on the device.
+    pub(super) fn address(&self) -> u64 {
+        self.address
+    }
+
+    /// Where so many values from `first` on lie.
+    pub(super) fn part(&self, first: usize, len: usize) -> u64 {
+        assert!(first + len <= self.len, "{first} and {len} values of an array of {}", self.len);
+        self.address + (first * size_of::<T>()) as u64
+    }
+}
+
+impl Device {
+    /// Memory of its own for `len` values, whatever is in there now.
+    pub(super) fn lasting<T>(&self, what: &'static str, len: usize) -> Result<Array<T>, DeviceError> {
+        let bytes = len * size_of::<T>();
+        let slab = self.slab(what, bytes)?;
+        Ok(Array { address: self.start(&slab), len, _home: Home::Driver(slab), kind: PhantomData })
+    }
+
+    /// Room for `len` values of a pass, whatever is in there now: whoever asks writes before reading. A kernel that does not is
+    /// what the tests' NaN show.
+    pub(super) fn room<T>(&self, what: &'static str, len: usize) -> Result<Array<T>, DeviceError> {
+        let bytes = (len * size_of::<T>()) as u64;
+        let rehearsed = REHEARSAL.with_borrow_mut(|ranges| {
+            let (at, bytes) = ranges.as_mut()?.take(bytes)?;
+            Some(Rehearsed { at, bytes })
+        });
+        if let Some(rehearsed) = rehearsed {
+            return Ok(Array { address: 0, len, _home: Home::Rehearsal(rehearsed), kind: PhantomData });
+        }
+        let from = self.passes.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let loan = from.and_then(|from| {
+            let (at, bytes) = from.free.lock().unwrap_or_else(PoisonError::into_inner).take(bytes)?;
+            Some(Loan { from, at, bytes })
+        });
+        match loan {
+            Some(loan) => {
+                let address = loan.from.address + loan.at;
+                Ok(Array { address, len, _home: Home::Passes(loan), kind: PhantomData })
+            }
+            None => self.lasting(what, len),
+        }
+    }
+
+    /// Room in the middle of a pass, where nothing else can be done.
+    pub(super) fn scratch<T>(&self, what: &'static str, len: usize) -> Array<T> {
+        self.room(what, len).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Takes memory for passes, from which [`Device::room`] gives out from now on.
+    pub(super) fn reserve(&self, bytes: u64) -> Result<(), DeviceError> {
+        let size = usize::try_from(bytes).map_err(|_| out_of_memory("passes", bytes))?;
+        let slab = self.slab("passes", size)?;
+        let memory = PassMemory { address: self.start(&slab), _slab: slab, free: Mutex::new(Ranges::new(bytes)) };
+        *self.passes.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(memory));
+        Ok(())
+    }
+
+    fn slab(&self, what: &'static str, bytes: usize) -> Result<CudaSlice<u8>, DeviceError> {
+        // A driver gives no memory of no size.
+        // SAFETY: see `room`.
+        unsafe { self.stream.alloc::<u8>(bytes.max(1)) }.map_err(|error| match error {
+            DriverError(CUresult::CUDA_ERROR_OUT_OF_MEMORY) => out_of_memory(what, bytes as u64),
+            error => refused("memory")(error),
+        })
+    }
+
+    fn start(&self, slab: &CudaSlice<u8>) -> u64 {
+        slab.device_ptr(&self.stream).0
+    }
+}
+
+fn out_of_memory(what: &'static str, wanted_bytes: u64) -> DeviceError {
+    DeviceError::OutOfMemory { what, wanted_bytes }
+}

@@ -1,0 +1,222 @@
+//! How large the cache of keys and values is, and what a device keeps for passes beside it.
+
+use prelim_kernels::{Backend, DeviceError};
+
+use super::device::BLOCK_TOKENS;
+use super::scheduler::PassLimits;
+use super::{IMAGES_PER_PASS, KEPT_IMAGES};
+use crate::model::{Model, PassSizes};
+
+/// Memory for the cache where it is the host's and nobody says how much.
+const HOST_BYTES: u64 = 2048 << 20;
+
+/// The part of a device's memory that is left alone: kernels that are loaded later, graphs, what does not fit together.
+const SPARE_PART: u64 = 20;
+
+/// More than passes were found to take, since other orders leave other holes.
+const PASS_PART: u64 = 16;
+
+/// Why there is no room for a cache.
+#[derive(Debug, thiserror::Error)]
+pub enum RoomError {
+    /// What was set holds no prompt.
+    #[error("--cache-mib {mib} holds {tokens} tokens; one prompt needs {needed}")]
+    Setting {
+        /// What was set.
+        mib: u64,
+        /// What it holds.
+        tokens: usize,
+        /// What the longest prompt and answer may need.
+        needed: usize,
+    },
+    /// The device has too little memory beside the weights.
+    #[error(
+        "{device} has {} of {} MiB free beside the weights: passes take {} MiB, {} MiB are left alone, and {} MiB are \
+         needed for a cache of {tokens} tokens; use a GPU with more free memory, or less of --pass-tokens, --batch or \
+         --cache-mib",
+        mib(*.free_bytes), mib(*.total_bytes), mib(*.pass_bytes), mib(*.spare_bytes), mib(*.cache_bytes)
+    )]
+    Full {
+        /// Which.
+        device: String,
+        /// What is free.
+        free_bytes: u64,
+        /// All.
+        total_bytes: u64,
+        /// What passes take.
+        pass_bytes: u64,
+        /// What is left alone.
+        spare_bytes: u64,
+        /// What the cache needs: for one sequence at least, or as large as was set.
+        cache_bytes: u64,
+        /// The same in tokens.
+        tokens: usize,
+    },
+    /// The device.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+}
+
+/// What a cache is for.
+#[derive(Debug, Clone, Copy)]
+pub struct CacheWish {
+    /// The most that it may take, in MiB, where somebody says so.
+    pub mib: Option<usize>,
+    /// Tokens of the longest prompt and answer that are sure to come.
+    pub longest: usize,
+}
+
+/// Bytes of a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Memory {
+    free: u64,
+    total: u64,
+    /// What passes take of what is free.
+    passes: u64,
+}
+
+/// The cache in blocks.
+#[derive(Debug, Clone, Copy)]
+struct Blocks {
+    bytes: u64,
+    /// As many as the longest sequence has.
+    needed: u64,
+    /// As many as a full batch can use.
+    useful: u64,
+}
+
+/// Tokens that the cache is made for: as many as a full batch can use, within what is set or free. Takes what passes need
+/// where the device has memory of its own.
+pub fn cache_tokens<B: Backend>(model: &Model<B>, limits: PassLimits, wish: CacheWish) -> Result<usize, RoomError> {
+    let config = model.config();
+    let of_tokens = |tokens: usize| tokens.div_ceil(BLOCK_TOKENS) as u64;
+    let longest = wish.longest.min(config.max_positions);
+    let blocks = Blocks {
+        bytes: model.kv_block_bytes(BLOCK_TOKENS),
+        needed: of_tokens(longest),
+        useful: of_tokens(limits.requests.saturating_mul(config.max_positions)),
+    };
+    let device = model.backend();
+    let set = wish.mib.map(|mib| (mib as u64) << 20);
+    let sizes = PassSizes {
+        pictures: IMAGES_PER_PASS,
+        features: KEPT_IMAGES + limits.requests,
+        tokens: limits.tokens.max(config.tokens_per_image + limits.requests),
+        sequences: limits.requests,
+        positions: longest,
+    };
+    let Some(passes) = model.pass_bytes(sizes) else {
+        let count = in_host(blocks, set)?;
+        let cache_mib = mib(count * blocks.bytes);
+        tracing::info!(cache_mib, cache_tokens = count as usize * BLOCK_TOKENS, "cache sized");
+        return Ok(count as usize * BLOCK_TOKENS);
+    };
+    let passes = passes + passes / PASS_PART;
+    // Only now, when the kernels are loaded.
+    let memory = device.device_memory()?.map_or(Memory { free: 0, total: 0, passes }, |memory| Memory {
+        free: memory.free_bytes,
+        total: memory.total_bytes,
+        passes,
+    });
+    let count = beside(&device.name(), memory, blocks, set)?;
+    device.reserve_for_passes(passes)?;
+    tracing::info!(
+        device = device.name(),
+        memory_mib = mib(memory.total),
+        free_mib = mib(memory.free),
+        pass_mib = mib(passes),
+        spare_mib = mib(memory.total / SPARE_PART),
+        is_set = set.is_some(),
+        cache_mib = mib(count * blocks.bytes),
+        cache_tokens = count as usize * BLOCK_TOKENS,
+        "cache sized"
+    );
+    Ok(count as usize * BLOCK_TOKENS)
+}
+
+/// Blocks in the host's memory.
+fn in_host(blocks: Blocks, set: Option<u64>) -> Result<u64, RoomError> {
+    within(blocks, set.unwrap_or(HOST_BYTES))
+}
+
+/// As many blocks as are useful within so many bytes.
+fn within(blocks: Blocks, bytes: u64) -> Result<u64, RoomError> {
+    let allowed = bytes / blocks.bytes;
+    if allowed < blocks.needed {
+        let (tokens, needed) = (allowed as usize * BLOCK_TOKENS, blocks.needed as usize * BLOCK_TOKENS);
+        return Err(RoomError::Setting { mib: mib(bytes), tokens, needed });
+    }
+    Ok(allowed.min(blocks.useful))
+}
+
+/// Blocks beside weights and passes. What is set may take what is otherwise left alone.
+fn beside(device: &str, memory: Memory, blocks: Blocks, set: Option<u64>) -> Result<u64, RoomError> {
+    let (spare, wanted) = match set {
+        Some(bytes) => (0, within(blocks, bytes)?),
+        None => (memory.total / SPARE_PART, blocks.needed),
+    };
+    let left = memory.free.saturating_sub(memory.passes).saturating_sub(spare);
+    if left / blocks.bytes < wanted {
+        return Err(RoomError::Full {
+            device: device.to_owned(),
+            free_bytes: memory.free,
+            total_bytes: memory.total,
+            pass_bytes: memory.passes,
+            spare_bytes: spare,
+            cache_bytes: wanted * blocks.bytes,
+            tokens: wanted as usize * BLOCK_TOKENS,
+        });
+    }
+    Ok(if set.is_some() { wanted } else { (left / blocks.bytes).min(blocks.useful) })
+}
+
+/// Bytes as people read them.
+fn mib(bytes: u64) -> u64 {
+    bytes.div_ceil(1 << 20)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+    /// MedGemma 4B: 2.2 MB a block of 16 tokens.
+    const BLOCKS: Blocks = Blocks { bytes: 34 * 2 * 16 * 4 * 256 * 2, needed: 128, useful: 16 * 131_072 / 16 };
+
+    #[test]
+    fn a_cache_takes_what_is_free_beside_passes_and_never_more_than_is_useful() {
+        let gpu = |free: u64, passes: u64| Memory { free: free * MIB, total: 24_576 * MIB, passes: passes * MIB };
+        let found = |memory, blocks, set| beside("a GPU", memory, blocks, set).unwrap();
+        // 24,576 / 20 are left alone.
+        let wanted = (15_000 - 1_000) * MIB - 24_576 * MIB / 20;
+        assert_eq!(found(gpu(15_000, 1_000), BLOCKS, None), wanted / BLOCKS.bytes);
+        assert_eq!(found(gpu(15_000, 1_000), Blocks { useful: 200, ..BLOCKS }, None), 200);
+        // A setting is taken as it is, as far as it is of use.
+        assert_eq!(found(gpu(15_000, 1_000), BLOCKS, Some(14_000 * MIB)), 14_000 * MIB / BLOCKS.bytes);
+        assert_eq!(found(gpu(15_000, 1_000), Blocks { useful: 200, ..BLOCKS }, Some(14_000 * MIB)), 200);
+    }
+
+    #[test]
+    fn a_device_that_is_too_full_is_refused_with_the_numbers() {
+        let gpu = |free: u64| Memory { free: free * MIB, total: 24_000 * MIB, passes: 1_000 * MIB };
+        // One sequence takes 272 MiB.
+        assert_eq!(beside("a GPU", gpu(2_472), BLOCKS, None).unwrap(), BLOCKS.needed);
+        assert_eq!(
+            beside("a GPU", gpu(2_471), BLOCKS, None).unwrap_err().to_string(),
+            "a GPU has 2471 of 24000 MiB free beside the weights: passes take 1000 MiB, 1200 MiB are left alone, and 272 \
+             MiB are needed for a cache of 2048 tokens; use a GPU with more free memory, or less of --pass-tokens, --batch \
+             or --cache-mib"
+        );
+        let set = beside("a GPU", gpu(1_500), BLOCKS, Some(600 * MIB)).unwrap_err().to_string();
+        assert!(set.contains("passes take 1000 MiB, 0 MiB are left alone, and 599 MiB are needed"), "{set}");
+        assert!(beside("a GPU", gpu(10), BLOCKS, None).is_err());
+    }
+
+    #[test]
+    fn a_setting_that_holds_no_prompt_is_refused() {
+        for set in [in_host(BLOCKS, Some(100 * MIB)), within(BLOCKS, 100 * MIB)] {
+            assert_eq!(set.unwrap_err().to_string(), "--cache-mib 100 holds 752 tokens; one prompt needs 2048");
+        }
+        assert_eq!(in_host(BLOCKS, None).unwrap(), HOST_BYTES / BLOCKS.bytes);
+    }
+}
