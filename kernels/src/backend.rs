@@ -131,7 +131,8 @@ pub trait Backend: Send + Sync + Sized + 'static {
     /// A paged cache.
     fn cache(&self, shape: CacheShape) -> Result<Self::Cache, DeviceError>;
 
-    /// The memory that the device has of its own; none where it computes in the host's.
+    /// The memory that the device has of its own; none where it computes in the host's. Waits for nothing: what was given back
+    /// may count as taken until the device has come so far.
     fn device_memory(&self) -> Result<Option<DeviceMemory>, DeviceError> {
         Ok(None)
     }

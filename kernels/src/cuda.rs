@@ -98,9 +98,9 @@ impl Cuda {
         device::count()
     }
 
-    /// The memory of the device, and what is free of it.
+    /// Waits for what was started, and says what memory the device has, and what is free of it.
     pub fn memory(&self) -> Result<DeviceMemory, DeviceError> {
-        self.device.memory()
+        self.device.settled_memory()
     }
 }
 
@@ -152,7 +152,7 @@ impl Backend for Cuda {
     }
 
     fn device_memory(&self) -> Result<Option<DeviceMemory>, DeviceError> {
-        self.memory().map(Some)
+        self.device.memory().map(Some)
     }
 
     fn rehearse(&self, passes: impl FnOnce()) -> Option<u64> {

@@ -2,9 +2,10 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use prelim_tests::{Process, phantoms, repository, submit};
+use prelim_tests::{Process, binary, phantoms, repository, stand_in_driver, submit};
 
 fn free_address() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -94,11 +95,43 @@ fn the_numbers_of_the_list_are_told_and_name_nobody() {
     assert!(text.contains(&drafted), "{text}");
     assert!(value(&text, "prelim_job_read_seconds_count") >= studies.len() as f64);
     assert!(value(&text, "prelim_worker_generated_tokens_total") > 0.0);
+    let device =
+        text.lines().find(|line| line.starts_with("prelim_worker_device{")).unwrap_or_else(|| panic!("{text}"));
+    for label in ["name=\"cpu (", "kind=\"cpu\"", "arithmetic=\"cpu bf16\""] {
+        assert!(device.contains(label), "no {label} in {device}");
+    }
+    assert_eq!(value(&text, "prelim_worker_device_memory_bytes"), 0.0);
     for study in studies {
         for field in ["study_uid", "patient_id"] {
             assert!(!text.contains(study[field].as_str().expect("a text")), "{field} is in the numbers");
         }
     }
+}
+
+/// A worker on a GPU (the kernels' simulator, behind a stand-in for the driver) names it and tells of its memory.
+#[test]
+fn a_worker_names_its_gpu_and_tells_of_its_memory() {
+    let work = tempfile::tempdir().unwrap();
+    let address = free_address();
+    let arguments = ["worker", "--json", "--device", "cuda", "--metrics", &address, "--grpc", "127.0.0.1:1"];
+    let mut command = Command::new(binary());
+    command.args(arguments).env("LD_LIBRARY_PATH", stand_in_driver()).env("XDG_CACHE_HOME", work.path());
+    let _worker = Process::start_as(&mut command);
+    let until = Instant::now() + Duration::from_secs(10);
+    while get(&address, "/readyz").0 != 200 {
+        assert!(Instant::now() < until, "the worker is not ready");
+    }
+    let text = get(&address, "/metrics").1;
+    let device =
+        text.lines().find(|line| line.starts_with("prelim_worker_device{")).unwrap_or_else(|| panic!("{text}"));
+    for label in ["name=\"cuda:0 (simulator, sm_80, f16)\"", "kind=\"cuda\"", "arithmetic=\"cuda f16\""] {
+        assert!(device.contains(label), "no {label} in {device}");
+    }
+    assert!(device.ends_with(" 1"), "{device}");
+    assert_eq!(value(&text, "prelim_worker_device_memory_bytes"), f64::from(1u32 << 31) * 2.0);
+    // The weights are 10 MiB, the cache is 32.
+    let used = value(&text, "prelim_worker_device_memory_used_bytes");
+    assert!((42e6..400e6).contains(&used), "{used}");
 }
 
 /// A simulated worker tells its numbers as one that reads does: it stands in for one.

@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
-use prelim_kernels::{Arithmetic, Precision};
+use prelim_kernels::{Arithmetic, Backend, DeviceMemory, Precision};
 
 use crate::config::ArithmeticChoice;
-use crate::model::{KeptType, WeightType};
+use crate::model::{KeptType, Model, WeightType};
 
 /// Where the model computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -51,6 +52,14 @@ impl fmt::Display for DeviceChoice {
 }
 
 impl DeviceChoice {
+    /// cpu, cuda.
+    fn kind(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Cuda(_) => "cuda",
+        }
+    }
+
     /// What drafts say of the arithmetic. Instruction sets, numbers of threads and of GPUs have no place there: the results
     /// are the same bits on all processors, and on all GPUs of a kind.
     pub(crate) fn arithmetic(self, weights: WeightType, kept: KeptType, choice: ArithmeticChoice) -> String {
@@ -69,6 +78,30 @@ impl DeviceChoice {
                 Arithmetic::Exact => format!("cpu {kept}"),
             },
         }
+    }
+}
+
+/// The device that a model was loaded on, for numbers and logs. It keeps neither.
+pub struct LoadedDevice {
+    /// As its backend is called.
+    pub name: String,
+    /// cpu, cuda.
+    pub kind: &'static str,
+    memory: Box<dyn Fn() -> Option<DeviceMemory> + Send + Sync>,
+}
+
+impl LoadedDevice {
+    /// The device of `model`.
+    pub(crate) fn of<B: Backend>(model: &Arc<Model<B>>, choice: DeviceChoice) -> Self {
+        let (name, kind) = (model.backend().name(), choice.kind());
+        let model = Arc::downgrade(model);
+        let memory = move || model.upgrade()?.backend().device_memory().ok().flatten();
+        Self { name, kind, memory: Box::new(memory) }
+    }
+
+    /// Its memory, where it has its own and the model is still there.
+    pub fn memory(&self) -> Option<DeviceMemory> {
+        (self.memory)()
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! **Invariant**: nothing here waits for the model: a worker whose device is busy is alive.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use axum::Router;
 use axum::extract::State;
@@ -20,6 +20,8 @@ use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::backend::LoadedDevice;
+
 /// The media type that Prometheus asks for.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -31,6 +33,10 @@ pub struct WorkerMetrics {
     prompt_tokens: Counter,
     generated_tokens: Counter,
     stages: Family<[(&'static str, &'static str); 1], Histogram>,
+    devices: Family<[(&'static str, String); 3], Gauge>,
+    memory: Gauge,
+    memory_used: Gauge,
+    device: OnceLock<Arc<LoadedDevice>>,
     is_ready: AtomicBool,
 }
 
@@ -44,6 +50,10 @@ impl Default for WorkerMetrics {
             prompt_tokens: Counter::default(),
             generated_tokens: Counter::default(),
             stages: Family::new_with_constructor(seconds),
+            devices: Family::default(),
+            memory: Gauge::default(),
+            memory_used: Gauge::default(),
+            device: OnceLock::new(),
             is_ready: AtomicBool::new(false),
         };
         let all = &mut new.registry;
@@ -53,6 +63,12 @@ impl Default for WorkerMetrics {
         all.register("generated_tokens", "Tokens generated, forced ones included", new.generated_tokens.clone());
         let help = "Time of a job's stages: fetch, decode, preprocess, vision, prefill, generate";
         all.register("stage_seconds", help, new.stages.clone());
+        let help = "The device that the model computes on, and its arithmetic; always 1";
+        all.register("device", help, new.devices.clone());
+        let help = "Memory of the device, 0 where it has none of its own";
+        all.register("device_memory_bytes", help, new.memory.clone());
+        let help = "Memory of the device that is taken, by whomever";
+        all.register("device_memory_used_bytes", help, new.memory_used.clone());
         for stage in ["fetch", "decode", "preprocess", "vision", "prefill", "generate"] {
             // What has not happened yet is told as 0.
             drop(new.stages.get_or_create(&[("stage", stage)]));
@@ -66,6 +82,22 @@ impl WorkerMetrics {
     pub fn ready(&self, slots: usize) {
         self.slots.set(slots as i64);
         self.is_ready.store(true, Ordering::Relaxed);
+    }
+
+    /// What the model computes on. It is loaded once.
+    pub(crate) fn computes_on(&self, device: &Arc<LoadedDevice>, arithmetic: &str) {
+        let labels =
+            [("name", device.name.clone()), ("kind", device.kind.to_owned()), ("arithmetic", arithmetic.to_owned())];
+        self.devices.get_or_create(&labels).set(1);
+        self.device.get_or_init(|| Arc::clone(device));
+    }
+
+    /// Asks the device for its memory: what its work waits for is not waited for.
+    fn look(&self) {
+        if let Some(memory) = self.device.get().and_then(|device| device.memory()) {
+            self.memory.set(memory.total_bytes as i64);
+            self.memory_used.set(memory.total_bytes.saturating_sub(memory.free_bytes) as i64);
+        }
     }
 
     /// A job begins; it ends when what this returns is dropped.
@@ -112,6 +144,9 @@ pub async fn serve(listener: TcpListener, metrics: Arc<WorkerMetrics>, stop: Can
 }
 
 async fn numbers(State(metrics): State<Arc<WorkerMetrics>>) -> impl IntoResponse {
+    let looking = Arc::clone(&metrics);
+    // A driver may take its time. One that panics leaves the numbers of before.
+    drop(tokio::task::spawn_blocking(move || looking.look()).await);
     let mut text = String::new();
     match encode(&mut text, &metrics.registry) {
         Ok(()) => (StatusCode::OK, [(header::CONTENT_TYPE, OPEN_METRICS)], text),

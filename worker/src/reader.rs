@@ -16,7 +16,7 @@ use prelim_proto::job::{JobKind, JobOutcome, JobSpec};
 use prelim_proto::report::ModelProvenance;
 use sha2::{Digest as _, Sha256};
 
-use crate::backend::{self, DeviceChoice};
+use crate::backend::{self, DeviceChoice, LoadedDevice};
 use crate::config::{NamedAdapter, WorkerLimits};
 use crate::engine::device::OnDevice;
 use crate::engine::handle::{self, EngineHandle};
@@ -88,6 +88,7 @@ pub struct Reader {
     /// Other words in which the model can be asked, by name.
     named: BTreeMap<PromptName, NamedPrompt>,
     provenance: ModelProvenance,
+    device: Arc<LoadedDevice>,
     /// What the model is with each of its adapters, which the engine numbers in this order.
     adapters: Vec<ModelProvenance>,
 }
@@ -135,7 +136,7 @@ impl Reader {
         let opened = adapters.iter().map(|adapter| Adapter::open(&adapter.folder)).collect::<Result<_, _>>()?;
         let longest = longest_sequence(&profile, &config);
         let checkpoint = Checkpoint { config, stored, weights, adapters: opened, longest };
-        let engine = match limits.device {
+        let (engine, device) = match limits.device {
             DeviceChoice::Cpu => {
                 let products = backend::products(kept, limits.arithmetic);
                 checkpoint.start(Cpu::new().map(|cpu| cpu.with_arithmetic(products)), tokenizer, limits)?
@@ -154,6 +155,7 @@ impl Reader {
             tokenizer: kept_tokenizer,
             named,
             provenance,
+            device: Arc::new(device),
             adapters: changed,
         };
         reader.check_names()?;
@@ -246,6 +248,11 @@ impl Reader {
     /// Which model this is.
     pub fn provenance(&self) -> &ModelProvenance {
         &self.provenance
+    }
+
+    /// What the model computes on.
+    pub fn device(&self) -> &Arc<LoadedDevice> {
+        &self.device
     }
 
     /// The engine, for what is not a job: its progress, and requests of another kind.
@@ -369,14 +376,15 @@ impl Checkpoint {
         device: Result<B, DeviceError>,
         tokenizer: Tokenizer,
         limits: &WorkerLimits,
-    ) -> Result<EngineHandle, LoadError> {
+    ) -> Result<(EngineHandle, LoadedDevice), LoadError> {
         let device = device.map_err(ModelError::from)?;
         let model = Arc::new(Model::from_weights(self.config, &self.stored, device, self.weights, &self.adapters)?);
         drop(self.stored);
         let passes = PassLimits { requests: limits.batch, tokens: limits.pass_tokens };
         let tokens = cache_tokens(&model, passes, CacheWish { mib: limits.cache_mib, longest: self.longest })?;
+        let loaded = LoadedDevice::of(&model, limits.device);
         let engine = Engine::new(OnDevice::new(model, tokens)?, tokenizer, passes)?;
-        handle::spawn(engine).map_err(LoadError::Thread)
+        Ok((handle::spawn(engine).map_err(LoadError::Thread)?, loaded))
     }
 }
 

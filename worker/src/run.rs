@@ -89,6 +89,7 @@ async fn serve_until(
     metrics: Arc<WorkerMetrics>,
     mut shutdown: BoxFuture<'_, ()>,
 ) -> Result<(), WorkerError> {
+    metrics.computes_on(reader.device(), &reader.provenance().arithmetic);
     metrics.ready(config.limits.slots);
     let name = config.name();
     let coordinator = Coordinator::new(&config.connection, &name)?;
@@ -105,8 +106,8 @@ async fn serve_until(
     };
     let renewer = Renewer::start(config.connection.clone(), name.clone(), status)?;
     let adapters: Vec<&str> = offer.adapters.iter().map(|adapter| adapter.as_str()).collect();
-    let (model, arithmetic) = (&provenance.name, &provenance.arithmetic);
-    tracing::info!(worker.id = %name, %model, adapters = adapters.join(", "), %arithmetic, "ready");
+    let (model, arithmetic, device) = (&provenance.name, &provenance.arithmetic, &reader.device().name);
+    tracing::info!(worker.id = %name, %model, adapters = adapters.join(", "), %device, %arithmetic, "ready");
     let objects = Objects::new(coordinator.clone(), config.limits.object_cache_mib << 20);
     let work = Arc::new(Reading { reader: Arc::new(reader), objects, metrics });
     let stop = CancellationToken::new();

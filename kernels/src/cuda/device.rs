@@ -87,9 +87,13 @@ impl Device {
         &self.name
     }
 
-    /// What was given back is free once the device has come so far.
-    pub(super) fn memory(&self) -> Result<DeviceMemory, DeviceError> {
+    /// Waits: what was given back is free once the device has come so far.
+    pub(super) fn settled_memory(&self) -> Result<DeviceMemory, DeviceError> {
         self.stream.synchronize().map_err(refused("memory"))?;
+        self.memory()
+    }
+
+    pub(super) fn memory(&self) -> Result<DeviceMemory, DeviceError> {
         let (free, total) = self.context.mem_get_info().map_err(refused("memory"))?;
         Ok(DeviceMemory { free_bytes: free as u64, total_bytes: total as u64 })
     }
