@@ -82,7 +82,7 @@ pub struct DeviceMemory {
 
 /// A device that can run the model.
 ///
-/// Loading (`matrix`, `gated`, `upload`, `cache`) can run out of memory and says so. The operations of a forward pass
+/// Loading (`matrix`, `gated`, `vector`, `upload`, `cache`) can run out of memory and says so. The operations of a forward pass
 /// cannot fail on valid arguments; wrong shapes are mistakes of the caller and panic, and so does a device that is lost
 /// in mid-pass, since nothing on it can be trusted afterwards.
 ///
@@ -107,6 +107,11 @@ pub trait Backend: Send + Sync + Sized + 'static {
 
     /// Copies values to the device.
     fn upload(&self, values: &[f32]) -> Result<Self::Buffer, DeviceError>;
+
+    /// A vector of the model (of a norm, a bias), which stays with its matrices.
+    fn vector(&self, values: &[f32]) -> Result<Self::Buffer, DeviceError> {
+        self.upload(values)
+    }
 
     /// Waits, then copies the first `len` values of a buffer back.
     fn download(&self, buffer: &Self::Buffer, len: usize) -> Vec<f32>;
@@ -145,7 +150,14 @@ pub trait Backend: Send + Sync + Sized + 'static {
         None
     }
 
-    /// Takes memory for passes ahead, so that they find it whatever else is on the device. Passes that need more take it from
+    /// Takes memory for all weights ahead, in one piece: [`Backend::matrix`], [`Backend::gated`] and [`Backend::vector`] put them
+    /// there, one behind the other, as long as there is room. [`Backend::rehearse`] says how much loading needs.
+    fn reserve_for_weights(&self, bytes: u64) -> Result<(), DeviceError> {
+        let _ = bytes;
+        Ok(())
+    }
+
+    /// Takes memory for passes ahead, once all weights are there, so that they find it whatever else is on the device. Passes that need more take it from
     /// what is free then.
     fn reserve_for_passes(&self, bytes: u64) -> Result<(), DeviceError> {
         let _ = bytes;

@@ -4,6 +4,7 @@
 //! - [`device`]: opening a device, and what can be wrong with one
 //! - [`image`]: the compiled kernels that the binary carries; [`launch`]: their arguments, and starting them
 //! - [`array`]: arrays and where their memory is from; `ranges`: which parts of it are free
+//! - [`staging`]: the way of weights to the device through page-locked memory
 //! - [`memory`]: buffers and the cache; [`weights`]; [`plan`]: the layout of a batch
 //! - [`packed`]: activations in 16 bits; [`dense`], [`norm`], [`attention`], [`vision`], [`choose`]: operations, kernel by kernel
 //!
@@ -26,7 +27,7 @@
 //! operations and of the model run on the machine's GPU.
 //!
 //! # Missing
-//! Graphs for decoding; one arena for weights; copies beside a pass. Products and prompts by wgmma and TMA on sm_90: their place is
+//! Graphs for decoding; copies beside a pass. Products and prompts by wgmma and TMA on sm_90: their place is
 //! one more shape beside those of `linear.cu` and `attend.cu`, in files of their own that are built for sm_90a alone, chosen where
 //! `dense::Shape::of` and `attention::Shape::wide` choose a shape.
 
@@ -42,6 +43,7 @@ mod norm;
 mod packed;
 mod plan;
 mod ranges;
+mod staging;
 mod vision;
 mod weights;
 
@@ -127,6 +129,10 @@ impl Backend for Cuda {
         self.device.upload("a buffer", values)
     }
 
+    fn vector(&self, values: &[f32]) -> Result<Buffer, DeviceError> {
+        self.device.vector(values)
+    }
+
     fn download(&self, buffer: &Buffer, len: usize) -> Vec<f32> {
         self.device.download(buffer, len)
     }
@@ -160,7 +166,12 @@ impl Backend for Cuda {
     }
 
     fn reserve_for_passes(&self, bytes: u64) -> Result<(), DeviceError> {
+        self.device.end_loading();
         self.device.reserve(bytes)
+    }
+
+    fn reserve_for_weights(&self, bytes: u64) -> Result<(), DeviceError> {
+        self.device.reserve_for_weights(bytes)
     }
 
     fn plan(&self, spans: &[Span<'_>], block_tokens: usize) -> Plan {

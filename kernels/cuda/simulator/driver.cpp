@@ -2,8 +2,14 @@
 //
 // It is stricter than a driver: a launch whose arguments or shared memory do not fit the kernel is refused, memory that is
 // freed twice or copied beyond its end ends the process, and fresh memory is NaN. Tests set what kind of device it shows.
+//
+// Work of a stream is done as late as is legal: when the host waits for it, or work of another stream does. A copy from pageable
+// memory has read it when the call returns, as with a driver; one from page-locked memory reads what is there when its turn comes,
+// and one to it writes then. So a host that does not wait where it must computes with other numbers.
+#include <deque>
 #include <map>
 #include <mutex>
+#include <set>
 #include <string>
 
 typedef unsigned short u16;
@@ -36,7 +42,10 @@ simulator_switch:
 
 namespace {
 // Results of the driver's functions (cuda.h, CUresult).
-enum Result { SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, INVALID_DEVICE = 101, NO_DEVICE = 100, INVALID_IMAGE = 200, NOT_FOUND = 500 };
+enum Result {
+  SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NO_DEVICE = 100, INVALID_DEVICE = 101, INVALID_IMAGE = 200, NOT_FOUND = 500,
+  CAPTURE_UNSUPPORTED = 900, CAPTURE_INVALIDATED = 901
+};
 
 // What a test can set: simulator_set; and the memory, where another program loads this, by a variable in MiB.
 u64 memory_bytes() {
@@ -45,12 +54,84 @@ u64 memory_bytes() {
 }
 struct Settings {
   u64 devices = 1, driver = 12000, major = 8, minor = 0, multiprocessors = 2, memory = memory_bytes(), shared = 166912;
+  u64 late = 1;      // Whether work of streams is done as late as is legal, or at once.
+  u64 capture = 1;   // Whether streams can be captured.
 } settings;
 
 std::recursive_mutex lock;
 // Never destroyed: a thread that still frees memory while the process ends finds it as it was.
 std::map<u64, size_t>& allocations = *new std::map<u64, size_t>;
 u64 allocated = 0;
+
+using Work = std::function<void()>;
+
+struct Graph {
+  std::vector<Work> nodes;
+  bool valid = true;
+};
+
+// Work in order, of which some is done.
+struct Stream {
+  std::deque<Work> queue;
+  u64 issued = 0, done = 0;
+  Graph* capturing = nullptr;
+
+  void run(u64 until) {
+    while (done < until && !queue.empty()) {
+      Work work = std::move(queue.front());
+      queue.pop_front();
+      done++;
+      work();
+    }
+  }
+  void issue(Work work) {
+    if (capturing != nullptr) return capturing->nodes.push_back(std::move(work));
+    queue.push_back(std::move(work));
+    issued++;
+    if (!settings.late) run(issued);
+  }
+};
+std::set<Stream*>& streams = *new std::set<Stream*>;
+
+// What a stream had been given when it was recorded.
+struct Event {
+  Stream* stream = nullptr;
+  u64 at = 0;
+
+  void wait() const {
+    if (stream != nullptr && streams.count(stream)) stream->run(at);
+  }
+};
+
+// Page-locked memory: its bytes, and how many copies of it are to come.
+struct Pinned {
+  size_t bytes = 0;
+  int copies = 0;
+};
+std::map<u64, Pinned>& pinned = *new std::map<u64, Pinned>;
+u64 graphs_captured = 0, graphs_launched = 0;
+
+// The page-locked memory that these bytes lie in, if they do.
+Pinned* find_pinned(const void* from, size_t bytes) {
+  auto after = pinned.upper_bound((u64)from);
+  if (after == pinned.begin() || (u64)from + bytes > (--after)->first + after->second.bytes) return nullptr;
+  return &after->second;
+}
+
+void run_all() {
+  for (Stream* stream : streams) stream->run(stream->issued);
+}
+
+// What a stream that is captured must not do spoils the capture.
+bool spoils() {
+  bool any = false;
+  for (Stream* stream : streams) {
+    if (stream->capturing == nullptr) continue;
+    stream->capturing->valid = false;
+    any = true;
+  }
+  return any;
+}
 
 struct Function {
   const simulator::Kernel* kernel;
@@ -73,11 +154,22 @@ void check_range(u64 address, size_t bytes) {
 DRIVER void simulator_set(const char* name, u64 value) {
   const std::map<std::string, u64*> all = {{"devices", &settings.devices}, {"driver", &settings.driver}, {"major", &settings.major},
       {"minor", &settings.minor}, {"multiprocessors", &settings.multiprocessors}, {"memory", &settings.memory},
-      {"shared", &settings.shared}, {"seed", (u64*)&simulator::seed}};
+      {"shared", &settings.shared}, {"seed", (u64*)&simulator::seed}, {"late", &settings.late}, {"capture", &settings.capture}};
+  std::lock_guard guard(lock);
+  // What was started before was started on the device as it was.
+  run_all();
   *all.at(name) = value;
+}
+// Graphs captured, and graphs launched.
+DRIVER void simulator_graphs(u64* out) {
+  std::lock_guard guard(lock);
+  out[0] = graphs_captured;
+  out[1] = graphs_launched;
 }
 // Launches, products, loads of matrices, bank conflicts, asynchronous copies, barriers, loads of words.
 DRIVER void simulator_counts(u64* out) {
+  std::lock_guard guard(lock);
+  run_all();
   const simulator::Counts& c = simulator::counts;
   const u64 all[] = {c.launches, c.mma, c.matrix_loads, c.bank_conflicts, c.copies, c.barriers, c.word_loads};
   memcpy(out, all, sizeof all);
@@ -104,10 +196,46 @@ DRIVER int cuDevicePrimaryCtxRetain(void** context, int) { return *context = (vo
 DRIVER int cuDevicePrimaryCtxRelease_v2(int) { return SUCCESS; }
 DRIVER int cuCtxSetCurrent(void*) { return SUCCESS; }
 DRIVER int cuCtxGetCurrent(void** context) { return *context = (void*)1, SUCCESS; }
-DRIVER int cuCtxSynchronize() { return SUCCESS; }
-DRIVER int cuStreamCreate(void** stream, u32) { return *stream = (void*)16, SUCCESS; }
-DRIVER int cuStreamDestroy_v2(void*) { return SUCCESS; }
-DRIVER int cuStreamSynchronize(void*) { return SUCCESS; }
+DRIVER int cuCtxSynchronize() {
+  std::lock_guard guard(lock);
+  if (spoils()) return CAPTURE_UNSUPPORTED;
+  return run_all(), SUCCESS;
+}
+DRIVER int cuStreamCreate(void** stream, u32) {
+  std::lock_guard guard(lock);
+  Stream* made = new Stream;
+  streams.insert(made);
+  return *stream = made, SUCCESS;
+}
+DRIVER int cuStreamDestroy_v2(void* stream) {
+  std::lock_guard guard(lock);
+  ((Stream*)stream)->run(((Stream*)stream)->issued);
+  streams.erase((Stream*)stream);
+  return delete (Stream*)stream, SUCCESS;
+}
+DRIVER int cuStreamSynchronize(void* stream) {
+  std::lock_guard guard(lock);
+  if (spoils()) return CAPTURE_UNSUPPORTED;
+  return ((Stream*)stream)->run(((Stream*)stream)->issued), SUCCESS;
+}
+DRIVER int cuStreamWaitEvent(void* stream, void* event, u32) {
+  std::lock_guard guard(lock);
+  if (spoils()) return CAPTURE_UNSUPPORTED;
+  const Event as_it_is = *(Event*)event;
+  return ((Stream*)stream)->issue([as_it_is] { as_it_is.wait(); }), SUCCESS;
+}
+DRIVER int cuEventCreate(void** event, u32) { return *event = new Event, SUCCESS; }
+DRIVER int cuEventDestroy_v2(void* event) { return delete (Event*)event, SUCCESS; }
+DRIVER int cuEventRecord(void* event, void* stream) {
+  std::lock_guard guard(lock);
+  if (spoils()) return CAPTURE_UNSUPPORTED;
+  return *(Event*)event = {(Stream*)stream, ((Stream*)stream)->issued}, SUCCESS;
+}
+DRIVER int cuEventSynchronize(void* event) {
+  std::lock_guard guard(lock);
+  if (spoils()) return CAPTURE_UNSUPPORTED;
+  return ((Event*)event)->wait(), SUCCESS;
+}
 DRIVER int cuGetErrorName(int error, const char** name) { return *name = error == OUT_OF_MEMORY ? "out of memory" : "error", SUCCESS; }
 DRIVER int cuGetErrorString(int error, const char** name) { return cuGetErrorName(error, name); }
 
@@ -118,6 +246,7 @@ DRIVER int cuMemGetInfo_v2(size_t* free, size_t* total) {
 DRIVER int cuMemAlloc_v2(u64* address, size_t bytes) {
   std::lock_guard guard(lock);
   if (bytes == 0) return INVALID_VALUE;
+  if (spoils()) return CAPTURE_UNSUPPORTED;
   if (allocated + bytes > settings.memory) return OUT_OF_MEMORY;
   void* memory = nullptr;
   // Of exactly this size: a sanitizer sees what lies beyond.
@@ -128,31 +257,86 @@ DRIVER int cuMemAlloc_v2(u64* address, size_t bytes) {
   return SUCCESS;
 }
 DRIVER int cuMemAllocAsync(u64* address, size_t bytes, void*) { return cuMemAlloc_v2(address, bytes); }
-DRIVER int cuMemFree_v2(u64 address) {
-  std::lock_guard guard(lock);
+namespace {
+// Takes an allocation out of the books; whoever calls frees it. Null where there is none.
+void* forget(u64 address) {
   const auto found = allocations.find(address);
-  if (found == allocations.end()) return INVALID_VALUE;
+  if (found == allocations.end()) return nullptr;
   allocated -= found->second;
   allocations.erase(found);
-  free((void*)address);
+  return (void*)address;
+}
+}  // namespace
+
+DRIVER int cuMemFree_v2(u64 address) {
+  std::lock_guard guard(lock);
+  if (spoils()) return CAPTURE_UNSUPPORTED;
+  run_all();
+  void* memory = forget(address);
+  return free(memory), memory == nullptr ? INVALID_VALUE : SUCCESS;
+}
+DRIVER int cuMemFreeAsync(u64 address, void* stream) {
+  std::lock_guard guard(lock);
+  if (spoils()) return CAPTURE_UNSUPPORTED;
+  void* memory = forget(address);
+  if (memory == nullptr) return INVALID_VALUE;
+  return ((Stream*)stream)->issue([memory] { free(memory); }), SUCCESS;
+}
+DRIVER int cuMemHostAlloc(void** address, size_t bytes, u32) {
+  std::lock_guard guard(lock);
+  if (bytes == 0) return INVALID_VALUE;
+  if (spoils()) return CAPTURE_UNSUPPORTED;
+  if (posix_memalign(address, 4096, bytes) != 0) return OUT_OF_MEMORY;
+  memset(*address, 0xff, bytes);
+  pinned[(u64)*address] = {bytes, 0};
   return SUCCESS;
 }
-DRIVER int cuMemFreeAsync(u64 address, void*) { return cuMemFree_v2(address); }
-DRIVER int cuMemcpyHtoDAsync_v2(u64 to, const void* from, size_t bytes, void*) {
+DRIVER int cuMemFreeHost(void* address) {
+  std::lock_guard guard(lock);
+  const auto found = pinned.find((u64)address);
+  if (found == pinned.end()) return INVALID_VALUE;
+  if (found->second.copies > 0) {
+    fprintf(stderr, "simulator: page-locked memory is freed with %d copies to come\n", found->second.copies);
+    abort();
+  }
+  pinned.erase(found);
+  return free(address), SUCCESS;
+}
+DRIVER int cuMemcpyHtoDAsync_v2(u64 to, const void* from, size_t bytes, void* stream) {
   std::lock_guard guard(lock);
   check_range(to, bytes);
-  return memcpy((void*)to, from, bytes), SUCCESS;
+  Stream& on = *(Stream*)stream;
+  if (Pinned* memory = find_pinned(from, bytes)) {
+    if (on.capturing != nullptr) {
+      on.issue([to, from, bytes] { check_range(to, bytes), memcpy((void*)to, from, bytes); });
+    } else {
+      memory->copies++;
+      on.issue([to, from, bytes, memory] { memcpy((void*)to, from, bytes), memory->copies--; });
+    }
+    return SUCCESS;
+  }
+  // A graph would read pageable memory when it is launched, if a driver takes it at all.
+  if (on.capturing != nullptr) return spoils(), CAPTURE_UNSUPPORTED;
+  const std::string copy((const char*)from, bytes);
+  return on.issue([to, copy] { memcpy((void*)to, copy.data(), copy.size()); }), SUCCESS;
 }
-DRIVER int cuMemcpyDtoHAsync_v2(void* to, u64 from, size_t bytes, void*) {
+DRIVER int cuMemcpyDtoHAsync_v2(void* to, u64 from, size_t bytes, void* stream) {
   std::lock_guard guard(lock);
   check_range(from, bytes);
+  if (spoils()) return CAPTURE_UNSUPPORTED;
+  Stream& on = *(Stream*)stream;
+  if (Pinned* memory = find_pinned(to, bytes)) {
+    memory->copies++;
+    return on.issue([to, from, bytes, memory] { memcpy(to, (void*)from, bytes), memory->copies--; }), SUCCESS;
+  }
+  on.run(on.issued);
   return memcpy(to, (void*)from, bytes), SUCCESS;
 }
-DRIVER int cuMemcpyDtoDAsync_v2(u64 to, u64 from, size_t bytes, void*) {
+DRIVER int cuMemcpyDtoDAsync_v2(u64 to, u64 from, size_t bytes, void* stream) {
   std::lock_guard guard(lock);
   check_range(from, bytes);
   check_range(to, bytes);
-  return memmove((void*)to, (void*)from, bytes), SUCCESS;
+  return ((Stream*)stream)->issue([to, from, bytes] { memmove((void*)to, (void*)from, bytes); }), SUCCESS;
 }
 
 // A module is the text of its PTX: a kernel has to be in there, and in the simulator.
@@ -173,11 +357,48 @@ DRIVER int cuFuncSetAttribute(void* function, int attribute, int value) {
   if (attribute != 8 || value > (int)settings.shared) return INVALID_VALUE;
   return ((Function*)function)->shared_max = value, SUCCESS;
 }
-DRIVER int cuLaunchKernel(void* function, u32 x, u32 y, u32 z, u32 threads, u32 threads_y, u32 threads_z, u32 shared, void*, void** arguments, void**) {
+DRIVER int cuLaunchKernel(void* function, u32 x, u32 y, u32 z, u32 threads, u32 threads_y, u32 threads_z, u32 shared, void* stream, void** arguments, void**) {
   std::lock_guard guard(lock);
   const Function* f = (Function*)function;
   if (x == 0 || y == 0 || z == 0 || y > 65535 || z > 65535 || threads_y != 1 || threads_z != 1) return INVALID_VALUE;
   if (threads != f->kernel->threads_max || (int)shared > f->shared_max) return INVALID_VALUE;
-  simulator::launch({x, y, z}, threads, shared, [&] { f->kernel->run(arguments[0]); });
+  // The driver takes the arguments when it is called.
+  const std::string taken((const char*)arguments[0], f->kernel->argument_bytes);
+  ((Stream*)stream)->issue([=, kernel = f->kernel] {
+    simulator::launch({x, y, z}, threads, shared, [&] { kernel->run((void*)taken.data()); });
+  });
+  return SUCCESS;
+}
+
+DRIVER int cuStreamBeginCapture_v2(void* stream, int) {
+  std::lock_guard guard(lock);
+  Stream& on = *(Stream*)stream;
+  if (!settings.capture || on.capturing != nullptr) return CAPTURE_UNSUPPORTED;
+  return on.capturing = new Graph, SUCCESS;
+}
+DRIVER int cuStreamEndCapture(void* stream, void** graph) {
+  std::lock_guard guard(lock);
+  Stream& on = *(Stream*)stream;
+  Graph* made = on.capturing;
+  on.capturing = nullptr;
+  *graph = nullptr;
+  if (made == nullptr) return INVALID_VALUE;
+  if (!made->valid) return delete made, CAPTURE_INVALIDATED;
+  graphs_captured++;
+  return *graph = made, SUCCESS;
+}
+// A graph that is ready to be launched is apart from the one that it was made of.
+DRIVER int cuGraphInstantiateWithFlags(void** ready, void* graph, u64) { return *ready = new Graph(*(Graph*)graph), SUCCESS; }
+DRIVER int cuGraphDestroy(void* graph) { return delete (Graph*)graph, SUCCESS; }
+DRIVER int cuGraphExecDestroy(void* ready) {
+  std::lock_guard guard(lock);
+  run_all();
+  return delete (Graph*)ready, SUCCESS;
+}
+DRIVER int cuGraphLaunch(void* ready, void* stream) {
+  std::lock_guard guard(lock);
+  if (spoils()) return CAPTURE_UNSUPPORTED;
+  graphs_launched++;
+  for (const Work& node : ((Graph*)ready)->nodes) ((Stream*)stream)->issue(node);
   return SUCCESS;
 }

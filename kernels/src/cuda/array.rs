@@ -26,6 +26,8 @@ pub(super) struct Array<T> {
 enum Home {
     /// An allocation of its own.
     Driver(#[allow(dead_code, reason = "freed when dropped")] CudaSlice<u8>),
+    /// A part of what was taken for all weights.
+    Weights(#[allow(dead_code, reason = "freed with the last of them")] Arc<CudaSlice<u8>>),
     /// A part of what was taken for passes.
     Passes(#[allow(dead_code, reason = "given back when dropped")] Loan),
     /// Nowhere: a rehearsal.
@@ -37,6 +39,13 @@ pub(super) struct PassMemory {
     address: u64,
     _slab: CudaSlice<u8>,
     free: Mutex<Ranges>,
+}
+
+/// Memory that was taken for all weights ahead. They go one behind the other, and are freed together.
+pub(super) struct WeightMemory {
+    address: u64,
+    slab: Arc<CudaSlice<u8>>,
+    free: Ranges,
 }
 
 struct Loan {
@@ -105,10 +114,25 @@ impl<T> Array<T> {
 }
 
 impl Device {
-    /// Memory of its own for `len` values, whatever is in there now.
+    /// Memory for `len` values of a weight: of what was taken for all, and of its own where that is used up.
     pub(super) fn lasting<T>(&self, what: &'static str, len: usize) -> Result<Array<T>, DeviceError> {
-        let bytes = len * size_of::<T>();
-        let slab = self.slab(what, bytes)?;
+        if is_rehearsal() {
+            return self.room(what, len);
+        }
+        let mut weights = self.weights.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = weights.as_mut().and_then(|memory| {
+            let (at, _) = memory.free.take((len * size_of::<T>()) as u64)?;
+            Some((memory.address + at, Arc::clone(&memory.slab)))
+        });
+        match place {
+            Some((address, slab)) => Ok(Array { address, len, _home: Home::Weights(slab), kind: PhantomData }),
+            None => self.own(what, len),
+        }
+    }
+
+    /// Memory of its own for `len` values, whatever is in there now.
+    pub(super) fn own<T>(&self, what: &'static str, len: usize) -> Result<Array<T>, DeviceError> {
+        let slab = self.slab(what, len * size_of::<T>())?;
         Ok(Array { address: self.start(&slab), len, _home: Home::Driver(slab), kind: PhantomData })
     }
 
@@ -133,13 +157,22 @@ impl Device {
                 let address = loan.from.address + loan.at;
                 Ok(Array { address, len, _home: Home::Passes(loan), kind: PhantomData })
             }
-            None => self.lasting(what, len),
+            None => self.own(what, len),
         }
     }
 
     /// Room in the middle of a pass, where nothing else can be done.
     pub(super) fn scratch<T>(&self, what: &'static str, len: usize) -> Array<T> {
         self.room(what, len).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Takes memory for all weights that [`Device::lasting`] gives room to from now on.
+    pub(super) fn reserve_for_weights(&self, bytes: u64) -> Result<(), DeviceError> {
+        let size = usize::try_from(bytes).map_err(|_| out_of_memory("weights", bytes))?;
+        let slab = Arc::new(self.slab("weights", size)?);
+        let memory = WeightMemory { address: self.start(&slab), slab, free: Ranges::new(bytes) };
+        *self.weights.lock().unwrap_or_else(PoisonError::into_inner) = Some(memory);
+        Ok(())
     }
 
     /// Takes memory for passes, from which [`Device::room`] gives out from now on.

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use cudarc::driver::sys::{self, CUdevice_attribute, CUresult};
 use cudarc::driver::{CudaContext, CudaFunction, CudaStream, DriverError};
 
-use super::array::PassMemory;
+use super::array::{PassMemory, WeightMemory};
+use super::staging::Loading;
 use crate::backend::{DeviceError, DeviceMemory};
 
 /// The oldest driver whose functions are all there: that of CUDA 12.0.
@@ -14,7 +15,7 @@ const DRIVER: (i32, &str) = (12_000, "12.0");
 /// Copies from global to shared memory by themselves, and products of bf16, came with Ampere.
 const CAPABILITY: ((i32, i32), &str) = ((8, 0), "8.0");
 
-/// A GPU, and the one stream that all work on it goes through, in order.
+/// A GPU, and the one stream that all computing on it goes through, in order.
 pub(super) struct Device {
     pub(super) context: Arc<CudaContext>,
     pub(super) stream: Arc<CudaStream>,
@@ -23,8 +24,11 @@ pub(super) struct Device {
     pub(super) multiprocessors: usize,
     /// Bytes of shared memory that a block may have.
     pub(super) shared_max: usize,
-    /// What was taken for passes ahead.
+    /// What was taken for weights ahead, and for passes.
+    pub(super) weights: Mutex<Option<WeightMemory>>,
     pub(super) passes: Mutex<Option<Arc<PassMemory>>>,
+    /// The way of weights to the device.
+    pub(super) loading: Mutex<Option<Loading>>,
     name: String,
 }
 
@@ -65,14 +69,17 @@ impl Device {
         let attribute = |attribute| context.attribute(attribute).map(|value| usize::try_from(value).unwrap_or(0));
         let multiprocessors = attribute(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT);
         let shared_max = attribute(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN);
-        // SAFETY: events keep streams apart; there is one stream.
+        // SAFETY: events would keep streams apart. One stream computes, and the one that weights come on and it wait for each
+        // other where weights are sent.
         unsafe { context.disable_event_tracking() };
         Ok(Self {
             stream: context.new_stream().map_err(refused("stream"))?,
             functions: Mutex::new(HashMap::new()),
             multiprocessors: multiprocessors.map_err(refused("multiprocessors"))?,
             shared_max: shared_max.map_err(refused("shared memory"))?,
+            weights: Mutex::new(None),
             passes: Mutex::new(None),
+            loading: Mutex::new(None),
             name: format!("{name}, sm_{major}{minor}"),
             context,
         })

@@ -53,13 +53,6 @@ impl Device {
         Ok(room)
     }
 
-    /// Copies values to the device, for as long as the model is there.
-    pub(super) fn keep<T: DeviceRepr>(&self, what: &'static str, values: &[T]) -> Result<Array<T>, DeviceError> {
-        let room = self.lasting(what, values.len())?;
-        self.write(&room, values)?;
-        Ok(room)
-    }
-
     fn write<T: DeviceRepr>(&self, to: &Array<T>, values: &[T]) -> Result<(), DeviceError> {
         if values.is_empty() || is_rehearsal() {
             return Ok(());
@@ -72,6 +65,11 @@ impl Device {
 
     pub(super) fn upload(&self, what: &'static str, values: &[f32]) -> Result<Buffer, DeviceError> {
         Ok(Buffer { values: self.send(what, values)?, packed: None })
+    }
+
+    /// A vector of the model, such as a bias.
+    pub(super) fn vector(&self, values: &[f32]) -> Result<Buffer, DeviceError> {
+        Ok(Buffer { values: self.keep(values)?, packed: None })
     }
 
     pub(super) fn download(&self, buffer: &Buffer, len: usize) -> Vec<f32> {
@@ -143,7 +141,7 @@ impl Cache {
     pub(super) fn new(device: &Device, shape: CacheShape) -> Result<Self, DeviceError> {
         let (what, width) = ("the cache", cache_width(shape)?);
         let values = cache_values(shape, width);
-        let values = if is_rehearsal() { device.room(what, values) } else { device.lasting(what, values) };
+        let values = if is_rehearsal() { device.room(what, values) } else { device.own(what, values) };
         Ok(Self { values: values?, shape, width })
     }
 

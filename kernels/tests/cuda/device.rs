@@ -107,5 +107,36 @@ fn passes_compute_in_what_was_taken_ahead_and_beyond_it() {
     stand_in.set(c"memory", 1 << 20);
     let refused = cuda.reserve_for_passes(2 << 20).err();
     stand_in.set(c"memory", 4 << 30);
-    assert!(matches!(refused, Some(DeviceError::OutOfMemory { what: "passes", wanted_bytes: 0x20_0000 })), "{refused:?}");
+    assert!(
+        matches!(refused, Some(DeviceError::OutOfMemory { what: "passes", wanted_bytes: 0x20_0000 })),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn weights_lie_in_what_was_taken_for_them_and_are_freed_together() {
+    let (_turn, _) = StandIn::turn();
+    let cuda = Cuda::open(0, Precision::F16).expect("the stand-in");
+    let bytes: Vec<u8> = (0..48 * 64).flat_map(|at| (at as f32).to_le_bytes()).collect();
+    let view = prelim_kernels::WeightView::new(&bytes, prelim_kernels::Dtype::F32, 48, 64);
+    let load = || {
+        let matrix = cuda.matrix(&[view], prelim_kernels::Storage::F32).expect("room");
+        let whole = cuda.gated(view, view, prelim_kernels::Storage::Int8).expect("room");
+        (matrix, whole, cuda.vector(&[1.0; 48]).expect("room"))
+    };
+    let start = cuda.memory().expect("memory").free_bytes;
+    let needed = cuda.rehearse(|| drop(load())).expect("a device with memory of its own");
+    // 16 bits; eight bits and a scale for 32; f32.
+    assert_eq!(needed, 48 * 64 * 2 + 96 * 64 + 96 * 2 * 2 + 128 + 256);
+    cuda.reserve_for_weights(needed).expect("room");
+    let before = cuda.memory().expect("memory").free_bytes;
+    assert_eq!(before, start - needed);
+    let weights = load();
+    assert_eq!(cuda.memory().expect("memory").free_bytes, before, "all of them fit");
+    let more = cuda.vector(&[2.0; 64]).expect("room");
+    assert_eq!(cuda.memory().expect("memory").free_bytes, before - 256, "one more does not");
+    assert_eq!(cuda.download(&weights.2, 48), [1.0; 48]);
+    assert_eq!(cuda.download(&more, 64), [2.0; 64]);
+    drop((weights, more, cuda));
+    assert_eq!(Cuda::open(0, Precision::F16).expect("the stand-in").memory().expect("memory").free_bytes, start);
 }

@@ -71,7 +71,9 @@ impl<B: Backend> Embedder<B> {
 
     /// Builds a model from an opened checkpoint and its settings.
     pub fn from_weights(config: Config, stored: &Weights, backend: B, weights: WeightType) -> Result<Self, ModelError> {
-        let model = Siglip::load(&backend, stored, &config, weights.storage(stored))?;
+        let load = || Siglip::load(&backend, stored, &config, weights.storage(stored));
+        super::reserve(&backend, || drop(load()))?;
+        let model = load()?;
         Ok(Self { config, backend, model })
     }
 

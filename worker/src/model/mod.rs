@@ -154,6 +154,7 @@ impl<B: Backend> Model<B> {
         adapters: &[Adapter],
     ) -> Result<Self, ModelError> {
         let loader = Loader { backend: &backend, weights: stored, storage: weights.storage(stored), adapters };
+        reserve(&backend, || drop(config.family.load(&loader)))?;
         let family = config.family.load(&loader)?;
         adapters.iter().try_for_each(Adapter::check_taken)?;
         let adapts_pictures = adapters.iter().map(|adapter| adapter.changes_pictures()).collect();
@@ -265,6 +266,15 @@ impl<B: Backend> Model<B> {
         let (vocabulary, excluded) = (scores.vocabulary, Some(self.config.image_token));
         let args = Choose { scores: &scores.buffer, vocabulary, excluded, rows: picks };
         self.backend.choose(args)
+    }
+}
+
+/// Has a device take memory for all that `load` puts there, before anything is read: a model that does not fit is told of at
+/// once.
+fn reserve<B: Backend>(backend: &B, load: impl FnOnce()) -> Result<(), ModelError> {
+    match backend.rehearse(load) {
+        Some(bytes) => Ok(backend.reserve_for_weights(bytes)?),
+        None => Ok(()),
     }
 }
 

@@ -64,7 +64,7 @@ impl<B: Backend> Loader<'_, B> {
                 false => bias.resize(bias.len() + outputs, 0.0),
             }
         }
-        Ok(Affine { dense: self.dense(&layers, inputs)?, bias: self.backend.upload(&bias)? })
+        Ok(Affine { dense: self.dense(&layers, inputs)?, bias: self.backend.vector(&bias)? })
     }
 
     pub(super) fn norm(&self, name: &str, width: usize, eps: f32) -> Result<Norm<B>, ModelError> {
@@ -73,7 +73,7 @@ impl<B: Backend> Loader<'_, B> {
     }
 
     pub(super) fn vector(&self, name: &str, width: usize) -> Result<B::Buffer, ModelError> {
-        Ok(self.backend.upload(&self.weights.vector(name, width)?)?)
+        Ok(self.backend.vector(&self.weights.vector(name, width)?)?)
     }
 
     /// A weight that the file has the other way round.

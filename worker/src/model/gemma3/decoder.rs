@@ -37,7 +37,7 @@ impl<B: Backend> Decoder<B> {
                 Storage::Bf16 | Storage::Int8 | Storage::Int4 => bf16::from_f32(scale).to_f32(),
             },
             layers: (0..text.layers.len()).map(|i| Layer::load(loader, text, i)).collect::<Result<_, _>>()?,
-            final_norm: backend.upload(&weights.vector("language_model.norm.weight", text.hidden)?)?,
+            final_norm: backend.vector(&weights.vector("language_model.norm.weight", text.hidden)?)?,
             scratch: Kept::none(),
         })
     }

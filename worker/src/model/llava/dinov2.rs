@@ -58,8 +58,8 @@ impl<B: Backend> Tower<B> {
         let weight = loader.weights.matrix(&projection("weight"), &shape)?;
         Ok(Self {
             patch: (loader.backend.matrix(&[weight], loader.storage)?, loader.vector(&projection("bias"), hidden)?),
-            positions: loader.backend.upload(&interpolated(of_patches, trained, vision.side(), hidden))?,
-            class_token: loader.backend.upload(&class_token)?,
+            positions: loader.backend.vector(&interpolated(of_patches, trained, vision.side(), hidden))?,
+            class_token: loader.backend.vector(&class_token)?,
             encoder: Encoder::load(loader, sizes, NAMES)?,
             vision: vision.clone(),
         })

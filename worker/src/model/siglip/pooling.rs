@@ -90,5 +90,5 @@ fn probed<B: Backend>(loader: &Loader<'_, B>, width: usize) -> Result<(B::Matrix
     let mut bytes = vec![0; width * width * size_of::<f32>()];
     bytes.extend((width..3 * width).flat_map(|row| weight.row(row)).flat_map(f32::to_le_bytes));
     let view = WeightView::new(&bytes, Dtype::F32, 3 * width, width);
-    Ok((loader.backend.matrix(&[view], loader.storage)?, loader.backend.upload(&bias)?))
+    Ok((loader.backend.matrix(&[view], loader.storage)?, loader.backend.vector(&bias)?))
 }

@@ -41,7 +41,7 @@ impl<B: Backend> TextTower<B> {
         };
         Ok(Self {
             tokens: backend.matrix(&[tokens], loader.storage)?,
-            positions: backend.upload(&positions.to_f32().repeat(TEXTS_AT_ONCE))?,
+            positions: backend.vector(&positions.to_f32().repeat(TEXTS_AT_ONCE))?,
             encoder: Encoder::load(loader, sizes, NAMES)?,
             final_norm: loader.norm("text_model.final_layer_norm", hidden, text.eps)?,
             head: loader.affine(&["text_model.head".to_owned()], [text.projection, hidden])?,

@@ -45,7 +45,7 @@ impl<B: Backend> Tower<B> {
                 loader.backend.matrix(&[patch], loader.storage)?,
                 loader.vector(&embeddings("patch_embedding.bias"), hidden)?,
             ),
-            positions: loader.backend.upload(&positions.to_f32())?,
+            positions: loader.backend.vector(&positions.to_f32())?,
             encoder: Encoder::load(loader, sizes, LAYER_NAMES)?,
             post_norm: loader.norm("vision_tower.post_layernorm", hidden, vision.eps)?,
             vision: vision.clone(),

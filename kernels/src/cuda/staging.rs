@@ -1,0 +1,157 @@
+//! The way of weights to the device through page-locked memory, which the device copies by itself while the host goes on.
+
+use std::sync::{Arc, PoisonError};
+
+use cudarc::driver::{CudaEvent, CudaStream, DeviceRepr, DriverError, PinnedHostSlice, result};
+
+use super::array::{Array, is_rehearsal};
+use super::device::{Device, refused};
+use crate::backend::DeviceError;
+
+/// Two pieces of page-locked memory in turn: the host fills one while the other is copied.
+pub(super) struct Staging {
+    pieces: [Piece; 2],
+    current: usize,
+    /// Bytes of the current piece that are taken.
+    used: usize,
+    stream: Arc<CudaStream>,
+}
+
+struct Piece {
+    memory: PinnedHostSlice<u8>,
+    /// When all that was last in it is on the device.
+    copied: CudaEvent,
+}
+
+/// Where what is sent begins in a piece, as any number may.
+const ALIGNMENT: usize = 16;
+
+impl Staging {
+    /// Pieces of so many bytes, copied on `stream`.
+    pub(super) fn new(stream: &Arc<CudaStream>, bytes: usize) -> Result<Self, DeviceError> {
+        let piece = || {
+            let context = stream.context();
+            // SAFETY: it is written before it is copied.
+            let memory = unsafe { context.alloc_pinned::<u8>(bytes) }.map_err(refused("page-locked memory"))?;
+            Ok(Piece { memory, copied: context.new_event(None).map_err(refused("event"))? })
+        };
+        Ok(Self { pieces: [piece()?, piece()?], current: 0, used: 0, stream: Arc::clone(stream) })
+    }
+
+    /// Bytes that go in one piece.
+    fn capacity(&self) -> usize {
+        self.pieces[0].memory.len()
+    }
+
+    /// Has `fill` write so many bytes, no more than a piece has, and starts their copy to the device.
+    fn send(&mut self, to: u64, bytes: usize, fill: impl FnOnce(&mut [u8])) -> Result<(), DriverError> {
+        let next = self.used.next_multiple_of(ALIGNMENT);
+        let at = if next + bytes <= self.capacity() { next } else { self.turn()? };
+        self.used = at + bytes;
+        let part = &mut self.pieces[self.current].memory.as_mut_slice()?[at..at + bytes];
+        fill(part);
+        // SAFETY: whoever calls has room for them, and this part is written again only when the copy is done.
+        unsafe { result::memcpy_htod_async(to, part, self.stream.cu_stream()) }
+    }
+
+    /// Goes on to the other piece, once what was in it is copied: where it begins.
+    fn turn(&mut self) -> Result<usize, DriverError> {
+        self.pieces[self.current].copied.record(&self.stream)?;
+        self.current = 1 - self.current;
+        self.pieces[self.current].copied.synchronize()?;
+        Ok(0)
+    }
+
+    /// Sends values, in as many parts as they need.
+    fn send_all<T: DeviceRepr>(&mut self, to: u64, values: &[T]) -> Result<(), DriverError> {
+        // SAFETY: the bytes of numbers, which may be looked at as such.
+        let bytes = unsafe { std::slice::from_raw_parts(values.as_ptr().cast::<u8>(), size_of_val(values)) };
+        for (part, to) in bytes.chunks(self.capacity()).zip((to..).step_by(self.capacity())) {
+            self.send(to, part.len(), |out| out.copy_from_slice(part))?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        // Copies read the memory until they are done. A device that is lost copies nothing any more.
+        let _ = self.stream.synchronize();
+    }
+}
+
+/// Where the weights go through.
+pub(super) struct Loading {
+    staging: Staging,
+    /// Beside the one that computes.
+    stream: Arc<CudaStream>,
+}
+
+/// Bytes of a piece.
+const LOADING_BYTES: usize = 8 << 20;
+
+impl Loading {
+    fn new(device: &Device) -> Result<Self, DeviceError> {
+        let stream = device.context.new_stream().map_err(refused("stream"))?;
+        Ok(Self { staging: Staging::new(&stream, LOADING_BYTES)?, stream })
+    }
+}
+
+impl Device {
+    /// Copies values to the device, for as long as the model is there.
+    pub(super) fn keep<T: DeviceRepr>(&self, values: &[T]) -> Result<Array<T>, DeviceError> {
+        let array = self.lasting("weights", values.len())?;
+        self.load(|staging| staging.send_all(array.part(0, values.len()), values))?;
+        Ok(array)
+    }
+
+    /// Rows of so many numbers, each made by `row`, for as long as the model is there. Some are made while others are copied.
+    pub(super) fn keep_rows(
+        &self,
+        rows: usize,
+        width: usize,
+        row: impl Fn(usize, &mut [u16]),
+    ) -> Result<Array<u16>, DeviceError> {
+        let array = self.lasting("weights", rows * width)?;
+        let row_bytes = width * size_of::<u16>();
+        let at_once = (LOADING_BYTES / row_bytes.max(1)).min(rows);
+        if at_once == 0 {
+            // No row, or one that is longer than a piece.
+            let mut values = vec![0; rows * width];
+            values.chunks_exact_mut(width.max(1)).enumerate().for_each(|(index, out)| row(index, out));
+            self.load(|staging| staging.send_all(array.part(0, values.len()), &values))?;
+            return Ok(array);
+        }
+        self.load(|staging| {
+            (0..rows).step_by(at_once).try_for_each(|first| {
+                let count = at_once.min(rows - first);
+                staging.send(array.part(first * width, count * width), count * row_bytes, |bytes| {
+                    // SAFETY: any bits are numbers; a part begins where numbers may.
+                    let (_, numbers, _) = unsafe { bytes.align_to_mut::<u16>() };
+                    numbers.chunks_exact_mut(width).zip(first..).for_each(|(out, index)| row(index, out));
+                })
+            })
+        })?;
+        Ok(array)
+    }
+
+    /// Sends on the stream of weights, after what has been given back and before what is computed next.
+    fn load(&self, send: impl FnOnce(&mut Staging) -> Result<(), DriverError>) -> Result<(), DeviceError> {
+        if is_rehearsal() {
+            return Ok(());
+        }
+        self.bind()?;
+        let mut loading = self.loading.lock().unwrap_or_else(PoisonError::into_inner);
+        let Loading { staging, stream } = match &mut *loading {
+            Some(loading) => loading,
+            none => none.insert(Loading::new(self)?),
+        };
+        let sent = stream.join(&self.stream).and_then(|()| send(staging)).and_then(|()| self.stream.join(stream));
+        sent.map_err(refused("copy to the device"))
+    }
+
+    /// Gives up what loading used.
+    pub(super) fn end_loading(&self) {
+        *self.loading.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
