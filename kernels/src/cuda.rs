@@ -4,7 +4,7 @@
 //! - [`device`]: opening a device, and what can be wrong with one
 //! - [`image`]: the compiled kernels that the binary carries; [`launch`]: their arguments, and starting them
 //! - [`array`]: arrays and where their memory is from; `ranges`: which parts of it are free
-//! - [`staging`]: the way of weights to the device through page-locked memory
+//! - [`staging`]: the way to the device and back through page-locked memory
 //! - [`memory`]: buffers and the cache; [`weights`]; [`plan`]: the layout of a batch
 //! - [`packed`]: activations in 16 bits; [`dense`], [`norm`], [`attention`], [`vision`], [`choose`]: operations, kernel by kernel
 //!
@@ -27,7 +27,7 @@
 //! operations and of the model run on the machine's GPU.
 //!
 //! # Missing
-//! Graphs for decoding; copies beside a pass. Products and prompts by wgmma and TMA on sm_90: their place is
+//! Graphs for decoding. Products and prompts by wgmma and TMA on sm_90: their place is
 //! one more shape beside those of `linear.cu` and `attend.cu`, in files of their own that are built for sm_90a alone, chosen where
 //! `dense::Shape::of` and `attention::Shape::wide` choose a shape.
 

@@ -109,7 +109,13 @@ struct Pinned {
   int copies = 0;
 };
 std::map<u64, Pinned>& pinned = *new std::map<u64, Pinned>;
-u64 graphs_captured = 0, graphs_launched = 0;
+u64 graphs_captured = 0, graphs_launched = 0, waits = 0;
+
+// The host waits until a stream has done so much. Where it has, that is no wait.
+void wait_for(Stream& stream, u64 until) {
+  if (stream.done < until) waits++;
+  stream.run(until);
+}
 
 // The page-locked memory that these bytes lie in, if they do.
 Pinned* find_pinned(const void* from, size_t bytes) {
@@ -160,11 +166,12 @@ DRIVER void simulator_set(const char* name, u64 value) {
   run_all();
   *all.at(name) = value;
 }
-// Graphs captured, and graphs launched.
+// Graphs captured, graphs launched, and how often the host waited for work of a stream.
 DRIVER void simulator_graphs(u64* out) {
   std::lock_guard guard(lock);
   out[0] = graphs_captured;
   out[1] = graphs_launched;
+  out[2] = waits;
 }
 // Launches, products, loads of matrices, bank conflicts, asynchronous copies, barriers, loads of words.
 DRIVER void simulator_counts(u64* out) {
@@ -216,7 +223,7 @@ DRIVER int cuStreamDestroy_v2(void* stream) {
 DRIVER int cuStreamSynchronize(void* stream) {
   std::lock_guard guard(lock);
   if (spoils()) return CAPTURE_UNSUPPORTED;
-  return ((Stream*)stream)->run(((Stream*)stream)->issued), SUCCESS;
+  return wait_for(*(Stream*)stream, ((Stream*)stream)->issued), SUCCESS;
 }
 DRIVER int cuStreamWaitEvent(void* stream, void* event, u32) {
   std::lock_guard guard(lock);
@@ -234,7 +241,9 @@ DRIVER int cuEventRecord(void* event, void* stream) {
 DRIVER int cuEventSynchronize(void* event) {
   std::lock_guard guard(lock);
   if (spoils()) return CAPTURE_UNSUPPORTED;
-  return ((Event*)event)->wait(), SUCCESS;
+  const Event& recorded = *(Event*)event;
+  if (recorded.stream != nullptr && streams.count(recorded.stream)) wait_for(*recorded.stream, recorded.at);
+  return SUCCESS;
 }
 DRIVER int cuGetErrorName(int error, const char** name) { return *name = error == OUT_OF_MEMORY ? "out of memory" : "error", SUCCESS; }
 DRIVER int cuGetErrorString(int error, const char** name) { return cuGetErrorName(error, name); }
@@ -329,7 +338,8 @@ DRIVER int cuMemcpyDtoHAsync_v2(void* to, u64 from, size_t bytes, void* stream) 
     memory->copies++;
     return on.issue([to, from, bytes, memory] { memcpy(to, (void*)from, bytes), memory->copies--; }), SUCCESS;
   }
-  on.run(on.issued);
+  // One to pageable memory is waited for.
+  wait_for(on, on.issued);
   return memcpy(to, (void*)from, bytes), SUCCESS;
 }
 DRIVER int cuMemcpyDtoDAsync_v2(u64 to, u64 from, size_t bytes, void* stream) {

@@ -116,8 +116,7 @@ impl Cuda {
         let finish = 2 * scratch + (THREADS as usize + 2) * size_of::<u32>() + chunks * size_of::<u64>();
         device.launch("choose_finish", Geometry::blocks(rows, THREADS, narrowed(finish)), &arguments);
 
-        let likely = device.receive(&likely, rows * most_likely);
-        let chosen = device.receive(&chosen, rows);
+        let (chosen, likely) = device.receive_both((&chosen, rows), (&likely, rows * most_likely));
         (0..rows).map(|row| choice(&chosen[row], &likely[row * most_likely..])).collect()
     }
 }

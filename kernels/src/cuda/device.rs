@@ -7,7 +7,7 @@ use cudarc::driver::sys::{self, CUdevice_attribute, CUresult};
 use cudarc::driver::{CudaContext, CudaFunction, CudaStream, DriverError};
 
 use super::array::{PassMemory, WeightMemory};
-use super::staging::Loading;
+use super::staging::{Inbox, Loading, Staging};
 use crate::backend::{DeviceError, DeviceMemory};
 
 /// The oldest driver whose functions are all there: that of CUDA 12.0.
@@ -27,8 +27,10 @@ pub(super) struct Device {
     /// What was taken for weights ahead, and for passes.
     pub(super) weights: Mutex<Option<WeightMemory>>,
     pub(super) passes: Mutex<Option<Arc<PassMemory>>>,
-    /// The way of weights to the device.
+    /// The ways to the device, of weights and of what passes send, and the way back.
     pub(super) loading: Mutex<Option<Loading>>,
+    pub(super) outbox: Mutex<Option<Staging>>,
+    pub(super) inbox: Inbox,
     name: String,
 }
 
@@ -80,6 +82,8 @@ impl Device {
             weights: Mutex::new(None),
             passes: Mutex::new(None),
             loading: Mutex::new(None),
+            outbox: Mutex::new(None),
+            inbox: Inbox::default(),
             name: format!("{name}, sm_{major}{minor}"),
             context,
         })

@@ -46,21 +46,11 @@ impl Device {
         Buffer { values: self.scratch("activations", len), packed: None }
     }
 
-    /// Copies values to the device, for a pass.
+    /// Starts copying values to the device, for a pass.
     pub(super) fn send<T: DeviceRepr>(&self, what: &'static str, values: &[T]) -> Result<Array<T>, DeviceError> {
         let room = self.room(what, values.len())?;
         self.write(&room, values)?;
         Ok(room)
-    }
-
-    fn write<T: DeviceRepr>(&self, to: &Array<T>, values: &[T]) -> Result<(), DeviceError> {
-        if values.is_empty() || is_rehearsal() {
-            return Ok(());
-        }
-        self.bind()?;
-        // SAFETY: there is room for so many, and the driver has read them when this returns.
-        let copied = unsafe { result::memcpy_htod_async(to.part(0, values.len()), values, self.stream.cu_stream()) };
-        copied.map_err(refused("copy to the device"))
     }
 
     pub(super) fn upload(&self, what: &'static str, values: &[f32]) -> Result<Buffer, DeviceError> {
@@ -74,18 +64,6 @@ impl Device {
 
     pub(super) fn download(&self, buffer: &Buffer, len: usize) -> Vec<f32> {
         self.receive(&buffer.values, len)
-    }
-
-    /// Waits, then copies the first `len` values of an array back.
-    pub(super) fn receive<T: DeviceRepr + Clone + Default>(&self, array: &Array<T>, len: usize) -> Vec<T> {
-        let mut values = vec![T::default(); len];
-        if len > 0 && !is_rehearsal() {
-            self.bind().unwrap_or_else(|error| panic!("{error}"));
-            // SAFETY: there are so many, and they are waited for before anybody looks.
-            let copied = unsafe { result::memcpy_dtoh_async(&mut values, array.part(0, len), self.stream.cu_stream()) };
-            copied.and_then(|()| self.stream.synchronize()).unwrap_or_else(|error| lost(error));
-        }
-        values
     }
 
     /// Copies the first `len` values of a buffer to place `at` of another.

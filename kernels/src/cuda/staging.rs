@@ -1,6 +1,6 @@
-//! The way of weights to the device through page-locked memory, which the device copies by itself while the host goes on.
+//! The way to the device and back through page-locked memory, which the device copies by itself while the host goes on.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use cudarc::driver::{CudaEvent, CudaStream, DeviceRepr, DriverError, PinnedHostSlice, result};
 
@@ -87,8 +87,9 @@ pub(super) struct Loading {
     stream: Arc<CudaStream>,
 }
 
-/// Bytes of a piece.
+/// Bytes of a piece for weights, and for what passes send.
 const LOADING_BYTES: usize = 8 << 20;
+const PASS_BYTES: usize = 2 << 20;
 
 impl Loading {
     fn new(device: &Device) -> Result<Self, DeviceError> {
@@ -154,4 +155,96 @@ impl Device {
     pub(super) fn end_loading(&self) {
         *self.loading.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
+
+    /// Starts the copy of a pass's values to the device.
+    pub(super) fn write<T: DeviceRepr>(&self, to: &Array<T>, values: &[T]) -> Result<(), DeviceError> {
+        if values.is_empty() || is_rehearsal() {
+            return Ok(());
+        }
+        self.bind()?;
+        let mut outbox = self.outbox.lock().unwrap_or_else(PoisonError::into_inner);
+        let outbox = match &mut *outbox {
+            Some(outbox) => outbox,
+            none => none.insert(Staging::new(&self.stream, PASS_BYTES)?),
+        };
+        outbox.send_all(to.part(0, values.len()), values).map_err(refused("copy to the device"))
+    }
+}
+
+/// Page-locked memory that results come back in.
+#[derive(Default)]
+pub(super) struct Inbox(Mutex<Option<PinnedHostSlice<u8>>>);
+
+/// More is read into memory as it is: large results are no matter of speed.
+const INBOX_BYTES: usize = 4 << 20;
+
+impl Device {
+    /// Waits, then copies the first values of two arrays back, so many of each.
+    pub(super) fn receive_both<A, B>(
+        &self,
+        (first, first_len): (&Array<A>, usize),
+        (second, second_len): (&Array<B>, usize),
+    ) -> (Vec<A>, Vec<B>)
+    where
+        A: DeviceRepr + Clone + Default,
+        B: DeviceRepr + Clone + Default,
+    {
+        let (mut firsts, mut seconds) = (vec![A::default(); first_len], vec![B::default(); second_len]);
+        if !is_rehearsal() {
+            let received = self.bind().and_then(|()| {
+                let parts = [
+                    (first.part(0, first_len), bytes_of(&mut firsts)),
+                    (second.part(0, second_len), bytes_of(&mut seconds)),
+                ];
+                self.collect(parts).map_err(refused("copy from the device"))
+            });
+            received.unwrap_or_else(|error| panic!("the device is lost: {error}"));
+        }
+        (firsts, seconds)
+    }
+
+    /// Waits, then copies the first `len` values of an array back.
+    pub(super) fn receive<T: DeviceRepr + Clone + Default>(&self, array: &Array<T>, len: usize) -> Vec<T> {
+        self.receive_both((array, len), (array, 0)).0
+    }
+
+    /// Copies from these places on the device, and waits once for all of them.
+    fn collect(&self, parts: [(u64, &mut [u8]); 2]) -> Result<(), DriverError> {
+        let stream = self.stream.cu_stream();
+        let total = parts[0].1.len().next_multiple_of(ALIGNMENT) + parts[1].1.len();
+        if total > INBOX_BYTES {
+            for (from, out) in parts {
+                if !out.is_empty() {
+                    // SAFETY: there are so many, and they are waited for before anybody looks.
+                    unsafe { result::memcpy_dtoh_async(out, from, stream) }?;
+                }
+            }
+            return self.stream.synchronize();
+        }
+        let mut inbox = self.inbox.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let memory = match &mut *inbox {
+            Some(memory) => memory,
+            // SAFETY: copies write it before it is read.
+            none => none.insert(unsafe { self.context.alloc_pinned_with_flags::<u8>(INBOX_BYTES, 0) }?),
+        };
+        let memory = memory.as_mut_slice()?;
+        let (one, two) = memory.split_at_mut(parts[0].1.len().next_multiple_of(ALIGNMENT));
+        let copies = [one, two].into_iter().zip(parts);
+        let copies = copies.map(|(held, (from, out))| (&mut held[..out.len()], from, out));
+        let copies = copies.filter(|(_, _, out)| !out.is_empty()).collect::<Vec<_>>();
+        let mut landed = Vec::with_capacity(2);
+        for (held, from, out) in copies {
+            // SAFETY: as above; the memory is ours until the stream is done.
+            unsafe { result::memcpy_dtoh_async(held, from, stream) }?;
+            landed.push((held, out));
+        }
+        self.stream.synchronize()?;
+        landed.into_iter().for_each(|(held, out)| out.copy_from_slice(held));
+        Ok(())
+    }
+}
+
+fn bytes_of<T: DeviceRepr>(values: &mut [T]) -> &mut [u8] {
+    // SAFETY: of plain numbers, of which any bits are some.
+    unsafe { std::slice::from_raw_parts_mut(values.as_mut_ptr().cast::<u8>(), size_of_val(values)) }
 }

@@ -113,6 +113,42 @@ fn passes_compute_in_what_was_taken_ahead_and_beyond_it() {
     );
 }
 
+/// Pieces of page-locked memory are filled again only when they are copied: the stand-in copies as late as it may.
+#[test]
+fn what_is_larger_than_page_locked_memory_arrives_whole() {
+    let (_turn, stand_in) = StandIn::turn();
+    let cuda = Cuda::open(0, Precision::F16).expect("the stand-in");
+    let values: Vec<f32> = (0..6 << 20).map(|at| at as f32).collect();
+    for late in [1, 0] {
+        stand_in.set(c"late", late);
+        let sent = cuda.upload(&values).expect("room");
+        let before = stand_in.host_counts();
+        let small: Vec<_> = (0..3).map(|at| cuda.upload(&values[at..at + 100]).expect("room")).collect();
+        assert!(!stand_in.is_there() || stand_in.host_counts() == before, "what is small is not waited for");
+        let kept = cuda.vector(&values).expect("room");
+        for (what, buffer) in [("sent", &sent), ("kept", &kept)] {
+            assert!(cuda.download(buffer, values.len()) == values, "{what} differs");
+        }
+        for (at, buffer) in small.iter().enumerate() {
+            assert_eq!(cuda.download(buffer, 100), values[at..at + 100]);
+        }
+    }
+    stand_in.set(c"late", 1);
+    // A row alone is longer than a piece, or many rows are.
+    for shape in [(2, 5 << 20), (2600, 2048)].map(|(outputs, inputs)| (outputs, inputs)) {
+        let (outputs, inputs) = shape;
+        let bytes: Vec<u8> = (0..outputs * inputs).flat_map(|at| ((at % 1999) as f32).to_le_bytes()).collect();
+        let view = prelim_kernels::WeightView::new(&bytes, prelim_kernels::Dtype::F32, outputs, inputs);
+        let matrix = cuda.matrix(&[view], prelim_kernels::Storage::F32).expect("room");
+        let mut row = cuda.buffer(inputs);
+        for id in [0, outputs / 2, outputs - 1] {
+            cuda.embed(prelim_kernels::Embed { table: &matrix, ids: &[id as u32], scale: 1.0, out: &mut row });
+            let wanted = (0..inputs).map(|at| ((id * inputs + at) % 1999) as f32);
+            assert!(cuda.download(&row, inputs).into_iter().eq(wanted), "row {id} of {outputs} x {inputs}");
+        }
+    }
+}
+
 #[test]
 fn weights_lie_in_what_was_taken_for_them_and_are_freed_together() {
     let (_turn, _) = StandIn::turn();

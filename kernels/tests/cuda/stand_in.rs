@@ -50,7 +50,20 @@ pub(crate) struct Counts {
     pub(crate) word_loads: u64,
 }
 
+/// What the host asked of the stand-in: graphs captured and launched, and waits for work that was not done.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct HostCounts {
+    pub(crate) captured: u64,
+    pub(crate) launched: u64,
+    pub(crate) waits: u64,
+}
+
 impl StandIn {
+    /// Whether there is one.
+    pub(crate) fn is_there(&self) -> bool {
+        self.library.is_some()
+    }
+
     /// Waits for other tests of this process.
     pub(crate) fn turn() -> (MutexGuard<'static, ()>, &'static Self) {
         static TURN: Mutex<()> = Mutex::new(());
@@ -79,6 +92,18 @@ impl StandIn {
             let set = library.get::<unsafe extern "C" fn(*const std::ffi::c_char, u64)>(b"simulator_set");
             set.expect("simulator_set")(name.as_ptr(), value);
         }
+    }
+
+    pub(crate) fn host_counts(&self) -> HostCounts {
+        let mut all = [0u64; 3];
+        let Some(library) = &self.library else { return HostCounts::default() };
+        // SAFETY: driver.cpp declares it so, and writes three numbers.
+        unsafe {
+            let counts = library.get::<unsafe extern "C" fn(*mut u64)>(b"simulator_graphs");
+            counts.expect("simulator_graphs")(all.as_mut_ptr());
+        }
+        let [captured, launched, waits] = all;
+        HostCounts { captured, launched, waits }
     }
 
     pub(crate) fn counts(&self) -> Counts {
