@@ -157,8 +157,8 @@ pub trait Backend: Send + Sync + Sized + 'static {
         Ok(())
     }
 
-    /// Takes memory for passes ahead, once all weights are there, so that they find it whatever else is on the device. Passes that need more take it from
-    /// what is free then.
+    /// Takes memory for passes ahead, once all weights are there, so that they find it whatever else is on the device. Passes that
+    /// need more take it from what is free then.
     fn reserve_for_passes(&self, bytes: u64) -> Result<(), DeviceError> {
         let _ = bytes;
         Ok(())

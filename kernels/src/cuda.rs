@@ -167,7 +167,8 @@ impl Backend for Cuda {
 
     fn reserve_for_passes(&self, bytes: u64) -> Result<(), DeviceError> {
         self.device.end_loading();
-        self.device.reserve(bytes)
+        self.device.reserve(bytes)?;
+        self.device.prepare_ways()
     }
 
     fn reserve_for_weights(&self, bytes: u64) -> Result<(), DeviceError> {

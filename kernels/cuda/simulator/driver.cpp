@@ -5,11 +5,15 @@
 //
 // Work of a stream is done as late as is legal: when the host waits for it, or work of another stream does. A copy from pageable
 // memory has read it when the call returns, as with a driver; one from page-locked memory reads what is there when its turn comes,
-// and one to it writes then. So a host that does not wait where it must computes with other numbers.
+// and one to it writes then. Memory that is asked for in a stream's order is what the same stream has given back, where there is
+// some of that size, and is NaN from that moment on. So a host that does not wait where it must computes with other numbers.
+//
+// As late as is legal is one order among many: tests ask for others, in which streams go on by chance. And they have waits
+// forgotten, one at a time, as a host that leaves them out would: what is left out has to show.
+#include <algorithm>
 #include <deque>
 #include <map>
 #include <mutex>
-#include <set>
 #include <string>
 
 typedef unsigned short u16;
@@ -54,7 +58,9 @@ u64 memory_bytes() {
 }
 struct Settings {
   u64 devices = 1, driver = 12000, major = 8, minor = 0, multiprocessors = 2, memory = memory_bytes(), shared = 166912;
-  u64 late = 1;      // Whether work of streams is done as late as is legal, or at once.
+  u64 late = 1;      // Work of streams is done as late as is legal, or at once (0), or by chance: what is more is a seed.
+  // The wait that is forgotten, counted from 1 since this was set: of a stream, for an event, and for a stream.
+  u64 forget_join = 0, forget_event = 0, forget_stream = 0;
   u64 capture = 1;   // Whether streams can be captured.
 } settings;
 
@@ -65,9 +71,24 @@ u64 allocated = 0;
 
 using Work = std::function<void()>;
 
+// What a graph does: work, and the page-locked memory that it reads.
+struct Node {
+  Work work;
+  const void* from = nullptr;
+  size_t bytes = 0;
+};
 struct Graph {
-  std::vector<Work> nodes;
+  std::vector<Node> nodes;
   bool valid = true;
+};
+
+void go_on_by_chance();
+
+// Memory that a stream has given back, which it may have again before anything is done.
+struct Returned {
+  u64 address;
+  size_t bytes;
+  u64 number;
 };
 
 // Work in order, of which some is done.
@@ -75,6 +96,7 @@ struct Stream {
   std::deque<Work> queue;
   u64 issued = 0, done = 0;
   Graph* capturing = nullptr;
+  std::vector<Returned> returned;
 
   void run(u64 until) {
     while (done < until && !queue.empty()) {
@@ -85,13 +107,40 @@ struct Stream {
     }
   }
   void issue(Work work) {
-    if (capturing != nullptr) return capturing->nodes.push_back(std::move(work));
+    if (capturing != nullptr) return capturing->nodes.push_back({std::move(work)});
     queue.push_back(std::move(work));
     issued++;
     if (!settings.late) run(issued);
+    go_on_by_chance();
   }
 };
-std::set<Stream*>& streams = *new std::set<Stream*>;
+// In the order that they were made in.
+std::vector<Stream*>& streams = *new std::vector<Stream*>;
+bool is_there(const Stream* stream) { return std::find(streams.begin(), streams.end(), stream) != streams.end(); }
+
+// Some streams do some of their work.
+void go_on_by_chance() {
+  static u64 seed = 0, state = 0;
+  if (settings.late < 2) return;
+  if (seed != settings.late) state = seed = settings.late;
+  for (Stream* stream : streams) {
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    const u64 chance = state >> 33;
+    if (chance % 2 == 0) stream->run(stream->done + chance / 2 % 8);
+  }
+}
+
+// Whether a wait was forgotten since a test set something, and whether this is the one to be.
+bool has_forgotten = false;
+bool is_forgotten(u64& countdown) {
+  const bool is_this = countdown > 0 && --countdown == 0;
+  has_forgotten |= is_this;
+  return is_this;
+}
+// Without a wait that is needed something may yet be written there, which is for the test to see and not for the process to die of.
+void give_up(void* memory) {
+  if (!has_forgotten) free(memory);
+}
 
 // What a stream had been given when it was recorded.
 struct Event {
@@ -99,7 +148,7 @@ struct Event {
   u64 at = 0;
 
   void wait() const {
-    if (stream != nullptr && streams.count(stream)) stream->run(at);
+    if (stream != nullptr && is_there(stream)) stream->run(at);
   }
 };
 
@@ -109,7 +158,7 @@ struct Pinned {
   int copies = 0;
 };
 std::map<u64, Pinned>& pinned = *new std::map<u64, Pinned>;
-u64 graphs_captured = 0, graphs_launched = 0, waits = 0;
+u64 graphs_captured = 0, graphs_launched = 0, waits = 0, freed_too_early = 0;
 
 // The host waits until a stream has done so much. Where it has, that is no wait.
 void wait_for(Stream& stream, u64 until) {
@@ -160,18 +209,20 @@ void check_range(u64 address, size_t bytes) {
 DRIVER void simulator_set(const char* name, u64 value) {
   const std::map<std::string, u64*> all = {{"devices", &settings.devices}, {"driver", &settings.driver}, {"major", &settings.major},
       {"minor", &settings.minor}, {"multiprocessors", &settings.multiprocessors}, {"memory", &settings.memory},
-      {"shared", &settings.shared}, {"seed", (u64*)&simulator::seed}, {"late", &settings.late}, {"capture", &settings.capture}};
+      {"shared", &settings.shared}, {"seed", (u64*)&simulator::seed}, {"late", &settings.late}, {"capture", &settings.capture},
+      {"forget join", &settings.forget_join}, {"forget event", &settings.forget_event}, {"forget stream", &settings.forget_stream}};
   std::lock_guard guard(lock);
   // What was started before was started on the device as it was.
   run_all();
+  has_forgotten = false;
   *all.at(name) = value;
 }
-// Graphs captured, graphs launched, and how often the host waited for work of a stream.
-DRIVER void simulator_graphs(u64* out) {
+// Graphs captured, graphs launched, how often the host waited for work of a stream, and how often it gave memory back that was yet to
+// be copied: where no wait is forgotten, that ends the process.
+DRIVER void simulator_host_counts(u64* out) {
   std::lock_guard guard(lock);
-  out[0] = graphs_captured;
-  out[1] = graphs_launched;
-  out[2] = waits;
+  const u64 all[] = {graphs_captured, graphs_launched, waits, freed_too_early};
+  memcpy(out, all, sizeof all);
 }
 // Launches, products, loads of matrices, bank conflicts, asynchronous copies, barriers, loads of words.
 DRIVER void simulator_counts(u64* out) {
@@ -211,23 +262,26 @@ DRIVER int cuCtxSynchronize() {
 DRIVER int cuStreamCreate(void** stream, u32) {
   std::lock_guard guard(lock);
   Stream* made = new Stream;
-  streams.insert(made);
+  streams.push_back(made);
   return *stream = made, SUCCESS;
 }
 DRIVER int cuStreamDestroy_v2(void* stream) {
   std::lock_guard guard(lock);
   ((Stream*)stream)->run(((Stream*)stream)->issued);
-  streams.erase((Stream*)stream);
+  for (const Returned& memory : ((Stream*)stream)->returned) give_up((void*)memory.address);
+  streams.erase(std::find(streams.begin(), streams.end(), (Stream*)stream));
   return delete (Stream*)stream, SUCCESS;
 }
 DRIVER int cuStreamSynchronize(void* stream) {
   std::lock_guard guard(lock);
   if (spoils()) return CAPTURE_UNSUPPORTED;
+  if (is_forgotten(settings.forget_stream)) return SUCCESS;
   return wait_for(*(Stream*)stream, ((Stream*)stream)->issued), SUCCESS;
 }
 DRIVER int cuStreamWaitEvent(void* stream, void* event, u32) {
   std::lock_guard guard(lock);
   if (spoils()) return CAPTURE_UNSUPPORTED;
+  if (is_forgotten(settings.forget_join)) return SUCCESS;
   const Event as_it_is = *(Event*)event;
   return ((Stream*)stream)->issue([as_it_is] { as_it_is.wait(); }), SUCCESS;
 }
@@ -242,8 +296,9 @@ DRIVER int cuEventSynchronize(void* event) {
   std::lock_guard guard(lock);
   if (spoils()) return CAPTURE_UNSUPPORTED;
   const Event& recorded = *(Event*)event;
-  if (recorded.stream != nullptr && streams.count(recorded.stream)) wait_for(*recorded.stream, recorded.at);
-  return SUCCESS;
+  // One that was never recorded is nothing to wait for.
+  if (recorded.stream == nullptr || !is_there(recorded.stream) || is_forgotten(settings.forget_event)) return SUCCESS;
+  return wait_for(*recorded.stream, recorded.at), SUCCESS;
 }
 DRIVER int cuGetErrorName(int error, const char** name) { return *name = error == OUT_OF_MEMORY ? "out of memory" : "error", SUCCESS; }
 DRIVER int cuGetErrorString(int error, const char** name) { return cuGetErrorName(error, name); }
@@ -252,20 +307,36 @@ DRIVER int cuMemGetInfo_v2(size_t* free, size_t* total) {
   std::lock_guard guard(lock);
   return *total = settings.memory, *free = settings.memory - std::min(allocated, settings.memory), SUCCESS;
 }
+namespace {
+// Memory of exactly this size, so that a sanitizer sees what lies beyond; 0 where there is none.
+u64 give_out(u64 address, size_t bytes) {
+  void* memory = (void*)address;
+  if (memory == nullptr && posix_memalign(&memory, 256, bytes) != 0) return 0;
+  allocations[(u64)memory] = bytes;
+  allocated += bytes;
+  return (u64)memory;
+}
+}  // namespace
 DRIVER int cuMemAlloc_v2(u64* address, size_t bytes) {
   std::lock_guard guard(lock);
   if (bytes == 0) return INVALID_VALUE;
   if (spoils()) return CAPTURE_UNSUPPORTED;
   if (allocated + bytes > settings.memory) return OUT_OF_MEMORY;
-  void* memory = nullptr;
-  // Of exactly this size: a sanitizer sees what lies beyond.
-  if (posix_memalign(&memory, 256, bytes) != 0) return OUT_OF_MEMORY;
-  memset(memory, 0xff, bytes);
-  allocations[*address = (u64)memory] = bytes;
-  allocated += bytes;
-  return SUCCESS;
+  if ((*address = give_out(0, bytes)) == 0) return OUT_OF_MEMORY;
+  return memset((void*)*address, 0xff, bytes), SUCCESS;
 }
-DRIVER int cuMemAllocAsync(u64* address, size_t bytes, void*) { return cuMemAlloc_v2(address, bytes); }
+DRIVER int cuMemAllocAsync(u64* address, size_t bytes, void* stream) {
+  std::lock_guard guard(lock);
+  if (bytes == 0) return INVALID_VALUE;
+  if (spoils()) return CAPTURE_UNSUPPORTED;
+  if (allocated + bytes > settings.memory) return OUT_OF_MEMORY;
+  std::vector<Returned>& returned = ((Stream*)stream)->returned;
+  const auto same = std::find_if(returned.begin(), returned.end(), [=](const Returned& memory) { return memory.bytes == bytes; });
+  const u64 had = same == returned.end() ? 0 : same->address;
+  if ((*address = give_out(had, bytes)) == 0) return OUT_OF_MEMORY;
+  if (had != 0) returned.erase(same);
+  return ((Stream*)stream)->issue([memory = (void*)*address, bytes] { memset(memory, 0xff, bytes); }), SUCCESS;
+}
 namespace {
 // Takes an allocation out of the books; whoever calls frees it. Null where there is none.
 void* forget(u64 address) {
@@ -282,14 +353,24 @@ DRIVER int cuMemFree_v2(u64 address) {
   if (spoils()) return CAPTURE_UNSUPPORTED;
   run_all();
   void* memory = forget(address);
-  return free(memory), memory == nullptr ? INVALID_VALUE : SUCCESS;
+  return give_up(memory), memory == nullptr ? INVALID_VALUE : SUCCESS;
 }
 DRIVER int cuMemFreeAsync(u64 address, void* stream) {
   std::lock_guard guard(lock);
   if (spoils()) return CAPTURE_UNSUPPORTED;
-  void* memory = forget(address);
-  if (memory == nullptr) return INVALID_VALUE;
-  return ((Stream*)stream)->issue([memory] { free(memory); }), SUCCESS;
+  Stream& of = *(Stream*)stream;
+  const auto found = allocations.find(address);
+  if (found == allocations.end()) return INVALID_VALUE;
+  static u64 number = 0;
+  of.returned.push_back({address, found->second, ++number});
+  forget(address);
+  // Unless the stream was given it again.
+  return of.issue([&of, address, which = number] {
+    const auto still = std::find_if(of.returned.begin(), of.returned.end(), [=](const Returned& memory) { return memory.number == which; });
+    if (still == of.returned.end()) return;
+    of.returned.erase(still);
+    give_up((void*)address);
+  }), SUCCESS;
 }
 DRIVER int cuMemHostAlloc(void** address, size_t bytes, u32) {
   std::lock_guard guard(lock);
@@ -304,6 +385,7 @@ DRIVER int cuMemFreeHost(void* address) {
   std::lock_guard guard(lock);
   const auto found = pinned.find((u64)address);
   if (found == pinned.end()) return INVALID_VALUE;
+  if (found->second.copies > 0 && has_forgotten) return freed_too_early++, SUCCESS;
   if (found->second.copies > 0) {
     fprintf(stderr, "simulator: page-locked memory is freed with %d copies to come\n", found->second.copies);
     abort();
@@ -317,7 +399,7 @@ DRIVER int cuMemcpyHtoDAsync_v2(u64 to, const void* from, size_t bytes, void* st
   Stream& on = *(Stream*)stream;
   if (Pinned* memory = find_pinned(from, bytes)) {
     if (on.capturing != nullptr) {
-      on.issue([to, from, bytes] { check_range(to, bytes), memcpy((void*)to, from, bytes); });
+      on.capturing->nodes.push_back({[to, from, bytes] { check_range(to, bytes), memcpy((void*)to, from, bytes); }, from, bytes});
     } else {
       memory->copies++;
       on.issue([to, from, bytes, memory] { memcpy((void*)to, from, bytes), memory->copies--; });
@@ -409,6 +491,13 @@ DRIVER int cuGraphLaunch(void* ready, void* stream) {
   std::lock_guard guard(lock);
   if (spoils()) return CAPTURE_UNSUPPORTED;
   graphs_launched++;
-  for (const Work& node : ((Graph*)ready)->nodes) ((Stream*)stream)->issue(node);
+  for (const Node& node : ((Graph*)ready)->nodes) {
+    Pinned* memory = node.from == nullptr ? nullptr : find_pinned(node.from, node.bytes);
+    if (memory != nullptr) memory->copies++;
+    ((Stream*)stream)->issue([work = node.work, memory] {
+      work();
+      if (memory != nullptr) memory->copies--;
+    });
+  }
   return SUCCESS;
 }

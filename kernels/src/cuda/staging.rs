@@ -147,8 +147,10 @@ impl Device {
             Some(loading) => loading,
             none => none.insert(Loading::new(self)?),
         };
-        let sent = stream.join(&self.stream).and_then(|()| send(staging)).and_then(|()| self.stream.join(stream));
-        sent.map_err(refused("copy to the device"))
+        let sent = stream.join(&self.stream).and_then(|()| send(staging));
+        // Also where a copy was refused: those before it still write to memory that is given back now.
+        let joined = self.stream.join(stream);
+        sent.and(joined).map_err(refused("copy to the device"))
     }
 
     /// Gives up what loading used.
@@ -163,11 +165,34 @@ impl Device {
         }
         self.bind()?;
         let mut outbox = self.outbox.lock().unwrap_or_else(PoisonError::into_inner);
-        let outbox = match &mut *outbox {
-            Some(outbox) => outbox,
-            none => none.insert(Staging::new(&self.stream, PASS_BYTES)?),
-        };
-        outbox.send_all(to.part(0, values.len()), values).map_err(refused("copy to the device"))
+        let sent = self.way_there(&mut outbox)?.send_all(to.part(0, values.len()), values);
+        sent.map_err(refused("copy to the device"))
+    }
+
+    /// Takes the page-locked memory that passes send and receive through, so that a host that has none to give says so before the
+    /// first of them.
+    pub(super) fn prepare_ways(&self) -> Result<(), DeviceError> {
+        self.way_there(&mut self.outbox.lock().unwrap_or_else(PoisonError::into_inner))?;
+        let mut inbox = self.inbox.0.lock().unwrap_or_else(PoisonError::into_inner);
+        self.way_back(&mut inbox).map(drop).map_err(refused("page-locked memory"))
+    }
+
+    fn way_there<'a>(&self, outbox: &'a mut Option<Staging>) -> Result<&'a mut Staging, DeviceError> {
+        match outbox {
+            Some(outbox) => Ok(outbox),
+            none => Ok(none.insert(Staging::new(&self.stream, PASS_BYTES)?)),
+        }
+    }
+
+    fn way_back<'a>(
+        &self,
+        inbox: &'a mut Option<PinnedHostSlice<u8>>,
+    ) -> Result<&'a mut PinnedHostSlice<u8>, DriverError> {
+        match inbox {
+            Some(memory) => Ok(memory),
+            // SAFETY: copies write it before it is read.
+            none => Ok(none.insert(unsafe { self.context.alloc_pinned_with_flags::<u8>(INBOX_BYTES, 0) }?)),
+        }
     }
 }
 
@@ -222,12 +247,7 @@ impl Device {
             return self.stream.synchronize();
         }
         let mut inbox = self.inbox.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let memory = match &mut *inbox {
-            Some(memory) => memory,
-            // SAFETY: copies write it before it is read.
-            none => none.insert(unsafe { self.context.alloc_pinned_with_flags::<u8>(INBOX_BYTES, 0) }?),
-        };
-        let memory = memory.as_mut_slice()?;
+        let memory = self.way_back(&mut inbox)?.as_mut_slice()?;
         let (one, two) = memory.split_at_mut(parts[0].1.len().next_multiple_of(ALIGNMENT));
         let copies = [one, two].into_iter().zip(parts);
         let copies = copies.map(|(held, (from, out))| (&mut held[..out.len()], from, out));

@@ -20,4 +20,5 @@ mod operations;
 #[path = "../agreement/quantised.rs"]
 mod quantised;
 mod stand_in;
+mod streams;
 mod wrappers;

@@ -50,12 +50,14 @@ pub(crate) struct Counts {
     pub(crate) word_loads: u64,
 }
 
-/// What the host asked of the stand-in: graphs captured and launched, and waits for work that was not done.
+/// What the host asked of the stand-in: graphs captured and launched, waits for work that was not done, and page-locked memory that
+/// was given back while copies of it were to come, which ends the process unless a wait was forgotten on purpose.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct HostCounts {
     pub(crate) captured: u64,
     pub(crate) launched: u64,
     pub(crate) waits: u64,
+    pub(crate) freed_too_early: u64,
 }
 
 impl StandIn {
@@ -95,15 +97,15 @@ impl StandIn {
     }
 
     pub(crate) fn host_counts(&self) -> HostCounts {
-        let mut all = [0u64; 3];
+        let mut all = [0u64; 4];
         let Some(library) = &self.library else { return HostCounts::default() };
-        // SAFETY: driver.cpp declares it so, and writes three numbers.
+        // SAFETY: driver.cpp declares it so, and writes four numbers.
         unsafe {
-            let counts = library.get::<unsafe extern "C" fn(*mut u64)>(b"simulator_graphs");
-            counts.expect("simulator_graphs")(all.as_mut_ptr());
+            let counts = library.get::<unsafe extern "C" fn(*mut u64)>(b"simulator_host_counts");
+            counts.expect("simulator_host_counts")(all.as_mut_ptr());
         }
-        let [captured, launched, waits] = all;
-        HostCounts { captured, launched, waits }
+        let [captured, launched, waits, freed_too_early] = all;
+        HostCounts { captured, launched, waits, freed_too_early }
     }
 
     pub(crate) fn counts(&self) -> Counts {
