@@ -3,15 +3,18 @@
 
 For each kernel and architecture: registers, blocks and warps that fit a multiprocessor, and the instruction mix of the innermost
 loop with most products, with the share of the tensor cores' peak that its issue slots and pipes allow at best. (Attention at
-D = 256 has a second such loop, and the softmax between the two: its share says nothing about the whole.) Then the roofline of MedGemma 4B's shapes:
-FLOPs and bytes of an image, a prompt and a generated token at batch 1, 32 and 128, and the time that they take at least: starting
-kernels, norms and gaps between kernels come on top.
+D = 256 has a second such loop, and the softmax between the two: its share says nothing about the whole.) Then the roofline of
+MedGemma 4B's shapes with weights in 16 bits, int8 and int4: FLOPs and bytes of an image, a prompt and a generated token at batch 1, 32
+and 128, and the time that they take at least: starting kernels, norms and gaps between kernels come on top. Products count what their
+tiles compute, empty rows included, at the share that the loop of their shape allows: unpacking whole numbers costs issue slots, which
+decides for int4 where few rows share a weight.
 
     target/cuda/bin/python kernels/benches/roofline.py [ARCHITECTURE ...]     (sm_80, sm_89 and sm_90a where none is named)
 
 Reads what `cargo test -p prelim-kernels --test cuda compile` leaves in target/cuda/kernels.
 """
 import collections
+import itertools
 import pathlib
 import re
 import subprocess
@@ -32,6 +35,7 @@ LIMITS = {
 # Peak of f16 products with f32 sums in TFLOP/s, and TB/s of memory (data sheets). mma.sync reaches about 62 % of the peak of
 # sm_90 (published: FlashAttention-2 there 35 %, FlashAttention-3 with wgmma 75 %).
 CARDS = {"80": ("A100", 312.0, 2.0), "89": ("RTX 4090", 165.0, 1.01), "90a": ("H100", 989.0, 3.35)}
+MULTIPROCESSORS = {"80": 108, "89": 128, "90a": 132}
 MMA_SYNC_SHARE = {"80": 1.0, "89": 1.0, "90a": 0.62}
 # Share of the peak that hand-written BF16 products reach on an A100 (published): what a main loop allows is never reached.
 REACHED_BY_HAND = 0.71
@@ -57,10 +61,12 @@ GEOMETRY = {
     "gated_large_F16": (256, 256 * 4 * 32 * 2),
     "linear_medium_F16": (128, 128 * 4 * 32 * 2),
     "linear_skinny_F16": (64, 48 * 8 * 64 * 2),
-    # Rows in 16 bits, columns in eight with their scales.
+    # Rows in 16 bits, columns in eight or four with their scales.
     "linear_int8_large_F16": (256, 4 * 32 * (128 * 2 + 128) + 4 * 128 * 2),
     "linear_int8_medium_F16": (128, 4 * 32 * (64 * 2 + 64) + 4 * 64 * 2),
     "linear_int8_skinny_F16": (64, 8 * 64 * (16 * 2 + 32) + 8 * 2 * 32 * 2),
+    "linear_int4_large_F16": (256, 4 * 32 * (128 * 2 + 64) + 4 * 128 * 2),
+    "linear_int4_medium_F16": (128, 4 * 32 * (64 * 2 + 32) + 4 * 64 * 2),
     "linear_int4_skinny_F16": (64, 8 * 64 * (16 * 2 + 16) + 8 * 2 * 32 * 2),
 }
 
@@ -130,13 +136,42 @@ VISION_WEIGHTS = V_LAYERS * (4 * V_HIDDEN**2 + 2 * V_HIDDEN * V_WIDE)
 
 # Bytes of a weight of the decoder: whole numbers have a scale of two bytes for each 32.
 WEIGHT_BYTES = {"f16": 2.0, "int8": 1 + 2 / 32, "int4": 0.5 + 2 / 32}
+# Outputs, inputs and how many there are of the tower's products and of the decoder's; the head is one more, of fewer rows.
+V_PRODUCTS = [(3 * V_HIDDEN, V_HIDDEN, V_LAYERS), (V_HIDDEN, V_HIDDEN, V_LAYERS), (V_WIDE, V_HIDDEN, V_LAYERS), (V_HIDDEN, V_WIDE, V_LAYERS)]
+PRODUCTS = [
+    ((HEADS + 2 * KV_HEADS) * HEAD, HIDDEN, LAYERS), (HIDDEN, HEADS * HEAD, LAYERS), (2 * WIDE, HIDDEN, LAYERS), (HIDDEN, WIDE, LAYERS),
+]
+HEAD_PRODUCT = [(VOCABULARY, HIDDEN, 1)]
+
+
+def shape(rows, outputs, multiprocessors):
+    """The shape of a product's tiles, their rows and columns: as kernels/src/cuda/dense.rs chooses it."""
+    if rows <= 16:
+        return "skinny", 16, 32
+    if -(-rows // 128) * -(-outputs // 128) >= multiprocessors:
+        return "large", 128, 128
+    return "medium", 64, 64
+
+
+def products(architecture, loops, stored, of_rows):
+    """Seconds of products by the tensor cores alone: `of_rows` has rows with the outputs, inputs and number of products."""
+    _, peak, _ = CARDS[architecture]
+    seconds = 0.0
+    for rows, all_of_them in of_rows:
+        for outputs, inputs, count in all_of_them:
+            name, high, wide = shape(rows, outputs, MULTIPROCESSORS[architecture])
+            computed = 2 * (-(-rows // high) * high) * (-(-outputs // wide) * wide) * inputs * count
+            loop = loops[f"linear_{name}_F16" if stored == "f16" else f"linear_{stored}_{name}_F16"]
+            share = MMA_SYNC_SHARE[architecture] * min(ceiling(loop), REACHED_BY_HAND)
+            seconds += computed / (peak * 1e12 * share)
+    return seconds
 
 
 def work(batch, stored):
-    """FLOPs of products and of attention, and bytes, of `batch` images, of their prompts, and of a token of each answer."""
-    image = batch * 2 * PATCHES * VISION_WEIGHTS, batch * V_LAYERS * 4 * PATCHES**2 * V_HIDDEN
-    prompt = batch * 2 * (PROMPT * TEXT_WEIGHTS + HIDDEN * VOCABULARY), batch * LAYERS * 2 * PROMPT**2 * HEADS * HEAD
-    token = batch * 2 * (TEXT_WEIGHTS + HIDDEN * VOCABULARY), batch * LAYERS * 4 * (PROMPT + OUTPUT // 2) * HEADS * HEAD
+    """Products, FLOPs of attention, and bytes, of `batch` images, of their prompts, and of a token of each answer."""
+    image = [(batch * PATCHES, V_PRODUCTS)], batch * V_LAYERS * 4 * PATCHES**2 * V_HIDDEN
+    prompt = [(batch * PROMPT, PRODUCTS), (batch, HEAD_PRODUCT)], batch * LAYERS * 2 * PROMPT**2 * HEADS * HEAD
+    token = [(batch, PRODUCTS + HEAD_PRODUCT)], batch * LAYERS * 4 * (PROMPT + OUTPUT // 2) * HEADS * HEAD
     keys = LAYERS * 2 * KV_HEADS * HEAD * 2
     weights = WEIGHT_BYTES[stored] * (TEXT_WEIGHTS + HIDDEN * VOCABULARY)
     return {
@@ -172,20 +207,24 @@ def main():
             continue
         card, peak, bandwidth = CARDS[architecture]
         share = MMA_SYNC_SHARE[architecture]
-        dense = share * min(ceiling(loops["linear_large_F16"]), REACHED_BY_HAND)
+        dense = {
+            stored: share * min(ceiling(loops[f"linear_{name}large_F16"]), REACHED_BY_HAND)
+            for stored, name in [("f16", ""), ("int8", "int8_"), ("int4", "int4_")]
+        }
         attention = min(share * ceiling(loops["attend_wide_F16_80"]), ATTENTION_REACHED[architecture])
-        print(f"  MedGemma 4B on {card}, products at {dense:.0%} and attention at {attention:.0%} of {peak:.0f} TFLOP/s,")
+        large = ", ".join(f"{part:.0%} ({stored})" for stored, part in dense.items())
+        print(f"  MedGemma 4B on {card}, large products at {large} and attention at {attention:.0%} of {peak:.0f} TFLOP/s,")
         print(f"  {STREAMED_SHARE:.0%} of {bandwidth} TB/s:")
-        for batch, stored in [(1, "f16"), (32, "f16"), (128, "f16"), (1, "int8"), (32, "int8"), (1, "int4")]:
-            times = {}
-            # The tower is not quantised. What unpacking costs a main loop comes off its ceiling.
-            kernel = "linear_large_F16" if stored == "f16" else f"linear_{stored}_large_F16"
-            decoder = share * min(ceiling(loops[kernel]), REACHED_BY_HAND)
-            for name, (products, attended, moved) in work(batch, stored).items():
-                arithmetic = products / (peak * (dense if name == "image" else decoder)) + attended / (peak * attention)
-                times[name] = max(arithmetic, moved / (bandwidth * STREAMED_SHARE)) / 1e12
+        for stored, batch in itertools.product(WEIGHT_BYTES, (1, 32, 128)):
+            times, limits = {}, {}
+            for name, (of_rows, attended, moved) in work(batch, stored).items():
+                # The tower is not quantised.
+                kept = "f16" if name == "image" else stored
+                arithmetic = products(architecture, loops, kept, of_rows) + attended / (peak * 1e12 * attention)
+                memory = moved / (bandwidth * STREAMED_SHARE * 1e12)
+                times[name], limits[name] = max(arithmetic, memory), "arithmetic" if arithmetic > memory else "memory"
             whole = times["image"] + times["prompt"] + OUTPUT * times["token"]
-            parts = ", ".join(f"{name} {seconds * 1e3:.1f} ms" for name, seconds in times.items())
+            parts = ", ".join(f"{name} {seconds * 1e3:.1f} ms ({limits[name]})" for name, seconds in times.items())
             print(f"    {stored:4} batch {batch:3}: {parts}; {batch / whole:.1f} reports/s of {OUTPUT} tokens")
             if stored != "f16":
                 continue
