@@ -4,6 +4,7 @@
 //! - [`device`]: opening a device, and what can be wrong with one
 //! - [`image`]: the compiled kernels that the binary carries; [`launch`]: their arguments, and starting them
 //! - [`array`]: arrays and where their memory is from; `ranges`: which parts of it are free
+//! - [`queue`]: what is started, in order; passes that repeat, as graphs
 //! - [`staging`]: the way to the device and back through page-locked memory
 //! - [`memory`]: buffers and the cache; [`weights`]; [`plan`]: the layout of a batch
 //! - [`packed`]: activations in 16 bits; [`dense`], [`norm`], [`attention`], [`vision`], [`choose`]: operations, kernel by kernel
@@ -27,7 +28,7 @@
 //! operations and of the model run on the machine's GPU.
 //!
 //! # Missing
-//! Graphs for decoding. Products and prompts by wgmma and TMA on sm_90: their place is
+//! Products and prompts by wgmma and TMA on sm_90: their place is
 //! one more shape beside those of `linear.cu` and `attend.cu`, in files of their own that are built for sm_90a alone, chosen where
 //! `dense::Shape::of` and `attention::Shape::wide` choose a shape.
 
@@ -42,6 +43,7 @@ mod memory;
 mod norm;
 mod packed;
 mod plan;
+mod queue;
 mod ranges;
 mod staging;
 mod vision;

@@ -11,6 +11,7 @@ use cudarc::driver::sys::CUresult;
 use cudarc::driver::{CudaSlice, DevicePtr, DriverError};
 
 use super::device::{Device, refused};
+use super::queue::Queue;
 use super::ranges::Ranges;
 use crate::backend::DeviceError;
 
@@ -25,26 +26,39 @@ pub(super) struct Array<T> {
 /// Where the memory of an array is from.
 enum Home {
     /// An allocation of its own.
-    Driver(#[allow(dead_code, reason = "freed when dropped")] CudaSlice<u8>),
+    Driver(#[allow(dead_code, reason = "freed when dropped")] Slab),
     /// A part of what was taken for all weights.
-    Weights(#[allow(dead_code, reason = "freed with the last of them")] Arc<CudaSlice<u8>>),
+    Weights(#[allow(dead_code, reason = "freed with the last of them")] Arc<Slab>),
     /// A part of what was taken for passes.
     Passes(#[allow(dead_code, reason = "given back when dropped")] Loan),
     /// Nowhere: a rehearsal.
     Rehearsal(#[allow(dead_code, reason = "given back when dropped")] Rehearsed),
 }
 
+/// An allocation of the driver's.
+struct Slab {
+    memory: CudaSlice<u8>,
+    queue: Arc<Queue>,
+}
+
+impl Drop for Slab {
+    fn drop(&mut self) {
+        // It is given back in the stream's order, behind what is noted down. A device that is lost says so elsewhere.
+        let _ = self.queue.flush();
+    }
+}
+
 /// Memory that was taken for passes ahead.
 pub(super) struct PassMemory {
     address: u64,
-    _slab: CudaSlice<u8>,
+    _slab: Slab,
     free: Mutex<Ranges>,
 }
 
 /// Memory that was taken for all weights ahead. They go one behind the other, and are freed together.
 pub(super) struct WeightMemory {
     address: u64,
-    slab: Arc<CudaSlice<u8>>,
+    slab: Arc<Slab>,
     free: Ranges,
 }
 
@@ -106,6 +120,10 @@ impl<T> Array<T> {
         self.address
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
     /// Where so many values from `first` on lie.
     pub(super) fn part(&self, first: usize, len: usize) -> u64 {
         assert!(first + len <= self.len, "{first} and {len} values of an array of {}", self.len);
@@ -149,7 +167,11 @@ impl Device {
         }
         let from = self.passes.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let loan = from.and_then(|from| {
-            let (at, bytes) = from.free.lock().unwrap_or_else(PoisonError::into_inner).take(bytes)?;
+            let mut free = from.free.lock().unwrap_or_else(PoisonError::into_inner);
+            // Passes that repeat have one end for themselves: what stays for longer would move their places.
+            let place = if self.queue.is_noting() { free.take(bytes) } else { free.take_last(bytes) };
+            drop(free);
+            let (at, bytes) = place?;
             Some(Loan { from, at, bytes })
         });
         match loan {
@@ -181,20 +203,21 @@ impl Device {
         let slab = self.slab("passes", size)?;
         let memory = PassMemory { address: self.start(&slab), _slab: slab, free: Mutex::new(Ranges::new(bytes)) };
         *self.passes.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(memory));
-        Ok(())
+        self.queue.turn_on().map_err(refused("page-locked memory"))
     }
 
-    fn slab(&self, what: &'static str, bytes: usize) -> Result<CudaSlice<u8>, DeviceError> {
+    fn slab(&self, what: &'static str, bytes: usize) -> Result<Slab, DeviceError> {
         // A driver gives no memory of no size.
         // SAFETY: see `room`.
-        unsafe { self.stream.alloc::<u8>(bytes.max(1)) }.map_err(|error| match error {
+        let memory = unsafe { self.stream.alloc::<u8>(bytes.max(1)) }.map_err(|error| match error {
             DriverError(CUresult::CUDA_ERROR_OUT_OF_MEMORY) => out_of_memory(what, bytes as u64),
             error => refused("memory")(error),
-        })
+        })?;
+        Ok(Slab { memory, queue: Arc::clone(&self.queue) })
     }
 
-    fn start(&self, slab: &CudaSlice<u8>) -> u64 {
-        slab.device_ptr(&self.stream).0
+    fn start(&self, slab: &Slab) -> u64 {
+        slab.memory.device_ptr(&self.stream).0
     }
 }
 

@@ -53,6 +53,8 @@ impl Cuda {
             return Vec::new();
         }
         assert!(args.vocabulary <= VOCABULARY_MAX, "a vocabulary of {} tokens", args.vocabulary);
+        // What is asked differs from pass to pass: it is no part of one that repeats.
+        device.flush();
         let (chunks, words) = (args.vocabulary.div_ceil(CHUNK), args.vocabulary.div_ceil(32));
         let mut masks: Vec<u32> = Vec::new();
         let mut masked = 0;

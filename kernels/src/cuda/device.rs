@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use cudarc::driver::sys::{self, CUdevice_attribute, CUresult};
 use cudarc::driver::{CudaContext, CudaFunction, CudaStream, DriverError};
 
-use super::array::{PassMemory, WeightMemory};
+use super::array::{PassMemory, WeightMemory, is_rehearsal};
+use super::queue::Queue;
 use super::staging::{Inbox, Loading, Staging};
 use crate::backend::{DeviceError, DeviceMemory};
 
@@ -19,6 +20,7 @@ const CAPABILITY: ((i32, i32), &str) = ((8, 0), "8.0");
 pub(super) struct Device {
     pub(super) context: Arc<CudaContext>,
     pub(super) stream: Arc<CudaStream>,
+    pub(super) queue: Arc<Queue>,
     /// Kernels that have been used.
     pub(super) functions: Mutex<HashMap<String, CudaFunction>>,
     pub(super) multiprocessors: usize,
@@ -74,8 +76,10 @@ impl Device {
         // SAFETY: events would keep streams apart. One stream computes, and the one that weights come on and it wait for each
         // other where weights are sent.
         unsafe { context.disable_event_tracking() };
+        let stream = context.new_stream().map_err(refused("stream"))?;
         Ok(Self {
-            stream: context.new_stream().map_err(refused("stream"))?,
+            queue: Queue::new(&stream),
+            stream,
             functions: Mutex::new(HashMap::new()),
             multiprocessors: multiprocessors.map_err(refused("multiprocessors"))?,
             shared_max: shared_max.map_err(refused("shared memory"))?,
@@ -89,6 +93,22 @@ impl Device {
         })
     }
 
+    /// What was started runs, whether a pass was noted down or not.
+    ///
+    /// # Panics
+    /// When the device is lost.
+    pub(super) fn flush(&self) {
+        self.queue.flush().unwrap_or_else(|error| panic!("the device is lost: {error}"));
+    }
+
+    /// A pass begins, which `repeats` where its sequences have one new token each.
+    pub(super) fn begin_pass(&self, repeats: bool) {
+        if !is_rehearsal() {
+            let begun = self.queue.begin(repeats);
+            begun.unwrap_or_else(|error| panic!("the device is lost: {error}"));
+        }
+    }
+
     pub(super) fn ordinal(&self) -> usize {
         self.context.ordinal()
     }
@@ -100,7 +120,8 @@ impl Device {
 
     /// Waits: what was given back is free once the device has come so far.
     pub(super) fn settled_memory(&self) -> Result<DeviceMemory, DeviceError> {
-        self.stream.synchronize().map_err(refused("memory"))?;
+        let done = self.queue.flush().and_then(|()| self.stream.synchronize());
+        done.map_err(refused("memory"))?;
         self.memory()
     }
 

@@ -1,12 +1,13 @@
 //! The arguments of the kernels, and starting them. Each structure is the one of the same name in `kernels/cuda/*.cu`, field by
 //! field; addresses are of the device, 0 where there is nothing.
 
-use cudarc::driver::{CudaFunction, DeviceRepr, LaunchConfig, PushKernelArg, sys::CUfunction_attribute};
+use cudarc::driver::{CudaFunction, DeviceRepr, sys::CUfunction_attribute};
 use cudarc::nvrtc::Ptx;
 
 use super::array::is_rehearsal;
 use super::device::Device;
 use super::image;
+use super::queue::Arguments;
 
 macro_rules! arguments {
     ($(#[$doc:meta])* $name:ident { $($field:ident: $kind:ty,)* }) => {
@@ -122,7 +123,7 @@ arguments!(
 );
 
 /// Blocks, threads of a block, and bytes of shared memory that a block has.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Geometry {
     pub(super) grid: (u32, u32, u32),
     pub(super) threads: u32,
@@ -162,14 +163,7 @@ impl Device {
         if is_rehearsal() {
             return;
         }
-        let config = LaunchConfig {
-            grid_dim: geometry.grid,
-            block_dim: (geometry.threads, 1, 1),
-            shared_mem_bytes: geometry.shared,
-        };
-        // SAFETY: `arguments` is the structure that the kernel takes, and its addresses are of arrays that are alive until
-        // the stream has run it: they are freed in the stream's order.
-        let launched = unsafe { self.stream.launch_builder(&function).arg(arguments).launch(config) };
+        let launched = self.queue.launch(&function, geometry, Arguments::of(arguments));
         launched.unwrap_or_else(|error| panic!("{kernel} cannot be started: {error}"));
     }
 

@@ -1,13 +1,13 @@
 //! Buffers and the cache.
 
-use cudarc::driver::{DeviceRepr, DriverError, result};
+use cudarc::driver::DeviceRepr;
 use half::{bf16, f16};
 
 use super::Precision;
 use super::array::{Array, is_rehearsal};
 use super::attention::head_width;
 use super::device::{Device, refused};
-use super::packed::Packed;
+use super::packed::{Packed, PackedRoom};
 use crate::args::CacheShape;
 use crate::backend::DeviceError;
 
@@ -16,6 +16,14 @@ pub struct Buffer {
     pub(super) values: Array<f32>,
     /// The first rows as products read them, where the operation that wrote the buffer left them so.
     pub(super) packed: Option<Packed>,
+    /// Where it leaves them: for as long as the buffer is there, so that passes that compute in it find the same place.
+    pub(super) packed_room: Option<PackedRoom>,
+}
+
+impl From<Array<f32>> for Buffer {
+    fn from(values: Array<f32>) -> Self {
+        Self { values, packed: None, packed_room: None }
+    }
 }
 
 /// Keys and values: `[layers, 2, blocks, kv_heads, block_tokens, head width]`.
@@ -43,7 +51,7 @@ pub(super) fn padded(columns: usize) -> usize {
 
 impl Device {
     pub(super) fn buffer(&self, len: usize) -> Buffer {
-        Buffer { values: self.scratch("activations", len), packed: None }
+        self.scratch("activations", len).into()
     }
 
     /// Starts copying values to the device, for a pass.
@@ -54,12 +62,12 @@ impl Device {
     }
 
     pub(super) fn upload(&self, what: &'static str, values: &[f32]) -> Result<Buffer, DeviceError> {
-        Ok(Buffer { values: self.send(what, values)?, packed: None })
+        Ok(self.send(what, values)?.into())
     }
 
     /// A vector of the model, such as a bias.
     pub(super) fn vector(&self, values: &[f32]) -> Result<Buffer, DeviceError> {
-        Ok(Buffer { values: self.keep(values)?, packed: None })
+        Ok(self.keep(values)?.into())
     }
 
     pub(super) fn download(&self, buffer: &Buffer, len: usize) -> Vec<f32> {
@@ -74,11 +82,8 @@ impl Device {
             if is_rehearsal() {
                 return;
             }
-            self.bind().unwrap_or_else(|error| panic!("{error}"));
-            // SAFETY: both parts are inside of their arrays.
-            let copied =
-                unsafe { result::memcpy_dtod_async(to, from, len * size_of::<f32>(), self.stream.cu_stream()) };
-            copied.unwrap_or_else(|error| lost(error));
+            let copied = self.queue.copy(to, from, len * size_of::<f32>());
+            copied.unwrap_or_else(|error| panic!("the device is lost: {error}"));
         }
     }
 
@@ -97,11 +102,6 @@ impl Device {
     pub(super) fn bind(&self) -> Result<(), DeviceError> {
         self.context.bind_to_thread().map_err(refused("context"))
     }
-}
-
-/// Nothing on a device that is lost can be trusted.
-fn lost(error: DriverError) -> ! {
-    panic!("the device is lost: {error}")
 }
 
 /// Heads in a cache, padded.

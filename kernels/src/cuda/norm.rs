@@ -4,7 +4,6 @@
 use super::Cuda;
 use super::launch::{Geometry, Norm, narrowed};
 use super::memory::Buffer;
-use super::packed::Packed;
 use crate::args::{AddRmsNorm, LayerNorm, RmsNorm, Rows};
 
 impl Cuda {
@@ -57,18 +56,15 @@ impl Cuda {
     }
 
     /// With all but the result filled in.
-    fn launch_norm(&self, kernel: &str, rows: usize, out: Option<&mut Buffer>, arguments: Norm) {
+    fn launch_norm(&self, kernel: &str, rows: usize, out: Option<&mut Buffer>, mut arguments: Norm) {
         if rows == 0 {
             return;
         }
-        let width = arguments.width as usize;
-        let packed: Option<Packed> = out.is_some().then(|| self.room_for_rows(rows, width));
-        let (place, factor) = packed.as_ref().map_or((0, 0), |packed| self.placed_rows(packed));
-        let depth = packed.as_ref().map_or(0, |packed| narrowed(packed.depth()));
-        let mut arguments = Norm { packed: place, factor, depth, ..arguments };
         if let Some(out) = out {
-            arguments.out = self.device.target(out);
-            out.packed = packed;
+            let packed = self.room_beside(out, rows, arguments.width as usize);
+            (arguments.packed, arguments.factor) = self.placed_rows(&packed);
+            (arguments.depth, arguments.out) = (narrowed(packed.depth()), self.device.target(out));
+            out.packed = Some(packed);
         }
         let kernel = format!("{kernel}_{}", self.precision.suffix());
         // A float for each warp.

@@ -12,12 +12,26 @@ use super::memory::{Buffer, padded};
 /// them.
 #[derive(Clone)]
 pub(super) struct Packed {
-    rows: Arc<Array<u16>>,
-    factor: Arc<Array<f32>>,
+    room: PackedRoom,
     count: usize,
     width: usize,
     /// The row that is meant by the first.
     first: usize,
+}
+
+/// Room for rows in 16 bits and their factors. Clones share it.
+#[derive(Clone)]
+pub(super) struct PackedRoom {
+    rows: Arc<Array<u16>>,
+    factor: Arc<Array<f32>>,
+}
+
+impl PackedRoom {
+    /// Whether so many rows fit, and nobody else reads what is there.
+    fn is_free_for(&self, count: usize, width: usize) -> bool {
+        let fits = self.rows.len() >= count * padded(width) && self.factor.len() >= count;
+        fits && Arc::strong_count(&self.rows) == 1
+    }
 }
 
 impl Packed {
@@ -36,20 +50,25 @@ impl Packed {
 impl Cuda {
     /// Where rows lie on the device, and their factors.
     pub(super) fn placed_rows(&self, packed: &Packed) -> (u64, u64) {
-        let (rows, factor) = (self.device.address(&packed.rows), self.device.address(&packed.factor));
+        let (rows, factor) = (self.device.address(&packed.room.rows), self.device.address(&packed.room.factor));
         let values = (packed.first * packed.depth() * size_of::<u16>()) as u64;
         (rows + values, factor + (packed.first * size_of::<f32>()) as u64)
     }
 
-    /// Room for rows.
-    pub(super) fn room_for_rows(&self, count: usize, width: usize) -> Packed {
-        Packed {
+    fn room_for_rows(&self, count: usize, width: usize) -> PackedRoom {
+        PackedRoom {
             rows: Arc::new(self.device.scratch("activations", count * padded(width))),
             factor: Arc::new(self.device.scratch("activations", count)),
-            count,
-            width,
-            first: 0,
         }
+    }
+
+    /// Room for the first rows of a buffer that is written anew, beside it: for as many as it can hold, once and for all.
+    pub(super) fn room_beside(&self, buffer: &mut Buffer, count: usize, width: usize) -> Packed {
+        buffer.packed = None;
+        let kept = buffer.packed_room.take().filter(|room| room.is_free_for(count, width));
+        let room = kept.unwrap_or_else(|| self.room_for_rows(count.max(buffer.values.len() / width.max(1)), width));
+        buffer.packed_room = Some(room.clone());
+        Packed { room, count, width, first: 0 }
     }
 
     /// Rows of a buffer. Nothing is started where the operation that wrote them left them in 16 bits.
@@ -64,7 +83,8 @@ impl Cuda {
 
     /// With the source and its layout filled in.
     pub(super) fn pack_with(&self, kernel: &str, rows: usize, arguments: Pack) -> Packed {
-        let packed = self.room_for_rows(rows, arguments.width as usize);
+        let width = arguments.width as usize;
+        let packed = Packed { room: self.room_for_rows(rows, width), count: rows, width, first: 0 };
         let (out, factor) = self.placed_rows(&packed);
         let arguments = Pack { out, factor, depth: narrowed(packed.depth()), ..arguments };
         let kernel = format!("{kernel}_{}", self.precision.suffix());

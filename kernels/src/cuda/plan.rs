@@ -56,6 +56,7 @@ pub(super) struct List {
 impl Plan {
     pub(super) fn new(device: &Device, spans: &[Span<'_>], block_tokens: usize) -> Self {
         let host = HostPlan::new(spans, block_tokens);
+        device.begin_pass(host.spans.iter().all(|span| span.tokens == 1));
         let mut slots = Vec::with_capacity(2 * host.tokens);
         for span in &host.spans {
             for index in 0..span.tokens {
@@ -66,11 +67,14 @@ impl Plan {
         let positions: Vec<u32> = host.positions().map(narrowed).collect();
         let ends = host.spans.iter().flat_map(|span| span.image_end.iter().map(|end| narrowed(*end)));
         let table = host.spans.iter().flat_map(|span| span.blocks.iter().copied());
+        let mut table: Vec<u32> = table.collect();
+        // So that contexts that grow a little leave a pass as it is.
+        table.resize(table.len().next_power_of_two(), 0);
         Self {
             positions: send(device, &positions),
             slots: send(device, &slots),
             image_end: send(device, &ends.collect::<Vec<u32>>()),
-            block_table: send(device, &table.collect::<Vec<u32>>()),
+            block_table: send(device, &table),
             tiles: Mutex::new(HashMap::new()),
             host,
         }

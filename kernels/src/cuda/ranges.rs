@@ -33,6 +33,20 @@ impl Ranges {
         Some((at, wanted))
     }
 
+    /// The same from the other end.
+    pub(super) fn take_last(&mut self, bytes: u64) -> Option<(u64, u64)> {
+        let wanted = bytes.max(1).checked_next_multiple_of(ALIGNMENT)?;
+        let (at, free) = self.free.iter().rev().map(|(at, free)| (*at, *free)).find(|(_, free)| *free >= wanted)?;
+        if free > wanted {
+            self.free.insert(at, free - wanted);
+        } else {
+            self.free.remove(&at);
+        }
+        let at = at + free - wanted;
+        self.highest = self.highest.max(at + wanted);
+        Some((at, wanted))
+    }
+
     /// Takes a part back, and joins it with its free neighbours.
     pub(super) fn give_back(&mut self, at: u64, bytes: u64) {
         let (mut at, mut bytes) = (at, bytes);
@@ -66,6 +80,19 @@ mod tests {
         assert_eq!(ranges.take(300), Some((1280, 512)), "the hole is too small");
         assert_eq!(ranges.take(0), Some((256, 256)), "of no size is a part as well");
         assert_eq!((ranges.take(4096), ranges.highest()), (None, 1792));
+    }
+
+    #[test]
+    fn both_ends_give_out() {
+        let mut ranges = Ranges::new(2048);
+        assert_eq!((ranges.take_last(300), ranges.take(10)), (Some((1536, 512)), Some((0, 256))));
+        let last = ranges.take_last(256).unwrap();
+        assert_eq!(last, (1280, 256));
+        ranges.give_back(1536, 512);
+        assert_eq!(
+            (ranges.take_last(512), ranges.take(1024), ranges.take_last(1)),
+            (Some((1536, 512)), Some((256, 1024)), None)
+        );
     }
 
     #[test]

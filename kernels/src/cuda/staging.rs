@@ -62,10 +62,8 @@ impl Staging {
         Ok(0)
     }
 
-    /// Sends values, in as many parts as they need.
-    fn send_all<T: DeviceRepr>(&mut self, to: u64, values: &[T]) -> Result<(), DriverError> {
-        // SAFETY: the bytes of numbers, which may be looked at as such.
-        let bytes = unsafe { std::slice::from_raw_parts(values.as_ptr().cast::<u8>(), size_of_val(values)) };
+    /// Sends bytes, in as many parts as they need.
+    fn send_all(&mut self, to: u64, bytes: &[u8]) -> Result<(), DriverError> {
         for (part, to) in bytes.chunks(self.capacity()).zip((to..).step_by(self.capacity())) {
             self.send(to, part.len(), |out| out.copy_from_slice(part))?;
         }
@@ -102,7 +100,7 @@ impl Device {
     /// Copies values to the device, for as long as the model is there.
     pub(super) fn keep<T: DeviceRepr>(&self, values: &[T]) -> Result<Array<T>, DeviceError> {
         let array = self.lasting("weights", values.len())?;
-        self.load(|staging| staging.send_all(array.part(0, values.len()), values))?;
+        self.load(|staging| staging.send_all(array.part(0, values.len()), bytes_of(values)))?;
         Ok(array)
     }
 
@@ -120,7 +118,7 @@ impl Device {
             // No row, or one that is longer than a piece.
             let mut values = vec![0; rows * width];
             values.chunks_exact_mut(width.max(1)).enumerate().for_each(|(index, out)| row(index, out));
-            self.load(|staging| staging.send_all(array.part(0, values.len()), &values))?;
+            self.load(|staging| staging.send_all(array.part(0, values.len()), bytes_of(&values)))?;
             return Ok(array);
         }
         self.load(|staging| {
@@ -163,9 +161,13 @@ impl Device {
         if values.is_empty() || is_rehearsal() {
             return Ok(());
         }
+        let bytes = bytes_of(values);
+        if self.queue.send(to.part(0, values.len()), bytes).map_err(refused("copy to the device"))? {
+            return Ok(());
+        }
         self.bind()?;
         let mut outbox = self.outbox.lock().unwrap_or_else(PoisonError::into_inner);
-        let sent = self.way_there(&mut outbox)?.send_all(to.part(0, values.len()), values);
+        let sent = self.way_there(&mut outbox)?.send_all(to.part(0, values.len()), bytes);
         sent.map_err(refused("copy to the device"))
     }
 
@@ -218,8 +220,8 @@ impl Device {
         if !is_rehearsal() {
             let received = self.bind().and_then(|()| {
                 let parts = [
-                    (first.part(0, first_len), bytes_of(&mut firsts)),
-                    (second.part(0, second_len), bytes_of(&mut seconds)),
+                    (first.part(0, first_len), bytes_of_mut(&mut firsts)),
+                    (second.part(0, second_len), bytes_of_mut(&mut seconds)),
                 ];
                 self.collect(parts).map_err(refused("copy from the device"))
             });
@@ -235,6 +237,7 @@ impl Device {
 
     /// Copies from these places on the device, and waits once for all of them.
     fn collect(&self, parts: [(u64, &mut [u8]); 2]) -> Result<(), DriverError> {
+        self.queue.flush()?;
         let stream = self.stream.cu_stream();
         let total = parts[0].1.len().next_multiple_of(ALIGNMENT) + parts[1].1.len();
         if total > INBOX_BYTES {
@@ -264,7 +267,12 @@ impl Device {
     }
 }
 
-fn bytes_of<T: DeviceRepr>(values: &mut [T]) -> &mut [u8] {
+fn bytes_of<T: DeviceRepr>(values: &[T]) -> &[u8] {
+    // SAFETY: the bytes of numbers, which may be looked at as such.
+    unsafe { std::slice::from_raw_parts(values.as_ptr().cast::<u8>(), size_of_val(values)) }
+}
+
+fn bytes_of_mut<T: DeviceRepr>(values: &mut [T]) -> &mut [u8] {
     // SAFETY: of plain numbers, of which any bits are some.
     unsafe { std::slice::from_raw_parts_mut(values.as_mut_ptr().cast::<u8>(), size_of_val(values)) }
 }

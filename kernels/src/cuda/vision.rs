@@ -8,6 +8,8 @@ impl Cuda {
     /// A patch is a row of a product, and its position is what the product is added to.
     pub(super) fn embed_patches(&self, args: PatchEmbed<'_, Self>) {
         let device = &self.device;
+        // Pictures are no part of a pass that repeats.
+        device.flush();
         let grid = args.side / args.patch;
         let rows = args.images * grid * grid;
         if rows == 0 {

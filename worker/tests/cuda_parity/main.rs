@@ -14,6 +14,7 @@ mod compare;
 mod engine;
 #[path = "../parity/golden.rs"]
 mod golden;
+mod graphs;
 mod memory;
 #[path = "../../../kernels/tests/cuda/stand_in.rs"]
 #[allow(dead_code, reason = "the kernels' tests use more of it")]

@@ -1,0 +1,328 @@
+//! What is started on the device, in order; and passes that repeat, as graphs.
+//!
+//! A pass in which every sequence has one new token starts the same kernels each time, as long as the batch is of one size. Its
+//! steps are noted down while the host goes through it, and started when it is over: one by one the first time, as a graph that
+//! is captured the second time, and by launching that graph from then on. What is sent to the device goes through page-locked
+//! memory at fixed places, so that a graph sends what is there when it is launched: token ids, positions, tables of blocks.
+//!
+//! **Invariant**: a graph is launched only in place of the very steps that it was captured from: kernels, geometry, arguments and
+//! addresses are compared. A pass that differs in anything is started step by step.
+
+use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use cudarc::driver::sys::{CUgraphInstantiate_flags, CUstreamCaptureMode};
+use cudarc::driver::{
+    CudaEvent, CudaFunction, CudaGraph, CudaStream, DeviceRepr, DriverError, LaunchConfig, PinnedHostSlice,
+    PushKernelArg, result,
+};
+
+use super::launch::Geometry;
+
+/// Bytes that a pass of this kind may send; one that sends more is started at once.
+const SENT_BYTES: usize = 1 << 20;
+/// Where what is sent begins.
+const ALIGNMENT: usize = 16;
+/// Passes that are remembered, a graph of each that was seen twice. Batches have some tens of sizes, and contexts a few lengths
+/// that make a difference.
+const REMEMBERED: usize = 64;
+
+/// The stream that computes.
+pub(super) struct Queue {
+    stream: Arc<CudaStream>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Whether passes are noted down at all.
+    is_on: bool,
+    /// The steps of a pass that is being noted down.
+    noted: Option<Vec<Step>>,
+    sent: Option<Sent>,
+    /// The latest first.
+    remembered: VecDeque<Remembered>,
+}
+
+/// What noted steps send.
+struct Sent {
+    memory: PinnedHostSlice<u8>,
+    used: usize,
+    /// When it has been read.
+    read: CudaEvent,
+}
+
+impl Sent {
+    fn new(stream: &CudaStream) -> Result<Self, DriverError> {
+        let context = stream.context();
+        // SAFETY: what is sent is written first.
+        let memory = unsafe { context.alloc_pinned::<u8>(SENT_BYTES) }?;
+        Ok(Self { memory, used: 0, read: context.new_event(None)? })
+    }
+}
+
+/// A pass that was seen.
+struct Remembered {
+    hash: u64,
+    /// Since it was seen a second time.
+    graph: Option<(Vec<Step>, Graph)>,
+}
+
+struct Graph(CudaGraph);
+
+// SAFETY: it is used under the lock of the queue's state alone.
+unsafe impl Send for Graph {}
+
+/// The arguments of a kernel, as they lie in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(C, align(16))]
+pub(super) struct Arguments([u64; 16]);
+
+// SAFETY: plain numbers. A kernel takes as many of them as it has arguments.
+unsafe impl DeviceRepr for Arguments {}
+
+impl Arguments {
+    pub(super) fn of<A: DeviceRepr>(arguments: &A) -> Self {
+        const { assert!(size_of::<A>() <= size_of::<Self>() && align_of::<A>() <= align_of::<Self>()) };
+        let mut new = Self([0; 16]);
+        // SAFETY: it fits, and the structures of arguments are numbers without gaps.
+        unsafe { std::ptr::copy_nonoverlapping(arguments, new.0.as_mut_ptr().cast::<A>(), 1) };
+        new
+    }
+}
+
+/// Something that the device does.
+enum Step {
+    Launch {
+        function: CudaFunction,
+        geometry: Geometry,
+        arguments: Arguments,
+    },
+    /// Bytes of what was sent, from `at` on.
+    Send {
+        to: u64,
+        at: usize,
+        bytes: usize,
+    },
+    /// From one place on the device to another.
+    Copy {
+        to: u64,
+        from: u64,
+        bytes: usize,
+    },
+}
+
+impl Step {
+    fn hash_into(&self, hasher: &mut DefaultHasher) {
+        match self {
+            Self::Launch { function, geometry, arguments } => {
+                (function.cu_function() as usize, geometry, arguments).hash(hasher);
+            }
+            Self::Send { to, at, bytes } => (to, at, bytes).hash(hasher),
+            Self::Copy { to, from, bytes } => (to, from, bytes).hash(hasher),
+        }
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (
+                Self::Launch { function, geometry, arguments },
+                Self::Launch { function: function_too, geometry: geometry_too, arguments: arguments_too },
+            ) => {
+                function.cu_function() == function_too.cu_function()
+                    && (geometry, arguments) == (geometry_too, arguments_too)
+            }
+            (Self::Send { to, at, bytes }, Self::Send { to: to_too, at: at_too, bytes: bytes_too }) => {
+                (to, at, bytes) == (to_too, at_too, bytes_too)
+            }
+            (Self::Copy { to, from, bytes }, Self::Copy { to: to_too, from: from_too, bytes: bytes_too }) => {
+                (to, from, bytes) == (to_too, from_too, bytes_too)
+            }
+            _ => false,
+        }
+    }
+}
+
+fn are_same(one: &[Step], other: &[Step]) -> bool {
+    one.len() == other.len() && one.iter().zip(other).all(|(one, other)| one.is_same(other))
+}
+
+impl Queue {
+    pub(super) fn new(stream: &Arc<CudaStream>) -> Arc<Self> {
+        Arc::new(Self { stream: Arc::clone(stream), state: Mutex::default() })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on passes that repeat become graphs: their memory is at the same places each time.
+    pub(super) fn turn_on(&self) -> Result<(), DriverError> {
+        let mut state = self.state();
+        if state.sent.is_none() {
+            state.sent = Some(Sent::new(&self.stream)?);
+        }
+        state.is_on = true;
+        Ok(())
+    }
+
+    /// Whether a pass is being noted down.
+    pub(super) fn is_noting(&self) -> bool {
+        self.state().noted.is_some()
+    }
+
+    /// A pass begins. Where it `repeats`, it is noted down, and started by the next [`Queue::flush`].
+    pub(super) fn begin(&self, repeats: bool) -> Result<(), DriverError> {
+        let mut state = self.state();
+        self.flush_noted(&mut state)?;
+        let State { is_on: true, noted, sent: Some(sent), .. } = &mut *state else { return Ok(()) };
+        if repeats {
+            // The pass before may still read it.
+            sent.read.synchronize()?;
+            sent.used = 0;
+            *noted = Some(Vec::with_capacity(512));
+        }
+        Ok(())
+    }
+
+    /// Starts what is noted down.
+    pub(super) fn flush(&self) -> Result<(), DriverError> {
+        self.flush_noted(&mut self.state())
+    }
+
+    pub(super) fn launch(
+        &self,
+        function: &CudaFunction,
+        geometry: Geometry,
+        arguments: Arguments,
+    ) -> Result<(), DriverError> {
+        self.start(Step::Launch { function: function.clone(), geometry, arguments })
+    }
+
+    pub(super) fn copy(&self, to: u64, from: u64, bytes: usize) -> Result<(), DriverError> {
+        self.start(Step::Copy { to, from, bytes })
+    }
+
+    fn start(&self, step: Step) -> Result<(), DriverError> {
+        let mut state = self.state();
+        match &mut state.noted {
+            Some(noted) => {
+                noted.push(step);
+                Ok(())
+            }
+            None => self.play(&step, &[]),
+        }
+    }
+
+    /// Notes down that bytes are sent. Says no where no pass is noted down, or none is any longer: it sends too much.
+    pub(super) fn send(&self, to: u64, bytes: &[u8]) -> Result<bool, DriverError> {
+        let mut state = self.state();
+        let State { noted: Some(noted), sent: Some(sent), .. } = &mut *state else { return Ok(false) };
+        let at = sent.used.next_multiple_of(ALIGNMENT);
+        if at + bytes.len() > sent.memory.len() {
+            return self.flush_noted(&mut state).map(|()| false);
+        }
+        sent.memory.as_mut_slice()?[at..at + bytes.len()].copy_from_slice(bytes);
+        sent.used = at + bytes.len();
+        noted.push(Step::Send { to, at, bytes: bytes.len() });
+        Ok(true)
+    }
+
+    fn flush_noted(&self, state: &mut State) -> Result<(), DriverError> {
+        let Some(steps) = state.noted.take() else { return Ok(()) };
+        if steps.is_empty() {
+            return Ok(());
+        }
+        self.stream.context().bind_to_thread()?;
+        let mut hasher = DefaultHasher::new();
+        steps.iter().for_each(|step| step.hash_into(&mut hasher));
+        let hash = hasher.finish();
+        let known = state.remembered.iter().position(|pass| pass.hash == hash);
+        let known = known.and_then(|at| state.remembered.remove(at));
+        let is_known = known.is_some();
+        let mut graph = known.and_then(|pass| pass.graph);
+        let sent = match &state.sent {
+            // Looked up now: it asks the driver, which would spoil a capture.
+            Some(sent) => sent.memory.as_slice()?,
+            None => &[],
+        };
+        let started = match &graph {
+            Some((of, graph)) if are_same(of, &steps) => graph.0.launch(),
+            None if is_known => match self.capture(&steps, sent) {
+                Some(captured) => {
+                    let launched = captured.0.launch();
+                    graph = Some((steps, captured));
+                    launched
+                }
+                None => {
+                    // A driver that makes no graph is not asked again.
+                    state.is_on = false;
+                    self.play_all(&steps, sent)
+                }
+            },
+            _ => self.play_all(&steps, sent),
+        };
+        started?;
+        if let Some(sent) = &state.sent {
+            sent.read.record(&self.stream)?;
+        }
+        self.remember(state, Remembered { hash, graph })
+    }
+
+    /// Puts a pass before all others, and forgets the one that was not seen for longest.
+    fn remember(&self, state: &mut State, pass: Remembered) -> Result<(), DriverError> {
+        if state.remembered.len() == REMEMBERED {
+            if state.remembered.back().is_some_and(|last| last.graph.is_some()) {
+                // The device may still be at it.
+                self.stream.synchronize()?;
+            }
+            state.remembered.pop_back();
+        }
+        state.remembered.push_front(pass);
+        Ok(())
+    }
+
+    /// A graph of these steps; none where the driver makes none.
+    fn capture(&self, steps: &[Step], sent: &[u8]) -> Option<Graph> {
+        self.stream.begin_capture(CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL).ok()?;
+        let played = self.play_all(steps, sent);
+        // The stream computes again only when this was called.
+        let graph = self.stream.end_capture(CUgraphInstantiate_flags(0));
+        played.ok().and(graph.ok()).flatten().map(Graph)
+    }
+
+    fn play_all(&self, steps: &[Step], sent: &[u8]) -> Result<(), DriverError> {
+        steps.iter().try_for_each(|step| self.play(step, sent))
+    }
+
+    fn play(&self, step: &Step, sent: &[u8]) -> Result<(), DriverError> {
+        let stream = self.stream.cu_stream();
+        self.stream.context().bind_to_thread()?;
+        match step {
+            Step::Launch { function, geometry, arguments } => {
+                let config = LaunchConfig {
+                    grid_dim: geometry.grid,
+                    block_dim: (geometry.threads, 1, 1),
+                    shared_mem_bytes: geometry.shared,
+                };
+                // SAFETY: `arguments` is the structure that the kernel takes, and its addresses are of arrays that are alive until
+                // the stream has run it: they are freed in the stream's order.
+                unsafe { self.stream.launch_builder(function).arg(arguments).launch(config) }.map(drop)
+            }
+            Step::Send { to, at, bytes } => {
+                // SAFETY: there is room for them, and the memory is written again only when it has been read.
+                unsafe { result::memcpy_htod_async(*to, &sent[*at..at + bytes], stream) }
+            }
+            // SAFETY: both parts are inside of their arrays.
+            Step::Copy { to, from, bytes } => unsafe { result::memcpy_dtod_async(*to, *from, *bytes, stream) },
+        }
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        // Graphs and what was sent are used until the device is done. One that is lost does nothing any more.
+        let _ = self.stream.synchronize();
+    }
+}

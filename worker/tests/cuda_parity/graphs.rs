@@ -1,0 +1,249 @@
+//! Decode steps as graphs have the bits of those that are started kernel by kernel; and the host waits for chosen tokens alone.
+
+use prelim_kernels::{Backend, Cuda, Pick, Precision};
+use prelim_worker::model::{AdapterId, Batch, Chunk, KvCache, Model, PassSizes, Want};
+
+use crate::stand_in::{HostCounts, StandIn};
+use crate::{adapters, load};
+
+/// Tokens of prompts, and steps after them: some contexts grow into another block, one into another split.
+const PROMPTS: [usize; 3] = [14, 60, 3];
+const STEPS: usize = 14;
+
+/// The largest passes here.
+const SIZES: PassSizes = PassSizes { pictures: 1, features: 1, tokens: 80, sequences: 4, positions: 96 };
+
+fn blocks(sequence: usize) -> Vec<u32> {
+    (0..6).map(|at| (sequence * 6 + at) as u32).collect()
+}
+
+fn token(sequence: usize, position: usize) -> u32 {
+    2 + (sequence * 31 + position * 7) as u32 % 90
+}
+
+/// One pass over sequences, each from a position on, so many tokens.
+fn pass(
+    model: &Model<Cuda>,
+    kv: &mut KvCache<Cuda>,
+    spans: &[(usize, usize, usize)],
+    adapter: Option<AdapterId>,
+) -> Vec<u32> {
+    let tokens: Vec<Vec<u32>> = spans
+        .iter()
+        .map(|(sequence, start, count)| (*start..start + count).map(|at| token(*sequence, at)).collect())
+        .collect();
+    // As many as a sequence has by now, as an engine hands them out.
+    let tables: Vec<Vec<u32>> = spans
+        .iter()
+        .map(|(sequence, start, count)| blocks(*sequence)[..(start + count).div_ceil(16)].to_vec())
+        .collect();
+    let chunks = spans.iter().zip(&tokens).zip(&tables).map(|(((_, start, _), tokens), blocks)| Chunk {
+        start: *start,
+        tokens,
+        images: Vec::new(),
+        blocks,
+        adapter,
+        logits: Want::Last,
+    });
+    let logits = model.forward(kv, &Batch { chunks: chunks.collect() });
+    (0..logits.rows()).flat_map(|row| logits.row(row).iter().map(|value| value.to_bits())).collect()
+}
+
+/// The bits of all logits of prompts and of the steps after them; the last sequence comes later and leaves earlier.
+fn decode(model: &Model<Cuda>, kv: &mut KvCache<Cuda>, adapter: Option<AdapterId>) -> Vec<u32> {
+    let mut bits = Vec::new();
+    for (sequence, tokens) in PROMPTS.into_iter().enumerate() {
+        bits.extend(pass(model, kv, &[(sequence, 0, tokens)], adapter));
+    }
+    for step in 0..STEPS {
+        let sequences = if (4..11).contains(&step) { 3 } else { 2 };
+        let all = PROMPTS.into_iter().take(sequences).enumerate();
+        let spans: Vec<_> =
+            all.map(|(sequence, tokens)| (sequence, tokens + if sequence == 2 { step - 4 } else { step }, 1)).collect();
+        bits.extend(pass(model, kv, &spans, adapter));
+    }
+    bits
+}
+
+fn cache(model: &Model<Cuda>) -> KvCache<Cuda> {
+    model.new_kv_cache(18, 16).expect("a small cache")
+}
+
+/// The same with a cache of its own.
+fn decode_anew(model: &Model<Cuda>) -> Vec<u32> {
+    decode(model, &mut cache(model), None)
+}
+
+fn since(stand_in: &StandIn, before: HostCounts) -> HostCounts {
+    let now = stand_in.host_counts();
+    HostCounts {
+        captured: now.captured - before.captured,
+        launched: now.launched - before.launched,
+        waits: now.waits - before.waits,
+        freed_too_early: now.freed_too_early - before.freed_too_early,
+    }
+}
+
+/// With memory that passes find at the same places, so that they repeat.
+fn reserved(model: Model<Cuda>) -> Model<Cuda> {
+    let bytes = model.pass_bytes(SIZES).expect("a device with memory of its own");
+    model.backend().reserve_for_passes(2 * bytes).expect("room");
+    model
+}
+
+#[test]
+fn decode_steps_as_graphs_have_the_bits_of_single_kernels() {
+    let (_turn, stand_in) = StandIn::turn();
+    for precision in [Precision::F16, Precision::Bf16] {
+        let before = stand_in.host_counts();
+        let wanted = decode_anew(&load(precision));
+        let plain = since(stand_in, before);
+        assert_eq!((plain.captured, plain.launched), (0, 0), "without memory taken ahead");
+
+        let model = reserved(load(precision));
+        let mut kv = cache(&model);
+        // Two sequences, then three with a context in two splits, then two: each kind is started step by step when it is first
+        // seen, and captured when it is seen again. After that all are replayed.
+        for (round, wanted_counts) in [(3, STEPS as u64 - 3), (0, STEPS as u64)].into_iter().enumerate() {
+            let before = stand_in.host_counts();
+            assert!(decode(&model, &mut kv, None) == wanted, "other bits in {precision:?}, round {round}");
+            let counts = since(stand_in, before);
+            let found = (counts.captured, counts.launched);
+            assert!(!stand_in.is_there() || found == wanted_counts, "round {round}: {counts:?}");
+        }
+    }
+}
+
+/// A graph computes where it was captured: for another batch or another cache it is not taken.
+#[test]
+fn a_pass_that_differs_from_those_of_graphs_is_started_kernel_by_kernel() {
+    let (_turn, stand_in) = StandIn::turn();
+    let model = reserved(load(Precision::F16));
+    let (mut kv, mut other) = (cache(&model), cache(&model));
+    let wanted = decode(&model, &mut kv, None);
+    let counted = |kv: &mut KvCache<Cuda>, spans: &[(usize, usize, usize)]| {
+        let before = stand_in.host_counts();
+        let bits = pass(&model, kv, spans, None);
+        (bits, since(stand_in, before).launched)
+    };
+    let at = |step: usize| [(0, PROMPTS[0] + step, 1), (1, PROMPTS[1] + step, 1)];
+    let (last, replayed) = counted(&mut kv, &at(STEPS - 1));
+    assert!(wanted.ends_with(&last), "other bits of a step that is done again");
+    assert!(!stand_in.is_there() || replayed == 1, "a step that is done again is a graph");
+    // The same sequences the other way round have the same graph, and their own tokens.
+    let [one, two] = at(STEPS - 1);
+    let (turned, replayed) = counted(&mut kv, &[two, one]);
+    let (first, second) = last.split_at(last.len() / 2);
+    assert!(turned == [second, first].concat(), "other bits of sequences in another order");
+    assert!(!stand_in.is_there() || replayed == 1, "the order of sequences is no other graph");
+    // One alone was never seen.
+    let (alone, replayed) = counted(&mut kv, &[two]);
+    assert!(alone == second, "other bits of a sequence alone");
+    assert_eq!(replayed, 0, "a batch of another size");
+    // Another cache, whose keys the graphs do not know.
+    for (sequence, tokens) in PROMPTS.into_iter().enumerate() {
+        pass(&model, &mut other, &[(sequence, 0, tokens)], None);
+    }
+    let (found, replayed) = counted(&mut other, &at(0));
+    let vocabulary = model.config().vocabulary;
+    assert!(found == wanted[PROMPTS.len() * vocabulary..][..2 * vocabulary], "other bits in another cache");
+    assert_eq!(replayed, 0, "another cache");
+}
+
+/// Two steps that nobody waits for in between: what the first sends is overwritten only when it has been read.
+fn two_steps(stand_in: &StandIn, model: &Model<Cuda>, order: u64, forgotten: u64) -> Vec<Option<(u32, u64)>> {
+    let mut kv = cache(model);
+    for step in 0..3 {
+        // Seen and captured, so that the next are graphs.
+        pass(model, &mut kv, &[(0, step, 1)], None);
+    }
+    let table = &blocks(0)[..1];
+    let score = |kv: &mut KvCache<Cuda>, at: usize| {
+        let tokens = [token(0, at)];
+        let chunk =
+            Chunk { start: at, tokens: &tokens, images: Vec::new(), blocks: table, adapter: None, logits: Want::Last };
+        model.score(kv, &Batch { chunks: vec![chunk] })
+    };
+    stand_in.set(c"late", order);
+    stand_in.set(c"forget event", forgotten);
+    let scores = [score(&mut kv, 3), score(&mut kv, 4)];
+    // Nothing can be chosen where a token was read that was never sent.
+    let choices = scores.iter().map(|scores| model.choose(scores, &[Pick::default()]).remove(0).ok());
+    let choices = choices.map(|choice| choice.map(|choice| (choice.token, choice.log_unmasked.to_bits()))).collect();
+    stand_in.set(c"forget event", 0);
+    stand_in.set(c"late", 1);
+    choices
+}
+
+#[test]
+fn what_a_graph_sends_is_kept_until_it_is_read() {
+    let (_turn, stand_in) = StandIn::turn();
+    let wanted = two_steps(stand_in, &load(Precision::F16), 1, 0);
+    assert!(wanted.iter().all(Option::is_some), "{wanted:?}");
+    let model = reserved(load(Precision::F16));
+    for order in [0, 1, 2, 3, 5, 7] {
+        let before = stand_in.host_counts();
+        assert_eq!(two_steps(stand_in, &model, order, 0), wanted, "in order {order}");
+        assert!(!stand_in.is_there() || since(stand_in, before).launched >= 2, "in order {order}: no graphs");
+    }
+    // A host that does not wait for that is found out.
+    assert!(!stand_in.is_there() || two_steps(stand_in, &model, 1, 2) != wanted, "nothing shows without the wait");
+}
+
+#[test]
+fn what_cannot_be_captured_is_started_kernel_by_kernel() {
+    let (_turn, stand_in) = StandIn::turn();
+    let wanted = decode_anew(&load(Precision::F16));
+    stand_in.set(c"capture", 0);
+    let before = stand_in.host_counts();
+    let found = decode_anew(&reserved(load(Precision::F16)));
+    stand_in.set(c"capture", 1);
+    let counts = since(stand_in, before);
+    assert!(found == wanted, "other bits");
+    assert_eq!((counts.captured, counts.launched), (0, 0));
+    // A device that does at once what it is asked gives the same.
+    stand_in.set(c"late", 0);
+    let found = decode_anew(&reserved(load(Precision::F16)));
+    stand_in.set(c"late", 1);
+    assert!(found == wanted, "other bits of work that is done at once");
+}
+
+#[test]
+fn graphs_of_steps_with_an_adapter_are_other_graphs() {
+    let (_turn, _) = StandIn::turn();
+    let open = || Cuda::open(0, Precision::F16).expect("the stand-in").with_split(64);
+    let make = || adapters::load(open(), prelim_worker::model::WeightType::F32, &adapters::NAMES);
+    let (plain, graphs) = (make(), reserved(make()));
+    let (mut kv, mut kv_of_graphs) = (cache(&plain), cache(&graphs));
+    for adapter in [None, Some(AdapterId(0)), None, Some(AdapterId(1)), Some(AdapterId(0))] {
+        let (found, wanted) = (decode(&graphs, &mut kv_of_graphs, adapter), decode(&plain, &mut kv, adapter));
+        assert!(found == wanted, "other bits with {adapter:?}");
+    }
+}
+
+#[test]
+fn the_host_waits_for_the_chosen_tokens_and_for_nothing_else() {
+    let (_turn, stand_in) = StandIn::turn();
+    let model = reserved(load(Precision::F16));
+    let mut kv = cache(&model);
+    pass(&model, &mut kv, &[(0, 0, 14)], None);
+    let table = blocks(0);
+    for step in 0..4 {
+        let before = stand_in.host_counts();
+        let tokens = [token(0, 14 + step)];
+        let chunk = Chunk {
+            start: 14 + step,
+            tokens: &tokens,
+            images: Vec::new(),
+            blocks: &table,
+            adapter: None,
+            logits: Want::Last,
+        };
+        let scores = model.score(&mut kv, &Batch { chunks: vec![chunk] });
+        let mask = vec![u32::MAX; model.config().vocabulary.div_ceil(32)];
+        let pick = Pick { mask: Some(&mask), likely: 3, ..Pick::default() };
+        model.choose(&scores, &[pick])[0].as_ref().expect("a token");
+        let waits = since(stand_in, before).waits;
+        assert!(!stand_in.is_there() || waits == 1, "step {step}: {waits} waits");
+    }
+}
