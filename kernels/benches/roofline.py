@@ -5,7 +5,8 @@ For each kernel and architecture: registers, blocks and warps that fit a multipr
 loop with most products, with the share of the tensor cores' peak that its issue slots and pipes allow at best. (Attention at
 D = 256 has a second such loop, and the softmax between the two: its share says nothing about the whole.) Then the roofline of
 MedGemma 4B's shapes with weights in 16 bits, int8 and int4: FLOPs and bytes of an image, a prompt and a generated token at batch 1, 32
-and 128, and the time that they take at least: starting kernels, norms and gaps between kernels come on top. Products count what their
+and 128, and the time that they take at least: what norms and packing move is told beside it and comes on top, as do starting kernels
+and gaps between them. Products count what their
 tiles compute, empty rows included, at the share that the loop of their shape allows: unpacking whole numbers costs issue slots, which
 decides for int4 where few rows share a weight.
 
@@ -69,6 +70,14 @@ GEOMETRY = {
     "linear_int4_medium_F16": (128, 4 * 32 * (64 * 2 + 32) + 4 * 64 * 2),
     "linear_int4_skinny_F16": (64, 8 * 64 * (16 * 2 + 16) + 8 * 2 * 32 * 2),
 }
+# The same of kernels that are bound by bytes, as kernels/src/cuda/{norm,packed,attention,dense,vision,choose}.rs launch them.
+GEOMETRY_OF_STREAMS = {
+    "rms_norm_F16": (256, 32), "add_rms_norm_F16": (256, 32), "layer_norm_F16": (256, 32), "add_rows": (128, 0),
+    "pack_rows_F16": (128, 16), "pack_patches_F16": (128, 16), "pack_heads_F16": (128, 0), "average_pool": (128, 0),
+    "embed_F16": (128, 0), "rope_angles": (128, 0), "store_keys_values_F16": (128, 0), "activate": (128, 0),
+    "attend_merge_256": (128, 0), "choose_largest": (256, 64), "choose_sums": (256, 64), "choose_narrow": (256, 16 * 16 * 16 + 56),
+    "choose_finish": (256, 2 * 64 + 258 * 4 + 65 * 8),
+}
 
 
 def registers(architecture):
@@ -85,7 +94,7 @@ def registers(architecture):
 
 def blocks(architecture, kernel, registers_each):
     """Blocks of a kernel that fit a multiprocessor; 0 where one does not fit."""
-    threads, shared = GEOMETRY[kernel]
+    threads, shared = (GEOMETRY | GEOMETRY_OF_STREAMS)[kernel]
     max_threads, max_blocks, all_registers, all_shared, block_shared = LIMITS[architecture]
     if shared > block_shared:
         return 0
@@ -181,6 +190,13 @@ def work(batch, stored):
     }
 
 
+def streamed(batch):
+    """Bytes of norms, packing, keys and values: of all layers, by kernels of their own."""
+    rows = HIDDEN * (4 * 4 + 2) * 2 + (HEADS * HEAD + WIDE) * 6 + (HEADS * 8 + 2 * KV_HEADS * 6) * HEAD
+    patches = V_HIDDEN * 10 * 2 + (V_HIDDEN + V_WIDE) * 6 + 2 * V_HIDDEN * 6
+    return {"image": batch * PATCHES * V_LAYERS * patches, "prompt": batch * PROMPT * LAYERS * rows, "token": batch * LAYERS * rows}
+
+
 # What a PCIe 4.0 x16 link carries in practice, in GB/s: logits went over it before tokens were chosen on the device.
 LINK = 25.0
 
@@ -203,6 +219,11 @@ def main():
             warps = count * GEOMETRY[kernel][0] // 32
             fits = f"{count} blocks, {warps} warps" if count else "does not fit"
             print(f"  {kernel:24} {used[kernel]:3}  {fits:21} {ceiling(mix):4.0%}  {shown}")
+        print("  bound by bytes: registers, warps of a multiprocessor")
+        names = list(GEOMETRY_OF_STREAMS)
+        for three in (names[at : at + 3] for at in range(0, len(names), 3)):
+            warps = {name: blocks(architecture, name, used[name]) * GEOMETRY_OF_STREAMS[name][0] // 32 for name in three}
+            print("  " + "".join(f"{name:22} {used[name]:3} {warps[name]:3}   " for name in three).rstrip())
         if architecture not in CARDS:
             continue
         card, peak, bandwidth = CARDS[architecture]
@@ -216,8 +237,10 @@ def main():
         print(f"  MedGemma 4B on {card}, large products at {large} and attention at {attention:.0%} of {peak:.0f} TFLOP/s,")
         print(f"  {STREAMED_SHARE:.0%} of {bandwidth} TB/s:")
         for stored, batch in itertools.product(WEIGHT_BYTES, (1, 32, 128)):
-            times, limits = {}, {}
+            times, limits, counted = {}, {}, []
             for name, (of_rows, attended, moved) in work(batch, stored).items():
+                flops = sum(2 * rows * outputs * inputs * count for rows, them in of_rows for outputs, inputs, count in them)
+                counted.append(f"{name} {(flops + attended) / 1e12:.3g} TFLOP, {moved / 1e9:.3g} GB")
                 # The tower is not quantised.
                 kept = "f16" if name == "image" else stored
                 arithmetic = products(architecture, loops, kept, of_rows) + attended / (peak * 1e12 * attention)
@@ -226,8 +249,11 @@ def main():
             whole = times["image"] + times["prompt"] + OUTPUT * times["token"]
             parts = ", ".join(f"{name} {seconds * 1e3:.1f} ms ({limits[name]})" for name, seconds in times.items())
             print(f"    {stored:4} batch {batch:3}: {parts}; {batch / whole:.1f} reports/s of {OUTPUT} tokens")
+            print(f"      {'; '.join(counted)}")
             if stored != "f16":
                 continue
+            beside = ((name, moved / (bandwidth * STREAMED_SHARE * 1e12)) for name, moved in streamed(batch).items())
+            print("      norms, packing, keys and values on top:", ", ".join(f"{name} {took * 1e3:.3g} ms" for name, took in beside))
             here, over_link = choosing(batch, bandwidth)
             print(f"      choosing its tokens {here * 1e6:.0f} µs; its logits over PCIe {over_link * 1e6:.0f} µs")
     print("\nPublished, for comparison: FlashAttention-2 50 to 73 % of an A100's peak and about 35 % of an H100's; BF16 products by hand")
