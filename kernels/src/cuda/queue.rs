@@ -323,6 +323,8 @@ impl Queue {
 impl Drop for Queue {
     fn drop(&mut self) {
         // Graphs and what was sent are used until the device is done. One that is lost does nothing any more.
-        let _ = self.stream.synchronize();
+        if self.state().sent.is_some() {
+            let _ = self.stream.synchronize();
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::ffi::CStr;
 
-use prelim_kernels::{Backend, Cuda, Precision};
+use prelim_kernels::{Backend, Cuda, Precision, Span};
 
 use crate::stand_in::StandIn;
 
@@ -22,7 +22,7 @@ struct Scene {
     waits: &'static [(&'static CStr, u64, &'static str)],
 }
 
-const SCENES: [Scene; 5] = [
+const SCENES: [Scene; 6] = [
     Scene {
         name: "weights, where something was computed before",
         run: |cuda| {
@@ -75,6 +75,17 @@ const SCENES: [Scene; 5] = [
         run: |_| {
             let cuda = Cuda::open(0, Precision::F16).expect("the stand-in");
             drop(cuda.upload(&numbers(1000)).expect("room"));
+            Vec::new()
+        },
+        wanted: Vec::new,
+        waits: &[(STREAM, 1, "page-locked memory is given back when all of it is copied")],
+    },
+    Scene {
+        name: "a device that is given up after a pass that may become a graph",
+        run: |_| {
+            let cuda = Cuda::open(0, Precision::F16).expect("the stand-in");
+            cuda.reserve_for_passes(1 << 20).expect("room");
+            drop(cuda.plan(&[Span { start: 0, tokens: 1, blocks: &[0], images: Vec::new() }], 16));
             Vec::new()
         },
         wanted: Vec::new,
