@@ -5,7 +5,9 @@
 //
 // Geometry. embed: a block of 128 threads a row. rope_angles: a thread a value, 128 a block. store_keys_values: a warp a head,
 // four warps a block, grid rows × (heads + 2 · kv_heads) / 4; a lane has the pairs (i, i + head_dim / 2) that are 32 apart, as
-// halves rotate against each other. Bytes: 4 in and 4 out for a query's value, 4 in and 2 out for a key's or value's.
+// halves rotate against each other. Bytes: embed 2 in (1.06, 0.56 of whole numbers) and 4 out a value; store_keys_values 4 in and 4 out
+// for a query's value, 4 in and 2 out for a key's or value's. FLOPs: embed 1 a value, store_keys_values 4 a value to norm it and 3 to
+// rotate it, rope_angles some dozen a value. Bound by bytes.
 //
 // Source: Su et al. 2021 (RoPE), in the half-split form of GPT-NeoX; Gemma 3 norms queries and keys before it, Llama does not.
 #include "primitives.cuh"

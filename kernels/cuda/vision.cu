@@ -3,7 +3,10 @@
 //                 block of a cache
 //   average_pool  means of square neighbourhoods, [images, side / kernel, side / kernel, width]
 //
-// Geometry. A thread a value, 128 a block. Bytes: pack_heads 4 in and 2 out a value, average_pool 4 · kernel² in and 4 out.
+// Geometry. A thread a value, 128 a block. Bytes: pack_heads 4 in and 2 out a value, average_pool 4 · kernel² in and 4 out. FLOPs:
+// pack_heads none, average_pool kernel² + 1 a value, in the order of rows. Bound by bytes.
+//
+// Source: average_pool is the projector of Gemma 3 (Gemma Team 2025, arXiv:2503.19786).
 #include "primitives.cuh"
 
 struct HeadsArguments {
