@@ -12,6 +12,7 @@ mod batching;
 #[path = "../parity/compare.rs"]
 mod compare;
 mod engine;
+mod families;
 #[path = "../parity/golden.rs"]
 mod golden;
 mod graphs;

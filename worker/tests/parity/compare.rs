@@ -1,9 +1,9 @@
 //! Compares what a model shows with a golden.
 
 use prelim_kernels::Backend;
-use prelim_worker::model::Model;
+use prelim_worker::model::{Embedder, Model};
 
-use crate::golden::{Golden, Session};
+use crate::golden::{Collector, Golden, Session, Tensors};
 
 /// Tensors that a golden has besides those that the model shows.
 const NOT_SHOWN: &[&str] = &[
@@ -61,6 +61,29 @@ pub(crate) fn compare<B: Backend>(model: &Model<B>, golden: &Golden, tolerances:
     let differing = tokens.iter().zip(&golden.greedy).filter(|(a, b)| a != b).count();
     deviations.push(Deviation { name: "greedy_tokens".to_owned(), error: differing as f32, tolerance: 0.0 });
     deviations
+}
+
+/// The same for a model that turns pictures and texts into points.
+pub(crate) fn compare_points<B: Backend>(
+    model: &Embedder<B>,
+    golden: &Tensors,
+    tolerances: Tolerances,
+) -> Vec<Deviation> {
+    let positions = model.config().text.positions;
+    let ids: Vec<u32> = golden["input_ids"].iter().map(|id| *id as u32).collect();
+    let texts: Vec<Vec<u32>> = ids.chunks(positions).map(<[u32]>::to_vec).collect();
+    let mut seen = Collector::default();
+    let images = model.embed_images_observed(&golden["pixel_values"], Some(&mut seen));
+    let texts = model.embed_texts_observed(&texts, Some(&mut seen));
+    let logits = model.logits_per_image(&images, &texts);
+    let per_text = (0..texts.len()).flat_map(|text| logits.iter().map(move |row| row[text]));
+    seen.0.insert("logits_per_text".to_owned(), per_text.collect());
+    seen.0.insert("logits_per_image".to_owned(), logits.concat());
+    seen.0.insert("image_embeds".to_owned(), images.values().to_vec());
+    seen.0.insert("text_embeds".to_owned(), texts.values().to_vec());
+    let inputs = ["input_ids", "pixel_values"];
+    let compared = golden.iter().filter(|(name, _)| !inputs.contains(&name.as_str()));
+    compared.map(|(name, wanted)| deviation(name, &seen.0[name], wanted, tolerances)).collect()
 }
 
 pub(crate) fn deviation(name: &str, seen: &[f32], wanted: &[f32], tolerances: Tolerances) -> Deviation {
