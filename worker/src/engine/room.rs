@@ -208,7 +208,7 @@ mod tests {
              or --cache-mib"
         );
         let set = beside("a GPU", gpu(1_500), BLOCKS, Some(600 * MIB)).unwrap_err().to_string();
-        assert!(set.contains("passes take 1000 MiB, 0 MiB are left alone, and 599 MiB are needed"), "{set}");
+        assert!(set.contains("passes take 1000 MiB, 0 MiB are left alone, and 600 MiB are needed"), "{set}");
         assert!(beside("a GPU", gpu(10), BLOCKS, None).is_err());
     }
 
