@@ -1,6 +1,7 @@
 """Phantoms drawn by `prelim training-pixels`, kept as arrays: pictures, labels and coarse masks.
 
-usage: python data.py PRELIM_BINARY SCRATCH_FOLDER     (about 20 CPU minutes; run again to go on where it stopped)
+usage: python data.py PRELIM_BINARY SCRATCH_FOLDER [SPLIT...]
+Without a split, all but those for questions are drawn (about 20 CPU minutes); run again to go on where it stopped.
 """
 import json
 import os
@@ -14,32 +15,35 @@ from safetensors import safe_open
 CLASSES = ["pleural_effusion", "pneumothorax", "consolidation", "nodule", "mass", "cardiomegaly",
            "interstitial_edema", "pacemaker", "endotracheal_tube"]
 INDEX = {name: at for at, name in enumerate(CLASSES)}
-SEEDS = {"train": 101, "val": 202, "test": 303}
+SEEDS = {"train": 101, "val": 202, "test": 303, "asked": 404, "asked-test": 505}
 # (split, modality, studies, studies in a chunk)
 PLAN = [("val", "dx", 500, 500), ("val", "ct", 50, 50), ("test", "dx", 600, 600), ("test", "ct", 60, 60)]
 PLAN += [("train", "dx", 18000, 750), ("train", "ct", 2400, 50)]
+# For questions: none of these did the model itself learn from.
+PLAN += [("asked-test", "dx", 600, 600), ("asked-test", "ct", 60, 60), ("asked", "dx", 7500, 750), ("asked", "ct", 800, 50)]
+FOR_READING = ("val", "train", "test")
 SLICES = 12
 # How often a slice is learnt from, by the rarest thing that it shows.
 RARE = {"ct": {"nodule": 4.0, "mass": 2.0, "normal": 0.7}}
 CHECKPOINT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "checkpoint")
 
 
-def chunks(split=None):
-    """Names of the files of the plan, in the order in which they are drawn: radiographs and CT in turn."""
+def chunks(splits):
+    """Names of the files of some splits, in the order in which they are drawn: radiographs and CT in turn."""
     rows = []
     for name, modality, studies, size in PLAN:
-        if split in (None, name):
+        if name in splits:
             for chunk, first in enumerate(range(0, studies, size)):
-                turn = ["val", "train", "test"].index(name)
+                turn = [*FOR_READING, "asked-test", "asked"].index(name)
                 rows.append((turn, chunk, modality, first, min(size, studies - first), name))
     rows.sort()
     return [(f"{name}-{modality}-{first:06}", name, modality, first, count) for _, _, modality, first, count, name in rows]
 
 
-def draw(binary, folder):
+def draw(binary, folder, splits):
     data = os.path.join(folder, "data")
     os.makedirs(data, exist_ok=True)
-    for stem, split, modality, first, count in chunks():
+    for stem, split, modality, first, count in chunks(splits):
         out = os.path.join(data, stem + ".safetensors")
         if os.path.exists(out):
             continue
@@ -77,7 +81,7 @@ class Split:
 
     def refresh(self):
         """Takes in what was drawn since."""
-        for stem, _, modality, _, _ in chunks(self.split):
+        for stem, _, modality, _, _ in chunks([self.split]):
             path = os.path.join(self.folder, "data", stem)
             if modality not in self.kinds or stem in self.seen or not os.path.exists(path + ".safetensors"):
                 continue
@@ -153,4 +157,4 @@ def shifted(picture, by):
 
 
 if __name__ == "__main__":
-    draw(sys.argv[1], sys.argv[2])
+    draw(sys.argv[1], sys.argv[2], sys.argv[3:] or FOR_READING)
