@@ -117,14 +117,15 @@ class Optimizer:
                     rest.append({"params": [parameter], "lr": adam_rate, "base": adam_rate,
                                  "weight_decay": decay if parameter.ndim > 1 else 0})
             self.matrices += [(muon_rate, same, torch.zeros(len(same), *shape)) for shape, same in shapes.items()]
-        self.adam = torch.optim.AdamW(rest, betas=(0.9, 0.98))
+        self.adam = torch.optim.AdamW(rest, betas=(0.9, 0.98)) if rest else None
         self.parameters = [p for group in rest for p in group["params"]] + [p for _, same, _ in self.matrices for p in same]
 
     def state(self):
-        return {"adam": self.adam.state_dict(), "momentum": [momentum for _, _, momentum in self.matrices]}
+        return {"adam": self.adam and self.adam.state_dict(), "momentum": [momentum for _, _, momentum in self.matrices]}
 
     def load(self, state):
-        self.adam.load_state_dict(state["adam"])
+        if self.adam:
+            self.adam.load_state_dict(state["adam"])
         for (_, _, momentum), saved in zip(self.matrices, state["momentum"]):
             momentum.copy_(saved)
 
@@ -134,9 +135,10 @@ class Optimizer:
 
     def step(self, factor):
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
-        for group in self.adam.param_groups:
-            group["lr"] = group["base"] * factor
-        self.adam.step()
+        if self.adam:
+            for group in self.adam.param_groups:
+                group["lr"] = group["base"] * factor
+            self.adam.step()
         world = dist.get_world_size() if dist.is_initialized() else 1
         rank = dist.get_rank() if world > 1 else 0
         with torch.no_grad():
