@@ -209,6 +209,7 @@ mod tests {
             adapters: Vec::new(),
             software_version: String::new(),
             process: String::new(),
+            questions: Vec::new(),
         };
         let workers = [worker("large", 1), worker("small", 3)];
         let of = |model: &str, prompts: &[&str]| {

@@ -112,6 +112,7 @@ mod tests {
             adapters: vec!["a+lora".into(), " no name".into()],
             software_version: String::new(),
             process: String::new(),
+            questions: Vec::new(),
         };
         let workers = [worker("a", ImageKind::Xray), worker("a", ImageKind::Ct), worker("b", ImageKind::Ct)];
         for (key, want) in [("a", 1), ("b", 1), ("\tp", 2), ("a\tp", 1), ("c", 0), ("\tq", 0), ("a+lora", 2)] {

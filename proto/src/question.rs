@@ -32,6 +32,19 @@ pub enum QuestionKind {
 }
 
 impl QuestionKind {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Question, Self::Describe, Self::Shorten, Self::Explain];
+
+    /// What is wanted, after "to".
+    pub fn verb(self) -> &'static str {
+        match self {
+            Self::Question => "answer questions",
+            Self::Describe => "describe images",
+            Self::Shorten => "shorten texts",
+            Self::Explain => "explain texts to patients",
+        }
+    }
+
     /// Whether images are looked at.
     pub fn has_images(self) -> bool {
         matches!(self, Self::Question | Self::Describe)

@@ -10,7 +10,7 @@ await page.keyboard.press('q');
 await page.keyboard.type('Is anybody there?');
 await page.waitForFunction(() => document.querySelector('.ask-form button.primary')?.disabled === false);
 // The worker goes: the coordinator says so when it is asked next.
-const gone = (route) => route.fulfill({ json: { answers: false, reason: 'no model here answers questions: no worker that is up offers it' } });
+const gone = (route) => route.fulfill({ json: { answers: false, kinds: [], reason: 'no model here answers questions: no worker that is up offers it' } });
 await page.route('**/answering', gone);
 await page.waitForSelector('.nobody', { timeout: 30_000 });
 assert.match(await text(page, '.nobody'), /^No model here answers questions/);

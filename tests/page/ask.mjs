@@ -313,5 +313,35 @@ await page.waitForFunction(() => !document.querySelector('.bottom-left')?.textCo
 await page.locator('.answer .looked-at button').first().focus();
 await press('Enter');
 await page.waitForFunction(() => document.querySelector('.bottom-left')?.textContent.startsWith('1 /'));
+
+// Longer than a line, and without a blank: of the reader in a finding's words, and of a model in an answer.
+const unbroken = 'Pneumonoultramicroscopicsilicovolcanoconiosis'.repeat(6);
+await page.locator('.finding-head').first().focus();
+await page.keyboard.press('Enter');
+await page.evaluate(() => document.activeElement?.blur());
+await page.keyboard.press('w');
+await page.keyboard.press('Control+a');
+await page.keyboard.type(unbroken);
+await page.keyboard.press('Enter');
+await page.waitForSelector('.finding .sentence.own');
+const wordy = async (route) => {
+  const response = await route.fetch();
+  const body = await response.json();
+  for (const question of body.questions) question.answer = unbroken;
+  return route.fulfill({ response, json: body });
+};
+await page.waitForFunction(() => document.querySelector('.saved')?.textContent.startsWith('kept'));
+await page.route('**/questions', wordy);
+await page.reload();
+await drawn(page);
+await page.keyboard.press('Shift+Q');
+await page.waitForFunction((words) => document.querySelector('.said-by-model')?.textContent === words, unbroken);
+const past = await page.evaluate(() => {
+  const edge = document.querySelector('.panel').getBoundingClientRect().right + 0.5;
+  const within = [...document.querySelectorAll('.finding, .finding *, .answer, .answer *')].filter((each) => each.checkVisibility());
+  return within.filter((each) => each.getBoundingClientRect().right > edge || (each.matches('p, blockquote, li') && each.scrollWidth > each.clientWidth + 1)).map((each) => `${each.tagName} ${each.className}`);
+});
+assert.deepEqual(past, []);
+if (settings.shots) await page.screenshot({ path: `${settings.shots}/long-words.png` });
 await close();
 console.log(JSON.stringify({ impression: wanted }));

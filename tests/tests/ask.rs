@@ -100,7 +100,7 @@ fn an_answer_stands_apart_from_the_study() {
         told.status.success() && said.contains("Looked at: image") && said.contains("not a medical device"),
         "{said}"
     );
-    // What cannot be asked is refused with words, and what this model was not made for fails with words.
+    // What cannot be asked is refused with words, and so is what this model was not made for.
     for (more, why) in [
         (vec!["?"], "it has no words"),
         (vec!["Why?", "--image", "1.2.3"], "no instance of the study"),
@@ -133,7 +133,8 @@ fn the_page_asks(server: &Server, study: &str, image: &str) {
 
     let empty = jane.get(&path).json();
     let report = json!({"version": 1, "signed_version": 0, "standing": "unsigned_draft"});
-    let nothing = json!({"questions": [], "answers": true, "reason": null, "report": report});
+    let kinds = json!(["question", "describe", "shorten"]);
+    let nothing = json!({"questions": [], "answers": true, "kinds": kinds, "reason": null, "report": report});
     assert_eq!(empty, nothing, "the command line is somebody else");
     let part =
         json!({"instance": image, "frame": 1, "box": {"top": 0.125, "left": 0.25, "bottom": 0.625, "right": 0.75}});
@@ -287,7 +288,7 @@ fn that_nobody_answers_is_said_at_once() {
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     let said = words(&refused);
     assert!(!refused.status.success() && said.contains("no model here answers questions"), "{said}");
-    assert!(said.contains("the demonstration model never does"), "{said}");
+    assert!(said.contains("no worker that is up has one that does"), "{said}");
     // Who asks submits nothing: no error speaks of that.
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
     let other = listener.local_addr().expect("an address").to_string();

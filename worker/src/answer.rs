@@ -9,7 +9,7 @@ use std::sync::Arc;
 use prelim_proto::finding::ImageBox;
 use prelim_proto::image::ImageKind;
 use prelim_proto::job::{ImageRef, JobKind, JobOutcome, Lease};
-use prelim_proto::question::{Answer, Asked, MAX_ANSWER_BYTES, QuestionKind};
+use prelim_proto::question::{Answer, Asked, MAX_ANSWER_BYTES};
 
 use crate::engine::request::{Completion, Finish, Request, Sampling};
 use crate::fetch::{ObjectSource, Objects};
@@ -29,7 +29,7 @@ pub(crate) async fn run<S: ObjectSource>(
 ) -> Result<JobOutcome, JobError> {
     let asked = lease.asked.as_ref().ok_or(JobError::NoQuestion)?;
     let (profile, adapter) = reader.questions(&lease.job)?;
-    let template = profile.template(asked.kind).ok_or(JobError::QuestionKind(verb(asked.kind)))?;
+    let template = profile.template(asked.kind).ok_or(JobError::QuestionKind(asked.kind.verb()))?;
     let mut outcome = reader.answer_outcome();
     outcome.model.prompt_version.clone_from(&profile.prompt_version);
     let looked = match asked.kind.has_images() {
@@ -134,16 +134,6 @@ fn plain(text: &str) -> String {
         line.chars().filter(|c| !c.is_control() && !is_odd(*c)).collect::<String>().trim_end().to_owned()
     });
     lines.collect::<Vec<_>>().join("\n").trim().to_owned()
-}
-
-/// What is wanted, after "to".
-fn verb(kind: QuestionKind) -> &'static str {
-    match kind {
-        QuestionKind::Question => "answer questions",
-        QuestionKind::Describe => "describe images",
-        QuestionKind::Shorten => "shorten texts",
-        QuestionKind::Explain => "explain texts to patients",
-    }
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use prelim_proto::demand::{MAX_ADAPTERS, ModelName, Offer, PromptName};
 use prelim_proto::ids::Digest;
 use prelim_proto::image::ImageKind;
 use prelim_proto::job::{JobKind, JobOutcome, JobSpec};
+use prelim_proto::question::QuestionKind;
 use prelim_proto::report::ModelProvenance;
 use sha2::{Digest as _, Sha256};
 
@@ -222,6 +223,14 @@ impl Reader {
         let mut kinds: Vec<_> = [ImageKind::Xray, ImageKind::Ct].into_iter().filter(reads).map(JobKind::Read).collect();
         kinds.extend(self.profile.questions.iter().map(|_| JobKind::Answer));
         kinds
+    }
+
+    /// What people can ask the model.
+    pub fn question_kinds(&self) -> impl Iterator<Item = QuestionKind> {
+        let answers = |kind: &QuestionKind| {
+            self.profile.questions.as_ref().is_some_and(|questions| questions.template(*kind).is_some())
+        };
+        QuestionKind::ALL.into_iter().filter(answers)
     }
 
     /// What the model wants to be asked in plain words, and the adapter that answers, as the engine numbers them: the one of the

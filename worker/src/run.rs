@@ -103,6 +103,7 @@ async fn serve_until(
         prompts: offer.prompts.iter().map(ToString::to_string).collect(),
         software_version: provenance.software_version.clone(),
         process: process_name(),
+        questions: reader.question_kinds().map(|kind| v1::QuestionKind::from(kind) as i32).collect(),
     };
     let renewer = Renewer::start(config.connection.clone(), name.clone(), status)?;
     let adapters: Vec<&str> = offer.adapters.iter().map(|adapter| adapter.as_str()).collect();

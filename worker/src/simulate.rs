@@ -212,6 +212,7 @@ impl Simulated {
             adapters: Vec::new(),
             software_version: env!("CARGO_PKG_VERSION").to_owned(),
             process: process_name(),
+            questions: Vec::new(),
         };
         // Nothing here computes, so that renewals need no thread of their own.
         let renewer = Renewer::on_this_runtime(coordinator.clone(), status);

@@ -28,6 +28,7 @@ fn worker(id: &str, running: u32, slots: u32) -> Worker {
         process: String::new(),
         prompts: Vec::new(),
         adapters: Vec::new(),
+        questions: Vec::new(),
     };
     Worker { id: id.to_owned(), status: Some(status), silent_ms: 2_000, ..Worker::default() }
 }

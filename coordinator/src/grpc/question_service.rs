@@ -72,8 +72,10 @@ impl QuestionService for Questions {
         let (questions, answers) = self.0.questions(&session, &study).await.map_err(status::of)?;
         session.note(Act::Read, std::slice::from_ref(&study)).await.map_err(status::of)?;
         let questions = questions.into_iter().map(message).collect();
-        let (is_answering, reason) = (answers.is_ok(), answers.err().unwrap_or_default());
-        Ok(Response::new(v1::ListQuestionsResponse { questions, answers: is_answering, reason }))
+        let is_answering = answers.is_ok();
+        let (kinds, reason) = answers.map_or_else(|reason| (Vec::new(), reason), |kinds| (kinds, String::new()));
+        let kinds = kinds.into_iter().map(|kind| v1::QuestionKind::from(kind) as i32).collect();
+        Ok(Response::new(v1::ListQuestionsResponse { questions, answers: is_answering, reason, kinds }))
     }
 
     async fn drop_question(&self, request: Request<v1::DropQuestionRequest>) -> Answer<v1::DropQuestionResponse> {

@@ -114,6 +114,7 @@ fn worker(record: WorkerRecord, silent_ms: u64) -> v1::Worker {
         adapters: said.adapters,
         software_version: said.software_version,
         process: said.process,
+        questions: said.questions.into_iter().map(|kind| v1::QuestionKind::from(kind) as i32).collect(),
     };
     let (since_ms, draining) = (record.since_ms, record.draining);
     v1::Worker { id: said.worker, status: Some(status), since_ms, silent_ms, draining, shares_name }

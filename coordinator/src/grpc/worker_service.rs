@@ -7,6 +7,7 @@ use futures::stream::{self, BoxStream, StreamExt as _};
 use prelim_proto::demand::{MAX_ADAPTERS, MAX_PROMPTS, ModelName, Offer};
 use prelim_proto::ids::{Digest, FencingToken, JobId, Uid};
 use prelim_proto::job::{JobKind, JobOutcome, Lease};
+use prelim_proto::question::QuestionKind;
 use prelim_proto::v1;
 use prelim_proto::v1::worker_service_server::WorkerService;
 use tonic::{Request, Response, Status};
@@ -229,6 +230,9 @@ fn check_worker(id: &str) -> Result<(), Status> {
 /// What a worker says of itself in a message.
 fn heartbeat(worker: String, said: v1::WorkerStatus) -> Result<Heartbeat, Status> {
     let kinds = said.kinds().map(JobKind::try_from).collect::<Result<_, _>>();
+    // A newer worker may be asked for more than is known here.
+    let mut questions: Vec<QuestionKind> = said.questions().filter_map(|kind| kind.try_into().ok()).collect();
+    questions.truncate(QuestionKind::ALL.len());
     let mut heartbeat = Heartbeat {
         worker,
         kinds: kinds.map_err(|error| status::of(error.into()))?,
@@ -239,6 +243,7 @@ fn heartbeat(worker: String, said: v1::WorkerStatus) -> Result<Heartbeat, Status
         adapters: said.adapters,
         software_version: said.software_version,
         process: said.process,
+        questions,
     };
     for text in [&mut heartbeat.model, &mut heartbeat.software_version, &mut heartbeat.process] {
         text.truncate(text.floor_char_boundary(MAX_NAME_BYTES));

@@ -40,7 +40,8 @@ pub(super) async fn list(call: &Call<'_>, session: &Session, study: Uid) -> Resu
     Ok(answer_json(&json!({
         "questions": questions,
         "answers": answers.is_ok(),
-        "reason": answers.err(),
+        "kinds": answers.as_deref().unwrap_or_default(),
+        "reason": answers.as_ref().err(),
         "report": {"version": row.version, "signed_version": row.signed_version, "standing": row.standing},
     })))
 }
@@ -49,7 +50,8 @@ pub(super) async fn list(call: &Call<'_>, session: &Session, study: Uid) -> Resu
 pub(super) async fn answering(call: &Call<'_>, session: &Session, study: Uid) -> Result<Response<Body>, Fault> {
     call.record(session, &study).await?;
     let answers = call.web.coordinator.answering(&study).await?;
-    Ok(answer_json(&json!({"answers": answers.is_ok(), "reason": answers.err()})))
+    let kinds = answers.as_deref().unwrap_or_default();
+    Ok(answer_json(&json!({"answers": answers.is_ok(), "kinds": kinds, "reason": answers.as_ref().err()})))
 }
 
 /// Asks.

@@ -41,6 +41,7 @@ use crate::service::{Coordinator, ServiceError};
 use crate::session::Session;
 use crate::store::StoreError;
 use crate::store::notes::{Note, PutNote};
+use crate::store::record::Heartbeat;
 
 /// Questions of one person that may be open at once.
 const MAX_OPEN: usize = 20;
@@ -131,7 +132,11 @@ impl Coordinator {
             };
         }
         let demand = demand(study.intake.route.as_ref());
-        self.answers(&demand).await?.map_err(ServiceError::NobodyAnswers)?;
+        let kinds = self.answers(&demand).await?.map_err(ServiceError::NobodyAnswers)?;
+        if !kinds.contains(&new.kind) {
+            let why = format!("the models that answer questions here were not made to {}", new.kind.verb());
+            return Err(ServiceError::NobodyAnswers(why));
+        }
         let (chosen, report) = match new.kind.has_images() {
             true => {
                 let report = match self.store.draft(&study.uid, Some(versions.newest)).await? {
@@ -190,12 +195,12 @@ impl Coordinator {
         self.question_now(&held).await
     }
 
-    /// The caller's questions about a study, the newest first; and why nobody answers questions about it, where that is so.
+    /// The caller's questions about a study, the newest first; and what can be asked about it, or why nothing.
     pub(crate) async fn questions(
         &self,
         session: &Session,
         study: &Uid,
-    ) -> Result<(Vec<Question>, Result<(), String>), ServiceError> {
+    ) -> Result<(Vec<Question>, Result<Vec<QuestionKind>, String>), ServiceError> {
         let answers = self.answering(study).await?;
         let mut mine = self.all_held(study).await?;
         let who = who(session);
@@ -208,8 +213,8 @@ impl Coordinator {
         Ok((questions, answers))
     }
 
-    /// Why nobody answers questions about a study now, where that is so.
-    pub(crate) async fn answering(&self, study: &Uid) -> Result<Result<(), String>, ServiceError> {
+    /// What can be asked about a study now, or why nothing.
+    pub(crate) async fn answering(&self, study: &Uid) -> Result<Result<Vec<QuestionKind>, String>, ServiceError> {
         let route = self.record(study).await?.route;
         self.answers(&demand(route.as_ref())).await
     }
@@ -242,8 +247,8 @@ impl Coordinator {
         Ok(questions)
     }
 
-    /// Whether questions with such a demand are answered now, and why not.
-    pub(crate) async fn answers(&self, demand: &Demand) -> Result<Result<(), String>, ServiceError> {
+    /// Which questions with such a demand are answered now, or why none.
+    pub(crate) async fn answers(&self, demand: &Demand) -> Result<Result<Vec<QuestionKind>, String>, ServiceError> {
         if self.veil.is_some() {
             let why =
                 "questions are free text, which cannot be de-identified: no worker is given any here (--deidentify)";
@@ -251,17 +256,22 @@ impl Coordinator {
         }
         let workers = self.workers().await?;
         let going_on = workers.iter().filter(|(worker, silent_ms)| !worker.draining && *silent_ms < SILENT_MS);
-        let mut answering =
-            going_on.map(|(worker, _)| &worker.heartbeat).filter(|worker| worker.kinds.contains(&JobKind::Answer));
-        Ok(match (answering.clone().next(), answering.any(|worker| worker.offer().meets(demand))) {
-            (None, _) => Err("no model here answers questions: no worker that is up offers it, and the demonstration \
-                              model never does (README.md, Questions)"
-                .to_owned()),
-            (Some(_), false) => Err(format!(
+        let answering: Vec<&Heartbeat> = going_on
+            .map(|(worker, _)| &worker.heartbeat)
+            .filter(|worker| worker.kinds.contains(&JobKind::Answer))
+            .collect();
+        if answering.is_empty() {
+            let why = "no model here answers questions: no worker that is up has one that does (README.md, Questions)";
+            return Ok(Err(why.to_owned()));
+        }
+        let meeting: Vec<_> = answering.into_iter().filter(|worker| worker.offer().meets(demand)).collect();
+        if meeting.is_empty() {
+            return Ok(Err(format!(
                 "no model here answers questions about this study: it is for {demand}, which no worker offers that answers"
-            )),
-            (Some(_), true) => Ok(()),
-        })
+            )));
+        }
+        let is_answered = |kind: &QuestionKind| meeting.iter().any(|worker| worker.answers(*kind));
+        Ok(Ok(QuestionKind::ALL.into_iter().filter(is_answered).collect()))
     }
 
     /// The images that a question is about.

@@ -5,6 +5,7 @@ use prelim_proto::demand::{Demand, ModelName, Offer, PromptName};
 use prelim_proto::ids::{Digest, FencingToken, JobId, Tenant, Uid};
 use prelim_proto::image::ImageKind;
 use prelim_proto::job::{JobKind, JobSpec, JobState};
+use prelim_proto::question::QuestionKind;
 use prelim_proto::study::{
     Completion, Instance, Intake, Priority, RequestIds, Route, Series, Study, StudyAttributes, StudyState, Unread,
 };
@@ -438,6 +439,9 @@ pub struct Heartbeat {
     /// Drawn anew by each process; empty where it says none.
     #[serde(default)]
     pub process: String,
+    /// What its model can be asked by people; empty where it says nothing of that.
+    #[serde(default)]
+    pub questions: Vec<QuestionKind>,
 }
 
 /// What a worker is told when it says what it is.
@@ -620,6 +624,12 @@ impl Heartbeat {
         let prompts = self.prompts.iter().filter_map(|name| PromptName::parse(name).ok()).collect();
         let adapters = self.adapters.iter().filter_map(|name| ModelName::parse(name).ok()).collect();
         Offer { model: ModelName::parse(&self.model).ok(), adapters, prompts }
+    }
+
+    /// Whether the worker answers questions of a kind. One that says nothing of kinds is given all of them.
+    pub fn answers(&self, kind: QuestionKind) -> bool {
+        let is_asked = self.kinds.contains(&JobKind::Answer);
+        is_asked && (self.questions.is_empty() || self.questions.contains(&kind))
     }
 }
 

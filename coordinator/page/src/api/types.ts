@@ -312,6 +312,8 @@ export interface Questions {
   questions: Question[];
   /** Whether a worker is here that answers. */
   answers: boolean;
+  /** What can be asked; nothing where none answers. */
+  kinds: QuestionKind[];
   /** Why none answers, in words. */
   reason: string | null;
   /** The study's report as it is now. */

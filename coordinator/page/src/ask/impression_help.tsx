@@ -93,11 +93,13 @@ export function ImpressionHelp({ asking, row, report, later, now, apply, say }: 
         print={() => void give('print')} copy={() => void give('copy')} />
     );
   };
+  // What the models here were not made for is not offered; where none answers, the buttons say why.
+  const isOffered = (kind: QuestionKind) => asking.reason !== '' || asking.kinds.includes(kind);
   return (
     <div class="impression-help">
       <div class="acts">
-        {apply !== null && <button type="button" disabled={!canAsk} title={why} onClick={() => void ask('shorten')}>Shorten the impression</button>}
-        <button type="button" disabled={!canAsk} title={why} onClick={() => void ask('explain')}>Explain for the patient</button>
+        {apply !== null && isOffered('shorten') && <button type="button" disabled={!canAsk} title={why} onClick={() => void ask('shorten')}>Shorten the impression</button>}
+        {isOffered('explain') && <button type="button" disabled={!canAsk} title={why} onClick={() => void ask('explain')}>Explain for the patient</button>}
       </div>
       {shorten && of('shorten')}
       {explain && of('explain')}

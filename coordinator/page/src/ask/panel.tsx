@@ -91,7 +91,7 @@ export function AskPanel({ ask, who, study, stacks, insert, whyNot }: Props) {
               }}>{region !== null ? `Box on ${imageName(stacks, region.instance, region.frame)}` : 'Box'}</button>
             </span>
             <span class="do">
-              <button type="button" disabled={!can || (region ?? shown) === null} onClick={ask.describe} title="Describe the image in the chosen pane, or the box on it">Describe <kbd>v</kbd></button>
+              {(reason !== '' || asking.kinds.includes('describe')) && <button type="button" disabled={!can || (region ?? shown) === null} onClick={ask.describe} title="Describe the image in the chosen pane, or the box on it">Describe <kbd>v</kbd></button>}
               <button type="submit" class="primary" disabled={!can || text.trim() === ''}>Ask <kbd>Enter</kbd></button>
             </span>
           </div>

@@ -101,7 +101,8 @@ export function useAsk(asking: Asking, hanging: Hanging, impression: string[], a
       // A box that was drawn before counts while it is seen: with the panel open, on the image that is shown.
       const isSeen = open && region !== null && shown !== null && region.instance === shown.instance && region.frame === shown.frame;
       const image = drawn ?? (isSeen ? region : shown);
-      if (image === null || asking.reason !== '' || asking.busy) return;
+      if (asking.reason === '' && !asking.kinds.includes('describe')) say('The models here describe no images: ask a question');
+      if (image === null || asking.reason !== '' || asking.busy || !asking.kinds.includes('describe')) return;
       if (drawn !== null) {
         setRegion(drawn);
         leaveBox();

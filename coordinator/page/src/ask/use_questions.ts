@@ -15,6 +15,8 @@ export interface Asking {
   questions: Question[];
   /** Why nobody answers; empty where somebody does, nothing until that is known. */
   reason: string | null;
+  /** What can be asked: models need not do all of it. */
+  kinds: QuestionKind[];
   /** What went wrong with asking or forgetting. */
   problem: string;
   /** One is on its way to the coordinator. */
@@ -39,6 +41,9 @@ const channel = new BroadcastChannel('prelim.forgotten');
 
 const NOBODY = 'No model here answers questions.';
 
+/** Whether somebody answers, and what. */
+type Answering = Pick<Questions, 'answers' | 'kinds' | 'reason'>;
+
 /** How far a question has come: what comes late changes nothing back. */
 const RANK = { waiting: 0, answering: 1, answered: 2, failed: 2 } as const;
 
@@ -53,6 +58,7 @@ function placed(list: Question[], question: Question): Question[] {
 export function useQuestions(uid: string): Asking {
   const [questions, setQuestions] = useState<Question[]>([]);
   const [reason, setReason] = useState<string | null>(null);
+  const [kinds, setKinds] = useState<QuestionKind[]>([]);
   const [problem, setProblem] = useState('');
   const [busy, setBusy] = useState(false);
   /** What was forgotten here: an event that was on its way does not bring it back. */
@@ -62,13 +68,19 @@ export function useQuestions(uid: string): Asking {
   /** The last one that was not answered for: sent again it is the same one. */
   const attempt = useRef({ body: '', id: '' });
 
+  const tell = ({ answers, kinds, reason }: Answering) => {
+    setReason(answers ? '' : words(reason ?? NOBODY));
+    // The same list is no change: it is looked at again and again.
+    setKinds((was) => (was.join() === kinds.join() ? was : kinds));
+  };
+
   const reload = useCallback(() => {
     if (uid === '') return;
     heard.current = [];
     get<Questions>(`/studies/${uid}/questions`).then(
       (told) => {
         setQuestions(heard.current.reduce(placed, told.questions).filter(({ id }) => !forgotten.current.has(id)));
-        setReason(told.answers ? '' : words(told.reason ?? NOBODY));
+        tell(told);
         setProblem('');
       },
       (error: unknown) => setReason(words(error)),
@@ -77,10 +89,7 @@ export function useQuestions(uid: string): Asking {
 
   const look = useCallback(() => {
     if (uid === '') return;
-    get<Pick<Questions, 'answers' | 'reason'>>(`/studies/${uid}/answering`).then(
-      (told) => setReason(told.answers ? '' : words(told.reason ?? NOBODY)),
-      (error: unknown) => setReason(words(error)),
-    );
+    get<Answering>(`/studies/${uid}/answering`).then(tell, (error: unknown) => setReason(words(error)));
   }, [uid]);
 
   useEffect(() => {
@@ -152,5 +161,5 @@ export function useQuestions(uid: string): Asking {
 
   const standing = async () => (await get<Questions>(`/studies/${uid}/questions`)).report;
 
-  return { questions, reason, problem, busy, ask, take, forget, standing, hear, reload, look };
+  return { questions, reason, kinds, problem, busy, ask, take, forget, standing, hear, reload, look };
 }

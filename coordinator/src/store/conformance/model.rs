@@ -213,6 +213,7 @@ fn heartbeat(worker: u8, process: u8) -> Heartbeat {
         adapters: vec!["a".into()],
         software_version: "0".into(),
         process: format!("p{process}"),
+        questions: Vec::new(),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Workers: what is known of them, and what they are told.
 
+use prelim_proto::question::QuestionKind;
+
 use super::Harness;
 use super::fixture::{CT, XRAY};
 use crate::store::StoreError;
@@ -16,6 +18,7 @@ fn heartbeat(worker: &str, process: &str) -> Heartbeat {
         adapters: vec!["a".into()],
         software_version: "0".into(),
         process: process.into(),
+        questions: vec![QuestionKind::Describe],
     }
 }
 

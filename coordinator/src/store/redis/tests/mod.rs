@@ -282,6 +282,7 @@ async fn another_coordinator_hears_that_a_worker_is_to_stop() {
         adapters: vec!["a".into()],
         software_version: "0".into(),
         process: "p".into(),
+        questions: Vec::new(),
     };
     here.store().heartbeat(said).await.unwrap();
     here.store().drain_worker("w", true).await.unwrap();
