@@ -275,6 +275,86 @@ fn a_signed_report_says_which_of_its_words_are_a_models() {
     assert_eq!((&first["sentence"], text(&first["by"])), (&json!(own + 1), "Doe^jane"), "{document:#}");
 }
 
+/// The findings that a radiograph is asked about, by the words of the truth and of people.
+const ASKED: [(&str, &str); 9] = [
+    ("pleural_effusion", "a pleural effusion"),
+    ("pneumothorax", "a pneumothorax"),
+    ("consolidation", "a consolidation"),
+    ("nodule", "a nodule"),
+    ("mass", "a mass"),
+    ("cardiomegaly", "cardiomegaly"),
+    ("interstitial_edema", "interstitial edema"),
+    ("pacemaker", "a pacemaker"),
+    ("endotracheal_tube", "an endotracheal tube"),
+];
+
+/// Promise: the model that comes with the product answers, as it is, and what it says of phantoms is true: what is there and on
+/// which side, what is not, and what it cannot tell.
+#[test]
+fn the_demonstration_model_answers_what_is_true_of_phantoms() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path(), &["up", "--json", "--grpc", "127.0.0.1:0", "--data", "data"], &[]);
+    let grpc = &server.grpc;
+    let drawn = folder.path().join("phantoms");
+    phantoms(&drawn, 5, 53, Some("dx"));
+    let sent = submit(grpc, &drawn);
+    assert_eq!(sent["study_uids"].as_array().map(Vec::len), Some(5), "{sent:#}");
+    let (mut right, mut wrong) = ([0; 2], Vec::new());
+    let mut sided = None;
+    for number in 1..=5 {
+        let truth = std::fs::read(drawn.join(format!("dx-{number:05}/truth.json"))).expect("a truth");
+        let truth: Value = serde_json::from_slice(&truth).expect("JSON");
+        let study = text(&truth["study"]).to_owned();
+        for (code, name) in ASKED {
+            let question = format!("Is there {name}?");
+            let answered = ask(grpc, &study, &[&question]);
+            assert!(answered["state"] == "answered" && answered["demonstration"] == true, "{answered:#}");
+            assert!(text(&answered["statement"]).contains("DEMO"), "{answered:#}");
+            let said = text(&answered["answer"]).to_owned();
+            let finding = truth["findings"].as_array().expect("findings").iter().find(|each| each["finding"] == code);
+            let side = finding.map(|finding| text(&finding["side"])).unwrap_or_default();
+            let name = code.replace('_', " ");
+            let is_right = match finding {
+                Some(_) => said.starts_with("Yes: ") && said.contains(&name) && said.contains(side),
+                None => said == format!("No {name}."),
+            };
+            match is_right {
+                true => right[usize::from(finding.is_some())] += 1,
+                false => wrong.push(format!("{question} {said} of {finding:?}")),
+            }
+            if ["left", "right"].contains(&side) {
+                sided = Some((study.clone(), name, side.to_owned()));
+            }
+        }
+    }
+    // It is small, and learnt from pictures alone: it may be wrong about one.
+    assert!(right[0] >= 30 && right[1] >= 4 && wrong.len() <= 1, "{right:?} {wrong:#?}");
+    let (study, name, side) = sided.expect("a finding on one side");
+    let other = if side == "left" { "right" } else { "left" };
+    // Asked about a side, it says what is there, on which side.
+    for asked in [side.as_str(), other] {
+        let answered = ask(grpc, &study, &[&format!("Is there a {name} on the {asked}?")]);
+        let said = text(&answered["answer"]).to_lowercase();
+        assert!(said.contains(&format!("{side} {name}")) && !said.starts_with("no"), "{answered:#}");
+    }
+    for (question, begins) in [
+        (format!("Where is the {name}?"), format!("The {name} is on the {side}")),
+        ("How old is the patient?".to_owned(), "I cannot tell from this image.".to_owned()),
+    ] {
+        let answered = ask(grpc, &study, &[&question]);
+        assert!(text(&answered["answer"]).starts_with(&begins), "{question} {answered:#}");
+    }
+    let described = ask(grpc, &study, &["--kind", "describe"]);
+    assert!(text(&described["answer"]).starts_with("Chest radiograph. "), "{described:#}");
+    // Of a CT one slice is looked at, and the answer says so.
+    let volume = drafted(grpc, folder.path(), 1, "ct").remove(0);
+    let described = ask(grpc, &volume, &["--kind", "describe"]);
+    assert!(text(&described["answer"]).starts_with("CT slice of the chest. "), "{described:#}");
+    // It was not made to work on texts.
+    let refused = prelim(["ask", &volume, "--kind", "shorten", "A small effusion.", "--grpc", grpc]);
+    assert!(!refused.status.success() && words(&refused).contains("not made to shorten texts"), "{}", words(&refused));
+}
+
 /// Promise: where no model answers, that is said at once.
 #[test]
 fn that_nobody_answers_is_said_at_once() {

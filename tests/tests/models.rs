@@ -10,7 +10,7 @@ use prelim_proto::v1::worker_service_client::WorkerServiceClient;
 use prelim_proto::v1::{JobKind, LeaseRequest};
 use prelim_tests::redis::Redis;
 use prelim_tests::server::Server;
-use prelim_tests::{eventually, phantoms, prelim, prelim_json, repository, words};
+use prelim_tests::{asked_model, eventually, phantoms, prelim, prelim_json, words};
 use serde_json::Value;
 
 /// How long a study takes to be read, and a changed file to be taken up, on a busy machine.
@@ -57,12 +57,8 @@ impl Site {
     /// A worker with the demonstration model in a folder of its own, with these flags.
     fn worker(&self, name: &str, more: &[&str]) -> Server {
         let folder = self.folder.path().join(name);
+        asked_model(&folder.join("model"), None);
         std::fs::create_dir_all(folder.join("model/prompts")).expect("a folder");
-        for entry in std::fs::read_dir(repository().join("worker/demo-model/checkpoint")).expect("the model") {
-            let entry = entry.expect("a file");
-            let _ = std::fs::hard_link(entry.path(), folder.join("model").join(entry.file_name()))
-                .or_else(|_| std::fs::copy(entry.path(), folder.join("model").join(entry.file_name())).map(drop));
-        }
         std::fs::write(folder.join("model/prompts/pacemakers.toml"), PROMPT).expect("a file");
         let mut arguments = vec!["worker", "--grpc", &self.server.grpc, "--json", "--model", "model"];
         arguments.extend(more);

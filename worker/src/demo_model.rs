@@ -14,7 +14,7 @@ macro_rules! files {
     };
 }
 
-/// The files of the checkpoint, by name.
+/// The files of the checkpoint, by name; those with which it answers questions in a folder of their own.
 const FILES: &[(&str, &[u8])] = files![
     "chat_template.jinja",
     "config.json",
@@ -22,6 +22,8 @@ const FILES: &[(&str, &[u8])] = files![
     "model.safetensors",
     "prelim.json",
     "preprocessor_config.json",
+    "questions/adapter_config.json",
+    "questions/adapter_model.safetensors",
     "tokenizer.json",
     "tokenizer_config.json",
 ];
@@ -31,13 +33,15 @@ const FILES: &[(&str, &[u8])] = files![
 /// Safe to call from several processes at once: files are moved into place whole.
 pub fn unpack(cache: &Path) -> io::Result<PathBuf> {
     let folder = cache.join(format!("demo-model-{}", short_digest()));
-    std::fs::create_dir_all(&folder)?;
     for (name, bytes) in FILES {
         let path = folder.join(name);
         if std::fs::read(&path).is_ok_and(|found| found == *bytes) {
             continue;
         }
-        let temporary = folder.join(format!(".{name}.{}", std::process::id()));
+        let (within, own) = name.rsplit_once('/').unwrap_or(("", name));
+        let within = folder.join(within);
+        std::fs::create_dir_all(&within)?;
+        let temporary = within.join(format!(".{own}.{}", std::process::id()));
         let mut file = std::fs::File::create(&temporary)?;
         file.write_all(bytes)?;
         file.sync_all()?;
@@ -76,11 +80,15 @@ mod tests {
     fn a_spoilt_copy_is_written_anew() {
         let cache = tempfile::tempdir().unwrap();
         let folder = unpack(cache.path()).unwrap();
-        let config = folder.join("config.json");
-        std::fs::write(&config, "spoilt").unwrap();
-        assert_eq!(unpack(cache.path()).unwrap(), folder);
-        let carried = FILES.iter().find(|(name, _)| *name == "config.json").unwrap().1;
-        assert_eq!(std::fs::read(&config).unwrap(), carried);
-        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), FILES.len(), "nothing else is left behind");
+        for name in ["config.json", "questions/adapter_config.json"] {
+            let config = folder.join(name);
+            std::fs::write(&config, "spoilt").unwrap();
+            assert_eq!(unpack(cache.path()).unwrap(), folder);
+            let carried = FILES.iter().find(|(carried, _)| *carried == name).unwrap().1;
+            assert_eq!(std::fs::read(&config).unwrap(), carried);
+        }
+        let count = |folder: &Path| std::fs::read_dir(folder).unwrap().count();
+        let there = count(&folder) - 1 + count(&folder.join("questions"));
+        assert_eq!(there, FILES.len(), "nothing else is left behind");
     }
 }

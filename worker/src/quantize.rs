@@ -14,6 +14,7 @@ use rayon::prelude::*;
 use safetensors::Dtype;
 use serde_json::{Map, Value, json};
 
+use crate::model::adapter::CONFIG as ADAPTER_CONFIG;
 use crate::model::weights::{Tensor, Weights};
 use crate::model::{ModelConfig, ModelError};
 use crate::profile::named::PROMPTS_FOLDER;
@@ -312,6 +313,12 @@ struct Making {
     folder: PathBuf,
 }
 
+/// What lies in a folder.
+fn entries(folder: &Path) -> Result<Vec<PathBuf>, QuantizeError> {
+    let listed = fs::read_dir(folder).map_err(io_error(folder))?;
+    listed.map(|entry| Ok(entry.map_err(io_error(folder))?.path())).collect()
+}
+
 impl Making {
     fn beside(to: &Path) -> Result<Self, QuantizeError> {
         let name = to.file_name().unwrap_or_default().to_string_lossy();
@@ -320,25 +327,20 @@ impl Making {
         Ok(Self { folder })
     }
 
-    /// What is no weight: tokenizer, templates, profile, prompts, licences.
+    /// What is no weight of the model's: tokenizer, templates, profile, licences, and folders of prompts and of adapters, which
+    /// stay as they are.
     fn copy_rest(&self, from: &Path) -> Result<(), QuantizeError> {
-        self.copy_files(from, &self.folder)?;
-        let prompts = from.join(PROMPTS_FOLDER);
-        if prompts.is_dir() {
-            let to = self.folder.join(PROMPTS_FOLDER);
-            fs::create_dir(&to).map_err(io_error(&to))?;
-            self.copy_files(&prompts, &to)?;
-        }
-        Ok(())
-    }
-
-    fn copy_files(&self, from: &Path, to: &Path) -> Result<(), QuantizeError> {
-        for entry in fs::read_dir(from).map_err(io_error(from))? {
-            let path = entry.map_err(io_error(from))?.path();
+        for path in entries(from)? {
             let is_weights = path.extension().is_some_and(|end| end == "safetensors");
             let name = path.file_name().unwrap_or_default();
+            let to = self.folder.join(name);
             if path.is_file() && !is_weights && name != "config.json" && name != INDEX {
-                fs::copy(&path, to.join(name)).map_err(io_error(&path))?;
+                fs::copy(&path, to).map_err(io_error(&path))?;
+            } else if path.is_dir() && (name == PROMPTS_FOLDER || path.join(ADAPTER_CONFIG).is_file()) {
+                fs::create_dir(&to).map_err(io_error(&to))?;
+                for path in entries(&path)?.into_iter().filter(|path| path.is_file()) {
+                    fs::copy(&path, to.join(path.file_name().unwrap_or_default())).map_err(io_error(&path))?;
+                }
             }
         }
         Ok(())

@@ -254,16 +254,17 @@ async fn a_jobs_outcome_is_the_same_alone_and_beside_others() {
     }
 }
 
-/// The demonstration model, with something else in its profile for CT.
+/// The demonstration model, with something else in its profile for CT, and without the adapter that answers questions.
 fn demonstration_with(field: &str, value: serde_json::Value) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    for entry in std::fs::read_dir(demonstration()).unwrap() {
-        let path = entry.unwrap().path();
+    let files = std::fs::read_dir(demonstration()).unwrap().map(|entry| entry.unwrap().path());
+    for path in files.filter(|path| path.is_file()) {
         std::fs::write(folder.path().join(path.file_name().unwrap()), std::fs::read(&path).unwrap()).unwrap();
     }
     let path = folder.path().join("prelim.json");
     let mut profile: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
     profile["kinds"]["ct"][field] = value;
+    profile.as_object_mut().unwrap().remove("questions");
     std::fs::write(&path, profile.to_string()).unwrap();
     folder
 }

@@ -76,6 +76,9 @@ fn what_is_made_ahead_has_the_bits_of_what_is_made_at_load() {
             for name in ["tokenizer.json", "chat_template.jinja", "generation_config.json"] {
                 assert_eq!(fs::read(to.join(name)).unwrap(), fs::read(from.join(name)).unwrap());
             }
+            // With the adapter that answers questions, where there is one.
+            let adapter = "questions/adapter_model.safetensors";
+            assert_eq!(fs::read(to.join(adapter)).ok(), fs::read(from.join(adapter)).ok());
         }
     }
 }

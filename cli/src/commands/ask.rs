@@ -6,9 +6,12 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use prelim_proto::finding::ImageBox;
+use prelim_proto::v1::question_service_client::QuestionServiceClient;
 use prelim_proto::v1::{
-    AskQuestionRequest, DropQuestionRequest, GetQuestionRequest, Question, QuestionImage, QuestionKind, QuestionState,
+    AskQuestionRequest, DropQuestionRequest, GetQuestionRequest, ListQuestionsRequest, Question, QuestionImage,
+    QuestionKind, QuestionState,
 };
+use prelim_worker::connection::Wire;
 use serde_json::{Value, json};
 
 use crate::client::{Connection, plain};
@@ -109,29 +112,14 @@ impl Ask {
             frame: self.frame,
             bounds: self.bounds.map(Into::into),
         });
-        let mut client = self.connection.questions().await?;
         let request = AskQuestionRequest {
-            study_uid: self.study.clone(),
-            request_id: format!("{:032x}", rand::random::<u128>()),
+            study_uid: self.study,
+            request_id: new_request(),
             kind: self.kind.wire() as i32,
             text,
             image,
         };
-        let asked = client.ask_question(request).await.map_err(plain)?.into_inner();
-        let mut question = asked.question.context("the coordinator sent no question")?;
-        let until = Instant::now() + Duration::from_secs(self.timeout_s);
-        while !is_over(&question) {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                let (study_uid, id) = (self.study.clone(), question.id.clone());
-                client.drop_question(DropQuestionRequest { study_uid, id }).await.map_err(plain)?;
-                anyhow::bail!("no answer within {} s; the question is withdrawn", self.timeout_s);
-            }
-            let wait_ms = left.min(WAIT).as_millis() as u64;
-            let request = GetQuestionRequest { study_uid: self.study.clone(), id: question.id, wait_ms };
-            let response = client.get_question(request).await.map_err(plain)?.into_inner();
-            question = response.question.context("the coordinator sent no question")?;
-        }
+        let question = answered(&mut self.connection.questions().await?, request, self.timeout_s).await?;
         if self.json {
             table::say(document(&question))?;
         } else if question.state() == QuestionState::Answered {
@@ -142,6 +130,54 @@ impl Ask {
             _ => anyhow::bail!(question.problem),
         }
     }
+}
+
+/// A name for a request, never used for another.
+fn new_request() -> String {
+    format!("{:032x}", rand::random::<u128>())
+}
+
+/// Asks, and waits for the end of it, so many seconds at most; then it is withdrawn.
+async fn answered(
+    client: &mut QuestionServiceClient<Wire>,
+    request: AskQuestionRequest,
+    timeout_s: u64,
+) -> anyhow::Result<Question> {
+    let study_uid = request.study_uid.clone();
+    let asked = client.ask_question(request).await.map_err(plain)?.into_inner();
+    let mut question = asked.question.context("the coordinator sent no question")?;
+    let until = Instant::now() + Duration::from_secs(timeout_s);
+    while !is_over(&question) {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            client.drop_question(DropQuestionRequest { study_uid, id: question.id }).await.map_err(plain)?;
+            anyhow::bail!("no answer within {timeout_s} s; the question is withdrawn");
+        }
+        let wait_ms = left.min(WAIT).as_millis() as u64;
+        let request = GetQuestionRequest { study_uid: study_uid.clone(), id: question.id, wait_ms };
+        let response = client.get_question(request).await.map_err(plain)?.into_inner();
+        question = response.question.context("the coordinator sent no question")?;
+    }
+    Ok(question)
+}
+
+/// What a model says to a question about a study; nothing where none here answers.
+pub(crate) async fn answer(connection: &Connection, study_uid: &str, text: &str) -> anyhow::Result<Option<String>> {
+    let mut client = connection.questions().await?;
+    let request = ListQuestionsRequest { study_uid: study_uid.to_owned() };
+    if !client.list_questions(request).await.map_err(plain)?.into_inner().answers {
+        return Ok(None);
+    }
+    let request = AskQuestionRequest {
+        study_uid: study_uid.to_owned(),
+        request_id: new_request(),
+        kind: QuestionKind::Question as i32,
+        text: text.to_owned(),
+        image: None,
+    };
+    let question = answered(&mut client, request, 600).await?;
+    anyhow::ensure!(question.state() == QuestionState::Answered, question.problem);
+    Ok(Some(question.answer))
 }
 
 fn is_over(question: &Question) -> bool {

@@ -58,10 +58,14 @@ impl Demo {
             .with_context(|| format!("{} cannot hold the demo's store", self.out.display()))?;
         let stack = Stack::start(StackConfig::on_a_free_port(store.path(), self.model.clone())).await?;
         let demonstration = stack.model().demonstration.then(|| stack.model().name.clone());
-        let outcome = self.read(&stack, &drawn).await;
+        let outcome = match self.read(&stack, &drawn).await {
+            Ok(rows) => ask(&stack, &rows).await.map(|asked| (rows, asked)),
+            Err(error) => Err(error),
+        };
         // The store goes with its folder; the stack must have let go of it first.
         stack.stop().await?;
-        self.show(&outcome?, demonstration.as_deref(), began.elapsed().as_secs_f64())
+        let (rows, asked) = outcome?;
+        self.show(&rows, asked.as_ref(), demonstration.as_deref(), began.elapsed().as_secs_f64())
     }
 
     /// Submits the studies, waits for the drafts and writes them, each under the name of its study's folder.
@@ -90,11 +94,18 @@ impl Demo {
         Ok(rows)
     }
 
-    fn show(&self, rows: &[Row], demonstration: Option<&str>, seconds: f64) -> anyhow::Result<()> {
+    fn show(
+        &self,
+        rows: &[Row],
+        asked: Option<&Asked>,
+        demonstration: Option<&str>,
+        seconds: f64,
+    ) -> anyhow::Result<()> {
         if self.json {
             let rows: Vec<_> = rows.iter().map(Row::json).collect();
             table::say(serde_json::to_string_pretty(&json!({
                 "out": self.out, "seconds": seconds, "demonstration_model": demonstration, "studies": rows,
+                "asked": asked.map(|asked| json!({"study": asked.study, "question": QUESTION, "answer": asked.answer})),
             }))?)?;
         } else {
             let mut lines =
@@ -111,6 +122,9 @@ impl Demo {
             ))?;
             if let Some(first) = rows.first() {
                 table::say(format!("Open {} to see one.", first.drafts.join("draft.html").display()))?;
+            }
+            if let Some(Asked { study, answer }) = asked {
+                table::say(format!("Asked \"{QUESTION}\" about {study}, it answers: {answer}"))?;
             }
             if let Some(model) = demonstration {
                 table::say(format!(
@@ -132,6 +146,23 @@ impl Demo {
     }
 }
 
+/// What is asked about the first study.
+const QUESTION: &str = "What do you see?";
+
+/// What the model answered.
+struct Asked {
+    /// The name of the study's folder.
+    study: String,
+    answer: String,
+}
+
+/// Asks about the first study that has a draft; nothing where the model answers no questions.
+async fn ask(stack: &Stack, rows: &[Row]) -> anyhow::Result<Option<Asked>> {
+    let Some(row) = rows.iter().find(|row| row.document.is_some()) else { return Ok(None) };
+    let answer = crate::commands::ask::answer(stack.connection(), &row.study.uid, QUESTION).await?;
+    Ok(answer.map(|answer| Asked { study: row.name(), answer }))
+}
+
 /// A study with its draft.
 struct Row {
     /// Where the draft lies.
@@ -143,8 +174,13 @@ struct Row {
 }
 
 impl Row {
+    /// The name of its folder.
+    fn name(&self) -> String {
+        self.drafts.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
     fn cells(&self) -> Vec<String> {
-        let name = self.drafts.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = self.name();
         let drawn = self.drawn.clone();
         match &self.document {
             Some(document) => vec![

@@ -37,6 +37,25 @@ fn a_study_is_asked_about_and_only_what_the_reader_takes_is_in_the_report() {
     assert_eq!(site.document(&volume)["report"]["version"], 1);
 }
 
+/// Promise: the model that comes with the product answers on the page, which offers nothing that it was not made for; and no word is
+/// so long that it pushes anything past the edge.
+#[test]
+fn the_demonstration_model_answers_on_the_page() {
+    let site = Site::start("", "");
+    for seed in 0..20 {
+        let drawn = site.folder().join(format!("sided-{seed}"));
+        let study = site.film(&drawn, seed);
+        let truth = std::fs::read(drawn.join("dx-00001/truth.json")).expect("a truth");
+        let truth: Value = serde_json::from_slice(&truth).expect("JSON");
+        let mut findings = truth["findings"].as_array().expect("findings").iter();
+        let Some(finding) = findings.find(|each| each["finding"] == "pneumothorax") else { continue };
+        let (name, side) = ("pneumothorax", finding["side"].clone());
+        site.browse("answers", &json!({"film": study, "finding": name, "side": side, "shots": site.shots()}));
+        return;
+    }
+    panic!("no phantom with a pneumothorax")
+}
+
 /// Promise: where no model answers questions, the page says so.
 #[test]
 fn where_nobody_answers_the_page_says_why() {

@@ -128,12 +128,17 @@ impl Site {
         std::fs::read_to_string(self.folder().join("data/audit.jsonl")).expect("an audit")
     }
 
+    /// A drafted film that is drawn below a folder.
+    pub(crate) fn film(&self, films: &Path, seed: u64) -> String {
+        phantoms(films, 1, 100 + seed, Some("dx"));
+        self.submitted(films)
+    }
+
     /// A drafted film with so many findings at least, and its report.
     pub(crate) fn film_with_findings(&self, least: usize) -> (String, Value) {
         for seed in 0..20 {
             let films = self.folder().join(format!("films-{seed}"));
-            phantoms(&films, 1, 100 + seed, Some("dx"));
-            let study = self.submitted(&films);
+            let study = self.film(&films, seed);
             let document = self.document(&study);
             if document["report"]["findings"].as_array().expect("findings").len() >= least {
                 return (study, document);

@@ -223,9 +223,8 @@ class Asker:
         question = self.fill(self.words(ON_SIDE, ON_SIDE_HELD), code, s=side, S=side.capitalize())
         if finding is None:
             return question, self.none(row, code), ("side", code, "none")
-        if finding["side"] in (side, "bilateral"):
-            return question, self.yes(finding), ("side", code, "same")
-        return question, f"No, not on the {side}: {detailed(finding)}.", ("side", code, "other")
+        # What is there, with its side, and no yes or no beside it: so small a model contradicts itself.
+        return question, sentence(detailed(finding)), ("side", code, "same" if finding["side"] in (side, "bilateral") else "other")
 
     def where(self, row):
         code, finding = self.about(row)
@@ -316,7 +315,7 @@ class Asker:
     def ask(self, row):
         """A question, its answer, and what it was about."""
         lot = self.rng.random()
-        for share, make in ((0.38, self.present), (0.14, self.on_side), (0.12, self.where), (0.04, self.how_large), (0.04, self.two),
+        for share, make in ((0.24, self.present), (0.22, self.on_side), (0.12, self.where), (0.04, self.how_large), (0.04, self.two),
                             (0.08, self.everything), (0.03, self.normal), (0.02, self.lungs), (0.03, self.at_side), (0.02, self.devices), (0.01, self.kind),
                             (1.0, self.cannot)):
             lot -= share

@@ -15,8 +15,8 @@ use serde_json::Value;
 use super::error::ModelError;
 use super::weights::Weights;
 
-/// Settings of an adapter, in its folder.
-const CONFIG: &str = "adapter_config.json";
+/// Settings of an adapter, in its folder: what has them is one.
+pub const CONFIG: &str = "adapter_config.json";
 /// Its weights.
 const WEIGHTS: &str = "adapter_model.safetensors";
 /// Which of the adapters that a model was loaded with.
