@@ -257,10 +257,7 @@ async fn a_jobs_outcome_is_the_same_alone_and_beside_others() {
 /// The demonstration model, with something else in its profile for CT, and without the adapter that answers questions.
 fn demonstration_with(field: &str, value: serde_json::Value) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let files = std::fs::read_dir(demonstration()).unwrap().map(|entry| entry.unwrap().path());
-    for path in files.filter(|path| path.is_file()) {
-        std::fs::write(folder.path().join(path.file_name().unwrap()), std::fs::read(&path).unwrap()).unwrap();
-    }
+    copy_files(&demonstration(), folder.path());
     let path = folder.path().join("prelim.json");
     let mut profile: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
     profile["kinds"]["ct"][field] = value;
@@ -360,11 +357,16 @@ async fn a_gpu_reads_what_the_processor_reads() {
     }
 }
 
+/// The files of a model's folder, without those of its adapters.
+fn copy_files(of: &Path, to: &Path) {
+    for entry in std::fs::read_dir(of).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_file()) {
+        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}
+
 /// A folder with a model's files, and a profile of its own.
 fn model_with(folder: &Path, of: &Path, questions: &str) -> PathBuf {
-    for entry in std::fs::read_dir(of).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_file()) {
-        std::fs::copy(entry.path(), folder.join(entry.file_name())).unwrap();
-    }
+    copy_files(of, folder);
     let built_in = Path::new(CRATE).join("src/profile/medgemma.json");
     let mut profile: serde_json::Value = serde_json::from_slice(&std::fs::read(built_in).unwrap()).unwrap();
     profile["questions"] = serde_json::from_str(questions).unwrap();

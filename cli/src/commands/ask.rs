@@ -17,6 +17,8 @@ use serde_json::{Value, json};
 use crate::client::{Connection, plain};
 use crate::table;
 
+/// How long an answer is waited for when nobody says, in s.
+const TIMEOUT_S: u64 = 600;
 /// Longest wait of one call.
 const WAIT: Duration = Duration::from_secs(20);
 /// Longest text that is taken from stdin, in bytes.
@@ -51,7 +53,7 @@ pub(crate) struct Ask {
     #[arg(long = "box", value_name = "T,L,B,R", requires = "image", value_parser = bounds)]
     bounds: Option<ImageBox>,
     /// How long to wait for the answer, in s; then the question is withdrawn.
-    #[arg(long, value_name = "S", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    #[arg(long, value_name = "S", default_value_t = TIMEOUT_S, value_parser = clap::value_parser!(u64).range(1..=3_600))]
     timeout_s: u64,
     /// For programs: a JSON object.
     #[arg(long)]
@@ -175,7 +177,7 @@ pub(crate) async fn answer(connection: &Connection, study_uid: &str, text: &str)
         text: text.to_owned(),
         image: None,
     };
-    let question = answered(&mut client, request, 600).await?;
+    let question = answered(&mut client, request, TIMEOUT_S).await?;
     anyhow::ensure!(question.state() == QuestionState::Answered, question.problem);
     Ok(Some(question.answer))
 }

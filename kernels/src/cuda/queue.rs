@@ -92,10 +92,28 @@ impl Arguments {
     }
 }
 
+/// A kernel that is loaded.
+struct Kernel(CudaFunction);
+
+impl PartialEq for Kernel {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.cu_function() == other.0.cu_function()
+    }
+}
+
+impl Eq for Kernel {}
+
+impl Hash for Kernel {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        (self.0.cu_function() as usize).hash(hasher);
+    }
+}
+
 /// Something that the device does.
+#[derive(PartialEq, Eq, Hash)]
 enum Step {
     Launch {
-        function: CudaFunction,
+        kernel: Kernel,
         geometry: Geometry,
         arguments: Arguments,
     },
@@ -111,41 +129,6 @@ enum Step {
         from: u64,
         bytes: usize,
     },
-}
-
-impl Step {
-    fn hash_into(&self, hasher: &mut DefaultHasher) {
-        match self {
-            Self::Launch { function, geometry, arguments } => {
-                (function.cu_function() as usize, geometry, arguments).hash(hasher);
-            }
-            Self::Send { to, at, bytes } => (to, at, bytes).hash(hasher),
-            Self::Copy { to, from, bytes } => (to, from, bytes).hash(hasher),
-        }
-    }
-
-    fn is_same(&self, other: &Self) -> bool {
-        match (self, other) {
-            (
-                Self::Launch { function, geometry, arguments },
-                Self::Launch { function: function_too, geometry: geometry_too, arguments: arguments_too },
-            ) => {
-                function.cu_function() == function_too.cu_function()
-                    && (geometry, arguments) == (geometry_too, arguments_too)
-            }
-            (Self::Send { to, at, bytes }, Self::Send { to: to_too, at: at_too, bytes: bytes_too }) => {
-                (to, at, bytes) == (to_too, at_too, bytes_too)
-            }
-            (Self::Copy { to, from, bytes }, Self::Copy { to: to_too, from: from_too, bytes: bytes_too }) => {
-                (to, from, bytes) == (to_too, from_too, bytes_too)
-            }
-            _ => false,
-        }
-    }
-}
-
-fn are_same(one: &[Step], other: &[Step]) -> bool {
-    one.len() == other.len() && one.iter().zip(other).all(|(one, other)| one.is_same(other))
 }
 
 impl Queue {
@@ -197,7 +180,7 @@ impl Queue {
         geometry: Geometry,
         arguments: Arguments,
     ) -> Result<(), DriverError> {
-        self.start(Step::Launch { function: function.clone(), geometry, arguments })
+        self.start(Step::Launch { kernel: Kernel(function.clone()), geometry, arguments })
     }
 
     pub(super) fn copy(&self, to: u64, from: u64, bytes: usize) -> Result<(), DriverError> {
@@ -236,7 +219,7 @@ impl Queue {
         }
         self.stream.context().bind_to_thread()?;
         let mut hasher = DefaultHasher::new();
-        steps.iter().for_each(|step| step.hash_into(&mut hasher));
+        steps.hash(&mut hasher);
         let hash = hasher.finish();
         let known = state.remembered.iter().position(|pass| pass.hash == hash);
         let known = known.and_then(|at| state.remembered.remove(at));
@@ -248,7 +231,7 @@ impl Queue {
             None => &[],
         };
         let started = match &graph {
-            Some((of, graph)) if are_same(of, &steps) => graph.0.launch(),
+            Some((of, graph)) if *of == steps => graph.0.launch(),
             None if is_known => match self.capture(&steps, sent) {
                 Some(captured) => {
                     let launched = captured.0.launch();
@@ -300,7 +283,7 @@ impl Queue {
         let stream = self.stream.cu_stream();
         self.stream.context().bind_to_thread()?;
         match step {
-            Step::Launch { function, geometry, arguments } => {
+            Step::Launch { kernel, geometry, arguments } => {
                 let config = LaunchConfig {
                     grid_dim: geometry.grid,
                     block_dim: (geometry.threads, 1, 1),
@@ -308,7 +291,7 @@ impl Queue {
                 };
                 // SAFETY: `arguments` is the structure that the kernel takes, and its addresses are of arrays that are alive until
                 // the stream has run it: they are freed in the stream's order.
-                unsafe { self.stream.launch_builder(function).arg(arguments).launch(config) }.map(drop)
+                unsafe { self.stream.launch_builder(&kernel.0).arg(arguments).launch(config) }.map(drop)
             }
             Step::Send { to, at, bytes } => {
                 // SAFETY: there is room for them, and the memory is written again only when it has been read.

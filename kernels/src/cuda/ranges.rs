@@ -23,28 +23,30 @@ impl Ranges {
 
     /// A part of at least so many bytes: where it begins, and its bytes. None where no free part is so large.
     pub(super) fn take(&mut self, bytes: u64) -> Option<(u64, u64)> {
-        let wanted = bytes.max(1).checked_next_multiple_of(ALIGNMENT)?;
+        let wanted = aligned(bytes)?;
         let (at, free) = self.free.iter().map(|(at, free)| (*at, *free)).find(|(_, free)| *free >= wanted)?;
-        self.free.remove(&at);
-        if free > wanted {
-            self.free.insert(at + wanted, free - wanted);
-        }
-        self.highest = self.highest.max(at + wanted);
-        Some((at, wanted))
+        Some(self.cut(at, free, (at, wanted)))
     }
 
     /// The same from the other end.
     pub(super) fn take_last(&mut self, bytes: u64) -> Option<(u64, u64)> {
-        let wanted = bytes.max(1).checked_next_multiple_of(ALIGNMENT)?;
+        let wanted = aligned(bytes)?;
         let (at, free) = self.free.iter().rev().map(|(at, free)| (*at, *free)).find(|(_, free)| *free >= wanted)?;
-        if free > wanted {
-            self.free.insert(at, free - wanted);
-        } else {
-            self.free.remove(&at);
+        Some(self.cut(at, free, (at + free - wanted, wanted)))
+    }
+
+    /// Gives a part out of the free one at `at`, of whose `free` bytes what is before and behind it stays free.
+    fn cut(&mut self, at: u64, free: u64, part: (u64, u64)) -> (u64, u64) {
+        let (begin, end) = (part.0, part.0 + part.1);
+        self.free.remove(&at);
+        if at < begin {
+            self.free.insert(at, begin - at);
         }
-        let at = at + free - wanted;
-        self.highest = self.highest.max(at + wanted);
-        Some((at, wanted))
+        if end < at + free {
+            self.free.insert(end, at + free - end);
+        }
+        self.highest = self.highest.max(end);
+        part
     }
 
     /// Takes a part back, and joins it with its free neighbours.
@@ -65,6 +67,10 @@ impl Ranges {
     pub(super) fn highest(&self) -> u64 {
         self.highest
     }
+}
+
+fn aligned(bytes: u64) -> Option<u64> {
+    bytes.max(1).checked_next_multiple_of(ALIGNMENT)
 }
 
 #[cfg(test)]

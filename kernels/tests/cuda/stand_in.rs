@@ -97,26 +97,31 @@ impl StandIn {
     }
 
     pub(crate) fn host_counts(&self) -> HostCounts {
-        let mut all = [0u64; 4];
-        let Some(library) = &self.library else { return HostCounts::default() };
         // SAFETY: driver.cpp declares it so, and writes four numbers.
-        unsafe {
-            let counts = library.get::<unsafe extern "C" fn(*mut u64)>(b"simulator_host_counts");
-            counts.expect("simulator_host_counts")(all.as_mut_ptr());
-        }
-        let [captured, launched, waits, freed_too_early] = all;
+        let [captured, launched, waits, freed_too_early] = unsafe { self.numbers(b"simulator_host_counts") };
         HostCounts { captured, launched, waits, freed_too_early }
     }
 
     pub(crate) fn counts(&self) -> Counts {
-        let mut all = [0u64; 7];
-        let Some(library) = &self.library else { return Counts::default() };
         // SAFETY: driver.cpp declares it so, and writes seven numbers.
-        unsafe {
-            let counts = library.get::<unsafe extern "C" fn(*mut u64)>(b"simulator_counts");
-            counts.expect("simulator_counts")(all.as_mut_ptr());
-        }
-        let [launches, mma, matrix_loads, bank_conflicts, copies, barriers, word_loads] = all;
+        let [launches, mma, matrix_loads, bank_conflicts, copies, barriers, word_loads] =
+            unsafe { self.numbers(b"simulator_counts") };
         Counts { launches, mma, matrix_loads, bank_conflicts, copies, barriers, word_loads }
+    }
+
+    /// What a function of the library writes; nought where there is none.
+    ///
+    /// # Safety
+    /// The library has a function of this name that takes an address and writes `N` numbers there.
+    unsafe fn numbers<const N: usize>(&self, name: &[u8]) -> [u64; N] {
+        let mut all = [0; N];
+        if let Some(library) = &self.library {
+            // SAFETY: the caller's contract.
+            unsafe {
+                let write = library.get::<unsafe extern "C" fn(*mut u64)>(name);
+                write.unwrap_or_else(|error| panic!("{}: {error}", name.escape_ascii()))(all.as_mut_ptr());
+            }
+        }
+        all
     }
 }
