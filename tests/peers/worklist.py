@@ -2,6 +2,7 @@
 event reports read by websockets. Prints a JSON object."""
 
 import json
+import socket
 import sys
 import threading
 import time
@@ -11,7 +12,11 @@ from dicomweb_client.api import DICOMwebClient
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
+from websockets.client import ClientProtocol
+from websockets.frames import Opcode
+from websockets.protocol import State
 from websockets.sync.client import connect
+from websockets.uri import parse_uri
 
 URL, WHAT, ARGUMENTS = sys.argv[1], sys.argv[2], sys.argv[3:]
 PUSH = "1.2.840.10008.5.1.4.34.6.1"
@@ -415,13 +420,50 @@ def pair():
     }
 
 
+class Late:
+    """An application entity that reads nothing until it has said something."""
+
+    def __init__(self, title):
+        uri = parse_uri(f"{URL.replace('http', 'ws', 1)}/subscribers/{title}")
+        self.protocol = ClientProtocol(uri)
+        self.socket = socket.create_connection((uri.host, uri.port), timeout=30)
+        self.protocol.send_request(self.protocol.connect())
+        self.send()
+        while self.protocol.state is State.CONNECTING:
+            self.protocol.receive_data(self.socket.recv(1))
+
+    def send(self):
+        self.socket.sendall(b"".join(self.protocol.data_to_send()))
+
+    def end(self):
+        """Speaks, then reads until the other side ends: the reports, and the code that it closed with."""
+        self.protocol.send_ping(b"")
+        self.send()
+        time.sleep(0.2)
+        while data := self.socket.recv(65536):
+            self.protocol.receive_data(data)
+            self.send()
+        self.protocol.receive_eof()
+        texts = [each for each in self.protocol.events_received() if getattr(each, "opcode", None) == Opcode.TEXT]
+        return [Dataset.from_json(text.data.decode()) for text in texts], self.protocol.close_code
+
+
+def told(reports, closed):
+    """The last report, in short, and how the channel was closed."""
+    last = reports[-1] if reports else Dataset()
+    return {"status": last.get("SCPStatus", ""), "kind": last.get("EventTypeID", 0), "closed": closed}
+
+
 def closing():
-    """A watcher until the coordinator goes down: prints a line when it listens; what it is told at the end."""
-    watcher = Watcher("WATCHER")
+    """Watchers until the coordinator goes down: prints a line when they listen; what they are told at the end.
+
+    One speaks late, and reads after that: what it is sent must not be lost by a connection that is closed under it.
+    """
+    watcher, late = Watcher("WATCHER"), Late("LATE")
     print("listening", flush=True)
     watcher.thread.join(60)
-    last = watcher.reports[-1] if watcher.reports else Dataset()
-    return {"status": last.get("SCPStatus", ""), "kind": last.get("EventTypeID", 0), "closed": watcher.closed}
+    time.sleep(0.5)
+    return [told(watcher.reports, watcher.closed), told(*late.end())]
 
 
 def access():

@@ -299,7 +299,8 @@ fn listeners_are_told_that_the_coordinator_goes_down() {
     let (status, took) = server.terminate();
     assert!(status.success() && took < Duration::from_secs(8), "{status} after {took:?}");
     let said: Value = serde_json::from_str(&lines.next().and_then(Result::ok).unwrap_or_default()).expect("JSON");
-    assert_eq!(said, json!({"status": "GOING DOWN", "kind": 4, "closed": 1001}));
+    let told = json!({"status": "GOING DOWN", "kind": 4, "closed": 1001});
+    assert_eq!(said, json!([told, told]), "to one that reads at once, and to one that speaks first");
     assert!(listening.wait().expect("it ends").success());
 }
 

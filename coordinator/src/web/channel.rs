@@ -140,7 +140,9 @@ async fn serve(web: &Arc<Web>, session: &Session, connection: Upgraded, mut list
         let closing = async {
             // What goes wrong now is the end as well.
             let _ = send.send(Message::Close(Some(frame))).await;
-            let _ = send.close().await;
+            // We hang up when they have: a connection that is closed before their last words are read is reset, and what they had
+            // not read yet is lost with it.
+            while let Some(Ok(_)) = receive.next().await {}
         };
         let _ = tokio::time::timeout(Duration::from_secs(2), closing).await;
     }
