@@ -11,6 +11,11 @@
 //   wide     4 × 1 warps, 4 × 2 for D = 256 (2 × 2 where shared memory is 99 KiB): prefill, patches.
 //   narrow   1 × 4 warps, decode: one block for every `split` positions, merged by attend_merge.
 //
+// Prefixes. Sequences with one token whose caches begin with the same blocks (a prompt's instructions, the images of a study that
+// is asked about) share a narrow tile for the splits that lie in these blocks, 16 / group sequences to a tile: their keys and values
+// are read once, and rows that were empty are filled. The tile leaves its sums where the sequences' own tiles, which skip these
+// splits, would: sums of a row are computed as they are alone.
+//
 // Order. Positions are taken 64 at a time from multiples of 64; a new sum starts at every multiple of `split`, and these sums
 // are merged from left to right. Both shapes do so, in the same arithmetic, so a row has the same bits in a batch of any
 // kind: alone or among others, as the last token of a prompt or as a token that is generated.
@@ -19,12 +24,12 @@
 // result is: 96 KiB at D = 256 fit every GPU since sm_80.
 //
 // Work. 4 · D FLOPs for each row and position that it sees; 4 · D bytes for each position, kv head and tile, and 8 · D for each
-// row. Prefill is bound by arithmetic, decode by bytes.
+// row; a shared prefix is read by one tile. Prefill is bound by arithmetic, decode by bytes.
 //
 // Source: FlashAttention-2, Dao 2023 (arXiv:2307.08691), algorithm 1; the split is Flash-Decoding's, at fixed positions.
 #include "primitives.cuh"
 
-// Rows of one sequence that one thread block computes.
+// Rows of one sequence that one thread block computes, or a prefix of several.
 struct AttendTile {
   u32 row;           // First row of the sequence in the batch.
   u32 tokens;        // New tokens of the sequence.
@@ -32,6 +37,8 @@ struct AttendTile {
   u32 block_table;   // Where the sequence's blocks begin in the table.
   u32 first;         // First (token · group + head) of the tile.
   u32 end;           // No row of the tile sees this position or a later one.
+  u32 shared;        // Another tile computes the positions before this one: whole splits.
+  u32 members;       // 0; or how many tiles of one token, from tile `first` on, this one computes the positions before `end` for.
 };
 
 struct AttendArguments {
@@ -55,6 +62,30 @@ struct AttendArguments {
 };
 
 constexpr int POSITIONS = 64;
+
+// A row of a tile.
+struct AttendRow {
+  u32 row;       // In the batch.
+  u32 position;
+  u32 head;      // Of the group.
+  u32 tile;      // Whose sum it is part of,
+  u32 place;     // and where there.
+  bool exists;
+};
+template <bool narrow>
+DEVICE AttendRow find_row(const AttendArguments& a, const AttendTile& tile, u32 group, u32 index) {
+  if (narrow && tile.members > 0) {
+    const bool exists = index < tile.members * group;
+#ifdef MUTANT_PREFIX_OF_NEIGHBOUR
+    const u32 member = exists && index / group > 0 ? tile.first + index / group - 1 : tile.first;
+#else
+    const u32 member = exists ? tile.first + index / group : tile.first;
+#endif
+    return {a.tiles[member].row, a.tiles[member].start, index % group, member, index % group, exists};
+  }
+  const u32 packed = tile.first + index, token = packed / group;
+  return {tile.row + token, tile.start + token, packed % group, blockIdx.x, index, packed < tile.tokens * group};
+}
 
 // Adds a sum over later positions (scaled maximum m, total l) to one over earlier ones: the two factors of the terms.
 struct Merge {
@@ -108,6 +139,12 @@ DEVICE void load_positions(u16* tile, const u16* cache, const AttendArguments& a
   }
 }
 
+// The sum that one split leaves of one row: D values, their maximum and their total.
+template <int D>
+DEVICE float* partial_of(const AttendArguments& a, u32 tile, u32 kv_head, u32 splits, u32 split, u32 place) {
+  return a.partial + ((((u64)tile * a.kv_heads + kv_head) * splits + split) * 16 + place) * (D + 2);
+}
+
 template <class T, int D, int row_warps, int column_warps>
 DEVICE void attend(const AttendArguments& a) {
   constexpr int threads = 32 * row_warps * column_warps;
@@ -127,14 +164,25 @@ DEVICE void attend(const AttendArguments& a) {
   float* shared_sum = shared_max + column_warps * rows;                 // [rows, 4 lanes, 4 parts of 16 columns]
 
   const AttendTile tile = a.tiles[blockIdx.x];
-  const u32 kv_head = blockIdx.y, group = a.heads / a.kv_heads, total = tile.tokens * group;
+  const u32 kv_head = blockIdx.y, group = a.heads / a.kv_heads;
+  const bool of_several = narrow && tile.members > 0;
+  // Splits that another tile computes.
+#ifdef MUTANT_PREFIX_BEYOND_ITS_END
+  if (narrow && blockIdx.z * a.split < tile.shared) return;
+#else
+  if (narrow && (blockIdx.z * a.split < tile.shared || (of_several && blockIdx.z * a.split >= tile.end))) return;
+#endif
   const u32* table = a.block_table + tile.block_table;
   const u16* keys = a.keys + (u64)kv_head * a.head_stride;
   const u16* values = a.values + (u64)kv_head * a.head_stride;
   const int row_warp = warp() % row_warps, column_warp = warp() / row_warps;
 
   // Positions that any row of the tile sees, and the part of them that this block takes.
-  const u32 first_position = tile.start + tile.first / group;
+  u32 first_position = tile.start + tile.first / group;
+  if (of_several) {
+    first_position = a.tiles[tile.first].start;
+    for (u32 i = 1; i < tile.members; i++) first_position = min(first_position, a.tiles[tile.first + i].start);
+  }
   u32 from = a.window > 0 && first_position + 1 > a.window ? first_position + 1 - a.window : 0;
   u32 to = tile.end;
   if (narrow) {
@@ -143,32 +191,29 @@ DEVICE void attend(const AttendArguments& a) {
   }
   // Whether this block has all that its rows see, and so writes results; else it leaves a partial sum.
   const bool whole = !narrow || gridDim.z == 1;
-  float* partial = a.partial + (((u64)blockIdx.x * a.kv_heads + kv_head) * gridDim.z + blockIdx.z) * 16 * (D + 2);
-
   // What the two rows of this lane see.
-  u32 row_of[2], low[2], high[2];
+  u32 low[2], high[2];
   bool exists[2];
 #pragma unroll
   for (int i = 0; i < 2; i++) {
-    const u32 packed = tile.first + row_warp * 16 + lane() / 4 + 8 * i, token = packed / group;
-    exists[i] = packed < total;
-    row_of[i] = tile.row + token;
-    const u32 position = tile.start + token;
+    const AttendRow row = find_row<narrow>(a, tile, group, row_warp * 16 + lane() / 4 + 8 * i);
+    exists[i] = row.exists;
+    const u32 position = row.position;
     low[i] = a.window > 0 && position + 1 > a.window ? position + 1 - a.window : 0;
 #ifdef MUTANT_WINDOW_OFF_BY_ONE
     if (low[i] > 0) low[i]--;
 #endif
     high[i] = 0;
-    if (exists[i]) high[i] = a.image_end == nullptr ? tile.end : max(position + 1, a.image_end[row_of[i]]);
+    if (exists[i]) high[i] = a.image_end == nullptr ? tile.end : max(position + 1, a.image_end[row.row]);
   }
 
   // Queries to 16 bits. Rows that do not exist are zeros: they see nothing.
   for (int i = threadIdx.x; i < rows * (D / 2); i += threads) {
     const int row = i / (D / 2), column = i % (D / 2) * 2;
-    const u32 packed = tile.first + row;
+    const AttendRow of = find_row<narrow>(a, tile, group, row);
     float pair[2] = {0.0f, 0.0f};
-    if (packed < total) {
-      const float* q = a.q + (u64)(tile.row + packed / group) * a.q_stride + (kv_head * group + packed % group) * a.head_dim;
+    if (of.exists) {
+      const float* q = a.q + (u64)of.row * a.q_stride + (kv_head * group + of.head) * a.head_dim;
       if (column < (int)a.head_dim) pair[0] = q[column];
       if (column + 1 < (int)a.head_dim) pair[1] = q[column + 1];
     }
@@ -343,9 +388,9 @@ DEVICE void attend(const AttendArguments& a) {
     for (int i = 0; i < 2; i++) {
       l[i] = quad_sum(l[i]);
       const Merge by = merge(m_all[i], l_all[i], multiply(m[i], a.scale), l[i]);
-      const int row = lane() / 4 + 8 * i;
-      const u32 head = kv_head * group + (tile.first + row_warp * 16 + row) % group;
-      float* out = whole ? a.out + ((u64)row_of[i] * a.heads + head) * a.head_dim : partial + row * (D + 2);
+      const AttendRow row = find_row<narrow>(a, tile, group, row_warp * 16 + lane() / 4 + 8 * i);
+      float* out = whole ? a.out + ((u64)row.row * a.heads + kv_head * group + row.head) * a.head_dim
+                         : partial_of<D>(a, row.tile, kv_head, gridDim.z, blockIdx.z, row.place);
       const float by_total = 1.0f / l_all[i];
 #pragma unroll
       for (int j = 0; j < pairs; j++) {
@@ -370,7 +415,9 @@ DEVICE void attend(const AttendArguments& a) {
   if (narrow && !whole && column_warp == 0 && lane() % 4 == 0) {
 #pragma unroll
     for (int i = 0; i < 2; i++) {
-      float* out = partial + (lane() / 4 + 8 * i) * (D + 2);
+      if (!exists[i]) continue;
+      const AttendRow row = find_row<narrow>(a, tile, group, lane() / 4 + 8 * i);
+      float* out = partial_of<D>(a, row.tile, kv_head, gridDim.z, blockIdx.z, row.place);
       out[D] = m_all[i];
       out[D + 1] = l_all[i];
     }
@@ -404,7 +451,7 @@ DEVICE void attend_merge(const AttendArguments& a, u32 splits) {
   const AttendTile tile = a.tiles[blockIdx.x];
   const u32 kv_head = blockIdx.y, group = a.heads / a.kv_heads, packed = tile.first + blockIdx.z;
   if (packed >= tile.tokens * group) return;
-  const float* partial = a.partial + (((u64)blockIdx.x * a.kv_heads + kv_head) * splits * 16 + blockIdx.z) * (D + 2);
+  const float* partial = partial_of<D>(a, blockIdx.x, kv_head, splits, 0, blockIdx.z);
   const u64 row = tile.row + packed / group;
   for (u32 d = threadIdx.x; d < a.head_dim; d += 128) {
     float m = NEGATIVE_INFINITY, l = 0.0f, o = 0.0f;

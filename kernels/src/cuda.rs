@@ -83,15 +83,16 @@ pub struct Cuda {
 }
 
 impl Cuda {
-    /// Enough for a report's whole context, and few enough that long ones fill a GPU.
-    const SPLIT: usize = 512;
+    /// Few enough that an image or a prompt's instructions fill one, which sequences can share, and that a few sequences fill a
+    /// GPU; enough that sums of splits are little beside what they read.
+    const SPLIT: usize = 256;
 
     /// Opens the GPU that the driver calls `ordinal`.
     pub fn open(ordinal: usize, precision: Precision) -> Result<Self, DeviceError> {
         Ok(Self { device: Device::open(ordinal)?, precision, split: Self::SPLIT })
     }
 
-    /// Another number of positions than 512 to a split, a multiple of 64.
+    /// Another number of positions than 256 to a split, a multiple of 64.
     pub fn with_split(self, positions: usize) -> Self {
         assert!(positions > 0 && positions.is_multiple_of(64), "a split of {positions} positions");
         Self { split: positions, ..self }

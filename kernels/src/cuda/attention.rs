@@ -1,7 +1,7 @@
 //! Attention and what it reads: kernels `attend_*`, `attend_merge_*`, `store_keys_values_*`.
 
 use super::launch::{Attention, Geometry, Heads, Merge, Store, Tile, narrowed};
-use super::plan::{List, NARROW, Tiling};
+use super::plan::{List, NARROW, Tiles, Tiling};
 use super::{Cuda, Precision};
 use crate::args::{Attend, AttendPatches, StoreKeysValues};
 
@@ -108,7 +108,7 @@ impl Cuda {
         let (shape, width) = (args.cache.shape, args.cache.width);
         let group = args.heads / shape.kv_heads;
         let wide = Shape::wide(width, device.shared_max);
-        let tiles = args.plan.tiles(device, Tiling { group, height: wide.rows() });
+        let tiles = args.plan.tiles(device, Tiling { group, height: wide.rows(), split: self.split });
         let end = tiles.wide.end.max(tiles.narrow.end);
         assert!(
             (end * shape.block_tokens) < 1 << 32,
@@ -140,7 +140,7 @@ impl Cuda {
             self.launch_wide(&tiles.wide, wide, width, arguments);
         }
         if tiles.narrow.count > 0 {
-            self.launch_narrow(&tiles.narrow, width, arguments);
+            self.launch_narrow(&tiles, width, arguments);
         }
     }
 
@@ -151,17 +151,21 @@ impl Cuda {
     }
 
     /// One block for every split, and a merge where there are several.
-    fn launch_narrow(&self, tiles: &List, width: usize, arguments: Attention) {
+    fn launch_narrow(&self, tiles: &Tiles, width: usize, arguments: Attention) {
+        let Tiles { narrow, single, .. } = tiles;
         let kv_heads = arguments.kv_heads as usize;
-        let splits = tiles.end.div_ceil(self.split);
-        let partial_len = if splits > 1 { tiles.count * kv_heads * splits * NARROW * (width + 2) } else { 0 };
+        let splits = narrow.end.div_ceil(self.split);
+        let partial_len = if splits > 1 { single * kv_heads * splits * NARROW * (width + 2) } else { 0 };
         let partial = self.device.scratch::<f32>("partial sums of attention", partial_len);
-        let arguments =
-            Attention { tiles: self.device.address(&tiles.array), partial: self.device.address(&partial), ..arguments };
-        let geometry = NARROW_SHAPE.geometry(width, (tiles.count, kv_heads, splits));
+        let arguments = Attention {
+            tiles: self.device.address(&narrow.array),
+            partial: self.device.address(&partial),
+            ..arguments
+        };
+        let geometry = NARROW_SHAPE.geometry(width, (narrow.count, kv_heads, splits));
         self.device.launch(&NARROW_SHAPE.kernel(self.precision, width), geometry, &arguments);
         if splits > 1 {
-            let grid = (narrowed(tiles.count), narrowed(kv_heads), NARROW as u32);
+            let grid = (narrowed(*single), narrowed(kv_heads), NARROW as u32);
             let merge = Merge { attention: arguments, splits: narrowed(splits), padding: 0 };
             self.device.launch(&format!("attend_merge_{width}"), Geometry { grid, threads: 128, shared: 0 }, &merge);
         }
@@ -197,6 +201,7 @@ impl Cuda {
                 block_table: narrowed(image),
                 first: narrowed(first),
                 end: narrowed(patches),
+                ..Tile::default()
             })
             .collect();
         let tiles = List::send(device, &tiles);

@@ -65,7 +65,9 @@ arguments!(
 );
 arguments!(
     /// attend.cu: a tile
-    Tile { row: u32, tokens: u32, start: u32, block_table: u32, first: u32, end: u32, }
+    Tile {
+        row: u32, tokens: u32, start: u32, block_table: u32, first: u32, end: u32, shared: u32, members: u32,
+    }
 );
 arguments!(
     /// attend.cu

@@ -1,6 +1,7 @@
 //! The layout of a batch on the device.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cudarc::driver::DeviceRepr;
@@ -32,6 +33,8 @@ pub(super) struct Tiling {
     pub(super) group: usize,
     /// Rows of a wide tile.
     pub(super) height: usize,
+    /// Positions of a split.
+    pub(super) split: usize,
 }
 
 /// Rows of a narrow tile.
@@ -41,8 +44,10 @@ pub(super) const NARROW: usize = 16;
 pub(super) struct Tiles {
     /// Of prompts.
     pub(super) wide: List,
-    /// Of sequences with a token or a few, as in decoding.
+    /// Of sequences with a token or a few, as in decoding; after these, those of prefixes that sequences share.
     pub(super) narrow: List,
+    /// How many of the narrow ones are of one sequence each.
+    pub(super) single: usize,
 }
 
 /// Tiles on the device.
@@ -105,18 +110,79 @@ impl Tiles {
     fn cut(device: &Device, plan: &HostPlan, tiling: Tiling) -> Self {
         let (mut wide, mut narrow) = (Vec::new(), Vec::new());
         let mut block_table = 0;
+        let mut of_one_token = Vec::new();
         for span in &plan.spans {
             let rows = span.tokens * tiling.group;
-            // A tile that is mostly empty costs as much as a full one.
-            let (tiles, height) = if rows <= 2 * NARROW { (&mut narrow, NARROW) } else { (&mut wide, tiling.height) };
-            tiles.extend((0..rows).step_by(height).map(|first| {
-                let last = (first + height).min(rows) - 1;
-                tile(span, block_table, first, last / tiling.group, tiling.group)
-            }));
+            if span.tokens == 1 && rows <= NARROW {
+                of_one_token.push((span, tile(span, block_table, 0, 0, tiling.group)));
+            } else {
+                // A tile that is mostly empty costs as much as a full one.
+                let (tiles, height) =
+                    if rows <= 2 * NARROW { (&mut narrow, NARROW) } else { (&mut wide, tiling.height) };
+                tiles.extend((0..rows).step_by(height).map(|first| {
+                    let last = (first + height).min(rows) - 1;
+                    tile(span, block_table, first, last / tiling.group, tiling.group)
+                }));
+            }
             block_table += span.blocks.len();
         }
-        Self { wide: List::send(device, &wide), narrow: List::send(device, &narrow) }
+        // Sequences with the same prefix come side by side.
+        of_one_token.sort_by(|(one, _), (other, _)| one.blocks.cmp(&other.blocks));
+        let spans: Vec<&HostSpan> = of_one_token.iter().map(|(span, _)| *span).collect();
+        let first = narrow.len();
+        narrow.extend(of_one_token.iter().map(|(_, tile)| *tile));
+        let single = narrow.len();
+        for Prefix { members, positions } in prefixes(&spans, plan.block_tokens, tiling) {
+            let mine = first + members.start..first + members.end;
+            narrow[mine.clone()].iter_mut().for_each(|tile| tile.shared = narrowed(positions));
+            narrow.push(Tile {
+                block_table: narrow[mine.start].block_table,
+                first: narrowed(mine.start),
+                end: narrowed(positions),
+                members: narrowed(mine.len()),
+                ..Tile::default()
+            });
+        }
+        Self { wide: List::send(device, &wide), narrow: List::send(device, &narrow), single }
     }
+}
+
+/// The first positions of sequences, which lie in the same blocks of the cache.
+#[derive(Debug, PartialEq, Eq)]
+struct Prefix {
+    members: Range<usize>,
+    /// Whole splits.
+    positions: usize,
+}
+
+/// The prefixes that neighbours share, as many neighbours as a narrow tile has room for.
+fn prefixes(spans: &[&HostSpan], block_tokens: usize, tiling: Tiling) -> Vec<Prefix> {
+    let mut found = Vec::new();
+    let mut first = 0;
+    while first < spans.len() {
+        let mut prefix = Prefix { members: first..first + 1, positions: 0 };
+        let mut positions = usize::MAX;
+        for end in first + 2..=spans.len().min(first + NARROW / tiling.group) {
+            let [.., one, other] = spans[first..end] else { break };
+            positions = positions.min(shared_positions(one, other, block_tokens) / tiling.split * tiling.split);
+            // What need not be read again. A neighbour that has less of the prefix may cost more than it saves.
+            if positions * (end - first - 1) <= prefix.positions * (prefix.members.len() - 1) {
+                break;
+            }
+            prefix = Prefix { members: first..end, positions };
+        }
+        first = prefix.members.end;
+        if prefix.positions > 0 {
+            found.push(prefix);
+        }
+    }
+    found
+}
+
+/// How many positions of two sequences lie in the same blocks, before the tokens that are new.
+fn shared_positions(one: &HostSpan, other: &HostSpan, block_tokens: usize) -> usize {
+    let blocks = one.blocks.iter().zip(&other.blocks).take_while(|(one, other)| one == other).count();
+    (blocks * block_tokens).min(one.start).min(other.start)
 }
 
 /// The tile from row `first`, whose last token is `last`.
@@ -130,6 +196,7 @@ fn tile(span: &HostSpan, block_table: usize, first: usize, last: usize, group: u
         block_table: narrowed(block_table),
         first: narrowed(first),
         end: narrowed(end),
+        ..Tile::default()
     }
 }
 
@@ -137,5 +204,42 @@ impl List {
     pub(super) fn send(device: &Device, tiles: &[Tile]) -> Self {
         let end = tiles.iter().map(|tile| tile.end as usize).max().unwrap_or(0);
         Self { array: send(device, tiles), count: tiles.len(), end }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn span(blocks: &[u32], start: usize) -> HostSpan {
+        HostSpan { row: 0, start, tokens: 1, blocks: blocks.to_vec(), image_end: vec![0] }
+    }
+
+    #[test]
+    fn neighbours_share_what_saves_most() {
+        let tiling = Tiling { group: 4, height: 64, split: 64 };
+        let prefix = |members, positions| Prefix { members, positions };
+        let table: &[(&str, &[HostSpan], Vec<Prefix>)] = &[
+            ("nobody", &[], vec![]),
+            ("one alone", &[span(&[1, 2], 40)], vec![]),
+            ("less than a split", &[span(&[1, 2], 40), span(&[1, 3], 40)], vec![]),
+            ("a split and a bit", &[span(&[1, 2, 3, 5], 99), span(&[1, 2, 3, 7], 110)], vec![prefix(0..2, 64)]),
+            ("blocks that are written now", &[span(&[1, 2], 63), span(&[1, 2], 64)], vec![]),
+            ("five where four fit", &vec![span(&[1, 2, 3], 90); 5], vec![prefix(0..4, 64)]),
+            (
+                "two pairs that begin alike",
+                &[
+                    span(&[1, 2, 3, 4, 5, 6, 7], 200),
+                    span(&[1, 2, 3, 4, 5, 6, 8], 200),
+                    span(&[1, 2, 9, 10, 11, 12, 13], 200),
+                    span(&[1, 2, 9, 10, 11, 12, 14], 200),
+                ],
+                vec![prefix(0..2, 192), prefix(2..4, 192)],
+            ),
+        ];
+        for (what, spans, wanted) in table {
+            let spans: Vec<&HostSpan> = spans.iter().collect();
+            assert_eq!(prefixes(&spans, 32, tiling), *wanted, "{what}");
+        }
     }
 }

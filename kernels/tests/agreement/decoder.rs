@@ -16,12 +16,14 @@ pub(crate) struct Heads {
     pub(crate) normed: Option<f32>,
 }
 
-/// A sequence: its number (which decides its values), length, and images.
+/// A sequence: its number (which decides its values), length, images, and how many of its first tokens are those of the first
+/// sequence and lie in the same blocks of the cache, which they fill.
 #[derive(Debug, Clone)]
 pub(crate) struct Sequence {
     pub(crate) number: u64,
     pub(crate) tokens: usize,
     pub(crate) images: Vec<std::ops::Range<usize>>,
+    pub(crate) shared: usize,
 }
 
 /// Which new tokens of each sequence are computed in one pass: `(sequence, from, to)`.
@@ -41,8 +43,12 @@ pub(crate) fn run<B: Backend>(backend: &B, shape: Heads, sequences: &[Sequence],
     let mut cache = backend.cache(cache_shape).unwrap();
     // Blocks of different sequences lie mixed, in falling order.
     let tables: Vec<Vec<u32>> = (0..sequences.len())
-        .map(|s| (0..table_len).rev().map(|block| (block * sequences.len() + s) as u32).collect())
+        .map(|s| {
+            let owner = |block| if (block + 1) * shape.block_tokens <= sequences[s].shared { 0 } else { s };
+            (0..table_len).map(|block| ((table_len - 1 - block) * sequences.len() + owner(block)) as u32).collect()
+        })
         .collect();
+    let number = |s: usize, token| sequences[if token < sequences[s].shared { 0 } else { s }].number;
     let width = shape.heads * shape.head_dim;
     let mut results: Vec<Vec<f32>> = sequences.iter().map(|s| vec![f32::NAN; s.tokens * width]).collect();
     let mut norms = Numbers::new(99);
@@ -64,7 +70,7 @@ pub(crate) fn run<B: Backend>(backend: &B, shape: Heads, sequences: &[Sequence],
         let all_width = width + 2 * shape.kv_heads * shape.head_dim;
         let qkv: Vec<f32> = pass
             .iter()
-            .flat_map(|(s, from, to)| (*from..*to).map(|token| (sequences[*s].number, token)))
+            .flat_map(|(s, from, to)| (*from..*to).map(|token| (number(*s, token), token)))
             .flat_map(|(number, token)| Numbers::new(number << 32 | token as u64).vector(all_width, 2.0))
             .collect();
         let qkv = backend.upload(&qkv).unwrap();

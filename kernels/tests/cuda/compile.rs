@@ -23,7 +23,8 @@ const REGISTERS: [(&str, u32); 11] = [
     ("attend_small", 255),
     // 128 threads: two blocks, which is what shared memory leaves room for at D = 256 on an A100.
     ("attend_narrow", 248),
-    ("attend_merge", 32),
+    // 128 threads: twelve blocks.
+    ("attend_merge", 40),
     // 256 threads: two blocks.
     ("linear_large", 128),
     ("gated_large", 128),

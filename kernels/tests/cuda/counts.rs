@@ -54,10 +54,23 @@ fn kernels_do_as_many_products_and_copies_as_their_headers_say() {
     }
     // 128 tokens of 2 heads that share keys: four tiles of 64 rows; a tile with tokens to t takes ⌈t / 64⌉ steps.
     let heads = Heads { heads: 2, kv_heads: 1, head_dim: 64, window: None, block_tokens: 16, normed: Some(1.0) };
-    let sequence = [Sequence { number: 5, tokens: 128, images: vec![] }];
+    let sequence = [Sequence { number: 5, tokens: 128, images: vec![], shared: 0 }];
     let counts = counted(stand_in, || drop(decoder::run(&cuda, heads, &sequence, &decoder::whole(&sequence))));
     let steps = 1 + 1 + 2 + 2;
     assert_eq!(counts.mma, steps * 4 * 2 * (64 / 8 * (64 / 16)), "scores and results of four warps");
     assert_eq!(counts.copies, steps * 2 * 64 * (64 / 8), "keys and values once for both heads");
     assert_eq!(counts.bank_conflicts, 0);
+    // Eight sequences decode a token with 128 positions in common: their tile takes two steps, and each one's own takes one.
+    let cuda = Cuda::open(0, Precision::F16).expect("the stand-in").with_split(64);
+    let shared = |number| Sequence { number, tokens: 140, images: vec![], shared: if number == 0 { 0 } else { 128 } };
+    let sequences: Vec<Sequence> = (0..8).map(shared).collect();
+    let counts = |passes: &[decoder::Pass]| counted(stand_in, || drop(decoder::run(&cuda, heads, &sequences, passes)));
+    let mut passes = vec![vec![(0, 0, 139)], (1..8).map(|s| (s, 128, 139)).collect()];
+    let before = counts(&passes);
+    passes.push((0..8).map(|s| (s, 139, 140)).collect());
+    let after = counts(&passes);
+    let steps = 2 + 8;
+    assert_eq!(after.mma - before.mma, steps * 2 * (64 / 8 * (64 / 16)), "sixteen rows of scores and of results");
+    assert_eq!(after.copies - before.copies, steps * 2 * 64 * (64 / 8), "the prefix is read once for all");
+    assert_eq!(after.bank_conflicts, 0);
 }

@@ -17,6 +17,7 @@ mod device;
 mod mutants;
 mod norms;
 mod operations;
+mod prefixes;
 #[path = "../agreement/quantised.rs"]
 mod quantised;
 mod stand_in;

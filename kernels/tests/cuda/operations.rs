@@ -255,11 +255,11 @@ fn attention_shapes() -> Vec<Heads> {
 #[allow(clippy::single_range_in_vec_init, reason = "one image is a list of one range")]
 fn sequences() -> Vec<Sequence> {
     vec![
-        Sequence { number: 1, tokens: 71, images: vec![3..19, 40..56] },
-        Sequence { number: 2, tokens: 1, images: vec![] },
+        Sequence { number: 1, tokens: 71, images: vec![3..19, 40..56], shared: 0 },
+        Sequence { number: 2, tokens: 1, images: vec![], shared: 0 },
         // Three steps of 64 positions: some mistakes show in the third only.
-        Sequence { number: 3, tokens: 197, images: vec![0..36] },
-        Sequence { number: 4, tokens: 33, images: vec![] },
+        Sequence { number: 3, tokens: 197, images: vec![0..36], shared: 0 },
+        Sequence { number: 4, tokens: 33, images: vec![], shared: 0 },
     ]
 }
 
