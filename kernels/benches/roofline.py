@@ -4,22 +4,24 @@
 For each kernel and architecture: registers, blocks and warps that fit a multiprocessor, and the instruction mix of the innermost
 loop with most products, with the share of the tensor cores' peak that its issue slots and pipes allow at best. (Attention at
 D = 256 has a second such loop, and the softmax between the two: its share says nothing about the whole.) Then the roofline of
-MedGemma 4B's shapes with weights in 16 bits, int8 and int4: FLOPs and bytes of an image, a prompt and a generated token at batch 1, 32
-and 128, and the time that they take at least: what norms and packing move is told beside it and comes on top, as do starting kernels
-and gaps between them. Products count what their
-tiles compute, empty rows included, at the share that the loop of their shape allows: unpacking whole numbers costs issue slots, which
-decides for int4 where few rows share a weight.
+MedGemma 4B's shapes, kernel by kernel, for an image, a prompt and a generated token at batch 1, 32 and 128: FLOPs and bytes of a
+call, the time that it takes at least, and the share of the peak that this is. Last, what they add up to with weights in 16 bits,
+int8 and int4. Starting kernels and gaps between them come on top. Products count what their tiles compute, empty rows included, at
+the share that the loop of their shape allows: unpacking whole numbers costs issue slots, which decides for int4 where few rows
+share a weight.
 
-    target/cuda/bin/python kernels/benches/roofline.py [ARCHITECTURE ...]     (sm_80, sm_89 and sm_90a where none is named)
+    target/cuda/bin/python kernels/benches/roofline.py [ARCHITECTURE ...]     (all that there are budgets for where none is named)
 
 Reads what `cargo test -p prelim-kernels --test cuda compile` leaves in target/cuda/kernels.
 """
 import collections
+import functools
 import itertools
 import pathlib
 import re
 import subprocess
 import sys
+import typing
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILT = ROOT / "target/cuda/kernels"
@@ -33,15 +35,21 @@ LIMITS = {
     "90a": (2048, 32, 65536, 228 << 10, 227 << 10),
     "100a": (2048, 32, 65536, 228 << 10, 227 << 10),
 }
-# Peak of f16 products with f32 sums in TFLOP/s, and TB/s of memory (data sheets). mma.sync reaches about 62 % of the peak of
-# sm_90 (published: FlashAttention-2 there 35 %, FlashAttention-3 with wgmma 75 %).
-CARDS = {"80": ("A100", 312.0, 2.0), "89": ("RTX 4090", 165.0, 1.01), "90a": ("H100", 989.0, 3.35)}
-MULTIPROCESSORS = {"80": 108, "89": 128, "90a": 132}
-MMA_SYNC_SHARE = {"80": 1.0, "89": 1.0, "90a": 0.62}
+# Peak of f16 products with f32 sums and of f32 in TFLOP/s, TB/s of memory, and multiprocessors (data sheets).
+CARDS = {
+    "80": ("A100", 312.0, 19.5, 2.0, 108),
+    "86": ("A10", 125.0, 31.2, 0.6, 72),
+    "89": ("RTX 4090", 165.0, 82.6, 1.01, 128),
+    "90a": ("H100", 989.0, 66.9, 3.35, 132),
+    "100a": ("B200", 2250.0, 75.0, 8.0, 148),
+}
+# mma.sync reaches about 62 % of the peak of sm_90 (published: FlashAttention-2 there 35 %, FlashAttention-3 with wgmma 75 %). Of
+# sm_100 nothing is published that we know of: a multiprocessor is taken to do with mma.sync what one of sm_90 does.
+MMA_SYNC_SHARE = {"80": 1.0, "86": 1.0, "89": 1.0, "90a": 0.62, "100a": 0.31}
 # Share of the peak that hand-written BF16 products reach on an A100 (published): what a main loop allows is never reached.
 REACHED_BY_HAND = 0.71
 # Share of the peak that FlashAttention-2 reaches at most (published).
-ATTENTION_REACHED = {"80": 0.73, "89": 0.73, "90a": 0.35}
+ATTENTION_REACHED = {"80": 0.73, "86": 0.73, "89": 0.73, "90a": 0.35, "100a": 0.17}
 # Share of memory bandwidth that streaming kernels reach (published: f16 GEMV on A30 about 80 %).
 STREAMED_SHARE = 0.8
 
@@ -137,20 +145,107 @@ def ceiling(mix):
 
 # MedGemma 4B: Gemma 3 4B and SigLIP so400m at 896 px (shapes from memory, as published).
 HIDDEN, LAYERS, HEADS, KV_HEADS, HEAD, WIDE, VOCABULARY = 2560, 34, 8, 4, 256, 10240, 262208
-V_HIDDEN, V_LAYERS, V_WIDE, PATCHES = 1152, 27, 4304, 4096
+V_HIDDEN, V_LAYERS, V_WIDE, PATCHES, V_PIXELS = 1152, 27, 4304, 4096, 3 * 14 * 14
 IMAGE_TOKENS, PROMPT, OUTPUT = 256, 356, 120
-TEXT_WEIGHTS = LAYERS * (HIDDEN * (HEADS + 2 * KV_HEADS) * HEAD + HEADS * HEAD * HIDDEN + 3 * HIDDEN * WIDE)
-VISION_WEIGHTS = V_LAYERS * (4 * V_HIDDEN**2 + 2 * V_HIDDEN * V_WIDE)
-
-
-# Bytes of a weight of the decoder: whole numbers have a scale of two bytes for each 32.
+# Heads of 72 are computed as heads of 80; positions of a split (kernels/src/cuda.rs).
+V_PADDED, SPLIT = 80 / 72, 256
+BATCHES = (1, 32, 128)
+# Bytes of a weight of the decoder: whole numbers have a scale of two bytes for each 32. The tower is not quantised.
 WEIGHT_BYTES = {"f16": 2.0, "int8": 1 + 2 / 32, "int4": 0.5 + 2 / 32}
-# Outputs, inputs and how many there are of the tower's products and of the decoder's; the head is one more, of fewer rows.
-V_PRODUCTS = [(3 * V_HIDDEN, V_HIDDEN, V_LAYERS), (V_HIDDEN, V_HIDDEN, V_LAYERS), (V_WIDE, V_HIDDEN, V_LAYERS), (V_HIDDEN, V_WIDE, V_LAYERS)]
-PRODUCTS = [
-    ((HEADS + 2 * KV_HEADS) * HEAD, HIDDEN, LAYERS), (HIDDEN, HEADS * HEAD, LAYERS), (2 * WIDE, HIDDEN, LAYERS), (HIDDEN, WIDE, LAYERS),
-]
-HEAD_PRODUCT = [(VOCABULARY, HIDDEN, 1)]
+
+
+class Call(typing.NamedTuple):
+    """What a kernel does in one call; `computed` counts empty rows, and columns that pad."""
+
+    what: str
+    kernel: str
+    count: int
+    flops: float
+    computed: float
+    moved: float
+
+
+def product(architecture, stored, what, count, rows, outputs, inputs, gated=False):
+    """A product: rows of 16 bits and weights in, 32 bits out, half as many where one half gates the other."""
+    name, high, wide = shape(rows, outputs, CARDS[architecture][4])
+    kernel = f"{'gated' if gated else 'linear'}_{'' if stored == 'f16' else stored + '_'}{name}_F16"
+    computed = 2.0 * (-(-rows // high) * high) * (-(-outputs // wide) * wide) * inputs
+    moved = WEIGHT_BYTES[stored] * outputs * inputs + 2 * rows * inputs + (2 if gated else 4) * rows * outputs
+    return Call(what, kernel, count, 2.0 * rows * outputs * inputs, computed, moved)
+
+
+def rowwise(what, kernel, count, values, flops, moved):
+    """A kernel that takes so many FLOPs and bytes for each value."""
+    return Call(what, kernel, count, flops * values, flops * values, moved * values)
+
+
+def of_image(architecture, batch):
+    """The tower and the projector."""
+    rows, tokens, attended = batch * PATCHES, batch * IMAGE_TOKENS, 4.0 * batch * PATCHES**2 * V_HIDDEN
+    dense = functools.partial(product, architecture, "f16")
+    return [
+        rowwise("pixels", "pack_patches_F16", 1, rows * V_PIXELS, 1, 6),
+        dense("patches", 1, rows, V_HIDDEN, V_PIXELS),
+        rowwise("norms", "layer_norm_F16", 2 * V_LAYERS + 1, rows * V_HIDDEN, 8, 10),
+        dense("queries, keys, values", V_LAYERS, rows, 3 * V_HIDDEN, V_HIDDEN),
+        rowwise("keys and values", "pack_heads_F16", V_LAYERS, rows * 2 * V_HIDDEN, 0, 4 + 2 * V_PADDED),
+        Call("attention", "attend_wide_F16_80", V_LAYERS, attended, attended * V_PADDED, rows * V_HIDDEN * (8 + 4 * V_PADDED)),
+        rowwise("attended", "pack_rows_F16", V_LAYERS, rows * V_HIDDEN, 2, 6),
+        dense("output", V_LAYERS, rows, V_HIDDEN, V_HIDDEN),
+        dense("up", V_LAYERS, rows, V_WIDE, V_HIDDEN),
+        rowwise("between", "pack_rows_F16", V_LAYERS, rows * V_WIDE, 2, 6),
+        dense("down", V_LAYERS, rows, V_HIDDEN, V_WIDE),
+        rowwise("tokens", "average_pool", 1, tokens * V_HIDDEN, 17, 68),
+        rowwise("norm of tokens", "rms_norm_F16", 1, tokens * V_HIDDEN, 4, 10),
+        dense("projector", 1, tokens, HIDDEN, V_HIDDEN),
+    ]
+
+
+def of_text(architecture, batch, stored, is_prompt):
+    """The decoder on prompts, or on a token of each answer half way through, and what is chosen next."""
+    each, context = (PROMPT, PROMPT) if is_prompt else (1, PROMPT + OUTPUT // 2)
+    rows, queries, kept = batch * each, HEADS * HEAD, 2 * KV_HEADS * HEAD
+    dense = functools.partial(product, architecture, stored)
+    embed = "embed_F16" if stored == "f16" else f"embed_{stored}_F16"
+    # A token of a prompt sees half of it in the mean. A tile of a token has sixteen rows, of which its heads fill some.
+    attended = 4.0 * rows * queries * (context / 2 if is_prompt else context)
+    moved = batch * context * kept * 2 + rows * queries * 8
+    if is_prompt:
+        fits = LIMITS[architecture][4] >= GEOMETRY["attend_wide_F16_256"][1]
+        attention = [Call("attention", f"attend_{'wide' if fits else 'small'}_F16_256", LAYERS, attended, attended, moved)]
+    else:
+        splits = -(-context // SPLIT)
+        merged = batch * HEADS * splits * (HEAD + 2)
+        attention = [
+            Call("attention", "attend_narrow_F16_256", LAYERS, attended, attended * 16 * KV_HEADS / HEADS, moved),
+            rowwise("sums of splits", "attend_merge_256", LAYERS, merged, 4, 4 + 4 / splits),
+        ]
+    return [
+        rowwise("embedding", embed, 1, rows * HIDDEN, 1, WEIGHT_BYTES[stored] + 4),
+        rowwise("angles", "rope_angles", 2, rows * HEAD // 2, 24, 8),
+        rowwise("first norm", "rms_norm_F16", 1, rows * HIDDEN, 4, 10),
+        dense("queries, keys, values", LAYERS, rows, queries + kept, HIDDEN),
+        rowwise("keys and values", "store_keys_values_F16", LAYERS, rows * (queries + kept), 7, 7),
+        *attention,
+        rowwise("attended", "pack_rows_F16", LAYERS, rows * queries, 2, 6),
+        dense("output", LAYERS, rows, HIDDEN, queries),
+        rowwise("norms", "add_rms_norm_F16", 2 * LAYERS, rows * HIDDEN, 10, 18),
+        dense("gate and up", LAYERS, rows, 2 * WIDE, HIDDEN, gated=True),
+        rowwise("between", "pack_rows_F16", LAYERS, rows * WIDE, 2, 6),
+        dense("down", LAYERS, rows, HIDDEN, WIDE),
+        dense("scores", 1, batch, VOCABULARY, HIDDEN),
+        rowwise("the largest", "choose_largest", 1, batch * VOCABULARY, 2, 4 + 1 / 8),
+        rowwise("sums of scores", "choose_sums", 1, batch * VOCABULARY, 10, 4 + 1 / 8),
+    ]
+
+
+def calls(architecture, batch, stored):
+    """What is called for an image, a prompt and a token of each of `batch` studies."""
+    return {
+        "image": of_image(architecture, batch),
+        "prompt": of_text(architecture, batch, stored, is_prompt=True),
+        "token": of_text(architecture, batch, stored, is_prompt=False),
+    }
 
 
 def shape(rows, outputs, multiprocessors):
@@ -162,52 +257,74 @@ def shape(rows, outputs, multiprocessors):
     return "medium", 64, 64
 
 
-def products(architecture, loops, stored, of_rows):
-    """Seconds of products by the tensor cores alone: `of_rows` has rows with the outputs, inputs and number of products."""
-    _, peak, _ = CARDS[architecture]
-    seconds = 0.0
-    for rows, all_of_them in of_rows:
-        for outputs, inputs, count in all_of_them:
-            name, high, wide = shape(rows, outputs, MULTIPROCESSORS[architecture])
-            computed = 2 * (-(-rows // high) * high) * (-(-outputs // wide) * wide) * inputs * count
-            loop = loops[f"linear_{name}_F16" if stored == "f16" else f"linear_{stored}_{name}_F16"]
-            share = MMA_SYNC_SHARE[architecture] * min(ceiling(loop), REACHED_BY_HAND)
-            seconds += computed / (peak * 1e12 * share)
-    return seconds
+def reached(architecture, loops, kernel):
+    """TFLOP/s that a kernel reaches at most."""
+    _, tensor, single, _, _ = CARDS[architecture]
+    if kernel.startswith("attend_merge") or not kernel.startswith(("linear", "gated", "attend")):
+        return single
+    share = MMA_SYNC_SHARE[architecture]
+    if kernel == "attend_wide_F16_80":
+        return tensor * min(share * ceiling(loops[kernel]), ATTENTION_REACHED[architecture])
+    if kernel.startswith("attend"):
+        return tensor * ATTENTION_REACHED[architecture]
+    return tensor * share * min(ceiling(loops[kernel]), REACHED_BY_HAND)
 
 
-def work(batch, stored):
-    """Products, FLOPs of attention, and bytes, of `batch` images, of their prompts, and of a token of each answer."""
-    image = [(batch * PATCHES, V_PRODUCTS)], batch * V_LAYERS * 4 * PATCHES**2 * V_HIDDEN
-    prompt = [(batch * PROMPT, PRODUCTS), (batch, HEAD_PRODUCT)], batch * LAYERS * 2 * PROMPT**2 * HEADS * HEAD
-    token = [(batch, PRODUCTS + HEAD_PRODUCT)], batch * LAYERS * 4 * (PROMPT + OUTPUT // 2) * HEADS * HEAD
-    keys = LAYERS * 2 * KV_HEADS * HEAD * 2
-    weights = WEIGHT_BYTES[stored] * (TEXT_WEIGHTS + HIDDEN * VOCABULARY)
-    return {
-        "image": (*image, 2 * VISION_WEIGHTS + batch * PATCHES * V_HIDDEN * V_LAYERS * 40),
-        "prompt": (*prompt, weights + batch * PROMPT * (keys + HIDDEN * LAYERS * 40)),
-        "token": (*token, weights + batch * (PROMPT + OUTPUT // 2) * keys),
-    }
-
-
-def streamed(batch):
-    """Bytes of norms, packing, keys and values: of all layers, by kernels of their own."""
-    rows = HIDDEN * (4 * 4 + 2) * 2 + (HEADS * HEAD + WIDE) * 6 + (HEADS * 8 + 2 * KV_HEADS * 6) * HEAD
-    patches = V_HIDDEN * 10 * 2 + (V_HIDDEN + V_WIDE) * 6 + 2 * V_HIDDEN * 6
-    return {"image": batch * PATCHES * V_LAYERS * patches, "prompt": batch * PROMPT * LAYERS * rows, "token": batch * LAYERS * rows}
+def seconds(architecture, loops, call):
+    """What a call takes at least: for arithmetic, and for bytes."""
+    bandwidth = CARDS[architecture][3] * STREAMED_SHARE * 1e12
+    return call.computed / (reached(architecture, loops, call.kernel) * 1e12), call.moved / bandwidth
 
 
 # What a PCIe 4.0 x16 link carries in practice, in GB/s: logits went over it before tokens were chosen on the device.
 LINK = 25.0
 
 
-def choosing(rows, bandwidth):
-    """Seconds to choose greedily under a grammar: scores and masks are read twice. And seconds that the scores take over the link."""
-    return rows * 2 * VOCABULARY * (4 + 1 / 8) / (bandwidth * STREAMED_SHARE * 1e12), rows * 4 * VOCABULARY / (LINK * 1e9)
+def short(number):
+    """Three digits or more, in eight columns."""
+    return f"{number:8.0f}" if number >= 1000 else f"{number:8.3g}"
+
+
+def show_calls(architecture, loops):
+    """The roofline of each kernel."""
+    card, tensor, single, bandwidth, _ = CARDS[architecture]
+    print(f"  MedGemma 4B in f16 on {card} ({tensor:.0f} TFLOP/s, {single} in f32, {STREAMED_SHARE:.0%} of {bandwidth} TB/s), at batch {', '.join(map(str, BATCHES))}:")
+    print("  of a call GFLOP, MB, µs at least (a for arithmetic, m for memory) and the share of the peak that these are")
+    by_batch = [calls(architecture, batch, "f16") for batch in BATCHES]
+    for phase in by_batch[0]:
+        for same in zip(*(each[phase] for each in by_batch)):
+            columns = []
+            for call in same:
+                arithmetic, memory = seconds(architecture, loops, call)
+                is_tensor = call.kernel.startswith(("linear", "gated", "attend_wide", "attend_small", "attend_narrow"))
+                peak = (tensor if is_tensor else single) * 1e12
+                took = max(arithmetic, memory)
+                share = call.flops / took / peak if arithmetic > memory else call.moved / took / (bandwidth * 1e12)
+                limit = "a" if arithmetic > memory else "m"
+                columns.append(f"{short(call.flops / 1e9)} {short(call.moved / 1e6)} {short(took * 1e6)} {limit} {share:4.0%}")
+            # The shape of a product may depend on its rows.
+            kernels = list(dict.fromkeys(call.kernel.removesuffix("_F16") for call in same))
+            print(f"    {phase:6} {same[0].what:21} {same[0].count:3} × {' '.join(kernels):40}{' |'.join(columns)}")
+
+
+def show_reports(architecture, loops):
+    """What kernels add up to."""
+    print(f"  all of them, and reports of {OUTPUT} tokens:")
+    for stored, batch in itertools.product(WEIGHT_BYTES, BATCHES):
+        times, shown = {}, []
+        for phase, made in calls(architecture, batch, stored).items():
+            each = [(call.count, *seconds(architecture, loops, call)) for call in made]
+            times[phase] = sum(count * max(arithmetic, memory) for count, arithmetic, memory in each)
+            by_memory = sum(count * memory for count, arithmetic, memory in each if memory >= arithmetic) / times[phase]
+            flops, moved = (sum(call.count * getattr(call, what) for call in made) for what in ("flops", "moved"))
+            shown.append(f"{phase} {times[phase] * 1e3:.1f} ms ({by_memory:.0%} for memory; {flops / 1e12:.3g} TFLOP, {moved / 1e9:.3g} GB)")
+        whole = times["image"] + times["prompt"] + OUTPUT * times["token"]
+        print(f"    {stored:4} batch {batch:3}: {batch / whole:5.1f} reports/s; {', '.join(shown)}")
+    print(f"  a batch's logits over PCIe would take {', '.join(f'{batch * 4 * VOCABULARY / LINK / 1e3:.0f}' for batch in BATCHES)} µs a token")
 
 
 def main():
-    architectures = [name.removeprefix("sm_") for name in sys.argv[1:]] or ["80", "89", "90a"]
+    architectures = [name.removeprefix("sm_") for name in sys.argv[1:]] or list(CARDS)
     print("Modelled. No GPU has run these kernels.\n")
     for architecture in architectures:
         used, loops = registers(architecture), main_loops(architecture)
@@ -224,38 +341,8 @@ def main():
         for three in (names[at : at + 3] for at in range(0, len(names), 3)):
             warps = {name: blocks(architecture, name, used[name]) * GEOMETRY_OF_STREAMS[name][0] // 32 for name in three}
             print("  " + "".join(f"{name:22} {used[name]:3} {warps[name]:3}   " for name in three).rstrip())
-        if architecture not in CARDS:
-            continue
-        card, peak, bandwidth = CARDS[architecture]
-        share = MMA_SYNC_SHARE[architecture]
-        dense = {
-            stored: share * min(ceiling(loops[f"linear_{name}large_F16"]), REACHED_BY_HAND)
-            for stored, name in [("f16", ""), ("int8", "int8_"), ("int4", "int4_")]
-        }
-        attention = min(share * ceiling(loops["attend_wide_F16_80"]), ATTENTION_REACHED[architecture])
-        large = ", ".join(f"{part:.0%} ({stored})" for stored, part in dense.items())
-        print(f"  MedGemma 4B on {card}, large products at {large} and attention at {attention:.0%} of {peak:.0f} TFLOP/s,")
-        print(f"  {STREAMED_SHARE:.0%} of {bandwidth} TB/s:")
-        for stored, batch in itertools.product(WEIGHT_BYTES, (1, 32, 128)):
-            times, limits, counted = {}, {}, []
-            for name, (of_rows, attended, moved) in work(batch, stored).items():
-                flops = sum(2 * rows * outputs * inputs * count for rows, them in of_rows for outputs, inputs, count in them)
-                counted.append(f"{name} {(flops + attended) / 1e12:.3g} TFLOP, {moved / 1e9:.3g} GB")
-                # The tower is not quantised.
-                kept = "f16" if name == "image" else stored
-                arithmetic = products(architecture, loops, kept, of_rows) + attended / (peak * 1e12 * attention)
-                memory = moved / (bandwidth * STREAMED_SHARE * 1e12)
-                times[name], limits[name] = max(arithmetic, memory), "arithmetic" if arithmetic > memory else "memory"
-            whole = times["image"] + times["prompt"] + OUTPUT * times["token"]
-            parts = ", ".join(f"{name} {seconds * 1e3:.1f} ms ({limits[name]})" for name, seconds in times.items())
-            print(f"    {stored:4} batch {batch:3}: {parts}; {batch / whole:.1f} reports/s of {OUTPUT} tokens")
-            print(f"      {'; '.join(counted)}")
-            if stored != "f16":
-                continue
-            beside = ((name, moved / (bandwidth * STREAMED_SHARE * 1e12)) for name, moved in streamed(batch).items())
-            print("      norms, packing, keys and values on top:", ", ".join(f"{name} {took * 1e3:.3g} ms" for name, took in beside))
-            here, over_link = choosing(batch, bandwidth)
-            print(f"      choosing its tokens {here * 1e6:.0f} µs; its logits over PCIe {over_link * 1e6:.0f} µs")
+        show_calls(architecture, loops)
+        show_reports(architecture, loops)
     print("\nPublished, for comparison: FlashAttention-2 50 to 73 % of an A100's peak and about 35 % of an H100's; BF16 products by hand")
     print("71 % of an A100's peak, cuBLAS 78 %; paged decode on an H100 15 to 47 % of its bandwidth; GEMV on an A30 about 80 %.")
 

@@ -20,8 +20,9 @@
 // are merged from left to right. Both shapes do so, in the same arithmetic, so a row has the same bits in a batch of any
 // kind: alone or among others, as the last token of a prompt or as a token that is generated.
 //
-// Copies. K and V have one tile each. V of this step is on its way while scores are computed, K of the next while the
-// result is: 96 KiB at D = 256 fit every GPU since sm_80.
+// Copies. Two stages, as K and V have one tile each: V of this step is on its way while scores are computed, K of the next while
+// the result is. 96 KiB at D = 256 fit every GPU since sm_80. Half a step of the two or three blocks that share a multiprocessor is
+// some 1,000 cycles there, several times what the L2 cache takes: more stages would cost blocks and hide nothing.
 //
 // Work. 4 · D FLOPs for each row and position that it sees; 4 · D bytes for each position, kv head and tile, and 8 · D for each
 // row; a shared prefix is read by one tile. Prefill is bound by arithmetic, decode by bytes.
