@@ -165,7 +165,7 @@ impl Bench {
         let picks = vec![Pick { likely: 5, ..Pick::default() }; rows];
         let seconds = self.seconds(|_| {
             let rows = &picks[..];
-            drop(self.cuda.choose(Choose { scores: &scores, vocabulary, excluded: None, rows }));
+            drop(self.cuda.choose(Choose { scores: &scores, vocabulary, excluded: None, rows }).expect("room"));
         });
         println!("  choose   {rows} of {vocabulary}: {:.0} µs", seconds * 1e6);
     }

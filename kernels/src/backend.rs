@@ -4,19 +4,21 @@ use crate::args::{
     Activate, AddLowRank, AddRmsNorm, AddRows, Attend, AttendPatches, AveragePool, CacheShape, Embed, GatedLinear,
     LayerNorm, Linear, PatchEmbed, PlaceRows, RmsNorm, Span, StoreKeysValues,
 };
-use crate::choice::{Choice, ChoiceError, Choose};
+use crate::choice::{Choices, Choose};
 use crate::weights::{Storage, WeightView};
 
 /// Why a device cannot hold or do what it was asked for.
 #[derive(Debug, thiserror::Error)]
 pub enum DeviceError {
     /// There is no room for a weight, a cache or a buffer.
-    #[error("out of device memory: {wanted_bytes} bytes wanted for {what}")]
+    #[error("out of device memory: {wanted_bytes} bytes wanted for {what}{}", free(*.free_bytes))]
     OutOfMemory {
         /// What the memory was for.
         what: &'static str,
         /// How much was asked for.
         wanted_bytes: u64,
+        /// What was free, where the device says so. It may be more than was asked for, and in no one piece.
+        free_bytes: Option<u64>,
     },
     /// The system gives no threads.
     #[error("cannot start {threads} threads: {what}")]
@@ -71,6 +73,10 @@ pub enum DeviceError {
     },
 }
 
+fn free(bytes: Option<u64>) -> String {
+    bytes.map_or_else(String::new, |bytes| format!(", {bytes} are free"))
+}
+
 /// Memory of a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DeviceMemory {
@@ -82,9 +88,10 @@ pub struct DeviceMemory {
 
 /// A device that can run the model.
 ///
-/// Loading (`matrix`, `gated`, `vector`, `upload`, `cache`) can run out of memory and says so. The operations of a forward pass
-/// cannot fail on valid arguments; wrong shapes are mistakes of the caller and panic, and so does a device that is lost
-/// in mid-pass, since nothing on it can be trusted afterwards.
+/// Loading (`matrix`, `gated`, `vector`, `cache`) can run out of memory and says so. The operations of a forward pass return
+/// nothing that could fail: a pass that finds no memory goes on to its end without computing anything, and
+/// [`Backend::had_room`] says so then. Wrong shapes are mistakes of the caller and panic, and so does a device that is lost in
+/// mid-pass, since nothing on it can be trusted afterwards.
 ///
 /// Operations may run later than the call returns, in order; [`Backend::download`] and [`Backend::choose`] wait for them.
 pub trait Backend: Send + Sync + Sized + 'static {
@@ -105,7 +112,7 @@ pub trait Backend: Send + Sync + Sized + 'static {
     /// A buffer for `len` values. What it holds is not specified.
     fn buffer(&self, len: usize) -> Self::Buffer;
 
-    /// Copies values to the device.
+    /// Copies values to the device, for a pass.
     fn upload(&self, values: &[f32]) -> Result<Self::Buffer, DeviceError>;
 
     /// A vector of the model (of a norm, a bias), which stays with its matrices.
@@ -114,6 +121,9 @@ pub trait Backend: Send + Sync + Sized + 'static {
     }
 
     /// Waits, then copies the first `len` values of a buffer back.
+    ///
+    /// # Panics
+    /// When the pass found no memory, and nobody has asked [`Backend::had_room`].
     fn download(&self, buffer: &Self::Buffer, len: usize) -> Vec<f32>;
 
     /// A weight `[rows, columns]` of `x · Wᵀ`, made of parts that are stacked by rows (queries, keys, values).
@@ -161,6 +171,12 @@ pub trait Backend: Send + Sync + Sized + 'static {
     /// need more take it from what is free then.
     fn reserve_for_passes(&self, bytes: u64) -> Result<(), DeviceError> {
         let _ = bytes;
+        Ok(())
+    }
+
+    /// Whether the device had memory for all that was started since this was asked last. Where it had not, what was made since
+    /// then is of no use and must be dropped, buffers that are kept for the next pass included; and the next pass begins anew.
+    fn had_room(&self) -> Result<(), DeviceError> {
         Ok(())
     }
 
@@ -217,6 +233,6 @@ pub trait Backend: Send + Sync + Sized + 'static {
     fn average_pool(&self, args: AveragePool<'_, Self>);
 
     /// A token for each row of scores, the most likely or drawn, and how likely it was. Waits for what was started before. A
-    /// row's answer depends on that row's scores and wishes alone.
-    fn choose(&self, args: Choose<'_, Self>) -> Vec<Result<Choice, ChoiceError>>;
+    /// row's answer depends on that row's scores and wishes alone. Fails as [`Backend::had_room`], which it asks.
+    fn choose(&self, args: Choose<'_, Self>) -> Result<Choices, DeviceError>;
 }

@@ -39,6 +39,9 @@ pub struct Draw {
     pub unit: f64,
 }
 
+/// What came of each row.
+pub type Choices = Vec<Result<Choice, ChoiceError>>;
+
 /// The token chosen.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Choice {

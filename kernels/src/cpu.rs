@@ -36,7 +36,7 @@ use crate::args::{
     LayerNorm, Linear, PatchEmbed, PlaceRows, RmsNorm, Rows, Span, StoreKeysValues, Then,
 };
 use crate::backend::{Backend, DeviceError};
-use crate::choice::{Choice, ChoiceError, Choose};
+use crate::choice::{ChoiceError, Choices, Choose};
 use crate::host::HostPlan;
 use crate::weights::{Arithmetic, Storage, WeightView};
 
@@ -267,12 +267,12 @@ impl Backend for Cpu {
         vision::average_pool(args);
     }
 
-    fn choose(&self, args: Choose<'_, Self>) -> Vec<Result<Choice, ChoiceError>> {
+    fn choose(&self, args: Choose<'_, Self>) -> Result<Choices, DeviceError> {
         let Choose { scores, vocabulary, excluded, rows } = args;
         let mut choices = vec![Err(ChoiceError::NothingAllowed); rows.len()];
         self.work().run_each(&mut choices, |row, choice| {
             *choice = choose::choose(&scores[row * vocabulary..][..vocabulary], excluded, &rows[row]);
         });
-        choices
+        Ok(choices)
     }
 }

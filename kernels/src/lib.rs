@@ -32,7 +32,7 @@ pub use args::{
     GatedLinear, HeadNorms, LayerNorm, Linear, PatchEmbed, PlaceRows, RmsNorm, Rows, Span, StoreKeysValues, Then,
 };
 pub use backend::{Backend, DeviceError, DeviceMemory};
-pub use choice::{Choice, ChoiceError, Choose, Draw, Likely, Pick};
+pub use choice::{Choice, ChoiceError, Choices, Choose, Draw, Likely, Pick};
 pub use cpu::Cpu;
 pub use cuda::{Cuda, Precision};
 pub use quantised::{Bits, Grid};

@@ -13,7 +13,7 @@ use crate::args::{
     GatedLinear, LayerNorm, Linear, PatchEmbed, PlaceRows, RmsNorm, Span, StoreKeysValues, Then,
 };
 use crate::backend::{Backend, DeviceError};
-use crate::choice::{Choice, ChoiceError, Choose};
+use crate::choice::{Choices, Choose};
 use crate::host::HostPlan;
 use crate::weights::{Arithmetic, Form, Storage, WeightView};
 
@@ -246,8 +246,8 @@ impl Backend for Reference {
         vision::average_pool(args);
     }
 
-    fn choose(&self, args: Choose<'_, Self>) -> Vec<Result<Choice, ChoiceError>> {
+    fn choose(&self, args: Choose<'_, Self>) -> Result<Choices, DeviceError> {
         let rows = args.scores.chunks(args.vocabulary).zip(args.rows);
-        rows.map(|(scores, pick)| choose::choose(scores, args.excluded, pick)).collect()
+        Ok(rows.map(|(scores, pick)| choose::choose(scores, args.excluded, pick)).collect())
     }
 }

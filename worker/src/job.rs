@@ -82,7 +82,8 @@ impl JobError {
             Self::Fetch(error) => error.is_retryable(),
             Self::Picture(_) | Self::Panic => true,
             Self::Engine(error) => {
-                matches!(error, EngineError::Model(_) | EngineError::Cancelled | EngineError::Stopped)
+                use EngineError::{Cancelled, Memory, Model, Stopped};
+                matches!(error, Model(_) | Memory(_) | Cancelled | Stopped)
             }
         }
     }

@@ -435,6 +435,8 @@ DRIVER int cuMemcpyDtoDAsync_v2(u64 to, u64 from, size_t bytes, void* stream) {
 DRIVER int cuModuleLoadData(void** module, const void* image) {
   const std::string text((const char*)image);
   if (text.find(".version") == std::string::npos) return INVALID_IMAGE;
+  std::lock_guard guard(lock);
+  if (allocated + text.size() > settings.memory) return OUT_OF_MEMORY;
   return *module = new std::string(text), SUCCESS;
 }
 DRIVER int cuModuleUnload(void* module) { return delete (std::string*)module, SUCCESS; }

@@ -117,7 +117,8 @@ impl Panels {
 /// Memory that a job may use later: all of it is there from the start, so that no job ends for lack of it.
 pub(super) fn zeros<T: Number>(len: usize) -> Result<Pages<T>, DeviceError> {
     let wanted_bytes = (len * size_of::<T>()) as u64;
-    Pages::held(len).map_err(|_| DeviceError::OutOfMemory { what: "the cache of keys and values", wanted_bytes })
+    let what = "the cache of keys and values";
+    Pages::held(len).map_err(|_| DeviceError::OutOfMemory { what, wanted_bytes, free_bytes: None })
 }
 
 /// Norms and rotates queries and keys, and writes the cache.

@@ -33,6 +33,8 @@ enum Home {
     Passes(#[allow(dead_code, reason = "given back when dropped")] Loan),
     /// Nowhere: a rehearsal.
     Rehearsal(#[allow(dead_code, reason = "given back when dropped")] Rehearsed),
+    /// Nowhere: a pass that found no memory.
+    Failed,
 }
 
 /// An allocation of the driver's.
@@ -43,8 +45,10 @@ struct Slab {
 
 impl Drop for Slab {
     fn drop(&mut self) {
-        // It is given back in the stream's order, behind what is noted down. A device that is lost says so elsewhere.
-        let _ = self.queue.flush();
+        // It is given back in the stream's order, behind what is noted down.
+        if let Err(error) = self.queue.flush() {
+            self.queue.fail(refused("start of a pass")(error));
+        }
     }
 }
 
@@ -183,14 +187,25 @@ impl Device {
         }
     }
 
-    /// Room in the middle of a pass, where nothing else can be done.
+    /// Room in the middle of a pass. Where there is none, the pass has failed, and what is asked for lies nowhere.
     pub(super) fn scratch<T>(&self, what: &'static str, len: usize) -> Array<T> {
-        self.room(what, len).unwrap_or_else(|error| panic!("{error}"))
+        if !self.queue.has_failed() {
+            match self.room(what, len) {
+                Ok(array) => return array,
+                Err(error) => self.queue.fail(error),
+            }
+        }
+        Array { address: 0, len, _home: Home::Failed, kind: PhantomData }
+    }
+
+    /// Whether nothing is started and nothing is copied: in a rehearsal, and in a pass that found no memory.
+    pub(super) fn is_idle(&self) -> bool {
+        is_rehearsal() || self.queue.has_failed()
     }
 
     /// Takes memory for all weights that [`Device::lasting`] gives room to from now on.
     pub(super) fn reserve_for_weights(&self, bytes: u64) -> Result<(), DeviceError> {
-        let size = usize::try_from(bytes).map_err(|_| out_of_memory("weights", bytes))?;
+        let size = usize::try_from(bytes).map_err(|_| self.out_of_memory("weights", bytes))?;
         let slab = Arc::new(self.slab("weights", size)?);
         let memory = WeightMemory { address: self.start(&slab), slab, free: Ranges::new(bytes) };
         *self.weights.lock().unwrap_or_else(PoisonError::into_inner) = Some(memory);
@@ -199,7 +214,7 @@ impl Device {
 
     /// Takes memory for passes, from which [`Device::room`] gives out from now on.
     pub(super) fn reserve(&self, bytes: u64) -> Result<(), DeviceError> {
-        let size = usize::try_from(bytes).map_err(|_| out_of_memory("passes", bytes))?;
+        let size = usize::try_from(bytes).map_err(|_| self.out_of_memory("passes", bytes))?;
         let slab = self.slab("passes", size)?;
         let memory = PassMemory { address: self.start(&slab), _slab: slab, free: Mutex::new(Ranges::new(bytes)) };
         *self.passes.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(memory));
@@ -210,7 +225,7 @@ impl Device {
         // A driver gives no memory of no size.
         // SAFETY: see `room`.
         let memory = unsafe { self.stream.alloc::<u8>(bytes.max(1)) }.map_err(|error| match error {
-            DriverError(CUresult::CUDA_ERROR_OUT_OF_MEMORY) => out_of_memory(what, bytes as u64),
+            DriverError(CUresult::CUDA_ERROR_OUT_OF_MEMORY) => self.out_of_memory(what, bytes as u64),
             error => refused("memory")(error),
         })?;
         Ok(Slab { memory, queue: Arc::clone(&self.queue) })
@@ -219,8 +234,9 @@ impl Device {
     fn start(&self, slab: &Slab) -> u64 {
         slab.memory.device_ptr(&self.stream).0
     }
-}
 
-fn out_of_memory(what: &'static str, wanted_bytes: u64) -> DeviceError {
-    DeviceError::OutOfMemory { what, wanted_bytes }
+    fn out_of_memory(&self, what: &'static str, wanted_bytes: u64) -> DeviceError {
+        let free_bytes = self.memory().ok().map(|memory| memory.free_bytes);
+        DeviceError::OutOfMemory { what, wanted_bytes, free_bytes }
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::Cuda;
 use super::launch::{Choosing, ChosenRow, ChunkSums, Geometry, LikelyToken, PickRow, Place, narrowed};
-use crate::choice::{Choice, ChoiceError, Choose, Draw, Likely, Pick};
+use crate::choice::{Choice, ChoiceError, Choices, Choose, Draw, Likely, Pick};
 
 /// Tokens of a row that a block reads.
 const CHUNK: usize = 4096;
@@ -47,14 +47,14 @@ impl PickRow {
 }
 
 impl Cuda {
-    pub(super) fn choose_tokens(&self, args: Choose<'_, Self>) -> Vec<Result<Choice, ChoiceError>> {
+    pub(super) fn choose_tokens(&self, args: Choose<'_, Self>) -> Choices {
         let (device, rows) = (&self.device, args.rows.len());
+        // What is asked differs from pass to pass: it is no part of one that repeats.
+        device.flush();
         if rows == 0 {
             return Vec::new();
         }
         assert!(args.vocabulary <= VOCABULARY_MAX, "a vocabulary of {} tokens", args.vocabulary);
-        // What is asked differs from pass to pass: it is no part of one that repeats.
-        device.flush();
         let (chunks, words) = (args.vocabulary.div_ceil(CHUNK), args.vocabulary.div_ceil(32));
         let mut masks: Vec<u32> = Vec::new();
         let mut masked = 0;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use cudarc::driver::sys::{self, CUdevice_attribute, CUresult};
 use cudarc::driver::{CudaContext, CudaFunction, CudaStream, DriverError};
 
-use super::array::{PassMemory, WeightMemory, is_rehearsal};
+use super::array::{PassMemory, WeightMemory};
 use super::queue::Queue;
 use super::staging::{Inbox, Loading, Staging};
 use crate::backend::{DeviceError, DeviceMemory};
@@ -94,18 +94,30 @@ impl Device {
     }
 
     /// What was started runs, whether a pass was noted down or not.
+    pub(super) fn flush(&self) {
+        self.started("a pass", self.queue.flush());
+    }
+
+    /// Where a driver has no memory to start something with, the pass has failed.
     ///
     /// # Panics
-    /// When the device is lost.
-    pub(super) fn flush(&self) {
-        self.queue.flush().unwrap_or_else(|error| panic!("the device is lost: {error}"));
+    /// When the device is lost: nothing on it can be trusted afterwards.
+    pub(super) fn started(&self, what: &str, started: Result<(), DriverError>) {
+        match started {
+            Ok(()) => {}
+            Err(error @ DriverError(CUresult::CUDA_ERROR_OUT_OF_MEMORY)) => {
+                let free = self.memory().map_or(0, |memory| memory.free_bytes);
+                let error = format!("{error} for {what}, {free} bytes are free");
+                self.queue.fail(DeviceError::Driver { what: "start of a pass", error });
+            }
+            Err(error) => panic!("the device is lost at {what}: {error}"),
+        }
     }
 
     /// A pass begins, which `repeats` where its sequences have one new token each.
     pub(super) fn begin_pass(&self, repeats: bool) {
-        if !is_rehearsal() {
-            let begun = self.queue.begin(repeats);
-            begun.unwrap_or_else(|error| panic!("the device is lost: {error}"));
+        if !self.is_idle() {
+            self.started("a pass", self.queue.begin(repeats));
         }
     }
 

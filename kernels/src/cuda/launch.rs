@@ -1,10 +1,9 @@
 //! The arguments of the kernels, and starting them. Each structure is the one of the same name in `kernels/cuda/*.cu`, field by
 //! field; addresses are of the device, 0 where there is nothing.
 
-use cudarc::driver::{CudaFunction, DeviceRepr, sys::CUfunction_attribute};
+use cudarc::driver::{CudaFunction, DeviceRepr, DriverError, sys::CUfunction_attribute};
 use cudarc::nvrtc::Ptx;
 
-use super::array::is_rehearsal;
 use super::device::Device;
 use super::image;
 use super::queue::Arguments;
@@ -159,31 +158,29 @@ impl Device {
     /// Starts a kernel; it runs after what was started before. A rehearsal loads it, which takes memory as well.
     ///
     /// # Panics
-    /// When the device is lost or the kernel cannot be loaded: nothing on it can be trusted afterwards.
+    /// When the device is lost, or has no such kernel.
     pub(super) fn launch<A: DeviceRepr>(&self, kernel: &str, geometry: Geometry, arguments: &A) {
-        let function = self.function(kernel, geometry.shared);
-        if is_rehearsal() {
-            return;
-        }
-        let launched = self.queue.launch(&function, geometry, Arguments::of(arguments));
-        launched.unwrap_or_else(|error| panic!("{kernel} cannot be started: {error}"));
+        let launched = self.function(kernel, geometry.shared).and_then(|function| match self.is_idle() {
+            true => Ok(()),
+            false => self.queue.launch(&function, geometry, Arguments::of(arguments)),
+        });
+        self.started(kernel, launched);
     }
 
-    fn function(&self, kernel: &str, shared: u32) -> CudaFunction {
+    fn function(&self, kernel: &str, shared: u32) -> Result<CudaFunction, DriverError> {
         let mut functions = self.functions.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(function) = functions.get(kernel) {
-            return function.clone();
+            return Ok(function.clone());
         }
         let module = self.context.load_module(Ptx::from_src(image::module(kernel)));
-        let loaded = module.and_then(|module| module.load_function(kernel)).and_then(|function| {
+        let function = module.and_then(|module| module.load_function(kernel)).and_then(|function| {
             if shared > SHARED_WITHOUT_ASKING {
                 let attribute = CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
                 function.set_attribute(attribute, shared as i32)?;
             }
             Ok(function)
-        });
-        let function = loaded.unwrap_or_else(|error| panic!("{kernel} cannot be loaded: {error}"));
+        })?;
         functions.insert(kernel.to_owned(), function.clone());
-        function
+        Ok(function)
     }
 }

@@ -56,7 +56,7 @@ impl Device {
 
     /// Starts copying values to the device, for a pass.
     pub(super) fn send<T: DeviceRepr>(&self, what: &'static str, values: &[T]) -> Result<Array<T>, DeviceError> {
-        let room = self.room(what, values.len())?;
+        let room = self.scratch(what, values.len());
         self.write(&room, values)?;
         Ok(room)
     }
@@ -71,7 +71,11 @@ impl Device {
     }
 
     pub(super) fn download(&self, buffer: &Buffer, len: usize) -> Vec<f32> {
-        self.receive(&buffer.values, len)
+        let values = self.receive(&buffer.values, len);
+        if let Some(error) = self.queue.take_failure() {
+            panic!("what a pass made is read, and it made nothing: {error}");
+        }
+        values
     }
 
     /// Copies the first `len` values of a buffer to place `at` of another.
@@ -79,11 +83,10 @@ impl Device {
         if len > 0 {
             to.packed = None;
             let (from, to) = (from.values.part(first, len), to.values.part(at, len));
-            if is_rehearsal() {
+            if self.is_idle() {
                 return;
             }
-            let copied = self.queue.copy(to, from, len * size_of::<f32>());
-            copied.unwrap_or_else(|error| panic!("the device is lost: {error}"));
+            self.started("a copy", self.queue.copy(to, from, len * size_of::<f32>()));
         }
     }
 

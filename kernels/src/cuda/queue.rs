@@ -19,6 +19,7 @@ use cudarc::driver::{
 };
 
 use super::launch::Geometry;
+use crate::backend::DeviceError;
 
 /// Bytes that a pass of this kind may send; one that sends more is started at once.
 const SENT_BYTES: usize = 1 << 20;
@@ -43,6 +44,8 @@ struct State {
     sent: Option<Sent>,
     /// The latest first.
     remembered: VecDeque<Remembered>,
+    /// Why the pass under way came to nothing.
+    failure: Option<DeviceError>,
 }
 
 /// What noted steps send.
@@ -148,6 +151,23 @@ impl Queue {
         }
         state.is_on = true;
         Ok(())
+    }
+
+    /// The pass under way came to nothing: what is noted down of it is not started.
+    pub(super) fn fail(&self, why: DeviceError) {
+        let mut state = self.state();
+        state.noted = None;
+        state.failure.get_or_insert(why);
+    }
+
+    /// Whether the pass under way came to nothing, so that nothing more of it is to be started.
+    pub(super) fn has_failed(&self) -> bool {
+        self.state().failure.is_some()
+    }
+
+    /// Why it did, once: the next pass begins anew.
+    pub(super) fn take_failure(&self) -> Option<DeviceError> {
+        self.state().failure.take()
     }
 
     /// Whether a pass is being noted down.

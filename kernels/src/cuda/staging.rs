@@ -158,7 +158,7 @@ impl Device {
 
     /// Starts the copy of a pass's values to the device.
     pub(super) fn write<T: DeviceRepr>(&self, to: &Array<T>, values: &[T]) -> Result<(), DeviceError> {
-        if values.is_empty() || is_rehearsal() {
+        if values.is_empty() || self.is_idle() {
             return Ok(());
         }
         let bytes = bytes_of(values);
@@ -217,15 +217,12 @@ impl Device {
         B: DeviceRepr + Clone + Default,
     {
         let (mut firsts, mut seconds) = (vec![A::default(); first_len], vec![B::default(); second_len]);
-        if !is_rehearsal() {
-            let received = self.bind().and_then(|()| {
-                let parts = [
-                    (first.part(0, first_len), bytes_of_mut(&mut firsts)),
-                    (second.part(0, second_len), bytes_of_mut(&mut seconds)),
-                ];
-                self.collect(parts).map_err(refused("copy from the device"))
-            });
-            received.unwrap_or_else(|error| panic!("the device is lost: {error}"));
+        if !self.is_idle() {
+            let parts = [
+                (first.part(0, first_len), bytes_of_mut(&mut firsts)),
+                (second.part(0, second_len), bytes_of_mut(&mut seconds)),
+            ];
+            self.started("results", self.context.bind_to_thread().and_then(|()| self.collect(parts)));
         }
         (firsts, seconds)
     }

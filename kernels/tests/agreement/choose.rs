@@ -1,6 +1,6 @@
 //! Rows of scores with wishes, and what a backend makes of them.
 
-use prelim_kernels::{Backend, Choice, ChoiceError, Choose, Draw, Pick};
+use prelim_kernels::{Backend, Choice, ChoiceError, Choices, Choose, Draw, Pick};
 
 use crate::cases::Numbers;
 
@@ -74,13 +74,13 @@ impl Case {
         self
     }
 
-    pub(crate) fn run<B: Backend>(&self, backend: &B) -> Vec<Result<Choice, ChoiceError>> {
+    pub(crate) fn run<B: Backend>(&self, backend: &B) -> Choices {
         let scores = backend.upload(&self.scores).expect("room");
         let picks = self.wishes.iter();
         let picks = picks.map(|(mask, draw, likely)| Pick { mask: mask.as_deref(), draw: *draw, likely: *likely });
         let rows: Vec<Pick<'_>> = picks.collect();
         let (vocabulary, excluded) = (self.vocabulary, self.excluded);
-        backend.choose(Choose { scores: &scores, vocabulary, excluded, rows: &rows })
+        backend.choose(Choose { scores: &scores, vocabulary, excluded, rows: &rows }).expect("room")
     }
 }
 

@@ -42,8 +42,8 @@ fn a_cache_that_does_not_fit_is_refused_and_leaves_the_memory_free() {
     let before = cuda.memory().expect("memory").free_bytes;
     let shape = CacheShape { layers: 34, blocks: 100_000, block_tokens: 16, kv_heads: 4, head_dim: 256 };
     match cuda.cache(shape).err() {
-        Some(DeviceError::OutOfMemory { what: "the cache", wanted_bytes }) => {
-            assert_eq!(wanted_bytes, 34 * 2 * 100_000 * 16 * 4 * 256 * 2);
+        Some(DeviceError::OutOfMemory { what: "the cache", wanted_bytes, free_bytes }) => {
+            assert_eq!((wanted_bytes, free_bytes), (34 * 2 * 100_000 * 16 * 4 * 256 * 2, Some(before)));
         }
         other => panic!("{other:?}"),
     }
@@ -108,7 +108,7 @@ fn passes_compute_in_what_was_taken_ahead_and_beyond_it() {
     let refused = cuda.reserve_for_passes(2 << 20).err();
     stand_in.set(c"memory", 4 << 30);
     assert!(
-        matches!(refused, Some(DeviceError::OutOfMemory { what: "passes", wanted_bytes: 0x20_0000 })),
+        matches!(refused, Some(DeviceError::OutOfMemory { what: "passes", wanted_bytes: 0x20_0000, .. })),
         "{refused:?}"
     );
 }

@@ -14,6 +14,7 @@ mod decoder;
 #[path = "../agreement/dense.rs"]
 mod dense;
 mod device;
+mod full;
 mod mutants;
 mod norms;
 mod operations;

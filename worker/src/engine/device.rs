@@ -1,9 +1,8 @@
 //! A loaded model with its cache, as the engine wants it.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
-use prelim_kernels::{Backend, Choice, ChoiceError, Pick};
+use prelim_kernels::{Backend, Choices, DeviceError, Pick};
 
 use super::language_model::{Capacity, Chunk, LanguageModel};
 use crate::model::{self, AdapterId, ImageFeatures, KvCache, Model, ModelError, PlacedImage, Scores, Want};
@@ -28,7 +27,6 @@ impl<B: Backend> OnDevice<B> {
 impl<B: Backend> LanguageModel for OnDevice<B> {
     type Image = ImageFeatures<B>;
     type Scores = Scores<B>;
-    type Error = Infallible;
 
     fn capacity(&self) -> Capacity {
         let config = self.model.config();
@@ -47,16 +45,16 @@ impl<B: Backend> LanguageModel for OnDevice<B> {
         adapter.filter(|adapter| self.model.adapts_pictures(AdapterId(*adapter)))
     }
 
-    fn encode(&mut self, pictures: &[&[f32]], adapter: Option<usize>) -> Result<Vec<ImageFeatures<B>>, Infallible> {
-        Ok(self.model.encode_images_with(&pictures.concat(), pictures.len(), adapter.map(AdapterId)))
+    fn encode(&mut self, pictures: &[&[f32]], adapter: Option<usize>) -> Result<Vec<ImageFeatures<B>>, DeviceError> {
+        self.model.encode_images_with(&pictures.concat(), pictures.len(), adapter.map(AdapterId))
     }
 
-    fn forward(&mut self, chunks: &[Chunk<'_, ImageFeatures<B>>]) -> Result<Scores<B>, Infallible> {
+    fn forward(&mut self, chunks: &[Chunk<'_, ImageFeatures<B>>]) -> Result<Scores<B>, DeviceError> {
         let batch = model::Batch { chunks: chunks.iter().map(to_model).collect() };
-        Ok(self.model.score(&mut self.cache, &batch))
+        self.model.score(&mut self.cache, &batch)
     }
 
-    fn choose(&mut self, scores: &Scores<B>, picks: &[Pick<'_>]) -> Vec<Result<Choice, ChoiceError>> {
+    fn choose(&mut self, scores: &Scores<B>, picks: &[Pick<'_>]) -> Result<Choices, DeviceError> {
         self.model.choose(scores, picks)
     }
 }

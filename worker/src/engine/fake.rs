@@ -2,8 +2,10 @@
 //! or put in the wrong place changes them.
 
 use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use prelim_kernels::{Backend, Choice, ChoiceError, Choose, Cpu, Pick};
+use prelim_kernels::{Backend, Choices, Choose, Cpu, DeviceError, Pick};
 
 use super::language_model::{Capacity, Chunk, LanguageModel};
 
@@ -15,14 +17,24 @@ pub(super) struct FakeModel {
     cache: Vec<Option<u64>>,
     score: Score,
     /// Pictures encoded, and tokens of each pass.
-    pub(super) encoded: std::sync::Arc<std::sync::atomic::AtomicUsize>,
+    pub(super) encoded: Arc<AtomicUsize>,
     pub(super) fails_after: Option<usize>,
+    /// Tokens of a pass, or of the pictures that are encoded at once, that there is memory for.
+    pub(super) room: Arc<AtomicUsize>,
 }
 
 impl FakeModel {
     pub(super) fn new(capacity: Capacity, score: Score) -> Self {
         let cache = vec![None; capacity.blocks * capacity.block_tokens];
-        Self { capacity, cache, score, encoded: std::sync::Arc::default(), fails_after: None }
+        let room = Arc::new(AtomicUsize::new(usize::MAX));
+        Self { capacity, cache, score, encoded: Arc::default(), fails_after: None, room }
+    }
+
+    fn take_room(&self, tokens: usize) -> Result<(), DeviceError> {
+        let room = self.room.load(Ordering::Relaxed);
+        let (wanted_bytes, free_bytes) = (tokens as u64, Some(room as u64));
+        let full = DeviceError::OutOfMemory { what: "activations", wanted_bytes, free_bytes };
+        if tokens > room { Err(full) } else { Ok(()) }
     }
 
     fn slot(&self, blocks: &[u32], position: usize) -> usize {
@@ -45,7 +57,6 @@ pub(super) fn mix(value: u64) -> u64 {
 impl LanguageModel for FakeModel {
     type Image = u64;
     type Scores = Vec<f32>;
-    type Error = &'static str;
 
     fn capacity(&self) -> Capacity {
         self.capacity
@@ -56,8 +67,9 @@ impl LanguageModel for FakeModel {
         adapter.filter(|adapter| *adapter > 0)
     }
 
-    fn encode(&mut self, pictures: &[&[f32]], adapter: Option<usize>) -> Result<Vec<u64>, Self::Error> {
-        self.encoded.fetch_add(pictures.len(), std::sync::atomic::Ordering::Relaxed);
+    fn encode(&mut self, pictures: &[&[f32]], adapter: Option<usize>) -> Result<Vec<u64>, DeviceError> {
+        self.take_room(pictures.len() * self.capacity.image_tokens)?;
+        self.encoded.fetch_add(pictures.len(), Ordering::Relaxed);
         let first = 1 + adapter.map_or(0, |adapter| adapter as u64);
         Ok(pictures
             .iter()
@@ -65,17 +77,19 @@ impl LanguageModel for FakeModel {
             .collect())
     }
 
-    fn choose(&mut self, scores: &Vec<f32>, picks: &[Pick<'_>]) -> Vec<Result<Choice, ChoiceError>> {
+    fn choose(&mut self, scores: &Vec<f32>, picks: &[Pick<'_>]) -> Result<Choices, DeviceError> {
         let vocabulary = self.capacity.vocabulary;
         assert_eq!(picks.len() * vocabulary, scores.len(), "a pick for each row of scores");
         let cpu = Cpu::with_threads(1).expect("a thread");
         cpu.choose(Choose { scores, vocabulary, excluded: None, rows: picks })
     }
 
-    fn forward(&mut self, chunks: &[Chunk<'_, u64>]) -> Result<Vec<f32>, Self::Error> {
+    fn forward(&mut self, chunks: &[Chunk<'_, u64>]) -> Result<Vec<f32>, DeviceError> {
         if let Some(left) = &mut self.fails_after {
-            *left = left.checked_sub(1).ok_or("device is lost")?;
+            let lost = DeviceError::Driver { what: "a pass", error: "device is lost".to_owned() };
+            *left = left.checked_sub(1).ok_or(lost)?;
         }
+        self.take_room(chunks.iter().map(|chunk| chunk.tokens.len()).sum())?;
         let mut rows = Vec::new();
         for chunk in chunks {
             let end = chunk.start + chunk.tokens.len();

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use prelim_kernels::{Choice, ChoiceError, Pick};
+use prelim_kernels::{Choices, DeviceError, Pick};
 
 use super::tokenizer::TokenId;
 
@@ -46,14 +46,13 @@ pub struct Chunk<'a, I> {
 ///
 /// A sequence's scores must not depend on the other chunks of a pass, nor on how it was cut into chunks: the engine's
 /// promise that equal requests get equal answers rests on it.
+///
+/// A pass for which the device has no memory fails, and a smaller one may go through: it computes the same tokens anew.
 pub trait LanguageModel: Send + 'static {
     /// An encoded picture.
     type Image: Clone + Send;
     /// Scores of the tokens that may come next, where the model computes them.
     type Scores;
-    /// Why a pass was not made.
-    type Error: std::fmt::Display;
-
     /// What it can hold.
     fn capacity(&self) -> Capacity;
 
@@ -61,12 +60,12 @@ pub trait LanguageModel: Send + 'static {
     fn picture_adapter(&self, adapter: Option<usize>) -> Option<usize>;
 
     /// Encodes pictures, each `[channels, side, side]`, in one go.
-    fn encode(&mut self, pictures: &[&[f32]], adapter: Option<usize>) -> Result<Vec<Self::Image>, Self::Error>;
+    fn encode(&mut self, pictures: &[&[f32]], adapter: Option<usize>) -> Result<Vec<Self::Image>, DeviceError>;
 
     /// One pass. The result has a row of scores for each chunk that wants them, in order. It may come before the device is
     /// done: what a caller does until it chooses is done beside the pass.
-    fn forward(&mut self, chunks: &[Chunk<'_, Self::Image>]) -> Result<Self::Scores, Self::Error>;
+    fn forward(&mut self, chunks: &[Chunk<'_, Self::Image>]) -> Result<Self::Scores, DeviceError>;
 
     /// A token for each row of scores. A row's answer depends on that row and its pick alone.
-    fn choose(&mut self, scores: &Self::Scores, picks: &[Pick<'_>]) -> Vec<Result<Choice, ChoiceError>>;
+    fn choose(&mut self, scores: &Self::Scores, picks: &[Pick<'_>]) -> Result<Choices, DeviceError>;
 }

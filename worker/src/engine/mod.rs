@@ -40,7 +40,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
-use prelim_kernels::{Choice, Pick};
+use prelim_kernels::{Choice, DeviceError, Pick};
 
 use blocks::BlockPool;
 use grammar::Grammars;
@@ -148,19 +148,25 @@ impl<M: LanguageModel> Engine<M> {
         Progress { running, waiting, preemptions: self.scheduler.preemptions(), ..self.progress }
     }
 
-    /// One pass of the model, and what came of it: the requests that ended.
+    /// One pass of the model, and what came of it: the requests that ended. A pass that the device has no memory for is made
+    /// smaller, until it has; a request ends where it has none for a part of that request alone.
     pub fn step(&mut self) -> Vec<(RequestId, Result<Completion, EngineError>)> {
-        let plan = self.scheduler.plan();
-        let outcome = self.encode_images(&plan).and_then(|()| self.compute(&plan));
-        match outcome {
-            Ok(choices) => self.advance(&plan, choices),
-            Err(error) => self.fail(&plan, &error),
+        let mut plan = self.scheduler.plan();
+        loop {
+            match self.encode_images(&plan).and_then(|()| self.compute(&plan)) {
+                Ok(choices) => self.advance(&plan, choices),
+                Err(error) if is_full(&error) && self.scheduler.halve(&mut plan) => {
+                    tracing::warn!(%error, requests = plan.len(), "no room for a pass: it is made smaller");
+                    continue;
+                }
+                Err(error) => self.fail(&plan, &error),
+            }
+            return self.retire();
         }
-        self.retire()
     }
 
     /// Encodes the pictures that this pass is the first to show.
-    fn encode_images(&mut self, plan: &[Planned]) -> Result<(), EngineError> {
+    fn encode_images(&mut self, plan: &[Planned]) -> Result<(), DeviceError> {
         let mut wanted: Vec<(RequestId, usize, Option<usize>, Arc<Picture>)> = Vec::new();
         for planned in plan {
             let Some(sequence) = self.scheduler.get(planned.id) else { continue };
@@ -187,7 +193,7 @@ impl<M: LanguageModel> Engine<M> {
         for (adapter, pictures) in fresh {
             for group in pictures.chunks(IMAGES_PER_PASS) {
                 let pixels: Vec<&[f32]> = group.iter().map(|picture| &*picture.pixels).collect();
-                let encoded = self.model.encode(&pixels, adapter).map_err(model_error)?;
+                let encoded = self.model.encode(&pixels, adapter)?;
                 for (picture, image) in group.iter().zip(encoded) {
                     self.images.put((picture.digest, adapter), image.clone());
                     ready.insert((picture.digest, adapter), image);
@@ -206,14 +212,14 @@ impl<M: LanguageModel> Engine<M> {
 
     /// Runs the pass, and chooses a token for the requests whose last token is computed, in order. What the grammars allow is
     /// worked out while the device computes.
-    fn compute(&mut self, plan: &[Planned]) -> Result<Vec<Chosen>, EngineError> {
+    fn compute(&mut self, plan: &[Planned]) -> Result<Vec<Chosen>, DeviceError> {
         if plan.is_empty() {
             return Ok(Vec::new());
         }
         let chunks: Vec<_> =
             plan.iter().filter_map(|p| self.scheduler.get(p.id).map(|sequence| chunk(sequence, p.tokens))).collect();
         let started = Instant::now();
-        let scores = self.model.forward(&chunks).map_err(model_error)?;
+        let scores = self.model.forward(&chunks)?;
         drop(chunks);
         let wishes: Vec<Result<Wish, GrammarError>> = plan
             .iter()
@@ -225,7 +231,7 @@ impl<M: LanguageModel> Engine<M> {
         // A request whose grammar is stuck has its row, too.
         let picks: Vec<Pick<'_>> =
             wishes.iter().map(|wish| wish.as_ref().map_or_else(|_| Pick::default(), Wish::pick)).collect();
-        let choices = self.model.choose(&scores, &picks);
+        let choices = self.model.choose(&scores, &picks)?;
         let spent_ms = milliseconds(started);
         drop(picks);
         let tokens: usize = plan.iter().map(|planned| planned.tokens).sum();
@@ -266,10 +272,11 @@ impl<M: LanguageModel> Engine<M> {
     }
 
     /// Ends the requests of a pass that the model could not make.
-    fn fail(&mut self, plan: &[Planned], error: &EngineError) {
+    fn fail(&mut self, plan: &[Planned], error: &DeviceError) {
+        let kind = if is_full(error) { EngineError::Memory } else { EngineError::Model };
         for planned in plan {
             self.scheduler.remove(planned.id);
-            self.finished.push((planned.id, Err(EngineError::Model(error.to_string()))));
+            self.finished.push((planned.id, Err(kind(error.to_string()))));
         }
     }
 
@@ -335,6 +342,7 @@ fn milliseconds(since: Instant) -> f64 {
     since.elapsed().as_secs_f64() * 1e3
 }
 
-fn model_error(error: impl std::fmt::Display) -> EngineError {
-    EngineError::Model(error.to_string())
+/// Whether less might fit.
+fn is_full(error: &DeviceError) -> bool {
+    matches!(error, DeviceError::OutOfMemory { .. })
 }

@@ -194,6 +194,9 @@ pub enum EngineError {
     /// The model.
     #[error("model stopped: {0}")]
     Model(String),
+    /// The device has no memory for it, not for a part of it alone.
+    #[error("{0}; use a GPU with more free memory, or less of --batch, --pass-tokens or --cache-mib")]
+    Memory(String),
     /// The request was withdrawn.
     #[error("request was cancelled")]
     Cancelled,

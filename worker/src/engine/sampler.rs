@@ -49,7 +49,7 @@ mod tests {
         let all: Vec<f32> = rows.iter().flat_map(|_| scores.iter().copied()).collect();
         let cpu = Cpu::with_threads(1).unwrap();
         let args = Choose { scores: &all, vocabulary: scores.len(), excluded: None, rows: &rows };
-        cpu.choose(args).into_iter().map(|choice| choice.unwrap().token).collect()
+        cpu.choose(args).unwrap().into_iter().map(|choice| choice.unwrap().token).collect()
     }
 
     #[test]

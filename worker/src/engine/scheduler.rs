@@ -99,6 +99,23 @@ impl<I> Scheduler<I> {
         plan
     }
 
+    /// Makes a plan smaller: the older half of its requests, or half the tokens of the only one. What is left out keeps its
+    /// blocks, and is planned again. Says no where nothing less can be computed.
+    pub(super) fn halve(&self, plan: &mut Vec<Planned>) -> bool {
+        match &mut plan[..] {
+            [] => false,
+            [only] => {
+                let tokens = self.get(only.id).map_or(0, |sequence| sequence.chunk(only.tokens / 2));
+                only.tokens = if tokens > 0 { tokens } else { only.tokens };
+                tokens > 0
+            }
+            [..] => {
+                plan.truncate(plan.len() / 2);
+                true
+            }
+        }
+    }
+
     /// Plans the requests that generate, or those that read their prompts, into `share` tokens of the pass.
     fn plan_phase(&mut self, generating: bool, plan: &mut Vec<Planned>, mut share: usize, room: &mut usize) {
         let ids: Vec<_> = self.running.iter().filter(|s| s.is_generating() == generating).map(|s| s.id).collect();

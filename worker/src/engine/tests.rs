@@ -254,6 +254,47 @@ fn a_model_that_stops_ends_its_requests_and_no_others() {
     assert_eq!(engine.scheduler.pool.available(), 64);
 }
 
+#[test]
+fn a_pass_without_room_is_made_smaller_and_answers_are_the_same() {
+    let requests = some_requests();
+    let mut engine = engine(64, PassLimits { requests: 12, tokens: 400 });
+    // A picture fits, and little else.
+    engine.model.room.store(IMAGE_TOKENS + 2, Ordering::Relaxed);
+    let ids: Vec<_> = requests.iter().map(|request| engine.submit(request.clone()).unwrap()).collect();
+    let mut answers = finish(&mut engine);
+    for (id, request) in ids.into_iter().zip(requests) {
+        assert_eq!(without_cost(answers.remove(&id).unwrap().unwrap()), without_cost(alone(request)), "{id:?}");
+    }
+    assert_eq!(engine.scheduler.pool.available(), 64);
+}
+
+#[test]
+fn a_request_without_room_ends_alone_and_says_why() {
+    let mut engine = engine(64, PassLimits { requests: 12, tokens: 400 });
+    let room = Arc::clone(&engine.model.room);
+    room.store(IMAGE_TOKENS - 1, Ordering::Relaxed);
+    let requests = some_requests();
+    let ids: Vec<_> = requests.iter().map(|request| engine.submit(request.clone()).unwrap()).collect();
+    let mut answers = finish(&mut engine);
+    for (id, request) in ids.into_iter().zip(&requests) {
+        let answer = answers.remove(&id).unwrap();
+        if request.prompt.images.is_empty() {
+            assert_eq!(without_cost(answer.unwrap()), without_cost(alone(request.clone())), "{id:?}");
+            continue;
+        }
+        let error = answer.unwrap_err().to_string();
+        let wanted =
+            format!("out of device memory: {IMAGE_TOKENS} bytes wanted for activations, 11 are free; use a GPU");
+        assert!(error.starts_with(&wanted), "{id:?}: {error}");
+    }
+    assert_eq!(engine.scheduler.pool.available(), 64, "every block came back");
+    // With more room the same is answered.
+    room.store(usize::MAX, Ordering::Relaxed);
+    let again = engine.submit(requests[1].clone()).unwrap();
+    let answer = finish(&mut engine).remove(&again).unwrap().unwrap();
+    assert_eq!(without_cost(answer), without_cost(alone(requests[1].clone())));
+}
+
 #[tokio::test]
 async fn the_thread_answers_many_callers_and_forgets_those_who_leave() {
     let handle = super::handle::spawn(engine(64, PassLimits { requests: 4, tokens: 64 })).unwrap();

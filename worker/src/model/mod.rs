@@ -40,7 +40,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use prelim_kernels::{Backend, CacheShape, Choice, ChoiceError, Choose, Pick, Storage};
+use prelim_kernels::{Backend, CacheShape, Choices, Choose, DeviceError, Pick, Storage};
 
 pub use adapter::{Adapter, AdapterId};
 pub use batch::{Batch, Chunk, ImageFeatures, KvCache, Logits, Observer, PlacedImage, Scores, Want};
@@ -189,14 +189,21 @@ impl<B: Backend> Model<B> {
         self.encode_images_observed(pixel_values, images, None, None)
     }
 
-    /// [`Model::encode_images`], with an adapter.
+    /// [`Model::encode_images`], with an adapter. Fails where the device has no memory for it.
     pub fn encode_images_with(
         &self,
         pixel_values: &[f32],
         images: usize,
         adapter: Option<AdapterId>,
-    ) -> Vec<ImageFeatures<B>> {
-        self.encode_images_observed(pixel_values, images, adapter, None)
+    ) -> Result<Vec<ImageFeatures<B>>, DeviceError> {
+        let features = self.encode_images_observed(pixel_values, images, adapter, None);
+        self.dropped(self.backend.had_room())?;
+        Ok(features)
+    }
+
+    /// What a pass without memory left for the next one is dropped.
+    fn dropped<T>(&self, pass: Result<T, DeviceError>) -> Result<T, DeviceError> {
+        pass.inspect_err(|_| self.family.forget())
     }
 
     /// [`Model::encode_images`], with a look at what is in between.
@@ -231,7 +238,7 @@ impl<B: Backend> Model<B> {
     ///
     /// # Panics
     /// When a chunk is empty, cuts an image, has a soft token outside an image, a token outside the vocabulary, or a
-    /// block table that is too short.
+    /// block table that is too short; and when the device has no memory for it.
     pub fn forward(&self, kv: &mut KvCache<B>, batch: &Batch<'_, B>) -> Logits {
         self.forward_observed(kv, batch, None)
     }
@@ -247,25 +254,28 @@ impl<B: Backend> Model<B> {
         self.family.forward(&self.backend, kv, &layout, Watch(observer)).read(&self.backend)
     }
 
-    /// [`Model::forward`], with the logits left on the device: for [`Model::choose`].
+    /// [`Model::forward`], with the logits left on the device: for [`Model::choose`]. Fails where the device has no memory for
+    /// the pass; what is in the cache for its new tokens is of no use then.
     ///
     /// # Panics
-    /// As [`Model::forward`].
-    pub fn score(&self, kv: &mut KvCache<B>, batch: &Batch<'_, B>) -> Scores<B> {
+    /// As [`Model::forward`], but not for want of memory.
+    pub fn score(&self, kv: &mut KvCache<B>, batch: &Batch<'_, B>) -> Result<Scores<B>, DeviceError> {
         let layout = Layout::new(batch, &self.config);
-        self.family.forward(&self.backend, kv, &layout, Watch(None))
+        let scores = self.family.forward(&self.backend, kv, &layout, Watch(None));
+        self.dropped(self.backend.had_room())?;
+        Ok(scores)
     }
 
     /// A token for each row of scores. What stands for a part of an image is no word, and nothing could be computed after it:
-    /// it is never chosen, and has no part in probabilities.
+    /// it is never chosen, and has no part in probabilities. Fails where the device has no memory for it.
     ///
     /// # Panics
     /// When there are not as many picks as rows.
-    pub fn choose(&self, scores: &Scores<B>, picks: &[Pick<'_>]) -> Vec<Result<Choice, ChoiceError>> {
+    pub fn choose(&self, scores: &Scores<B>, picks: &[Pick<'_>]) -> Result<Choices, DeviceError> {
         assert_eq!(picks.len(), scores.rows, "wishes for rows of scores");
         let (vocabulary, excluded) = (scores.vocabulary, Some(self.config.image_token));
         let args = Choose { scores: &scores.buffer, vocabulary, excluded, rows: picks };
-        self.backend.choose(args)
+        self.dropped(self.backend.choose(args))
     }
 }
 

@@ -35,7 +35,7 @@ impl<B: Backend> Model<B> {
             // Adapters take memory of their own.
             let adapter = (self.adapters() > 0).then_some(AdapterId(0));
             while held.len() < sizes.features && sizes.pictures > 0 {
-                held.extend(self.encode_images_with(&pixels, sizes.pictures, adapter));
+                held.extend(self.encode_images_observed(&pixels, sizes.pictures, adapter, None));
             }
             self.rehearse_words(sizes, adapter);
             self.family.forget();
@@ -62,7 +62,8 @@ impl<B: Backend> Model<B> {
         let last = chunk(sizes.positions.saturating_sub(1), &prompt[..1]);
         let mut chunks = vec![chunk(0, &prompt[..])];
         chunks.extend((0..others).map(|_| Chunk { images: Vec::new(), ..last }));
-        let scores = self.score(&mut kv, &Batch { chunks });
+        // There is room for all that is rehearsed: whether there is in fact shows when it is taken.
+        let Ok(scores) = self.score(&mut kv, &Batch { chunks }) else { return };
         let mask = vec![u32::MAX; self.config.vocabulary.div_ceil(32)];
         let draw = Draw { temperature: 1.0, top_k: None, top_p: 0.9, unit: 0.5 };
         let pick = Pick { mask: Some(&mask), draw: Some(draw), likely: LIKELY };

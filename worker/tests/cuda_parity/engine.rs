@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use prelim_kernels::{Backend, Cpu, Cuda, Precision};
 use prelim_worker::engine::device::OnDevice;
-use prelim_worker::engine::request::{Completion, Cost, Origin, Prompt, Request, Sampling};
+use prelim_worker::engine::request::{Completion, Cost, EngineError, Origin, Prompt, Request, Sampling};
 use prelim_worker::engine::tokenizer::Tokenizer;
 use prelim_worker::engine::{Engine, GrammarSpec, PassLimits};
 use prelim_worker::model::{Model, WeightType};
@@ -33,20 +33,32 @@ fn requests() -> Vec<Request> {
     vec![request(1, false, true), request(2, true, true), request(3, false, false), request(4, true, false)]
 }
 
-fn answers<B: Backend>(model: &Arc<Model<B>>, requests: &[Request]) -> Vec<Completion> {
+/// An engine whose cache has room for so many tokens.
+pub(crate) fn engine<B: Backend>(model: &Arc<Model<B>>, tokens: usize, limits: PassLimits) -> Engine<OnDevice<B>> {
     let config = model.config();
     let tokenizer =
         Tokenizer::open(&fixture("tiny-gemma3"), config.vocabulary, &config.end_tokens).expect("a tokenizer");
-    let device = OnDevice::new(Arc::clone(model), 512).expect("room for a small cache");
-    let mut engine = Engine::new(device, tokenizer, PassLimits { requests: 4, tokens: 64 }).expect("an engine");
+    let device = OnDevice::new(Arc::clone(model), tokens).expect("room for a small cache");
+    Engine::new(device, tokenizer, limits).expect("an engine")
+}
+
+/// What comes of requests that are made at once, but for what they cost.
+pub(crate) fn answers<B: Backend>(
+    engine: &mut Engine<OnDevice<B>>,
+    requests: &[Request],
+) -> Vec<Result<Completion, EngineError>> {
     let ids: Vec<_> = requests.iter().map(|request| engine.submit(request.clone()).expect("it fits")).collect();
     let mut done = HashMap::new();
     while !engine.is_idle() {
         done.extend(engine.step());
     }
-    let answer =
-        |id| Completion { cost: Cost::default(), ..done.remove(&id).expect("every request ends").expect("well") };
-    ids.into_iter().map(answer).collect()
+    let mut answer = |id| done.remove(&id).expect("every request ends");
+    ids.into_iter().map(|id| Ok(Completion { cost: Cost::default(), ..answer(id)? })).collect()
+}
+
+/// The same where all go well.
+fn completions<B: Backend>(engine: &mut Engine<OnDevice<B>>, requests: &[Request]) -> Vec<Completion> {
+    answers(engine, requests).into_iter().map(|answer| answer.expect("an answer")).collect()
 }
 
 #[test]
@@ -59,12 +71,14 @@ fn an_engine_answers_alone_as_in_company_and_as_on_the_processor() {
     let processor = Cpu::with_threads(1).expect("a thread");
     let processor = Arc::new(Model::load(&fixture("tiny-gemma3"), processor, WeightType::F32).expect("a model"));
     let (model, requests) = (load(Precision::F16), requests());
-    let together = answers(&model, &requests);
+    let limits = PassLimits { requests: 4, tokens: 64 };
+    let mut engine_of_model = engine(&model, 512, limits);
+    let together = completions(&mut engine_of_model, &requests);
     for (at, request) in requests.iter().enumerate() {
-        let alone = answers(&model, std::slice::from_ref(request));
+        let alone = completions(&mut engine_of_model, std::slice::from_ref(request));
         assert_eq!(alone, together[at..=at], "request {at} alone");
     }
-    let wanted = answers(&processor, &requests);
+    let wanted = completions(&mut engine(&processor, 512, limits), &requests);
     for (at, (found, wanted)) in together.iter().zip(&wanted).enumerate() {
         assert_eq!(found.text, wanted.text, "answer {at}");
         for (found, wanted) in found.tokens.iter().zip(&wanted.tokens) {

@@ -1,6 +1,6 @@
 //! Decode steps as graphs have the bits of those that are started kernel by kernel; and the host waits for chosen tokens alone.
 
-use prelim_kernels::{Backend, Cuda, Pick, Precision};
+use prelim_kernels::{Backend, Cuda, DeviceError, Pick, Precision};
 use prelim_worker::model::{AdapterId, Batch, Chunk, KvCache, Model, PassSizes, Want};
 
 use crate::stand_in::{HostCounts, StandIn};
@@ -21,13 +21,12 @@ fn token(sequence: usize, position: usize) -> u32 {
     2 + (sequence * 31 + position * 7) as u32 % 90
 }
 
-/// One pass over sequences, each from a position on, so many tokens.
-fn pass(
-    model: &Model<Cuda>,
-    kv: &mut KvCache<Cuda>,
+/// A batch of sequences, each from a position on, so many tokens.
+fn with_batch<R>(
     spans: &[(usize, usize, usize)],
     adapter: Option<AdapterId>,
-) -> Vec<u32> {
+    run: impl FnOnce(&Batch<'_, Cuda>) -> R,
+) -> R {
     let tokens: Vec<Vec<u32>> = spans
         .iter()
         .map(|(sequence, start, count)| (*start..start + count).map(|at| token(*sequence, at)).collect())
@@ -45,7 +44,17 @@ fn pass(
         adapter,
         logits: Want::Last,
     });
-    let logits = model.forward(kv, &Batch { chunks: chunks.collect() });
+    run(&Batch { chunks: chunks.collect() })
+}
+
+/// One pass over such a batch: the bits of its logits.
+fn pass(
+    model: &Model<Cuda>,
+    kv: &mut KvCache<Cuda>,
+    spans: &[(usize, usize, usize)],
+    adapter: Option<AdapterId>,
+) -> Vec<u32> {
+    let logits = with_batch(spans, adapter, |batch| model.forward(kv, batch));
     (0..logits.rows()).flat_map(|row| logits.row(row).iter().map(|value| value.to_bits())).collect()
 }
 
@@ -162,13 +171,13 @@ fn two_steps(stand_in: &StandIn, model: &Model<Cuda>, order: u64, forgotten: u64
         let tokens = [token(0, at)];
         let chunk =
             Chunk { start: at, tokens: &tokens, images: Vec::new(), blocks: table, adapter: None, logits: Want::Last };
-        model.score(kv, &Batch { chunks: vec![chunk] })
+        model.score(kv, &Batch { chunks: vec![chunk] }).expect("room")
     };
     stand_in.set(c"late", order);
     stand_in.set(c"forget event", forgotten);
     let scores = [score(&mut kv, 3), score(&mut kv, 4)];
     // Nothing can be chosen where a token was read that was never sent.
-    let choices = scores.iter().map(|scores| model.choose(scores, &[Pick::default()]).remove(0).ok());
+    let choices = scores.iter().map(|scores| model.choose(scores, &[Pick::default()]).expect("room").remove(0).ok());
     let choices = choices.map(|choice| choice.map(|choice| (choice.token, choice.log_unmasked.to_bits()))).collect();
     stand_in.set(c"forget event", 0);
     stand_in.set(c"late", 1);
@@ -208,6 +217,39 @@ fn what_cannot_be_captured_is_started_kernel_by_kernel() {
     assert!(found == wanted, "other bits of work that is done at once");
 }
 
+/// Nothing of a step that finds no memory is started, and when there is some it becomes a graph as any other.
+#[test]
+fn a_step_that_finds_no_memory_is_not_started() {
+    let (_turn, stand_in) = StandIn::turn();
+    if !stand_in.is_there() {
+        // The memory of a real device is not ours to take.
+        return;
+    }
+    let model = reserved(load(Precision::F16));
+    let (mut kv, backend) = (cache(&model), model.backend());
+    let wanted = decode(&model, &mut kv, None);
+    let memory = backend.memory().expect("memory");
+    stand_in.set(c"memory", memory.total_bytes - memory.free_bytes);
+    let taken: Vec<_> =
+        std::iter::repeat_with(|| backend.buffer(64)).take_while(|_| backend.had_room().is_ok()).collect();
+    let spans = [(0, PROMPTS[0] + STEPS - 1, 1), (1, PROMPTS[1] + STEPS - 1, 1)];
+    let (before, launches) = (stand_in.host_counts(), stand_in.counts().launches);
+    let refused = with_batch(&spans, None, |batch| model.score(&mut kv, batch).err());
+    let counts = since(stand_in, before);
+    assert!(matches!(refused, Some(DeviceError::OutOfMemory { .. })), "{refused:?}");
+    assert_eq!((counts.launched, stand_in.counts().launches), (0, launches), "something was started");
+    drop(taken);
+    stand_in.set(c"memory", memory.total_bytes);
+    // What it computes in lies elsewhere now, so that it is seen and captured again.
+    let mut launched = Vec::new();
+    for _ in 0..5 {
+        let before = stand_in.host_counts();
+        assert!(wanted.ends_with(&pass(&model, &mut kv, &spans, None)), "other bits");
+        launched.push(since(stand_in, before).launched);
+    }
+    assert_eq!((launched[0], launched[4]), (0, 1), "graphs launched: {launched:?}");
+}
+
 #[test]
 fn graphs_of_steps_with_an_adapter_are_other_graphs() {
     let (_turn, _) = StandIn::turn();
@@ -239,10 +281,10 @@ fn the_host_waits_for_the_chosen_tokens_and_for_nothing_else() {
             adapter: None,
             logits: Want::Last,
         };
-        let scores = model.score(&mut kv, &Batch { chunks: vec![chunk] });
+        let scores = model.score(&mut kv, &Batch { chunks: vec![chunk] }).expect("room");
         let mask = vec![u32::MAX; model.config().vocabulary.div_ceil(32)];
         let pick = Pick { mask: Some(&mask), likely: 3, ..Pick::default() };
-        model.choose(&scores, &[pick])[0].as_ref().expect("a token");
+        model.choose(&scores, &[pick]).expect("room")[0].as_ref().expect("a token");
         let waits = since(stand_in, before).waits;
         assert!(!stand_in.is_there() || waits == 1, "step {step}: {waits} waits");
     }

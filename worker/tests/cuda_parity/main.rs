@@ -13,6 +13,7 @@ mod batching;
 mod compare;
 mod engine;
 mod families;
+mod full;
 #[path = "../parity/golden.rs"]
 mod golden;
 mod graphs;

@@ -35,9 +35,10 @@ fn run(model: &Model<Cuda>, sizes: PassSizes) -> Vec<u32> {
         adapter: None,
         logits: Want::Last,
     }));
-    let scores = model.score(&mut kv, &Batch { chunks });
+    let scores = model.score(&mut kv, &Batch { chunks }).expect("room");
     let picks = vec![Pick { likely: 5, ..Pick::default() }; sizes.sequences];
-    model.choose(&scores, &picks).into_iter().map(|choice| choice.expect("a token").token).collect()
+    let choices = model.choose(&scores, &picks).expect("room");
+    choices.into_iter().map(|choice| choice.expect("a token").token).collect()
 }
 
 #[test]

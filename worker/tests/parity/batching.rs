@@ -25,7 +25,7 @@ impl<B: Backend> Reading<B> {
         let (config, adapter) = (model.config(), *adapter);
         let starts = image_starts(&golden.tokens, config.image_token, config.tokens_per_image);
         let images = match golden.tensors.get("pixel_values") {
-            Some(pixels) => model.encode_images_with(pixels, starts.len(), adapter),
+            Some(pixels) => model.encode_images_with(pixels, starts.len(), adapter).expect("room"),
             None => Vec::new(),
         };
         let blocks = (0..BLOCKS_EACH).map(|block| (block * count + number) as u32).collect();

@@ -9,8 +9,8 @@ use prelim_kernels::cpu::{Packed, PackedGated, PagedCache};
 use prelim_kernels::host::HostPlan;
 use prelim_kernels::{
     Activate, Activation, AddLowRank, AddRmsNorm, AddRows, Attend, AttendPatches, AveragePool, Backend, CacheShape,
-    Choice, ChoiceError, Choose, Cpu, DeviceError, Embed, GatedLinear, HeadNorms, LayerNorm, Linear, PatchEmbed,
-    PlaceRows, RmsNorm, Rows, Span, Storage, StoreKeysValues, Then, WeightView,
+    Choices, Choose, Cpu, DeviceError, Embed, GatedLinear, HeadNorms, LayerNorm, Linear, PatchEmbed, PlaceRows,
+    RmsNorm, Rows, Span, Storage, StoreKeysValues, Then, WeightView,
 };
 use prelim_worker::model::gemma3::{Attention, Config};
 use prelim_worker::model::{FamilyConfig, ModelConfig};
@@ -458,7 +458,7 @@ impl Backend for Mutant {
         self.cpu.average_pool(AveragePool { x: &normed, images, side, kernel, width, out });
     }
 
-    fn choose(&self, args: Choose<'_, Self>) -> Vec<Result<Choice, ChoiceError>> {
+    fn choose(&self, args: Choose<'_, Self>) -> Result<Choices, DeviceError> {
         let Choose { scores, vocabulary, excluded, rows } = args;
         self.cpu.choose(Choose { scores, vocabulary, excluded, rows })
     }
