@@ -14,11 +14,11 @@ const GL = ['--use-gl=angle', '--use-angle=swiftshader', '--enable-unsafe-swifts
 /** All that were opened, for who looks into a failure. */
 export const visits = [];
 
-/** `also` are origins that the page may go to beside its own. */
-export async function open({ gl = false, width = 1280, height = 800, also = [] } = {}) {
+/** `also` are origins that the page may go to beside its own; `touch` is for a tablet, which has fingers and no mouse. */
+export async function open({ gl = false, width = 1280, height = 800, also = [], touch = false } = {}) {
   const flags = ['--no-sandbox', '--disable-dev-shm-usage', ...(gl ? GL : [])];
   const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: flags });
-  const context = await browser.newContext({ viewport: { width, height }, colorScheme: 'dark', reducedMotion: 'reduce', ignoreHTTPSErrors: true });
+  const context = await browser.newContext({ viewport: { width, height }, colorScheme: 'dark', reducedMotion: 'reduce', ignoreHTTPSErrors: true, hasTouch: touch, isMobile: touch });
   const page = await context.newPage();
   page.setDefaultTimeout(20_000);
   const wrong = [];

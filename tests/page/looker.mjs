@@ -23,5 +23,7 @@ assert.equal(await page.locator('.sign-step').count(), 0);
 assert.ok(asked.some((call) => call === `GET /api/studies/${settings.study}`), asked.join('\n'));
 assert.deepEqual(refused, []);
 assert.deepEqual(asked.filter((call) => call.startsWith('POST') && !call.endsWith('/api/session')), []);
+// Why nothing can be signed is said.
+assert.match(await text(page, '.sign-bar'), /reviewing and signing them takes the role “review”/);
 if (settings.shots) await page.screenshot({ path: `${settings.shots}/looker.png` });
 await close();

@@ -16,6 +16,12 @@ const isSaid = async () => {
   assert.match(await text(page, '.removal'), /^BEING REMOVED/);
   assert.equal(await page.locator('.sign-bar').count(), 0);
   assert.equal(await page.locator('.report-text textarea').count(), 0);
+  // Nothing is asked of what is on its way out.
+  await page.keyboard.press('q');
+  await page.waitForSelector('.nobody');
+  assert.match(await text(page, '.nobody'), /^This study is being removed/);
+  assert.ok(await page.locator('.ask-form button.primary').isDisabled());
+  await page.keyboard.press('Escape');
 };
 await isSaid();
 assert.deepEqual(await serious(page), []);

@@ -62,6 +62,9 @@ assert.ok(!(await page.locator('.viewer').isVisible()));
 // The head of a table is what Chromium repeats on every page.
 assert.equal(await page.locator('.paper-head').evaluate((head) => getComputedStyle(head).display), 'table-header-group');
 assert.match(await page.locator('.paper-head').innerText(), /ID \S+ born \d{4}-\d\d-\d\d[^]*UNSIGNED DRAFT version 1[^]*not a medical device/);
+// A text box is cut on paper where it is longer than a page: the impression is a text there.
+assert.ok(!(await page.locator('.report-text textarea').isVisible()));
+assert.equal((await page.locator('.report-text .on-paper').innerText()).trim(), (await page.locator('.report-text textarea').inputValue()).trim());
 await page.emulateMedia({ media: 'screen' });
 
 if (settings.hostile) {

@@ -71,7 +71,7 @@ export function urgencyRank(urgency: Urgency | null): number {
 export function title(finding: Omit<Written, 'evidence'>, name: string): string {
   const called = name.charAt(0).toUpperCase() + name.slice(1);
   const where = [finding.severity, finding.laterality, finding.zone].filter((word) => word !== undefined);
-  const size = finding.size_mm === undefined ? [] : [`${Math.round(finding.size_mm * 10) / 10} mm`];
+  const size = finding.size_mm === undefined ? [] : [`${Math.round(finding.size_mm * 10) / 10}\u00a0mm`];
   const qualified = [...where, ...size].join(', ');
   return qualified === '' ? called : `${called} · ${qualified}`;
 }

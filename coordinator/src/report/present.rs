@@ -67,7 +67,10 @@ pub fn statement(review: &Review) -> String {
     let name = person_name(&reviewer.name);
     let who = if name.is_empty() { clean(&reviewer.id) } else { name };
     let by = format!("by {who} for {} on {}", clean(&reviewer.organization), utc(*at_ms));
-    let why = if reason.is_empty() { String::new() } else { format!(" Reason: {}", clean(reason)) };
+    // It has a full stop, also where the reviewer typed none: another sentence may follow.
+    let reason = clean(reason);
+    let stop = if reason.ends_with(['.', '!', '?', '…', '。']) { "" } else { "." };
+    let why = if reason.is_empty() { String::new() } else { format!(" Reason: {reason}{stop}") };
     match standing {
         Standing::Rejected => {
             format!("Draft by software that is not a medical device, rejected {by}.{why} Nothing in it may be used.")

@@ -73,6 +73,17 @@ fn every_view_is_open_to_all_and_hostile_headers_are_inert() {
     site.browse("views", &json!({"studies": [film, volume], "hostile": true, "shots": site.shots()}));
 }
 
+/// Promise: on a tablet the list is whole, and fingers open, turn, zoom and window what a mouse does.
+#[test]
+fn a_tablet_is_read_by_fingers() {
+    let site = Site::start("", "");
+    let (film, document) = site.film_with_findings(2);
+    let volume = site.volume();
+    let patient = &document["study"]["patient"]["id"];
+    site.browse("tablet", &json!({"volume": volume, "patient": patient, "shots": site.shots()}));
+    assert_eq!(site.document(&film)["status"], "signed");
+}
+
 /// Promise: images are shown on the processor's path and on WebGL's, with the window, slice and box that are asked for.
 #[test]
 fn films_and_volumes_are_shown_on_both_paths_of_the_viewer() {

@@ -71,6 +71,12 @@ function Weeks({ group }: { group: AgreementGroup }) {
   );
 }
 
+/** From which week to which. */
+function span(weeks: { week: string }[]): string {
+  const [first, last] = [weeks[0]?.week ?? '', weeks.at(-1)?.week ?? ''];
+  return first === last ? first : `${first} to ${last}`;
+}
+
 export function Agreement() {
   const [by, setBy] = useState<(typeof BY)[number]>('finding');
   const [groups, setGroups] = useState<AgreementGroup[] | null>(null);
@@ -103,7 +109,7 @@ export function Agreement() {
       {groups !== null && groups.length === 0 && <p class="muted">No report was reviewed yet.</p>}
       {groups !== null && groups.length > 0 && (
         <table>
-          <thead><tr><th scope="col">{by}</th><th scope="col">Decisions</th><th scope="col" class="n">Accepted</th><th scope="col" class="n">Changed</th><th scope="col" class="n">Rejected</th><th scope="col" class="n">Added</th><th scope="col" class="n">Accepted as drafted, 95 %</th><th scope="col">Per week</th></tr></thead>
+          <thead><tr><th scope="col">{by.charAt(0).toUpperCase() + by.slice(1)}</th><th scope="col">Decisions</th><th scope="col" class="n">Accepted</th><th scope="col" class="n">Changed</th><th scope="col" class="n">Rejected</th><th scope="col" class="n">Added</th><th scope="col" class="n">Accepted as drafted, 95 %</th><th scope="col">Per week, 0 to 100 %<br />{span(groups[0]?.weeks ?? [])}</th></tr></thead>
           <tbody>
             {groups.map((group) => {
               const accepted = share(group);

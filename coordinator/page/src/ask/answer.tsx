@@ -45,6 +45,8 @@ interface Props {
   /** Why it cannot; nothing for who may not at all. */
   whyNot: string | null;
   forget: () => void;
+  /** Asks the same once more; nothing where that cannot be now. */
+  again: (() => void) | null;
 }
 
 export function Answer({ question, stacks, jump, isInserted, forget, ...props }: Props) {
@@ -75,6 +77,7 @@ export function Answer({ question, stacks, jump, isInserted, forget, ...props }:
       {answer !== null && <Unverified question={question} />}
       <div class="acts">
         {answer !== null && (insert !== null || whyNot !== null) && <button type="button" disabled={insert === null} onClick={insert ?? undefined} title={insert === null ? (whyNot ?? '') : 'Adds these words to the impression. Ctrl Z takes them out.'}>{isInserted ? 'Insert into impression again' : 'Insert into impression'}</button>}
+        {state === 'failed' && <button type="button" disabled={props.again === null} onClick={props.again ?? undefined}>Ask again</button>}
         <button type="button" class="plain" onClick={forget}>{open ? 'Cancel' : 'Forget'}</button>
         <span class="fine">{[by(question), moment(question.answered_at_ms ?? question.asked_at_ms).slice(11), took].filter((part) => part !== '').join(' · ')}{isInserted ? ' · inserted, and the report says so' : ''}</span>
       </div>

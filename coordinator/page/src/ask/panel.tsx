@@ -59,6 +59,10 @@ export function AskPanel({ ask, who, study, stacks, insert, whyNot }: Props) {
     body.current?.scrollTo({ top: 0 });
   };
 
+  const askAgain = async ({ id, kind, text: asked, image }: Question) => {
+    if (await asking.ask({ kind, text: asked, ...(image === null ? {} : { image }) })) asking.forget(id);
+  };
+
   const count = text.trim() !== '' && !open ? 'a question is not sent yet' : listed.length === 0 ? '' : waiting > 0 ? `${waiting} waiting` : `${listed.length} ${listed.length === 1 ? 'answer' : 'answers'}`;
   return (
     <section class={`ask-panel ${open ? 'is-open' : ''}`} aria-label="Ask the study">
@@ -103,7 +107,8 @@ export function AskPanel({ ask, who, study, stacks, insert, whyNot }: Props) {
           <ol class="answers" aria-label="Answers">
             {listed.map((question) => (
               <Answer key={question.id} question={question} stacks={stacks} jump={ask.jump} isInserted={ask.isInserted(question)} whyNot={whyNot}
-                insert={insert === null ? null : () => insert(question)} forget={() => asking.forget(question.id)} />
+                insert={insert === null ? null : () => insert(question)} forget={() => asking.forget(question.id)}
+                again={can && asking.kinds.includes(question.kind) ? () => void askAgain(question) : null} />
             ))}
           </ol>
         )}

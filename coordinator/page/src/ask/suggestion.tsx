@@ -82,7 +82,7 @@ export function Suggestion({ question, now, apply, again, canAsk, discard, refus
       {answer !== null && <Unverified question={question} />}
       <div class="acts">
         {answer !== null && isShorten && !isStale && !question.truncated && !question.no_shorter && apply !== null && <button type="button" class="primary" onClick={() => apply(answer)}>Apply</button>}
-        {isStale && !open && <button type="button" disabled={!canAsk} onClick={again}>Ask again</button>}
+        {(isStale || state === 'failed') && !open && <button type="button" disabled={!canAsk} onClick={again}>Ask again</button>}
         {answer !== null && !isShorten && !question.truncated && !isStale && mayGive && <><button type="button" onClick={copy}>Copy</button><button type="button" onClick={print}>Print</button></>}
         <button type="button" class="plain" onClick={discard}>{open ? 'Cancel' : 'Discard'}</button>
       </div>

@@ -19,6 +19,7 @@ export function SignIn({ ways, entered, again, told }: Props) {
   const [problem, setProblem] = useState('');
   const [busy, setBusy] = useState(false);
   const first = useRef<HTMLInputElement>(null);
+  const secret = useRef<HTMLInputElement>(null);
   // Before the next key can come. Where somebody was here before, a text may be being typed: the focus is theirs.
   useLayoutEffect(() => {
     if (again === undefined) first.current?.focus();
@@ -33,7 +34,7 @@ export function SignIn({ ways, entered, again, told }: Props) {
     } catch (error) {
       setProblem(words(error));
       setPassword('');
-      first.current?.focus();
+      secret.current?.focus();
     } finally {
       setBusy(false);
     }
@@ -46,11 +47,11 @@ export function SignIn({ ways, entered, again, told }: Props) {
         <>
           <label>
             Name
-            <input name="name" autocomplete="username" required value={name} readOnly={again !== undefined} ref={again === undefined ? first : null} onInput={(event) => setName(event.currentTarget.value)} />
+            <input name="name" autocomplete="username" required value={name} readOnly={again !== undefined} ref={first} onInput={(event) => setName(event.currentTarget.value)} />
           </label>
           <label>
             Password
-            <input name="password" type="password" autocomplete="current-password" required value={password} ref={again === undefined ? null : first} onInput={(event) => setPassword(event.currentTarget.value)} />
+            <input name="password" type="password" autocomplete="current-password" required value={password} ref={secret} onInput={(event) => setPassword(event.currentTarget.value)} />
           </label>
           <button class="primary" type="submit" disabled={busy}>{busy ? 'Signing in' : 'Sign in'}</button>
         </>

@@ -54,7 +54,7 @@ export function FindingCard(props: Props) {
             {percent(confidence)} <i>{word} confidence</i>
           </span>
         ) : (
-          <span class="conf by-person">by a radiologist</span>
+          <span class="conf by-person">{item.isAdded || item.decision === 'change' ? 'by you, not signed' : 'by a radiologist'}</span>
         )}
         <span class="place">{props.place}</span>
       </div>

@@ -28,7 +28,9 @@ export function StudyPage({ uid, session }: { uid: string; session: Session }) {
   const [removal, setRemoval] = useState<Removal>('none');
   /** The draft that was rejected, while it is reviewed after all. */
   const [revived, setRevived] = useState<Report | null>(null);
-  const asking = useQuestions(uid);
+  const questions = useQuestions(uid);
+  // A study on its way out is not asked about: what is there already stays to be read.
+  const asking = removal === 'none' ? questions : { ...questions, reason: removal === 'gone' ? 'This study was removed.' : 'This study is being removed.' };
   const version = useRef(0);
 
   const load = useCallback(async () => {

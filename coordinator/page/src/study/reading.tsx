@@ -288,7 +288,7 @@ export function Reading(props: Props) {
         <div class="scroll" tabIndex={0} aria-label="Findings and report" role="region">
           {props.problem !== '' && <p class="problem" role="alert">{props.problem}</p>}
           {newer !== null && conflict === null && older === null && newer > (report?.report.version ?? 0) && (
-            <p class="newer" role="status">Version {newer} of this report came while you were reading. <button onClick={() => void takeNewest(true)}>Go to it with my edits</button></p>
+            <p class="newer" role="status">Version {newer} of this report came while you were reading. <button onClick={() => void takeNewest(true)}>{isBegun(copy) ? 'Go to it with my edits' : 'Go to it'}</button></p>
           )}
           {conflict !== null && (
             <Conflict title="This report was reviewed by somebody else first" why="Nothing was signed by you, and nothing you wrote is lost. Choose what to go on with; undo brings back the other."
@@ -325,7 +325,7 @@ export function Reading(props: Props) {
                     change={keep} say={(text) => say(item, text)} />
                 ))}
               </ol>
-              {editable && <p class="fine hint">To add one, press <kbd>n</kbd> and draw a box on the image.</p>}
+              {editable && <p class="fine hint" role="status">{hanging.tool === 'box' && !ask.isDrawing ? <>Draw a box on the image, or move this one by arrows and size it by <kbd>Shift</kbd> and arrows; <kbd>Enter</kbd> takes it, <kbd>Esc</kbd> leaves it.</> : <>To add one, press <kbd>n</kbd> and draw a box on the image.</>}</p>}
             </section>
           )}
           {body && standing !== 'rejected' && <ReportText report={body} impression={copy.impression} made={made} isAsSigned={isSigned && made !== null && made.join('\n') === impressionOf(study.report?.report)} editable={editable} isOld={editing.preview.isOld} chosen={chosenIn(body, current)} point={point} write={(lines) => editing.change((was) => withImpression(was, lines))}>
@@ -341,7 +341,7 @@ export function Reading(props: Props) {
         ) : revive !== null ? (
           <div class="sign-bar"><div class="row"><span class="blocked">The draft can be reviewed after all: what you sign then takes the place of the rejection.</span><span class="grow" /><button onClick={revive}>Review the rejected draft after all <kbd>s</kbd></button></div></div>
         ) : (
-          report !== null && mayEdit && <SignBar discard={canDiscard ? () => void discard() : null} canReject={canReject} editing={editing} begin={editable ? null : amend} session={session} standing={standing} amends={amends} step={step} setStep={setStep} busy={busy} problem={problem} sign={(reason) => void review('sign', reason)} reject={(reason) => void review('reject', reason)} />
+          report !== null && (mayEdit ? <SignBar discard={canDiscard ? () => void discard() : null} canReject={canReject} editing={editing} begin={editable ? null : amend} session={session} standing={standing} amends={amends} step={step} setStep={setStep} busy={busy} problem={problem} sign={(reason) => void review('sign', reason)} reject={(reason) => void review('reject', reason)} /> : !mayReview && <div class="sign-bar"><p class="blocked">You may read reports; reviewing and signing them takes the role “review”.</p></div>)
         )}
       </section>
       <p class="hidden" role="status" aria-live="polite">{said}</p>

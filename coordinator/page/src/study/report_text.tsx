@@ -28,7 +28,7 @@ export function ReportText({ report, impression, made, isAsSigned, editable, isO
   const [emptied, setEmptied] = useState(false);
   const shown = own ? impression : (made ?? []);
   const taken = report.inserted ?? [];
-  const origin = own ? (taken.length > 0 ? 'your words, with a model\'s' : 'your words') : isAsSigned ? 'as signed' : 'made from the findings';
+  const origin = own ? (taken.length > 0 ? 'your words, with a model\'s' : 'your words') : isAsSigned ? 'unchanged' : 'made from the findings';
   return (
     <section class={`report-text ${isOld ? 'is-old' : ''}`} aria-label="Report">
       <h2>Report</h2>
@@ -45,6 +45,8 @@ export function ReportText({ report, impression, made, isAsSigned, editable, isO
       <h3 id="impression">Impression {editable && <span class="tag">{origin}</span>}</h3>
       {editable ? (
         <>
+          {/* On paper text boxes keep their size and are cut. */}
+          <p class="sentences on-paper">{shown.length === 0 ? 'None.' : shown.map((line, index) => <span key={index}>{line}</span>)}</p>
           <textarea aria-labelledby="impression" class={own ? 'own' : ''} rows={Math.max(2, shown.length)} value={emptied ? '' : shown.join('\n')} placeholder={made === null ? 'It is made from the findings.' : made.join('\n')} spellcheck
             onInput={(event) => {
               const text = event.currentTarget.value;

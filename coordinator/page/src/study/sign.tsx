@@ -46,7 +46,7 @@ function saved(saving: Saving): string {
 export function SignBar(props: Props) {
   const { editing, session, standing, amends, step, setStep, busy, problem } = props;
   const open = left(editing.copy);
-  const may = session.account.roles.includes('review') && session.account.name !== null && session.account.name !== '';
+  const may = session.account.name !== null && session.account.name !== '';
   const verb = amends ? 'Amend' : 'Sign';
   const blocked = editing.preview.problem !== '' ? editing.preview.problem : open > 0 ? `${open} still to decide` : '';
   return (
@@ -64,22 +64,25 @@ export function SignBar(props: Props) {
       {editing.saving.state === 'waiting' && <p class="problem" role="status">Your edits are on this page and not kept on the server yet: {editing.saving.problem}</p>}
       {editing.preview.warnings.map((warning) => <p class="warning" key={warning}>{warning}</p>)}
       <div class="row">
-        <button class="plain" disabled={!editing.canUndo} onClick={editing.undo} title="Undo (Ctrl Z)" aria-label="Undo">↶</button>
-        <button class="plain" disabled={!editing.canRedo} onClick={editing.redo} title="Redo (Ctrl Shift Z)" aria-label="Redo">↷</button>
-        <span class="saved" role="status">{saved(editing.saving)}</span>
-        <span class="grow" />
-        {step === 'none' && props.discard !== null && <button class="discard" disabled={busy} onClick={() => setStep('discard')}>{standing === 'unsigned_draft' ? 'Discard my edits' : 'Discard this amendment'} <kbd>D</kbd></button>}
-        {may ? (
-          step === 'none' && (props.begin !== null ? <button onClick={props.begin}>Amend <kbd>s</kbd></button> : (
-            <>
-              {blocked !== '' && <span class="blocked" id="blocked">{blocked}</span>}
-              {props.canReject && <button onClick={() => setStep('reject')} disabled={busy}>Reject draft <kbd>R</kbd></button>}
-              <button class="primary" disabled={blocked !== '' || busy} aria-describedby={blocked === '' ? undefined : 'blocked'} onClick={() => setStep('sign')}>{verb} <kbd>s</kbd></button>
-            </>
-          ))
-        ) : (
-          <span class="blocked">{session.account.roles.includes('review') ? 'Your account has no person\'s name: it cannot sign.' : 'You may read reports; signing takes the role “review”.'}</span>
-        )}
+        <span class="part">
+          <button class="plain" disabled={!editing.canUndo} onClick={editing.undo} title="Undo (Ctrl Z)" aria-label="Undo">↶</button>
+          <button class="plain" disabled={!editing.canRedo} onClick={editing.redo} title="Redo (Ctrl Shift Z)" aria-label="Redo">↷</button>
+          <span class="saved" role="status">{saved(editing.saving)}</span>
+          {step === 'none' && props.discard !== null && <button class="plain discard" disabled={busy} onClick={() => setStep('discard')}>{standing === 'unsigned_draft' ? 'Discard my edits' : 'Discard this amendment'} <kbd>D</kbd></button>}
+        </span>
+        <span class="part ends">
+          {may ? (
+            step === 'none' && (props.begin !== null ? <button onClick={props.begin}>Amend <kbd>s</kbd></button> : (
+              <>
+                {blocked !== '' && <span class="blocked" id="blocked">{blocked}</span>}
+                {props.canReject && <button onClick={() => setStep('reject')} disabled={busy}>Reject draft <kbd>R</kbd></button>}
+                <button class="primary" disabled={blocked !== '' || busy} aria-describedby={blocked === '' ? undefined : 'blocked'} onClick={() => setStep('sign')}>{verb} <kbd>s</kbd></button>
+              </>
+            ))
+          ) : (
+            <span class="blocked">Your account has no person's name: it cannot sign.</span>
+          )}
+        </span>
       </div>
     </div>
   );

@@ -3,7 +3,8 @@
 import { useMemo, useRef, useState } from 'preact/hooks';
 import type { Box, Place, Study } from '../api/types.ts';
 import { find, hung, stacks, type Stack } from '../viewer/frames.ts';
-import type { Handle, Tool } from '../viewer/pane_view.tsx';
+import type { Handle } from '../viewer/pane_view.tsx';
+import type { Tool } from '../viewer/pointer.ts';
 import type { Window } from '../viewer/presets.ts';
 
 /** A new box, in fractions of the frame, where the keyboard puts it. */

@@ -7,9 +7,8 @@ import { date } from '../words.ts';
 import { letters as lettersOf, type Stack } from './frames.ts';
 import { length, Overlay, type Measure, type Shown } from './overlay.tsx';
 import { Pane, prefetch } from './pane.ts';
+import { Pointers, type Reach, type Tool } from './pointer.ts';
 import type { Window } from './presets.ts';
-
-export type Tool = 'look' | 'box' | 'measure';
 
 export interface Handle {
   pane: Pane;
@@ -36,8 +35,6 @@ interface Props {
   measured: (mm: number | null) => void;
   handle: (handle: Handle | null) => void;
 }
-
-const clamp = (value: number) => Math.min(1, Math.max(0, value));
 
 export function PaneView(props: Props) {
   const { stack, index, active, window: wanted, tool, boxes, drawing } = props;
@@ -102,55 +99,20 @@ export function PaneView(props: Props) {
     };
   }, []);
 
-  const at = (event: MouseEvent): [number, number] => {
-    const { left, top } = element.current!.getBoundingClientRect();
-    return [event.clientX - left, event.clientY - top];
-  };
-  const fraction = (pixel: [number, number]): [number, number] => [clamp(pixel[0] / (instance?.columns ?? 1)), clamp(pixel[1] / (instance?.rows ?? 1))];
-
-  const down = (event: PointerEvent) => {
-    const shown = pane.current;
-    if (shown === null || shown.index < 0) return;
-    latest.current.activate();
-    event.preventDefault();
-    const target = element.current!;
-    target.setPointerCapture(event.pointerId);
-    const began = at(event);
-    const first = shown.toPixel(began);
-    const before = shown.currentWindow();
-    let last = began;
-    // Left draws, measures or windows; the middle button pans; the right one zooms.
-    const act = event.button === 1 || event.shiftKey ? 'pan' : event.button === 2 || event.ctrlKey ? 'zoom' : tool === 'look' ? 'window' : tool;
-    const move = (next: PointerEvent) => {
-      const now = at(next);
-      const [dx, dy] = [now[0] - last[0], now[1] - last[1]];
-      last = now;
-      const pixel = shown.toPixel(now);
-      if (act === 'pan') shown.pan(dx, dy);
-      else if (act === 'zoom') shown.zoom(Math.exp(-dy / 150), began);
-      else if (act === 'window' && before !== null) {
-        const gain = Math.max(1, before.width) / 400;
-        const window = { width: Math.max(1, before.width + (now[0] - began[0]) * gain * 1.5), center: before.center + (now[1] - began[1]) * gain };
-        latest.current.setWindow(window);
-      } else if (act === 'measure' && first !== null && pixel !== null) setMeasure({ from: first, to: pixel });
-      else if (act === 'box' && first !== null && pixel !== null) latest.current.draw(boxOf(fraction(first), fraction(pixel)), false);
+  const reach = (): Reach => {
+    const { activate, turn, setWindow, draw, measured } = latest.current;
+    return {
+      pane: () => pane.current, tool, columns: instance?.columns ?? 1, rows: instance?.rows ?? 1, frames: stack.frames.length, index,
+      activate, turn, setWindow, setMeasure, measured: (line) => measured(length(line, spacing).mm), draw,
     };
-    const up = (next: PointerEvent) => {
-      target.removeEventListener('pointermove', move);
-      target.removeEventListener('pointerup', up);
-      target.removeEventListener('pointercancel', up);
-      const pixel = shown.toPixel(at(next));
-      if (act === 'box' && first !== null && pixel !== null) {
-        const box = boxOf(fraction(first), fraction(pixel));
-        if (box.right - box.left > 0.004 && box.bottom - box.top > 0.004) latest.current.draw(box, true);
-      }
-      if (act === 'measure' && first !== null && pixel !== null) latest.current.measured(length({ from: first, to: pixel }, spacing).mm);
-    };
-    target.addEventListener('pointermove', move);
-    target.addEventListener('pointerup', up);
-    target.addEventListener('pointercancel', up);
   };
 
+  const now = useRef(reach);
+  now.current = reach;
+  const pointers = useRef<Pointers | null>(null);
+  useLayoutEffect(() => {
+    pointers.current = new Pointers(element.current!.parentElement!, element.current!, () => now.current());
+  }, []);
   const wheel = useRef(0);
   useEffect(() => {
     const target = element.current!.parentElement!;
@@ -179,12 +141,26 @@ export function PaneView(props: Props) {
   const current = pane.current?.currentWindow() ?? null;
   const several = stack.frames.length > 1;
   const name = `${stack.prior === null ? '' : `${stack.prior} study ${date(stack.date)}, `}${stack.label}${several ? `, slice ${index + 1} of ${stack.frames.length}` : ''}`;
+  /** Turns to where the track beside the image is pressed. */
+  const slide = (event: PointerEvent) => {
+    const track = event.currentTarget as HTMLElement;
+    if (event.type === 'pointerdown') {
+      event.preventDefault();
+      // It is no stroke over the image.
+      event.stopPropagation();
+      track.setPointerCapture(event.pointerId);
+      props.activate();
+    } else if (!track.hasPointerCapture(event.pointerId)) return;
+    const { top, height } = track.getBoundingClientRect();
+    props.turn(Math.round(((event.clientY - top) / Math.max(1, height)) * (stack.frames.length - 1)));
+  };
   return (
-    <section class={`pane ${active ? 'active' : ''} ${stack.prior === null ? '' : 'prior'}`} aria-label={name} data-ready={pane.current !== null && pane.current.index === index}>
-      <div class={`image tool-${tool}`} ref={element} role="img" aria-label={`Image: ${name}`} onPointerDown={down} onContextMenu={(event) => event.preventDefault()}
+    <section class={`pane ${active ? 'active' : ''} ${stack.prior === null ? '' : 'prior'}`} aria-label={name} data-ready={pane.current !== null && pane.current.index === index}
+      onPointerDown={(event) => pointers.current?.down(event)} onContextMenu={(event) => event.preventDefault()}>
+      <div class={`image tool-${tool}`} ref={element} role="img" aria-label={`Image: ${name}`}
         onDblClick={() => pane.current?.fit()}
         onPointerMove={(event) => {
-          const pixel = pane.current?.toPixel(at(event));
+          const pixel = pointers.current === null ? undefined : pane.current?.toPixel(pointers.current.at(event));
           const value = pixel ? pane.current?.valueAt(pixel) : null;
           setProbe(value === null || value === undefined ? '' : stack.kind === 'ct' ? `${Math.round(value)} HU` : `${Math.round(value)}`);
         }}
@@ -208,12 +184,8 @@ export function PaneView(props: Props) {
       </div>
       <div class="corner bottom-right"><span class="dim">{probe}</span></div>
       {letters && <><i class="letter l">{letters.left}</i><i class="letter r">{letters.right}</i><i class="letter t">{letters.top}</i><i class="letter b">{letters.bottom}</i></>}
-      {several && <div class="track" aria-hidden="true"><div class="thumb" style={{ top: `${(index / Math.max(1, stack.frames.length - 1)) * 100}%` }} />{props.marks.map((place) => <i key={place} style={{ top: `${(place / Math.max(1, stack.frames.length - 1)) * 100}%` }} />)}</div>}
+      {several && <div class="track" aria-hidden="true" onPointerDown={slide} onPointerMove={slide}><div class="thumb" style={{ top: `${(index / Math.max(1, stack.frames.length - 1)) * 100}%` }} />{props.marks.map((place) => <i key={place} style={{ top: `${(place / Math.max(1, stack.frames.length - 1)) * 100}%` }} />)}</div>}
       {problem !== '' && <p class="pane-problem" role="alert">This image cannot be shown: {problem}</p>}
     </section>
   );
-}
-
-function boxOf(a: [number, number], b: [number, number]): Box {
-  return { left: Math.min(a[0], b[0]), right: Math.max(a[0], b[0]), top: Math.min(a[1], b[1]), bottom: Math.max(a[1], b[1]) };
 }

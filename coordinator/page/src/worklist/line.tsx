@@ -1,5 +1,6 @@
 /** One study in the worklist. */
 
+import { useRef } from 'preact/hooks';
 import type { Row } from '../api/types.ts';
 import { ageAt, confidenceWord, date, percent, personName, since, standingWord } from '../words.ts';
 
@@ -46,13 +47,16 @@ const LONG: Record<string, number> = { patient: 36, id: 20, study: 40, site: 20 
 
 export function Line({ row, index, now, selected, me, y, choose, open }: Props) {
   const { patient } = row;
+  /** What is pointed with: a finger has no second click to spare, and opens at once. */
+  const pointer = useRef('mouse');
   const old = now - row.received_at_ms > 4 * 3_600_000 && row.state === 'drafted';
   const cell = (name: string, content: preact.ComponentChildren, title?: string) => {
     const long = typeof content === 'string' && content.length > (LONG[name] ?? Infinity);
     return <span role="gridcell" class={long ? `c-${name} is-long` : `c-${name}`} title={title}>{content}</span>;
   };
   return (
-    <div role="row" id={`row-${index}`} aria-rowindex={index + 2} aria-selected={selected} class={`line u-${row.urgency ?? 'none'} s-${row.state}`} style={{ transform: `translateY(${y}px)` }} onClick={choose} onDblClick={open}>
+    <div role="row" id={`row-${index}`} aria-rowindex={index + 2} aria-selected={selected} class={`line u-${row.urgency ?? 'none'} s-${row.state}`} style={{ transform: `translateY(${y}px)` }} 
+      onPointerDown={(event) => { pointer.current = event.pointerType; }} onClick={() => (pointer.current === 'touch' ? open() : choose())} onDblClick={open}>
       {cell('urgency', row.urgency && <span class={`mark u-${row.urgency}`}>{row.urgency}</span>)}
       {cell('patient', personName(patient.name), personName(patient.name))}
       {cell('id', patient.id, patient.id)}
@@ -65,7 +69,7 @@ export function Line({ row, index, now, selected, me, y, choose, open }: Props) 
       {cell('findings', row.version > 0 && row.standing !== 'rejected' ? row.findings : '')}
       {cell('confidence', row.confidence === null || isReviewed(row) ? '' : <span class={`conf conf-${confidenceWord(row.confidence).replace(' ', '-')}`}>{percent(row.confidence)} <i>{confidenceWord(row.confidence)}</i></span>)}
       {cell('state', <span class={`state state-${row.state}`}>{stateOf(row)}</span>)}
-      {cell('readers', row.readers.map((reader) => <span key={reader.id} class={reader.id === me ? 'reader me' : 'reader'}>{reader.id === me ? 'you' : personName(reader.name)}</span>))}
+      {cell('readers', row.readers.map((reader) => <span key={reader.id} class={reader.id === me ? 'reader me' : 'reader'}>{reader.id === me ? 'you' : personName(reader.name)}</span>), row.readers.map((reader) => personName(reader.name)).join('; '))}
     </div>
   );
 }
