@@ -1,5 +1,5 @@
-// Images: not black on either path of the viewer, windows by key, slices by key and wheel, a finding's slice and box, and lengths
-// in mm only where pixels are calibrated. Argument: {url, name, password, film, volume}.
+// Images: not black on either path of the viewer, windows by key, slices by key and wheel, zoomed and moved under the pointer, a
+// finding's slice and box, and lengths in mm only where pixels are calibrated. Argument: {url, name, password, film, volume}.
 import assert from 'node:assert/strict';
 import { brightness, drawn, open, settings, signIn, text } from './browser.mjs';
 
@@ -38,6 +38,24 @@ for (const rendering of ['cpu', 'gl']) {
   const box = await page.locator('.overlay .box.chosen .edge').first().boundingBox();
   const image = await page.locator('.pane .image').first().boundingBox();
   assert.ok(box.x >= image.x && box.y >= image.y && box.x + box.width <= image.x + image.width && box.y + box.height <= image.y + image.height, JSON.stringify({ box, image }));
+  // What is under the pointer stays there while it is zoomed, and goes where it is moved.
+  const edges = () => page.locator('.overlay .box.chosen .edge').first().boundingBox();
+  const isNear = (found, x, y) => Math.abs(found.x - x) < 6 && Math.abs(found.y - y) < 6;
+  await page.mouse.move(box.x, box.y);
+  await page.keyboard.down('Control');
+  for (let step = 0; step < 3; step++) await page.mouse.wheel(0, -100);
+  await page.keyboard.up('Control');
+  await page.waitForTimeout(250);
+  const larger = await edges();
+  assert.ok(larger.width > box.width * 1.5 && isNear(larger, box.x, box.y), `${rendering}: ${JSON.stringify({ box, larger })}`);
+  await page.mouse.down({ button: 'middle' });
+  await page.mouse.move(box.x + 30, box.y + 20, { steps: 3 });
+  await page.mouse.up({ button: 'middle' });
+  await page.waitForTimeout(250);
+  assert.ok(isNear(await edges(), larger.x + 30, larger.y + 20), `${rendering}: ${JSON.stringify({ larger, moved: await edges() })}`);
+  await page.keyboard.press('f');
+  await page.waitForTimeout(250);
+  assert.ok(isNear(await edges(), box.x, box.y), `${rendering}: fitted again`);
   const place = async () => Number((await text(page, '.bottom-left')).split('/')[0]);
   const first = await place();
   await page.keyboard.press('j');

@@ -104,6 +104,18 @@ fn two_readers_of_a_study_lose_nothing() {
     assert_eq!(site.document(&study)["status"], "amended");
 }
 
+/// Promise: odd addresses, sizes with units, half a form and edits that meet another's signature lose nothing, and put no decision on
+/// a finding that it was not made of.
+#[test]
+fn a_newcomer_loses_nothing() {
+    let site = Site::start("", "");
+    site.film(&site.folder().join("next"), 60);
+    let (study, _) = site.film_with_findings(3);
+    let (name, password) = site.other();
+    site.browse("newcomer", &json!({"study": study, "other": {"name": name, "password": password}}));
+    assert_eq!(site.document(&study)["status"], "amended");
+}
+
 /// Promise: who may only look reads a study, and nothing of it puts an alert on record.
 #[test]
 fn who_only_looks_is_refused_nothing() {

@@ -16,22 +16,39 @@ interface Props {
 
 type Part = 'laterality' | 'zone' | 'severity';
 
+/** The longest extent that a report takes, in mm. */
+const MOST_MM = 3_000;
+const SIZE = 'A length in mm, such as 12 or 1.5 cm, of at most 3,000 mm.';
+
+/** A size as people write it; nothing where none is written, null where it is no size. */
+function millimetres(text: string): number | undefined | null {
+  if (text.trim() === '') return undefined;
+  const [, number, unit] = /^(\d+(?:[.,]\d+)?)\s*(mm|cm)?$/i.exec(text.trim()) ?? [];
+  const mm = Math.round(Number(number?.replace(',', '.')) * (unit?.toLowerCase() === 'cm' ? 10 : 1) * 100) / 100;
+  return mm > 0 && mm <= MOST_MM ? mm : null;
+}
+
 export function FindingForm({ vocabulary, item, done, cancel, measured }: Props) {
   const [finding, setFinding] = useState<Written>({ ...item.finding, evidence: item.finding.evidence.map(({ instance, series, frame, box }) => ({ instance, series, frame, ...(box === undefined ? {} : { box }) })) });
   const [words, setWords] = useState(item.words);
+  const [sizeProblem, setSizeProblem] = useState('');
   const set = (name: Part, value: string) => setFinding((was) => {
     const next = { ...was };
     if (value === '') delete next[name];
     else next[name] = value;
     return next;
   });
-  const size = (value: string) => setFinding((was) => {
-    const next = { ...was };
-    const mm = Number(value.replace(',', '.'));
-    if (value.trim() === '' || !Number.isFinite(mm) || mm <= 0) delete next.size_mm;
-    else next.size_mm = mm;
-    return next;
-  });
+  const size = (input: HTMLInputElement) => {
+    const mm = millimetres(input.value);
+    // What cannot be a size is not kept as none.
+    input.setCustomValidity(mm === null ? SIZE : '');
+    setSizeProblem(mm === null ? SIZE : '');
+    setFinding((was) => {
+      const next = { ...was };
+      delete next.size_mm;
+      return mm === undefined || mm === null ? next : { ...next, size_mm: mm };
+    });
+  };
   const pick = (label: string, value: string, options: [string, string][], change: (value: string) => void, first = false) => (
     <label>
       {label}
@@ -53,8 +70,9 @@ export function FindingForm({ vocabulary, item, done, cancel, measured }: Props)
       {!absent && (
         <label>
           Size, mm
-          <input inputMode="decimal" name="size" defaultValue={finding.size_mm ?? ''} key={finding.size_mm === measured ? 'measured' : 'typed'} onInput={(event) => size(event.currentTarget.value)} autocomplete="off" />
-          {measured !== null && finding.size_mm !== measured && <button type="button" class="plain" onClick={() => setFinding({ ...finding, size_mm: measured })}>take the {measured} mm measured</button>}
+          <input inputMode="decimal" name="size" defaultValue={finding.size_mm ?? ''} key={finding.size_mm === measured ? 'measured' : 'typed'} onInput={(event) => size(event.currentTarget)} aria-invalid={sizeProblem !== ''} autocomplete="off" />
+          {sizeProblem !== '' && <span class="problem" role="alert">{sizeProblem}</span>}
+          {measured !== null && finding.size_mm !== measured && <button type="button" class="plain" onClick={() => { setSizeProblem(''); setFinding({ ...finding, size_mm: measured }); }}>take the {measured} mm measured</button>}
         </label>
       )}
       <label class="wide">

@@ -9,6 +9,7 @@ import { isBegun } from '../edit/model.ts';
 import { toWorklist } from '../route.ts';
 import { useKeys } from '../keys.ts';
 import { personName } from '../words.ts';
+import { keepLast } from '../worklist/worklist.tsx';
 import { Reading, type Removal } from './reading.tsx';
 
 /** The server forgets a reader after 60 s. */
@@ -61,6 +62,7 @@ export function StudyPage({ uid, session }: { uid: string; session: Session }) {
   }, [uid]);
 
   useEffect(() => void load(), [load]);
+  useEffect(() => keepLast(uid), [uid]);
 
   useEffect(() => {
     if (uid === '') return;

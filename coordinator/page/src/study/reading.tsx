@@ -144,7 +144,6 @@ export function Reading(props: Props) {
     setSaid('Finding added');
   };
   const point = (statement: Statement) => {
-    const body = editing.preview.report ?? report?.report;
     const finding = body?.findings[statement.findings[0] ?? -1];
     if (finding === undefined) return;
     // The sentence is of the report as it would be signed, the list is of the draft: what they say is the same.
@@ -214,6 +213,13 @@ export function Reading(props: Props) {
       setBusy(false);
     }
   };
+  /** What the findings of a stale copy's version are called. */
+  const [staleNames, setStaleNames] = useState<string[]>([]);
+  const staleVersion = editing.stale?.version ?? null;
+  useEffect(() => {
+    setStaleNames([]);
+    if (staleVersion !== null) get<Report>(`/studies/${row.uid}/reports/${staleVersion}`).then(({ report: then }) => setStaleNames(then.findings.map((finding) => finding.name)), () => undefined);
+  }, [row.uid, staleVersion]);
   // No key passes over a choice that waits.
   useHold(conflict !== null || editing.saving.state === 'conflict' || editing.stale !== null ? 'letters' : null);
   const takeNewest = async (carryOver: boolean) => {
@@ -222,10 +228,31 @@ export function Reading(props: Props) {
     const newest = await props.reload();
     if (newest === null) return;
     const count = newest.report?.report.findings.length ?? 0;
-    const carried = carryOver ? carry(mine, before, newest) : { copy: undecided(newest.report?.report.version ?? newest.row.version, count), lost: [] };
-    editing.replace(carried.copy);
-    setLost(carried.lost);
+    const theirs = undecided(newest.report?.report.version ?? newest.row.version, count);
+    const carried = carry(mine, before, newest);
+    // Undo brings back the other.
+    editing.rebase(carryOver ? [theirs, carried.copy] : [carried.copy, theirs]);
+    setLost(carryOver ? carried.lost : []);
     setConflict(null);
+  };
+  /** Puts what was begun with an older version on this one: decisions by what they were on then, and not by their place. */
+  const takeStale = async (stale: WorkingCopy) => {
+    try {
+      const then = await get<Report>(`/studies/${row.uid}/reports/${stale.version}`);
+      const carried = carry(stale, then.report.findings, study);
+      editing.rebase([copy, carried.copy]);
+      setLost(carried.lost);
+      editing.settle();
+    } catch (error) {
+      setProblem(`Your edits cannot be put on this version, for the one that they are of cannot be had: ${words(error)}`);
+    }
+  };
+  /** Goes on with the copy that was kept elsewhere, which may be of a newer version. */
+  const takeElsewhere = async (theirs: WorkingCopy) => {
+    if (theirs.version !== copy.version && (await props.reload()) === null) return;
+    if (theirs.version === copy.version) editing.replace(theirs);
+    else editing.rebase([theirs]);
+    editing.settle();
   };
   const beside = async (uid: string) => {
     if (prior?.row.uid === uid) return setPrior(null);
@@ -238,7 +265,7 @@ export function Reading(props: Props) {
 
   const revive = props.revive !== null && older === null && mayReview && props.removal === 'none' ? props.revive : null;
   const canReject = older === null && props.rejected === null && standing === 'unsigned_draft';
-  useReadingKeys({ ask, canDiscard, canReject, revive, editing, hanging, editable, current, study, uid: row.uid, mode, step, canSign: left(copy) === 0 && editing.preview.problem === '', move, choose, setMode, setStep, amend,
+  useReadingKeys({ ask, mayEdit, canDiscard, canReject, revive, editing, hanging, editable, current, study, uid: row.uid, mode, step, canSign: left(copy) === 0 && editing.preview.problem === '', move, choose, setMode, setStep, amend,
     decide: setDecision, acceptRest: () => { if (editable) { editing.change(acceptRest); setSaid('All findings that were not decided are accepted'); } }, remove, add: ask.isDrawing ? ask.take : add, toggleBoxes: () => setBoxes(!boxes), beside: (uid) => void beside(uid) });
 
   useEffect(() => {
@@ -250,7 +277,8 @@ export function Reading(props: Props) {
   }, [study.row.uid]);
 
   const head = document.getElementById('top-study');
-  const body = older !== null || !fits ? report?.report : (editing.preview.report ?? report?.report);
+  // What is not being edited is shown as it is: a preview may be of edits that nobody signed.
+  const body = editable ? (editing.preview.report ?? report?.report) : report?.report;
   const shownVersion = report?.report.version ?? 0;
   const newest = Math.max(row.version, newer ?? 0);
   // A newer draft is none in the place of what was signed; a newer signature is.
@@ -297,18 +325,13 @@ export function Reading(props: Props) {
           )}
           {editing.saving.state === 'conflict' && (
             <Conflict title="You edited this study elsewhere, too" why="Another window or machine of yours kept a newer copy."
-              theirs={{ heading: 'Kept elsewhere', lines: linesOf(editing.saving.theirs, study.report?.report.findings.map((finding) => finding.name) ?? []), action: 'Go on with that', run: () => { editing.replace((editing.saving as { theirs: WorkingCopy }).theirs); editing.settle(); } }}
+              theirs={{ heading: 'Kept elsewhere', lines: linesOf(editing.saving.theirs, study.report?.report.findings.map((finding) => finding.name) ?? []), action: 'Go on with that', run: () => void takeElsewhere((editing.saving as { theirs: WorkingCopy }).theirs) }}
               mine={{ heading: 'On this page', lines: mine, action: 'Keep this one', run: () => { editing.settle(); editing.keepMine(); } }} />
           )}
           {editing.stale !== null && (
             <Conflict title="You had begun with an older version" why={`Your edits of version ${editing.stale.version} were kept.`}
               theirs={{ heading: `Version ${report?.report.version ?? 0}, as it is`, lines: report ? linesOfReport(report) : [], action: 'Begin anew', run: () => void discard() }}
-              mine={{ heading: 'Yours', lines: linesOf(editing.stale, []), action: 'Put mine on it', run: () => {
-                const carried = carry(editing.stale!, study.report?.report.findings ?? [], study);
-                editing.replace(carried.copy);
-                setLost(carried.lost);
-                editing.settle();
-              } }} />
+              mine={{ heading: 'Yours', lines: linesOf(editing.stale, staleNames), action: 'Put mine on it', run: () => void takeStale(editing.stale!) }} />
           )}
           {lost.length > 0 && <div class="newer" role="status"><p>These of your decisions found no finding in the newest version:</p><ul>{lost.map((line) => <li key={line}>{line}</li>)}</ul><button class="plain" onClick={() => setLost([])}>I have seen them</button></div>}
           {report !== null && standing === 'rejected' && <Rejected report={report} />}

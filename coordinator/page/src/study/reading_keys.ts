@@ -17,6 +17,8 @@ interface Reach {
   editing: Editing;
   hanging: Hanging;
   editable: boolean;
+  /** It can be edited, though a signed report is not before somebody begins to. */
+  mayEdit: boolean;
   current: Item | null;
   study: Study;
   uid: string;
@@ -46,7 +48,7 @@ interface Reach {
 const STEP = 0.01;
 
 export function useReadingKeys(reach: Reach): void {
-  const { ask, editing, hanging, editable, current } = reach;
+  const { ask, editing, hanging, editable, mayEdit, current } = reach;
   const images = (keys: string[], words: string | undefined, run: () => void): Binding => ({ keys, ...(words === undefined ? {} : { words }), group: 'Images', run });
   const draft = (keys: string[], words: string, run: () => void): Binding => ({ keys, words, group: 'Draft', run: () => { if (editable) run(); } });
   const pane = () => (hanging.current === null ? undefined : hanging.handles.get(hanging.current.key)?.pane);
@@ -94,8 +96,8 @@ export function useReadingKeys(reach: Reach): void {
     { keys: ['s'], words: 'Sign; amend what is signed; review after all what was rejected', group: 'Draft', run: () => (editable ? reach.canSign && reach.setStep('sign') : reach.revive !== null ? reach.revive() : reach.amend()) },
     draft(['R'], 'Reject the draft as a whole', () => reach.canReject && reach.setStep('reject')),
     { keys: ['D'], words: 'Discard what was edited, after one question', group: 'Draft', run: () => reach.canDiscard && reach.setStep('discard') },
-    draft(['Ctrl+z'], 'Undo', editing.undo),
-    draft(['Ctrl+Shift+z', 'Ctrl+y'], 'Redo', editing.redo),
+    { keys: ['Ctrl+z'], words: 'Undo', group: 'Draft', run: () => { if (mayEdit) editing.undo(); } },
+    { keys: ['Ctrl+Shift+z', 'Ctrl+y'], words: 'Redo', group: 'Draft', run: () => { if (mayEdit) editing.redo(); } },
     { keys: ['q'], words: 'Ask about the study, the image or the box that is being drawn', group: 'Ask', run: ask.begin },
     { keys: ['v'], words: 'Have the image described, or the box on it', group: 'Ask', run: ask.describe },
     { keys: ['Q'], words: 'Open or close the questions and answers', group: 'Ask', run: () => ask.setOpen(!ask.open) },

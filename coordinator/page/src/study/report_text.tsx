@@ -5,6 +5,9 @@ import { useState } from 'preact/hooks';
 import type { Finding, Prior, ReportBody, Statement, Version } from '../api/types.ts';
 import { changed, date, inserted, moment, personName, standingWord } from '../words.ts';
 
+/** Longest impression that can be kept, in characters: what is longer was pasted by mistake. */
+const MAX_TEXT = 50_000;
+
 interface Props {
   report: ReportBody;
   /** In the reader's own words; empty where it is made from the findings. */
@@ -47,7 +50,7 @@ export function ReportText({ report, impression, made, isAsSigned, editable, isO
         <>
           {/* On paper text boxes keep their size and are cut. */}
           <p class="sentences on-paper">{shown.length === 0 ? 'None.' : shown.map((line, index) => <span key={index}>{line}</span>)}</p>
-          <textarea aria-labelledby="impression" class={own ? 'own' : ''} rows={Math.max(2, shown.length)} value={emptied ? '' : shown.join('\n')} placeholder={made === null ? 'It is made from the findings.' : made.join('\n')} spellcheck
+          <textarea aria-labelledby="impression" maxLength={MAX_TEXT} class={own ? 'own' : ''} rows={Math.max(2, shown.length)} value={emptied ? '' : shown.join('\n')} placeholder={made === null ? 'It is made from the findings.' : made.join('\n')} spellcheck
             onInput={(event) => {
               const text = event.currentTarget.value;
               setEmptied(text.trim() === '');

@@ -25,6 +25,8 @@ export interface Editing {
   redo: () => void;
   /** Takes a whole copy: of another version, or one from elsewhere. It can be undone. */
   replace: (copy: WorkingCopy, isNew?: boolean) => void;
+  /** Goes on with copies of another version, the last of which counts: what was done to the version before cannot be undone here. */
+  rebase: (copies: WorkingCopy[]) => void;
   /** Saves this page's copy over another one that was seen. */
   keepMine: () => void;
   /** Gives up what was edited, here and on the server. */
@@ -69,9 +71,9 @@ export function useEdit(study: Study, may: boolean): Editing {
       autosave.retry();
       setRound((count) => count + 1);
     };
-    // Who closes the page with something unsaved is asked.
+    // Who closes the page with something unsaved, or with a form that is half filled in, is asked.
     const leaving = (event: BeforeUnloadEvent) => {
-      if (autosave.isPending) event.preventDefault();
+      if (autosave.isPending || document.querySelector('main [data-own]') !== null) event.preventDefault();
     };
     addEventListener('online', again);
     addEventListener('prelim:signed-in', again);
@@ -131,6 +133,13 @@ export function useEdit(study: Study, may: boolean): Editing {
       } else {
         take((was) => step(was, next));
       }
+    },
+    rebase: (copies) => {
+      const [first, ...rest] = copies;
+      if (first === undefined) return;
+      const history = rest.reduce(step, begin(first));
+      setHistory(history);
+      save.current?.save(history.now);
     },
     discard: async () => {
       await save.current?.discard();

@@ -177,8 +177,12 @@ export class Pane {
 
   pan(dx: number, dy: number): void {
     if (this.shown < 0) return;
-    const [x, y] = this.viewport.getPan();
-    this.viewport.setPan([x + dx, y + dy]);
+    // By the camera: on the processor's path the viewport's own setPan takes pixels of the pane for places in the patient.
+    const { focalPoint, position } = this.viewport.getCamera();
+    if (focalPoint === undefined || position === undefined) return;
+    const [from, to] = [this.viewport.canvasToWorld([0, 0]), this.viewport.canvasToWorld([dx, dy])];
+    const moved = (place: Types.Point3): Types.Point3 => [place[0] - to[0] + from[0], place[1] - to[1] + from[1], place[2] - to[2] + from[2]];
+    this.viewport.setCamera({ focalPoint: moved(focalPoint), position: moved(position) });
     this.viewport.render();
   }
 

@@ -106,13 +106,13 @@ export function PaneView(props: Props) {
       activate, turn, setWindow, setMeasure, measured: (line) => measured(length(line, spacing).mm), draw,
     };
   };
-
   const now = useRef(reach);
   now.current = reach;
   const pointers = useRef<Pointers | null>(null);
   useLayoutEffect(() => {
     pointers.current = new Pointers(element.current!.parentElement!, element.current!, () => now.current());
   }, []);
+
   const wheel = useRef(0);
   useEffect(() => {
     const target = element.current!.parentElement!;
@@ -140,7 +140,6 @@ export function PaneView(props: Props) {
   const letters = instance === undefined ? null : lettersOf(instance);
   const current = pane.current?.currentWindow() ?? null;
   const several = stack.frames.length > 1;
-  const name = `${stack.prior === null ? '' : `${stack.prior} study ${date(stack.date)}, `}${stack.label}${several ? `, slice ${index + 1} of ${stack.frames.length}` : ''}`;
   /** Turns to where the track beside the image is pressed. */
   const slide = (event: PointerEvent) => {
     const track = event.currentTarget as HTMLElement;
@@ -154,6 +153,7 @@ export function PaneView(props: Props) {
     const { top, height } = track.getBoundingClientRect();
     props.turn(Math.round(((event.clientY - top) / Math.max(1, height)) * (stack.frames.length - 1)));
   };
+  const name = `${stack.prior === null ? '' : `${stack.prior} study ${date(stack.date)}, `}${stack.label}${several ? `, slice ${index + 1} of ${stack.frames.length}` : ''}`;
   return (
     <section class={`pane ${active ? 'active' : ''} ${stack.prior === null ? '' : 'prior'}`} aria-label={name} data-ready={pane.current !== null && pane.current.index === index}
       onPointerDown={(event) => pointers.current?.down(event)} onContextMenu={(event) => event.preventDefault()}>

@@ -1,7 +1,7 @@
 /** The filters above the worklist. */
 
 import type { RefObject } from 'preact';
-import { STATES, type Filters } from './filters.ts';
+import { CHOICES, STATES, type Filters } from './filters.ts';
 
 interface Props {
   filters: Filters;
@@ -16,7 +16,7 @@ interface Props {
 export function FilterBar({ filters, counts, sites, modalities, change, search, leave }: Props) {
   const total = Object.values(counts).reduce((sum, count) => sum + count, 0);
   const count = (states: string) => (states === '' ? total : states.split(',').reduce((sum, state) => sum + (counts[state] ?? 0), 0));
-  const pick = (name: keyof Filters, label: string, options: [string, string][]) => (
+  const pick = (name: keyof Filters, label: string, options: readonly (readonly [string, string])[]) => (
     <label class="pick">
       <span>{label}</span>
       <select value={filters[name]} onChange={(event) => change({ [name]: event.currentTarget.value })} class={filters[name] === '' ? '' : 'set'}>
@@ -48,12 +48,12 @@ export function FilterBar({ filters, counts, sites, modalities, change, search, 
           </button>
         ))}
       </div>
-      {pick('urgency', 'Urgency', [['', 'any'], ['critical', 'critical'], ['urgent', 'urgent'], ['routine', 'routine']])}
+      {pick('urgency', 'Urgency', CHOICES.urgency)}
       {pick('modality', 'Modality', named(modalities, filters.modality))}
       {pick('site', 'Site', named(sites, filters.site))}
-      {pick('age', 'Received', [['', 'any time'], ['1', 'last hour'], ['8', 'last 8 h'], ['24', 'last 24 h'], ['168', 'last week']])}
-      {pick('confidence', 'Confidence', [['', 'any'], ['90', 'below 90 %'], ['70', 'below 70 %'], ['50', 'below 50 %']])}
-      {pick('order', 'Order', [['', 'most urgent'], ['newest', 'newest'], ['oldest', 'longest waiting'], ['confidence', 'least confident']])}
+      {pick('age', 'Received', CHOICES.age)}
+      {pick('confidence', 'Confidence', CHOICES.confidence)}
+      {pick('order', 'Order', CHOICES.order)}
     </search>
   );
 }

@@ -28,8 +28,27 @@ export const STATES: readonly { value: string; words: string }[] = [
   { value: 'failed,cancelled,skipped', words: 'Problems' },
 ];
 
+/** What can be chosen from a list; the others are free. */
+export const CHOICES = {
+  urgency: [['', 'any'], ['critical', 'critical'], ['urgent', 'urgent'], ['routine', 'routine']],
+  age: [['', 'any time'], ['1', 'last hour'], ['8', 'last 8 h'], ['24', 'last 24 h'], ['168', 'last week']],
+  confidence: [['', 'any'], ['90', 'below 90 %'], ['70', 'below 70 %'], ['50', 'below 50 %']],
+  order: [['', 'most urgent'], ['newest', 'newest'], ['oldest', 'longest waiting'], ['confidence', 'least confident']],
+} as const satisfies Partial<Record<keyof Filters, readonly (readonly [string, string])[]>>;
+
+/** The filters of an address. What nobody can choose is no filter: an address may be typed, or be of another version. */
 export function fromQuery(query: URLSearchParams): Filters {
-  return Object.fromEntries(NAMES.map((name) => [name, query.get(name) ?? ''])) as unknown as Filters;
+  const filters = Object.fromEntries(NAMES.map((name) => [name, query.get(name) ?? ''])) as unknown as Filters;
+  for (const [name, choices] of Object.entries(CHOICES) as [keyof typeof CHOICES, readonly (readonly [string, string])[]][]) {
+    if (!choices.some(([value]) => value === filters[name])) filters[name] = '';
+  }
+  if (!STATES.some(({ value }) => value === filters.state)) filters.state = '';
+  return filters;
+}
+
+/** Whether anything may be left out. */
+export function isFiltered(filters: Filters): boolean {
+  return NAMES.some((name) => name !== 'order' && filters[name] !== '');
 }
 
 export function toPath(filters: Filters): string {

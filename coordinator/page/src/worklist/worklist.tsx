@@ -5,7 +5,7 @@ import type { Row, Session } from '../api/types.ts';
 import { useKeys } from '../keys.ts';
 import { go, keepWorklist } from '../route.ts';
 import { FilterBar } from './filter_bar.tsx';
-import { compare, fromQuery, passes, toPath, type Filters } from './filters.ts';
+import { compare, fromQuery, isFiltered, passes, toPath, type Filters } from './filters.ts';
 import { HEADINGS, Line } from './line.tsx';
 import { MAX_ROWS, useRows } from './store.ts';
 
@@ -20,6 +20,11 @@ const MARGIN = 12;
 let last = '';
 /** The order of the list as it was left, for the next study and the one before. */
 let order: string[] = [];
+
+/** Has the way back lead to a study, however it was opened. */
+export function keepLast(uid: string): void {
+  last = uid;
+}
 
 export function neighbour(uid: string, by: number): string | undefined {
   const at = order.indexOf(uid);
@@ -65,6 +70,15 @@ export function Worklist({ query, session }: { query: URLSearchParams; session: 
     chosen.current = selected;
   });
   const chosen = useRef(selected);
+  // The way back leads to where the study was opened.
+  const isFound = useRef(false);
+  useLayoutEffect(() => {
+    if (isFound.current || at < 0) return;
+    isFound.current = true;
+    const element = list.current!;
+    const y = at * LINE;
+    if (y + LINE > element.scrollTop + element.clientHeight - HEAD) element.scrollTop = y - element.clientHeight / 2;
+  });
 
   const scrollTo = (index: number) => {
     const element = list.current!;
@@ -133,8 +147,8 @@ export function Worklist({ query, session }: { query: URLSearchParams; session: 
                 choose={() => { setSelected(row.uid); last = row.uid; }} open={() => open(row)} />
             ))}
           </div>
-          {shown.length === 0 && !loading && (
-            <p class="empty" role="row"><span role="gridcell">{rows.size === 0 ? 'No study is here yet. They come by DICOM, DICOMweb or `prelim submit`.' : 'No study passes these filters. Press x to take them away.'}</span></p>
+          {shown.length === 0 && !loading && problem === '' && (
+            <p class="empty" role="row"><span role="gridcell">{isFiltered(filters) ? 'No study passes these filters. Press x to take them away.' : 'No study is here yet. They come by DICOM, DICOMweb or `prelim submit`.'}</span></p>
           )}
         </div>
       </div>
