@@ -70,6 +70,23 @@ await page.waitForSelector('.sign-step');
 await press('Enter');
 await page.waitForFunction(() => document.querySelector('.finding .decision')?.textContent === 'to decide');
 
+// What could not be kept when the study was left is kept once it can be, wherever the reader is by then.
+await page.context().setOffline(true);
+await press('e', 'Control+a');
+await page.keyboard.type('Typed without a network.');
+await press('Escape', 'u');
+await page.waitForSelector('.worklist');
+const saved = page.waitForResponse((response) => response.request().method() === 'PUT' && response.url().endsWith('/working-copy') && response.ok());
+await page.context().setOffline(false);
+await saved;
+await page.goto(settings.url + path);
+await drawn(page);
+await page.waitForFunction(() => document.querySelector('.report-text textarea')?.value === 'Typed without a network.');
+await press('Shift+D');
+await page.waitForSelector('.sign-step');
+await press('Enter');
+await page.waitForFunction(() => document.querySelector('#impression .tag')?.textContent === 'made from the findings');
+
 // Decisions that meet another reader's version are put on the findings that they are of, and not on those in their place.
 const titles = (await decisions()).map(([title]) => title);
 assert.ok(titles.length >= 2, titles.join());

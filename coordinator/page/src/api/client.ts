@@ -16,11 +16,18 @@ export class ApiError extends Error {
 }
 
 let csrf = '';
+let account = '';
 let ended: () => void = () => undefined;
 
 /** Keeps the token that every changing call carries. */
 export function keepSession(session: Session | null): void {
   csrf = session?.csrf ?? '';
+  account = session?.account.id ?? '';
+}
+
+/** Who is signed in; nothing where nobody is. */
+export function signedIn(): string {
+  return account;
 }
 
 /** Says who is told when the session is over: what was typed stays where it is. */

@@ -1,6 +1,6 @@
 /** Keeps the working copy on the server while it is edited: one save at a time, none over a newer one. */
 
-import { ApiError, call, words } from '../api/client.ts';
+import { ApiError, call, signedIn, words } from '../api/client.ts';
 import type { WorkingCopy } from '../api/types.ts';
 
 export type Saving =
@@ -21,6 +21,19 @@ function bare(etag: string | null): string | null {
   return etag?.replaceAll('"', '') ?? null;
 }
 
+/** What was left unsaved, because the coordinator could not be reached: it is tried until it is kept, wherever the reader is by then. */
+const left = new Map<string, Autosave>();
+
+addEventListener('beforeunload', (event) => {
+  if (left.size > 0) event.preventDefault();
+});
+addEventListener('online', () => left.forEach((autosave) => autosave.retry()));
+addEventListener('prelim:signed-in', () => left.forEach((autosave, path) => {
+  // What one person left is saved as nobody else's.
+  if (autosave.who === signedIn()) autosave.retry();
+  else left.delete(path);
+}));
+
 export class Autosave {
   private wanted: WorkingCopy | null = null;
   private timer = 0;
@@ -28,14 +41,40 @@ export class Autosave {
   private since: number | null = null;
   private busy = false;
   private closed = false;
+  readonly who = signedIn();
   private sending: Promise<void> = Promise.resolve();
 
   constructor(
     private readonly path: string,
     /** Which copy is taken the place of, as the server numbers them; nothing where there is none. */
     private etag: string | null,
-    private readonly told: (saving: Saving) => void,
+    private told: (saving: Saving) => void,
   ) {}
+
+  /** The one that was left with something unsaved, and with what; nothing where none was. */
+  static resume(path: string, told: (saving: Saving) => void): { autosave: Autosave; copy: WorkingCopy } | null {
+    const autosave = left.get(path);
+    left.delete(path);
+    if (autosave === undefined || autosave.wanted === null) return null;
+    autosave.told = told;
+    autosave.retry();
+    return { autosave, copy: autosave.wanted };
+  }
+
+  /** The study is left: what waits is saved, now or when that can be. */
+  async leave(): Promise<void> {
+    this.told = () => undefined;
+    left.set(this.path, this);
+    await this.flush();
+    this.settle();
+  }
+
+  /** Once nothing waits any more, one that was left is done. */
+  private settle(): void {
+    if (this.wanted !== null || left.get(this.path) !== this) return;
+    left.delete(this.path);
+    this.close();
+  }
 
   /** The copy that is kept; nothing where there is none. */
   async load(): Promise<WorkingCopy | null> {
@@ -111,7 +150,7 @@ export class Autosave {
 
   private async send(): Promise<void> {
     const copy = this.wanted;
-    if (copy === null || this.busy || this.closed) return;
+    if (copy === null || this.busy || this.closed || this.who !== signedIn()) return;
     this.busy = true;
     this.since = null;
     try {
@@ -130,11 +169,14 @@ export class Autosave {
     } finally {
       this.busy = false;
       if (this.wanted !== null && this.wanted !== copy) this.soon();
+      this.settle();
     }
   }
 
   private async differs(error: ApiError): Promise<void> {
     const mine = this.wanted;
+    // Which of two is to stay nobody says who is not here: it waits until the reader is back.
+    if (left.get(this.path) === this) return;
     this.wanted = null;
     const told = error.body['newest'] as WorkingCopy | null | undefined;
     if (told && typeof error.body['etag'] === 'string') {

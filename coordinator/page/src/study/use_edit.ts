@@ -58,8 +58,10 @@ export function useEdit(study: Study, may: boolean): Editing {
 
   // Before the next key can come: what it changes is to be kept.
   useLayoutEffect(() => {
-    const kept = study.working_copy;
-    const autosave = new Autosave(`/studies/${uid}/working-copy`, kept?.etag ?? null, setSaving);
+    const path = `/studies/${uid}/working-copy`;
+    const left = Autosave.resume(path, setSaving);
+    const kept = left === null ? study.working_copy : { ...left.copy, etag: '' };
+    const autosave = left?.autosave ?? new Autosave(path, kept?.etag ?? null, setSaving);
     save.current = autosave;
     if (kept !== null) {
       const { etag: _, ...said } = kept;
@@ -82,7 +84,7 @@ export function useEdit(study: Study, may: boolean): Editing {
       removeEventListener('online', again);
       removeEventListener('prelim:signed-in', again);
       removeEventListener('beforeunload', leaving);
-      void autosave.flush().finally(() => autosave.close());
+      void autosave.leave();
     };
   }, [uid]);
 
