@@ -50,10 +50,36 @@ pub struct Sentence {
     pub findings: Vec<u32>,
 }
 
-/// Words of a model's answer to a question that a person took into the impression.
+/// Which of a report's texts is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Passage {
+    /// The findings in words: [`Report::findings_text`].
+    Findings,
+    /// [`Report::impression`].
+    #[default]
+    Impression,
+}
+
+impl Passage {
+    /// Both, in the order of reports.
+    pub const ALL: [Self; 2] = [Self::Findings, Self::Impression];
+
+    /// Its sentences.
+    pub fn of(self, report: &Report) -> &[Sentence] {
+        match self {
+            Self::Findings => &report.findings_text,
+            Self::Impression => &report.impression,
+        }
+    }
+}
+
+/// Words of a model's answer to a question that a person took into a report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inserted {
-    /// The sentence that has them, as an index into [`Report::impression`].
+    /// The text that has them.
+    pub passage: Passage,
+    /// The sentence that has them, as an index into that text.
     pub sentence: u32,
     /// What the model was asked for.
     pub kind: QuestionKind,
@@ -73,6 +99,8 @@ pub struct Inserted {
     pub at_ms: i64,
     /// The sentence is not what the model said: a person changed it, or wrote more into it.
     pub changed: bool,
+    /// They were typed or pasted, and not inserted by the command for that.
+    pub by_hand: bool,
 }
 
 /// A version that another one takes the place of.
@@ -111,7 +139,7 @@ pub struct Report {
     pub findings_text: Vec<Sentence>,
     /// The impression in words; names no finding that is not in the list.
     pub impression: Vec<Sentence>,
-    /// Which sentences of the impression have words of a model's answer, in their order.
+    /// Which sentences have words of a model's answer: those of the findings, then those of the impression, in their order.
     pub inserted: Vec<Inserted>,
     /// How soon a person should look.
     pub urgency: Urgency,

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::finding::Finding;
 use crate::ids::Uid;
+use crate::report::Passage;
 
 /// Where a version of a report stands, in the sense of health records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -59,6 +60,37 @@ pub struct Review {
     pub document: DocumentReference,
     /// What was decided of each finding of that version, in its order, then what was added.
     pub assessments: Vec<Assessment>,
+    /// Where the words of each sentence are from: those of the findings, then those of the impression, in their order.
+    pub words: Vec<Wording>,
+}
+
+/// Where the words of one sentence of a reviewed report are from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wording {
+    /// The text that has it.
+    pub passage: Passage,
+    /// The sentence, as an index into that text.
+    pub sentence: u32,
+    /// Where its words are from.
+    pub origin: Origin,
+    /// Version of the report in which they were first so.
+    pub version: u32,
+    /// The person who wrote them or took them from an answer, as DICOM writes names; empty where nobody did.
+    pub by: String,
+}
+
+/// Where words are from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// The draft has them: they say what its models found.
+    Draft,
+    /// Software made them, of the findings as a person decided them.
+    Decisions,
+    /// A person took them, or some of them, from a model's answer: see [`crate::report::Report::inserted`].
+    Answer,
+    /// A person typed or pasted them.
+    Person,
 }
 
 /// Which DICOM document is meant.

@@ -32,4 +32,29 @@ for (const theme of ['dark', 'light']) {
   await page.evaluate(() => document.activeElement?.blur());
   await page.keyboard.press('Shift+T');
 }
+// Words that are pasted by hand are told as the model's, also where they are few; what is typed is the person's.
+const short = await page.locator('.answer .said-by-model').last().innerText();
+await page.context().grantPermissions(['clipboard-read', 'clipboard-write']);
+await page.evaluate((words) => navigator.clipboard.writeText(words), short);
+await page.keyboard.press('e');
+await page.keyboard.press('Control+End');
+await page.keyboard.press('Enter');
+await page.keyboard.type('Compared with an outside film.');
+await page.keyboard.press('Enter');
+const noted = page.waitForResponse((response) => response.request().method() === 'PUT' && response.url().endsWith('/pasted'));
+await page.keyboard.press('Control+v');
+assert.equal((await noted).status(), 204);
+await page.waitForSelector('.report-text .inserted');
+assert.equal(await page.locator('.report-text .inserted').count(), 1);
+assert.match(await text(page, '.report-text .inserted'), /has words of an answer by .+, typed or pasted by Doe, Jane, /);
+await page.keyboard.press('Escape');
+// Signed, the report says of all its words whose they are.
+await page.keyboard.press('Shift+A');
+await page.waitForFunction(() => document.querySelector('.sign-bar button.primary')?.disabled === false);
+await page.keyboard.press('s');
+await page.waitForFunction(() => document.querySelector('.sign-step button.primary')?.disabled === false);
+await page.keyboard.press('Enter');
+await page.waitForFunction(() => document.querySelector('.banner strong')?.textContent === 'SIGNED');
+const origins = await page.locator('.origins li').allTextContents();
+for (const wanted of [/^As drafted: findings 1/, /^Typed or pasted by Doe, Jane: impression \d+$/, /^With words of a model's answer, taken by Doe, Jane: impression \d+$/]) assert.ok(origins.some((line) => wanted.test(line)), `${wanted}: ${origins.join('; ')}`);
 await close();

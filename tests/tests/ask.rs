@@ -229,8 +229,13 @@ fn a_signed_report_says_which_of_its_words_are_a_models() {
     let edit = json!({"version": 1, "decisions": decisions, "impression": impression, "request_id": "s-1"});
     let inserted = |report: &Value| report.pointer("/report/inserted").cloned().unwrap_or(json!([]));
 
-    // Before it is said that they are inserted, the words are the reader's; whoever may not sign inserts nothing.
-    assert_eq!(inserted(&jane.post(&path("preview"), &edit).json()["report"]), json!([]));
+    // Before it is said that they are inserted, they are known where many stand in a row, as typed or pasted; whoever may not sign
+    // inserts nothing.
+    let by_hand = inserted(&jane.post(&path("preview"), &edit).json()["report"]);
+    let is_long =
+        |line: &&&str| line.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).count() >= 5;
+    assert_eq!(by_hand.as_array().map(Vec::len), Some(lines.iter().filter(is_long).count()), "{by_hand:#} {lines:?}");
+    assert!(by_hand.as_array().expect("a list").iter().all(|each| each["by_hand"] == true), "{by_hand:#}");
     let taken = path(&format!("questions/{}/taken", text(&answered["id"])));
     assert_eq!(john.send(Method::PUT, &taken, None, &[]).fault(), (404, "not_found".into()), "it is jane's");
     let others = asked(&mut rita);
@@ -273,6 +278,113 @@ fn a_signed_report_says_which_of_its_words_are_a_models() {
     assert_eq!(document["status"], "amended");
     let first = &inserted(&document)[0];
     assert_eq!((&first["sentence"], text(&first["by"])), (&json!(own + 1), "Doe^jane"), "{document:#}");
+}
+
+/// Promise: what is recorded of a review says of each sentence whether the model wrote it, whether it has words of an answer, also
+/// where they were typed or pasted by hand and the question is forgotten, or whether a person wrote it.
+#[test]
+fn the_record_of_a_review_says_where_all_words_are_from() {
+    let folder = tempfile::tempdir().expect("a folder");
+    account(&folder.path().join("accounts.toml"), "jane", &["--role", "review"]);
+    let mut arguments = vec!["up", "--json", "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--data", "data"];
+    arguments.extend(["--accounts", "accounts.toml"]);
+    let server = Server::start(folder.path(), &arguments, &[("PRELIM_LOG", "info")]);
+    let studies = drafted(&server.grpc, folder.path(), 6, "dx");
+    let mut jane = Browser::signed_in(&server, "jane");
+    let of = |study: &Value, what: &str| -> Vec<String> {
+        let said = study.pointer(&format!("/report/report/{what}")).and_then(Value::as_array).expect("a list").iter();
+        said.map(|each| each["text"].as_str().unwrap_or_default().to_owned()).collect()
+    };
+    let found = studies.iter().map(|study| (study, jane.study(study))).find(|(_, now)| of(now, "findings").len() >= 2);
+    let (study, now) = found.expect("a draft with two findings");
+    let (count, sentences, impression) =
+        (of(&now, "findings").len(), of(&now, "findings_text"), of(&now, "impression"));
+    let path = |what: &str| format!("/api/studies/{study}/{what}");
+    let mut answered = |question: Value| -> (String, String) {
+        let id = text(&jane.post(&path("questions"), &question).json()["id"]).to_owned();
+        let mut said = String::new();
+        let all = |jane: &mut Browser| jane.get(&path("questions")).json()["questions"].as_array().cloned();
+        eventually(
+            PATIENCE,
+            || server.log(),
+            || {
+                let one = all(&mut jane).into_iter().flatten().find(|each| each["id"] == id.as_str());
+                said = one.and_then(|one| one["answer"].as_str().map(str::to_owned)).unwrap_or_default();
+                !said.is_empty()
+            },
+        );
+        (id, said)
+    };
+    let (described, long) = answered(json!({"kind": "describe", "request_id": "r-1"}));
+    let (told, short) = answered(json!({"kind": "question", "text": "Is there a fracture?", "request_id": "r-2"}));
+    let words = |text: &str| text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).count();
+    assert!(words(&long) >= 5 && !long.contains('\n'), "{long}");
+
+    // The long one is written into a finding's sentence, kept, and then forgotten; that the other was pasted the page has seen.
+    let mut decisions = vec![json!({"decision": "accept"}); count];
+    decisions[0]["words"] = json!(format!("{long} Seen by me."));
+    let own = "Compared with an outside film.";
+    let lines: Vec<String> = impression.iter().cloned().chain([own.to_owned(), short.clone()]).collect();
+    let copy = json!({"version": 1, "decisions": decisions, "impression": lines});
+    let saved = jane.send(Method::PUT, &path("working-copy"), Some(&copy), &[("If-None-Match", "*")]);
+    assert_eq!(saved.status, 200, "{saved:?}");
+    assert_eq!(jane.send(Method::PUT, &path(&format!("questions/{told}/pasted")), None, &[]).status, 204);
+    for id in [&described, &told] {
+        assert_eq!(jane.send(Method::DELETE, &path(&format!("questions/{id}")), None, &[]).status, 204);
+    }
+    let edit = json!({"version": 1, "decisions": decisions, "impression": lines, "request_id": "s-1"});
+    let signed = jane.post(&path("sign"), &edit);
+    assert_eq!(signed.status, 200, "{signed:?}");
+
+    let document: Value = serde_json::from_slice(&draft(&server.grpc, study, "json")).expect("JSON");
+    let from: Vec<(String, u64, String, String)> = document["review"]["words"]
+        .as_array()
+        .expect("words")
+        .iter()
+        .map(|each| {
+            (
+                text(&each["passage"]).to_owned(),
+                each["sentence"].as_u64().expect("a place"),
+                text(&each["origin"]).to_owned(),
+                each["by"].as_str().unwrap_or_default().to_owned(),
+            )
+        })
+        .collect();
+    let place = document["report"]["findings_text"]
+        .as_array()
+        .expect("sentences")
+        .iter()
+        .position(|each| text(&each["text"]).contains(&long))
+        .expect("the sentence") as u64;
+    let mut wanted = Vec::new();
+    for sentence in 0..sentences.len() as u64 {
+        let (origin, by) = if sentence == place { ("answer", "Doe^jane") } else { ("draft", "") };
+        wanted.push(("findings".to_owned(), sentence, origin.to_owned(), by.to_owned()));
+    }
+    let drafted = impression.len() as u64;
+    wanted.extend((0..drafted).map(|sentence| ("impression".to_owned(), sentence, "draft".to_owned(), String::new())));
+    wanted.push(("impression".to_owned(), drafted, "person".to_owned(), "Doe^jane".to_owned()));
+    wanted.push(("impression".to_owned(), drafted + 1, "answer".to_owned(), "Doe^jane".to_owned()));
+    assert_eq!(from, wanted, "{document:#}");
+    let inserted = document["report"]["inserted"].as_array().expect("a list");
+    let places: Vec<_> = inserted
+        .iter()
+        .map(|each| (each["passage"].as_str(), each["sentence"].as_u64(), each["by_hand"].as_bool()))
+        .collect();
+    assert_eq!(
+        places,
+        [(Some("findings"), Some(place), Some(true)), (None, Some(drafted + 1), Some(true))],
+        "{document:#}"
+    );
+    // The record that quality is watched by has it, and what models are trained with has no word of an answer.
+    let assessment = String::from_utf8_lossy(&draft(&server.grpc, study, "assessment")).into_owned();
+    for words in ["Typed or pasted by a person", "Of the draft", "Words of a model's answer, taken by a person", own] {
+        assert!(assessment.contains(words), "{words}");
+    }
+    let exported = jane.get("/api/agreement/export");
+    let line: Value = serde_json::from_slice(&exported.bytes).expect("one line");
+    assert_eq!(line["sentences_of_models_left_out"], 2, "{line:#}");
+    assert!(!line.to_string().contains(&long) && line.to_string().contains(own), "{line:#}");
 }
 
 /// The findings that a radiograph is asked about, by the words of the truth and of people.

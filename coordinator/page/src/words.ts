@@ -1,6 +1,6 @@
 /** How things are said: names, dates, ages, confidence. Pure. */
 
-import type { ChangeKind, Changed, Finding, Inserted, Standing, Urgency, Written } from './api/types.ts';
+import type { ChangeKind, Changed, Finding, Inserted, Standing, Urgency, WordsFrom, Written } from './api/types.ts';
 
 /** A person's name (PN) as people write it: "Doe, Dr. Jane". */
 export function personName(name: string): string {
@@ -87,8 +87,31 @@ export function changed({ change, finding, earlier }: Changed, now: Finding[], n
   return `${CHANGES[change]}: ${said}${then === '' || then === said ? '' : `, then ${then.charAt(0).toLowerCase()}${then.slice(1)}`}`;
 }
 
-/** Whose words a sentence of the impression has. */
-export function inserted({ sentence, model, adapter, demonstration, by, at_ms, changed: isChanged }: Inserted): string {
+/** Whose words a sentence has. */
+export function inserted({ passage, sentence, model, adapter, demonstration, by, at_ms, changed: isChanged, by_hand: isByHand }: Inserted): string {
   const who = `${model}${adapter === undefined ? '' : `, adapter ${adapter}`}${demonstration ? ' (demonstration weights)' : ''}`;
-  return `Sentence ${sentence + 1} of the impression has words of an answer by ${who}, inserted${isChanged ? ' and changed' : ''} by ${personName(by)}, ${moment(at_ms)}.`;
+  return `Sentence ${sentence + 1} of the ${passage ?? 'impression'} has words of an answer by ${who}, ${isByHand === true ? 'typed or pasted' : 'inserted'}${isChanged ? ' and changed' : ''} by ${personName(by)}, ${moment(at_ms)}.`;
+}
+
+const ORIGINS: Record<WordsFrom['origin'], (by: string) => string> = {
+  draft: () => 'As drafted',
+  decisions: () => 'Made by software of the findings as decided',
+  answer: (by) => `With words of a model's answer, taken by ${by}`,
+  person: (by) => `Typed or pasted by ${by}`,
+};
+
+/** Where the words of a reviewed report are from, a line for each origin and person. */
+export function origins(words: WordsFrom[]): string[] {
+  const found = new Map<string, WordsFrom[]>();
+  for (const each of words) {
+    const heading = ORIGINS[each.origin](personName(each.by ?? ''));
+    found.set(heading, [...(found.get(heading) ?? []), each]);
+  }
+  return [...found].map(([heading, all]) => {
+    const places = (['findings', 'impression'] as const).flatMap((passage) => {
+      const here = all.filter((each) => each.passage === passage).map((each) => each.sentence + 1);
+      return here.length === 0 ? [] : [`${passage} ${here.join(', ')}`];
+    });
+    return `${heading}: ${places.join('; ')}`;
+  });
 }

@@ -5,6 +5,8 @@ use axum::body::Body;
 use hyper::header::{ETAG, HeaderValue, IF_MATCH, IF_NONE_MATCH};
 use hyper::{Response, StatusCode};
 use prelim_proto::ids::Uid;
+use prelim_proto::trace::without_uids;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::fault::Fault;
@@ -48,6 +50,7 @@ pub(super) async fn serve(
             let put = PutNote { after, ..PutNote::new(key.clone(), said, LASTS_MS) };
             match store.put_note(put).await {
                 Ok(version) => {
+                    note_words(call, session, &study, &text).await;
                     let saved = store.note(&key).await?;
                     let saved = saved.map(|note| note.written_at_ms);
                     Ok(with_tag(answer_json(&json!({"etag": version.to_string(), "saved_at_ms": saved})), version))
@@ -67,6 +70,31 @@ pub(super) async fn serve(
             Ok(response)
         }
     }
+}
+
+/// Looks which answers have words in what was saved: they may be forgotten when it is signed. It is saved, whatever becomes of this.
+async fn note_words(call: &Call<'_>, session: &Session, study: &Uid, text: &[u8]) {
+    let said: Written = serde_json::from_slice(text).unwrap_or_default();
+    let of_findings = said.decisions.iter().chain(&said.added).map(|each| each.words.as_str());
+    let texts: Vec<&str> = said.impression.iter().map(String::as_str).chain(of_findings).collect();
+    if let Err(error) = call.web.coordinator.note_words(session, study, &texts).await {
+        tracing::warn!(error = without_uids(&error), "words of answers in unfinished work were not looked for");
+    }
+}
+
+/// What a person wrote of a copy.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Written {
+    impression: Vec<String>,
+    decisions: Vec<Words>,
+    added: Vec<Words>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Words {
+    words: String,
 }
 
 /// The caller's copy for a study.

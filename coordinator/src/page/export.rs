@@ -11,7 +11,7 @@ use futures::stream;
 use hyper::Response;
 use hyper::header::{CONTENT_DISPOSITION, CONTENT_TYPE, HeaderValue};
 use prelim_proto::ids::Uid;
-use prelim_proto::report::{Report, Sentence};
+use prelim_proto::report::{Inserted, Passage, Report, Sentence};
 use prelim_proto::study::{StudyAttributes, StudyState};
 use prelim_proto::trace::without_uids;
 use serde_json::{Value, json};
@@ -94,10 +94,17 @@ fn told(report: &Report, mut findings: Value, patient: &StudyAttributes) -> Valu
         left_out += named.len();
         plain
     };
-    let is_own = |place: usize| !report.inserted.iter().any(|inserted| inserted.sentence as usize == place);
-    let own = report.impression.iter().enumerate().filter(|(place, _)| is_own(*place));
-    let own: Vec<Sentence> = own.map(|(_, sentence)| sentence.clone()).collect();
-    let (findings_text, impression) = (lines(&report.findings_text), lines(&own));
+    let own = |passage: Passage| -> Vec<Sentence> {
+        let is_own = |place: usize| {
+            let is_it = |each: &Inserted| each.passage == passage && each.sentence as usize == place;
+            !report.inserted.iter().any(is_it)
+        };
+        let sentences = passage.of(report).iter().enumerate().filter(|(place, _)| is_own(*place));
+        sentences.map(|(_, sentence)| sentence.clone()).collect()
+    };
+    let (of_findings, of_impression) = (own(Passage::Findings), own(Passage::Impression));
+    let of_models = report.findings_text.len() + report.impression.len() - of_findings.len() - of_impression.len();
+    let (findings_text, impression) = (lines(&of_findings), lines(&of_impression));
     let assessments = report.review.iter().flat_map(|review| &review.assessments);
     let decisions = assessments.map(|each| {
         let before = each.before.as_ref().map(|before| json!({"key": before.code, "presence": before.presence}));
@@ -111,7 +118,7 @@ fn told(report: &Report, mut findings: Value, patient: &StudyAttributes) -> Valu
         "findings_text": findings_text,
         "impression": impression,
         "sentences_left_out": left_out,
-        "sentences_of_models_left_out": report.impression.len() - own.len(),
+        "sentences_of_models_left_out": of_models,
         "urgency": report.urgency,
         "partial": report.partial,
         "decisions": decisions.collect::<Vec<_>>(),

@@ -201,7 +201,7 @@ async fn dispatch(
         Ask::Questions(uid) => questions::list(call, session, uid).await,
         Ask::Answering(uid) => questions::answering(call, session, uid).await,
         Ask::NewQuestion(uid) => questions::ask(call, session, uid, body).await,
-        Ask::TakeAnswer(uid, id) => questions::take(call, session, uid, id).await,
+        Ask::TakeAnswer(uid, id, how) => questions::take(call, session, uid, id, how).await,
         Ask::DropQuestion(uid, id) => questions::forget(call, session, uid, id).await,
         Ask::Vocabulary => Ok(vocabulary::tell()),
         Ask::Agreement => agreement::tell(call, session).await,

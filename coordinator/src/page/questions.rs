@@ -11,7 +11,7 @@ use serde_json::json;
 use super::fault::Fault;
 use super::row::Row;
 use super::{Call, answer_json};
-use crate::question::{NewQuestion, Pointed};
+use crate::question::{How, NewQuestion, Pointed};
 use crate::session::Session;
 use crate::web::body::Received;
 
@@ -70,10 +70,17 @@ pub(super) async fn ask(
     Ok(response)
 }
 
-/// Notes that the caller puts the words of an answer into the report: the report says so when it is signed.
-pub(super) async fn take(call: &Call<'_>, session: &Session, study: Uid, id: String) -> Result<Response<Body>, Fault> {
+/// Notes that the caller puts the words of an answer into the report, by the command for that or by hand: the report says so when it
+/// is signed.
+pub(super) async fn take(
+    call: &Call<'_>,
+    session: &Session,
+    study: Uid,
+    id: String,
+    how: How,
+) -> Result<Response<Body>, Fault> {
     call.record(session, &study).await?;
-    call.web.coordinator.take_answer(session, &study, &id).await?;
+    call.web.coordinator.take_answer(session, &study, &id, how).await?;
     call.viewed(session, &study).await?;
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;

@@ -7,6 +7,7 @@ use prelim_proto::ids::Uid;
 use super::fault::Fault;
 use crate::access::Role::{Read, Review};
 use crate::access::table::Need;
+use crate::question::How;
 
 /// What a call asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +49,7 @@ pub(super) enum Ask {
     /// Something is asked about it.
     NewQuestion(Uid),
     /// The words of an answer are put into the report.
-    TakeAnswer(Uid, String),
+    TakeAnswer(Uid, String, How),
     /// A question is withdrawn or forgotten.
     DropQuestion(Uid, String),
     /// What findings may say.
@@ -169,7 +170,11 @@ pub(super) fn route(method: &Method, path: &str) -> Result<Ask, Fault> {
         }
         ["studies", study, "questions", id, "taken"] => {
             let id = id.chars().take(64).collect();
-            only(put, Ask::TakeAnswer(uid("study", study)?, id), "PUT")
+            only(put, Ask::TakeAnswer(uid("study", study)?, id, How::Inserted), "PUT")
+        }
+        ["studies", study, "questions", id, "pasted"] => {
+            let id = id.chars().take(64).collect();
+            only(put, Ask::TakeAnswer(uid("study", study)?, id, How::Pasted), "PUT")
         }
         ["studies", study, "preview"] => only(post, Ask::Preview(uid("study", study)?), "POST"),
         ["studies", study, "sign"] => only(post, Ask::Sign(uid("study", study)?), "POST"),
@@ -205,7 +210,16 @@ mod tests {
             ("GET", "/api/studies/1.2/questions", Ask::Questions(study())),
             ("POST", "/api/studies/1.2/questions", Ask::NewQuestion(study())),
             ("GET", "/api/studies/1.2/answering", Ask::Answering(study())),
-            ("PUT", "/api/studies/1.2/questions/80000001/taken", Ask::TakeAnswer(study(), "80000001".into())),
+            (
+                "PUT",
+                "/api/studies/1.2/questions/80000001/taken",
+                Ask::TakeAnswer(study(), "80000001".into(), How::Inserted),
+            ),
+            (
+                "PUT",
+                "/api/studies/1.2/questions/80000001/pasted",
+                Ask::TakeAnswer(study(), "80000001".into(), How::Pasted),
+            ),
             ("DELETE", "/api/studies/1.2/questions/80000001", Ask::DropQuestion(study(), "80000001".into())),
         ] {
             assert_eq!(route(&Method::from_bytes(method.as_bytes()).unwrap(), path).unwrap(), ask, "{path}");

@@ -7,7 +7,7 @@
 //! # Layout
 //! - `held`: a question as it is kept, and as the person sees it who asked
 //! - `choose`: which images it is about (pure)
-//! - `taken`: answers whose words somebody put into a report
+//! - `taken`: answers whose words somebody put into a report; `said`: whether a text has words of an answer (pure)
 //! - `open`: leases, answers and failures; and what nobody answers
 //! - this file: asking, looking and withdrawing
 //!
@@ -17,6 +17,7 @@
 mod choose;
 mod held;
 mod open;
+pub(crate) mod said;
 mod taken;
 
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -34,7 +35,7 @@ use sha2::{Digest as _, Sha256};
 
 use self::held::{Asking, End, Held, LASTS_MS, key, number_of};
 pub(crate) use self::held::{Looked, Pointed, Question, State};
-pub(crate) use self::taken::Taken;
+pub(crate) use self::taken::{How, Taken};
 use crate::audit::Act;
 use crate::queue::QUESTION_HEAD_START_MS;
 use crate::service::{Coordinator, ServiceError};

@@ -1,6 +1,6 @@
 //! What a radiologist made of each finding, as a DICOM structured report of its own (Comprehensive 3D SR): accepted, changed,
-//! rejected or added, with the model's certainty and the reviewer's reason. It is what the quality of a model is watched by, and
-//! stays when the report itself is amended.
+//! rejected or added, with the model's certainty and the reviewer's reason; and where the words of each sentence are from. It is
+//! what the quality of a model is watched by, and stays when the report itself is amended.
 //!
 //! DICOM has no template for this. The profile that will name one, IHE AI Result Assessment for Imaging, was not at hand when
 //! this was written: the concepts that no standard names are of the scheme 99PRELIM, and what the profile is about is all here.
@@ -8,8 +8,8 @@
 use dicom_core::VR;
 use dicom_dictionary_std::{tags, uids};
 use prelim_proto::finding::Finding;
-use prelim_proto::report::Report;
-use prelim_proto::review::{Assessment, Decision, Review};
+use prelim_proto::report::{Inserted, Report};
+use prelim_proto::review::{Assessment, Decision, Origin, Review, Wording};
 use prelim_proto::vocabulary::Concept;
 
 use super::concepts as c;
@@ -30,6 +30,10 @@ const DECISION: Concept = ours("decision", "Decision on a finding");
 const REASON: Concept = ours("reason", "Reason of a decision");
 const BEFORE: Concept = ours("before", "Finding before the review");
 const AFTER: Concept = ours("after", "Finding after the review");
+const SENTENCE: Concept = ours("sentence", "Sentence of the report");
+const WORDS: Concept = ours("words", "Words of a sentence");
+const ORIGIN: Concept = ours("origin", "Where words are from");
+const AUTHOR: Concept = ours("words-by", "Person who wrote words or took them from an answer");
 
 /// Writes the object. A draft that nobody has reviewed has nothing to show.
 pub(super) fn write(inputs: &ReportInputs<'_>) -> Result<Vec<u8>, ReportError> {
@@ -82,6 +86,7 @@ fn content(report: &Report, review: &Review) -> Vec<Element> {
     children.push(item::composite(Relationship::Contains, REVIEWED_DOCUMENT, class, reviewed));
     children.extend(report.models.iter().map(|model| comment(&present::provenance(model, report))));
     children.extend(review.assessments.iter().map(|assessment| assessed(assessment, report)));
+    children.extend(review.words.iter().filter_map(|words| sentence(words, report)));
     let mut root = item::container_elements(None, children);
     root.push(text_element(tags::VALUE_TYPE, VR::CS, "CONTAINER"));
     root.push(code_sequence(tags::CONCEPT_NAME_CODE_SEQUENCE, TITLE));
@@ -113,6 +118,29 @@ fn assessed(assessment: &Assessment, report: &Report) -> DataSet {
         (!assessment.reason.is_empty()).then(|| item::text(contains, REASON, &assessment.reason)),
     ];
     item::container(ASSESSED_FINDING, None, children.into_iter().flatten().collect())
+}
+
+/// One sentence, with where its words are from.
+fn sentence(words: &Wording, report: &Report) -> Option<DataSet> {
+    let said = words.passage.of(report).get(words.sentence as usize)?;
+    let contains = Relationship::Contains;
+    let author = (!words.by.is_empty()).then(|| present::person_name(&words.by));
+    let is_it = |inserted: &&Inserted| (inserted.passage, inserted.sentence) == (words.passage, words.sentence);
+    let mut children =
+        vec![item::text(contains, WORDS, &said.text), item::code(contains, ORIGIN, origin(words.origin))];
+    children.extend(author.map(|name| item::text(contains, AUTHOR, &name)));
+    let answers = report.inserted.iter().filter(is_it);
+    children.extend(answers.map(|inserted| item::text(contains, c::COMMENT, &present::inserted(inserted))));
+    Some(item::container(SENTENCE, None, children))
+}
+
+fn origin(origin: Origin) -> Concept {
+    match origin {
+        Origin::Draft => ours("of-draft", "Of the draft"),
+        Origin::Decisions => ours("of-decisions", "Made by software of the findings as decided"),
+        Origin::Answer => ours("of-answer", "Words of a model's answer, taken by a person"),
+        Origin::Person => ours("of-person", "Typed or pasted by a person"),
+    }
 }
 
 fn decision(decision: Decision) -> Concept {

@@ -4,8 +4,8 @@ use prelim_proto::comparison::{ChangeKind, Prior, PriorSource};
 use prelim_proto::finding::{Finding, Laterality, Presence, Severity, Zone};
 use prelim_proto::image::ImageKind;
 use prelim_proto::question::QuestionKind;
-use prelim_proto::report::{Inserted, ModelProvenance, Report, Urgency};
-use prelim_proto::review::{Review, Standing};
+use prelim_proto::report::{Inserted, ModelProvenance, Passage, Report, Urgency};
+use prelim_proto::review::{Origin, Review, Standing, Wording};
 use prelim_proto::study::{Unread, UnreadReason};
 
 use super::lookup::Image;
@@ -326,9 +326,46 @@ pub(super) fn provenance(model: &ModelProvenance, report: &Report) -> String {
     )
 }
 
-/// Whose words a sentence of the impression has that a person took from a model's answer, in a line.
+/// The word for a report's text.
+fn passage(passage: Passage) -> &'static str {
+    match passage {
+        Passage::Findings => "findings",
+        Passage::Impression => "impression",
+    }
+}
+
+/// Where the words of a reviewed report are from: a line for each origin and person, with the sentences counted from 1.
+pub(super) fn origins(report: &Report) -> Vec<String> {
+    let mut found: Vec<(Origin, &str, Vec<&Wording>)> = Vec::new();
+    for words in report.review.iter().flat_map(|review| &review.words) {
+        match found.iter_mut().find(|(origin, by, _)| (*origin, *by) == (words.origin, words.by.as_str())) {
+            Some((_, _, all)) => all.push(words),
+            None => found.push((words.origin, &words.by, vec![words])),
+        }
+    }
+    let line = |(origin, by, all): (Origin, &str, Vec<&Wording>)| {
+        let places = Passage::ALL.into_iter().filter_map(|of| {
+            let here = all.iter().filter(|words| words.passage == of);
+            let places: Vec<String> = here.map(|words| (words.sentence + 1).to_string()).collect();
+            (!places.is_empty()).then(|| format!("{} {}", passage(of), places.join(", ")))
+        });
+        let places = places.collect::<Vec<_>>().join("; ");
+        let what = match origin {
+            Origin::Draft => "as drafted".to_owned(),
+            Origin::Decisions => "made by software of the findings as decided".to_owned(),
+            Origin::Answer => format!("with words of a model's answer, taken by {}", person_name(by)),
+            Origin::Person => format!("typed or pasted by {}", person_name(by)),
+        };
+        clean(&format!("Words {what}: {places}"))
+    };
+    found.into_iter().map(line).collect()
+}
+
+/// Whose words a sentence has that a person took from a model's answer, in a line.
 pub(super) fn inserted(inserted: &Inserted) -> String {
     let Inserted { sentence, model, adapter, prompt_version, answered_at_ms, by, at_ms, .. } = inserted;
+    let of = passage(inserted.passage);
+    let how = if inserted.by_hand { "typed or pasted" } else { "inserted" };
     let asked = match inserted.kind {
         QuestionKind::Question => "to a question",
         QuestionKind::Describe => "that describes an image",
@@ -339,8 +376,8 @@ pub(super) fn inserted(inserted: &Inserted) -> String {
     let demonstration = if inserted.demonstration { " (demonstration model)" } else { "" };
     let changed = if inserted.changed { " and changed" } else { "" };
     clean(&format!(
-        "Sentence {} of the impression has words of a model's answer {asked}, of {} by {model}{adapter}{demonstration}, prompt \
-         {prompt_version}; inserted{changed} by {} on {}",
+        "Sentence {} of the {of} has words of a model's answer {asked}, of {} by {model}{adapter}{demonstration}, prompt \
+         {prompt_version}; {how}{changed} by {} on {}",
         sentence + 1,
         utc(*answered_at_ms),
         person_name(by),

@@ -140,6 +140,9 @@ fn provenance(page: &mut Page, report: &Report) {
     for inserted in &report.inserted {
         page.wrapped("- ", &present::inserted(inserted));
     }
+    for words in present::origins(report) {
+        page.wrapped("- ", &words);
+    }
 }
 
 /// The lines written so far.

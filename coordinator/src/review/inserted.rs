@@ -1,46 +1,44 @@
-//! Which sentences of an impression have words of a model's answer. Pure: it looks at the words, so that an answer that was taken
-//! out again leaves no trace, and one that was changed since does.
+//! Which sentences of a report have words of a model's answer. Pure: it looks at the words, so that an answer that was taken out
+//! again leaves no trace, and one that was changed since does.
 
-use std::collections::HashSet;
+use prelim_proto::report::{Inserted, Passage, Report, Sentence};
 
-use prelim_proto::report::{Inserted, Report, Sentence};
+use crate::question::said::{has_long_run_of, has_words_of, words};
+use crate::question::{How, Taken};
 
-use crate::question::Taken;
+/// The sentences of `after`, a review of `before`, that have words of the answers in `taken`, or had them before. What a text of
+/// `before` says already is whose it was then.
+pub(super) fn of(before: &Report, after: &Report, taken: &[Taken]) -> Vec<Inserted> {
+    Passage::ALL.into_iter().flat_map(|passage| of_passage(passage, before, passage.of(after), taken)).collect()
+}
 
-/// Words in a row that are the answer's, where a sentence has as many of one of its lines.
-const RUN: usize = 5;
-/// Words of a line that is known inside of a sentence; a shorter one is known only as the whole sentence.
-const SHORTEST: usize = 3;
-
-/// The sentences of `impression`, which was made of that of `before`, that have words of the answers in `taken`, or had them
-/// before. What a sentence of `before` says already is whose it was then.
-pub(super) fn of(before: &Report, impression: &[Sentence], taken: &[Taken]) -> Vec<Inserted> {
-    let known: Vec<(&Inserted, Vec<String>)> = before
-        .inserted
-        .iter()
-        .filter_map(|known| Some((known, words(&before.impression.get(known.sentence as usize)?.text))))
-        .collect();
-    let answers: Vec<(Inserted, Vec<Vec<String>>)> =
-        taken.iter().map(|taken| (inserted(taken), taken.text.lines().map(words).collect())).collect();
+fn of_passage(passage: Passage, before: &Report, sentences: &[Sentence], taken: &[Taken]) -> Vec<Inserted> {
+    let text_of = |known: &Inserted| known.passage.of(before).get(known.sentence as usize);
+    let known: Vec<(&Inserted, Vec<String>)> =
+        before.inserted.iter().filter_map(|known| Some((known, words(&text_of(known)?.text)))).collect();
+    let answers: Vec<(&Taken, Vec<Vec<String>>)> =
+        taken.iter().map(|taken| (taken, taken.text.lines().map(words).collect())).collect();
     let mut found: Vec<Inserted> = Vec::new();
-    for (index, sentence) in (0_u32..).zip(impression) {
-        if let Some(place) = before.impression.iter().position(|each| each.text == sentence.text) {
-            let own = before.inserted.iter().filter(|known| known.sentence as usize == place);
+    for (index, sentence) in (0_u32..).zip(sentences) {
+        if let Some(place) = passage.of(before).iter().position(|each| each.text == sentence.text) {
+            let is_it = |known: &&Inserted| known.passage == passage && known.sentence as usize == place;
+            let own = before.inserted.iter().filter(is_it);
             found.extend(own.map(|known| Inserted { sentence: index, ..known.clone() }));
             continue;
         }
         let said = words(&sentence.text);
         let first = found.len();
         for (answer, lines) in &answers {
-            if lines.iter().any(|line| has_words_of(&said, line)) {
+            let has = if answer.how == How::Found { has_long_run_of } else { has_words_of };
+            if lines.iter().any(|line| has(&said, line)) {
                 let changed = !lines.contains(&said);
-                found.push(Inserted { sentence: index, changed, ..answer.clone() });
+                found.push(Inserted { passage, sentence: index, changed, ..inserted(answer) });
             }
         }
         for (known, line) in &known {
             let is_told = found[first..].iter().any(|each| each.answered_at_ms == known.answered_at_ms);
             if !is_told && has_words_of(&said, line) {
-                found.push(Inserted { sentence: index, changed: true, ..(*known).clone() });
+                found.push(Inserted { passage, sentence: index, changed: true, ..(*known).clone() });
             }
         }
     }
@@ -49,6 +47,7 @@ pub(super) fn of(before: &Report, impression: &[Sentence], taken: &[Taken]) -> V
 
 fn inserted(taken: &Taken) -> Inserted {
     Inserted {
+        passage: Passage::default(),
         sentence: 0,
         kind: taken.kind,
         model: taken.model.clone(),
@@ -59,38 +58,8 @@ fn inserted(taken: &Taken) -> Inserted {
         by: taken.by.clone(),
         at_ms: taken.at_ms,
         changed: false,
+        by_hand: taken.how != How::Inserted,
     }
-}
-
-/// Whether a sentence has a run of words of a line, or all of a shorter line.
-fn has_words_of(sentence: &[String], line: &[String]) -> bool {
-    match line.len().min(RUN) {
-        0 => false,
-        run if run < SHORTEST => sentence == line,
-        run => {
-            let said: HashSet<&[String]> = sentence.windows(run).collect();
-            line.windows(run).any(|part| said.contains(part))
-        }
-    }
-}
-
-/// The words of a text, in lower case and without what stands between them. In writing without blanks each character is one.
-fn words(text: &str) -> Vec<String> {
-    let mut words: Vec<String> = Vec::new();
-    let mut is_open = false;
-    for c in text.chars() {
-        let is_alone = c >= '\u{2e80}' && c.is_alphanumeric();
-        if !c.is_alphanumeric() {
-            is_open = false;
-            continue;
-        }
-        match words.last_mut().filter(|_| is_open && !is_alone) {
-            Some(word) => word.extend(c.to_lowercase()),
-            None => words.push(c.to_lowercase().collect()),
-        }
-        is_open = !is_alone;
-    }
-    words
 }
 
 #[cfg(test)]
@@ -139,7 +108,13 @@ mod tests {
             answered_at_ms,
             by: "Doe^Jane".to_owned(),
             at_ms: answered_at_ms + 1,
+            how: How::Inserted,
         }
+    }
+
+    /// A report of `before`'s study with another impression.
+    fn after(impression: &[&str]) -> Report {
+        report(impression, Vec::new())
     }
 
     /// Sentence, when the answer was given, whether it was changed.
@@ -166,36 +141,46 @@ mod tests {
             // It was taken out again.
             (&["Small left pleural effusion."], &[]),
         ] {
-            assert_eq!(
-                told(&of(&drafted, &sentences(impression), std::slice::from_ref(&said))),
-                want,
-                "{impression:?}"
-            );
+            assert_eq!(told(&of(&drafted, &after(impression), std::slice::from_ref(&said))), want, "{impression:?}");
         }
         // What the draft says already is the draft's.
         let same = answer("Small left pleural effusion.", 7);
-        assert_eq!(of(&drafted, &drafted.impression, &[same]), []);
+        assert_eq!(of(&drafted, &drafted, &[same]), []);
+    }
+
+    #[test]
+    fn words_that_nobody_inserted_are_known_by_hand_and_in_sentences_of_findings() {
+        let drafted = report(&["Small left pleural effusion."], Vec::new());
+        let line = "The left costophrenic angle is blunted by fluid.";
+        let answer = |how| Taken { how, ..answer(&format!("{line}\nNo pneumothorax."), 7) };
+        let mut signed =
+            after(&["No pneumothorax.", "Angle blunted by fluid: the left costophrenic angle is blunted."]);
+        signed.findings_text = sentences(&[line]);
+        let places = |how| -> Vec<(Passage, u32, bool, bool)> {
+            let found = of(&drafted, &signed, &[answer(how)]);
+            found.iter().map(|each| (each.passage, each.sentence, each.changed, each.by_hand)).collect()
+        };
+        let long = [(Passage::Findings, 0, false, true), (Passage::Impression, 1, true, true)];
+        // What everybody writes is the person's own, unless the page saw that it was pasted.
+        assert_eq!(places(How::Found), long);
+        assert_eq!(places(How::Pasted), [long[0], (Passage::Impression, 0, false, true), long[1]]);
+        // It stays so in later versions, also in the other text.
+        signed.inserted = of(&drafted, &signed, &[answer(How::Found)]);
+        let later = of(&signed, &after(&[line]), &[]);
+        assert_eq!((told(&later), later[0].by_hand), (vec![(0, 7, true)], true));
     }
 
     #[test]
     fn what_was_inserted_stays_so_in_later_versions() {
         let signed = report(&["Effusion.", "The left costophrenic angle is blunted."], Vec::new());
         let said = answer("The left costophrenic angle is blunted.", 7);
-        let first = of(&report(&["Effusion."], Vec::new()), &signed.impression, &[said]);
+        let first = of(&report(&["Effusion."], Vec::new()), &signed, &[said]);
         assert_eq!(told(&first), [(1, 7, false)]);
         let signed = report(&["Effusion.", "The left costophrenic angle is blunted."], first);
-        let later = sentences(&["The left costophrenic angle is blunted.", "Effusion, larger than before."]);
+        let later = after(&["The left costophrenic angle is blunted.", "Effusion, larger than before."]);
         assert_eq!(told(&of(&signed, &later, &[])), [(0, 7, false)]);
-        let later = sentences(&["The left costophrenic angle is blunted since Monday."]);
+        let later = after(&["The left costophrenic angle is blunted since Monday."]);
         assert_eq!(told(&of(&signed, &later, &[])), [(0, 7, true)]);
-        assert_eq!(of(&signed, &sentences(&["Effusion."]), &[]), []);
-    }
-
-    #[test]
-    fn writing_without_blanks_has_words_too() {
-        assert_eq!(words("左侧, Größe 3 mm"), ["左", "侧", "größe", "3", "mm"]);
-        let said = answer("左侧胸腔积液", 7);
-        let found = of(&report(&[], Vec::new()), &sentences(&["可见左侧胸腔积液"]), &[said]);
-        assert_eq!(told(&found), [(0, 7, true)]);
+        assert_eq!(of(&signed, &after(&["Effusion."]), &[]), []);
     }
 }

@@ -1,7 +1,8 @@
 //! Radiologists answer for reports: a draft is signed as it is or with changes, a signed report is amended, a draft is rejected.
 //!
 //! # Layout
-//! - `edit`: what an edit makes of a report (pure); `inserted`: which of its words a model said (pure)
+//! - `edit`: what an edit makes of a report (pure)
+//! - `inserted`: which of its sentences have words of a model's answer; `wording`: where the words of all are from (pure)
 //! - here: a review from the request to the version that holds it
 //!
 //! **Invariant**: a version does not change. What is signed, amended or rejected is a new one, which says who reviewed which
@@ -12,6 +13,7 @@
 
 mod edit;
 mod inserted;
+mod wording;
 
 use jiff::Timestamp;
 use prelim_proto::ids::Uid;
@@ -222,7 +224,7 @@ impl Coordinator {
         let assessments = match edit {
             None => edit::reject(&before, &tracking),
             Some(wanted) => {
-                let taken = self.taken(&reviewer.id, &study.uid).await?;
+                let taken = self.taken(&reviewer, &study.uid).await?;
                 let edited =
                     edit::apply(&before, &tracking, study, &wanted).map_err(|error| invalid("the report", &error))?;
                 if edited.is_changed {
@@ -233,8 +235,8 @@ impl Coordinator {
                 }
                 after.findings = edited.findings;
                 after.findings_text = edited.findings_text;
-                after.inserted = inserted::of(&before, &edited.impression, &taken);
                 after.impression = edited.impression;
+                after.inserted = inserted::of(&before, &after, &taken);
                 edited.assessments
             }
         };
@@ -248,8 +250,10 @@ impl Coordinator {
             after.priors.iter_mut().for_each(|prior| prior.changes.clear());
             after.urgency = merge::urgency(&[]);
         }
-        let review = Review { standing, reviewer, at_ms, reason, document, assessments };
         after.version = next;
+        let words =
+            if standing == Standing::Rejected { Vec::new() } else { wording::of(&before, &after, &reviewer.name) };
+        let review = Review { standing, reviewer, at_ms, reason, document, assessments, words };
         after.replaces = Some(Replaced { version: held.version, digest: held.digest.clone(), standing: held.standing });
         after.statement = present::statement(&review);
         after.review = Some(review);

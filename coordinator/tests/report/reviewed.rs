@@ -6,8 +6,8 @@ use prelim_coordinator::report::{Format, json, present};
 use prelim_proto::finding::{Finding, Presence};
 use prelim_proto::ids::{Digest, Uid};
 use prelim_proto::question::QuestionKind;
-use prelim_proto::report::{Inserted, Replaced};
-use prelim_proto::review::{Assessment, Decision, DocumentReference, Review, Reviewer, Standing};
+use prelim_proto::report::{Inserted, Passage, Replaced};
+use prelim_proto::review::{Assessment, Decision, DocumentReference, Origin, Review, Reviewer, Standing, Wording};
 use prelim_proto::study::StudyState;
 use serde_json::Value;
 
@@ -77,6 +77,7 @@ fn reviewed(mut sample: Sample, standing: Standing) -> Sample {
             instance: Uid::parse("1.2.3.4.5").unwrap(),
         },
         assessments,
+        words: Vec::new(),
     };
     report.statement = present::statement(&review);
     report.review = Some(review);
@@ -269,12 +270,50 @@ fn the_document_reads_back_and_follows_its_schema() {
     assert!(json::parse(signed.as_bytes()).unwrap().to_report().is_err());
 }
 
+/// Promise: what is recorded of a review says of each sentence where its words are from.
+#[test]
+fn an_assessment_tells_where_the_words_of_each_sentence_are_from() {
+    let mut sample = reviewed(samples::chest_xray(), Standing::Signed);
+    let by = "Röntgen^Wilhelm^^Dr.";
+    let wording = |(sentence, (origin, by)): (u32, (Origin, &str))| Wording {
+        passage: Passage::Impression,
+        sentence,
+        origin,
+        version: 2,
+        by: by.to_owned(),
+    };
+    let words: Vec<Wording> = (0..).zip([(Origin::Draft, ""), (Origin::Person, by)]).map(wording).collect();
+    sample.report.review.as_mut().unwrap().words.clone_from(&words);
+    let file = tools::written(&sample, Format::Assessment);
+    let dumped = tools::run("dsrdump", &["+Pl", "+Pc"], file.path());
+    let second = sample.report.impression[1].text.clone();
+    for wanted in
+        ["Sentence of the report", "Of the draft", "Typed or pasted by a person", "Röntgen, Dr. Wilhelm", &second]
+    {
+        assert!(dumped.contains(wanted), "{wanted}: {dumped}");
+    }
+    let wanted = ["Words as drafted: impression 1", "Words typed or pasted by Röntgen, Dr. Wilhelm: impression 2"];
+    for (format, text) in [
+        (Format::Html, sample.text(Format::Html)),
+        (Format::Text, sample.text(Format::Text)),
+        (Format::Pdf, pdf::text(&sample)),
+    ] {
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(wanted.iter().all(|line| text.contains(line)), "{format}: {text}");
+    }
+    let back = json::parse(&sample.write(Format::Json)).unwrap().to_report().unwrap();
+    assert_eq!(back.review.unwrap().words, words);
+    sample.report.review.as_mut().unwrap().words[0].sentence = 9;
+    assert!(json::parse(&sample.write(Format::Json)).unwrap().to_report().is_err());
+}
+
 /// Promise: words of a model's answer that a person took into a report are told apart from the person's in every form of it.
 #[test]
 fn every_form_says_which_words_are_a_models_answer() {
     let plain = reviewed(samples::chest_xray(), Standing::Signed);
     let mut sample = reviewed(samples::chest_xray(), Standing::Signed);
     sample.report.inserted = vec![Inserted {
+        passage: Passage::Impression,
         sentence: 1,
         kind: QuestionKind::Question,
         model: "talking-model".to_owned(),
@@ -285,6 +324,7 @@ fn every_form_says_which_words_are_a_models_answer() {
         by: "Röntgen^Wilhelm^^Dr.".to_owned(),
         at_ms: AT_MS - 60_000,
         changed: true,
+        by_hand: false,
     }];
     let wanted = "Sentence 2 of the impression has words of a model's answer to a question, of 2026-11-28 09:28 UTC by \
         talking-model with answers-1, prompt ask-3; inserted and changed by Röntgen, Dr. Wilhelm on 2026-11-28 09:29 UTC";

@@ -48,8 +48,10 @@ export interface Statement {
   findings: number[];
 }
 
-/** A sentence of the impression that has words of a model's answer, which somebody took into it. */
+/** A sentence that has words of a model's answer, which somebody took into the report. */
 export interface Inserted {
+  /** Which text it is of; nothing for the impression. */
+  passage?: 'findings' | 'impression';
   /** From 0. */
   sentence: number;
   asked: QuestionKind;
@@ -62,6 +64,19 @@ export interface Inserted {
   at_ms: number;
   /** It is not what the model said. */
   changed: boolean;
+  /** Typed or pasted, and not inserted by the button. */
+  by_hand?: boolean;
+}
+
+/** Where the words of a sentence of a reviewed report are from. */
+export interface WordsFrom {
+  passage: 'findings' | 'impression';
+  /** From 0. */
+  sentence: number;
+  origin: 'draft' | 'decisions' | 'answer' | 'person';
+  /** Since which version. */
+  version: number;
+  by?: string;
 }
 
 export interface ReportBody {
@@ -84,7 +99,7 @@ export interface Report {
   statement: string;
   report: ReportBody;
   provenance: { model: string; software_version: string; demonstration: boolean }[];
-  review?: { reviewer: string; organization: string; at_ms: number; reason: string };
+  review?: { reviewer: string; organization: string; at_ms: number; reason: string; words?: WordsFrom[] };
 }
 
 export interface Reader {

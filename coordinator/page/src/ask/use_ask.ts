@@ -30,11 +30,24 @@ export interface Ask {
   /** Whether the impression has the words of an answer. */
   isInserted: (question: Question) => boolean;
   insert: (question: Question) => void;
+  /** A text was pasted into the report: where it is an answer's, that is on record. */
+  paste: (text: string) => void;
 }
 
 /** The lines of an answer. */
 function linesOf(question: Question): string[] {
   return (question.answer ?? '').split('\n').map((line) => line.trim()).filter((line) => line !== '');
+}
+
+function wordsOf(text: string): string {
+  return ` ${(text.toLowerCase().match(/[\p{L}\p{N}]+/gu) ?? []).join(' ')} `;
+}
+
+/** Whether a text that was pasted is a part of an answer, or has a line of it. One word is nobody's. */
+function isOf(text: string, question: Question): boolean {
+  const pasted = wordsOf(text);
+  const isPart = (part: string, whole: string) => part.trim().includes(' ') && whole.includes(part);
+  return isPart(pasted, wordsOf(question.answer ?? '')) || linesOf(question).some((line) => isPart(wordsOf(line), pasted));
 }
 
 export function useAsk(asking: Asking, hanging: Hanging, impression: string[], add: (lines: string[]) => void, say: (text: string) => void): Ask {
@@ -124,5 +137,6 @@ export function useAsk(asking: Asking, hanging: Hanging, impression: string[], a
         say('Inserted into the impression, and the report says whose words they are. Control Z takes them out.');
       });
     },
+    paste: (text) => asking.questions.filter((question) => isOf(text, question)).forEach((question) => asking.paste(question.id)),
   };
 }

@@ -25,6 +25,8 @@ export interface Asking {
   ask: (asked: Asked) => Promise<boolean>;
   /** Has on record that the words of an answer go into the report; whether it has. */
   take: (id: string) => Promise<boolean>;
+  /** Has on record that words of an answer were pasted into the report. */
+  paste: (id: string) => void;
   /** Cancels what waits, forgets what was answered. */
   forget: (id: string) => void;
   /** Looks up how the study's report stands now. Throws where that cannot be known. */
@@ -146,6 +148,10 @@ export function useQuestions(uid: string): Asking {
     }
   };
 
+  const paste = (id: string) => {
+    call('PUT', `/studies/${uid}/questions/${id}/pasted`).catch((error: unknown) => setProblem(`That these words are an answer's is not on record: ${words(error)}`));
+  };
+
   const forget = (id: string) => {
     const was = questions.find((each) => each.id === id);
     forgotten.current.add(id);
@@ -161,5 +167,5 @@ export function useQuestions(uid: string): Asking {
 
   const standing = async () => (await get<Questions>(`/studies/${uid}/questions`)).report;
 
-  return { questions, reason, kinds, problem, busy, ask, take, forget, standing, hear, reload, look };
+  return { questions, reason, kinds, problem, busy, ask, take, paste, forget, standing, hear, reload, look };
 }

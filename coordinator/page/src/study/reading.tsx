@@ -189,6 +189,10 @@ export function Reading(props: Props) {
   const made = preview.isOwn ? null : ((preview.report ?? report?.report)?.impression.map((each) => each.text) ?? null);
   const impression = !editable ? (report?.report.impression.map((each) => each.text) ?? null) : hasImpression(copy) ? copy.impression : preview.isOld ? null : made;
   const ask = useAsk(props.asking, hanging, copy.impression, (lines) => editing.change((was) => withImpression(was, [...(hasImpression(was) ? was.impression : (made ?? [])), ...lines])), setSaid);
+  /** What comes into the report's text by hand may be an answer's. */
+  const pasted = (into: EventTarget | null, from: DataTransfer | null) => {
+    if (editable && into instanceof Element && into.closest('.report-text, .finding') !== null) ask.paste(from?.getData('text') ?? '');
+  };
   const canDiscard = older === null && report !== null && standing !== 'rejected' && (isBegun(copy) || amending || editing.saving.state === 'conflict' || props.rejected !== null);
   const discard = async () => {
     setBusy(true);
@@ -305,7 +309,7 @@ export function Reading(props: Props) {
         </div>, head)}
       <Viewer hanging={hanging} items={list_items} chosen={chosen} hovered={hovered} boxes={boxes} choose={(id) => choose(id, false)} hover={setHovered} drawn={ask.isDrawing ? ask.take : add} asked={ask.marked} toggleBoxes={() => setBoxes(!boxes)}
         measured={(mm) => { setMeasured(mm === null ? null : Math.round(mm * 10) / 10); setSaid(mm === null ? '' : `${mm.toFixed(1)} mm`); }} />
-      <section class="panel" aria-label="Draft">
+      <section class="panel" aria-label="Draft" onPaste={(event) => pasted(event.target, event.clipboardData)} onDrop={(event) => pasted(event.target, event.dataTransfer)}>
         {props.removal !== 'none' && <p class="removal" role="alert"><strong>{props.removal === 'gone' ? 'REMOVED' : 'BEING REMOVED'}</strong> {props.removal === 'gone' ? 'This study was removed with all that was known of it: what is shown is not there any more.' : 'This study is being removed, with its images and its report. Nothing of it can be edited or signed.'}</p>}
         {report === null ? (
           <div class="banner b-none"><p><strong>{row.state}</strong></p><p>{row.problem ?? 'There is no draft of this study yet. It appears here by itself.'}</p></div>
@@ -351,7 +355,7 @@ export function Reading(props: Props) {
               {editable && <p class="fine hint" role="status">{hanging.tool === 'box' && !ask.isDrawing ? <>Draw a box on the image, or move this one by arrows and size it by <kbd>Shift</kbd> and arrows; <kbd>Enter</kbd> takes it, <kbd>Esc</kbd> leaves it.</> : <>To add one, press <kbd>n</kbd> and draw a box on the image.</>}</p>}
             </section>
           )}
-          {body && standing !== 'rejected' && <ReportText report={body} impression={copy.impression} made={made} isAsSigned={isSigned && made !== null && made.join('\n') === impressionOf(study.report?.report)} editable={editable} isOld={editing.preview.isOld} chosen={chosenIn(body, current)} point={point} write={(lines) => editing.change((was) => withImpression(was, lines))}>
+          {body && standing !== 'rejected' && <ReportText report={body} impression={copy.impression} made={made} isAsSigned={isSigned && made !== null && made.join('\n') === impressionOf(study.report?.report)} editable={editable} isOld={editing.preview.isOld} chosen={chosenIn(body, current)} point={point} words={editable ? [] : (report?.review?.words ?? [])} write={(lines) => editing.change((was) => withImpression(was, lines))}>
             {report !== null && <ImpressionHelp asking={props.asking} row={row} report={report} later={signed > shownVersion ? signed : null} now={impression?.join('\n') ?? null} say={setSaid} apply={editable ? (text) => editing.change((was) => withImpression(was, text.split('\n').map((line) => line.trim()).filter((line) => line !== ''))) : null} />}
           </ReportText>}
           <Priors priors={study.priors} beside={prior?.row.uid ?? ''} show={(uid) => void beside(uid)} findings={study.report?.report.findings ?? []} names={names} choose={(finding) => choose(`f${finding}`)} />

@@ -2,8 +2,8 @@
 
 import type { ComponentChildren } from 'preact';
 import { useState } from 'preact/hooks';
-import type { Finding, Prior, ReportBody, Statement, Version } from '../api/types.ts';
-import { changed, date, inserted, moment, personName, standingWord } from '../words.ts';
+import type { Finding, Prior, ReportBody, Statement, Version, WordsFrom } from '../api/types.ts';
+import { changed, date, inserted, moment, origins, personName, standingWord } from '../words.ts';
 
 /** Longest impression that can be kept, in characters: what is longer was pasted by mistake. */
 const MAX_TEXT = 50_000;
@@ -21,11 +21,13 @@ interface Props {
   chosen: number | null;
   point: (statement: Statement) => void;
   write: (lines: string[]) => void;
+  /** Where the words of a report that was reviewed are from; empty for a draft. */
+  words: WordsFrom[];
   /** What stands below the impression. */
   children?: ComponentChildren;
 }
 
-export function ReportText({ report, impression, made, isAsSigned, editable, isOld, chosen, point, write, children }: Props) {
+export function ReportText({ report, impression, made, isAsSigned, editable, isOld, chosen, point, write, words, children }: Props) {
   const own = impression.length > 0;
   /** The reader emptied the box and has not left it: what is typed next takes the place of what is shown in it. */
   const [emptied, setEmptied] = useState(false);
@@ -63,8 +65,9 @@ export function ReportText({ report, impression, made, isAsSigned, editable, isO
       ) : (
         <p class="sentences">{report.impression.map((each) => each.text).join(' ') || 'None.'}</p>
       )}
-      {taken.map((each) => <p class="fine inserted" key={`${each.sentence} ${each.answered_at_ms}`}>{inserted(each)}</p>)}
+      {taken.map((each) => <p class="fine inserted" key={`${each.passage ?? ''} ${each.sentence} ${each.answered_at_ms}`}>{inserted(each)}</p>)}
       {children}
+      {words.length > 0 && <details class="origins"><summary>Whose words these are</summary><ul>{origins(words).map((line) => <li key={line}>{line}</li>)}</ul></details>}
       {report.comparison.length > 0 && <><h3>Comparison</h3><p>{report.comparison.join(' ')}</p></>}
       {report.technique.length > 0 && <><h3>Technique</h3><p>{report.technique.join(' ')}</p></>}
       {report.unread.length > 0 && (

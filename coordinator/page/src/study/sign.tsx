@@ -126,7 +126,7 @@ function SignStep({ editing, session, amends, setStep, busy, sign, verb }: Props
       <div class="to-sign">
         {report?.findings_text.map((each, index) => <p key={index}>{each.text}</p>)}
         <p><b>Impression.</b> {report?.impression.map((each) => each.text).join(' ')}</p>
-        {report?.inserted?.map((each) => <p class="inserted" key={`${each.sentence} ${each.answered_at_ms}`}>{inserted(each)}</p>)}
+        {report?.inserted?.map((each) => <p class="inserted" key={`${each.passage ?? ''} ${each.sentence} ${each.answered_at_ms}`}>{inserted(each)}</p>)}
       </div>
       <label>
         {amends ? 'Why is it amended?' : 'Note (may be empty)'}

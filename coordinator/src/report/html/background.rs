@@ -77,9 +77,9 @@ fn provenance(page: &mut Page, inputs: &ReportInputs<'_>) {
         page.entry("Arithmetic", &model.arithmetic).entry("Software", &format!("prelim {}", model.software_version));
         page.raw("</dl>");
     }
-    if !report.inserted.is_empty() {
-        let inserted: Vec<String> = report.inserted.iter().map(present::inserted).collect();
-        page.list(inserted.iter().map(String::as_str));
+    let words: Vec<String> = report.inserted.iter().map(present::inserted).chain(present::origins(report)).collect();
+    if !words.is_empty() {
+        page.list(words.iter().map(String::as_str));
     }
     page.raw("<dl>");
     page.entry("Study Instance UID", report.study.as_str()).entry("Report version", &report.version.to_string());

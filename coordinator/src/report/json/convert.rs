@@ -1,13 +1,13 @@
 //! Between the domain's report and the published document.
 
 use prelim_proto::finding::{Evidence, Finding, ImageBox};
-use prelim_proto::report::{Inserted, ModelProvenance, Replaced, Report, Sentence};
-use prelim_proto::review::{Assessment, DocumentReference, Review, Reviewer, Standing};
+use prelim_proto::report::{Inserted, ModelProvenance, Passage, Replaced, Report, Sentence};
+use prelim_proto::review::{Assessment, DocumentReference, Review, Reviewer, Standing, Wording};
 use prelim_proto::study::{Study, Unread};
 
 use super::document::{
     Assessed, Body, Bounds, Code, CodedFinding, Document, InsertedWords, NotRead, Patient, Provenance, Replaces,
-    Reviewed, Seen, Statement, StructuredReport, StudyIdentification,
+    Reviewed, Seen, Statement, StructuredReport, StudyIdentification, WordsFrom,
 };
 use super::{CONFIDENCE_DECIMALS, LENGTH_DECIMALS, SCHEMA_ID, fraction, priors, rounded};
 use crate::report::{ReportError, present};
@@ -44,9 +44,16 @@ impl Document {
         if let Some(index) = assessed.into_iter().find(|index| *index as usize >= findings) {
             return Err(ReportError::FindingOutOfRange { index, findings });
         }
-        let sentences = body.impression.len();
-        if let Some(words) = body.inserted.iter().find(|words| words.sentence as usize >= sentences) {
-            return Err(ReportError::SentenceOutOfRange { index: words.sentence, sentences });
+        let inserted = body.inserted.iter().map(|words| (words.passage, words.sentence));
+        let words = self.review.iter().flat_map(|review| &review.words).map(|words| (words.passage, words.sentence));
+        for (passage, index) in inserted.chain(words) {
+            let sentences = match passage {
+                Passage::Findings => body.findings_text.len(),
+                Passage::Impression => body.impression.len(),
+            };
+            if index as usize >= sentences {
+                return Err(ReportError::SentenceOutOfRange { index, sentences });
+            }
         }
         if self.review.is_none() != (self.status == Standing::Draft) {
             return Err(ReportError::Unreviewed);
@@ -140,6 +147,7 @@ fn reviewed(review: &Review) -> Reviewed {
             instance: review.document.instance.clone(),
         },
         assessments: review.assessments.iter().map(assessed).collect(),
+        words: review.words.iter().map(words_from).collect(),
     }
 }
 
@@ -165,6 +173,7 @@ fn reviewed_back(reviewed: &Reviewed, standing: Standing) -> Review {
             instance: reviewed.document.instance.clone(),
         },
         assessments: reviewed.assessments.iter().map(assessment).collect(),
+        words: reviewed.words.iter().map(wording).collect(),
     }
 }
 
@@ -236,8 +245,17 @@ fn sentence_back(statement: &Statement) -> Sentence {
     Sentence { text: statement.text.clone(), findings: statement.findings.clone() }
 }
 
+fn words_from(Wording { passage, sentence, origin, version, by }: &Wording) -> WordsFrom {
+    WordsFrom { passage: *passage, sentence: *sentence, origin: *origin, version: *version, by: by.clone() }
+}
+
+fn wording(WordsFrom { passage, sentence, origin, version, by }: &WordsFrom) -> Wording {
+    Wording { passage: *passage, sentence: *sentence, origin: *origin, version: *version, by: by.clone() }
+}
+
 fn inserted(inserted: &Inserted) -> InsertedWords {
     InsertedWords {
+        passage: inserted.passage,
         sentence: inserted.sentence,
         asked: inserted.kind,
         model: inserted.model.clone(),
@@ -248,11 +266,13 @@ fn inserted(inserted: &Inserted) -> InsertedWords {
         by: inserted.by.clone(),
         at_ms: inserted.at_ms,
         changed: inserted.changed,
+        by_hand: inserted.by_hand,
     }
 }
 
 fn inserted_back(words: &InsertedWords) -> Inserted {
     Inserted {
+        passage: words.passage,
         sentence: words.sentence,
         kind: words.asked,
         model: words.model.clone(),
@@ -263,6 +283,7 @@ fn inserted_back(words: &InsertedWords) -> Inserted {
         by: words.by.clone(),
         at_ms: words.at_ms,
         changed: words.changed,
+        by_hand: words.by_hand,
     }
 }
 

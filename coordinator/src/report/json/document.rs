@@ -5,8 +5,8 @@ use prelim_proto::finding::{Laterality, Presence, Severity, Zone};
 use prelim_proto::ids::{Digest, Uid};
 use prelim_proto::image::ImageKind;
 use prelim_proto::question::QuestionKind;
-use prelim_proto::report::Urgency;
-use prelim_proto::review::{Decision, Standing};
+use prelim_proto::report::{Passage, Urgency};
+use prelim_proto::review::{Decision, Origin, Standing};
 use prelim_proto::study::UnreadReason;
 use prelim_proto::vocabulary::FindingCode;
 use schemars::JsonSchema;
@@ -55,6 +55,29 @@ pub struct Reviewed {
     pub document: StructuredReport,
     /// What was decided of each finding of that version, in its order, then what was added.
     pub assessments: Vec<Assessed>,
+    /// Where the words of each sentence are from, in the order of the report; absent from what was rejected.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub words: Vec<WordsFrom>,
+}
+
+/// Where the words of a sentence are from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WordsFrom {
+    /// The text: `report.findings_text` or `report.impression`.
+    #[schemars(schema_with = "words::passage")]
+    pub passage: Passage,
+    /// The sentence: index into that text, from 0.
+    pub sentence: u32,
+    /// Where its words are from: a draft, of the models; the reviewer's decisions on findings, put in words by software; a model's
+    /// answer, which `report.inserted` names; a person, who typed or pasted them.
+    #[schemars(schema_with = "words::origin")]
+    pub origin: Origin,
+    /// Version of the report in which they were first so.
+    #[schemars(range(min = 1))]
+    pub version: u32,
+    /// Who wrote them or took them from an answer, with DICOM's separators; absent where software made them.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub by: String,
 }
 
 /// A DICOM structured report.
@@ -157,7 +180,7 @@ pub struct Body {
     pub findings_text: Vec<Statement>,
     /// The impression in words. It names no finding that is not in `findings`.
     pub impression: Vec<Statement>,
-    /// The sentences of the impression that have words of a model's answer to a question, which a person took into it.
+    /// The sentences that have words of a model's answer to a question, which a person took into the report.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub inserted: Vec<InsertedWords>,
     /// What was received and not read, with reasons.
@@ -381,10 +404,14 @@ pub struct Statement {
     pub findings: Vec<u32>,
 }
 
-/// Words of a model's answer to a question that a person took into the impression.
+/// Words of a model's answer to a question that a person took into the report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct InsertedWords {
-    /// The sentence that has them: index into `impression`, from 0.
+    /// The text that has them; absent for the impression.
+    #[serde(default, skip_serializing_if = "is_impression")]
+    #[schemars(schema_with = "words::passage")]
+    pub passage: Passage,
+    /// The sentence that has them: index into that text, from 0.
     pub sentence: u32,
     /// What the model was asked for.
     #[schemars(schema_with = "words::question_kind")]
@@ -407,6 +434,13 @@ pub struct InsertedWords {
     pub at_ms: i64,
     /// The sentence is not what the model said: a person changed it, or wrote more into it.
     pub changed: bool,
+    /// They were typed or pasted, and not inserted by the command for that. Absent where they were.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_hand: bool,
+}
+
+fn is_impression(passage: &Passage) -> bool {
+    *passage == Passage::Impression
 }
 
 /// Something that was received and not read.

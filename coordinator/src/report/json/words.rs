@@ -7,8 +7,8 @@ use prelim_proto::comparison::ChangeKind;
 use prelim_proto::finding::{Laterality, Presence, Severity, Zone};
 use prelim_proto::image::ImageKind;
 use prelim_proto::question::QuestionKind;
-use prelim_proto::report::Urgency;
-use prelim_proto::review::{Decision, Standing};
+use prelim_proto::report::{Passage, Urgency};
+use prelim_proto::review::{Decision, Origin, Standing};
 use prelim_proto::study::UnreadReason;
 use prelim_proto::vocabulary::FindingCode;
 use schemars::{Schema, SchemaGenerator, json_schema};
@@ -35,6 +35,8 @@ word_schemas! {
     decision: Decision = Accepted | Changed | Rejected | Added;
     change_kind: ChangeKind = New | Larger | Smaller | NoLongerSeen | Unchanged | SeenOnlyNow | SeenOnlyThen;
     image_kind: ImageKind = Xray | Ct;
+    passage: Passage = Findings | Impression;
+    origin: Origin = Draft | Decisions | Answer | Person;
     question_kind: QuestionKind = Question | Describe | Shorten | Explain;
     unread_reason: UnreadReason =
         NotReadable | NotNeeded | TransferSyntax | Corrupt | TooLarge | JobDead;

@@ -34,6 +34,7 @@ pub(super) fn of(inputs: &ReportInputs<'_>, pictures: &[&KeyImage]) -> Vec<Vec<M
     section(&mut pages, "Not read", &unread, Style::BODY);
     let mut provenance: Vec<String> = report.models.iter().map(|model| present::provenance(model, report)).collect();
     provenance.extend(report.inserted.iter().map(present::inserted));
+    provenance.extend(present::origins(report));
     section(&mut pages, "Provenance", &provenance, Style::SMALL);
     pages.y += 8.0;
     pages.paragraph(&report.statement, LEFT, Style { bold: true, size: 8.5, ..Style::BODY });
