@@ -79,11 +79,12 @@ export function PaneView(props: Props) {
     };
   }, [stack.key]);
 
-  useEffect(() => {
+  // Before the next frame: an effect would wait for one, and the image is drawn in the one after.
+  useLayoutEffect(() => {
     setMeasure(null);
     pane.current?.show(index).then(() => setProblem(''), (error: unknown) => setProblem(words(error)));
   }, [index]);
-  useEffect(() => pane.current?.setWindow(wanted), [wanted?.center, wanted?.width]);
+  useLayoutEffect(() => pane.current?.setWindow(wanted), [wanted?.center, wanted?.width]);
 
   useEffect(() => {
     // In the next frame: what is drawn anew within the observation counts as a loop.
