@@ -18,6 +18,7 @@ mod full;
 mod golden;
 mod graphs;
 mod memory;
+mod quantised;
 #[path = "../../../kernels/tests/cuda/stand_in.rs"]
 #[allow(dead_code, reason = "the kernels' tests use more of it")]
 mod stand_in;
