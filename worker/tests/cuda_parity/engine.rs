@@ -6,6 +6,7 @@ use std::sync::Arc;
 use prelim_kernels::{Backend, Cpu, Cuda, Precision};
 use prelim_worker::engine::device::OnDevice;
 use prelim_worker::engine::request::{Completion, Cost, EngineError, Origin, Prompt, Request, Sampling};
+use prelim_worker::engine::room::{CacheWish, cache_tokens};
 use prelim_worker::engine::tokenizer::Tokenizer;
 use prelim_worker::engine::{Engine, GrammarSpec, PassLimits};
 use prelim_worker::model::{Model, WeightType};
@@ -42,6 +43,13 @@ pub(crate) fn engine<B: Backend>(model: &Arc<Model<B>>, tokens: usize, limits: P
     Engine::new(device, tokenizer, limits).expect("an engine")
 }
 
+/// An engine as a worker makes it: memory for passes is taken ahead, so that steps that repeat are graphs.
+fn worker_engine<B: Backend>(model: &Arc<Model<B>>) -> Engine<OnDevice<B>> {
+    let limits = PassLimits { requests: 4, tokens: 64 };
+    let tokens = cache_tokens(model, limits, CacheWish { mib: Some(8), longest: 64 }).expect("room");
+    engine(model, tokens, limits)
+}
+
 /// What comes of requests that are made at once, but for what they cost.
 pub(crate) fn answers<B: Backend>(
     engine: &mut Engine<OnDevice<B>>,
@@ -63,7 +71,7 @@ fn completions<B: Backend>(engine: &mut Engine<OnDevice<B>>, requests: &[Request
 
 #[test]
 fn an_engine_answers_alone_as_in_company_and_as_on_the_processor() {
-    let (_turn, _) = StandIn::turn();
+    let (_turn, stand_in) = StandIn::turn();
     let load = |precision| {
         let cuda = Cuda::open(0, precision).expect("the stand-in").with_split(64);
         Arc::new(Model::load(&fixture("tiny-gemma3"), cuda, WeightType::F32).expect("a model"))
@@ -71,14 +79,16 @@ fn an_engine_answers_alone_as_in_company_and_as_on_the_processor() {
     let processor = Cpu::with_threads(1).expect("a thread");
     let processor = Arc::new(Model::load(&fixture("tiny-gemma3"), processor, WeightType::F32).expect("a model"));
     let (model, requests) = (load(Precision::F16), requests());
-    let limits = PassLimits { requests: 4, tokens: 64 };
-    let mut engine_of_model = engine(&model, 512, limits);
-    let together = completions(&mut engine_of_model, &requests);
+    let (before, mut engine) = (stand_in.host_counts(), worker_engine(&model));
+    let together = completions(&mut engine, &requests);
     for (at, request) in requests.iter().enumerate() {
-        let alone = completions(&mut engine_of_model, std::slice::from_ref(request));
+        let alone = completions(&mut engine, std::slice::from_ref(request));
         assert_eq!(alone, together[at..=at], "request {at} alone");
     }
-    let wanted = completions(&mut engine(&processor, 512, limits), &requests);
+    let after = stand_in.host_counts();
+    let (captured, launched) = (after.captured - before.captured, after.launched - before.launched);
+    assert!(!stand_in.is_there() || (captured > 0 && launched > captured), "{captured} graphs, {launched} launches");
+    let wanted = completions(&mut worker_engine(&processor), &requests);
     for (at, (found, wanted)) in together.iter().zip(&wanted).enumerate() {
         assert_eq!(found.text, wanted.text, "answer {at}");
         for (found, wanted) in found.tokens.iter().zip(&wanted.tokens) {
