@@ -86,6 +86,15 @@ pub struct DeviceMemory {
     pub total_bytes: u64,
 }
 
+/// Passes of a device that repeat, which are started as graphs, since it was opened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct GraphCounts {
+    /// Graphs that were made.
+    pub captured: u64,
+    /// Passes that were started as one.
+    pub launched: u64,
+}
+
 /// A device that can run the model.
 ///
 /// Loading (`matrix`, `gated`, `vector`, `cache`) can run out of memory and says so. The operations of a forward pass return
@@ -150,6 +159,11 @@ pub trait Backend: Send + Sync + Sized + 'static {
     /// may count as taken until the device has come so far.
     fn device_memory(&self) -> Result<Option<DeviceMemory>, DeviceError> {
         Ok(None)
+    }
+
+    /// How passes that repeat are started, where the device has graphs. Waits for nothing.
+    fn graph_counts(&self) -> Option<GraphCounts> {
+        None
     }
 
     /// Goes through `passes` without computing anything, and says how many bytes of the device's own memory all that they

@@ -57,7 +57,7 @@ use crate::args::{
     Activate, AddLowRank, AddRmsNorm, AddRows, Attend, AttendPatches, AveragePool, CacheShape, Embed, GatedLinear,
     LayerNorm, Linear, PatchEmbed, PlaceRows, RmsNorm, Span, StoreKeysValues,
 };
-use crate::backend::{Backend, DeviceError, DeviceMemory};
+use crate::backend::{Backend, DeviceError, DeviceMemory, GraphCounts};
 use crate::choice::{Choices, Choose};
 use crate::weights::{Storage, WeightView};
 
@@ -166,6 +166,10 @@ impl Backend for Cuda {
 
     fn device_memory(&self) -> Result<Option<DeviceMemory>, DeviceError> {
         self.device.memory().map(Some)
+    }
+
+    fn graph_counts(&self) -> Option<GraphCounts> {
+        Some(self.device.queue.graph_counts())
     }
 
     fn rehearse(&self, passes: impl FnOnce()) -> Option<u64> {

@@ -31,7 +31,7 @@ pub use args::{
     Activate, Activation, AddLowRank, AddRmsNorm, AddRows, Attend, AttendPatches, AveragePool, CacheShape, Embed,
     GatedLinear, HeadNorms, LayerNorm, Linear, PatchEmbed, PlaceRows, RmsNorm, Rows, Span, StoreKeysValues, Then,
 };
-pub use backend::{Backend, DeviceError, DeviceMemory};
+pub use backend::{Backend, DeviceError, DeviceMemory, GraphCounts};
 pub use choice::{Choice, ChoiceError, Choices, Choose, Draw, Likely, Pick};
 pub use cpu::Cpu;
 pub use cuda::{Cuda, Precision};

@@ -16,7 +16,7 @@ fn prelim_with(folder: &Path, arguments: &[&str]) -> Output {
 fn prelim_on(folder: &Path, memory_mib: usize, arguments: &[&str]) -> Output {
     let mut command = Command::new(binary());
     command.args(arguments).env("LD_LIBRARY_PATH", folder).stdin(Stdio::null());
-    command.env("PRELIM_SIMULATOR_MEMORY_MIB", memory_mib.to_string()).env("PRELIM_LOG", "info");
+    command.env("PRELIM_SIMULATOR_MEMORY_MIB", memory_mib.to_string()).env("PRELIM_LOG", "info,prelim_kernels=debug");
     command.output().expect("prelim starts")
 }
 
@@ -71,6 +71,8 @@ fn a_study_is_read_on_the_gpu() {
     for number in ["memory_mib=4096", "is_set=false", "cache_mib=32", "cache_tokens=32768"] {
         assert!(sized.contains(number), "no {number} in {sized}");
     }
+    let captured = told.lines().find(|line| line.contains("graph captured")).unwrap_or_else(|| panic!("{told}"));
+    assert!(captured.contains("graphs=1") && captured.contains("steps="), "{captured}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use prelim_kernels::{Arithmetic, Backend, DeviceMemory, Precision};
+use prelim_kernels::{Arithmetic, Backend, DeviceMemory, GraphCounts, Precision};
 
 use crate::config::ArithmeticChoice;
 use crate::model::{KeptType, Model, WeightType};
@@ -87,21 +87,31 @@ pub struct LoadedDevice {
     pub name: String,
     /// cpu, cuda.
     pub kind: &'static str,
-    memory: Box<dyn Fn() -> Option<DeviceMemory> + Send + Sync>,
+    pub(crate) memory: Asked<DeviceMemory>,
+    pub(crate) graphs: Asked<GraphCounts>,
 }
+
+/// What a device is asked, as long as the model is there.
+pub(crate) type Asked<T> = Box<dyn Fn() -> Option<T> + Send + Sync>;
 
 impl LoadedDevice {
     /// The device of `model`.
     pub(crate) fn of<B: Backend>(model: &Arc<Model<B>>, choice: DeviceChoice) -> Self {
         let (name, kind) = (model.backend().name(), choice.kind());
-        let model = Arc::downgrade(model);
-        let memory = move || model.upgrade()?.backend().device_memory().ok().flatten();
-        Self { name, kind, memory: Box::new(memory) }
+        let (for_memory, for_graphs) = (Arc::downgrade(model), Arc::downgrade(model));
+        let memory = move || for_memory.upgrade()?.backend().device_memory().ok().flatten();
+        let graphs = move || for_graphs.upgrade()?.backend().graph_counts();
+        Self { name, kind, memory: Box::new(memory), graphs: Box::new(graphs) }
     }
 
     /// Its memory, where it has its own and the model is still there.
     pub fn memory(&self) -> Option<DeviceMemory> {
         (self.memory)()
+    }
+
+    /// How its passes that repeat are started, where it has graphs and the model is still there.
+    pub fn graphs(&self) -> Option<GraphCounts> {
+        (self.graphs)()
     }
 }
 

@@ -36,6 +36,8 @@ pub struct WorkerMetrics {
     devices: Family<[(&'static str, String); 3], Gauge>,
     memory: Gauge,
     memory_used: Gauge,
+    graphs_captured: Counter,
+    graphs_launched: Counter,
     device: OnceLock<Arc<LoadedDevice>>,
     is_ready: AtomicBool,
 }
@@ -53,6 +55,8 @@ impl Default for WorkerMetrics {
             devices: Family::default(),
             memory: Gauge::default(),
             memory_used: Gauge::default(),
+            graphs_captured: Counter::default(),
+            graphs_launched: Counter::default(),
             device: OnceLock::new(),
             is_ready: AtomicBool::new(false),
         };
@@ -69,6 +73,10 @@ impl Default for WorkerMetrics {
         all.register("device_memory_bytes", help, new.memory.clone());
         let help = "Memory of the device that is taken, by whomever";
         all.register("device_memory_used_bytes", help, new.memory_used.clone());
+        let help = "Graphs that were made of passes that repeat, 0 where the device has none";
+        all.register("device_graphs_captured", help, new.graphs_captured.clone());
+        let help = "Passes that were started as graphs";
+        all.register("device_graphs_launched", help, new.graphs_launched.clone());
         for stage in ["fetch", "decode", "preprocess", "vision", "prefill", "generate"] {
             // What has not happened yet is told as 0.
             drop(new.stages.get_or_create(&[("stage", stage)]));
@@ -92,11 +100,17 @@ impl WorkerMetrics {
         self.device.get_or_init(|| Arc::clone(device));
     }
 
-    /// Asks the device for its memory: what its work waits for is not waited for.
+    /// Asks the device for its numbers: what its work waits for is not waited for.
     fn look(&self) {
-        if let Some(memory) = self.device.get().and_then(|device| device.memory()) {
+        let Some(device) = self.device.get() else { return };
+        if let Some(memory) = device.memory() {
             self.memory.set(memory.total_bytes as i64);
             self.memory_used.set(memory.total_bytes.saturating_sub(memory.free_bytes) as i64);
+        }
+        if let Some(graphs) = device.graphs() {
+            // The device counts, and only ever upwards.
+            self.graphs_captured.inner().store(graphs.captured, Ordering::Relaxed);
+            self.graphs_launched.inner().store(graphs.launched, Ordering::Relaxed);
         }
     }
 
@@ -158,5 +172,40 @@ async fn ready(State(metrics): State<Arc<WorkerMetrics>>) -> (StatusCode, &'stat
     match metrics.is_ready.load(Ordering::Relaxed) {
         true => (StatusCode::OK, "ready\n"),
         false => (StatusCode::SERVICE_UNAVAILABLE, "the model is being loaded\n"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicU64;
+
+    use prelim_kernels::{DeviceMemory, GraphCounts};
+
+    use super::*;
+
+    #[test]
+    fn a_device_is_asked_for_its_numbers_when_they_are_told() {
+        let metrics = WorkerMetrics::default();
+        let launched = Arc::new(AtomicU64::new(7));
+        let counted = Arc::clone(&launched);
+        let memory = DeviceMemory { free_bytes: 40, total_bytes: 100 };
+        let graphs = move || Some(GraphCounts { captured: 2, launched: counted.load(Ordering::Relaxed) });
+        let memory = Box::new(move || Some(memory));
+        let device = LoadedDevice { name: "a GPU".to_owned(), kind: "cuda", memory, graphs: Box::new(graphs) };
+        metrics.computes_on(&Arc::new(device), "cuda f16");
+        for count in [7, 9] {
+            launched.store(count, Ordering::Relaxed);
+            metrics.look();
+            let mut text = String::new();
+            encode(&mut text, &metrics.registry).unwrap();
+            for line in [
+                "prelim_worker_device_memory_bytes 100".to_owned(),
+                "prelim_worker_device_memory_used_bytes 60".to_owned(),
+                "prelim_worker_device_graphs_captured_total 2".to_owned(),
+                format!("prelim_worker_device_graphs_launched_total {count}"),
+            ] {
+                assert!(text.lines().any(|told| told == line), "no {line} in {text}");
+            }
+        }
     }
 }

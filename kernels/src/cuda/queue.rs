@@ -10,6 +10,7 @@
 
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cudarc::driver::sys::{CUgraphInstantiate_flags, CUstreamCaptureMode};
@@ -19,7 +20,7 @@ use cudarc::driver::{
 };
 
 use super::launch::Geometry;
-use crate::backend::DeviceError;
+use crate::backend::{DeviceError, GraphCounts};
 
 /// Bytes that a pass of this kind may send; one that sends more is started at once.
 const SENT_BYTES: usize = 1 << 20;
@@ -33,6 +34,9 @@ const REMEMBERED: usize = 64;
 pub(super) struct Queue {
     stream: Arc<CudaStream>,
     state: Mutex<State>,
+    /// Beside the state, which is locked while the host waits for the device.
+    captured: AtomicU64,
+    launched: AtomicU64,
 }
 
 #[derive(Default)]
@@ -136,7 +140,17 @@ enum Step {
 
 impl Queue {
     pub(super) fn new(stream: &Arc<CudaStream>) -> Arc<Self> {
-        Arc::new(Self { stream: Arc::clone(stream), state: Mutex::default() })
+        Arc::new(Self {
+            stream: Arc::clone(stream),
+            state: Mutex::default(),
+            captured: AtomicU64::new(0),
+            launched: AtomicU64::new(0),
+        })
+    }
+
+    pub(super) fn graph_counts(&self) -> GraphCounts {
+        let [captured, launched] = [&self.captured, &self.launched].map(|count| count.load(Ordering::Relaxed));
+        GraphCounts { captured, launched }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -251,16 +265,19 @@ impl Queue {
             None => &[],
         };
         let started = match &graph {
-            Some((of, graph)) if *of == steps => graph.0.launch(),
+            Some((of, graph)) if *of == steps => self.launch_graph(graph),
             None if is_known => match self.capture(&steps, sent) {
                 Some(captured) => {
-                    let launched = captured.0.launch();
+                    let count = self.captured.fetch_add(1, Ordering::Relaxed) + 1;
+                    tracing::debug!(steps = steps.len(), graphs = count, "graph captured");
+                    let launched = self.launch_graph(&captured);
                     graph = Some((steps, captured));
                     launched
                 }
                 None => {
                     // A driver that makes no graph is not asked again.
                     state.is_on = false;
+                    tracing::info!("the driver makes no graph: every pass is started kernel by kernel");
                     self.play_all(&steps, sent)
                 }
             },
@@ -271,6 +288,12 @@ impl Queue {
             sent.read.record(&self.stream)?;
         }
         self.remember(state, Remembered { hash, graph })
+    }
+
+    fn launch_graph(&self, graph: &Graph) -> Result<(), DriverError> {
+        graph.0.launch()?;
+        self.launched.fetch_add(1, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Puts a pass before all others, and forgets the one that was not seen for longest.

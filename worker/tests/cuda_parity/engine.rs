@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use prelim_kernels::{Backend, Cpu, Cuda, Precision};
+use prelim_kernels::{Backend, Cpu, Cuda, GraphCounts, Precision};
 use prelim_worker::engine::device::OnDevice;
 use prelim_worker::engine::request::{Completion, Cost, EngineError, Origin, Prompt, Request, Sampling};
 use prelim_worker::engine::room::{CacheWish, cache_tokens};
@@ -87,7 +87,9 @@ fn an_engine_answers_alone_as_in_company_and_as_on_the_processor() {
     }
     let after = stand_in.host_counts();
     let (captured, launched) = (after.captured - before.captured, after.launched - before.launched);
-    assert!(!stand_in.is_there() || (captured > 0 && launched > captured), "{captured} graphs, {launched} launches");
+    let counted = model.backend().graph_counts().expect("a device that has graphs");
+    assert!(counted.captured > 0 && counted.launched > counted.captured, "{counted:?}");
+    assert!(!stand_in.is_there() || counted == GraphCounts { captured, launched }, "{counted:?}");
     let wanted = completions(&mut worker_engine(&processor), &requests);
     for (at, (found, wanted)) in together.iter().zip(&wanted).enumerate() {
         assert_eq!(found.text, wanted.text, "answer {at}");
