@@ -1,9 +1,7 @@
 //! Kernels with one mistake each, to show that the tests see it; and the sound ones under sanitizers.
 #![allow(clippy::print_stdout, reason = "what gives a mistake away is worth a look: run with --nocapture")]
 
-use std::process::Command;
-
-use crate::stand_in::{VARIABLE, build, folder};
+use crate::stand_in::{SANITIZERS, build, folder, run};
 
 /// A mistake that the sources know by this name, and the test that has to see it.
 const MUTANTS: [(&str, &str); 26] = [
@@ -43,26 +41,6 @@ const MUTANTS: [(&str, &str); 26] = [
 
 /// Reads beyond the weight's last row, whose results nobody keeps: only a sanitizer sees it.
 const READS_OUT_OF_BOUNDS: &str = "MUTANT_LINEAR_DROPPED_TAIL";
-
-const SANITIZERS: [&str; 3] = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-g1"];
-
-/// This program again, with these tests on another build of the stand-in.
-fn run(build: &str, tests: &[&str], sanitized: bool) -> (bool, String) {
-    let mut command = Command::new(std::env::current_exe().expect("this program"));
-    command.args(tests).arg("--exact").env(VARIABLE, build);
-    if sanitized {
-        let runtime = Command::new("g++").arg("-print-file-name=libasan.so").output().expect("g++").stdout;
-        command.env("LD_PRELOAD", String::from_utf8(runtime).expect("a path").trim());
-        // Leaks are the process's own business; fibers have stacks that the sanitizer does not know.
-        command.env("ASAN_OPTIONS", "detect_leaks=0:detect_stack_use_after_return=0");
-    }
-    let output = command.output().expect("this program runs");
-    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    let count = tests.len();
-    assert!(said.contains(&format!("running {count} test")), "{build}: {tests:?} did not run:\n{said}");
-    assert!(!said.contains("the stand-in loads"), "{build}: {said}");
-    (output.status.success(), said)
-}
 
 #[test]
 fn every_mistake_in_a_kernel_is_seen() {

@@ -33,6 +33,27 @@ pub(crate) fn build(name: &str, flags: &[&str]) {
     assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// Flags that have the compiler look for reads and writes out of bounds, and for what C++ leaves undefined.
+pub(crate) const SANITIZERS: [&str; 3] = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-g1"];
+
+/// This program again, with these tests on another build of the stand-in.
+pub(crate) fn run(build: &str, tests: &[&str], sanitized: bool) -> (bool, String) {
+    let mut command = Command::new(std::env::current_exe().expect("this program"));
+    command.args(tests).arg("--exact").env(VARIABLE, build);
+    if sanitized {
+        let runtime = Command::new("g++").arg("-print-file-name=libasan.so").output().expect("g++").stdout;
+        command.env("LD_PRELOAD", String::from_utf8(runtime).expect("a path").trim());
+        // Leaks are the process's own business; fibers have stacks that the sanitizer does not know.
+        command.env("ASAN_OPTIONS", "detect_leaks=0:detect_stack_use_after_return=0");
+    }
+    let output = command.output().expect("this program runs");
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let count = tests.len();
+    assert!(said.contains(&format!("running {count} test")), "{build}: {tests:?} did not run:\n{said}");
+    assert!(!said.contains("the stand-in loads"), "{build}: {said}");
+    (output.status.success(), said)
+}
+
 /// The loaded stand-in, unless there is none. It is one device for the whole process, so tests take turns.
 pub(crate) struct StandIn {
     library: Option<Library>,

@@ -19,6 +19,7 @@ mod golden;
 mod graphs;
 mod memory;
 mod quantised;
+mod sanitizers;
 #[path = "../../../kernels/tests/cuda/stand_in.rs"]
 #[allow(dead_code, reason = "the kernels' tests use more of it")]
 mod stand_in;
