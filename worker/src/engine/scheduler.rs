@@ -105,9 +105,11 @@ impl<I> Scheduler<I> {
         match &mut plan[..] {
             [] => false,
             [only] => {
-                let tokens = self.get(only.id).map_or(0, |sequence| sequence.chunk(only.tokens / 2));
-                only.tokens = if tokens > 0 { tokens } else { only.tokens };
-                tokens > 0
+                let Some(sequence) = self.get(only.id) else { return false };
+                let fewer = sequence.chunk(only.tokens / 2).max(sequence.least_chunk());
+                let is_less = fewer < only.tokens;
+                only.tokens = fewer.min(only.tokens);
+                is_less
             }
             [..] => {
                 plan.truncate(plan.len() / 2);

@@ -94,6 +94,12 @@ impl<I> Sequence<I> {
         cut.map_or(end, |image| image.span.start).saturating_sub(self.computed)
     }
 
+    /// The fewest pending tokens that can go into a pass: one, or the picture that comes next.
+    pub(super) fn least_chunk(&self) -> usize {
+        let next = self.prompt.images.iter().find(|image| image.span.start == self.computed);
+        next.map_or(1, |image| image.span.len())
+    }
+
     /// The pictures, by index, that lie in `positions`.
     pub(super) fn images_in(&self, positions: Range<usize>) -> Range<usize> {
         let images = &self.prompt.images;
