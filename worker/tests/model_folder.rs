@@ -140,7 +140,16 @@ fn a_size_that_no_model_has_is_refused_by_name() {
 #[test]
 fn what_is_not_computed_is_refused_by_name() {
     type Spoil = fn(&mut Value);
-    let table: [(Spoil, &str); 6] = [
+    let table: [(Spoil, &str); 12] = [
+        (|c| c["tie_word_embeddings"] = json!(false), "a head that is not tied to the embedding"),
+        (|c| c["text_config"]["rms_norm_eps"] = json!(-1.0), "rms_norm_eps -1, and prelim reads what is above 0"),
+        (|c| c["text_config"]["query_pre_attn_scalar"] = json!(0), "query_pre_attn_scalar 0"),
+        (|c| c["vision_config"]["layer_norm_eps"] = json!(-1.0), "vision_config has layer_norm_eps -1"),
+        (|c| c["text_config"]["rope_parameters"]["sliding_attention"]["rope_theta"] = json!(0), "rope_theta 0"),
+        (
+            |c| (c["image_token_index"], c["image_token_id"]) = (json!(5), json!(6)),
+            "image_token_index is 5 and image_token_id is 6",
+        ),
         (
             |c| c["quantization_config"] = json!({"quant_method": "bitsandbytes"}),
             "the weights are quantized (bitsandbytes)",
@@ -157,6 +166,20 @@ fn what_is_not_computed_is_refused_by_name() {
         let found = sentence(folder.path());
         assert!(found.starts_with("DIR/config.json: ") && found.contains(wanted), "{found}");
     }
+}
+
+#[test]
+fn a_tensor_in_two_spellings_is_refused() {
+    let folder = copy();
+    let path = folder.path().join(SHARD);
+    let bytes = fs::read(&path).unwrap();
+    let held = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let (name, tensor) = held.iter().find(|(name, _)| name.contains("language_model")).unwrap();
+    let other = name.strip_prefix("model.").map_or_else(|| format!("model.{name}"), str::to_owned);
+    let both: Vec<_> = held.iter().chain([(other.as_str(), tensor.clone())]).collect();
+    fs::write(&path, safetensors::serialize(both, None).unwrap()).unwrap();
+    let found = sentence(folder.path());
+    assert!(found.contains("is there twice, also as") && found.contains(name), "{found}");
 }
 
 #[test]

@@ -41,10 +41,35 @@ struct Config {
     use_rslora: bool,
     #[serde(default)]
     alpha_pattern: BTreeMap<String, f32>,
-    /// What changes the arithmetic in ways that are not computed here.
+    #[serde(default)]
+    rank_pattern: BTreeMap<String, usize>,
+    /// Everything else, some of which changes the arithmetic in ways that are not computed here.
     #[serde(flatten)]
     others: BTreeMap<String, Value>,
 }
+
+/// Settings that say how an adapter was trained, and nothing about what it computes.
+const TRAINING: [&str; 16] = [
+    "auto_mapping",
+    "base_model_name_or_path",
+    "ensure_weight_tying",
+    "eva_config",
+    "exclude_modules",
+    "inference_mode",
+    "layers_pattern",
+    "layers_to_transform",
+    "lora_dropout",
+    "megatron_core",
+    "peft_version",
+    "qalora_group_size",
+    "revision",
+    "runtime_config",
+    "target_modules",
+    "task_type",
+];
+
+/// Ways to begin a training that leave the base as it was.
+const BEGINNINGS: [&str; 3] = ["eva", "gaussian", "orthogonal"];
 
 /// What a module's adapter is: `A` and `B` times the scale.
 struct Pair {
@@ -113,6 +138,12 @@ impl Adapter {
         }
         let name = |matrix: &str| format!("{module}.{matrix}.weight");
         let rank = self.weights.tensor(&name("lora_A"))?.shape().first().copied().unwrap_or(0);
+        let said = *of_module(&self.config.rank_pattern, module).unwrap_or(&self.config.r);
+        if rank == 0 || rank != said {
+            let what =
+                format!("{module} has rank {rank} in {WEIGHTS}, and {CONFIG} says {said}; save the adapter again");
+            return Err(ModelError::Adapter { folder: self.folder.clone(), what });
+        }
         let down = self.weights.matrix(&name("lora_A"), &[rank, inputs])?.to_f32();
         let mut up = self.weights.matrix(&name("lora_B"), &[outputs, rank])?.to_f32();
         let scale = self.config.scale(module, rank);
@@ -141,53 +172,43 @@ impl Config {
         if self.r == 0 {
             return Err(format!("{CONFIG}: r is 0"));
         }
-        // Each of them with the values that change nothing.
-        let idle = |name: &str, value: &Value| match (name, value) {
-            (_, Value::Null | Value::Bool(false)) => true,
-            ("bias", Value::String(kind)) => kind == "none",
-            (_, Value::Array(items)) => items.is_empty(),
-            (_, Value::Object(items)) => items.is_empty(),
-            _ => false,
-        };
-        let names = [
-            "bias",
-            "fan_in_fan_out",
-            "layer_replication",
-            "lora_bias",
-            "modules_to_save",
-            "target_parameters",
-            "trainable_token_indices",
-            "use_dora",
-            "use_qalora",
-            "alora_invocation_tokens",
-        ];
-        for (name, value) in names.iter().filter_map(|name| Some((*name, self.others.get(*name)?))) {
-            if !idle(name, value) {
+        for (name, value) in self.others.iter().filter(|(name, _)| !TRAINING.contains(&name.as_str())) {
+            let changes_nothing = match (name.as_str(), value) {
+                (_, Value::Null | Value::Bool(false)) | ("init_lora_weights", Value::Bool(true)) => true,
+                ("bias", Value::String(kind)) => kind == "none",
+                ("init_lora_weights", Value::String(kind)) => BEGINNINGS.contains(&kind.as_str()),
+                (_, Value::Array(items)) => items.is_empty(),
+                (_, Value::Object(items)) => items.is_empty(),
+                _ => false,
+            };
+            if !changes_nothing {
                 return Err(format!(
                     "{CONFIG}: {name} is {value}, which is not computed; train it without, or merge it into the model \
                      (merge_and_unload)"
                 ));
             }
         }
-        match self
-            .alpha_pattern
-            .keys()
-            .find(|pattern| !pattern.bytes().all(|b| b.is_ascii_alphanumeric() || b"._".contains(&b)))
-        {
-            Some(pattern) => Err(format!("{CONFIG}: alpha_pattern {pattern:?} is no name of a module")),
+        let alphas = self.alpha_pattern.keys().map(|key| ("alpha_pattern", key));
+        let ranks = self.rank_pattern.keys().map(|key| ("rank_pattern", key));
+        let is_name = |key: &str| key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._".contains(&byte));
+        match alphas.chain(ranks).find(|(_, key)| !is_name(key)) {
+            Some((name, key)) => Err(format!("{CONFIG}: {name} has {key:?}, which is no name of a module")),
             None => Ok(()),
         }
     }
 
     /// What `B · A` is multiplied by.
     fn scale(&self, module: &str, rank: usize) -> f32 {
-        let fits = |pattern: &str| {
-            module.strip_suffix(pattern).is_some_and(|before| before.is_empty() || before.ends_with('.'))
-        };
-        let alpha =
-            self.alpha_pattern.iter().find(|(pattern, _)| fits(pattern)).map_or(self.lora_alpha, |(_, alpha)| *alpha);
+        let alpha = of_module(&self.alpha_pattern, module).unwrap_or(&self.lora_alpha);
         if self.use_rslora { alpha / (rank as f32).sqrt() } else { alpha / rank as f32 }
     }
+}
+
+/// What is said of a module by the end of its name.
+fn of_module<'a, T>(patterns: &'a BTreeMap<String, T>, module: &str) -> Option<&'a T> {
+    let fits =
+        |pattern: &str| module.strip_suffix(pattern).is_some_and(|before| before.is_empty() || before.ends_with('.'));
+    patterns.iter().find(|(pattern, _)| fits(pattern)).map(|(_, said)| said)
 }
 
 /// Which rows of a pass which adapter changes, in order of rows, none twice.

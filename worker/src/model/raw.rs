@@ -69,6 +69,7 @@ impl RawRope {
                 return Err(format!("text_config has a rope of type {other}, which prelim does not compute"));
             }
         };
+        check_factors("a rope of text_config", &[("rope_theta", theta), ("factor", factor)])?;
         Ok(Rope { theta, factor })
     }
 }
@@ -78,6 +79,14 @@ impl RawRope {
 pub(super) fn check_sizes(section: &str, sizes: &[(&str, usize, usize)]) -> Result<(), String> {
     match sizes.iter().find(|(_, found, most)| !(1..=*most).contains(found)) {
         Some((name, found, most)) => Err(format!("{section} has {name} {found}, and prelim reads 1 to {most}")),
+        None => Ok(()),
+    }
+}
+
+/// Refuses what makes NaN of everything that it is a part of.
+pub(super) fn check_factors(section: &str, factors: &[(&str, f32)]) -> Result<(), String> {
+    match factors.iter().find(|(_, found)| !(found.is_finite() && *found > 0.0)) {
+        Some((name, found)) => Err(format!("{section} has {name} {found}, and prelim reads what is above 0")),
         None => Ok(()),
     }
 }
@@ -114,6 +123,16 @@ pub(super) fn check_pictures(channels: usize, sides: &[usize], patch: usize) -> 
     match sides.iter().find(|side| **side < patch || !side.is_multiple_of(patch)) {
         Some(side) => Err(format!("a picture of {side} px has no whole patches of {patch}")),
         None => Ok(()),
+    }
+}
+
+/// A token's id, which old files call `…_index` and new ones `…_id`.
+pub(super) fn token(name: &str, found: [Option<u32>; 2], default: u32) -> Result<u32, String> {
+    match found {
+        [Some(index), Some(id)] if index != id => {
+            Err(format!("{name}_index is {index} and {name}_id is {id}, which are names of one token"))
+        }
+        [index, id] => Ok(index.or(id).unwrap_or(default)),
     }
 }
 

@@ -106,13 +106,17 @@ impl Weights {
             SafeTensors::read_metadata(map.bytes()).map_err(|error| damaged(error.to_string()))?;
         let data = header + 8;
         let shard = self.shards.len();
-        for (name, info) in metadata.tensors() {
+        let mut tensors: Vec<_> = metadata.tensors().into_iter().collect();
+        tensors.sort_by(|(one, _), (other, _)| one.cmp(other));
+        for (name, info) in tensors {
             let bytes = data + info.data_offsets.0..data + info.data_offsets.1;
             if bytes.end > map.bytes().len() {
                 return Err(damaged(format!("it ends before {name} does")));
             }
             let placed = Placed { stored_name: name.clone(), dtype: info.dtype, shape: info.shape.clone(), bytes };
-            self.tensors.insert(canonical(&name), (shard, placed));
+            if let Some((_, other)) = self.tensors.insert(canonical(&name), (shard, placed)) {
+                return Err(damaged(format!("{name} is there twice, also as {}", other.stored_name)));
+            }
         }
         self.shards.push(Shard { file, map });
         Ok(())

@@ -6,6 +6,7 @@ use prelim_worker::model::{Adapter, AdapterId, Model, ModelConfig, WeightType};
 
 use crate::adapted::{NAMES, check_goldens, folder, load};
 use crate::batching::{check_same_bits_in_company, gemma3_cases};
+use crate::golden::fixture;
 
 /// Issue promise: adapters in PEFT's format, chosen by sequence, compute what PEFT computes.
 #[test]
@@ -58,6 +59,13 @@ fn what_adapters_may_not_be_is_said() {
         ("bias", "all".into(), "bias is \"all\""),
         ("modules_to_save", serde_json::json!(["lm_head"]), "modules_to_save is [\"lm_head\"], which is not computed"),
         ("r", 0.into(), "r is 0"),
+        // What these change of the base is not in the adapter.
+        ("init_lora_weights", "pissa_niter_4".into(), "init_lora_weights is \"pissa_niter_4\", which is not computed"),
+        ("init_lora_weights", "olora".into(), "init_lora_weights is \"olora\""),
+        ("loftq_config", serde_json::json!({"loftq_bits": 4}), "loftq_config is {\"loftq_bits\":4}"),
+        ("use_bdlora", true.into(), "use_bdlora is true"),
+        ("of_next_year", 3.into(), "of_next_year is 3, which is not computed"),
+        ("rank_pattern", serde_json::json!({"q_proj$": 2}), "rank_pattern has \"q_proj$\""),
         ("alpha_pattern", serde_json::json!({"q_proj|v_proj": 2}), "is no name of a module"),
         ("lora_alpha", serde_json::Value::Null, "invalid type: null"),
     ] {
@@ -68,6 +76,26 @@ fn what_adapters_may_not_be_is_said() {
     std::fs::remove_file(scratch.path().join("adapter_model.safetensors")).unwrap();
     let missing = Adapter::open(scratch.path()).err().expect("nothing to open").to_string();
     assert!(missing.contains("adapter_model.safetensors is missing"), "{missing}");
+}
+
+/// The rank that the settings say is that of the matrices: they scale by it.
+#[test]
+fn a_rank_that_the_matrices_do_not_have_is_refused() {
+    let scratch = tempfile::tempdir().unwrap();
+    for file in ["adapter_config.json", "adapter_model.safetensors"] {
+        std::fs::copy(folder("all-linear").join(file), scratch.path().join(file)).unwrap();
+    }
+    let path = scratch.path().join("adapter_config.json");
+    let mut config: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    config["r"] = 16.into();
+    std::fs::write(&path, config.to_string()).unwrap();
+    let base = fixture("tiny-gemma3");
+    let (config, stored) = (ModelConfig::read(&base).unwrap(), Weights::open(&base).unwrap());
+    let adapter = Adapter::open(scratch.path()).unwrap();
+    let cpu = Cpu::with_threads(1).unwrap();
+    let refused = Model::from_weights(config, &stored, cpu, WeightType::AsStored, &[adapter]).err();
+    let said = refused.expect("it says 16 and has 4").to_string();
+    assert!(said.contains("has rank 4 in adapter_model.safetensors, and adapter_config.json says 16"), "{said}");
 }
 
 /// One that was made for another model is refused by the name of what does not fit.

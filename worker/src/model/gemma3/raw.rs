@@ -9,13 +9,21 @@ use crate::model::config::{ImageMarks, ModelConfig, TokenCache};
 use crate::model::family::FamilyConfig;
 use crate::model::raw::{
     GELU_TANH, MAX_HEAD_DIM, MAX_HEADS, MAX_LAYERS, MAX_POSITIONS, MAX_VOCABULARY, MAX_WIDTH, OneOrMany, RawRope,
-    check_heads, check_ids, check_sizes, refuse,
+    check_factors, check_heads, check_ids, check_sizes, refuse, token,
 };
 use crate::model::rope::Rope;
 use crate::model::siglip::RawVision;
 
 /// Every this many layers one sees everything, where nothing else is said.
 const SLIDING_PATTERN: usize = 6;
+
+/// What has no place here: scores are products with the embedding.
+const UNTIED: &str = "a head that is not tied to the embedding";
+
+/// What marks images where no file says it.
+const IMAGE_TOKEN: u32 = 262_144;
+const START_OF_IMAGE: u32 = 255_999;
+const END_OF_IMAGE: u32 = 256_000;
 
 /// What ends an answer where no file says it.
 const DEFAULT_END_TOKEN: u32 = 1;
@@ -34,13 +42,14 @@ pub(super) struct RawConfig {
     vision_config: RawVision,
     #[serde(default = "default_tokens_per_image")]
     mm_tokens_per_image: usize,
-    #[serde(alias = "image_token_id", default = "default_image_token")]
-    image_token_index: u32,
-    #[serde(alias = "boi_token_id", default = "default_start_of_image")]
-    boi_token_index: u32,
-    #[serde(alias = "eoi_token_id", default = "default_end_of_image")]
-    eoi_token_index: u32,
+    image_token_index: Option<u32>,
+    image_token_id: Option<u32>,
+    boi_token_index: Option<u32>,
+    boi_token_id: Option<u32>,
+    eoi_token_index: Option<u32>,
+    eoi_token_id: Option<u32>,
     eos_token_id: Option<OneOrMany>,
+    tie_word_embeddings: Option<bool>,
 }
 
 /// Published files leave out what equals the defaults of `Gemma3TextConfig` in transformers.
@@ -117,25 +126,14 @@ fn default_tokens_per_image() -> usize {
     256
 }
 
-fn default_image_token() -> u32 {
-    262_144
-}
-
-fn default_start_of_image() -> u32 {
-    255_999
-}
-
-fn default_end_of_image() -> u32 {
-    256_000
-}
-
 impl RawConfig {
     pub(super) fn resolve(self) -> Result<ModelConfig, String> {
-        check_ids(&[
-            ("image_token_index", self.image_token_index),
-            ("boi_token_index", self.boi_token_index),
-            ("eoi_token_index", self.eoi_token_index),
-        ])?;
+        // That of the text alone is looked at with it.
+        refuse("config.json", &[(self.tie_word_embeddings == Some(false), UNTIED)])?;
+        let image_token = token("image_token", [self.image_token_index, self.image_token_id], IMAGE_TOKEN)?;
+        let start = token("boi_token", [self.boi_token_index, self.boi_token_id], START_OF_IMAGE)?;
+        let end = token("eoi_token", [self.eoi_token_index, self.eoi_token_id], END_OF_IMAGE)?;
+        check_ids(&[("image_token_index", image_token), ("boi_token_index", start), ("eoi_token_index", end)])?;
         let mut end_tokens = OneOrMany::union([self.eos_token_id, self.text_config.eos_token_id.clone()]);
         if end_tokens.is_empty() {
             end_tokens.push(DEFAULT_END_TOKEN);
@@ -156,8 +154,8 @@ impl RawConfig {
             cache: TokenCache { layers: text.layers.len(), kv_heads: text.kv_heads, head_dim: text.head_dim },
             picture: vision.picture,
             tokens_per_image: tokens,
-            image_token: self.image_token_index,
-            image_marks: Some(ImageMarks { start: self.boi_token_index, end: self.eoi_token_index }),
+            image_token,
+            image_marks: Some(ImageMarks { start, end }),
             end_tokens,
             family: FamilyConfig::Gemma3(Config { text, vision, tokens_per_side }),
         })
@@ -204,7 +202,7 @@ impl RawText {
                 (self.use_bidirectional_attention == Some(true), "use_bidirectional_attention"),
                 (self.final_logit_softcapping.is_some(), "final_logit_softcapping"),
                 (self.attn_logit_softcapping.is_some(), "attn_logit_softcapping"),
-                (self.tie_word_embeddings == Some(false), "a head that is not tied to the embedding"),
+                (self.tie_word_embeddings == Some(false), UNTIED),
             ],
         )?;
         check_sizes(
@@ -220,6 +218,10 @@ impl RawText {
                 ("max_position_embeddings", self.max_position_embeddings, MAX_POSITIONS),
                 ("sliding_window", self.sliding_window, MAX_POSITIONS),
             ],
+        )?;
+        check_factors(
+            "text_config",
+            &[("rms_norm_eps", self.rms_norm_eps), ("query_pre_attn_scalar", self.query_pre_attn_scalar)],
         )?;
         check_heads(self.num_attention_heads, self.num_key_value_heads, self.head_dim)
     }

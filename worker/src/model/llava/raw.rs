@@ -10,9 +10,12 @@ use crate::model::config::{ModelConfig, PictureSize, TokenCache};
 use crate::model::family::FamilyConfig;
 use crate::model::raw::{
     MAX_HEAD_DIM, MAX_HEADS, MAX_LAYERS, MAX_POSITIONS, MAX_SIDE, MAX_VOCABULARY, MAX_WIDTH, OneOrMany, RawRope,
-    activation, check_heads, check_ids, check_pictures, check_sizes, check_width, refuse,
+    activation, check_factors, check_heads, check_ids, check_pictures, check_sizes, check_width, refuse, token,
 };
 use crate::preprocess::Preprocess;
+
+/// What stands for an image where no file says it.
+const IMAGE_TOKEN: u32 = 32_000;
 
 /// Reads the text of `config.json`, and the size of pictures from the image processor's settings, which alone have it. The
 /// error says what is wrong, in a phrase.
@@ -31,8 +34,8 @@ pub(crate) fn read(folder: &Path, text: &str) -> Result<ModelConfig, String> {
 pub(super) struct RawConfig {
     text_config: RawText,
     vision_config: RawVision,
-    #[serde(alias = "image_token_id", default = "default_image_token")]
-    image_token_index: u32,
+    image_token_index: Option<u32>,
+    image_token_id: Option<u32>,
     #[serde(default = "default_activation")]
     projector_hidden_act: String,
     #[serde(default = "default_strategy")]
@@ -144,10 +147,6 @@ impl Default for RawVision {
 /// Largest ratio of widths that is read.
 const MAX_RATIO: usize = 64;
 
-fn default_image_token() -> u32 {
-    32_000
-}
-
 fn default_activation() -> String {
     "gelu".to_owned()
 }
@@ -166,7 +165,8 @@ fn yes() -> bool {
 
 impl RawConfig {
     pub(super) fn resolve(self, side: usize) -> Result<ModelConfig, String> {
-        check_ids(&[("image_token_index", self.image_token_index)])?;
+        let image_token = token("image_token", [self.image_token_index, self.image_token_id], IMAGE_TOKEN)?;
+        check_ids(&[("image_token_index", image_token)])?;
         let end_tokens = OneOrMany::union([self.eos_token_id, self.text_config.eos_token_id.clone()]);
         let max_positions = self.text_config.max_position_embeddings;
         let tied = self.tie_word_embeddings || self.text_config.tie_word_embeddings;
@@ -185,7 +185,7 @@ impl RawConfig {
             cache: TokenCache { layers: text.layers, kv_heads: text.kv_heads, head_dim: text.head_dim },
             picture: vision.picture,
             tokens_per_image: vision.side() * vision.side() + usize::from(keeps_class_token),
-            image_token: self.image_token_index,
+            image_token,
             image_marks: None,
             end_tokens,
             family: FamilyConfig::Llava(Config {
@@ -228,6 +228,7 @@ impl RawText {
             ],
         )?;
         check_heads(heads, kv_heads, head_dim)?;
+        check_factors("text_config", &[("rms_norm_eps", self.rms_norm_eps)])?;
         // New files have all in rope_parameters, old ones the base beside rope_scaling.
         let rope = self.rope_parameters.as_ref().or(self.rope_scaling.as_ref());
         let theta = rope.and_then(|rope| rope.rope_theta).or(self.rope_theta).unwrap_or(1e4);
@@ -269,6 +270,7 @@ impl RawVision {
             ],
         )?;
         check_width("vision_config", self.hidden_size, self.num_attention_heads)?;
+        check_factors("vision_config", &[("layer_norm_eps", self.layer_norm_eps)])?;
         check_pictures(self.num_channels, &[self.image_size, side], self.patch_size)?;
         Ok(VisionConfig {
             hidden: self.hidden_size,

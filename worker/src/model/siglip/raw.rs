@@ -5,8 +5,8 @@ use serde::Deserialize;
 use super::{Config, TextConfig, VisionConfig};
 use crate::model::config::PictureSize;
 use crate::model::raw::{
-    GELU_TANH, MAX_HEADS, MAX_LAYERS, MAX_POSITIONS, MAX_SIDE, MAX_VOCABULARY, MAX_WIDTH, check_pictures, check_sizes,
-    check_width, refuse,
+    GELU_TANH, MAX_HEADS, MAX_LAYERS, MAX_POSITIONS, MAX_SIDE, MAX_VOCABULARY, MAX_WIDTH, check_factors,
+    check_pictures, check_sizes, check_width, refuse,
 };
 
 /// Reads the text of `config.json`. The error says what is wrong, in a phrase.
@@ -77,6 +77,7 @@ impl RawText {
             ],
         )?;
         check_width("text_config", self.hidden_size, self.num_attention_heads)?;
+        check_factors("text_config", &[("layer_norm_eps", self.layer_norm_eps)])?;
         Ok(TextConfig {
             vocabulary: self.vocab_size,
             hidden: self.hidden_size,
@@ -138,6 +139,7 @@ impl RawVision {
             ],
         )?;
         check_width("vision_config", self.hidden_size, self.num_attention_heads)?;
+        check_factors("vision_config", &[("layer_norm_eps", self.layer_norm_eps)])?;
         check_pictures(self.num_channels, &[self.image_size], self.patch_size)?;
         Ok(VisionConfig {
             hidden: self.hidden_size,
