@@ -125,8 +125,9 @@ pub struct WorkerLimits {
     #[arg(long, value_enum, default_value_t = WeightChoice::AsStored, env = "PRELIM_WEIGHTS")]
     pub weights: WeightChoice,
 
-    /// What factors of products are rounded to. Products with weights in 16 bits or less are several times as fast in bf16
-    /// on processors with AMX; drafts say which it was. Weights in 32 bits are always used exactly.
+    /// What factors of products are rounded to. In bf16, products with weights in 16 bits or less are faster on processors with
+    /// AMX or AVX-512 BF16, and weights of bf16 are used where they lie in the file, which workers share; drafts say which it
+    /// was. Weights in 32 bits are always used exactly.
     #[arg(long, value_enum, default_value_t = ArithmeticChoice::Exact, env = "PRELIM_ARITHMETIC")]
     pub arithmetic: ArithmeticChoice,
 
