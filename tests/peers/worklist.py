@@ -125,11 +125,16 @@ def subscribe(title, what=WORKLIST, url=URL, **params):
     return requests.post(f"{url}/workitems/{what}/subscribers/{title}", params=params, timeout=60)
 
 
+def channel(title, url=URL):
+    """Where an application entity listens."""
+    return f"{url.replace('http', 'ws', 1)}/subscribers/{title}"
+
+
 class Watcher:
     """An application entity that listens."""
 
     def __init__(self, title, url=URL):
-        self.socket = connect(f"{url.replace('http', 'ws', 1)}/subscribers/{title}", open_timeout=30)
+        self.socket = connect(channel(title, url), open_timeout=30)
         self.reports, self.closed = [], None
         self.thread = threading.Thread(target=self.listen, daemon=True)
         self.thread.start()
@@ -424,7 +429,7 @@ class Late:
     """An application entity that reads nothing until it has said something."""
 
     def __init__(self, title):
-        uri = parse_uri(f"{URL.replace('http', 'ws', 1)}/subscribers/{title}")
+        uri = parse_uri(channel(title))
         self.protocol = ClientProtocol(uri)
         self.socket = socket.create_connection((uri.host, uri.port), timeout=30)
         self.protocol.send_request(self.protocol.connect())

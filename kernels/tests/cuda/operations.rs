@@ -9,20 +9,20 @@ use crate::quantised::{self, Way};
 use crate::stand_in::{StandIn, is_sanitized};
 
 /// How far results may be off, in parts of the largest.
-struct Tolerance {
+pub(crate) struct Tolerance {
     /// Inputs are exact: sums run in f32 here and in f64 there.
     product: f32,
     norm: f32,
     /// Inputs are exact, weights of attention are rounded.
     patches: f32,
     /// Queries, keys and values are rounded too.
-    attention: f32,
+    pub(crate) attention: f32,
 }
 
 const F16: Tolerance = Tolerance { product: 3e-6, norm: 2e-6, patches: 5e-4, attention: 2e-3 };
 const BF16: Tolerance = Tolerance { product: 3e-6, norm: 2e-6, patches: 4e-3, attention: 1.5e-2 };
 
-const PRECISIONS: [(Precision, Tolerance); 2] = [(Precision::F16, F16), (Precision::Bf16, BF16)];
+pub(crate) const PRECISIONS: [(Precision, Tolerance); 2] = [(Precision::F16, F16), (Precision::Bf16, BF16)];
 
 /// Ragged in every way that tiles of 16, 64 and 128 can be, with one step of depth and with more than there are stages.
 const SHAPES: [Shape; 12] = [
@@ -231,11 +231,18 @@ fn the_vision_operations_agree() {
     }
 }
 
+/// Heads that are normed as those of Gemma 3.
+pub(crate) fn shape(
+    heads: usize,
+    kv_heads: usize,
+    head_dim: usize,
+    window: Option<usize>,
+    block_tokens: usize,
+) -> Heads {
+    Heads { heads, kv_heads, head_dim, window, block_tokens, normed: Some(1.0) }
+}
+
 fn attention_shapes() -> Vec<Heads> {
-    let shape = |heads, kv_heads, head_dim, window, block_tokens| {
-        let normed = Some(1.0);
-        Heads { heads, kv_heads, head_dim, window, block_tokens, normed }
-    };
     vec![
         shape(1, 1, 8, None, 16),
         shape(4, 2, 24, Some(24), 16),

@@ -1,9 +1,10 @@
 //! Sequences whose caches begin with the same blocks: what they share is computed together, and nobody can tell.
 
-use prelim_kernels::{Backend, Cuda, Precision, Reference};
+use prelim_kernels::{Backend, Cuda, Reference};
 
 use crate::cases::{check, check_bits};
 use crate::decoder::{self, Heads, Pass, Sequence};
+use crate::operations::{PRECISIONS, shape};
 use crate::stand_in::StandIn;
 
 /// Tokens that are decoded.
@@ -54,10 +55,6 @@ fn decoded<B: Backend>(backend: &B, shape: Heads, sequences: &[Sequence], togeth
 #[test]
 fn sequences_that_share_a_prefix_have_the_bits_that_they_have_alone() {
     let (_turn, stand_in) = StandIn::turn();
-    let shape = |heads, kv_heads, head_dim, window, block_tokens| {
-        let normed = Some(1.0);
-        Heads { heads, kv_heads, head_dim, window, block_tokens, normed }
-    };
     let shapes = [
         shape(1, 1, 24, None, 16),
         shape(4, 2, 64, Some(24), 16),
@@ -70,12 +67,12 @@ fn sequences_that_share_a_prefix_have_the_bits_that_they_have_alone() {
     for shape in shapes {
         let sequences = sequences(shape.block_tokens);
         let wanted = decoded(&Reference::default(), shape, &sequences, true);
-        for (precision, tolerance) in [(Precision::F16, 2e-3), (Precision::Bf16, 1.5e-2)] {
+        for (precision, tolerance) in PRECISIONS {
             let cuda = Cuda::open(0, precision).expect("the stand-in").with_split(64);
             let what = format!("{shape:?} in {precision:?}");
             let (before, alone) = (stand_in.counts(), decoded(&cuda, shape, &sequences, false));
             let (between, found) = (stand_in.counts(), decoded(&cuda, shape, &sequences, true));
-            check(&what, &found, &wanted, tolerance);
+            check(&what, &found, &wanted, tolerance.attention);
             check_bits(&what, &found, &alone);
             let (of_alone, of_found) = (between.copies - before.copies, stand_in.counts().copies - between.copies);
             let is_shared = shape.heads / shape.kv_heads <= 8;

@@ -39,17 +39,22 @@ fn sequences_of_several_adapters_and_of_none_have_the_same_bits_alone_and_in_com
     }
 }
 
+/// A copy of an adapter with other settings.
+fn copy_spoiled(name: &str, to: &std::path::Path, spoil: &dyn Fn(&mut serde_json::Value)) {
+    for file in ["adapter_config.json", "adapter_model.safetensors"] {
+        std::fs::copy(folder(name).join(file), to.join(file)).unwrap();
+    }
+    let path = to.join("adapter_config.json");
+    let mut config = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    spoil(&mut config);
+    std::fs::write(&path, config.to_string()).unwrap();
+}
+
 #[test]
 fn what_adapters_may_not_be_is_said() {
     let scratch = tempfile::tempdir().unwrap();
     let spoiled = |spoil: &dyn Fn(&mut serde_json::Value)| {
-        for file in ["adapter_config.json", "adapter_model.safetensors"] {
-            std::fs::copy(folder("attention").join(file), scratch.path().join(file)).unwrap();
-        }
-        let path = scratch.path().join("adapter_config.json");
-        let mut config = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
-        spoil(&mut config);
-        std::fs::write(&path, config.to_string()).unwrap();
+        copy_spoiled("attention", scratch.path(), spoil);
         Adapter::open(scratch.path()).err().map(|error| error.to_string()).unwrap_or_default()
     };
     assert_eq!(spoiled(&|_| {}), "");
@@ -82,13 +87,7 @@ fn what_adapters_may_not_be_is_said() {
 #[test]
 fn a_rank_that_the_matrices_do_not_have_is_refused() {
     let scratch = tempfile::tempdir().unwrap();
-    for file in ["adapter_config.json", "adapter_model.safetensors"] {
-        std::fs::copy(folder("all-linear").join(file), scratch.path().join(file)).unwrap();
-    }
-    let path = scratch.path().join("adapter_config.json");
-    let mut config: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
-    config["r"] = 16.into();
-    std::fs::write(&path, config.to_string()).unwrap();
+    copy_spoiled("all-linear", scratch.path(), &|config| config["r"] = 16.into());
     let base = fixture("tiny-gemma3");
     let (config, stored) = (ModelConfig::read(&base).unwrap(), Weights::open(&base).unwrap());
     let adapter = Adapter::open(scratch.path()).unwrap();
