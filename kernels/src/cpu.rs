@@ -8,7 +8,7 @@
 //! - [`norm`], [`math`], [`softmax`]: norms, exponentials and activations, weights of attention
 //! - [`paged`]: the decoder's cache and attention; [`patches`], [`vision`]: the vision tower's own operations
 //! - [`choose`]: tokens from scores
-//! - [`work`]: tasks and threads
+//! - [`work`]: tasks and threads; [`tally`]: how much memory all of it would take
 //!
 //! Every sum runs in one order that depends on its own terms only, so results are the same bits for every batch, number
 //! of threads and instruction set; but that sums of bf16 products have an order of their own on AVX-512 BF16.
@@ -26,6 +26,7 @@ mod patches;
 mod product;
 mod quantised;
 mod softmax;
+mod tally;
 mod team;
 mod tile;
 mod vision;
@@ -43,6 +44,7 @@ use crate::weights::{Arithmetic, Storage, WeightView};
 pub use lanes::InstructionSet;
 pub use packed::{Packed, PackedGated};
 pub use paged::PagedCache;
+pub use tally::Tally;
 
 use norm::{Kind, Norm};
 use packed::Packing;
@@ -99,6 +101,11 @@ impl Cpu {
         Ok(Self { set, arithmetic: Arithmetic::default(), threads, team, kept: Kept::default() })
     }
 
+    /// Counts the memory that a model would take here.
+    pub fn tally(&self) -> Tally {
+        Tally::new(self.set, self.arithmetic)
+    }
+
     /// With which instructions.
     pub fn instructions(&self) -> InstructionSet {
         self.set
@@ -111,6 +118,14 @@ impl Cpu {
 
     fn work(&self) -> Work<'_> {
         Work { threads: self.threads, team: self.team.as_ref(), kept: &self.kept }
+    }
+}
+
+/// Rounded numbers are kept as f32 where instructions are for f32.
+fn cache_value_bytes(set: InstructionSet, arithmetic: Arithmetic) -> usize {
+    match set.multiplies_bf16() {
+        true => arithmetic.cache_value_bytes(),
+        false => size_of::<f32>(),
     }
 }
 
@@ -143,19 +158,15 @@ impl Backend for Cpu {
     }
 
     fn matrix(&self, parts: &[WeightView<'_>], storage: Storage) -> Result<Packed, DeviceError> {
-        Ok(Packed::stack(parts, self.packing(parts, storage)))
+        Packed::stack(parts, self.packing(parts, storage))
     }
 
     fn gated(&self, gate: WeightView<'_>, up: WeightView<'_>, storage: Storage) -> Result<PackedGated, DeviceError> {
-        Ok(PackedGated::new(gate, up, self.packing(&[gate, up], storage)))
+        PackedGated::new(gate, up, self.packing(&[gate, up], storage))
     }
 
     fn cache_value_bytes(&self) -> usize {
-        // Elsewhere rounded numbers are kept as f32, ready for f32 instructions.
-        match self.set.multiplies_bf16() {
-            true => self.arithmetic.cache_value_bytes(),
-            false => size_of::<f32>(),
-        }
+        cache_value_bytes(self.set, self.arithmetic)
     }
 
     fn cache(&self, shape: CacheShape) -> Result<PagedCache, DeviceError> {

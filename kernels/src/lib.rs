@@ -33,7 +33,7 @@ pub use args::{
 };
 pub use backend::{Backend, DeviceError, DeviceMemory, GraphCounts};
 pub use choice::{Choice, ChoiceError, Choices, Choose, Draw, Likely, Pick};
-pub use cpu::Cpu;
+pub use cpu::{Cpu, Tally};
 pub use cuda::{Cuda, Precision};
 pub use quantised::{Bits, Grid};
 pub use reference::Reference;

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use futures::future::join_all;
 use opentelemetry::KeyValue;
+use prelim_kernels::ChoiceError;
 use prelim_proto::cost::JobCost;
 use prelim_proto::demand::{Demand, PromptName};
 use prelim_proto::ids::Digest;
@@ -82,8 +83,9 @@ impl JobError {
             Self::Fetch(error) => error.is_retryable(),
             Self::Picture(_) | Self::Panic => true,
             Self::Engine(error) => {
-                use EngineError::{Cancelled, Memory, Model, Stopped};
-                matches!(error, Model(_) | Memory(_) | Cancelled | Stopped)
+                use EngineError::{Cancelled, Choice, Memory, Model, Stopped};
+                // Scores that overflow may do so in this device's numbers alone.
+                matches!(error, Choice(ChoiceError::NotFinite) | Model(_) | Memory(_) | Cancelled | Stopped)
             }
         }
     }

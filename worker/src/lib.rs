@@ -19,7 +19,7 @@
 //! - [`reader`]: what is loaded once and shared by all jobs
 //! - [`metrics`]: numbers for Prometheus, alive and ready; `traces`: what is added to a study's trace
 //! - [`simulate`]: a worker that only takes its time
-//! - [`backend`]: the device that the model computes on
+//! - [`backend`]: the device that the model computes on; `memory`: what this machine has for it
 //! - [`demo_model`]: the demonstration model, carried inside the binary
 //!
 //! **Invariant**: nothing here knows the coordinator's code; the two meet over gRPC only.
@@ -43,6 +43,7 @@ mod lease;
 #[cfg(test)]
 mod logged;
 pub mod logits;
+mod memory;
 pub mod metrics;
 pub mod model;
 pub mod pictures;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use prelim_imaging::sandbox::DecoderCommand;
-use prelim_kernels::{Backend, Cpu, Cuda, DeviceError};
+use prelim_kernels::{Backend, Cpu, Cuda};
 use prelim_proto::cost::JobCost;
 use prelim_proto::demand::{MAX_ADAPTERS, ModelName, Offer, PromptName};
 use prelim_proto::ids::Digest;
@@ -22,10 +22,11 @@ use crate::config::{NamedAdapter, WorkerLimits};
 use crate::engine::device::OnDevice;
 use crate::engine::handle::{self, EngineHandle};
 use crate::engine::request::EngineError;
-use crate::engine::room::{CacheWish, RoomError, cache_tokens};
+use crate::engine::room::{CacheWish, RoomError, cache_tokens, host_wish};
 use crate::engine::tokenizer::{Tokenizer, TokenizerError};
 use crate::engine::{Engine, PassLimits};
 use crate::job::{JobError, name_of};
+use crate::memory::HostMemory;
 use crate::model::weights::Weights;
 use crate::model::{Adapter, Model, ModelConfig, ModelError, WeightType};
 use crate::pictures::Sight;
@@ -140,10 +141,14 @@ impl Reader {
         let (engine, device) = match limits.device {
             DeviceChoice::Cpu => {
                 let products = backend::products(kept, limits.arithmetic);
-                checkpoint.start(Cpu::new().map(|cpu| cpu.with_arithmetic(products)), tokenizer, limits)?
+                let cpu = Cpu::new().map_err(ModelError::from)?.with_arithmetic(products);
+                let wish = checkpoint.host_wish(&cpu, limits)?;
+                checkpoint.start(cpu, tokenizer, limits, wish)?
             }
             DeviceChoice::Cuda(ordinal) => {
-                checkpoint.start(Cuda::open(ordinal, backend::precision(weights)), tokenizer, limits)?
+                let cuda = Cuda::open(ordinal, backend::precision(weights)).map_err(ModelError::from)?;
+                let wish = checkpoint.wish(limits);
+                checkpoint.start(cuda, tokenizer, limits, wish)?
             }
         };
         let uncalibrated = profile.uncalibrated();
@@ -379,22 +384,40 @@ struct Checkpoint {
 }
 
 impl Checkpoint {
+    /// What is wanted of the cache.
+    fn wish(&self, limits: &WorkerLimits) -> CacheWish {
+        CacheWish { mib: limits.cache_mib, longest: self.longest }
+    }
+
+    /// The same, as far as this machine has memory for it and all else.
+    fn host_wish(&self, cpu: &Cpu, limits: &WorkerLimits) -> Result<CacheWish, LoadError> {
+        let Some(memory) = HostMemory::read() else { return Ok(self.wish(limits)) };
+        let tallied =
+            Model::from_weights(self.config.clone(), &self.stored, cpu.tally(), self.weights, &self.adapters)?;
+        let objects = (limits.object_cache_mib as u64) << 20;
+        Ok(host_wish(&tallied, passes(limits), self.wish(limits), objects, memory)?)
+    }
+
     /// Loads it onto the device, and starts an engine there.
     fn start<B: Backend>(
         self,
-        device: Result<B, DeviceError>,
+        device: B,
         tokenizer: Tokenizer,
         limits: &WorkerLimits,
+        wish: CacheWish,
     ) -> Result<(EngineHandle, LoadedDevice), LoadError> {
-        let device = device.map_err(ModelError::from)?;
         let model = Arc::new(Model::from_weights(self.config, &self.stored, device, self.weights, &self.adapters)?);
         drop(self.stored);
-        let passes = PassLimits { requests: limits.batch, tokens: limits.pass_tokens };
-        let tokens = cache_tokens(&model, passes, CacheWish { mib: limits.cache_mib, longest: self.longest })?;
+        let passes = passes(limits);
+        let tokens = cache_tokens(&model, passes, wish)?;
         let loaded = LoadedDevice::of(&model, limits.device);
         let engine = Engine::new(OnDevice::new(model, tokens)?, tokenizer, passes)?;
         Ok((handle::spawn(engine).map_err(LoadError::Thread)?, loaded))
     }
+}
+
+fn passes(limits: &WorkerLimits) -> PassLimits {
+    PassLimits { requests: limits.batch, tokens: limits.pass_tokens }
 }
 
 /// Tokens of text that a prompt may have at least: a page. Longer ones are refused one by one, with their numbers.

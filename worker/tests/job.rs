@@ -233,6 +233,20 @@ async fn a_missing_object_fails_the_job_for_another_worker_to_try() {
     assert!(error.to_string().contains("missing from the byte store"), "{error}");
 }
 
+/// Another device's numbers may reach further.
+#[tokio::test]
+async fn scores_that_are_not_finite_fail_the_job_for_another_worker_to_try() {
+    let folder = tempfile::tempdir().unwrap();
+    let adapters = [adapter(folder.path(), "overflowing", 1e30)];
+    let loaded = Reader::load(&demonstration(), &adapters, &WorkerLimits::default(), no_decoder());
+    let reader = Arc::new(loaded.unwrap());
+    let good = read_file(SLICES[1]);
+    let mut job = leased(JobKind::Read(ImageKind::Ct), vec![image(1, &good.0, ImageRole::Read)]);
+    job.job.demand.model = Some(ModelName::parse("overflowing").unwrap());
+    let error = job::run(&reader, &Objects::new(Files([good].into()), 1 << 24), &job).await.unwrap_err();
+    assert!(error.is_retryable() && error.to_string().contains("scores are not finite"), "{error}");
+}
+
 #[tokio::test]
 async fn a_jobs_outcome_is_the_same_alone_and_beside_others() {
     let files: Vec<_> = SLICES.iter().map(|name| read_file(name)).collect();

@@ -203,6 +203,29 @@ fn a_shard_that_is_cut_off_is_named() {
     }
 }
 
+/// Of all weights, those that no prompt happens to use too.
+#[test]
+fn weights_that_are_no_numbers_are_refused_by_name() {
+    for spoiled in [f32::NAN, f32::INFINITY] {
+        let folder = copy();
+        let path = folder.path().join(SHARD);
+        let bytes = fs::read(&path).unwrap();
+        let held = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        let (name, tensor) = held.iter().max_by_key(|(_, tensor)| tensor.data().len()).unwrap();
+        assert_eq!(tensor.dtype(), safetensors::Dtype::F32);
+        let mut numbers = tensor.data().to_vec();
+        let middle = numbers.len() / 8 * 4;
+        numbers[middle..middle + 4].copy_from_slice(&spoiled.to_le_bytes());
+        let changed = safetensors::tensor::TensorView::new(tensor.dtype(), tensor.shape().to_vec(), &numbers).unwrap();
+        let all = held.iter().map(|(other, tensor)| (other, if other == name { changed.clone() } else { tensor }));
+        fs::write(&path, safetensors::serialize(all, None).unwrap()).unwrap();
+        let wanted = format!(
+            "tensor {name} in DIR/{SHARD} holds numbers that are not finite (NaN or infinity); fetch the file again"
+        );
+        assert_eq!(sentence(folder.path()), wanted);
+    }
+}
+
 #[test]
 fn an_index_does_not_leave_the_folder() {
     let folder = copy();

@@ -3,6 +3,7 @@
 use half::bf16;
 use rayon::prelude::*;
 
+use crate::backend::DeviceError;
 use crate::weights::{Arithmetic, Form, Storage, WeightView};
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
@@ -37,6 +38,33 @@ impl Packing {
         let form = Form::of(parts, storage);
         let arithmetic = if form == Form::F32 { Arithmetic::Exact } else { arithmetic };
         Self { form, arithmetic, set }
+    }
+
+    /// Bytes of [`Packed::stack`], beside those of a mapped file.
+    pub(super) fn matrix_bytes(self, parts: &[WeightView<'_>]) -> usize {
+        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+        if let Some(unit) = self.in_rows() {
+            return units::Left::bytes(parts, self.form, unit);
+        }
+        self.panel_bytes(parts.iter().map(|part| part.rows).sum(), parts[0].columns)
+    }
+
+    /// Bytes of [`PackedGated::new`], beside those of a mapped file.
+    pub(super) fn gated_bytes(self, gate: WeightView<'_>, up: WeightView<'_>) -> usize {
+        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+        if let Some(unit) = self.in_rows() {
+            return units::Gates::bytes(gate, up, self.form, unit);
+        }
+        self.panel_bytes(gate.rows.div_ceil(PANEL / 2) * PANEL, gate.columns)
+    }
+
+    fn panel_bytes(self, rows: usize, columns: usize) -> usize {
+        let numbers = rows.next_multiple_of(PANEL) * columns;
+        match self.form {
+            Form::F32 => numbers * size_of::<f32>(),
+            Form::Bf16 => numbers * size_of::<u16>(),
+            Form::Quantised(grid) => QuantisedPanels::bytes(rows, columns, grid),
+        }
     }
 
     /// For what weights stay in rows.
@@ -82,33 +110,33 @@ pub(super) enum Both {
 
 impl Packed {
     /// Stacks parts by rows.
-    pub(super) fn stack(parts: &[WeightView<'_>], packing: Packing) -> Self {
+    pub(super) fn stack(parts: &[WeightView<'_>], packing: Packing) -> Result<Self, DeviceError> {
         let columns = parts[0].columns;
         #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
         if let Some(unit) = packing.in_rows() {
-            let numbers = units::Left::stack(parts, packing.form, unit);
-            return Self {
+            let numbers = units::Left::stack(parts, packing.form, unit)?;
+            return Ok(Self {
                 rows: numbers.rows(),
                 columns,
                 arithmetic: packing.arithmetic,
                 numbers: Numbers::Rows(numbers),
-            };
+            });
         }
         let rows = parts.iter().flat_map(|part| (0..part.rows).map(move |row| Some((*part, row))));
         Self::pack(rows, columns, packing)
     }
 
-    fn pack<'a>(rows: impl Iterator<Item = Source<'a>>, columns: usize, packing: Packing) -> Self {
+    fn pack<'a>(rows: impl Iterator<Item = Source<'a>>, columns: usize, packing: Packing) -> Result<Self, DeviceError> {
         let rows: Vec<Source<'_>> = rows.collect();
         let len = rows.len().div_ceil(PANEL) * PANEL * columns;
         let arithmetic = packing.arithmetic;
         let bits = |value| bf16::from_f32(arithmetic.rounded(value)).to_bits();
         let numbers = match packing.form {
-            Form::F32 => Numbers::F32(fill(&rows, columns, Pages::zeroed(len), |value| value)),
-            Form::Bf16 => Numbers::Bf16(fill(&rows, columns, Pages::zeroed(len), bits)),
-            Form::Quantised(grid) => Numbers::Quantised(QuantisedPanels::pack(&rows, columns, grid, packing.set)),
+            Form::F32 => Numbers::F32(fill(&rows, columns, Pages::zeroed(len)?, |value| value)),
+            Form::Bf16 => Numbers::Bf16(fill(&rows, columns, Pages::zeroed(len)?, bits)),
+            Form::Quantised(grid) => Numbers::Quantised(QuantisedPanels::pack(&rows, columns, grid, packing.set)?),
         };
-        Self { numbers, rows: rows.len(), columns, arithmetic }
+        Ok(Self { numbers, rows: rows.len(), columns, arithmetic })
     }
 
     /// How many panels.
@@ -139,11 +167,12 @@ impl Packed {
 
 impl PackedGated {
     /// Interleaves two matrices of one shape.
-    pub(super) fn new(gate: WeightView<'_>, up: WeightView<'_>, packing: Packing) -> Self {
+    pub(super) fn new(gate: WeightView<'_>, up: WeightView<'_>, packing: Packing) -> Result<Self, DeviceError> {
         assert_eq!((gate.rows, gate.columns), (up.rows, up.columns), "gate and up differ in shape");
         #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
         if let Some(unit) = packing.in_rows() {
-            return Self { both: Both::Rows(units::Gates::new(gate, up, packing.form, unit)), outputs: gate.rows };
+            let both = Both::Rows(units::Gates::new(gate, up, packing.form, unit)?);
+            return Ok(Self { both, outputs: gate.rows });
         }
         const HALF: usize = PANEL / 2;
         let panels = gate.rows.div_ceil(HALF);
@@ -152,7 +181,7 @@ impl PackedGated {
             let view = if row % PANEL < HALF { gate } else { up };
             (output < gate.rows).then_some((view, output))
         });
-        Self { both: Both::Panels(Packed::pack(rows, gate.columns, packing)), outputs: gate.rows }
+        Ok(Self { both: Both::Panels(Packed::pack(rows, gate.columns, packing)?), outputs: gate.rows })
     }
 }
 

@@ -12,6 +12,8 @@ use std::ops::{Deref, DerefMut};
 use memmap2::Advice;
 use memmap2::MmapMut;
 
+use crate::backend::DeviceError;
+
 /// Numbers of which zero bytes are one.
 ///
 /// # Safety
@@ -25,6 +27,12 @@ unsafe impl Number for u16 {}
 // SAFETY: as above.
 unsafe impl Number for f32 {}
 
+#[cfg(test)]
+std::thread_local! {
+    /// Bytes that this thread has mapped so far.
+    pub(super) static MAPPED: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
 /// A slice of numbers that begins on a page. The system is asked for large pages; where it lends none, nothing but time is
 /// lost.
 #[derive(Debug)]
@@ -35,12 +43,14 @@ pub(super) struct Pages<T: Number> {
 }
 
 impl<T: Number> Pages<T> {
-    /// So many zeros.
+    /// So many zeros, for a weight.
     ///
-    /// # Panics
-    /// Where the system has no memory, as with any vector.
-    pub(super) fn zeroed(len: usize) -> Self {
-        Self::map(len).expect("memory for a matrix")
+    /// # Errors
+    /// Where the system has no memory.
+    pub(super) fn zeroed(len: usize) -> Result<Self, DeviceError> {
+        let wanted_bytes = (len as u64).saturating_mul(size_of::<T>() as u64);
+        let refused = |_| DeviceError::OutOfMemory { what: "a weight", wanted_bytes, free_bytes: None };
+        Self::map(len).map_err(refused)
     }
 
     /// So many zeros in memory that is there from now on: what is used later cannot fail for lack of it.
@@ -61,6 +71,8 @@ impl<T: Number> Pages<T> {
     fn map(len: usize) -> io::Result<Self> {
         let bytes = len.checked_mul(size_of::<T>()).ok_or(io::ErrorKind::OutOfMemory)?;
         let map = MmapMut::map_anon(bytes)?;
+        #[cfg(test)]
+        MAPPED.set(MAPPED.get() + bytes as u64);
         // A kernel without large pages refuses, which is of no matter.
         #[cfg(target_os = "linux")]
         let _ = map.advise(Advice::HugePage);
@@ -91,7 +103,7 @@ mod tests {
     #[test]
     fn numbers_begin_as_zeros_and_stay_as_they_are_written() {
         for len in [0, 1, 1_000, (3 << 20) + 5] {
-            let mut pages = Pages::<u16>::zeroed(len);
+            let mut pages = Pages::<u16>::zeroed(len).unwrap();
             assert!(pages.len() == len && pages.iter().all(|number| *number == 0));
             pages.iter_mut().enumerate().for_each(|(index, number)| *number = index as u16);
             assert!(pages.iter().enumerate().all(|(index, number)| *number == index as u16));
@@ -103,10 +115,12 @@ mod tests {
         assert!(Pages::<u16>::held(1 << 20).unwrap().iter().all(|number| *number == 0));
         assert_eq!(Pages::<f32>::held(usize::MAX / 2).unwrap_err().kind(), io::ErrorKind::OutOfMemory);
         assert!(Pages::<u8>::held(1 << 60).is_err());
+        let refused = Pages::<u16>::zeroed(1 << 60).unwrap_err().to_string();
+        assert_eq!(refused, "out of device memory: 2305843009213693952 bytes wanted for a weight");
     }
 
     #[test]
     fn a_matrix_begins_on_a_line_of_the_cache() {
-        assert!(Pages::<f32>::zeroed(40).as_ptr().addr().is_multiple_of(64));
+        assert!(Pages::<f32>::zeroed(40).unwrap().as_ptr().addr().is_multiple_of(64));
     }
 }

@@ -9,6 +9,7 @@ use super::lanes::{InstructionSet, Kernel, LANES, Lanes, dispatch};
 use super::packed::Source;
 use super::pages::Pages;
 use super::tile::{PANEL, VECTORS};
+use crate::backend::DeviceError;
 use crate::quantised::{Bits, Grid};
 use crate::weights::WeightView;
 
@@ -50,13 +51,29 @@ impl Kernel for Quantise<'_> {
     }
 }
 
+/// Bytes of the numbers of a panel, and how many scales it has.
+fn panel_lens(columns: usize, grid: Grid) -> (usize, usize) {
+    (columns / grid.bits.in_byte() * PANEL, grid.groups(columns) * PANEL)
+}
+
 impl QuantisedPanels {
+    /// Bytes of so many rows.
+    pub(super) fn bytes(rows: usize, columns: usize, grid: Grid) -> usize {
+        let (bytes, groups) = panel_lens(columns, grid);
+        rows.div_ceil(PANEL) * (bytes + groups * size_of::<u16>())
+    }
+
     /// Packs rows, quantised where they are not yet.
-    pub(super) fn pack(rows: &[Source<'_>], columns: usize, grid: Grid, set: InstructionSet) -> Self {
-        let (bytes, groups) = (columns / grid.bits.in_byte() * PANEL, grid.groups(columns) * PANEL);
+    pub(super) fn pack(
+        rows: &[Source<'_>],
+        columns: usize,
+        grid: Grid,
+        set: InstructionSet,
+    ) -> Result<Self, DeviceError> {
+        let (bytes, groups) = panel_lens(columns, grid);
         let panels = rows.len().div_ceil(PANEL);
         // Rows that are not there have scales of zero, which make zeros of any number.
-        let (mut numbers, mut scales) = (Pages::zeroed(panels * bytes), Pages::zeroed(panels * groups));
+        let (mut numbers, mut scales) = (Pages::zeroed(panels * bytes)?, Pages::zeroed(panels * groups)?);
         let packed = numbers.par_chunks_mut(bytes).zip(scales.par_chunks_mut(groups));
         packed.zip(rows.par_chunks(PANEL)).for_each(|((numbers, scales), rows)| {
             for (lane, (view, row)) in rows.iter().enumerate().filter_map(|(lane, row)| row.map(|row| (lane, row))) {
@@ -66,7 +83,7 @@ impl QuantisedPanels {
                 to.zip(row_scales).for_each(|(to, scale)| *to = scale.to_bits());
             }
         });
-        Self { grid, columns, numbers, scales }
+        Ok(Self { grid, columns, numbers, scales })
     }
 
     /// Writes one row, times `scale`.

@@ -1,10 +1,11 @@
-//! How large the cache of keys and values is, and what a device keeps for passes beside it.
+//! How large the cache of keys and values is, what is kept for passes beside it, and whether all of it fits.
 
-use prelim_kernels::{Backend, DeviceError};
+use prelim_kernels::{Backend, DeviceError, Tally};
 
 use super::device::BLOCK_TOKENS;
 use super::scheduler::PassLimits;
 use super::{IMAGES_PER_PASS, KEPT_IMAGES};
+use crate::memory::{Bound, HostMemory};
 use crate::model::{Model, PassSizes};
 
 /// Memory for the cache where it is the host's and nobody says how much.
@@ -52,6 +53,34 @@ pub enum RoomError {
         /// The same in tokens.
         tokens: usize,
     },
+    /// The host has too little memory.
+    #[error(
+        "{bound} has {} of {} MiB of memory free: weights take {} MiB, passes {} MiB, fetched objects {} MiB, {} MiB are \
+         left alone, and {} MiB are needed for a cache of {tokens} tokens; give it more memory, or use --weights in fewer \
+         bits, or less of --batch, --pass-tokens, --cache-mib or --object-cache-mib",
+        mib(*.free_bytes), mib(*.total_bytes), mib(*.weight_bytes), mib(*.pass_bytes), mib(*.object_bytes),
+        mib(*.spare_bytes), mib(*.cache_bytes)
+    )]
+    HostFull {
+        /// What limits it.
+        bound: Bound,
+        /// What is free.
+        free_bytes: u64,
+        /// All.
+        total_bytes: u64,
+        /// What weights take that are not used in their file.
+        weight_bytes: u64,
+        /// What passes take.
+        pass_bytes: u64,
+        /// What fetched objects may take.
+        object_bytes: u64,
+        /// What is left alone.
+        spare_bytes: u64,
+        /// What the cache needs: for one sequence at least, or as large as was set.
+        cache_bytes: u64,
+        /// The same in tokens.
+        tokens: usize,
+    },
     /// The device.
     #[error(transparent)]
     Device(#[from] DeviceError),
@@ -88,24 +117,9 @@ struct Blocks {
 /// Tokens that the cache is made for: as many as a full batch can use, within what is set or free. Takes what passes need
 /// where the device has memory of its own.
 pub fn cache_tokens<B: Backend>(model: &Model<B>, limits: PassLimits, wish: CacheWish) -> Result<usize, RoomError> {
-    let config = model.config();
-    let of_tokens = |tokens: usize| tokens.div_ceil(BLOCK_TOKENS) as u64;
-    let longest = wish.longest.min(config.max_positions);
-    let blocks = Blocks {
-        bytes: model.kv_block_bytes(BLOCK_TOKENS),
-        needed: of_tokens(longest),
-        useful: of_tokens(limits.requests.saturating_mul(config.max_positions)),
-    };
+    let (blocks, set) = (Blocks::of(model, limits, wish), wish.bytes());
     let device = model.backend();
-    let set = wish.mib.map(|mib| (mib as u64) << 20);
-    let sizes = PassSizes {
-        pictures: IMAGES_PER_PASS,
-        features: KEPT_IMAGES + limits.requests,
-        tokens: limits.tokens.max(config.tokens_per_image + limits.requests),
-        sequences: limits.requests,
-        positions: longest,
-    };
-    let Some(passes) = model.pass_bytes(sizes) else {
+    let Some(passes) = model.pass_bytes(pass_sizes(model, limits, wish)) else {
         let count = in_host(blocks, set)?;
         let cache_mib = mib(count * blocks.bytes);
         tracing::info!(cache_mib, cache_tokens = count as usize * BLOCK_TOKENS, "cache sized");
@@ -132,6 +146,97 @@ pub fn cache_tokens<B: Backend>(model: &Model<B>, limits: PassLimits, wish: Cach
         "cache sized"
     );
     Ok(count as usize * BLOCK_TOKENS)
+}
+
+/// Holds what a model takes of the host's memory against what there is, before any of it is taken. The wish comes back, with
+/// less for the cache where nobody said how much and there is less.
+pub fn host_wish(
+    model: &Model<Tally>,
+    limits: PassLimits,
+    wish: CacheWish,
+    object_bytes: u64,
+    memory: HostMemory,
+) -> Result<CacheWish, RoomError> {
+    let passes = model.pass_bytes(pass_sizes(model, limits, wish)).unwrap_or_default();
+    let host = Host { memory, weights: model.backend().taken(), passes: passes + passes / PASS_PART, object_bytes };
+    tracing::info!(
+        bound = %memory.bound,
+        memory_mib = mib(memory.total_bytes),
+        free_mib = mib(memory.free_bytes),
+        weights_mib = mib(host.weights),
+        pass_mib = mib(host.passes),
+        "memory counted"
+    );
+    let bytes = host.cache_bytes(Blocks::of(model, limits, wish), wish.bytes())?;
+    Ok(CacheWish { mib: wish.mib.or(Some(mib(bytes) as usize)), ..wish })
+}
+
+impl CacheWish {
+    fn bytes(self) -> Option<u64> {
+        self.mib.map(|mib| (mib as u64) << 20)
+    }
+}
+
+impl Blocks {
+    fn of<B: Backend>(model: &Model<B>, limits: PassLimits, wish: CacheWish) -> Self {
+        let of_tokens = |tokens: usize| tokens.div_ceil(BLOCK_TOKENS) as u64;
+        let positions = model.config().max_positions;
+        Self {
+            bytes: model.kv_block_bytes(BLOCK_TOKENS),
+            needed: of_tokens(wish.longest.min(positions)),
+            useful: of_tokens(limits.requests.saturating_mul(positions)),
+        }
+    }
+}
+
+/// The largest passes of an engine.
+fn pass_sizes<B: Backend>(model: &Model<B>, limits: PassLimits, wish: CacheWish) -> PassSizes {
+    let config = model.config();
+    PassSizes {
+        pictures: IMAGES_PER_PASS,
+        features: KEPT_IMAGES + limits.requests,
+        tokens: limits.tokens.max(config.tokens_per_image + limits.requests),
+        sequences: limits.requests,
+        positions: wish.longest.min(config.max_positions),
+    }
+}
+
+/// What is taken of the host's memory beside the cache, in bytes.
+#[derive(Debug, Clone, Copy)]
+struct Host {
+    memory: HostMemory,
+    weights: u64,
+    passes: u64,
+    object_bytes: u64,
+}
+
+impl Host {
+    /// Bytes of the cache: what is set, or what there is up to what it has otherwise. What is set may take what is otherwise left
+    /// alone.
+    fn cache_bytes(self, blocks: Blocks, set: Option<u64>) -> Result<u64, RoomError> {
+        let Self { memory, weights, passes, object_bytes } = self;
+        let (spare, wanted) = match set {
+            Some(bytes) => (0, within(blocks, bytes)?),
+            None => (memory.total_bytes / SPARE_PART, blocks.needed),
+        };
+        let left = memory.free_bytes.saturating_sub(weights + passes + object_bytes + spare);
+        if left / blocks.bytes < wanted {
+            return Err(RoomError::HostFull {
+                bound: memory.bound,
+                free_bytes: memory.free_bytes,
+                total_bytes: memory.total_bytes,
+                weight_bytes: weights,
+                pass_bytes: passes,
+                object_bytes,
+                spare_bytes: spare,
+                cache_bytes: wanted * blocks.bytes,
+                tokens: wanted as usize * BLOCK_TOKENS,
+            });
+        }
+        let most =
+            if set.is_some() { wanted } else { (left / blocks.bytes).min(HOST_BYTES / blocks.bytes).max(wanted) };
+        Ok(most * blocks.bytes)
+    }
 }
 
 /// Blocks in the host's memory.
@@ -210,6 +315,29 @@ mod tests {
         let set = beside("a GPU", gpu(1_500), BLOCKS, Some(600 * MIB)).unwrap_err().to_string();
         assert!(set.contains("passes take 1000 MiB, 0 MiB are left alone, and 600 MiB are needed"), "{set}");
         assert!(beside("a GPU", gpu(10), BLOCKS, None).is_err());
+    }
+
+    #[test]
+    fn a_host_holds_weights_passes_and_cache_or_refuses_with_the_numbers() {
+        let host = |free: u64| Host {
+            memory: HostMemory { free_bytes: free * MIB, total_bytes: 24_000 * MIB, bound: Bound::Machine },
+            weights: 8_000 * MIB,
+            passes: 1_000 * MIB,
+            object_bytes: 256 * MIB,
+        };
+        // One sequence takes 272 MiB, and 1,200 are left alone.
+        assert_eq!(host(20_000).cache_bytes(BLOCKS, None).unwrap(), HOST_BYTES / BLOCKS.bytes * BLOCKS.bytes);
+        assert_eq!(host(10_728).cache_bytes(BLOCKS, None).unwrap(), 272 * MIB);
+        assert_eq!(
+            host(10_727).cache_bytes(BLOCKS, None).unwrap_err().to_string(),
+            "this machine has 10727 of 24000 MiB of memory free: weights take 8000 MiB, passes 1000 MiB, fetched objects 256 \
+             MiB, 1200 MiB are left alone, and 272 MiB are needed for a cache of 2048 tokens; give it more memory, or use \
+             --weights in fewer bits, or less of --batch, --pass-tokens, --cache-mib or --object-cache-mib"
+        );
+        assert!(host(10_000).cache_bytes(BLOCKS, Some(744 * MIB)).is_ok());
+        let set = host(10_000).cache_bytes(BLOCKS, Some(746 * MIB)).unwrap_err().to_string();
+        assert!(set.contains("0 MiB are left alone, and 746 MiB are needed"), "{set}");
+        assert!(host(10).cache_bytes(BLOCKS, None).is_err());
     }
 
     #[test]

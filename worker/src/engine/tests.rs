@@ -21,6 +21,14 @@ fn tokenizer() -> Tokenizer {
     Tokenizer::open(&folder, VOCABULARY, &[1, 5]).unwrap()
 }
 
+#[test]
+fn a_vocabulary_that_grammars_cannot_walk_through_is_refused() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("demo-model/checkpoint");
+    let refused = Tokenizer::open(&folder, 4_194_304, &[1, 5]).err().unwrap().to_string();
+    assert!(refused.ends_with("the model has 4194304 tokens, and at most 1048576 can be used"), "{refused}");
+    assert_eq!(Tokenizer::open(&folder, 1 << 20, &[1, 5]).unwrap().vocabulary(), 1 << 20);
+}
+
 fn model(blocks: usize) -> FakeModel {
     let capacity = Capacity {
         vocabulary: VOCABULARY,

@@ -10,6 +10,11 @@ use toktrie_hf_tokenizers::{ByteTokenizer, ByteTokenizerEnv};
 /// A token's number in the vocabulary.
 pub type TokenId = u32;
 
+/// The largest vocabulary, and the longest token in bytes, of the trees that grammars walk through (toktrie). The largest
+/// vocabulary that is published has 262,208 tokens.
+const MAX_VOCABULARY: usize = 1 << 20;
+const MAX_TOKEN_BYTES: usize = 1 << 10;
+
 /// A tokenizer that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenizerError {
@@ -46,10 +51,18 @@ impl Tokenizer {
         if count > vocabulary {
             return Err(unusable(format!("it has {count} tokens, the model {vocabulary}")));
         }
+        if vocabulary > MAX_VOCABULARY {
+            return Err(unusable(format!(
+                "the model has {vocabulary} tokens, and at most {MAX_VOCABULARY} can be used"
+            )));
+        }
         if stops.is_empty() || stops.iter().any(|stop| *stop as usize >= count) {
             return Err(unusable(format!("stop tokens {stops:?} are not among its {count}")));
         }
         let mut bytes = ByteTokenizer::from_tokenizer(text.clone()).map_err(|error| unusable(error.to_string()))?;
+        if let Some(long) = bytes.token_bytes().iter().map(Vec::len).find(|len| *len > MAX_TOKEN_BYTES) {
+            return Err(unusable(format!("it has a token of {long} bytes, and {MAX_TOKEN_BYTES} is the most")));
+        }
         bytes.set_eos_tokens(stops);
         let env = ByteTokenizerEnv::new(bytes, Some(vocabulary)).map_err(|error| unusable(error.to_string()))?;
         Ok(Self { text: Arc::new(text), bytes: env.to_env() })

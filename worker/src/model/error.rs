@@ -67,6 +67,14 @@ pub enum ModelError {
         /// The kind found.
         found: String,
     },
+    /// Numbers that are infinite or none.
+    #[error("tensor {name} in {} holds numbers that are not finite (NaN or infinity); fetch the file again", file.display())]
+    NotFinite {
+        /// The weight file.
+        file: PathBuf,
+        /// The key.
+        name: String,
+    },
     /// The shape is not the one that the settings imply.
     #[error("tensor {name} in {} is {found:?}, and config.json implies {expected:?}; the two are not of one model", file.display())]
     Shape {

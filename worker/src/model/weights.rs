@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
 use prelim_kernels::{Bits, Dtype, Owner, WeightView};
+use rayon::prelude::*;
 use safetensors::SafeTensors;
 use safetensors::tensor::Metadata;
 use serde::Deserialize;
@@ -50,7 +51,7 @@ struct Index {
 }
 
 impl Weights {
-    /// Opens every shard, and checks that all that the index names is there.
+    /// Opens every shard, and checks that all that the index names is there, and that all numbers are finite.
     pub fn open(folder: &Path) -> Result<Self, ModelError> {
         let index = folder.join("model.safetensors.index.json");
         let (root, names, expected) = if index.is_file() {
@@ -77,6 +78,7 @@ impl Weights {
         if let Some((key, _)) = expected.iter().find(|(key, _)| !weights.tensors.contains_key(&canonical(key))) {
             return Err(ModelError::MissingTensor { file: weights.root, name: key.clone() });
         }
+        weights.check_finite()?;
         Ok(weights)
     }
 
@@ -84,7 +86,18 @@ impl Weights {
     pub fn open_file(file: PathBuf) -> Result<Self, ModelError> {
         let mut weights = Self { shards: Vec::new(), tensors: HashMap::new(), root: file.clone() };
         weights.add_shard(file)?;
+        weights.check_finite()?;
         Ok(weights)
+    }
+
+    /// One number that is none spoils every answer, and shows at the first of them.
+    fn check_finite(&self) -> Result<(), ModelError> {
+        let tensors: Vec<Tensor<'_>> = (0..self.shards.len()).flat_map(|shard| self.of_shard(shard)).collect();
+        let spoiled = tensors.par_iter().find_first(|tensor| !tensor.is_finite());
+        spoiled.map_or(Ok(()), |tensor| {
+            let (file, name) = (tensor.file().to_owned(), tensor.placed.stored_name.clone());
+            Err(ModelError::NotFinite { file, name })
+        })
     }
 
     /// The keys of all tensors, as [`canonical`] spells them.
@@ -203,6 +216,28 @@ impl<'a> Tensor<'a> {
 
     pub(crate) fn bytes(&self) -> &'a [u8] {
         &self.weights.shards[self.shard].map.bytes()[self.placed.bytes.clone()]
+    }
+
+    /// Whether it holds neither infinities nor what is no number. Whole numbers are finite.
+    fn is_finite(&self) -> bool {
+        const PIECE: usize = 1 << 20;
+        let pieces = self.bytes().par_chunks(PIECE);
+        // A number is not finite where all bits of its exponent are set.
+        let halves = |exponent: u16| {
+            move |piece: &[u8]| {
+                let bits = piece.chunks_exact(2).map(|bytes| u16::from_le_bytes([bytes[0], bytes[1]]));
+                bits.fold(true, |finite, bits| finite & (bits & exponent != exponent))
+            }
+        };
+        match self.placed.dtype {
+            safetensors::Dtype::F32 => pieces.all(|piece| {
+                let bits = piece.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+                bits.fold(true, |finite, bits| finite & (bits & 0x7f80_0000 != 0x7f80_0000))
+            }),
+            safetensors::Dtype::BF16 => pieces.all(halves(0x7f80)),
+            safetensors::Dtype::F16 => pieces.all(halves(0x7c00)),
+            _ => true,
+        }
     }
 
     /// The numbers, whatever the shape.

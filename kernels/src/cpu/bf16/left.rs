@@ -5,6 +5,7 @@ use super::quantised::{QuantisedRows, STEPS};
 use super::rows::InRows;
 use super::whole::WholeNumbers;
 use super::{SIDE, TERMS, Unit};
+use crate::backend::DeviceError;
 use crate::cpu::packed::Source;
 use crate::cpu::pages::Number;
 use crate::weights::{Form, WeightView};
@@ -59,15 +60,25 @@ pub(super) struct Strips {
 
 impl Left {
     /// Stacks parts by rows. What is in memory for good, and in whole strips and groups, is not copied.
-    pub(in super::super) fn stack(parts: &[WeightView<'_>], form: Form, unit: Unit) -> Self {
+    pub(in super::super) fn stack(parts: &[WeightView<'_>], form: Form, unit: Unit) -> Result<Self, DeviceError> {
         let Form::Quantised(grid) = form else {
-            return Left::Floats(InRows::stack(parts));
+            return Ok(Left::Floats(InRows::stack(parts)?));
         };
         let rows: Vec<Source<'_>> =
             parts.iter().flat_map(|part| (0..part.rows).map(move |row| Some((*part, row)))).collect();
         match unit {
-            Unit::Tiles => Left::Quantised(QuantisedRows::pack(&rows, parts[0].columns, grid)),
-            Unit::Pairs => Left::Whole(WholeNumbers::pack(&rows, parts[0].columns, grid)),
+            Unit::Tiles => QuantisedRows::pack(&rows, parts[0].columns, grid).map(Left::Quantised),
+            Unit::Pairs => WholeNumbers::pack(&rows, parts[0].columns, grid).map(Left::Whole),
+        }
+    }
+
+    /// Bytes of [`Left::stack`], beside what is not copied.
+    pub(in super::super) fn bytes(parts: &[WeightView<'_>], form: Form, unit: Unit) -> usize {
+        let (rows, columns) = (parts.iter().map(|part| part.rows).sum(), parts[0].columns);
+        match (form, unit) {
+            (Form::Quantised(grid), Unit::Tiles) => QuantisedRows::bytes(rows, columns, grid),
+            (Form::Quantised(grid), Unit::Pairs) => WholeNumbers::bytes(rows, columns, grid),
+            (Form::F32 | Form::Bf16, _) => InRows::bytes(parts),
         }
     }
 
@@ -113,9 +124,14 @@ impl Left {
 
 impl Gates {
     /// Two matrices of one shape. What is in memory for good, and in whole strips and groups, is not copied.
-    pub(in super::super) fn new(gate: WeightView<'_>, up: WeightView<'_>, form: Form, unit: Unit) -> Self {
+    pub(in super::super) fn new(
+        gate: WeightView<'_>,
+        up: WeightView<'_>,
+        form: Form,
+        unit: Unit,
+    ) -> Result<Self, DeviceError> {
         let Form::Quantised(grid) = form else {
-            return Gates::Floats(InRows::stack(&[gate]), InRows::stack(&[up]));
+            return Ok(Gates::Floats(InRows::stack(&[gate])?, InRows::stack(&[up])?));
         };
         let strips = (0..gate.rows).step_by(SIDE).flat_map(|first| [(gate, first), (up, first)]);
         let row = |view: WeightView<'_>, row| (row < view.rows).then_some(row);
@@ -123,8 +139,18 @@ impl Gates {
             .flat_map(|(view, first)| (first..first + SIDE).map(move |at| row(view, at).map(|at| (view, at))))
             .collect();
         match unit {
-            Unit::Tiles => Gates::Quantised(QuantisedRows::pack(&rows, gate.columns, grid)),
-            Unit::Pairs => Gates::Whole(WholeNumbers::pack(&rows, gate.columns, grid)),
+            Unit::Tiles => QuantisedRows::pack(&rows, gate.columns, grid).map(Gates::Quantised),
+            Unit::Pairs => WholeNumbers::pack(&rows, gate.columns, grid).map(Gates::Whole),
+        }
+    }
+
+    /// Bytes of [`Gates::new`], beside what is not copied.
+    pub(in super::super) fn bytes(gate: WeightView<'_>, up: WeightView<'_>, form: Form, unit: Unit) -> usize {
+        let padded = 2 * gate.rows.next_multiple_of(SIDE);
+        match (form, unit) {
+            (Form::Quantised(grid), Unit::Tiles) => QuantisedRows::bytes(padded, gate.columns, grid),
+            (Form::Quantised(grid), Unit::Pairs) => WholeNumbers::bytes(padded, gate.columns, grid),
+            (Form::F32 | Form::Bf16, _) => InRows::bytes(&[gate]) + InRows::bytes(&[up]),
         }
     }
 

@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use super::left::Group;
 use super::pack::to_bf16;
 use super::{SIDE, TERMS};
+use crate::backend::DeviceError;
 use crate::cpu::lanes::InstructionSet;
 use crate::cpu::packed::Source;
 use crate::cpu::pages::Pages;
@@ -52,12 +53,16 @@ fn blocks_of_strip(columns: usize) -> usize {
     columns.div_ceil(TERMS * STEPS)
 }
 
+/// Bytes of two strips of so many columns.
+fn pair_bytes(columns: usize, grid: Grid) -> usize {
+    2 * blocks_of_strip(columns) * block_bytes(grid.bits)
+}
+
 impl QuantisedRows {
     /// Packs rows, quantised where they are not yet.
-    pub(super) fn pack(rows: &[Source<'_>], columns: usize, grid: Grid) -> Self {
-        let in_strip = blocks_of_strip(columns);
-        let pair_bytes = 2 * in_strip * block_bytes(grid.bits);
-        let mut blocks = Pages::zeroed(rows.len().div_ceil(2 * SIDE) * pair_bytes);
+    pub(super) fn pack(rows: &[Source<'_>], columns: usize, grid: Grid) -> Result<Self, DeviceError> {
+        let pair_bytes = pair_bytes(columns, grid);
+        let mut blocks = Pages::zeroed(Self::bytes(rows.len(), columns, grid))?;
         blocks.par_chunks_mut(pair_bytes.max(1)).zip(rows.par_chunks(2 * SIDE)).for_each(|(pair, rows)| {
             let there = rows.iter().enumerate().filter_map(|(index, row)| row.map(|row| (index, row)));
             for (index, (view, row)) in there {
@@ -65,7 +70,12 @@ impl QuantisedRows {
                 fill(pair, index, grid, &numbers, &scales);
             }
         });
-        Self { bits: grid.bits, blocks, rows: rows.len(), columns }
+        Ok(Self { bits: grid.bits, blocks, rows: rows.len(), columns })
+    }
+
+    /// Bytes of so many rows.
+    pub(super) fn bytes(rows: usize, columns: usize, grid: Grid) -> usize {
+        rows.div_ceil(2 * SIDE) * pair_bytes(columns, grid)
     }
 
     pub(super) fn rows(&self) -> usize {

@@ -5,6 +5,7 @@ use rayon::prelude::*;
 
 use super::left::Group;
 use super::{SIDE, TERMS};
+use crate::backend::DeviceError;
 use crate::cpu::pages::Pages;
 use crate::weights::{Arithmetic, Dtype, KeptBytes, WeightView};
 
@@ -33,21 +34,21 @@ enum Bytes {
 
 impl InRows {
     /// Stacks parts by rows. What is in memory for good, and in whole strips and groups, is not copied.
-    pub(super) fn stack(parts: &[WeightView<'_>]) -> Self {
+    pub(super) fn stack(parts: &[WeightView<'_>]) -> Result<Self, DeviceError> {
         let (rows, columns) = (parts.iter().map(|part| part.rows).sum(), parts[0].columns);
         let mut first_strip = 0;
-        let whole = parts.iter().all(|part| part.rows.is_multiple_of(SIDE));
-        let groups: Vec<&[WeightView<'_>]> = if whole { parts.chunks(1).collect() } else { vec![parts] };
         let stack = |group: &[WeightView<'_>]| {
-            let kept = match group {
-                [one] if whole && one.dtype == Dtype::Bf16 && columns.is_multiple_of(TERMS) => one.keep(),
-                _ => None,
-            };
-            let part = Part { first_strip, bytes: kept.map_or_else(|| Bytes::Own(copy(group)), Bytes::Kept) };
+            let bytes = keep(group).map_or_else(|| copy(group).map(Bytes::Own), |kept| Ok(Bytes::Kept(kept)))?;
+            let part = Part { first_strip, bytes };
             first_strip += group.iter().map(|part| part.rows).sum::<usize>().div_ceil(SIDE);
-            part
+            Ok(part)
         };
-        Self { parts: groups.into_iter().map(stack).collect(), rows, columns }
+        Ok(Self { parts: groups(parts).map(stack).collect::<Result<_, DeviceError>>()?, rows, columns })
+    }
+
+    /// Bytes of the parts that are copied.
+    pub(super) fn bytes(parts: &[WeightView<'_>]) -> usize {
+        groups(parts).filter(|group| keep(group).is_none()).map(copy_len).sum::<usize>() * size_of::<Group>()
     }
 
     pub(super) fn rows(&self) -> usize {
@@ -92,16 +93,35 @@ impl Part {
     }
 }
 
+/// The parts one by one where each is in whole strips, and else all together.
+fn groups<'p, 'w>(parts: &'p [WeightView<'w>]) -> impl Iterator<Item = &'p [WeightView<'w>]> {
+    let whole = parts.iter().all(|part| part.rows.is_multiple_of(SIDE));
+    parts.chunks(if whole { 1 } else { parts.len() })
+}
+
+/// A group that is in memory for good, in whole strips and groups of bf16.
+fn keep(group: &[WeightView<'_>]) -> Option<KeptBytes> {
+    let [one] = group else { return None };
+    let whole = one.rows.is_multiple_of(SIDE) && one.columns.is_multiple_of(TERMS);
+    one.keep().filter(|_| whole && one.dtype == Dtype::Bf16)
+}
+
+/// How many groups of terms the rows of a copy have.
+fn copy_len(parts: &[WeightView<'_>]) -> usize {
+    let rows: usize = parts.iter().map(|part| part.rows).sum();
+    rows.next_multiple_of(SIDE) * parts[0].columns.div_ceil(TERMS)
+}
+
 /// Rows of all parts, rounded and padded.
-fn copy(parts: &[WeightView<'_>]) -> Pages<Group> {
+fn copy(parts: &[WeightView<'_>]) -> Result<Pages<Group>, DeviceError> {
     let groups = parts[0].columns.div_ceil(TERMS);
     let rows: Vec<(WeightView<'_>, usize)> =
         parts.iter().flat_map(|part| (0..part.rows).map(move |row| (*part, row))).collect();
-    let mut numbers: Pages<Group> = Pages::zeroed(rows.len().next_multiple_of(SIDE) * groups);
+    let mut numbers: Pages<Group> = Pages::zeroed(copy_len(parts))?;
     numbers.par_chunks_mut(groups).zip(rows).for_each(|(to, (part, row))| {
         for (to, value) in to.iter_mut().flat_map(|group| &mut group.0).zip(part.row(row)) {
             *to = bf16::from_f32(Arithmetic::Bf16.rounded(value)).to_bits();
         }
     });
-    numbers
+    Ok(numbers)
 }

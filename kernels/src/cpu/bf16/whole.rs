@@ -15,6 +15,7 @@ use rayon::prelude::*;
 use super::product::{Kept, packed};
 use super::strips::Factors;
 use super::{SIDE, TERMS};
+use crate::backend::DeviceError;
 use crate::cpu::lanes::InstructionSet;
 use crate::cpu::packed::Source;
 use crate::cpu::pages::Pages;
@@ -70,9 +71,9 @@ fn strip_bytes(bits: Bits, columns: usize) -> usize {
 
 impl WholeNumbers {
     /// Packs rows, quantised where they are not yet.
-    pub(super) fn pack(rows: &[Source<'_>], columns: usize, grid: Grid) -> Self {
+    pub(super) fn pack(rows: &[Source<'_>], columns: usize, grid: Grid) -> Result<Self, DeviceError> {
         let strip_bytes = strip_bytes(grid.bits, columns);
-        let mut blocks = Pages::zeroed(rows.len().div_ceil(SIDE) * strip_bytes);
+        let mut blocks = Pages::zeroed(Self::bytes(rows.len(), columns, grid))?;
         blocks.par_chunks_mut(strip_bytes.max(1)).zip(rows.par_chunks(SIDE)).for_each(|(strip, rows)| {
             let there = rows.iter().enumerate().filter_map(|(lane, row)| row.map(|row| (lane, row)));
             for (lane, (view, row)) in there {
@@ -80,7 +81,12 @@ impl WholeNumbers {
                 fill(strip, lane, grid, &numbers, &scales);
             }
         });
-        Self { bits: grid.bits, blocks, rows: rows.len(), columns }
+        Ok(Self { bits: grid.bits, blocks, rows: rows.len(), columns })
+    }
+
+    /// Bytes of so many rows.
+    pub(super) fn bytes(rows: usize, columns: usize, grid: Grid) -> usize {
+        rows.div_ceil(SIDE) * strip_bytes(grid.bits, columns)
     }
 
     pub(super) fn rows(&self) -> usize {
