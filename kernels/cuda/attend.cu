@@ -309,10 +309,14 @@ DEVICE void attend(const AttendArguments& a) {
             largest[i] = fmaxf(largest[i], shared_max[w * rows + row_warp * 16 + lane() / 4 + 8 * i]);
         // A row that has seen nothing yet has no maximum to subtract. Scores are scaled on their way into the exponent.
         safe[i] = largest[i] == NEGATIVE_INFINITY ? 0.0f : multiply(largest[i], a.scale);
-#ifdef MUTANT_STALE_MAXIMUM
+        // What was subtracted before, rounded as it was then: where the maximum stays, the factor is 1 and no bit changes. So a
+        // step of which a row sees nothing, because its tile has other rows that do, leaves it as it is.
+#if defined(MUTANT_STALE_MAXIMUM)
         shrink[i] = 1.0f;
-#else
+#elif defined(MUTANT_INEXACT_SHRINK)
         shrink[i] = exp2_fast(multiply_add(m[i], a.scale, -safe[i]));
+#else
+        shrink[i] = exp2_fast(add(multiply(m[i], a.scale), -safe[i]));
 #endif
         m[i] = largest[i];
       }

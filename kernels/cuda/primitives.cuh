@@ -2,7 +2,7 @@
 //
 // On a device these are inline PTX, and no CUDA header is needed beyond what nvcc includes by itself. On the host
 // (-DSIMULATOR) simulator/simulator.hpp gives each of them the meaning that the PTX manual does, one fiber a thread.
-// kernels/tests/cuda checks the PTX that nvcc emits for each wrapper against the operand order written here.
+// kernels/tests/cuda/wrappers.rs checks the PTX that nvcc emits for each wrapper.
 //
 // Source: PTX ISA 7.0, sections 9.7.8.22 (cp.async), 9.7.13.4 (mma.sync, ldmatrix), 9.7.9.21 (cvt), 9.7.3.20 (ex2).
 #pragma once

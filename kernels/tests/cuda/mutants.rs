@@ -4,7 +4,7 @@
 use crate::stand_in::{SANITIZERS, build, folder, run};
 
 /// A mistake that the sources know by this name, and the test that has to see it.
-const MUTANTS: [(&str, &str); 26] = [
+const MUTANTS: [(&str, &str); 27] = [
     ("MUTANT_MISSING_BARRIER", "operations::attention_over_the_cache_agrees"),
     ("MUTANT_MISSING_SECOND_BARRIER", "operations::attention_over_the_cache_agrees"),
     ("MUTANT_MISSING_WAIT", "operations::attention_over_the_cache_agrees"),
@@ -12,6 +12,7 @@ const MUTANTS: [(&str, &str); 26] = [
     ("MUTANT_WINDOW_OFF_BY_ONE", "operations::attention_over_the_cache_agrees"),
     ("MUTANT_SWAPPED_OPERANDS", "operations::the_vision_operations_agree"),
     ("MUTANT_STALE_MAXIMUM", "operations::the_vision_operations_agree"),
+    ("MUTANT_INEXACT_SHRINK", "operations::attention_has_the_same_bits_however_prompts_are_cut_and_batched"),
     ("MUTANT_UNMERGED", "operations::attention_has_the_same_bits_however_prompts_are_cut_and_batched"),
     ("MUTANT_PREFIX_OF_NEIGHBOUR", "prefixes::sequences_that_share_a_prefix_have_the_bits_that_they_have_alone"),
     ("MUTANT_PREFIX_BEYOND_ITS_END", "prefixes::sequences_that_share_a_prefix_have_the_bits_that_they_have_alone"),

@@ -1,5 +1,5 @@
-//! What the simulator cannot see: the inline PTX itself. nvcc emits each wrapper alone, and the instruction that comes out has to be
-//! the one that the PTX manual describes, operand by operand.
+//! What the simulator cannot see, since it has functions of its own in their place: the wrappers of primitives.cuh. nvcc emits
+//! each alone, and the instruction that comes out has to be the one that the PTX manual describes, operand by operand.
 //!
 //! Registers are followed back to what they were loaded from and forward to where they are stored, and named so: `floats[0]`,
 //! `out_bits[3]`. The instructions below were written from the manual (PTX ISA 8.0), not from primitives.cuh.
@@ -10,7 +10,7 @@ use std::path::Path;
 use crate::compile::{temporary, tool};
 
 /// Kernel of wrappers.cu, and its instruction with the operands' places.
-const INSTRUCTIONS: [(&str, &str); 12] = [
+const INSTRUCTIONS: [(&str, &str); 18] = [
     // 9.7.14.5.8: D, A, B, C, where D takes the place of C: D0 is loaded from floats[0] and stored to out_floats[0].
     (
         "multiply_F16",
@@ -42,6 +42,14 @@ const INSTRUCTIONS: [(&str, &str); 12] = [
     ("copy_nothing", "cp.async.cg.shared.global [shared out_bits], [bits], 16, 0;"),
     ("commit", "cp.async.commit_group;"),
     ("wait_2", "cp.async.wait_group 2;"),
+    // A bf16 is the upper half of a single.
+    ("unpack_Bf16", "shl.b32 out_floats[0], bits[0], 16;"),
+    ("product", "mul.rn.f32 out_floats[0], floats[0], floats[1];"),
+    ("sum", "add.rn.f32 out_floats[0], floats[0], floats[1];"),
+    ("product_and_sum", "fma.rn.f32 out_floats[0], floats[0], floats[1], floats[2];"),
+    ("word", "st.global.u32 [out_bits], bits[3] and out_bits[0];"),
+    // 0xff800000.
+    ("infinity", "st.global.u32 [out_floats], -8388608 and out_floats[0];"),
 ];
 
 /// Names of the pointers in `Places`, by their offset.
@@ -60,12 +68,32 @@ fn place(address: &str, names: &HashMap<String, String>) -> String {
     format!("{pointer}[{}]", offset.parse::<usize>().expect("an offset") / 4)
 }
 
-/// The instruction between the marks of inline assembly, with its registers named.
+/// Where the instruction is that computes: between the marks of inline assembly, or the only one that does not move anything, or the
+/// store of what is moved.
+fn computing(lines: &[&str]) -> usize {
+    if let Some(mark) = lines.iter().position(|line| *line == "// begin inline asm") {
+        return mark + 1;
+    }
+    let has =
+        |line: &str, kinds: &[&str]| kinds.contains(&line.split(['.', ' ', '\t', ';']).next().unwrap_or_default());
+    let moves =
+        |line: &&str| !line.ends_with(';') || line.starts_with('.') || has(line, &["ld", "st", "cvta", "mov", "ret"]);
+    let computed: Vec<usize> = (0..lines.len()).filter(|at| !moves(&lines[*at])).collect();
+    match computed[..] {
+        [at] => at,
+        [] => lines.iter().position(|line| has(line, &["st"])).expect("a result"),
+        _ => panic!("more than one instruction: {lines:?}"),
+    }
+}
+
+/// The instruction of a wrapper, with its registers named.
 fn instruction(kernel: &str) -> String {
     let mut names: HashMap<String, String> = HashMap::new();
     let lines: Vec<&str> = kernel.lines().map(str::trim).collect();
-    let begin = lines.iter().position(|line| *line == "// begin inline asm").expect("inline assembly") + 1;
-    for line in lines.iter().enumerate().filter(|(index, _)| *index != begin).map(|(_, line)| line) {
+    let begin = computing(&lines);
+    for line in
+        lines.iter().enumerate().filter(|(index, line)| *index != begin || line.starts_with("st")).map(|(_, line)| line)
+    {
         let found = operands(line);
         let name_of = |register: &str| names.get(register).cloned().unwrap_or_else(|| register.to_owned());
         let named = match line.split(['.', ' ', '\t']).next() {
@@ -92,7 +120,7 @@ fn instruction(kernel: &str) -> String {
         };
         names.insert(register.to_owned(), name);
     }
-    let mut text = lines[begin].to_owned();
+    let mut text = lines[begin].replace(" \t", " ");
     let mut registers: Vec<(&String, &String)> = names.iter().collect();
     // %r12 before %r1.
     registers.sort_by_key(|(register, _)| std::cmp::Reverse(register.len()));

@@ -101,6 +101,8 @@ fn greedy_tokens_are_those_of_the_processor() {
 #[test]
 fn a_sequence_has_the_same_bits_alone_and_in_company() {
     let (_turn, _) = StandIn::turn();
-    let model = load(Precision::F16);
+    // Splits as a worker has them.
+    let cuda = Cuda::open(0, Precision::F16).expect("the stand-in");
+    let model = Model::load(&fixture("tiny-gemma3"), cuda, WeightType::F32).expect("the fixture loads");
     check_same_bits_in_company(&model, &model, &gemma3_cases([None; 4]), &[1, 17, 1000]);
 }

@@ -35,3 +35,10 @@ KERNEL(copy_valid, 32, Places) { copy_async(a.out_bits, a.bits, true); }
 KERNEL(copy_nothing, 32, Places) { copy_async(a.out_bits, a.bits, false); }
 KERNEL(commit, 32, Places) { commit_copies(); }
 KERNEL(wait_2, 32, Places) { wait_copies<2>(); }
+// What is no assembly has one instruction besides loads and stores all the same.
+KERNEL(unpack_Bf16, 32, Places) { a.out_floats[0] = Bf16::unpack((u16)a.bits[0]); }
+KERNEL(product, 32, Places) { a.out_floats[0] = multiply(a.floats[0], a.floats[1]); }
+KERNEL(sum, 32, Places) { a.out_floats[0] = add(a.floats[0], a.floats[1]); }
+KERNEL(product_and_sum, 32, Places) { a.out_floats[0] = multiply_add(a.floats[0], a.floats[1], a.floats[2]); }
+KERNEL(word, 32, Places) { a.out_bits[0] = load_word(a.bits + 3); }
+KERNEL(infinity, 32, Places) { a.out_floats[0] = NEGATIVE_INFINITY; }
