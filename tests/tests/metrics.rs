@@ -94,7 +94,9 @@ fn the_numbers_of_the_list_are_told_and_name_nobody() {
     let drafted = format!("prelim_studies_settled_total{{state=\"drafted\"}} {}", studies.len());
     assert!(text.contains(&drafted), "{text}");
     assert!(value(&text, "prelim_job_read_seconds_count") >= studies.len() as f64);
-    assert!(value(&text, "prelim_worker_generated_tokens_total") > 0.0);
+    for name in ["generated_tokens", "forced_tokens", "images_encoded"] {
+        assert!(value(&text, &format!("prelim_worker_{name}_total")) > 0.0, "{name}");
+    }
     let device =
         text.lines().find(|line| line.starts_with("prelim_worker_device{")).unwrap_or_else(|| panic!("{text}"));
     for label in ["name=\"cpu (", "kind=\"cpu\"", "arithmetic=\"cpu bf16\""] {

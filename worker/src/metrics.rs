@@ -21,6 +21,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::backend::LoadedDevice;
+use crate::engine::handle::Watch;
 
 /// The media type that Prometheus asks for.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -31,7 +32,11 @@ pub struct WorkerMetrics {
     running: Gauge,
     slots: Gauge,
     prompt_tokens: Counter,
+    prompt_tokens_cached: Counter,
     generated_tokens: Counter,
+    forced_tokens: Counter,
+    images_encoded: Counter,
+    images_cached: Counter,
     stages: Family<[(&'static str, &'static str); 1], Histogram>,
     devices: Family<[(&'static str, String); 3], Gauge>,
     memory: Gauge,
@@ -39,6 +44,7 @@ pub struct WorkerMetrics {
     graphs_captured: Counter,
     graphs_launched: Counter,
     device: OnceLock<Arc<LoadedDevice>>,
+    engine: OnceLock<Watch>,
     is_ready: AtomicBool,
 }
 
@@ -50,7 +56,11 @@ impl Default for WorkerMetrics {
             running: Gauge::default(),
             slots: Gauge::default(),
             prompt_tokens: Counter::default(),
+            prompt_tokens_cached: Counter::default(),
             generated_tokens: Counter::default(),
+            forced_tokens: Counter::default(),
+            images_encoded: Counter::default(),
+            images_cached: Counter::default(),
             stages: Family::new_with_constructor(seconds),
             devices: Family::default(),
             memory: Gauge::default(),
@@ -58,13 +68,21 @@ impl Default for WorkerMetrics {
             graphs_captured: Counter::default(),
             graphs_launched: Counter::default(),
             device: OnceLock::new(),
+            engine: OnceLock::new(),
             is_ready: AtomicBool::new(false),
         };
         let all = &mut new.registry;
         all.register("jobs_running", "Jobs that the worker does now", new.running.clone());
         all.register("slots", "Jobs that it does at once", new.slots.clone());
         all.register("prompt_tokens", "Tokens read, image tokens included", new.prompt_tokens.clone());
+        let help = "Tokens of prompts whose keys and values another prompt had left in the cache";
+        all.register("prompt_tokens_cached", help, new.prompt_tokens_cached.clone());
         all.register("generated_tokens", "Tokens generated, forced ones included", new.generated_tokens.clone());
+        let help = "Tokens that a grammar forced or that closed an answer, for which nothing was chosen";
+        all.register("forced_tokens", help, new.forced_tokens.clone());
+        all.register("images_encoded", "Images that went through the vision tower", new.images_encoded.clone());
+        let help = "Images found encoded by an earlier prompt or another of a pass; not those whose tokens were found in the cache";
+        all.register("images_cached", help, new.images_cached.clone());
         let help = "Time of a job's stages: fetch, decode, preprocess, vision, prefill, generate";
         all.register("stage_seconds", help, new.stages.clone());
         let help = "The device that the model computes on, and its arithmetic; always 1";
@@ -100,15 +118,27 @@ impl WorkerMetrics {
         self.device.get_or_init(|| Arc::clone(device));
     }
 
-    /// Asks the device for its numbers: what its work waits for is not waited for.
+    /// The engine that reads. There is one.
+    pub(crate) fn reads_with(&self, engine: Watch) {
+        self.engine.get_or_init(|| engine);
+    }
+
+    /// Asks engine and device for their numbers: what their work waits for is not waited for.
     fn look(&self) {
+        if let Some(engine) = self.engine.get() {
+            let progress = engine.progress();
+            // The engine counts, and only ever upwards.
+            self.prompt_tokens_cached.inner().store(progress.prompt_tokens_cached, Ordering::Relaxed);
+            self.images_encoded.inner().store(progress.images_encoded, Ordering::Relaxed);
+            self.images_cached.inner().store(progress.images_cached, Ordering::Relaxed);
+        }
         let Some(device) = self.device.get() else { return };
         if let Some(memory) = device.memory() {
             self.memory.set(memory.total_bytes as i64);
             self.memory_used.set(memory.total_bytes.saturating_sub(memory.free_bytes) as i64);
         }
         if let Some(graphs) = device.graphs() {
-            // The device counts, and only ever upwards.
+            // So does the device.
             self.graphs_captured.inner().store(graphs.captured, Ordering::Relaxed);
             self.graphs_launched.inner().store(graphs.launched, Ordering::Relaxed);
         }
@@ -124,6 +154,7 @@ impl WorkerMetrics {
     pub(crate) fn done(&self, cost: &JobCost) {
         self.prompt_tokens.inc_by(cost.prompt_tokens);
         self.generated_tokens.inc_by(cost.generated_tokens);
+        self.forced_tokens.inc_by(cost.forced_tokens);
         let stages = [
             ("fetch", cost.fetch_ms),
             ("decode", cost.decode_ms),

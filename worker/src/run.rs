@@ -90,6 +90,7 @@ async fn serve_until(
     mut shutdown: BoxFuture<'_, ()>,
 ) -> Result<(), WorkerError> {
     metrics.computes_on(reader.device(), &reader.provenance().arithmetic);
+    metrics.reads_with(reader.engine().watch());
     metrics.ready(config.limits.slots);
     let name = config.name();
     let coordinator = Coordinator::new(&config.connection, &name)?;

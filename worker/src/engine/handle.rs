@@ -28,6 +28,12 @@ pub struct EngineHandle {
     shared: Arc<Shared>,
 }
 
+/// Where an engine stands, for whoever only looks: it does not keep the thread.
+#[derive(Clone)]
+pub struct Watch {
+    shared: Arc<Shared>,
+}
+
 #[derive(Default)]
 struct Shared {
     progress: Mutex<Progress>,
@@ -61,6 +67,13 @@ impl EngineHandle {
         Pending { ticket, answer, commands: self.commands.clone(), done: false }
     }
 
+    /// A look at the engine's progress, now and later.
+    pub fn watch(&self) -> Watch {
+        Watch { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl Watch {
     /// Where the engine stood after its last step.
     pub fn progress(&self) -> Progress {
         *self.shared.progress.lock().unwrap_or_else(PoisonError::into_inner)
@@ -102,10 +115,12 @@ fn run<M: LanguageModel>(mut engine: Engine<M>, inbox: &mpsc::Receiver<Command>,
                 Err(mpsc::TryRecvError::Disconnected) => return,
             }
         }
-        for (id, answer) in engine.step() {
+        let ended = engine.step();
+        // First, so that who has an answer finds it counted.
+        *shared.progress.lock().unwrap_or_else(PoisonError::into_inner) = engine.progress();
+        for (id, answer) in ended {
             callers.answer(id, answer);
         }
-        *shared.progress.lock().unwrap_or_else(PoisonError::into_inner) = engine.progress();
     }
 }
 

@@ -46,7 +46,7 @@ use blocks::BlockPool;
 use grammar::Grammars;
 use image_cache::{ImageCache, ImageKey};
 use language_model::{Capacity, Chunk, LanguageModel};
-use request::{Completion, EngineError, Picture, Request};
+use request::{Completion, Cost, EngineError, Picture, Request};
 use sampler::Wish;
 use scheduler::{Planned, Scheduler};
 use sequence::Sequence;
@@ -74,10 +74,26 @@ pub struct Progress {
     pub waiting: usize,
     /// Prompt tokens computed since the start; not those found in the cache.
     pub prompt_tokens: u64,
+    /// Prompt tokens that requests found in the cache when they were first let in.
+    pub prompt_tokens_cached: u64,
     /// Tokens generated since the start.
     pub generated_tokens: u64,
+    /// Of them, tokens that a grammar forced or that closed an answer: nothing was chosen for them.
+    pub forced_tokens: u64,
+    /// Pictures that went through the vision tower.
+    pub images_encoded: u64,
+    /// Pictures found encoded, for an earlier request or another of a pass; not those whose tokens were found in the cache.
+    pub images_cached: u64,
     /// How often a request gave its cache blocks back and was computed again.
     pub preemptions: u64,
+}
+
+impl Progress {
+    /// Adds what a request's answer has grown by.
+    fn note_generated(&mut self, before: &Cost, now: &Cost) {
+        self.generated_tokens += (now.generated_tokens - before.generated_tokens) as u64;
+        self.forced_tokens += (now.forced_tokens - before.forced_tokens) as u64;
+    }
 }
 
 /// A batch engine around one model.
@@ -122,6 +138,7 @@ impl<M: LanguageModel> Engine<M> {
         let id = RequestId(self.next_id);
         self.next_id += 1;
         let sequence = Sequence::new(id, request, constraint, &self.tokenizer)?;
+        self.progress.note_generated(&Cost::default(), &sequence.cost);
         if sequence.is_finished() {
             self.finished.push((id, Ok(sequence.into_completion())));
         } else {
@@ -145,7 +162,8 @@ impl<M: LanguageModel> Engine<M> {
     /// Where the engine stands.
     pub fn progress(&self) -> Progress {
         let (running, waiting) = self.scheduler.load();
-        Progress { running, waiting, preemptions: self.scheduler.preemptions(), ..self.progress }
+        let (preemptions, prompt_tokens_cached) = (self.scheduler.preemptions(), self.scheduler.tokens_cached());
+        Progress { running, waiting, preemptions, prompt_tokens_cached, ..self.progress }
     }
 
     /// One pass of the model, and what came of it: the requests that ended. A pass that the device has no memory for is made
@@ -189,17 +207,20 @@ impl<M: LanguageModel> Engine<M> {
                 None => fresh.push(Arc::clone(picture)),
             }
         }
+        let cached = wanted.len() - fresh.values().map(Vec::len).sum::<usize>();
         let started = Instant::now();
         for (adapter, pictures) in fresh {
             for group in pictures.chunks(IMAGES_PER_PASS) {
                 let pixels: Vec<&[f32]> = group.iter().map(|picture| &*picture.pixels).collect();
                 let encoded = self.model.encode(&pixels, adapter)?;
+                self.progress.images_encoded += group.len() as u64;
                 for (picture, image) in group.iter().zip(encoded) {
                     self.images.put((picture.digest, adapter), image.clone());
                     ready.insert((picture.digest, adapter), image);
                 }
             }
         }
+        self.progress.images_cached += cached as u64;
         let share_ms = milliseconds(started) / wanted.len().max(1) as f64;
         for (id, index, adapter, picture) in wanted {
             if let Some(sequence) = self.scheduler.get_mut(id) {
@@ -261,9 +282,9 @@ impl<M: LanguageModel> Engine<M> {
                 continue;
             }
             let Some(choice) = choices.next() else { continue };
-            let before = sequence.cost.generated_tokens;
+            let before = sequence.cost;
             let advanced = choice.and_then(|choice| sequence.advance(choice, &self.tokenizer));
-            self.progress.generated_tokens += (sequence.cost.generated_tokens - before) as u64;
+            self.progress.note_generated(&before, &sequence.cost);
             if let Err(error) = advanced {
                 self.scheduler.remove(planned.id);
                 self.finished.push((planned.id, Err(error)));

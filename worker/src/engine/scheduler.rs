@@ -34,11 +34,13 @@ pub(super) struct Scheduler<I> {
     waiting: VecDeque<Sequence<I>>,
     running: Vec<Sequence<I>>,
     preemptions: u64,
+    /// Prompt tokens that requests found in the cache when they were first let in.
+    tokens_cached: u64,
 }
 
 impl<I> Scheduler<I> {
     pub(super) fn new(pool: BlockPool, limits: PassLimits) -> Self {
-        Self { pool, limits, waiting: VecDeque::new(), running: Vec::new(), preemptions: 0 }
+        Self { pool, limits, waiting: VecDeque::new(), running: Vec::new(), preemptions: 0, tokens_cached: 0 }
     }
 
     pub(super) fn add(&mut self, sequence: Sequence<I>) {
@@ -57,6 +59,12 @@ impl<I> Scheduler<I> {
     /// How often a request had to give its blocks back.
     pub(super) fn preemptions(&self) -> u64 {
         self.preemptions
+    }
+
+    /// Prompt tokens that were found in the cache. A request that comes back after it gave its blocks away counts no more: it
+    /// would find what it computed itself.
+    pub(super) fn tokens_cached(&self) -> u64 {
+        self.tokens_cached
     }
 
     pub(super) fn get(&self, id: RequestId) -> Option<&Sequence<I>> {
@@ -141,6 +149,9 @@ impl<I> Scheduler<I> {
                 self.clear(&mut sequence);
                 self.waiting.push_front(sequence);
                 return;
+            }
+            if std::mem::take(&mut sequence.is_new) {
+                self.tokens_cached += sequence.computed as u64;
             }
             self.running.push(sequence);
         }

@@ -30,6 +30,8 @@ pub(super) struct Sequence<I> {
     /// Encoded pictures, as they become ready; kept while the request lives, since a preemption computes it again.
     pub(super) images: Vec<Option<I>>,
     pub(super) cost: Cost,
+    /// It was not let in yet.
+    pub(super) is_new: bool,
     keys: Vec<PrefixKey>,
     constraint: Option<Constraint>,
     sampling: Sampling,
@@ -59,6 +61,7 @@ impl<I> Sequence<I> {
             blocks: Vec::new(),
             images,
             cost,
+            is_new: true,
             keys: Vec::new(),
             constraint,
             sampling: request.sampling,

@@ -162,6 +162,7 @@ fn an_answer_is_the_same_alone_in_a_crowd_and_after_preemption() {
         if blocks < 20 {
             assert!(engine.progress().preemptions > 0, "{limits:?} was meant to run out of blocks");
         }
+        assert_eq!(engine.progress().prompt_tokens_cached, 0, "none is a prefix of another");
         assert_eq!(engine.scheduler.pool.available(), blocks, "every block came back");
     }
 }
@@ -178,6 +179,37 @@ fn a_prefix_and_a_picture_are_computed_once() {
     assert!(engine.progress().prompt_tokens - first <= 32, "{}", engine.progress().prompt_tokens - first);
     assert_eq!(without_cost(answer), without_cost(alone(request(5, 60, &[1]))));
     assert_eq!(encoded.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn what_was_not_computed_and_not_chosen_is_counted() {
+    let mut engine = engine(64, PassLimits { requests: 4, tokens: 400 });
+    let answer = |engine: &mut Engine<FakeModel>, request| {
+        let id = engine.submit(request).unwrap();
+        finish(engine).remove(&id).unwrap().unwrap().cost
+    };
+    let first = answer(&mut engine, request(5, 60, &[1]));
+    let after = engine.progress();
+    assert_eq!((after.prompt_tokens_cached, after.images_encoded, after.images_cached), (0, 1, 0));
+    assert_eq!(after.generated_tokens, first.generated_tokens as u64);
+    assert_eq!(after.forced_tokens, first.forced_tokens as u64);
+    assert!(after.forced_tokens > 0);
+    // Four blocks of 16 lie before the end of a prompt of 75 tokens; the picture is in the first.
+    let again = answer(&mut engine, request(5, 60, &[1]));
+    let after = engine.progress();
+    assert_eq!((after.prompt_tokens_cached, after.images_encoded, after.images_cached), (64, 1, 0));
+    assert_eq!(after.forced_tokens, (first.forced_tokens + again.forced_tokens) as u64);
+    // Another adapter, which leaves pictures alone: nothing of the prompt is known, and the picture is.
+    answer(&mut engine, request(4, 60, &[1]));
+    let after = engine.progress();
+    assert_eq!((after.prompt_tokens_cached, after.images_encoded, after.images_cached), (64, 1, 1));
+    // Two of one pass, with a picture that is new.
+    for seed in [8, 12] {
+        engine.submit(request(seed, 60, &[4])).unwrap();
+    }
+    finish(&mut engine);
+    let after = engine.progress();
+    assert_eq!((after.prompt_tokens_cached, after.images_encoded, after.images_cached), (64, 2, 2));
 }
 
 #[test]
