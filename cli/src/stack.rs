@@ -8,6 +8,7 @@ use futures::FutureExt as _;
 use prelim_coordinator::dimse::scp::config::DicomConfig;
 use prelim_coordinator::{CoordinatorConfig, Listeners};
 use prelim_imaging::sandbox::DecoderCommand;
+use prelim_proto::demand::ModelName;
 use prelim_proto::report::ModelProvenance;
 use prelim_worker::config::{OfferConfig, WorkerConfig, WorkerLimits};
 use prelim_worker::connection::ConnectionArgs;
@@ -46,6 +47,8 @@ impl StackConfig {
 pub(crate) struct Stack {
     connection: Connection,
     model: ModelProvenance,
+    /// The same with each adapter that rules can choose.
+    adapted: Vec<ModelProvenance>,
     /// What DICOM senders are told, where DICOM is served.
     dicom: Option<String>,
     /// The address of DICOMweb, where it is served.
@@ -70,7 +73,7 @@ impl Stack {
             worker_id: None,
         };
         let reader = prelim_worker::run::load(&worker_config, decoder()?).await?;
-        let model = reader.provenance().clone();
+        let (model, adapted) = (reader.provenance().clone(), reader.adapted().cloned().collect());
         let listener = bind(config.coordinator.grpc).await?;
         let url = url(&listener, &config.coordinator)?;
         let guarded =
@@ -100,7 +103,7 @@ impl Stack {
         });
         let connection = Connection { args: ConnectionArgs::to(&url) };
         let (coordinator, worker) = (AbortOnDropHandle::new(coordinator), AbortOnDropHandle::new(worker));
-        Ok(Self { connection, model, dicom, http, stopping, worker_stopping, coordinator, worker })
+        Ok(Self { connection, model, adapted, dicom, http, stopping, worker_stopping, coordinator, worker })
     }
 
     /// How clients reach it.
@@ -121,6 +124,11 @@ impl Stack {
     /// What it reads with.
     pub(crate) fn model(&self) -> &ModelProvenance {
         &self.model
+    }
+
+    /// What it reads with where rules choose this adapter.
+    pub(crate) fn adapted(&self, name: &ModelName) -> Option<&ModelProvenance> {
+        self.adapted.iter().find(|model| model.name == name.as_str())
     }
 
     /// Runs until `signal`, or until one of the two ends by itself.

@@ -39,6 +39,9 @@ pub struct ModelProvenance {
     pub software_version: String,
     /// The weights are a demonstration trained on phantoms and must be labelled so.
     pub demonstration: bool,
+    /// The name of the model that an adapter changes; none where a model reads by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<String>,
 }
 
 /// A sentence of the report, with the findings (by index) that it speaks of.

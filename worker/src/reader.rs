@@ -132,6 +132,7 @@ impl Reader {
             arithmetic,
             software_version: env!("CARGO_PKG_VERSION").to_owned(),
             demonstration: profile.demonstration,
+            base: None,
         };
         let adapters = with_answering(adapters, &mut profile, folder)?;
         let changed = adapters.iter().map(|adapter| with_adapter(&provenance, adapter)).collect::<Result<_, _>>()?;
@@ -191,6 +192,9 @@ impl Reader {
     /// An adapter has the name.
     pub fn called(mut self, name: &ModelName) -> Result<Self, LoadError> {
         self.provenance.name = name.to_string();
+        for adapter in &mut self.adapters {
+            adapter.base = Some(name.to_string());
+        }
         self.check_names()?;
         Ok(self)
     }
@@ -212,12 +216,7 @@ impl Reader {
     pub fn offer(&self) -> Offer {
         Offer {
             model: offered_name(&self.provenance.name),
-            adapters: self
-                .adapters
-                .iter()
-                .filter(|model| !self.only_answers(model))
-                .filter_map(|m| offered_name(&m.name))
-                .collect(),
+            adapters: self.adapted().filter_map(|model| offered_name(&model.name)).collect(),
             prompts: self.named.keys().cloned().collect(),
         }
     }
@@ -262,6 +261,11 @@ impl Reader {
     /// Which model this is.
     pub fn provenance(&self) -> &ModelProvenance {
         &self.provenance
+    }
+
+    /// What it is with each adapter that rules can choose.
+    pub fn adapted(&self) -> impl Iterator<Item = &ModelProvenance> {
+        self.adapters.iter().filter(|model| !self.only_answers(model))
     }
 
     /// What the model computes on.
@@ -363,7 +367,7 @@ fn with_adapter(model: &ModelProvenance, adapter: &NamedAdapter) -> Result<Model
     both.update(model.digest.to_string());
     both.update(digest_of(&adapter.folder)?.to_string());
     let digest = Digest::from_bytes(&both.finalize().into());
-    Ok(ModelProvenance { name: adapter.name.to_string(), digest, ..model.clone() })
+    Ok(ModelProvenance { name: adapter.name.to_string(), digest, base: Some(model.name.clone()), ..model.clone() })
 }
 
 /// A model's name as rules can choose it: what no name may hold is left out.

@@ -172,6 +172,7 @@ impl Work for Simulation {
                 arithmetic: "none".to_owned(),
                 software_version: env!("CARGO_PKG_VERSION").to_owned(),
                 demonstration: true,
+                base: None,
             },
             cost,
             answer: None,

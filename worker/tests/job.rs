@@ -204,6 +204,9 @@ async fn a_job_is_read_with_the_adapter_that_it_demands() {
         .expect("four outcomes");
     let models: Vec<&str> = outcomes.iter().map(|outcome| outcome.model.name.as_str()).collect();
     assert_eq!(models, [&demonstration_model, "idle", "other", &demonstration_model]);
+    let bases = outcomes.each_ref().map(|outcome| outcome.model.base.as_deref());
+    let base = Some(demonstration_model.as_str());
+    assert_eq!(bases, [None, base, base, None], "an adapter is told with what it changes");
     assert_eq!(outcomes[0], outcomes[3]);
     assert!(!outcomes[0].findings.is_empty());
     let places = |outcome: &JobOutcome| outcome.findings.iter().map(without_confidence).collect::<Vec<_>>();
@@ -218,6 +221,8 @@ async fn a_job_is_read_with_the_adapter_that_it_demands() {
     // Names that rules could not tell apart.
     let said = |loaded: Result<Reader, LoadError>| loaded.err().expect("two of one name").to_string();
     assert!(said(load(&[adapters[0].clone(), adapters[0].clone()])).contains("\"idle\" is the name of two"));
+    let renamed = load(&adapters).unwrap().called(&ModelName::parse("ours").unwrap()).unwrap();
+    assert!(renamed.adapted().all(|model| model.base.as_deref() == Some("ours")));
     let called = load(&adapters).unwrap().called(&ModelName::parse("other").unwrap());
     assert!(said(called).contains("\"other\" is the name of two"));
 }

@@ -1,12 +1,15 @@
 //! `prelim eval`: drafts against truth.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use clap::Args;
+use clap::{Args, ValueEnum as _};
+use prelim_proto::demand::ModelName;
+use prelim_proto::report::ModelProvenance;
 use prelim_proto::v1::{Priority, Study};
 use prelim_worker::WorkerLimits;
-use prelim_worker::config::{ArithmeticChoice, WeightChoice};
+use prelim_worker::config::{ArithmeticChoice, NamedAdapter, WeightChoice};
+use serde::Serialize;
 
 use crate::client::Connection;
 use crate::drafts;
@@ -24,7 +27,7 @@ use crate::upload::upload;
 /// whole path, and what is scored is the final draft.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  prelim phantom --out test --count 100 --seed 7\n  prelim eval test\n  prelim eval --json --model ~/models/medgemma-4b-it test"
+    after_help = "Example:\n  prelim phantom --out test --count 100 --seed 7\n  prelim eval test\n  prelim eval --json --model ~/models/medgemma-4b-it test\n  prelim eval --model ~/models/medgemma-4b-it --adapter chest=~/adapters/chest test"
 )]
 pub(crate) struct Eval {
     /// Folder with studies and their truth.
@@ -33,6 +36,9 @@ pub(crate) struct Eval {
     /// A Hugging Face checkpoint folder; the demonstration model where not given.
     #[arg(long, value_name = "DIR", env = "PRELIM_MODEL")]
     model: Option<PathBuf>,
+    /// An adapter (LoRA, in PEFT's format) that all studies are read with, by the name that drafts are to call it.
+    #[arg(long, value_name = "NAME=DIR")]
+    adapter: Option<NamedAdapter>,
     /// How weights are kept: what int8 and int4 cost is the difference to a run without.
     #[arg(long, value_enum, default_value_t = WeightChoice::AsStored, env = "PRELIM_WEIGHTS")]
     weights: WeightChoice,
@@ -52,16 +58,28 @@ impl Eval {
         let truths = truth::below(std::slice::from_ref(&self.folder))?;
         let store = tempfile::tempdir().context("no folder for the store of this evaluation")?;
         let limits = WorkerLimits { weights: self.weights, arithmetic: self.arithmetic, ..WorkerLimits::default() };
-        let config = StackConfig { limits, ..StackConfig::on_a_free_port(store.path(), self.model.clone()) };
+        let mut config = StackConfig { limits, ..StackConfig::on_a_free_port(store.path(), self.model.clone()) };
+        if let Some(adapter) = &self.adapter {
+            config.offer.adapters = vec![adapter.clone()];
+            config.coordinator.rules = Some(rules_for(&adapter.name, store.path())?);
+        }
         let stack = Stack::start(config).await?;
-        let computed = stack.model().arithmetic.clone();
+        let model = match &self.adapter {
+            None => stack.model(),
+            Some(NamedAdapter { name, .. }) => stack
+                .adapted(name)
+                .with_context(|| format!("nothing is read with {name}: the model's profile has it answer questions"))?,
+        };
+        let model = model.clone();
         let cases = self.cases(stack.connection(), truths).await;
         stack.stop().await?;
         let score = score::score(&cases?);
         if let Some(path) = &self.picture {
             write_whole(path, score::picture::confusion(&score).as_bytes())?;
         }
-        if self.json { table::say(serde_json::to_string_pretty(&score)?) } else { show(&score, &computed) }
+        let weights = self.weights.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
+        let whole = Evaluation { model, weights, score };
+        if self.json { table::say(serde_json::to_string_pretty(&whole)?) } else { show(&whole) }
     }
 
     /// Reads every study and puts its draft beside its truth.
@@ -89,8 +107,28 @@ impl Eval {
     }
 }
 
+/// The numbers, and what they are of.
+#[derive(Serialize)]
+struct Evaluation {
+    /// As drafts name it.
+    model: ModelProvenance,
+    /// How weights were asked to be kept; how they are is part of the model's arithmetic.
+    weights: String,
+    #[serde(flatten)]
+    score: Score,
+}
+
+/// A file of rules by which every study is read with this model.
+fn rules_for(model: &ModelName, folder: &Path) -> anyhow::Result<PathBuf> {
+    let path = folder.join("rules.toml");
+    // A name has no control characters, and without these JSON's texts are TOML's.
+    let rules = format!("[default]\nmodel = {}\n", serde_json::to_string(model.as_str())?);
+    std::fs::write(&path, rules).with_context(|| format!("{} cannot be written", path.display()))?;
+    Ok(path)
+}
+
 /// The numbers for people.
-fn show(score: &Score, computed: &str) -> anyhow::Result<()> {
+fn show(Evaluation { model, score, .. }: &Evaluation) -> anyhow::Result<()> {
     for (modality, numbers) in &score.by_modality {
         table::say(format!("{}, {} studies", modality.to_uppercase(), numbers.studies))?;
         let mut rows = table::new(&["Finding", "Studies", "Precision", "Recall", "F1", "Side", "Box IoU"]);
@@ -115,9 +153,12 @@ fn show(score: &Score, computed: &str) -> anyhow::Result<()> {
             optional(numbers.normal_specificity)
         ))?;
     }
+    let on = model.base.as_ref().map_or_else(String::new, |base| format!(" on {base}"));
     table::say(format!(
-        "{} studies on {computed}: parsed {:.3}, side right {}, box IoU {}, normals without a finding {}, calibration error {}",
+        "{} studies by {}{on}, {}: parsed {:.3}, side right {}, box IoU {}, normals without a finding {}, calibration error {}",
         score.studies,
+        model.name,
+        model.arithmetic,
         score.parsed,
         optional(score.side_accuracy),
         optional(score.mean_iou),

@@ -25,6 +25,7 @@ fn model(version: &str) -> ModelProvenance {
         arithmetic: "cpu f32".into(),
         software_version: "0".into(),
         demonstration: false,
+        base: None,
     }
 }
 

@@ -123,6 +123,7 @@ fn outcome(findings: Vec<Finding>) -> JobOutcome {
             arithmetic: "cpu f32".into(),
             software_version: "0".into(),
             demonstration: true,
+            base: None,
         },
         cost: JobCost::default(),
         answer: None,

@@ -312,16 +312,22 @@ pub(super) fn change(report: &Report, index: usize) -> Option<ChangeKind> {
     changes.find(|change| change.finding == u32::try_from(index).ok()).map(|change| change.kind)
 }
 
+/// What a model is called, with the one that it changes where it is an adapter.
+pub(super) fn model(model: &ModelProvenance) -> String {
+    let on = model.base.as_ref().map_or_else(String::new, |base| format!(" on {base}"));
+    format!("{}{on}", model.name)
+}
+
 /// What read a report, and how, in a line.
-pub(super) fn provenance(model: &ModelProvenance, report: &Report) -> String {
+pub(super) fn provenance(by: &ModelProvenance, report: &Report) -> String {
     format!(
         "{} (sha256 {}), prompt {}, preprocessing {}, {}, prelim {}; report version {}",
-        model.name,
-        model.digest,
-        model.prompt_version,
-        model.preprocess_version,
-        model.arithmetic,
-        model.software_version,
+        model(by),
+        by.digest,
+        by.prompt_version,
+        by.preprocess_version,
+        by.arithmetic,
+        by.software_version,
         report.version,
     )
 }

@@ -102,3 +102,23 @@ fn a_change_of_a_finding_that_is_not_there_is_refused() {
     let error = json::parse(text.as_bytes()).unwrap().to_report().unwrap_err();
     assert!(matches!(error, ReportError::FindingOutOfRange { index: 4, findings: 4 }), "{error}");
 }
+
+/// Promise: a draft that was read with an adapter names the model that the adapter changes.
+#[test]
+fn an_adapter_is_told_with_its_base() {
+    let mut sample = samples::chest_ct();
+    assert!(!sample.text(Format::Json).contains("\"base\""), "a model by itself");
+    sample.report.models[0].base = Some("its-base".to_owned());
+    let told = format!("{} on its-base", sample.report.models[0].name);
+    for format in [Format::Text, Format::Html, Format::Fhir, Format::Hl7, Format::Sr] {
+        let bytes = sample.write(format);
+        let words = String::from_utf8_lossy(&bytes).split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(words.contains(&told), "no {told} in {format}");
+    }
+    let bytes = sample.write(Format::Json);
+    let document: Value = serde_json::from_slice(&bytes).unwrap();
+    assert_eq!(document["provenance"][0]["base"], "its-base");
+    assert!(validator().is_valid(&document));
+    let back = json::parse(&bytes).unwrap().to_report().unwrap();
+    assert_eq!(back.models, sample.report.models);
+}

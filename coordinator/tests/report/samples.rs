@@ -414,6 +414,7 @@ fn model(demonstration: bool) -> ModelProvenance {
         arithmetic: "cpu f32".to_owned(),
         software_version: "0.1.0".to_owned(),
         demonstration,
+        base: None,
     }
 }
 

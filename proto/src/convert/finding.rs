@@ -111,6 +111,7 @@ impl From<ModelProvenance> for v1::ModelProvenance {
             arithmetic: m.arithmetic,
             software_version: m.software_version,
             demonstration: m.demonstration,
+            base: m.base,
         }
     }
 }
@@ -126,6 +127,7 @@ impl TryFrom<v1::ModelProvenance> for ModelProvenance {
             arithmetic: m.arithmetic,
             software_version: m.software_version,
             demonstration: m.demonstration,
+            base: m.base,
         })
     }
 }

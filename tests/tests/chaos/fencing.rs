@@ -86,6 +86,7 @@ fn a_token_that_is_not_the_newest_opens_nothing() {
         arithmetic: "none".to_owned(),
         software_version: "none".to_owned(),
         demonstration: true,
+        base: None,
     };
     let outcome = v1::JobOutcome { limitations: vec![found.to_owned()], model: Some(model), ..Default::default() };
     let worker_id = "sleeper".to_owned();

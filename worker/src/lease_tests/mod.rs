@@ -83,6 +83,7 @@ fn outcome() -> JobOutcome {
             arithmetic: "none".to_owned(),
             software_version: "1".to_owned(),
             demonstration: true,
+            base: None,
         },
         cost: JobCost::default(),
         answer: None,

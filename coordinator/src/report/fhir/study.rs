@@ -104,7 +104,7 @@ pub(super) fn device(report: &Report, names: &Names) -> Value {
     let mut versions = vec![version("software", present::software_version(report))];
     for model in &report.models {
         versions.extend([
-            version("model", &model.name),
+            version("model", &present::model(model)),
             version("weights sha256", model.digest.as_str()),
             version("prompt", &model.prompt_version),
             version("preprocessing", &model.preprocess_version),

@@ -63,7 +63,9 @@ fn observations(inputs: &ReportInputs<'_>) -> Vec<Observation> {
     if report.findings.is_empty() {
         remarks.push(present::no_findings(report).to_owned());
     }
-    remarks.extend(report.models.iter().map(|model| format!("Model: {} (sha256 {})", model.name, model.digest)));
+    remarks.extend(
+        report.models.iter().map(|model| format!("Model: {} (sha256 {})", present::model(model), model.digest)),
+    );
     remarks.extend(report.inserted.iter().map(present::inserted));
 
     let mut all = section(c::IMPRESSIONS, &sentences(&report.impression));

@@ -71,7 +71,7 @@ fn provenance(page: &mut Page, inputs: &ReportInputs<'_>) {
     }
     for model in &report.models {
         page.raw("<dl>");
-        page.entry("Model", &model.name);
+        page.entry("Model", &present::model(model));
         page.entry("Weights, SHA-256", model.digest.as_str());
         page.entry("Prompt", &model.prompt_version).entry("Preprocessing", &model.preprocess_version);
         page.entry("Arithmetic", &model.arithmetic).entry("Software", &format!("prelim {}", model.software_version));

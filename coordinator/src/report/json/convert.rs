@@ -314,6 +314,7 @@ fn provenance(model: &ModelProvenance) -> Provenance {
         arithmetic: model.arithmetic.clone(),
         software_version: model.software_version.clone(),
         demonstration: model.demonstration,
+        base: model.base.clone(),
     }
 }
 
@@ -326,5 +327,6 @@ fn provenance_back(provenance: &Provenance) -> ModelProvenance {
         arithmetic: provenance.arithmetic.clone(),
         software_version: provenance.software_version.clone(),
         demonstration: provenance.demonstration,
+        base: provenance.base.clone(),
     }
 }

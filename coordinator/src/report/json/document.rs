@@ -478,4 +478,8 @@ pub struct Provenance {
     pub software_version: String,
     /// The weights are a demonstration.
     pub demonstration: bool,
+    /// The name of the model that an adapter changes; absent where a model reads by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub base: Option<String>,
 }

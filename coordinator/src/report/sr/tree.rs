@@ -78,7 +78,7 @@ fn algorithms(report: &Report) -> Vec<DataSet> {
     let text = |name, value: &str| item::text(Relationship::HasConceptMod, name, value);
     let algorithm = |model: &ModelProvenance| {
         [
-            text(c::ALGORITHM_NAME, &model.name),
+            text(c::ALGORITHM_NAME, &present::model(model)),
             text(c::ALGORITHM_VERSION, &format!("prelim {}", model.software_version)),
             text(c::ALGORITHM_PARAMETERS, &format!("weights sha256 {}", model.digest)),
             text(c::ALGORITHM_PARAMETERS, &format!("prompt {}", model.prompt_version)),

@@ -196,6 +196,7 @@ pub(crate) fn outcome(mark: u64) -> JobOutcome {
             arithmetic: "cpu f32".into(),
             software_version: "0".into(),
             demonstration: true,
+            base: None,
         },
         cost: JobCost { prompt_tokens: 100, generated_tokens: mark, ..JobCost::default() },
         answer: None,
