@@ -41,3 +41,22 @@ fn an_evaluation_names_the_model_the_adapter_and_the_arithmetic() {
     let said = refused(&["eval", "--adapter", &questions, &folder]);
     assert!(said.contains("is not NAME=DIR"), "{said}");
 }
+
+#[test]
+fn weights_of_other_bits_than_the_checkpoint_has_are_refused() {
+    let work = tempfile::tempdir().unwrap();
+    let (from, to) = (demonstration().display().to_string(), work.path().join("int8").display().to_string());
+    let done = prelim(["quantize", "--model", &from, "--to", &to, "--weights", "int8"]);
+    assert!(done.status.success(), "{}", words(&done));
+    let out = work.path().join("out").display().to_string();
+    for command in [
+        &["logits", "--weights", "int4", "-o", &out, "--model", &to][..],
+        &["worker", "--weights", "int4", "--grpc", "127.0.0.1:1", "--model", &to],
+    ] {
+        let said = refused(command);
+        assert!(said.contains("are int8 already, and cannot be made int4: quantise the checkpoint"), "{said}");
+    }
+    let nowhere = work.path().join("absent/int8").display().to_string();
+    let said = refused(&["quantize", "--model", &from, "--to", &nowhere, "--weights", "int8"]);
+    assert!(said.contains(&nowhere) && !said.contains(".part"), "{said}");
+}

@@ -119,7 +119,7 @@ impl Reader {
         let preprocess = Preprocess::read_whole(folder, config.picture.side)?;
         let stored = Weights::open(folder)?;
         let weights = WeightType::from(limits.weights);
-        let kept = weights.kept(&stored);
+        let kept = weights.kept(&stored)?;
         let arithmetic = limits.device.arithmetic(weights, kept, limits.arithmetic);
         let tokenizer = Tokenizer::open(folder, config.vocabulary, &config.end_tokens)?;
         let (prompts, kept_tokenizer) = (PromptWriter::open(folder, &config, tokenizer.clone())?, tokenizer.clone());

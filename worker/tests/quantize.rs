@@ -66,7 +66,7 @@ fn what_is_made_ahead_has_the_bits_of_what_is_made_at_load() {
             assert!(done.quantised > 7 && done.bytes_after < done.bytes_before, "{done:?}");
             let opened = Weights::open(&to).unwrap();
             assert_eq!(opened.stored_type(), kept);
-            assert_eq!(WeightType::Bf16.kept(&opened), kept);
+            assert_eq!(WeightType::Bf16.kept(&opened).unwrap(), kept);
             for arithmetic in [Arithmetic::Exact, Arithmetic::Bf16] {
                 let wanted = logits(&from, weights, arithmetic);
                 assert!(logits(&to, WeightType::AsStored, arithmetic) == wanted, "{kept} {arithmetic:?}");
@@ -114,6 +114,20 @@ fn nothing_is_overwritten_and_nothing_is_quantised_twice() {
     let twice = quantize(&to, &parent.path().join("twice"), INT4, &mut |_, _| {}).unwrap_err();
     assert!(matches!(twice, QuantizeError::Already(_)), "{twice}");
     assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 1, "nothing is left behind");
+}
+
+#[test]
+fn what_is_of_other_bits_is_not_made_of_these() {
+    for (plan, other) in [(INT8, WeightType::Int4), (INT4, WeightType::Int8)] {
+        let (_parent, to, _) = written(&demonstration(), plan);
+        let refused = Model::load(&to, Cpu::with_threads(1).unwrap(), other).err().expect("it is made of others");
+        let said = refused.to_string();
+        assert!(
+            said.contains("/model.safetensors are int") && said.contains(" already, and cannot be made int"),
+            "{said}"
+        );
+        assert!(said.contains("quantise the checkpoint that they were made from"), "{said}");
+    }
 }
 
 /// Writes the weights of a folder again, changed.

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use prelim_kernels::DeviceError;
 
+use super::KeptType;
+
 /// Why a model folder cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
@@ -104,6 +106,19 @@ pub enum ModelError {
         name: String,
         /// What is wrong, as the end of a sentence.
         what: String,
+    },
+    /// Whole numbers of other bits than the checkpoint has.
+    #[error(
+        "the weights in {} are {found} already, and cannot be made {wanted}: quantise the checkpoint that they were made \
+         from, or leave out --weights", file.display()
+    )]
+    OtherBits {
+        /// The weights, or their index.
+        file: PathBuf,
+        /// What the checkpoint has.
+        found: KeptType,
+        /// What was asked for.
+        wanted: KeptType,
     },
     /// The tokenizer or the chat template cannot be used.
     #[error("{}: {what}; fetch the file again from where the weights came", file.display())]

@@ -106,25 +106,35 @@ impl fmt::Display for KeptType {
 
 impl WeightType {
     /// How weights of this checkpoint are kept. Those that it has quantised stay so, unless f32 is asked for.
-    pub fn kept(self, stored: &Weights) -> KeptType {
-        match (self, stored.stored_type()) {
-            (WeightType::F32, _) => KeptType::F32,
-            (_, stored @ (KeptType::Int8 | KeptType::Int4)) => stored,
-            (WeightType::AsStored, stored) => stored,
-            (WeightType::Bf16, _) => KeptType::Bf16,
-            (WeightType::Int8, _) => KeptType::Int8,
-            (WeightType::Int4, _) => KeptType::Int4,
+    ///
+    /// # Errors
+    /// Whole numbers of other bits than the checkpoint has: what it was made from is not there any more.
+    pub fn kept(self, stored: &Weights) -> Result<KeptType, ModelError> {
+        let wanted = match self {
+            WeightType::F32 => return Ok(KeptType::F32),
+            WeightType::AsStored => None,
+            WeightType::Bf16 => Some(KeptType::Bf16),
+            WeightType::Int8 => Some(KeptType::Int8),
+            WeightType::Int4 => Some(KeptType::Int4),
+        };
+        let found = stored.stored_type();
+        match wanted {
+            Some(wanted) if found.is_quantised() && wanted.is_quantised() && wanted != found => {
+                Err(ModelError::OtherBits { file: stored.root().to_owned(), found, wanted })
+            }
+            Some(wanted) if !found.is_quantised() => Ok(wanted),
+            _ => Ok(found),
         }
     }
 
     /// How a backend is to keep weights of this checkpoint.
-    fn storage(self, stored: &Weights) -> Storage {
-        match (self, self.kept(stored)) {
+    fn storage(self, stored: &Weights) -> Result<Storage, ModelError> {
+        Ok(match (self, self.kept(stored)?) {
             (WeightType::Int8, _) => Storage::Int8,
             (WeightType::Int4, _) => Storage::Int4,
             (_, KeptType::F32) => Storage::F32,
             (_, KeptType::Bf16 | KeptType::Int8 | KeptType::Int4) => Storage::Bf16,
-        }
+        })
     }
 }
 
@@ -153,7 +163,7 @@ impl<B: Backend> Model<B> {
         weights: WeightType,
         adapters: &[Adapter],
     ) -> Result<Self, ModelError> {
-        let loader = Loader { backend: &backend, weights: stored, storage: weights.storage(stored), adapters };
+        let loader = Loader { backend: &backend, weights: stored, storage: weights.storage(stored)?, adapters };
         reserve(&backend, || drop(config.family.load(&loader)))?;
         let family = config.family.load(&loader)?;
         adapters.iter().try_for_each(Adapter::check_taken)?;

@@ -152,6 +152,11 @@ impl Weights {
         }
     }
 
+    /// What errors about the checkpoint as a whole name.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// Whether a module's weight is quantised.
     fn is_packed(&self, stem: &str) -> bool {
         self.tensors.contains_key(&format!("{stem}{}", packed::NUMBERS))
