@@ -1,10 +1,17 @@
 //! Commands that take a checkpoint: what is evaluated is named, what cannot be done is refused with the numbers, and what is
 //! interrupted leaves nothing.
 
+use std::fs::{self, File};
+use std::io::Write as _;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use prelim_tests::{phantoms, prelim, prelim_json, repository, words};
+use prelim_tests::{binary, eventually, phantoms, prelim, prelim_json, repository, words};
 use serde_json::{Value, json};
+
+/// How long a command may take to end, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 fn demonstration() -> PathBuf {
     repository().join("worker/demo-model/checkpoint")
@@ -59,4 +66,45 @@ fn weights_of_other_bits_than_the_checkpoint_has_are_refused() {
     let nowhere = work.path().join("absent/int8").display().to_string();
     let said = refused(&["quantize", "--model", &from, "--to", &nowhere, "--weights", "int8"]);
     assert!(said.contains(&nowhere) && !said.contains(".part"), "{said}");
+}
+
+/// Promise: a checkpoint that is being quantised appears whole or not at all, also where it is interrupted.
+#[test]
+fn quantize_that_is_interrupted_leaves_nothing() {
+    let work = tempfile::tempdir().unwrap();
+    let from = work.path().join("large");
+    fs::create_dir(&from).unwrap();
+    fs::copy(demonstration().join("config.json"), from.join("config.json")).unwrap();
+    // 16 GiB of zeros that take no room on the disk, and minutes to quantise.
+    let (rows, columns) = (1u64 << 20, 8_192u64);
+    let place = json!({"dtype": "BF16", "shape": [rows, columns], "data_offsets": [0, rows * columns * 2]});
+    let header = json!({"language_model.model.layers.0.mlp.down_proj.weight": place}).to_string();
+    let mut file = File::create(from.join("model.safetensors")).unwrap();
+    file.write_all(&(header.len() as u64).to_le_bytes()).unwrap();
+    file.write_all(header.as_bytes()).unwrap();
+    file.set_len(8 + header.len() as u64 + rows * columns * 2).unwrap();
+    for signal in ["INT", "TERM"] {
+        let into = work.path().join(signal);
+        fs::create_dir(&into).unwrap();
+        let mut command = Command::new(binary());
+        command.args(["quantize", "--weights", "int4", "--model"]).arg(&from).arg("--to").arg(into.join("small"));
+        let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().expect("prelim starts");
+        let entries = || fs::read_dir(&into).expect("a folder").count();
+        eventually(PATIENCE, || "it has begun".to_owned(), || entries() == 1);
+        let sent = Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().expect("kill");
+        assert!(sent.success(), "{sent}");
+        let mut ended = None;
+        eventually(
+            PATIENCE,
+            || "it ends".to_owned(),
+            || {
+                ended = child.try_wait().expect("a child");
+                ended.is_some()
+            },
+        );
+        let output = child.wait_with_output().expect("its words");
+        assert_eq!(output.status.code(), Some(1), "{signal}: {}", words(&output));
+        assert!(words(&output).contains("interrupted; what it had begun is taken away"), "{}", words(&output));
+        assert_eq!(entries(), 0, "{signal}: nothing is left behind");
+    }
 }

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Seek as _, SeekFrom, Write as _};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use prelim_kernels::{Grid, WeightView};
@@ -21,6 +22,8 @@ use crate::profile::named::PROMPTS_FOLDER;
 
 /// Rows that are in memory at a time.
 const ROWS_AT_ONCE: usize = 4_096;
+/// Bytes that are copied at a time.
+const BYTES_AT_ONCE: usize = 64 << 20;
 /// Where weights begin in a file: on a line of the cache.
 const ALIGNMENT: usize = 64;
 const INDEX: &str = "model.safetensors.index.json";
@@ -67,6 +70,9 @@ pub enum QuantizeError {
         /// Inputs of a group.
         group: usize,
     },
+    /// Nobody wants it any more.
+    #[error("stopped before it was whole; what was begun is taken away")]
+    Stopped,
     /// A file or folder.
     #[error("{}: {source}", path.display())]
     Io {
@@ -96,11 +102,18 @@ enum Content<'a> {
     Scales,
 }
 
-/// Writes the checkpoint in `from` to `to`, and tells `progress` how many bytes of how many were read.
+/// Writes the checkpoint in `from` to `to`, and tells `progress` how many bytes of how many were read, which says whether to
+/// go on.
 ///
 /// # Errors
-/// Where the checkpoint cannot be read, `to` is there already, or a file cannot be written; nothing is left behind then.
-pub fn quantize(from: &Path, to: &Path, plan: Plan, progress: &mut dyn FnMut(u64, u64)) -> Result<Done, QuantizeError> {
+/// Where the checkpoint cannot be read, `to` is there already, a file cannot be written, or `progress` ends it; nothing is left
+/// behind then.
+pub fn quantize(
+    from: &Path,
+    to: &Path,
+    plan: Plan,
+    progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
+) -> Result<Done, QuantizeError> {
     ModelConfig::read(from)?;
     let weights = Weights::open(from)?;
     if weights.stored_type().is_quantised() {
@@ -135,9 +148,9 @@ pub fn quantize(from: &Path, to: &Path, plan: Plan, progress: &mut dyn FnMut(u64
         let path = making.folder.join(&name);
         let written = write_file(&path, entries, &mut |bytes| {
             read += bytes;
-            progress(read.min(bytes_before), bytes_before);
-        });
-        for (key, bytes) in written.map_err(io_error(&path))? {
+            progress(read.min(bytes_before), bytes_before)
+        })?;
+        for (key, bytes) in written {
             done.bytes_after += bytes;
             index.insert(key, name.clone());
         }
@@ -212,8 +225,68 @@ impl<'a> Entry<'a> {
 fn write_file(
     path: &Path,
     mut entries: Vec<Entry<'_>>,
-    progress: &mut dyn FnMut(u64),
-) -> io::Result<Vec<(String, u64)>> {
+    progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
+) -> Result<Vec<(String, u64)>, QuantizeError> {
+    let header = header(&mut entries).map_err(io_error(path))?;
+    let mut file = Output { file: File::create(path).map_err(io_error(path))?, path };
+    file.put(0, &(header.len() as u64).to_le_bytes())?;
+    file.put(8, &header)?;
+    let begin = 8 + header.len() as u64;
+    let mut step = |bytes: usize| match progress(bytes as u64) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(()) => Err(QuantizeError::Stopped),
+    };
+    for entry in &entries {
+        let mut at = begin + entry.at;
+        match &entry.content {
+            Content::Scales => {}
+            Content::Bytes(bytes) => {
+                for some in bytes.chunks(BYTES_AT_ONCE) {
+                    file.put(at, some)?;
+                    at += some.len() as u64;
+                    step(some.len())?;
+                }
+            }
+            Content::Numbers { weight, grid, scales } => {
+                let mut scales_at = begin + entries[*scales].at;
+                for first in (0..weight.rows).step_by(ROWS_AT_ONCE) {
+                    let rows = first..(first + ROWS_AT_ONCE).min(weight.rows);
+                    let quantised: Vec<_> =
+                        rows.clone().into_par_iter().map(|row| grid.quantise(&weight.row(row))).collect();
+                    let numbers: Vec<u8> = quantised.iter().flat_map(|(numbers, _)| numbers).copied().collect();
+                    let scales: Vec<u8> =
+                        quantised.iter().flat_map(|(_, scales)| scales).flat_map(|scale| scale.to_le_bytes()).collect();
+                    file.put(at, &numbers)?;
+                    file.put(scales_at, &scales)?;
+                    (at, scales_at) = (at + numbers.len() as u64, scales_at + scales.len() as u64);
+                    step(rows.len() * weight.dtype.row_bytes(weight.columns))?;
+                }
+            }
+        }
+    }
+    file.file.sync_all().map_err(io_error(path))?;
+    step(0)?;
+    Ok(entries.into_iter().map(|entry| (entry.bytes(), entry.name)).map(|(bytes, name)| (name, bytes)).collect())
+}
+
+/// A file that is written out of order.
+struct Output<'a> {
+    file: File,
+    path: &'a Path,
+}
+
+impl Output<'_> {
+    fn put(&mut self, at: u64, bytes: &[u8]) -> Result<(), QuantizeError> {
+        let mut write = || {
+            self.file.seek(SeekFrom::Start(at))?;
+            self.file.write_all(bytes)
+        };
+        write().map_err(io_error(self.path))
+    }
+}
+
+/// Puts the entries of a file in order and gives each its place: what stands before them.
+fn header(entries: &mut [Entry<'_>]) -> io::Result<Vec<u8>> {
     // Wide numbers first, so that every tensor lies on a multiple of its numbers' size; large ones first among these.
     entries.sort_by_key(|entry| std::cmp::Reverse((entry.dtype.bitsize(), entry.bytes())));
     let scales: BTreeMap<String, usize> =
@@ -221,7 +294,7 @@ fn write_file(
     let mut header = Map::new();
     header.insert("__metadata__".to_owned(), json!({"format": "pt"}));
     let mut end = 0;
-    for entry in &mut entries {
+    for entry in &mut *entries {
         (entry.at, end) = (end, end + entry.bytes());
         let dtype = serde_json::to_value(entry.dtype)?;
         let place = json!({"dtype": dtype, "shape": entry.shape, "data_offsets": [entry.at, end]});
@@ -238,39 +311,7 @@ fn write_file(
     let shapes = (shapes % ALIGNMENT as u64) as usize;
     let begin = (8 + text.len() + shapes).next_multiple_of(ALIGNMENT) - shapes;
     text.resize(begin - 8, b' ');
-    let mut file = File::create(path)?;
-    file.write_all(&(text.len() as u64).to_le_bytes())?;
-    file.write_all(&text)?;
-    for entry in &entries {
-        let mut at = begin as u64 + entry.at;
-        match &entry.content {
-            Content::Scales => {}
-            Content::Bytes(bytes) => {
-                file.seek(SeekFrom::Start(at))?;
-                file.write_all(bytes)?;
-                progress(bytes.len() as u64);
-            }
-            Content::Numbers { weight, grid, scales } => {
-                let mut scales_at = begin as u64 + entries[*scales].at;
-                for first in (0..weight.rows).step_by(ROWS_AT_ONCE) {
-                    let rows = first..(first + ROWS_AT_ONCE).min(weight.rows);
-                    let quantised: Vec<_> =
-                        rows.clone().into_par_iter().map(|row| grid.quantise(&weight.row(row))).collect();
-                    let numbers: Vec<u8> = quantised.iter().flat_map(|(numbers, _)| numbers).copied().collect();
-                    let scales: Vec<u8> =
-                        quantised.iter().flat_map(|(_, scales)| scales).flat_map(|scale| scale.to_le_bytes()).collect();
-                    file.seek(SeekFrom::Start(at))?;
-                    file.write_all(&numbers)?;
-                    file.seek(SeekFrom::Start(scales_at))?;
-                    file.write_all(&scales)?;
-                    (at, scales_at) = (at + numbers.len() as u64, scales_at + scales.len() as u64);
-                    progress((rows.len() * weight.dtype.row_bytes(weight.columns)) as u64);
-                }
-            }
-        }
-    }
-    file.sync_all()?;
-    Ok(entries.into_iter().map(|entry| (entry.bytes(), entry.name)).map(|(bytes, name)| (name, bytes)).collect())
+    Ok(text)
 }
 
 /// `config.json`, with what was done.
@@ -323,7 +364,7 @@ impl Making {
     fn beside(to: &Path) -> Result<Self, QuantizeError> {
         let name = to.file_name().unwrap_or_default().to_string_lossy();
         let folder = to.with_file_name(format!(".{name}.{}.part", std::process::id()));
-        fs::create_dir(&folder).map_err(io_error(&folder))?;
+        fs::create_dir(&folder).map_err(io_error(to))?;
         Ok(Self { folder })
     }
 

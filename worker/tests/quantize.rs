@@ -2,6 +2,7 @@
 //! refused by name.
 
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use prelim_kernels::{Arithmetic, Cpu, Grid};
@@ -50,7 +51,11 @@ fn written(from: &Path, plan: Plan) -> (tempfile::TempDir, PathBuf, Done) {
     let parent = tempfile::tempdir().unwrap();
     let to = parent.path().join("quantised");
     let mut told = Vec::new();
-    let done = quantize(from, &to, plan, &mut |read, all| told.push((read, all))).unwrap();
+    let done = quantize(from, &to, plan, &mut |read, all| {
+        told.push((read, all));
+        ControlFlow::Continue(())
+    })
+    .unwrap();
     assert!(told.is_sorted() && told.last().is_some_and(|(read, all)| read == all), "{told:?}");
     assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 1, "nothing else is left behind");
     (parent, to, done)
@@ -109,9 +114,9 @@ fn f32_is_what_the_numbers_stand_for() {
 #[test]
 fn nothing_is_overwritten_and_nothing_is_quantised_twice() {
     let (parent, to, _) = written(&demonstration(), INT8);
-    let again = quantize(&demonstration(), &to, INT4, &mut |_, _| {}).unwrap_err();
+    let again = quantize(&demonstration(), &to, INT4, &mut |_, _| ControlFlow::Continue(())).unwrap_err();
     assert!(matches!(&again, QuantizeError::Exists(path) if *path == to), "{again}");
-    let twice = quantize(&to, &parent.path().join("twice"), INT4, &mut |_, _| {}).unwrap_err();
+    let twice = quantize(&to, &parent.path().join("twice"), INT4, &mut |_, _| ControlFlow::Continue(())).unwrap_err();
     assert!(matches!(twice, QuantizeError::Already(_)), "{twice}");
     assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 1, "nothing is left behind");
 }
@@ -128,6 +133,23 @@ fn what_is_of_other_bits_is_not_made_of_these() {
         );
         assert!(said.contains("quantise the checkpoint that they were made from"), "{said}");
     }
+}
+
+/// Nothing is left of a checkpoint that nobody waits for any more, and a folder that cannot be made is named as it was given.
+#[test]
+fn what_is_not_finished_is_taken_away() {
+    let parent = tempfile::tempdir().unwrap();
+    let (to, mut told) = (parent.path().join("quantised"), 0);
+    let stopped = quantize(&demonstration(), &to, INT8, &mut |_, _| {
+        told += 1;
+        if told == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    assert!(matches!(stopped, Err(QuantizeError::Stopped)), "{stopped:?}");
+    assert_eq!((told, fs::read_dir(parent.path()).unwrap().count()), (2, 0), "it ends at once and leaves nothing");
+    let nowhere = parent.path().join("absent/quantised");
+    let said =
+        quantize(&demonstration(), &nowhere, INT8, &mut |_, _| ControlFlow::Continue(())).unwrap_err().to_string();
+    assert!(said.starts_with(&format!("{}: ", nowhere.display())), "{said}");
 }
 
 /// Writes the weights of a folder again, changed.

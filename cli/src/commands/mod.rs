@@ -141,7 +141,7 @@ impl Command {
             Self::Phantom(command) => command.run(),
             Self::Eval(command) => block_on(interruptible(command.run())),
             Self::Logits(command) => command.run(),
-            Self::Quantize(command) => command.run(),
+            Self::Quantize(command) => block_on(interruptible(command.run())),
             Self::Embed(command) => command.run(),
             Self::Deidentify(command) => command.run(),
             Self::Account(command) => command.run(),

@@ -1,5 +1,6 @@
 //! `prelim quantize`: a checkpoint with whole numbers for weights.
 
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
@@ -7,6 +8,7 @@ use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use prelim_kernels::Grid;
 use prelim_worker::quantize::{self, Plan};
+use tokio_util::sync::CancellationToken;
 
 use crate::table;
 
@@ -44,7 +46,7 @@ enum Bits {
 }
 
 impl Quantize {
-    pub(crate) fn run(self) -> anyhow::Result<()> {
+    pub(crate) async fn run(self) -> anyhow::Result<()> {
         let grid = match self.weights {
             Bits::Int8 => Grid::INT8,
             Bits::Int4 => Grid::INT4,
@@ -54,12 +56,21 @@ impl Quantize {
             .progress_chars("━╸─");
         let bar = ProgressBar::new(0).with_style(style);
         let plan = Plan { grid, embedding: !self.leave_embedding };
-        let done = quantize::quantize(&self.model, &self.to, plan, &mut |read, all| {
-            bar.set_length(all);
-            bar.set_position(read);
+        // Where this is dropped at the signal to stop, so is the guard: the thread takes away what it has begun, and ends.
+        let stop = CancellationToken::new();
+        let _guard = stop.clone().drop_guard();
+        let (from, to) = (self.model.clone(), self.to.clone());
+        let (seen, shown) = (stop, bar.clone());
+        let work = tokio::task::spawn_blocking(move || {
+            quantize::quantize(&from, &to, plan, &mut |read, all| {
+                shown.set_length(all);
+                shown.set_position(read);
+                if seen.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            })
         });
+        let done = work.await;
         bar.finish_and_clear();
-        let done = done?;
+        let done = done??;
         let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
         table::say(format!(
             "{}: {} weights quantised, {} tensors as they were, {:.1} MiB of {:.1}",
