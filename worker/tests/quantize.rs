@@ -152,6 +152,51 @@ fn what_is_not_finished_is_taken_away() {
     assert!(said.starts_with(&format!("{}: ", nowhere.display())), "{said}");
 }
 
+/// The weights of the demonstration model and what says what they are, to spoil.
+fn copied() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["config.json", "model.safetensors"] {
+        fs::copy(demonstration().join(name), folder.path().join(name)).unwrap();
+    }
+    folder
+}
+
+/// Kept as stored, a matrix of f16 in a checkpoint of bf16 loses nothing: it has the logits of the same numbers in f32.
+#[test]
+fn a_matrix_that_has_more_than_the_others_is_not_rounded() {
+    const WHICH: &str = "layers.1.mlp.down_proj.weight";
+    let with = |dtype| {
+        let folder = copied();
+        spoil(folder.path(), |name, view| {
+            let mut tensor = as_is(name, &view);
+            if name.ends_with(WHICH) {
+                // Numbers that f16 has and bf16 has not.
+                let values = tensor.3.chunks_exact(2).map(|b| half::bf16::from_le_bytes([b[0], b[1]]).to_f32());
+                let values = values.map(|value| half::f16::from_f32(value * 1.003));
+                tensor.3 = match dtype {
+                    safetensors::Dtype::F16 => values.flat_map(|value| value.to_le_bytes()).collect(),
+                    safetensors::Dtype::BF16 => {
+                        values.flat_map(|value| half::bf16::from_f32(value.to_f32()).to_le_bytes()).collect()
+                    }
+                    _ => values.flat_map(|value| value.to_f32().to_le_bytes()).collect(),
+                };
+                tensor.1 = dtype;
+            }
+            vec![tensor]
+        });
+        folder
+    };
+    let [half, single, rounded] =
+        [safetensors::Dtype::F16, safetensors::Dtype::F32, safetensors::Dtype::BF16].map(with);
+    let of = |folder: &tempfile::TempDir, weights| logits(folder.path(), weights, Arithmetic::Exact);
+    assert_eq!(Weights::open(half.path()).unwrap().stored_type(), KeptType::Bf16, "most of it");
+    let kept = of(&half, WeightType::AsStored);
+    assert!(kept == of(&single, WeightType::AsStored));
+    assert!(kept != of(&rounded, WeightType::AsStored), "the numbers have more than bf16");
+    // Where bf16 is asked for, all is rounded.
+    assert!(of(&half, WeightType::Bf16) == of(&rounded, WeightType::AsStored));
+}
+
 /// Writes the weights of a folder again, changed.
 fn spoil(
     folder: &Path,

@@ -71,7 +71,8 @@ impl<B: Backend> Embedder<B> {
 
     /// Builds a model from an opened checkpoint and its settings.
     pub fn from_weights(config: Config, stored: &Weights, backend: B, weights: WeightType) -> Result<Self, ModelError> {
-        let load = || Siglip::load(&backend, stored, &config, weights.storage(stored));
+        let keeping = weights.keeping(stored)?;
+        let load = || Siglip::load(&backend, stored, &config, keeping);
         super::reserve(&backend, || drop(load()))?;
         let model = load()?;
         Ok(Self { config, backend, model })

@@ -53,14 +53,14 @@ pub use rehearsal::PassSizes;
 use config::TokenCache;
 use family::Family;
 use layout::Layout;
-use parts::Loader;
+use parts::{Keeping, Loader};
 use weights::Weights;
 
 /// How weights are kept in memory. What is rounded when they are used says the backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum WeightType {
-    /// As the checkpoint has them: bf16 stays bf16, and anything else becomes f32. Nothing is lost. Where some weights are
-    /// quantised, these stay so, and the others are kept in bf16.
+    /// As the checkpoint has them: where it is of bf16 for the most part, a matrix of bf16 stays so, and any other becomes f32;
+    /// else all becomes f32. Nothing is lost. Where some weights are quantised, these stay so, and the others are kept in bf16.
     #[default]
     AsStored,
     /// f32, always.
@@ -128,13 +128,15 @@ impl WeightType {
     }
 
     /// How a backend is to keep weights of this checkpoint.
-    fn storage(self, stored: &Weights) -> Result<Storage, ModelError> {
-        Ok(match (self, self.kept(stored)?) {
+    fn keeping(self, stored: &Weights) -> Result<Keeping, ModelError> {
+        let kept = self.kept(stored)?;
+        let storage = match (self, kept) {
             (WeightType::Int8, _) => Storage::Int8,
             (WeightType::Int4, _) => Storage::Int4,
             (_, KeptType::F32) => Storage::F32,
             (_, KeptType::Bf16 | KeptType::Int8 | KeptType::Int4) => Storage::Bf16,
-        })
+        };
+        Ok(Keeping { storage, loses_nothing: self == WeightType::AsStored && !kept.is_quantised() })
     }
 }
 
@@ -163,7 +165,7 @@ impl<B: Backend> Model<B> {
         weights: WeightType,
         adapters: &[Adapter],
     ) -> Result<Self, ModelError> {
-        let loader = Loader { backend: &backend, weights: stored, storage: weights.storage(stored)?, adapters };
+        let loader = Loader { backend: &backend, weights: stored, keeping: weights.keeping(stored)?, adapters };
         reserve(&backend, || drop(config.family.load(&loader)))?;
         let family = config.family.load(&loader)?;
         adapters.iter().try_for_each(Adapter::check_taken)?;

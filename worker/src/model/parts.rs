@@ -17,15 +17,37 @@ use super::weights::Weights;
 pub(super) struct Loader<'a, B: Backend> {
     pub(super) backend: &'a B,
     pub(super) weights: &'a Weights,
-    pub(super) storage: Storage,
+    pub(super) keeping: Keeping,
     /// What changes linear layers in some passes.
     pub(super) adapters: &'a [Adapter],
+}
+
+/// How weights are kept.
+#[derive(Clone, Copy)]
+pub(super) struct Keeping {
+    pub(super) storage: Storage,
+    /// What has more than 16 bits hold is kept as f32, whatever most weights are.
+    pub(super) loses_nothing: bool,
+}
+
+impl Keeping {
+    /// Of weights that become one matrix.
+    pub(super) fn of(self, parts: impl IntoIterator<Item = Dtype>) -> Storage {
+        let has_more = |part| matches!(part, Dtype::F32 | Dtype::F16);
+        if self.loses_nothing && parts.into_iter().any(has_more) { Storage::F32 } else { self.storage }
+    }
 }
 
 impl<B: Backend> Loader<'_, B> {
     /// For a part that computes more than it reads.
     pub(super) fn unquantised(&self) -> Self {
-        Self { storage: self.storage.unquantised(), ..*self }
+        let keeping = Keeping { storage: self.keeping.storage.unquantised(), ..self.keeping };
+        Self { keeping, ..*self }
+    }
+
+    /// Weights stacked by rows, on the device.
+    pub(super) fn matrix(&self, parts: &[WeightView<'_>]) -> Result<B::Matrix, ModelError> {
+        Ok(self.backend.matrix(parts, self.keeping.of(parts.iter().map(|part| part.dtype)))?)
     }
 
     /// Layers `[outputs, inputs]` that read the same input, stacked by outputs.
@@ -33,7 +55,7 @@ impl<B: Backend> Loader<'_, B> {
         let view =
             |(name, outputs): &(&str, usize)| self.weights.matrix(&format!("{name}.weight"), &[*outputs, inputs]);
         let parts: Vec<_> = layers.iter().map(view).collect::<Result<_, _>>()?;
-        let weight = self.backend.matrix(&parts, self.storage)?;
+        let weight = self.matrix(&parts)?;
         let outputs = layers.iter().map(|(_, outputs)| outputs).sum();
         let low_ranks = LowRanks::load(self.backend, self.adapters, layers, inputs)?;
         Ok(Dense { weight, outputs, low_ranks })
@@ -83,8 +105,9 @@ impl<B: Backend> Loader<'_, B> {
         for column in 0..view.columns {
             bytes.extend((0..view.rows).flat_map(|row| values[row * view.columns + column].to_le_bytes()));
         }
+        let storage = self.keeping.of([view.dtype]);
         let view = WeightView::new(&bytes, Dtype::F32, view.columns, view.rows);
-        Ok(self.backend.matrix(&[view], self.storage)?)
+        Ok(self.backend.matrix(&[view], storage)?)
     }
 }
 
@@ -169,7 +192,9 @@ impl<B: Backend> GateUp<B> {
             return Ok(Self::Apart { gate: gate?, up: up?, width });
         }
         let [gate, up] = names.map(|name| loader.weights.matrix(&format!("{name}.weight"), &[width, inputs]));
-        Ok(Self::Fused(loader.backend.gated(gate?, up?, loader.storage)?))
+        let (gate, up) = (gate?, up?);
+        let storage = loader.keeping.of([gate.dtype, up.dtype]);
+        Ok(Self::Fused(loader.backend.gated(gate, up, storage)?))
     }
 
     /// `[rows, width]` to `out`, of which there is room for so many values, as in what a pass keeps for what is computed

@@ -5,12 +5,12 @@ mod raw;
 mod text;
 mod tower;
 
-use prelim_kernels::{Backend, Storage};
+use prelim_kernels::Backend;
 
 use super::Watch;
 use super::encoder::EncoderNames;
 use super::error::ModelError;
-use super::parts::Loader;
+use super::parts::{Keeping, Loader};
 use super::weights::Weights;
 use pooling::Pooling;
 use text::TextTower;
@@ -110,8 +110,8 @@ pub(super) struct Siglip<B: Backend> {
 }
 
 impl<B: Backend> Siglip<B> {
-    pub(super) fn load(backend: &B, weights: &Weights, config: &Config, storage: Storage) -> Result<Self, ModelError> {
-        let loader = Loader { backend, weights, storage, adapters: &[] };
+    pub(super) fn load(backend: &B, weights: &Weights, config: &Config, keeping: Keeping) -> Result<Self, ModelError> {
+        let loader = Loader { backend, weights, keeping, adapters: &[] };
         let number = |name: &str| Ok::<f64, ModelError>(f64::from(weights.vector(name, 1)?[0]));
         Ok(Self {
             text: TextTower::load(&loader, &config.text)?,

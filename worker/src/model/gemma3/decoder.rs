@@ -25,14 +25,14 @@ pub(super) struct Decoder<B: Backend> {
 
 impl<B: Backend> Decoder<B> {
     pub(super) fn load(loader: &Loader<'_, B>, text: &TextConfig) -> Result<Self, ModelError> {
-        let Loader { backend, weights, storage, .. } = *loader;
+        let Loader { backend, weights, keeping, .. } = *loader;
         let embedding = weights.matrix("language_model.embed_tokens.weight", &[text.vocabulary, text.hidden])?;
         let scale = (text.hidden as f32).sqrt();
         Ok(Self {
             text: text.clone(),
-            embedding: backend.matrix(&[embedding], storage)?,
+            embedding: loader.matrix(&[embedding])?,
             // Gemma was trained, and transformers computes, with the scale rounded to the type of the weights.
-            embedding_scale: match storage {
+            embedding_scale: match keeping.storage {
                 Storage::F32 => scale,
                 Storage::Bf16 | Storage::Int8 | Storage::Int4 => bf16::from_f32(scale).to_f32(),
             },

@@ -57,7 +57,7 @@ impl<B: Backend> Tower<B> {
         let shape = [hidden, vision.picture.channels, patch, patch];
         let weight = loader.weights.matrix(&projection("weight"), &shape)?;
         Ok(Self {
-            patch: (loader.backend.matrix(&[weight], loader.storage)?, loader.vector(&projection("bias"), hidden)?),
+            patch: (loader.matrix(&[weight])?, loader.vector(&projection("bias"), hidden)?),
             positions: loader.backend.vector(&interpolated(of_patches, trained, vision.side(), hidden))?,
             class_token: loader.backend.vector(&class_token)?,
             encoder: Encoder::load(loader, sizes, NAMES)?,

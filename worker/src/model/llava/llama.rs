@@ -65,7 +65,7 @@ impl<B: Backend> Decoder<B> {
     pub(super) fn load(loader: &Loader<'_, B>, text: &TextConfig) -> Result<Self, ModelError> {
         let table = |name: &str| -> Result<B::Matrix, ModelError> {
             let view = loader.weights.matrix(name, &[text.vocabulary, text.hidden])?;
-            Ok(loader.backend.matrix(&[view], loader.storage)?)
+            loader.matrix(&[view])
         };
         Ok(Self {
             embedding: table("language_model.embed_tokens.weight")?,

@@ -89,6 +89,7 @@ fn probed<B: Backend>(loader: &Loader<'_, B>, width: usize) -> Result<(B::Matrix
     }
     let mut bytes = vec![0; width * width * size_of::<f32>()];
     bytes.extend((width..3 * width).flat_map(|row| weight.row(row)).flat_map(f32::to_le_bytes));
+    let storage = loader.keeping.of([weight.dtype]);
     let view = WeightView::new(&bytes, Dtype::F32, 3 * width, width);
-    Ok((loader.backend.matrix(&[view], loader.storage)?, loader.backend.vector(&bias)?))
+    Ok((loader.backend.matrix(&[view], storage)?, loader.backend.vector(&bias)?))
 }

@@ -40,7 +40,7 @@ impl<B: Backend> TextTower<B> {
             qkv_bias: true,
         };
         Ok(Self {
-            tokens: backend.matrix(&[tokens], loader.storage)?,
+            tokens: loader.matrix(&[tokens])?,
             positions: backend.vector(&positions.to_f32().repeat(TEXTS_AT_ONCE))?,
             encoder: Encoder::load(loader, sizes, NAMES)?,
             final_norm: loader.norm("text_model.final_layer_norm", hidden, text.eps)?,

@@ -41,10 +41,7 @@ impl<B: Backend> Tower<B> {
         let positions = embeddings("position_embedding.weight");
         let positions = loader.weights.matrix(&positions, &[vision.patches(), hidden])?;
         Ok(Self {
-            patch: (
-                loader.backend.matrix(&[patch], loader.storage)?,
-                loader.vector(&embeddings("patch_embedding.bias"), hidden)?,
-            ),
+            patch: (loader.matrix(&[patch])?, loader.vector(&embeddings("patch_embedding.bias"), hidden)?),
             positions: loader.backend.vector(&positions.to_f32())?,
             encoder: Encoder::load(loader, sizes, LAYER_NAMES)?,
             post_norm: loader.norm("vision_tower.post_layernorm", hidden, vision.eps)?,
