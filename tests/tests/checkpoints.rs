@@ -50,6 +50,18 @@ fn an_evaluation_names_the_model_the_adapter_and_the_arithmetic() {
 }
 
 #[test]
+fn a_benchmark_beyond_the_models_positions_is_refused_with_the_numbers() {
+    let model = demonstration().display().to_string();
+    let said = refused(&["bench", "engine", "--model", &model, "--words", "8000", "--films", "0"]);
+    assert!(
+        said.contains("--words 8000 and --steps 16 take ") && said.contains("positions, and the model has "),
+        "{said}"
+    );
+    let help = words(&prelim(["bench", "engine", "--help"]));
+    assert!(help.contains("[default: 1,8]"), "{help}");
+}
+
+#[test]
 fn weights_of_other_bits_than_the_checkpoint_has_are_refused() {
     let work = tempfile::tempdir().unwrap();
     let (from, to) = (demonstration().display().to_string(), work.path().join("int8").display().to_string());

@@ -40,7 +40,7 @@ pub(crate) struct EngineBench {
     #[arg(long, value_enum, default_value_t = Size::Medium, conflicts_with = "model")]
     size: Size,
     /// Sequences that are computed at once, in turn.
-    #[arg(long, value_name = "N,...", value_delimiter = ',', default_values_t = [1, 8], value_parser = clap::value_parser!(u32).range(1..=256))]
+    #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "1,8", value_parser = clap::value_parser!(u32).range(1..=256))]
     batches: Vec<u32>,
     /// How weights are kept in memory.
     #[arg(long, value_enum, default_value_t = WeightChoice::AsStored)]

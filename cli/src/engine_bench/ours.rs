@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use prelim_kernels::{Arithmetic, Backend, Cpu};
-use prelim_worker::model::{Batch, Chunk, KvCache, Model, PlacedImage, Want, WeightType};
+use prelim_worker::model::{Batch, Chunk, KvCache, Model, ModelConfig, PlacedImage, Want, WeightType};
 
 use super::{Figures, Load, Times};
 
@@ -37,6 +37,14 @@ impl Ours {
     ) -> anyhow::Result<Self> {
         let began = Instant::now();
         let backend = Cpu::with_threads(threads)?.with_arithmetic(arithmetic);
+        let config = ModelConfig::read(folder)?;
+        let (image, words, steps, most) = (config.tokens_per_image, load.words, load.steps, config.max_positions);
+        anyhow::ensure!(
+            image + words + steps <= most,
+            "an image of {image} tokens, --words {words} and --steps {steps} take {} positions, and the model has {most}: \
+             what is beyond them says nothing",
+            image + words + steps
+        );
         let model = Model::load(folder, backend, weights)?;
         Ok(Self { model, load, load_s: began.elapsed().as_secs_f64() })
     }
