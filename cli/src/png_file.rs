@@ -5,6 +5,7 @@ use std::io::BufReader;
 use std::path::Path;
 
 use anyhow::Context as _;
+use prelim_imaging::codec::Limits;
 use prelim_worker::preprocess::Picture;
 
 /// A picture read from a file.
@@ -16,11 +17,17 @@ pub(crate) struct PngFile {
 }
 
 impl PngFile {
-    /// Reads a PNG of 8 bits, grey or RGB.
+    /// Reads a PNG of 8 bits, grey or RGB, of no more pixels than a DICOM frame may have.
     pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
         let file = File::open(path).with_context(|| format!("picture {} cannot be read", path.display()))?;
         let no_png = || format!("{} is no PNG of 8 bits, grey or RGB", path.display());
         let mut reader = png::Decoder::new(BufReader::new(file)).read_info().with_context(no_png)?;
+        let (width, height, most) = (reader.info().width, reader.info().height, Limits::default().max_pixels);
+        anyhow::ensure!(
+            u64::from(width) * u64::from(height) <= most,
+            "picture {} has {width} x {height} pixels, more than {most}: give a smaller one",
+            path.display()
+        );
         let size = reader.output_buffer_size().with_context(no_png)?;
         let mut bytes = vec![0; size];
         let frame = reader.next_frame(&mut bytes).with_context(no_png)?;

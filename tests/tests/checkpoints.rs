@@ -13,6 +13,12 @@ use serde_json::{Value, json};
 /// How long a command may take to end, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// A PNG of 60,000 x 60,000 pixels, grey, of which nothing is there.
+const HUGE_PNG: &[u8] = b"\x89PNG\r\n\x1a\n\
+    \x00\x00\x00\x0dIHDR\x00\x00\xea`\x00\x00\xea`\x08\x00\x00\x00\x00\xa5\xb9*\x9e\
+    \x00\x00\x00\x08IDATx\x9c\x03\x00\x00\x00\x00\x01H\x06\x89\xd2\
+    \x00\x00\x00\x00IEND\xaeB`\x82";
+
 fn demonstration() -> PathBuf {
     repository().join("worker/demo-model/checkpoint")
 }
@@ -47,6 +53,18 @@ fn an_evaluation_names_the_model_the_adapter_and_the_arithmetic() {
     assert!(said.contains("nothing is read with questions"), "{said}");
     let said = refused(&["eval", "--adapter", &questions, &folder]);
     assert!(said.contains("is not NAME=DIR"), "{said}");
+}
+
+#[test]
+fn a_picture_that_no_frame_could_be_is_refused_with_the_limit() {
+    let work = tempfile::tempdir().unwrap();
+    let picture = work.path().join("huge.png");
+    fs::write(&picture, HUGE_PNG).unwrap();
+    let (picture, model) = (picture.display().to_string(), demonstration().display().to_string());
+    for command in [&["logits", "--beside", "bf16", "--image"][..], &["embed"]] {
+        let said = refused(&[command, &[&picture, "--model", &model]].concat());
+        assert!(said.contains("huge.png has 60000 x 60000 pixels, more than 67108864"), "{said}");
+    }
 }
 
 #[test]
