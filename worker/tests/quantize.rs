@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use prelim_kernels::{Arithmetic, Cpu, Grid};
 use prelim_worker::model::weights::Weights;
-use prelim_worker::model::{Batch, Chunk, KeptType, Model, PlacedImage, Want, WeightType};
+use prelim_worker::model::{Batch, Chunk, KeptType, Model, ModelError, PlacedImage, Want, WeightType};
 use prelim_worker::quantize::{Done, Plan, QuantizeError, quantize};
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
@@ -150,6 +150,36 @@ fn what_is_not_finished_is_taken_away() {
     let said =
         quantize(&demonstration(), &nowhere, INT8, &mut |_, _| ControlFlow::Continue(())).unwrap_err().to_string();
     assert!(said.starts_with(&format!("{}: ", nowhere.display())), "{said}");
+}
+
+/// A number that is not finite is found in what is quantised, in f32 and bf16, and in what is copied.
+#[test]
+fn numbers_that_are_not_finite_are_refused_by_name() {
+    let table: [(&str, safetensors::Dtype, &[u8]); 4] = [
+        ("layers.1.mlp.down_proj.weight", safetensors::Dtype::BF16, &[0xc0, 0x7f]),
+        ("layers.1.mlp.down_proj.weight", safetensors::Dtype::BF16, &[0x80, 0xff]),
+        ("layers.1.input_layernorm.weight", safetensors::Dtype::BF16, &[0x80, 0x7f]),
+        ("post_layernorm.weight", safetensors::Dtype::BF16, &[0xff, 0xff]),
+    ];
+    for (which, dtype, number) in table {
+        let folder = copied();
+        spoil(folder.path(), |name, view| {
+            let mut tensor = as_is(name, &view);
+            if name.ends_with(which) {
+                assert_eq!(tensor.1, dtype);
+                let last = tensor.3.len() - number.len();
+                tensor.3[last..].copy_from_slice(number);
+            }
+            vec![tensor]
+        });
+        let parent = tempfile::tempdir().unwrap();
+        let to = parent.path().join("quantised");
+        let refused = quantize(folder.path(), &to, INT8, &mut |_, _| ControlFlow::Continue(())).unwrap_err();
+        let said = refused.to_string().replace(folder.path().to_str().unwrap(), "DIR");
+        assert!(matches!(refused, QuantizeError::Model(ModelError::NotFinite { .. })) && said.contains(which), "{said}");
+        assert!(said.contains("in DIR/model.safetensors holds numbers that are not finite"), "{said}");
+        assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0, "nothing is left behind");
+    }
 }
 
 /// The weights of the demonstration model and what says what they are, to spoil.
