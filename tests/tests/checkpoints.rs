@@ -3,7 +3,7 @@
 
 use std::fs::{self, File};
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -30,6 +30,23 @@ fn refused(arguments: &[&str]) -> String {
     let said = words(&output);
     assert!(!said.contains("panicked"), "{said}");
     said
+}
+
+/// The demonstration model, with a few bytes of a tensor changed.
+fn spoiled(folder: &Path, tensor: &str, number: [u8; 2]) {
+    for entry in fs::read_dir(demonstration()).expect("the demonstration model") {
+        let path = entry.expect("an entry").path();
+        if path.is_file() {
+            fs::copy(&path, folder.join(path.file_name().expect("a name"))).expect("a copy");
+        }
+    }
+    let path = folder.join("model.safetensors");
+    let mut bytes = fs::read(&path).expect("the weights");
+    let length = u64::from_le_bytes(bytes[..8].try_into().expect("eight bytes")) as usize;
+    let header: Value = serde_json::from_slice(&bytes[8..8 + length]).expect("a header");
+    let at = 8 + length + header[tensor]["data_offsets"][0].as_u64().expect("a place") as usize;
+    bytes[at..at + 2].copy_from_slice(&number);
+    fs::write(&path, bytes).expect("a file");
 }
 
 /// Promise: adapters are measured as models are, and an evaluation says what it is of.
@@ -77,6 +94,14 @@ fn a_benchmark_beyond_the_models_positions_is_refused_with_the_numbers() {
     );
     let help = words(&prelim(["bench", "engine", "--help"]));
     assert!(help.contains("[default: 1,8]"), "{help}");
+}
+
+#[test]
+fn logits_that_are_no_numbers_are_no_distance_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    spoiled(folder.path(), "language_model.model.norm.weight", [0xc0, 0x7f]);
+    let said = refused(&["logits", "--model", &folder.path().display().to_string(), "--beside", "bf16"]);
+    assert!(said.contains("what is no number"), "{said}");
 }
 
 #[test]

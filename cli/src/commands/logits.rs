@@ -85,6 +85,11 @@ impl Logits {
         for kind in &self.beside {
             let weights = kind.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
             let distance = dump(*kind)?.distance(&exact).context("the model gives no logits")?;
+            anyhow::ensure!(
+                distance.largest.is_finite() && distance.divergence.is_finite(),
+                "logits with weights {weights} or f32 hold what is no number (NaN or infinite), and no distance can be told: \
+                 fetch the checkpoint again, or look at what wrote it"
+            );
             rows.push(Row { weights, distance });
         }
         if self.json { table::say(serde_json::to_string_pretty(&rows)?) } else { show(&rows) }

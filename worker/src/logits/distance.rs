@@ -13,7 +13,7 @@ pub struct Distance {
     pub mean: f32,
     /// Kullback-Leibler divergence of the distributions over tokens from those that are beside, in nats, mean of positions.
     pub divergence: f32,
-    /// Parts of positions at which the likeliest token is the same.
+    /// Parts of positions at which the likeliest token is the same: of those with logits that are no numbers, none is.
     pub agreement: f32,
 }
 
@@ -31,7 +31,12 @@ impl Distance {
         // What is no number is the largest of all.
         let larger = |a: f64, b: f64| if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) };
         let divergence: f64 = rows().map(|(found, beside)| divergence(found, beside)).sum();
-        let same = rows().filter(|(found, beside)| likeliest(found) == likeliest(beside)).count();
+        let are_numbers = |row: &[f32]| !row.iter().any(|logit| logit.is_nan());
+        let same = rows()
+            .filter(|(found, beside)| {
+                are_numbers(found) && are_numbers(beside) && likeliest(found) == likeliest(beside)
+            })
+            .count();
         let of = |sum: f64, count: usize| (sum / count.max(1) as f64) as f32;
         Self {
             positions,
@@ -89,6 +94,9 @@ mod tests {
 
     #[test]
     fn what_is_no_number_shows() {
-        assert!(Distance::of(&[f32::NAN, 0.0], &[0.0, 0.0], 2).largest.is_nan());
+        for (found, beside) in [([f32::NAN, 0.0], [0.0; 2]), ([f32::NAN; 2], [f32::NAN; 2])] {
+            let distance = Distance::of(&found, &beside, 2);
+            assert!(distance.largest.is_nan() && distance.agreement == 0.0, "{distance:?}");
+        }
     }
 }
