@@ -64,7 +64,7 @@ pub enum ProfileError {
 
 /// What a model wants, as a whole.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object")]
 pub struct ReadingProfile {
     /// Version of the format: [`PROFILE_SCHEMA`].
     pub schema: u32,
@@ -88,7 +88,7 @@ pub struct ReadingProfile {
 
 /// Profiles by kind of image; a kind that is absent is not read by the model.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object")]
 pub struct Kinds {
     /// Projection X-ray.
     #[serde(default)]
@@ -100,7 +100,7 @@ pub struct Kinds {
 
 /// What a model wants to be asked about one kind of image, and what it may answer.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object")]
 pub struct KindProfile {
     /// The system turn, where the model wants one.
     #[serde(default)]
@@ -159,7 +159,7 @@ pub struct KindProfile {
 
 /// How a box is written: `[top, left, bottom, right]`, whole numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object")]
 pub struct BoxFormat {
     /// What the full height or width is.
     pub scale: u32,

@@ -74,7 +74,7 @@ fn a_folder_of_another_kind_is_refused_with_those_that_would_do() {
     let found = open(&fixture("tiny-gemma3")).err().unwrap().to_string();
     assert!(
         found.ends_with(
-            "config.json is for Gemma3ForConditionalGeneration, which prelim does not embed; it embeds SiglipModel (MedSigLIP)"
+            "config.json is for Gemma3ForConditionalGeneration, which prelim does not embed; it embeds SiglipModel (MedSigLIP); this one is for `prelim worker --model`"
         ),
         "{found}"
     );

@@ -75,6 +75,44 @@ fn another_architecture_is_named() {
 }
 
 #[test]
+fn an_encoder_is_sent_to_the_command_that_takes_it() {
+    let folder = copy();
+    edit(folder.path(), |config| config["architectures"] = json!(["SiglipModel"]));
+    let said = sentence(folder.path());
+    assert!(
+        said.starts_with("DIR/config.json is for SiglipModel, which prelim does not read; it reads Gemma3"),
+        "{said}"
+    );
+    assert!(said.ends_with("; this one is for `prelim embed --model`"), "{said}");
+}
+
+/// What people read names what they wrote, and nothing of how it is read.
+#[test]
+fn files_of_another_make_are_told_of_without_names_of_the_program() {
+    let places = [
+        ("config.json", None),
+        ("config.json", Some("text_config")),
+        ("config.json", Some("eos_token_id")),
+        ("model.safetensors.index.json", None),
+    ];
+    for (file, key) in places {
+        let folder = copy();
+        let path = folder.path().join(file);
+        let mut whole: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        match key {
+            None => whole = json!([]),
+            Some(key) => whole[key] = json!("x"),
+        }
+        fs::write(&path, whole.to_string()).unwrap();
+        let said = sentence(folder.path());
+        assert!(said.starts_with(&format!("DIR/{file}: ")) && said.contains("expected a"), "{said}");
+        for word in ["struct", "enum", "Raw", "Outline", "Index", "OneOrMany"] {
+            assert!(!said.contains(word), "{word} in {said}");
+        }
+    }
+}
+
+#[test]
 fn another_architecture_is_named_before_what_its_folder_lacks() {
     let folder = tempfile::tempdir().unwrap();
     let config = json!({"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 4096});

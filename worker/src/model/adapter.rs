@@ -33,6 +33,7 @@ pub struct Adapter {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "an object")]
 struct Config {
     peft_type: String,
     r: usize,
@@ -96,7 +97,13 @@ impl Adapter {
         })?;
         let config: Config = serde_json::from_str(&text).map_err(|error| wrong(format!("{CONFIG}: {error}")))?;
         config.check().map_err(wrong)?;
-        let weights = Weights::open_file(folder.join(WEIGHTS))?;
+        let weights = Weights::open_file(folder.join(WEIGHTS)).map_err(|error| match error {
+            ModelError::MissingShard { .. } => wrong(format!(
+                "there is no {WEIGHTS}, which PEFT's save_pretrained writes beside {CONFIG}; adapter_model.bin is not read, so \
+                 save it again with safe_serialization"
+            )),
+            other => other,
+        })?;
         let mut modules = BTreeMap::new();
         for name in weights.names() {
             let module = name.strip_suffix(".lora_A.weight").or_else(|| name.strip_suffix(".lora_B.weight"));
@@ -144,8 +151,18 @@ impl Adapter {
                 format!("{module} has rank {rank} in {WEIGHTS}, and {CONFIG} says {said}; save the adapter again");
             return Err(ModelError::Adapter { folder: self.folder.clone(), what });
         }
-        let down = self.weights.matrix(&name("lora_A"), &[rank, inputs])?.to_f32();
-        let mut up = self.weights.matrix(&name("lora_B"), &[outputs, rank])?.to_f32();
+        let matrix = |name: String, shape: [usize; 2]| match self.weights.matrix(&name, &shape) {
+            Err(ModelError::Shape { found, expected, .. }) => Err(ModelError::Adapter {
+                folder: self.folder.clone(),
+                what: format!(
+                    "{name} is {found:?}, and this model's layer of {outputs} x {inputs} takes {expected:?}; {}",
+                    self.config.made_for()
+                ),
+            }),
+            other => Ok(other?.to_f32()),
+        };
+        let down = matrix(name("lora_A"), [rank, inputs])?;
+        let mut up = matrix(name("lora_B"), [outputs, rank])?;
         let scale = self.config.scale(module, rank);
         up.iter_mut().for_each(|value| *value *= scale);
         Ok(Some(Pair { rank, down, up }))
@@ -194,6 +211,14 @@ impl Config {
         match alphas.chain(ranks).find(|(_, key)| !is_name(key)) {
             Some((name, key)) => Err(format!("{CONFIG}: {name} has {key:?}, which is no name of a module")),
             None => Ok(()),
+        }
+    }
+
+    /// Which model it is for, as far as it says, and what to do.
+    fn made_for(&self) -> String {
+        match self.others.get("base_model_name_or_path").and_then(Value::as_str).filter(|name| !name.is_empty()) {
+            Some(base) => format!("it says that it was trained on {base}: load it beside that model"),
+            None => "it was trained on another model: load it beside that one".to_owned(),
         }
     }
 

@@ -72,6 +72,7 @@ pub struct ImageMarks {
 
 /// What every `config.json` has.
 #[derive(Deserialize)]
+#[serde(expecting = "an object")]
 struct Outline {
     #[serde(default)]
     architectures: Vec<String>,
@@ -80,6 +81,7 @@ struct Outline {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object")]
 struct RawGeneration {
     eos_token_id: Option<OneOrMany>,
 }
@@ -120,8 +122,10 @@ pub(super) fn open<T>(
     let Some((_, task)) = known.clone().find(|(known, _)| known.architecture == architectures) else {
         let listed = |known: &Known| format!("{} ({})", known.architecture, known.models);
         let known: Vec<String> = known.map(|(known, _)| listed(known)).collect();
+        let other = family::KNOWN.iter().find(|known| known.architecture == architectures);
+        let instead = other.map_or("", |known| known.task.instead());
         let found = named(architectures, &outline.model_type);
-        return Err(ModelError::Architecture { file, found, verb, known: known.join(", ") });
+        return Err(ModelError::Architecture { file, found, verb, instead, known: known.join(", ") });
     };
     if let Some(quantization) = &outline.quantization_config {
         quantisation::check(quantization).map_err(bad)?;

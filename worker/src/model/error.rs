@@ -17,7 +17,7 @@ pub enum ModelError {
     },
     /// The checkpoint is of another family.
     #[error(
-        "{} is for {found}, which prelim does not {}; it {verb} {known}", file.display(), verb.trim_end_matches('s')
+        "{} is for {found}, which prelim does not {}; it {verb} {known}{instead}", file.display(), verb.trim_end_matches('s')
     )]
     Architecture {
         /// `config.json`.
@@ -26,6 +26,8 @@ pub enum ModelError {
         found: String,
         /// What was wanted of it: reads.
         verb: &'static str,
+        /// What is done with it instead, where something is.
+        instead: &'static str,
         /// The families that do.
         known: String,
     },

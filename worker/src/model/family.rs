@@ -80,6 +80,14 @@ impl Task {
         }
     }
 
+    /// What it is for, where something else was wanted.
+    pub(super) fn instead(self) -> &'static str {
+        match self {
+            Self::Read(_) => "; this one is for `prelim worker --model`",
+            Self::Embed(_) => "; this one is for `prelim embed --model`",
+        }
+    }
+
     pub(super) fn embed(self) -> Option<ReadEncoder> {
         match self {
             Self::Embed(read) => Some(read),

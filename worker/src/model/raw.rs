@@ -30,7 +30,7 @@ pub(super) const MAX_SIDE: usize = 1 << 12;
 
 /// One token or several.
 #[derive(Clone, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a token's id, or a list of them")]
 pub(super) enum OneOrMany {
     One(u32),
     Many(Vec<u32>),
@@ -52,6 +52,7 @@ impl OneOrMany {
 
 /// `rope_scaling`, and an entry of `rope_parameters`.
 #[derive(Clone, Default, Deserialize)]
+#[serde(expecting = "an object")]
 pub(super) struct RawRope {
     #[serde(alias = "type")]
     rope_type: Option<String>,

@@ -46,6 +46,7 @@ pub struct Tensor<'a> {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object")]
 struct Index {
     weight_map: BTreeMap<String, String>,
 }

@@ -73,7 +73,7 @@ impl NamedPrompt {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table")]
 struct Written {
     version: String,
     xray: Option<WrittenKind>,
@@ -82,7 +82,7 @@ struct Written {
 
 /// Fields as in [`KindProfile`]; those that are left out are the model's own.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table")]
 struct WrittenKind {
     prompt: String,
     system: Option<String>,

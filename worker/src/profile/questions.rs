@@ -12,7 +12,7 @@ const MAX_NEW_TOKENS: usize = 4_096;
 /// A template has each of its placeholders once. `{images}` stands where the images go (before the text where it is absent),
 /// `{count}` for how many there are.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object")]
 pub struct QuestionProfile {
     /// The system turn, where the model wants one.
     #[serde(default)]

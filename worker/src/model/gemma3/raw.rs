@@ -35,6 +35,7 @@ pub(crate) fn read(_: &Path, text: &str) -> Result<ModelConfig, String> {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object")]
 pub(super) struct RawConfig {
     #[serde(default)]
     text_config: RawText,
@@ -54,7 +55,7 @@ pub(super) struct RawConfig {
 
 /// Published files leave out what equals the defaults of `Gemma3TextConfig` in transformers.
 #[derive(Deserialize)]
-#[serde(default)]
+#[serde(default, expecting = "an object")]
 struct RawText {
     vocab_size: usize,
     hidden_size: usize,
@@ -117,6 +118,7 @@ impl Default for RawText {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object")]
 struct RawRopes {
     full_attention: Option<RawRope>,
     sliding_attention: Option<RawRope>,

@@ -31,6 +31,7 @@ pub(crate) fn read(folder: &Path, text: &str) -> Result<ModelConfig, String> {
 
 /// Defaults of `LlavaConfig`.
 #[derive(Deserialize)]
+#[serde(expecting = "an object")]
 pub(super) struct RawConfig {
     text_config: RawText,
     vision_config: RawVision,
@@ -51,7 +52,7 @@ pub(super) struct RawConfig {
 
 /// Which states of the tower are used: 0 is its input, -1 what comes after its last layer.
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a layer's number, or a list of them")]
 enum LayerChoice {
     One(i64),
     Several(Vec<i64>),
@@ -59,7 +60,7 @@ enum LayerChoice {
 
 /// Defaults of `LlamaConfig`.
 #[derive(Deserialize)]
-#[serde(default)]
+#[serde(default, expecting = "an object")]
 struct RawText {
     model_type: String,
     vocab_size: usize,
@@ -108,7 +109,7 @@ impl Default for RawText {
 
 /// Defaults of `Dinov2Config`.
 #[derive(Deserialize)]
-#[serde(default)]
+#[serde(default, expecting = "an object")]
 struct RawVision {
     model_type: String,
     hidden_size: usize,

@@ -22,6 +22,7 @@ pub(crate) fn read(text: &str) -> Result<Config, String> {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object")]
 struct RawConfig {
     #[serde(default)]
     text_config: RawText,
@@ -31,7 +32,7 @@ struct RawConfig {
 
 /// Defaults of `SiglipTextConfig`.
 #[derive(Deserialize)]
-#[serde(default)]
+#[serde(default, expecting = "an object")]
 struct RawText {
     vocab_size: usize,
     hidden_size: usize,
@@ -93,7 +94,7 @@ impl RawText {
 
 /// Defaults of `SiglipVisionConfig`.
 #[derive(Deserialize)]
-#[serde(default)]
+#[serde(default, expecting = "an object")]
 pub(crate) struct RawVision {
     hidden_size: usize,
     intermediate_size: usize,
