@@ -98,7 +98,7 @@ export interface Report {
   demonstration: boolean;
   statement: string;
   report: ReportBody;
-  provenance: { model: string; software_version: string; demonstration: boolean }[];
+  provenance: { model: string; base?: string; software_version: string; demonstration: boolean }[];
   review?: { reviewer: string; organization: string; at_ms: number; reason: string; words?: WordsFrom[] };
 }
 

@@ -360,7 +360,7 @@ export function Reading(props: Props) {
           </ReportText>}
           <Priors priors={study.priors} beside={prior?.row.uid ?? ''} show={(uid) => void beside(uid)} findings={study.report?.report.findings ?? []} names={names} choose={(finding) => choose(`f${finding}`)} />
           <Versions versions={study.versions} shown={report?.report.version ?? 0} show={props.show} />
-          {report !== null && <p class="fine provenance">{report.provenance.map((each) => `${each.model}${each.demonstration ? ' (demonstration weights)' : ''}, prelim ${each.software_version}`).join('; ')}</p>}
+          {report !== null && <p class="fine provenance">{report.provenance.map((each) => `${each.model}${each.base === undefined ? '' : ` on ${each.base}`}${each.demonstration ? ' (demonstration weights)' : ''}, prelim ${each.software_version}`).join('; ')}</p>}
         </div>
         {step === 'none' && <AskPanel ask={ask} who={session.account.id} study={row.uid} stacks={hanging.all} insert={editable && impression !== null ? ask.insert : null} whyNot={editable ? 'What the findings make is being looked up' : mayEdit ? 'Begin to amend the report first (s)' : null} />}
         {older !== null ? (
