@@ -106,8 +106,9 @@ pub struct WorkerLimits {
     #[arg(long, value_name = "N", default_value_t = 512, env = "PRELIM_PASS_TOKENS")]
     pub pass_tokens: usize,
 
-    /// Most memory for keys and values, in MiB. Less is taken where the batch cannot use it. Without it 2048; on a GPU what is
-    /// free beside the weights and what passes take.
+    /// Most memory for keys and values, in MiB. Less is taken where the batch cannot use it. Without it 2048, or what this machine
+    /// has beside weights and passes; on a GPU what is free beside them. Where there is not enough, the worker says so with the
+    /// numbers and does not start.
     #[arg(long, value_name = "MIB", env = "PRELIM_CACHE_MIB")]
     pub cache_mib: Option<usize>,
 

@@ -176,7 +176,10 @@ fn numbers_that_are_not_finite_are_refused_by_name() {
         let to = parent.path().join("quantised");
         let refused = quantize(folder.path(), &to, INT8, &mut |_, _| ControlFlow::Continue(())).unwrap_err();
         let said = refused.to_string().replace(folder.path().to_str().unwrap(), "DIR");
-        assert!(matches!(refused, QuantizeError::Model(ModelError::NotFinite { .. })) && said.contains(which), "{said}");
+        assert!(
+            matches!(refused, QuantizeError::Model(ModelError::NotFinite { .. })) && said.contains(which),
+            "{said}"
+        );
         assert!(said.contains("in DIR/model.safetensors holds numbers that are not finite"), "{said}");
         assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0, "nothing is left behind");
     }
