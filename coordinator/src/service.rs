@@ -75,6 +75,9 @@ pub enum ServiceError {
         /// The newest.
         newest: u32,
     },
+    /// The words of a report that is to be signed say another thing than its findings, and that this was seen is not said.
+    #[error("the report contradicts itself, and nothing was signed: {} Mend it, or say that you have seen this and sign it so", .0.join(" "))]
+    Contradicts(Vec<String>),
     /// The study is to be removed with a signed report, and that was not said.
     #[error("a radiologist has signed a report of study {0}: it goes, too, only where that is said")]
     Signed(Uid),

@@ -329,12 +329,22 @@ fn two_readers_lose_nothing() {
                                     "evidence": [place]}, "words": "A nodule on the right."}]);
     let edit = |request: &str| json!({"version": 1, "decisions": decisions, "added": added, "request_id": request});
     let preview = jane.post(&path("preview"), &edit("")).json();
-    let warned = preview["warnings"][0].as_str().unwrap_or_default().to_owned();
-    assert!(warned.contains("right") && warned.contains("nodule"), "{preview}");
+    let told = preview["contradictions"][0].as_str().unwrap_or_default().to_owned();
+    assert!(told.contains("\"A nodule on the right.\" says \"right\"") && told.contains("nodule"), "{preview}");
     assert_eq!(jane.study(&study)["versions"].as_array().expect("versions").len(), 1);
     let undecided = jane.post(&path("preview"), &json!({"version": 1, "decisions": [], "added": []}));
     let is_undecided = decisions.as_array().is_some_and(|all| !all.is_empty());
     assert_eq!(undecided.status.is_client_error(), is_undecided, "{undecided:?}");
+
+    // A report that contradicts itself is not signed in silence.
+    let refused = john.post(&path("sign"), &edit("john-0"));
+    assert_eq!((refused.fault(), &refused.json()["contradictions"]), ((422, "invalid".into()), &json!([told])));
+    assert!(site.audit().contains("the report contradicts itself 1 times") && !site.audit().contains("on the right"));
+    let edit = |request: &str| {
+        let mut edit = edit(request);
+        edit["contradictions_seen"] = json!(true);
+        edit
+    };
 
     // John signs first. Jane is told which version is the newest, and repeats what was lost on the way.
     let signed = john.post(&path("sign"), &edit("john-1"));

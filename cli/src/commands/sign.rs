@@ -7,11 +7,15 @@ use clap::{ArgGroup, Args};
 use prelim_coordinator::report::json::document::Document;
 use prelim_proto::v1::{Decision, FindingDecision, RejectReportRequest, SignReportRequest};
 use serde_json::json;
+use tonic_types::StatusExt as _;
 
 use crate::client::{Connection, plain};
 use crate::drafts;
 use crate::edit::{self, Edit};
 use crate::table;
+
+/// The reason that comes with the status.
+const CONTRADICTS: &str = "CONTRADICTS";
 
 /// Sign a study's report, as it is or with changes. Where one was signed before, it is amended.
 ///
@@ -43,6 +47,10 @@ pub(crate) struct Sign {
     /// The impression in your words, a sentence each time it is given; made from the findings where not given.
     #[arg(long, value_name = "TEXT", conflicts_with_all = ["edit", "template"])]
     impression: Vec<String>,
+    /// You have seen where the words of the report say another thing than its findings, and sign it so. Without it such a report
+    /// is not signed, and you are told where.
+    #[arg(long, conflicts_with = "template")]
+    contradictions_seen: bool,
     /// Why a signed report is amended.
     #[arg(long, value_name = "TEXT", default_value = "")]
     reason: String,
@@ -104,9 +112,14 @@ impl Sign {
         request.study_uid.clone_from(&self.study);
         let reviewed = request.version;
         request.reason.clone_from(&self.reason);
+        request.contradictions_seen = self.contradictions_seen;
         request.request_id = format!("{:032x}", rand::random::<u128>());
         let mut client = self.connection.reviews().await?;
-        let signed = client.sign_report(request).await.map_err(plain)?.into_inner();
+        let signed = client.sign_report(request).await.map_err(|status| match is_contradiction(&status) {
+            true => anyhow::anyhow!("{}, with --contradictions-seen", plain(status)),
+            false => plain(status),
+        })?;
+        let signed = signed.into_inner();
         let what = if signed.amended { "amended and signed" } else { "signed" };
         if self.json {
             let row = json!({ "study_uid": self.study, "version": signed.version, "amended": signed.amended });
@@ -130,6 +143,11 @@ impl Sign {
         let impression = self.impression.clone();
         Ok(SignReportRequest { version: document.report.version, decisions, impression, ..Default::default() })
     }
+}
+
+/// Whether it was refused because the report says two things at once.
+fn is_contradiction(status: &tonic::Status) -> bool {
+    status.get_error_details().error_info().is_some_and(|info| info.reason == CONTRADICTS)
 }
 
 impl Reject {

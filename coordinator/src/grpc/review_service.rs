@@ -30,6 +30,7 @@ impl ReviewService for Reviews {
             request: request.request_id,
             edit: Some(edit),
             reason: request.reason,
+            contradictions_seen: request.contradictions_seen,
         };
         let (version, standing) = self.review(&session, wanted).await?;
         Ok(Response::new(v1::SignReportResponse { version, amended: standing == Standing::Amended }))
@@ -44,6 +45,7 @@ impl ReviewService for Reviews {
             request: request.request_id,
             edit: None,
             reason: request.reason,
+            contradictions_seen: false,
         };
         let (version, _) = self.review(&session, wanted).await?;
         Ok(Response::new(v1::RejectReportResponse { version }))

@@ -68,6 +68,7 @@ fn class(error: &ServiceError) -> (Code, &'static str) {
         ServiceError::Invalid { .. } => (Code::InvalidArgument, "INVALID"),
         ServiceError::NoDraft { .. } => (Code::FailedPrecondition, "NO_DRAFT"),
         ServiceError::NoVersion { .. } => (Code::NotFound, "NO_VERSION"),
+        ServiceError::Contradicts(_) => (Code::FailedPrecondition, "CONTRADICTS"),
         ServiceError::Signed(_) => (Code::FailedPrecondition, "SIGNED"),
         ServiceError::NoKey => (Code::FailedPrecondition, "NO_KEY"),
         ServiceError::FoldersNotAllowed => (Code::PermissionDenied, "FOLDERS_NOT_ALLOWED"),

@@ -52,6 +52,12 @@ impl Fault {
         Self::new(StatusCode::CONFLICT, words)
     }
 
+    /// What is to be signed says two things at once.
+    fn contradicts(words: impl Into<String>, found: Vec<String>) -> Self {
+        let fault = Self::new(StatusCode::UNPROCESSABLE_ENTITY, words);
+        fault.with("field", "contradictions_seen").with("contradictions", found)
+    }
+
     /// What it takes the place of is not the newest.
     pub(super) fn not_newest(words: impl Into<String>) -> Self {
         Self::new(StatusCode::PRECONDITION_FAILED, words)
@@ -133,6 +139,7 @@ impl From<ServiceError> for Fault {
     fn from(error: ServiceError) -> Self {
         match error {
             ServiceError::Invalid { field, problem } => Self::invalid(field, problem),
+            ServiceError::Contradicts(ref found) => Self::contradicts(error.to_string(), found.clone()),
             error => Problem::from(error).into(),
         }
     }

@@ -14,8 +14,7 @@ use serde_json::json;
 use super::fault::Fault;
 use super::{Call, answer_json, board, copies, study};
 use crate::report::json::document::Document;
-use crate::report::present;
-use crate::review::Wanted;
+use crate::review::{Wanted, contradict};
 use crate::service::ServiceError;
 use crate::session::Session;
 use crate::store::StoreError;
@@ -37,6 +36,8 @@ pub(super) struct Said {
     reason: String,
     #[serde(default)]
     request_id: String,
+    #[serde(default)]
+    contradictions_seen: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -117,7 +118,8 @@ pub(super) async fn preview(
     let reviewed = call.web.coordinator.preview(session, wanted).await;
     let report = reviewed.map_err(|error| outdated(error, newest))?;
     let told = study::shown(Document::of(&report, &study), &study, None)?;
-    Ok(answer_json(&json!({"report": told, "warnings": warnings(&report, &edit)})))
+    let contradictions = contradict::contradictions(&report);
+    Ok(answer_json(&json!({"report": told, "warnings": warnings(&report, &edit), "contradictions": contradictions})))
 }
 
 /// Signs a report.
@@ -186,8 +188,9 @@ async fn wanted(
     let study = record.into_study(by_series(held.to_vec()));
     let said: Said = call.json(body, MAX_NOTE_BYTES).await?;
     let (version, request, reason) = (said.version, said.request_id.clone(), said.reason.clone());
+    let contradictions_seen = said.contradictions_seen;
     let edit = if is_edit { Some(said.edit(&study)?) } else { None };
-    Ok((Wanted { study: uid, version, request, edit, reason }, study))
+    Ok((Wanted { study: uid, version, request, edit, reason, contradictions_seen }, study))
 }
 
 impl Said {
@@ -252,17 +255,9 @@ impl Place {
     }
 }
 
-/// What a reviewer may want to look at again: words that do not fit what is coded.
+/// What a reviewer may want to look at again, beside what contradicts itself.
 fn warnings(report: &Report, edit: &Edit) -> Vec<String> {
     let mut warnings = Vec::new();
-    for sentence in &report.findings_text {
-        for finding in sentence.findings.iter().filter_map(|index| report.findings.get(*index as usize)) {
-            if let Some(side) = other_side(&sentence.text, finding.laterality) {
-                let title = present::finding_title(finding);
-                warnings.push(format!("The sentence on {title} says \"{side}\", and the finding does not."));
-            }
-        }
-    }
     let is_changed =
         !edit.added.is_empty() || edit.decisions.iter().any(|each| !matches!(each.becomes, Becomes::Same(_)));
     if is_changed && edit.impression.iter().any(|words| !words.trim().is_empty()) {
@@ -282,15 +277,6 @@ fn warnings(report: &Report, edit: &Edit) -> Vec<String> {
     warnings
 }
 
-/// The side that a sentence says and its finding does not.
-fn other_side(text: &str, side: Option<Laterality>) -> Option<&'static str> {
-    match side? {
-        Laterality::Left if has_word(text, "right") && !has_word(text, "left") => Some("right"),
-        Laterality::Right if has_word(text, "left") && !has_word(text, "right") => Some("left"),
-        _ => None,
-    }
-}
-
 fn has_word(text: &str, word: &str) -> bool {
     text.split(|c: char| !c.is_alphabetic()).any(|found| found.eq_ignore_ascii_case(word))
 }
@@ -298,21 +284,6 @@ fn has_word(text: &str, word: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_sentence_on_the_other_side_is_found() {
-        for (text, side, want) in [
-            ("Effusion on the left.", Some(Laterality::Right), Some("left")),
-            ("Right-sided effusion.", Some(Laterality::Left), Some("right")),
-            ("Effusion on the left.", Some(Laterality::Left), None),
-            ("Larger on the right than on the left.", Some(Laterality::Left), None),
-            ("Bright and leftover.", Some(Laterality::Right), None),
-            ("Effusion on the left.", Some(Laterality::Bilateral), None),
-            ("Effusion on the left.", None, None),
-        ] {
-            assert_eq!(other_side(text, side), want, "{text}");
-        }
-    }
 
     #[test]
     fn what_the_editor_says_is_read() {

@@ -2,6 +2,7 @@
 //!
 //! # Layout
 //! - `edit`: what an edit makes of a report (pure)
+//! - `contradict`: where its words say another thing than its findings; `phrases`: English sentences taken apart (pure)
 //! - `inserted`: which of its sentences have words of a model's answer; `wording`: where the words of all are from (pure)
 //! - here: a review from the request to the version that holds it
 //!
@@ -10,9 +11,12 @@
 //! **Invariant**: only the newest version can be reviewed, or what stands where that is a rejection; of two who review at once one
 //! is told that it came late.
 //! **Invariant**: nobody signs who is not known by name.
+//! **Invariant**: a report that contradicts itself is signed by who says that they have seen it, and by nobody else.
 
+pub(crate) mod contradict;
 mod edit;
 mod inserted;
+mod phrases;
 mod wording;
 
 use jiff::Timestamp;
@@ -47,6 +51,8 @@ pub(crate) struct Wanted {
     pub(crate) edit: Option<Edit>,
     /// Why.
     pub(crate) reason: String,
+    /// The reviewer has seen where it contradicts itself.
+    pub(crate) contradictions_seen: bool,
 }
 
 impl Coordinator {
@@ -56,7 +62,12 @@ impl Coordinator {
         let study = wanted.study.clone();
         let done = self.review_as(session, wanted).await;
         if let Err(error) = &done {
-            session.note_review(&study, Err(&without_uids(error))).await?;
+            // What the report says of the patient is for no audit.
+            let why = match error {
+                ServiceError::Contradicts(found) => format!("the report contradicts itself {} times", found.len()),
+                error => without_uids(error),
+            };
+            session.note_review(&study, Err(&why)).await?;
         }
         done
     }
@@ -80,7 +91,7 @@ impl Coordinator {
 
     async fn review_as(&self, session: &Session, wanted: Wanted) -> Result<(u32, Standing), ServiceError> {
         let caller = session.caller();
-        let Wanted { study: uid, version, request, edit, reason } = wanted;
+        let Wanted { study: uid, version, request, edit, reason, contradictions_seen } = wanted;
         if request.is_empty() || request.chars().count() > MAX_REQUEST || !request.chars().all(|c| c.is_ascii_graphic())
         {
             let problem = format!("not 1 to {MAX_REQUEST} printable characters without blanks");
@@ -122,6 +133,10 @@ impl Coordinator {
         }
         let study = self.study(&uid).await?;
         let reviewed = self.reviewed(&study, (&before, newest.version + 1), edit, standing, reason, reviewer).await?;
+        let contradictions = contradict::contradictions(&reviewed);
+        if !contradictions.is_empty() && !contradictions_seen {
+            return Err(ServiceError::Contradicts(contradictions));
+        }
         let inputs = ReportInputs { report: &reviewed, study: &study, key_images: &[], shadings: &[] };
         let content = report::write(Format::Json, &inputs)?;
         let digest = prelim_imaging::header::digest(&content);
@@ -145,7 +160,11 @@ impl Coordinator {
         };
         self.bytes.put(&uid, &digest, content.into()).await?;
         let word = present::standing_word(standing);
-        session.note_review(&uid, Ok(&format!("version {}, {word}", commit.version))).await?;
+        let seen = match contradictions.len() {
+            0 => String::new(),
+            count => format!(", {count} contradictions seen"),
+        };
+        session.note_review(&uid, Ok(&format!("version {}, {word}{seen}", commit.version))).await?;
         if self.store.commit_review(&uid, commit).await? == Done::Now {
             self.metrics.reviewed(&reviewed);
             self.deliveries.notify_one();

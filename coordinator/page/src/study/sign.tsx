@@ -22,7 +22,7 @@ interface Props {
   setStep: (step: Step) => void;
   busy: boolean;
   problem: string;
-  sign: (reason: string) => void;
+  sign: (reason: string, contradictionsSeen: boolean) => void;
   reject: (reason: string) => void;
   /** Gives up what was edited; nothing where nothing was. */
   discard: (() => void) | null;
@@ -62,7 +62,7 @@ export function SignBar(props: Props) {
       {step === 'discard' && props.discard !== null && <DiscardStep amends={standing !== 'unsigned_draft'} discard={props.discard} setStep={setStep} busy={busy} />}
       {problem !== '' && <p class="problem" role="alert">{problem}</p>}
       {editing.saving.state === 'waiting' && <p class="problem" role="status">Your edits are on this page and not kept on the server yet: {editing.saving.problem}</p>}
-      {editing.preview.warnings.map((warning) => <p class="warning" key={warning}>{warning}</p>)}
+      {step !== 'sign' && [...editing.preview.contradictions, ...editing.preview.warnings].map((warning) => <p class="warning" key={warning}>{warning}</p>)}
       <div class="row">
         <span class="part">
           <button class="plain" disabled={!editing.canUndo} onClick={editing.undo} title="Undo (Ctrl Z)" aria-label="Undo">↶</button>
@@ -111,15 +111,19 @@ function SignStep({ editing, session, amends, setStep, busy, sign, verb }: Props
   const region = useRef<HTMLFormElement>(null);
   // Before the next key can come.
   useLayoutEffect(() => {
-    (region.current?.querySelector<HTMLElement>('input') ?? region.current?.querySelector<HTMLElement>('button.primary'))?.focus();
+    (region.current?.querySelector<HTMLElement>('input[name=reason]') ?? region.current?.querySelector<HTMLElement>('button.primary'))?.focus();
   }, []);
-  const { report, isOld } = editing.preview;
+  const { report, isOld, warnings, contradictions } = editing.preview;
+  /** The contradictions that the reader has seen: others are to be seen anew. */
+  const [seen, setSeen] = useState('');
+  const against = contradictions.join('\n');
+  const isSeen = against === '' || seen === against;
   const count = (decision: string) => editing.copy.decisions.filter((each) => each.decision === decision).length;
   const counts = [[count('accept'), 'accepted'], [count('change'), 'changed'], [count('reject'), 'rejected'], [editing.copy.added.length, 'added']] as const;
   const told = counts.filter(([number]) => number > 0).map(([number, word]) => `${number} ${word}`).join(', ');
   return (
     <form class="sign-step" ref={region} aria-label={`${verb} the report`}
-      onSubmit={(event) => { event.preventDefault(); if (!busy && !isOld && (!amends || reason.trim() !== '')) sign(reason.trim()); }}
+      onSubmit={(event) => { event.preventDefault(); if (!busy && !isOld && isSeen && (!amends || reason.trim() !== '')) sign(reason.trim(), against !== ''); }}
       onKeyDown={(event) => { if (event.key === 'Escape') { event.preventDefault(); event.stopPropagation(); setStep('none'); } }}>
       <h2>{verb} as {personName(session.account.name ?? session.account.id)}{session.account.organization ? `, ${session.account.organization}` : ''}</h2>
       <p class="muted">{told === '' ? 'The draft has no findings.' : `Findings: ${told}.`} {session.demonstration && 'The draft was made by demonstration weights.'}</p>
@@ -132,6 +136,17 @@ function SignStep({ editing, session, amends, setStep, busy, sign, verb }: Props
         {amends ? 'Why is it amended?' : 'Note (may be empty)'}
         <input name="reason" data-own={reason === '' ? undefined : 'yes'} value={reason} maxLength={2000} required={amends} onInput={(event) => setReason(event.currentTarget.value)} autocomplete="off" />
       </label>
+      {warnings.map((warning) => <p class="warning" key={warning}>{warning}</p>)}
+      {contradictions.length > 0 && (
+        <fieldset class="against">
+          <legend>This report contradicts itself</legend>
+          <ul>{contradictions.map((each) => <li class="warning" key={each}>{each}</li>)}</ul>
+          <label class="check">
+            <input type="checkbox" name="seen" required checked={isSeen} onChange={(event) => setSeen(event.currentTarget.checked ? against : '')} />
+            I have seen this, and sign it so
+          </label>
+        </fieldset>
+      )}
       <div class="acts">
         <button type="submit" class="primary" disabled={busy || isOld}>{busy ? 'Signing' : `${verb} this report`} <kbd>Enter</kbd></button>
         <button type="button" class="plain" onClick={() => setStep('none')}>Back <kbd>Esc</kbd></button>

@@ -9,6 +9,8 @@ import { begin, hasImpression, isBegun, redo, request, step, undecided, undo, wi
 export interface Preview {
   report: ReportBody | null;
   warnings: string[];
+  /** Where its words say another thing than its findings: it is signed by who has seen that. */
+  contradictions: string[];
   problem: string;
   /** Its impression is in the reader's own words. */
   isOwn: boolean;
@@ -49,7 +51,7 @@ export function useEdit(study: Study, may: boolean): Editing {
   const [history, setHistory] = useState<History>(() => begin(undecided(version, count)));
   const [saving, setSaving] = useState<Saving>({ state: 'clean' });
   const [stale, setStale] = useState<WorkingCopy | null>(null);
-  const [preview, setPreview] = useState<Preview>({ report: study.report?.report ?? null, warnings: [], problem: '', isOwn: false, isOld: false });
+  const [preview, setPreview] = useState<Preview>({ report: study.report?.report ?? null, warnings: [], contradictions: [], problem: '', isOwn: false, isOld: false });
   /** Previews that failed are asked for again after a sign-in, and when the network is back. */
   const [round, setRound] = useState(0);
   const save = useRef<Autosave | null>(null);
@@ -103,8 +105,8 @@ export function useEdit(study: Study, may: boolean): Editing {
     let gone = false;
     setPreview((was) => ({ ...was, isOld: true }));
     const timer = window.setTimeout(() => {
-      call<{ report: Report; warnings?: string[] }>('POST', `/studies/${uid}/preview`, request(copy)).then(
-        ({ body }) => !gone && setPreview({ report: body.report.report, warnings: body.warnings ?? [], problem: '', isOwn: hasImpression(copy), isOld: false }),
+      call<{ report: Report; warnings?: string[]; contradictions?: string[] }>('POST', `/studies/${uid}/preview`, request(copy)).then(
+        ({ body }) => !gone && setPreview({ report: body.report.report, warnings: body.warnings ?? [], contradictions: body.contradictions ?? [], problem: '', isOwn: hasImpression(copy), isOld: false }),
         (error: unknown) => {
           // What cannot be signed is told in the server's words; the last good text stays.
           // That another version is newer is told where it is signed, with both sides.
