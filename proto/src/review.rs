@@ -106,9 +106,9 @@ pub struct DocumentReference {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Decision {
-    /// It stands as it was.
+    /// It stands as it was, in the words of the draft.
     Accepted,
-    /// It stands, with something about it changed.
+    /// It stands, with something about it changed, or in a person's words.
     Changed,
     /// It does not stand.
     Rejected,

@@ -83,7 +83,7 @@ pub(crate) struct Edited {
     pub(crate) impression: Vec<Sentence>,
     /// What was decided, in the order of the findings before, then what was added.
     pub(crate) assessments: Vec<Assessment>,
-    /// Whether the findings are others than before.
+    /// Whether the findings are others than before; their words alone do not count.
     pub(crate) is_changed: bool,
 }
 
@@ -97,22 +97,27 @@ pub(crate) fn apply(report: &Report, tracking: &[Uid], study: &Study, edit: &Edi
     // Each finding that stands, with its sentence and the place of its assessment.
     let mut standing: Vec<(Finding, String, usize)> = Vec::new();
     let mut assessments: Vec<Assessment> = Vec::new();
+    let mut is_changed = !edit.added.is_empty();
     for (index, (before, wanted)) in report.findings.iter().zip(&edit.decisions).enumerate() {
         let what = format!("finding {}", index + 1);
         let (reason, words) = (text(&what, &wanted.reason)?, text(&what, &wanted.words)?);
         let (decision, after) = match &wanted.becomes {
             Becomes::Same(Some(given)) if !is_same(before, given) => return Err(EditError::Differs(index + 1)),
-            Becomes::Same(_) => (Decision::Accepted, Some((before.clone(), own_words(report, index)))),
+            Becomes::Same(_) => said_of(before, own_words(report, index), &words),
             Becomes::Other(after) => {
                 let after = by_a_person(&what, after, study)?;
                 if is_same(before, &after) {
-                    (Decision::Accepted, Some((before.clone(), own_words(report, index))))
+                    said_of(before, own_words(report, index), &words)
                 } else {
+                    is_changed = true;
                     (Decision::Changed, Some((after, None)))
                 }
             }
             Becomes::Nothing if reason.is_empty() => return Err(EditError::NoReason(index + 1)),
-            Becomes::Nothing => (Decision::Rejected, None),
+            Becomes::Nothing => {
+                is_changed = true;
+                (Decision::Rejected, None)
+            }
         };
         if let Some((finding, own)) = after {
             let words = if words.is_empty() { own.unwrap_or_default() } else { words };
@@ -133,7 +138,6 @@ pub(crate) fn apply(report: &Report, tracking: &[Uid], study: &Study, edit: &Edi
         assessments[*assessment].finding = Some(index);
     }
     let findings: Vec<Finding> = standing.iter().map(|(finding, ..)| finding.clone()).collect();
-    let is_changed = assessments.iter().any(|assessment| assessment.decision != Decision::Accepted);
     let mut findings_text = merge::findings_text(&findings);
     for (sentence, (_, words, _)) in findings_text.iter_mut().zip(&standing) {
         if !words.is_empty() {
@@ -177,6 +181,23 @@ pub(crate) fn text(what: &str, words: &str) -> Result<String, EditError> {
     }
 }
 
+/// A finding that stays as it is: accepted, or changed where a person puts it in other words. The model said nothing of those.
+fn said_of(before: &Finding, own: Option<String>, words: &str) -> (Decision, Option<(Finding, Option<String>)>) {
+    let own = own.or_else(|| Some(merge::findings_text(std::slice::from_ref(before)).first()?.text.clone()));
+    if words.is_empty() || own.as_deref() == Some(words) {
+        return (Decision::Accepted, Some((before.clone(), own)));
+    }
+    let mut finding = before.clone();
+    of_nobody(&mut finding);
+    (Decision::Changed, Some((finding, own)))
+}
+
+/// No model's estimate stands with what a person says.
+fn of_nobody(finding: &mut Finding) {
+    finding.confidence = 1.0;
+    finding.evidence.iter_mut().for_each(|evidence| evidence.confidence = 1.0);
+}
+
 /// The sentence that speaks of that finding and no other.
 fn own_words(report: &Report, index: usize) -> Option<String> {
     let is_own = |sentence: &&Sentence| sentence.findings.iter().map(|index| *index as usize).eq([index]);
@@ -194,9 +215,8 @@ fn by_a_person(what: &str, finding: &Finding, study: &Study) -> Result<Finding, 
     }
     at_most("images of a finding", finding.evidence.len(), MAX_EVIDENCE)?;
     let mut finding = finding.clone();
-    finding.confidence = 1.0;
-    for evidence in &mut finding.evidence {
-        evidence.confidence = 1.0;
+    of_nobody(&mut finding);
+    for evidence in &finding.evidence {
         let series = study.series.iter().find(|series| series.uid == evidence.series);
         let instances = series.into_iter().flat_map(|series| &series.instances);
         let instance = instances.into_iter().find(|instance| instance.uid == evidence.instance);

@@ -187,6 +187,16 @@ fn a_reviewers_own_words_stand() {
     assert!(!edited.is_changed);
     assert_eq!(words(&edited.findings_text), ["Some fluid on the right.", "A nodule, as the model put it."]);
     assert_eq!(words(&edited.impression), ["Fluid.", "Nodule: CT."]);
+    // Other words are a change, and what the model estimated does not stand with them.
+    assert_eq!(decisions(&edited), [(Decision::Changed, Some(0)), (Decision::Accepted, Some(1))]);
+    assert_eq!(edited.findings[0].confidence, 1.0);
+    assert_eq!(edited.assessments[0].before.as_ref().map(|before| before.confidence), Some(0.8));
+    // The draft's own words are none of the reviewer's.
+    edit.decisions[0].words = "Right pleural effusion.".to_owned();
+    edit.decisions[1].words = " A nodule, as the model put it.".to_owned();
+    let edited = apply(&draft(), &tracking(), &study(), &edit).unwrap();
+    assert_eq!(decisions(&edited), [(Decision::Accepted, Some(0)), (Decision::Accepted, Some(1))]);
+    assert_eq!(edited.findings, draft().findings);
     // Blanks are no words.
     edit.impression = vec!["  ".to_owned()];
     let edited = apply(&draft(), &tracking(), &study(), &edit).unwrap();

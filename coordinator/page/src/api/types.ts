@@ -40,6 +40,8 @@ export interface Finding extends Omit<Written, 'evidence'> {
   urgency?: Urgency;
   /** Who says it: a radiologist who changed or added it, in this version or an earlier one, or the model. */
   by?: 'radiologist' | 'model';
+  /** What the report says of it. */
+  sentence?: string | null;
   evidence: (Place & { confidence: number })[];
 }
 
@@ -93,13 +95,19 @@ export interface ReportBody {
   unread: { instance: string; reason: string; detail: string }[];
 }
 
+/** What was decided of a finding: those of the version that was reviewed, in its order, then those that were added. */
+export interface Assessed {
+  /** Which of the report's findings it is; nothing where it does not stand. */
+  finding?: number;
+}
+
 export interface Report {
   status: Standing;
   demonstration: boolean;
   statement: string;
   report: ReportBody;
   provenance: { model: string; base?: string; software_version: string; demonstration: boolean }[];
-  review?: { reviewer: string; organization: string; at_ms: number; reason: string; words?: WordsFrom[] };
+  review?: { reviewer: string; organization: string; at_ms: number; reason: string; assessments?: Assessed[]; words?: WordsFrom[] };
 }
 
 export interface Reader {

@@ -42,6 +42,24 @@ export function decide(copy: WorkingCopy, index: number, change: Partial<Decided
   return { ...copy, decisions: copy.decisions.map((each, at) => (at === index ? { ...each, ...change } : each)) };
 }
 
+/** Whether two findings say the same. */
+export function isSame(one: Written, other: Written): boolean {
+  const said = (finding: Written) => {
+    const { key, presence, laterality, zone, severity, size_mm, evidence } = coherent(finding);
+    return JSON.stringify([key, presence, laterality, zone, severity, size_mm, evidence.map(({ instance, frame, box }) => [instance, frame, box])]);
+  };
+  return said(one) === said(other);
+}
+
+/** Puts a finding of the draft, and its sentence, as a reader wants them. What leaves both as they were decides nothing, and takes
+ * a change back. */
+export function change(copy: WorkingCopy, index: number, draft: { finding: Written; sentence: string }, finding: Written, words: string): WorkingCopy {
+  const said = words.trim();
+  if (!isSame(draft.finding, finding) || (said !== '' && said !== draft.sentence)) return decide(copy, index, { decision: 'change', finding, words: said });
+  const decisions = copy.decisions.map((each, at): Decided => (at === index ? { decision: each.decision === 'change' ? null : each.decision, words: '', reason: each.reason } : each));
+  return { ...copy, decisions };
+}
+
 /** Accepts what is not decided. */
 export function acceptRest(copy: WorkingCopy): WorkingCopy {
   return { ...copy, decisions: copy.decisions.map((each) => (each.decision === null ? { ...each, decision: 'accept' } : each)) };

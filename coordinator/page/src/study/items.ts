@@ -17,14 +17,18 @@ export interface Item {
   decision: Decided['decision'] | 'added';
   words: string;
   reason: string;
-  /** The sentence of the draft. */
+  /** The finding of the draft, and its sentence; nothing for one that was added. */
+  draft: { finding: Written; sentence: string } | null;
+  /** The sentence as it will be in the report; empty where that is not known yet, or there will be none. */
   sentence: string;
   urgency: Urgency | null;
 }
 
 const PRESENCES = ['present', 'uncertain', 'absent'];
 
-export function items(report: Report, copy: WorkingCopy, names: Map<string, string>): Item[] {
+/** `made` are the sentences of the report that would come of the copy, in the order of its decisions and additions; nothing where
+ * that is not known. */
+export function items(report: Report, copy: WorkingCopy, names: Map<string, string>, made: (string | null)[] | null): Item[] {
   const { findings, findings_text } = report.report;
   const ofDraft = findings.map((finding, index): Item => {
     const decided = copy.decisions[index] ?? { decision: null, words: '', reason: '' };
@@ -36,12 +40,13 @@ export function items(report: Report, copy: WorkingCopy, names: Map<string, stri
       isAdded: false,
       finding: changed ?? finding,
       name: names.get((changed ?? finding).key) ?? finding.name,
-      confidence: changed === undefined && finding.by !== 'radiologist' ? finding.confidence : null,
+      confidence: changed === undefined && decided.words === '' && finding.by !== 'radiologist' ? finding.confidence : null,
       isSigned: isSigned(report),
       decision: decided.decision,
       words: decided.words,
       reason: decided.reason,
-      sentence: own,
+      draft: { finding, sentence: own },
+      sentence: made?.[index] ?? (made !== null || decided.decision === 'change' || decided.decision === 'reject' ? '' : own),
       urgency: finding.urgency ?? null,
     };
   });
@@ -59,7 +64,8 @@ export function items(report: Report, copy: WorkingCopy, names: Map<string, stri
     decision: 'added',
     words,
     reason,
-    sentence: '',
+    draft: null,
+    sentence: made?.[findings.length + index] ?? '',
     urgency: null,
   }));
   return [...ofDraft, ...added];

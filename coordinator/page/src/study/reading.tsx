@@ -4,7 +4,7 @@ import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { createPortal } from 'preact/compat';
 import { ApiError, call, get, requestId, words } from '../api/client.ts';
 import type { Reader, Report, Session, Statement, Study, Vocabulary, WorkingCopy } from '../api/types.ts';
-import { acceptRest, carry, decide, hasImpression, isBegun, left, request, undecided, withImpression } from '../edit/model.ts';
+import { acceptRest, carry, change, decide, hasImpression, isBegun, isSame, left, request, undecided, withImpression } from '../edit/model.ts';
 import { useHold } from '../keys.ts';
 import { ageAt, date, personName } from '../words.ts';
 import { ImpressionHelp } from '../ask/impression_help.tsx';
@@ -76,15 +76,17 @@ export function Reading(props: Props) {
   const names = useMemo(() => new Map(vocabulary.findings.map(({ key, name }) => [key, name])), [vocabulary]);
   const report = older ?? study.report;
   const fits = report !== null && older === null && copy.version === report.report.version && copy.decisions.length === report.report.findings.length;
-  const list_items = useMemo(
-    () => (report === null || report.status === 'rejected' ? [] : itemsOf(report, fits ? copy : undecided(report.report.version, report.report.findings.length), names)),
-    [report, copy, fits, names],
-  );
   const standing = report?.status ?? 'unsigned_draft';
   const isSigned = standing === 'signed' || standing === 'amended';
   // A signed report is looked at until somebody begins to amend it.
   const mayEdit = report !== null && older === null && fits && mayReview && standing !== 'rejected' && props.removal === 'none';
   const editable = mayEdit && (!isSigned || isBegun(copy) || amending);
+  // What the findings are called in the report that would come of them, and not in one of edits before.
+  const sentences = editable && editing.preview.of === copy ? editing.preview.sentences : null;
+  const list_items = useMemo(
+    () => (report === null || report.status === 'rejected' ? [] : itemsOf(report, fits ? copy : undecided(report.report.version, report.report.findings.length), names, sentences)),
+    [report, copy, fits, names, sentences],
+  );
   const amend = () => {
     if (!mayEdit || editable) return;
     // Of a report without findings nothing is to accept.
@@ -118,13 +120,11 @@ export function Reading(props: Props) {
     setSaid(`${item.name} ${decision === null ? 'to be decided' : decision === 'accept' ? 'accepted' : 'rejected'}`);
     if (decision !== null) onward(item);
   };
-  const keep = (item: Item) => {
-    const next = { finding: item.finding, words: item.words };
-    editing.change((was) => (item.isAdded ? { ...was, added: was.added.map((each, index) => (index === item.index ? { ...each, ...next } : each)) } : decide(was, item.index, { decision: 'change', ...next })));
-    setSaid(`${item.name} changed`);
+  const keep = ({ name, index, draft, finding, words }: Item) => {
+    editing.change((was) => (draft === null ? { ...was, added: was.added.map((each, at) => (at === index ? { ...each, finding, words } : each)) } : change(was, index, draft, finding, words)));
+    setSaid(draft !== null && words === '' && isSame(draft.finding, finding) ? `${name} as drafted` : `${name} changed`);
   };
-  const say = (item: Item, text: string) =>
-    editing.change((was) => (item.isAdded ? { ...was, added: was.added.map((each, index) => (index === item.index ? { ...each, words: text } : each)) } : decide(was, item.index, { words: text, decision: was.decisions[item.index]?.decision ?? 'accept' })));
+  const say = (item: Item, words: string) => keep({ ...item, words });
   const remove = (item: Item) => {
     editing.change((was) => ({ ...was, added: was.added.filter((_, index) => index !== item.index) }));
     setChosen(null);

@@ -8,6 +8,10 @@ import { begin, hasImpression, isBegun, redo, request, step, undecided, undo, wi
 
 export interface Preview {
   report: ReportBody | null;
+  /** The edits that it is of. */
+  of: WorkingCopy | null;
+  /** Its sentences of findings, in the order of decisions and additions; nothing where there is none, or none yet. */
+  sentences: (string | null)[] | null;
   warnings: string[];
   /** Where its words say another thing than its findings: it is signed by who has seen that. */
   contradictions: string[];
@@ -51,7 +55,7 @@ export function useEdit(study: Study, may: boolean): Editing {
   const [history, setHistory] = useState<History>(() => begin(undecided(version, count)));
   const [saving, setSaving] = useState<Saving>({ state: 'clean' });
   const [stale, setStale] = useState<WorkingCopy | null>(null);
-  const [preview, setPreview] = useState<Preview>({ report: study.report?.report ?? null, warnings: [], contradictions: [], problem: '', isOwn: false, isOld: false });
+  const [preview, setPreview] = useState<Preview>({ report: study.report?.report ?? null, of: null, sentences: null, warnings: [], contradictions: [], problem: '', isOwn: false, isOld: false });
   /** Previews that failed are asked for again after a sign-in, and when the network is back. */
   const [round, setRound] = useState(0);
   const save = useRef<Autosave | null>(null);
@@ -106,7 +110,7 @@ export function useEdit(study: Study, may: boolean): Editing {
     setPreview((was) => ({ ...was, isOld: true }));
     const timer = window.setTimeout(() => {
       call<{ report: Report; warnings?: string[]; contradictions?: string[] }>('POST', `/studies/${uid}/preview`, request(copy)).then(
-        ({ body }) => !gone && setPreview({ report: body.report.report, warnings: body.warnings ?? [], contradictions: body.contradictions ?? [], problem: '', isOwn: hasImpression(copy), isOld: false }),
+        ({ body }) => !gone && setPreview({ report: body.report.report, of: copy, sentences: sentencesOf(body.report), warnings: body.warnings ?? [], contradictions: body.contradictions ?? [], problem: '', isOwn: hasImpression(copy), isOld: false }),
         (error: unknown) => {
           // What cannot be signed is told in the server's words; the last good text stays.
           // That another version is newer is told where it is signed, with both sides.
@@ -161,4 +165,9 @@ export function useEdit(study: Study, may: boolean): Editing {
     },
     flush: async () => save.current?.flush(),
   };
+}
+
+/** What a report that was reviewed says of each finding that was decided on. */
+function sentencesOf({ report, review }: Report): (string | null)[] | null {
+  return review?.assessments?.map(({ finding }) => (finding === undefined ? null : (report.findings[finding]?.sentence ?? null))) ?? null;
 }
