@@ -332,6 +332,11 @@ fn two_readers_lose_nothing() {
     let told = preview["contradictions"][0].as_str().unwrap_or_default().to_owned();
     assert!(told.contains("\"A nodule on the right.\" says \"right\"") && told.contains("nodule"), "{preview}");
     assert_eq!(jane.study(&study)["versions"].as_array().expect("versions").len(), 1);
+    // It says what it is: nothing that was signed, by nobody.
+    let shown = &preview["report"];
+    let statement = shown["statement"].as_str().expect("a statement");
+    assert_eq!((&shown["status"], &shown["review"]["reviewer"]), (&json!("preview"), &Value::Null), "{shown}");
+    assert!(statement.starts_with("PREVIEW") && statement.contains("nobody has signed it"), "{statement}");
     let undecided = jane.post(&path("preview"), &json!({"version": 1, "decisions": [], "added": []}));
     let is_undecided = decisions.as_array().is_some_and(|all| !all.is_empty());
     assert_eq!(undecided.status.is_client_error(), is_undecided, "{undecided:?}");

@@ -14,6 +14,7 @@ use serde_json::json;
 use super::fault::Fault;
 use super::{Call, answer_json, board, copies, study};
 use crate::report::json::document::Document;
+use crate::report::present;
 use crate::review::{Wanted, contradict};
 use crate::service::ServiceError;
 use crate::session::Session;
@@ -117,7 +118,15 @@ pub(super) async fn preview(
     let newest = newest(call, &wanted.study).await?;
     let reviewed = call.web.coordinator.preview(session, wanted).await;
     let report = reviewed.map_err(|error| outdated(error, newest))?;
-    let told = study::shown(Document::of(&report, &study), &study, None)?;
+    let mut told = study::shown(Document::of(&report, &study), &study, None)?;
+    // Nobody has signed it, whatever the report will say once somebody has.
+    if let Some(review) = &report.review {
+        told["status"] = json!("preview");
+        told["statement"] = json!(present::preview_statement(review));
+        for signature in ["reviewer_id", "reviewer", "organization", "at_ms"] {
+            told["review"].as_object_mut().map(|review| review.remove(signature));
+        }
+    }
     let contradictions = contradict::contradictions(&report);
     Ok(answer_json(&json!({"report": told, "warnings": warnings(&report, &edit), "contradictions": contradictions})))
 }

@@ -82,6 +82,16 @@ pub fn statement(review: &Review) -> String {
     }
 }
 
+/// What a report is that is shown as it would be signed, and which nobody has signed.
+pub(crate) fn preview_statement(review: &Review) -> String {
+    let what = if review.standing == Standing::Amended { "amended and signed" } else { "signed" };
+    let name = person_name(&review.reviewer.name);
+    format!(
+        "PREVIEW of the report as it would be {what} by {name}: nobody has signed it. It was drafted by software that is not \
+         a medical device."
+    )
+}
+
 /// A time for people: "2026-11-28 09:30 UTC".
 fn utc(at_ms: i64) -> String {
     jiff::Timestamp::from_millisecond(at_ms).unwrap_or_default().strftime("%Y-%m-%d %H:%M UTC").to_string()
