@@ -80,7 +80,7 @@ pub fn merge(study: &Study, readings: &[Reading<'_>], replaces: Option<Replaced>
     limitations.extend(account::announced(study));
     let models: BTreeSet<&ModelProvenance> = outcomes.iter().map(|outcome| &outcome.model).collect();
     let (models, kinds): (Vec<ModelProvenance>, _) = (models.into_iter().cloned().collect(), kinds(&readings));
-    let now = compare::Now { study, kinds: &kinds, findings: &findings, partial, models: &models };
+    let now = compare::Now { study, kinds: &kinds, findings: &findings, partial, models: &models, is_decided: false };
     let (comparison, priors) = compare::compare(&now, compared);
     Merge::Draft(Box::new(Report {
         study: study.uid.clone(),
@@ -126,8 +126,8 @@ pub(crate) fn comparison(
     before: &Report,
     compared: &Compared,
 ) -> (Vec<String>, Vec<Prior>) {
-    // A person's findings are of no model: what an earlier one said differently may be the readers' difference.
-    let now = compare::Now { study, kinds: &before.kinds, findings, partial: before.partial, models: &[] };
+    let (kinds, models) = (&before.kinds, &before.models);
+    let now = compare::Now { study, kinds, findings, partial: before.partial, models, is_decided: true };
     compare::compare(&now, compared)
 }
 

@@ -76,6 +76,11 @@ export function title(finding: Omit<Written, 'evidence'>, name: string): string 
   return qualified === '' ? called : `${called} · ${qualified}`;
 }
 
+/** A finding as codes have it, with whether it is there. */
+export function coded(finding: Finding): string {
+  return `${title(finding, finding.name)} (${finding.presence})`;
+}
+
 const CHANGES: Record<ChangeKind, string> = { new: 'New', larger: 'Larger', smaller: 'Smaller', no_longer_seen: 'No longer seen', seen_only_now: 'Seen only now', seen_only_then: 'Seen only then', unchanged: 'Unchanged' };
 
 /** What became of a finding, in words; `now` are the report's findings, `names` those of the vocabulary. */

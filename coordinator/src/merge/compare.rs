@@ -27,6 +27,8 @@ pub(super) struct Now<'a> {
     pub(super) findings: &'a [Finding],
     pub(super) partial: bool,
     pub(super) models: &'a [ModelProvenance],
+    /// A person changed the findings since the models made them.
+    pub(super) is_decided: bool,
 }
 
 /// The comparison in sentences, and the earlier studies with what changed since one of them: the closest by the same kind of
@@ -238,6 +240,12 @@ fn told(now: &Now<'_>, earlier: &Earlier, prior: &Prior) -> Vec<String> {
     if now.models.is_empty() || !now.models.iter().all(is_known) {
         let reader = if earlier.readers.is_empty() { "another reader" } else { "another model or prompt" };
         sentences.push(format!("The earlier findings are of {reader}: some differences may be the readers'."));
+    } else if now.is_decided {
+        sentences.push(
+            "The findings of this study are as a person decided on them, the earlier ones were read by the same model: some \
+             differences may be the readers'."
+                .to_owned(),
+        );
     }
     sentences
 }

@@ -61,7 +61,7 @@ fn study() -> Study {
 
 /// What an X-ray study with these findings comes to.
 fn xray(findings: &[Finding], partial: bool, compared: &Compared) -> (Vec<String>, Vec<Prior>) {
-    let now = Now { study: &study(), kinds: &[ImageKind::Xray], findings, partial, models: &[model("1")] };
+    let now = Now { study: &study(), kinds: &[ImageKind::Xray], findings, partial, models: &[model("1")], is_decided: false };
     compare(&now, compared)
 }
 
@@ -178,6 +178,23 @@ fn what_cannot_be_told_is_not_called_a_change() {
     let (sentences, priors) = xray(&now, false, &one(other));
     assert!(kinds(&priors).contains(&SeenOnlyNow));
     assert!(sentences.iter().any(|s| s.contains("another reader")), "{sentences:#?}");
+}
+
+#[test]
+fn whose_the_findings_are_is_told_where_that_may_make_a_difference() {
+    let told = |model: &str, is_decided: bool| {
+        let (study, models) = (study(), [self::model(model)]);
+        let now = Now { study: &study, kinds: &[ImageKind::Xray], findings: &[], partial: false, models: &models, is_decided };
+        let (sentences, _) = compare(&now, &one(earlier(ImageKind::Xray, Some(&[]))));
+        sentences.into_iter().filter(|sentence| sentence.contains("readers'")).collect::<Vec<_>>()
+    };
+    assert_eq!(told("1", false), Vec::<String>::new());
+    assert!(told("2", false)[0].contains("another model or prompt"));
+    assert!(told("2", true)[0].contains("another model or prompt"));
+    // The same model read both, and a person decided on one of them.
+    let decided = told("1", true);
+    assert!(decided.len() == 1 && decided[0].contains("as a person decided"), "{decided:?}");
+    assert!(!decided[0].contains("another model"), "{decided:?}");
 }
 
 #[test]

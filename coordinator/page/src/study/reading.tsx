@@ -368,7 +368,7 @@ export function Reading(props: Props) {
         ) : revive !== null ? (
           <div class="sign-bar"><div class="row"><span class="blocked">The draft can be reviewed after all: what you sign then takes the place of the rejection.</span><span class="grow" /><button onClick={revive}>Review the rejected draft after all <kbd>s</kbd></button></div></div>
         ) : (
-          report !== null && (mayEdit ? <SignBar discard={canDiscard ? () => void discard() : null} canReject={canReject} editing={editing} begin={editable ? null : amend} session={session} standing={standing} amends={amends} step={step} setStep={setStep} busy={busy} problem={problem} sign={(reason, seen) => void review('sign', reason, seen)} reject={(reason) => void review('reject', reason)} /> : !mayReview && <div class="sign-bar"><p class="blocked">You may read reports; reviewing and signing them takes the role “review”.</p></div>)
+          report !== null && (mayEdit ? <SignBar discard={canDiscard ? () => void discard() : null} canReject={canReject} comparison={report.report.comparison.join('\n')} editing={editing} begin={editable ? null : amend} session={session} standing={standing} amends={amends} step={step} setStep={setStep} busy={busy} problem={problem} sign={(reason, seen) => void review('sign', reason, seen)} reject={(reason) => void review('reject', reason)} /> : !mayReview && <div class="sign-bar"><p class="blocked">You may read reports; reviewing and signing them takes the role “review”.</p></div>)
         )}
       </section>
       <p class="hidden" role="status" aria-live="polite">{said}</p>

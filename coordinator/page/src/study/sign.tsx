@@ -4,7 +4,7 @@ import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 import type { Session, Standing } from '../api/types.ts';
 import type { Saving } from '../edit/autosave.ts';
 import { left } from '../edit/model.ts';
-import { inserted, moment, personName } from '../words.ts';
+import { coded, inserted, moment, personName } from '../words.ts';
 import { Ask } from './finding_card.tsx';
 import type { Editing } from './use_edit.ts';
 
@@ -28,6 +28,8 @@ interface Props {
   discard: (() => void) | null;
   /** The draft can be rejected as a whole. */
   canReject: boolean;
+  /** The comparison of the version that is reviewed. */
+  comparison: string;
 }
 
 function saved(saving: Saving): string {
@@ -106,7 +108,7 @@ function DiscardStep({ amends, discard, setStep, busy }: { amends: boolean; disc
 }
 
 /** What is about to be signed, in full, and by whom. */
-function SignStep({ editing, session, amends, setStep, busy, sign, verb }: Props & { verb: string }) {
+function SignStep({ editing, session, amends, setStep, busy, sign, comparison, verb }: Props & { verb: string }) {
   const [reason, setReason] = useState(editing.copy.reason);
   const region = useRef<HTMLFormElement>(null);
   // Before the next key can come.
@@ -130,6 +132,10 @@ function SignStep({ editing, session, amends, setStep, busy, sign, verb }: Props
       <div class="to-sign">
         {report?.findings_text.map((each, index) => <p key={index}>{each.text}</p>)}
         <p><b>Impression.</b> {report?.impression.map((each) => each.text).join(' ')}</p>
+        {report !== null && <p><b>Coded.</b> {report.findings.length === 0 ? 'No finding.' : report.findings.map((each) => coded(each)).join('; ')}</p>}
+        {report !== null && report.comparison.length > 0 && <p><b>Comparison{report.comparison.join('\n') === comparison ? '' : ', made anew of the findings as you decided'}.</b> {report.comparison.join(' ')}</p>}
+        {report !== null && report.technique.length > 0 && <p><b>Technique.</b> {report.technique.join(' ')}</p>}
+        {report !== null && report.limitations.length > 0 && <p><b>Limitations.</b> {report.limitations.join(' ')}</p>}
         {report?.inserted?.map((each) => <p class="inserted" key={`${each.passage ?? ''} ${each.sentence} ${each.answered_at_ms}`}>{inserted(each)}</p>)}
       </div>
       <label>
