@@ -24,6 +24,8 @@ mod prose;
 mod tests;
 pub(crate) mod urgency;
 
+pub(crate) use self::compare::{Taken, taken};
+
 use std::collections::BTreeSet;
 
 use prelim_proto::UNSIGNED_DRAFT_STATEMENT;

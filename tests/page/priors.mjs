@@ -12,7 +12,7 @@ await drawn(page);
 const earlier = page.locator('.priors > ul > li');
 assert.equal(await earlier.count(), 1);
 const told = await earlier.innerText();
-for (const words of [settings.date, 'unsigned draft', 'The report compares with it.', ...settings.sentences, ...settings.impression]) assert.ok(told.includes(words), `${words} is not in ${told}`);
+for (const words of [settings.date, 'unsigned draft', 'The report compares with it, finding by finding.', ...settings.sentences, ...settings.impression]) assert.ok(told.includes(words), `${words} is not in ${told}`);
 
 // What changed, each once, in the order of the report.
 const WORDS = { new: 'New', larger: 'Larger', smaller: 'Smaller', no_longer_seen: 'No longer seen', seen_only_now: 'Seen only now', seen_only_then: 'Seen only then', unchanged: 'Unchanged' };

@@ -31,6 +31,38 @@ pub(super) struct Now<'a> {
     pub(super) is_decided: bool,
 }
 
+/// How a report takes an earlier study into account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// Finding by finding.
+    Compared,
+    /// In what its report says: that has no codes.
+    Words,
+    /// By name: another one is compared.
+    Named,
+}
+
+/// How a report with this comparison takes `prior` into account.
+pub(crate) fn taken(comparison: &[String], prior: &Prior) -> Taken {
+    let begins = |with: String| comparison.iter().any(|sentence| sentence.starts_with(&with));
+    if !prior.changes.is_empty() || begins(compared_with(prior)) {
+        Taken::Compared
+    } else if begins(words_of(prior)) {
+        Taken::Words
+    } else {
+        Taken::Named
+    }
+}
+
+/// How the comparison with a study begins, and how the mention of one whose report has no codes does.
+fn compared_with(prior: &Prior) -> String {
+    format!("Compared with {}.", present::prior(prior))
+}
+
+fn words_of(prior: &Prior) -> String {
+    format!("At hand, and not compared finding by finding: {}.", present::prior(prior))
+}
+
 /// The comparison in sentences, and the earlier studies with what changed since one of them: the closest by the same kind of
 /// image whose findings are coded, or else by another.
 pub(super) fn compare(now: &Now<'_>, compared: &Compared) -> (Vec<String>, Vec<Prior>) {
@@ -197,7 +229,7 @@ fn amount(severity: Severity) -> f32 {
 
 /// The comparison with one study, in sentences.
 fn told(now: &Now<'_>, earlier: &Earlier, prior: &Prior) -> Vec<String> {
-    let mut sentences = vec![format!("Compared with {}.", present::prior(prior))];
+    let mut sentences = vec![compared_with(prior)];
     let with = |kind: ChangeKind| prior.changes.iter().filter(move |change| change.kind == kind);
     for kind in ChangeKind::ALL {
         let each: Vec<String> = with(kind).map(|change| in_words(now, change)).collect();
@@ -254,7 +286,7 @@ fn told(now: &Now<'_>, earlier: &Earlier, prior: &Prior) -> Vec<String> {
 fn quote(prior: &Prior, words: &str) -> String {
     let words = present::shortened(words, QUOTED).replace('"', "'");
     let said = if words.is_empty() { "It holds no words".to_owned() } else { format!("It says: \"{words}\"") };
-    format!("At hand, and not compared finding by finding: {}. {said}", present::prior(prior))
+    format!("{} {said}", words_of(prior))
 }
 
 fn heading(kind: ChangeKind) -> &'static str {

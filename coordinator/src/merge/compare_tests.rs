@@ -66,7 +66,7 @@ fn xray(findings: &[Finding], partial: bool, compared: &Compared) -> (Vec<String
 }
 
 fn one(earlier: Earlier) -> Compared {
-    Compared { earlier: vec![earlier], notes: Vec::new() }
+    Compared { earlier: vec![earlier], ..Compared::default() }
 }
 
 const LEFT: Option<Laterality> = Some(Laterality::Left);
@@ -216,7 +216,7 @@ fn the_closest_study_of_the_same_kind_is_compared_and_the_others_are_named() {
         ..earlier(ImageKind::Xray, None)
     };
     let notes = vec!["Another study was not compared: reason.".to_owned()];
-    let all = Compared { earlier: vec![words, ct, earlier(ImageKind::Xray, Some(&[]))], notes };
+    let all = Compared { earlier: vec![words, ct, earlier(ImageKind::Xray, Some(&[]))], notes, ..Compared::default() };
     let (sentences, priors) = xray(&[], false, &all);
     assert_eq!(
         sentences,
@@ -231,5 +231,8 @@ fn the_closest_study_of_the_same_kind_is_compared_and_the_others_are_named() {
         ]
     );
     assert_eq!(priors.len(), 3);
+    // How each is taken into account can be told of the report.
+    let told: Vec<Taken> = priors.iter().map(|prior| taken(&sentences, prior)).collect();
+    assert_eq!(told, [Taken::Words, Taken::Named, Taken::Compared]);
     assert_eq!(xray(&[], false, &Compared::default()).0, ["No earlier study was at hand."]);
 }

@@ -6,6 +6,7 @@ use axum::body::Body;
 use hyper::Response;
 use prelim_proto::ids::Uid;
 use prelim_proto::image::{ImageAttributes, ImageKind};
+use prelim_proto::report::Report;
 use prelim_proto::review::Decision;
 use prelim_proto::study::{Instance, Series, Study};
 use serde_json::{Value, json};
@@ -14,7 +15,8 @@ use super::fault::Fault;
 use super::row::{Row, Shown};
 use super::{Call, answer_json, copies};
 use crate::audit::Act;
-use crate::merge::urgency;
+use crate::merge::{Taken, taken, urgency};
+use crate::priors::Compared;
 use crate::report::json::document::{Document, Statement};
 use crate::report::{self, ReportInputs, json};
 use crate::service::ServiceError;
@@ -52,6 +54,7 @@ pub(super) async fn give(call: &Call<'_>, session: &Session, uid: Uid) -> Result
         standing = standing.or(document.filter(|_| is_shown));
     }
     let by_people = by_people(record.standing_version(), &reviewed);
+    let stands = standing.as_ref().map(|document| document.to_report().map_err(ServiceError::from)).transpose()?;
     let report = match standing {
         Some(document) => {
             session.note(Act::Reported, std::slice::from_ref(&uid)).await?;
@@ -59,7 +62,7 @@ pub(super) async fn give(call: &Call<'_>, session: &Session, uid: Uid) -> Result
         }
         None => Value::Null,
     };
-    let priors = priors(call, session, &record, &report).await?;
+    let priors = priors(call, session, &record, (stands.as_ref(), &report)).await?;
     let copy = copies::of(call, session, &uid).await?;
     let view = call.web.page.board.view(coordinator).await?;
     let row = Row::of(&record);
@@ -249,7 +252,7 @@ fn height(position: [f64; 3], row: [f64; 3], column: [f64; 3]) -> f64 {
 
 /// The patient's other studies that are held, the newest first: which of them the report takes into account, and their own
 /// reports.
-async fn priors(call: &Call<'_>, session: &Session, record: &StudyRecord, report: &Value) -> Result<Vec<Value>, Fault> {
+async fn priors(call: &Call<'_>, session: &Session, record: &StudyRecord, (report, shown): (Option<&Report>, &Value)) -> Result<Vec<Value>, Fault> {
     let known = &record.attributes;
     if known.patient_id.trim().is_empty() {
         return Ok(Vec::new());
@@ -260,7 +263,12 @@ async fn priors(call: &Call<'_>, session: &Session, record: &StudyRecord, report
         limit: MAX_PRIORS + 1,
         ..StudyQuery::default()
     };
-    let told = report.pointer("/report/priors").and_then(Value::as_array).cloned().unwrap_or_default();
+    let coordinator = &call.web.coordinator;
+    let told_priors = shown.pointer("/report/priors").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let planned = match report {
+        Some(_) => coordinator.compared(&record.uid, &coordinator.store.jobs(&record.uid).await?).await?,
+        None => Compared::default(),
+    };
     let differs = |a: &str, b: &str| !a.is_empty() && !b.is_empty() && a != b;
     let (mut priors, mut seen) = (Vec::new(), Vec::new());
     for other in call.web.coordinator.store.studies(query).await? {
@@ -271,7 +279,8 @@ async fn priors(call: &Call<'_>, session: &Session, record: &StudyRecord, report
         if other.uid == record.uid || is_another || priors.len() >= MAX_PRIORS {
             continue;
         }
-        let compared = told.iter().find(|prior| prior["study"] == other.uid.as_str());
+        let told = report.and_then(|report| Some((report, report.priors.iter().find(|prior| prior.study == other.uid)?)));
+        let how = told.map(|(report, prior)| taken(&report.comparison, prior));
         let standing = call.web.coordinator.store.draft(&other.uid, Some(other.standing_version())).await?;
         let own = match standing.filter(|_| other.state.is_reported()) {
             Some(draft) => {
@@ -296,9 +305,10 @@ async fn priors(call: &Call<'_>, session: &Session, record: &StudyRecord, report
             "modalities": other.modalities,
             "state": other.state,
             "is_later": is_later,
-            "compared": compared.is_some(),
-            "changes": compared.map(|prior| &prior["changes"]),
-            "reasons": if compared.is_some() { Vec::new() } else { vec![reason(is_later)] },
+            "compared": how == Some(Taken::Compared),
+            "taken": how.is_some(),
+            "changes": told_priors.iter().find(|prior| prior["study"] == other.uid.as_str()).map(|prior| &prior["changes"]),
+            "reasons": reason(how, report.is_some(), is_later, planned.why_not(&other.uid)),
             "report": own,
         }));
         seen.push(other.uid);
@@ -307,9 +317,16 @@ async fn priors(call: &Call<'_>, session: &Session, record: &StudyRecord, report
     Ok(priors)
 }
 
-/// Why a study was not compared, as far as its record says.
-fn reason(is_later: bool) -> &'static str {
-    if is_later { "it was made later" } else { "the report does not take it into account" }
+/// Why a study is not compared finding by finding; nothing where it is. `ruled_out` is why it was not taken into account.
+fn reason<'a>(how: Option<Taken>, has_report: bool, is_later: bool, ruled_out: &'a str) -> Vec<&'a str> {
+    match how {
+        Some(Taken::Compared) => Vec::new(),
+        Some(Taken::Words) => vec!["its report has no coded findings, and is quoted"],
+        Some(Taken::Named) => vec!["one that is more like this study, or newer, is compared"],
+        None if is_later => vec!["it was made later"],
+        None if !has_report => vec!["there is no report yet"],
+        None => vec![ruled_out],
+    }
 }
 
 #[cfg(test)]
@@ -339,6 +356,28 @@ mod tests {
             let expected: BTreeSet<Uid> = expected.iter().map(|text| uid(text)).collect();
             assert_eq!(by_people(version, &all), expected, "{version}");
         }
+    }
+
+    #[test]
+    fn why_a_study_is_not_compared_is_told() {
+        for (how, has_report, is_later, expected) in [
+            (Some(Taken::Compared), true, false, None),
+            (Some(Taken::Words), true, false, Some("its report has no coded findings, and is quoted")),
+            (Some(Taken::Named), true, false, Some("one that is more like this study, or newer, is compared")),
+            (None, true, true, Some("it was made later")),
+            (None, false, false, Some("there is no report yet")),
+            (None, true, false, Some("another part of the body")),
+        ] {
+            let told = reason(how, has_report, is_later, "another part of the body");
+            assert_eq!(told.first().copied(), expected, "{how:?} {has_report} {is_later}");
+        }
+        let other = uid("1.9");
+        let known = Compared { ruled_out: vec![(other.clone(), "neither X-ray nor CT".into())], ..Compared::default() };
+        assert_eq!(known.why_not(&other), "neither X-ray nor CT");
+        assert_eq!(known.why_not(&uid("1.8")), "it was not here when this study was planned");
+        let unwanted = "Earlier studies were not looked for: the site's rules say so.".to_owned();
+        let none = Compared { notes: vec![unwanted], ..Compared::default() };
+        assert_eq!(none.why_not(&other), "the site's rules look for no earlier studies");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use prelim_proto::study::{Instance, Study, StudyState};
 use super::choose::{Likeness, Ruled, days_before, likeness};
 use super::document::{self, Document};
 use super::region::Shown;
-use super::{Compared, Earlier, PriorRules, Reader};
+use super::{Compared, Earlier, NOT_WANTED, PriorRules, Reader};
 use crate::report::json;
 use crate::service::{Coordinator, ServiceError};
 use crate::store::record::{StudyCursor, StudyQuery, StudyRecord, by_series};
@@ -38,13 +38,19 @@ struct Candidate {
     record: StudyRecord,
 }
 
-/// How many studies were not compared, by reason.
+/// Studies that are told with why they were not compared, the first.
+const MAX_RULED_OUT: usize = 100;
+
+/// How many studies were not compared, by reason; and which.
 #[derive(Default)]
-struct RuledOut(BTreeMap<Ruled, usize>);
+struct RuledOut(BTreeMap<Ruled, usize>, Vec<(Uid, String)>);
 
 impl RuledOut {
-    fn note(&mut self, reason: Ruled) {
+    fn note(&mut self, study: &Uid, reason: Ruled) {
         *self.0.entry(reason).or_default() += 1;
+        if self.1.len() < MAX_RULED_OUT {
+            self.1.push((study.clone(), reason.to_string()));
+        }
     }
 
     /// One sentence a reason, those that readers want to know of or all.
@@ -75,7 +81,7 @@ impl Coordinator {
         missing: Option<String>,
     ) -> Result<Decided, ServiceError> {
         let why_none = match study.attributes.patient_id.trim() {
-            _ if rules.most == 0 => Some("Earlier studies were not looked for: the site's rules say so."),
+            _ if rules.most == 0 => Some(NOT_WANTED),
             "" => Some("Earlier studies were not looked for: the study has no Patient ID."),
             _ => None,
         };
@@ -86,6 +92,7 @@ impl Coordinator {
                 compared: Compared {
                     earlier: Vec::new(),
                     notes: if rules.most == 0 { notes.clone() } else { Vec::new() },
+                    ruled_out: Vec::new(),
                 },
                 told: Vec::new(),
                 notes,
@@ -97,7 +104,8 @@ impl Coordinator {
         let known: Vec<_> =
             std::iter::once(&study.attributes).chain(chosen.iter().map(|(of, _)| &of.attributes)).collect();
         let earlier = chosen.iter().map(|(_, earlier)| earlier.clone()).collect();
-        let compared = Compared { earlier, notes: out.sentences(false).into_iter().chain(missing.clone()).collect() };
+        let of_readers = out.sentences(false).into_iter().chain(missing.clone()).collect();
+        let compared = Compared { earlier, notes: of_readers, ruled_out: out.1.clone() };
         let told = super::tell::tell(&compared, &known);
         let mut notes: Vec<String> = compared.earlier.iter().map(|earlier| note(&earlier.prior)).collect();
         notes.extend(out.sentences(true).into_iter().chain(missing));
@@ -176,7 +184,7 @@ impl Coordinator {
             for record in page.into_iter().filter(|record| record.uid != study.uid) {
                 match days_before(&study.attributes, &record.attributes, rules) {
                     Ok(days_before) => candidates.push(Candidate { days_before, record }),
-                    Err(reason) => out.note(reason),
+                    Err(reason) => out.note(&record.uid, reason),
                 }
             }
             if query.after.is_none() || listed >= MAX_LISTED {
@@ -203,7 +211,7 @@ impl Coordinator {
         let mut alike: Vec<(Likeness, u32, Study, u32, Shown)> = Vec::new();
         for (place, Candidate { days_before, record }) in candidates.into_iter().enumerate() {
             if place >= MAX_OPENED {
-                out.note(Ruled::Enough);
+                out.note(&record.uid, Ruled::Enough);
                 continue;
             }
             let (version, instances) = (record.standing_version(), self.store.instances(&record.uid).await?);
@@ -211,7 +219,7 @@ impl Coordinator {
             let of = Shown::of(&then);
             match likeness(&shown, &of) {
                 Ok(likeness) => alike.push((likeness, days_before, then, version, of)),
-                Err(reason) => out.note(reason),
+                Err(reason) => out.note(&then.uid, reason),
             }
         }
         // They came the newest first, and stay so within a likeness.
@@ -219,7 +227,7 @@ impl Coordinator {
         let (mut chosen, mut issuer) = (Vec::new(), None);
         for (_, days_before, then, version, of) in alike {
             if chosen.len() >= rules.most as usize {
-                out.note(Ruled::Enough);
+                out.note(&then.uid, Ruled::Enough);
                 continue;
             }
             if issuer.is_none() {
@@ -229,12 +237,12 @@ impl Coordinator {
             if let (Some(Some(own)), Some(found)) = (&issuer, &found)
                 && own != found
             {
-                out.note(Ruled::Issuer);
+                out.note(&then.uid, Ruled::Issuer);
                 continue;
             }
             match self.known(&then, version, days_before, &of).await? {
                 Ok(earlier) => chosen.push((then, earlier)),
-                Err(reason) => out.note(reason),
+                Err(reason) => out.note(&then.uid, reason),
             }
         }
         Ok(chosen)

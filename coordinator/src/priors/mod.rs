@@ -24,7 +24,7 @@ mod region;
 mod tell;
 
 use prelim_proto::comparison::{Prior, PriorFinding};
-use prelim_proto::ids::Digest;
+use prelim_proto::ids::{Digest, Uid};
 use serde::{Deserialize, Serialize};
 
 /// Which earlier studies the site wants to be looked at.
@@ -58,6 +58,24 @@ pub struct Compared {
     pub earlier: Vec<Earlier>,
     /// Which were not compared and why, and why none was looked for, in sentences for the draft.
     pub notes: Vec<String>,
+    /// The same patient's other studies that were looked at and do not count, with why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ruled_out: Vec<(Uid, String)>,
+}
+
+/// Why no earlier study was looked for, where the site wants none.
+const NOT_WANTED: &str = "Earlier studies were not looked for: the site's rules say so.";
+
+impl Compared {
+    /// Why another study of the patient is not taken into account, as far as it was known when the study was planned.
+    pub(crate) fn why_not(&self, other: &Uid) -> &str {
+        let known = self.ruled_out.iter().find(|(study, _)| study == other).map(|(_, why)| why.as_str());
+        let is_wanted = !self.notes.iter().any(|note| note == NOT_WANTED);
+        known.unwrap_or(match is_wanted {
+            true => "it was not here when this study was planned",
+            false => "the site's rules look for no earlier studies",
+        })
+    }
 }
 
 /// An earlier study, with what is known of it.

@@ -213,10 +213,14 @@ export interface Prior {
   uid: string;
   date: string;
   description: string;
+  /** The report compares with it, finding by finding. */
   compared: boolean;
+  /** The report takes it into account, and be it by name. */
+  taken?: boolean;
   is_later?: boolean;
   /** What the report says that changed since; nothing where it does not compare. */
   changes?: Changed[] | null;
+  /** Why it is not compared finding by finding. */
   reasons: string[];
   report: { sentences: string[]; impression?: string[]; standing: Standing } | null;
 }

@@ -8,6 +8,7 @@ import { neighbour } from '../worklist/worklist.tsx';
 import type { Ask } from '../ask/use_ask.ts';
 import type { Mode } from './finding_card.tsx';
 import type { Item } from './items.ts';
+import { foremost } from './report_text.tsx';
 import type { Step } from './sign.tsx';
 import type { Editing } from './use_edit.ts';
 import { FIRST_BOX, type Hanging } from './use_hanging.ts';
@@ -141,7 +142,7 @@ export function useReadingKeys(reach: Reach): void {
     images(['m'], 'Measure', () => hanging.setTool(hanging.tool === 'measure' ? 'look' : 'measure')),
     images(['b'], 'Boxes on or off', reach.toggleBoxes),
     images(['p'], 'Earlier study beside', () => {
-      const earlier = reach.study.priors.find((each) => each.is_later !== true);
+      const earlier = foremost(reach.study.priors);
       if (earlier !== undefined) reach.beside(earlier.uid);
     }),
   ].toSorted((a, b) => Number(a.words !== undefined) - Number(b.words !== undefined)));

@@ -100,9 +100,16 @@ interface PriorsProps {
   choose: (finding: number) => void;
 }
 
+/** The earlier study that hangs beside first: the one that the report is compared with, or else one that it names. */
+export function foremost(priors: Prior[]): Prior | undefined {
+  const earlier = priors.filter((each) => each.is_later !== true);
+  return earlier.find((each) => each.compared) ?? earlier.find((each) => each.taken === true) ?? earlier[0];
+}
+
 export function Priors({ priors, beside, show, findings, names, choose }: PriorsProps) {
   const earlier = priors.filter((each) => each.is_later !== true);
   const later = priors.filter((each) => each.is_later === true);
+  const first = foremost(priors);
   const list = (heading: string, some: Prior[]) => some.length > 0 && (
     <section aria-label={heading} class="priors">
       <h2>{heading}</h2>
@@ -121,8 +128,8 @@ export function Priors({ priors, beside, show, findings, names, choose }: Priors
                 })}
               </ul>
             )}
-            <p class="fine">{prior.compared ? 'The report compares with it.' : 'The report does not compare with it'}{prior.reasons.length > 0 ? `: ${prior.reasons.join('; ')}` : ''}</p>
-            <button onClick={() => show(prior.uid)}>{beside === prior.uid ? 'Take away' : 'Show beside'} {earlier[0] === prior && <kbd>p</kbd>}</button>
+            <p class="fine">{prior.compared ? 'The report compares with it, finding by finding.' : `The report ${prior.taken === true ? 'names it, and does not compare with it finding by finding' : 'does not compare with it'}${prior.reasons.length > 0 ? `: ${prior.reasons.join('; ')}` : ''}.`}</p>
+            <button onClick={() => show(prior.uid)}>{beside === prior.uid ? 'Take away' : 'Show beside'} {first === prior && <kbd>p</kbd>}</button>
           </li>
         ))}
       </ul>
