@@ -1,6 +1,6 @@
 // The model that comes with the product answers on the page, and what it was not made for is not offered. Argument: {url, name, password, film, finding, side, shots}.
 import assert from 'node:assert/strict';
-import { drawn, open, serious, settings, signIn, text } from './browser.mjs';
+import { drawn, open, seen, serious, settings, signIn, text } from './browser.mjs';
 
 const PATIENCE = { timeout: 90_000 };
 const { page, close } = await open();
@@ -53,6 +53,7 @@ await page.keyboard.press('Shift+A');
 await page.waitForFunction(() => document.querySelector('.sign-bar button.primary')?.disabled === false);
 await page.keyboard.press('s');
 await page.waitForFunction(() => document.querySelector('.sign-step button.primary')?.disabled === false);
+await seen(page);
 await page.keyboard.press('Enter');
 await page.waitForFunction(() => document.querySelector('.banner strong')?.textContent === 'SIGNED');
 const origins = await page.locator('.origins li').allTextContents();

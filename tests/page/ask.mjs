@@ -1,7 +1,7 @@
 // Asking about the open study, by keyboard alone: a question, the image described, a box; answers stand apart with the images that
 // were looked at, and only what the reader inserts or applies is in the report. Argument: {url, name, password, film, volume, shots}.
 import assert from 'node:assert/strict';
-import { drawn, open, serious, settings, signIn, text } from './browser.mjs';
+import { drawn, open, seen, serious, settings, signIn, text } from './browser.mjs';
 
 const PATIENCE = { timeout: 90_000 };
 const { page, close } = await open();
@@ -247,6 +247,7 @@ await press('Shift+A');
 await page.waitForFunction(() => !document.querySelector('.sign-bar button.primary')?.disabled);
 await press('s');
 await page.waitForFunction(() => document.querySelector('.sign-step button.primary')?.disabled === false);
+await seen(page);
 await press('Enter');
 await page.waitForFunction(() => document.querySelector('.banner strong')?.textContent === 'SIGNED');
 // What explains a report that was amended since is not given out, also where the page has not heard of it.
@@ -257,7 +258,7 @@ await page.waitForSelector('.k-explain button:text("Print")');
 await page.evaluate(async (study) => {
   const { csrf } = await (await fetch('/api/session')).json();
   const { report } = await (await fetch(`/api/studies/${study}`)).json();
-  const body = { version: 2, decisions: report.report.findings.map(() => ({ decision: 'accept' })), impression: ['Seen again: no effusion.'], reason: 'seen again', request_id: 'amended-elsewhere' };
+  const body = { version: 2, decisions: report.report.findings.map(() => ({ decision: 'accept' })), impression: ['Seen again: no effusion.'], reason: 'seen again', contradictions_seen: true, request_id: 'amended-elsewhere' };
   const answer = await fetch(`/api/studies/${study}/sign`, { method: 'POST', headers: { 'Content-Type': 'application/json', 'X-Prelim-Csrf': csrf }, body: JSON.stringify(body) });
   if (!answer.ok) throw new Error(await answer.text());
 }, settings.film);

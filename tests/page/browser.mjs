@@ -92,3 +92,9 @@ export async function brightness(page, pane = 0) {
 
 /** What an element says; also one of SVG. */
 export const text = async (page, selector) => (await page.locator(selector).first().textContent()).trim();
+
+/** Says of the report in the sign step that its contradictions, where it has some, were seen: what a model wrote may be anything. */
+export async function seen(page) {
+  const box = page.locator('.sign-step .against input');
+  if (await box.count() > 0) await box.check();
+}

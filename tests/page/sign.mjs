@@ -1,7 +1,7 @@
 // The whole path of a study, by keyboard alone: found in the worklist, looked at, one finding accepted, one changed, one
 // rejected or added, undone and done again, signed, and seen as signed. Argument: {url, name, password, patient, study}.
 import assert from 'node:assert/strict';
-import { drawn, open, settings, signIn, text } from './browser.mjs';
+import { drawn, open, serious, settings, signIn, text } from './browser.mjs';
 
 const { page, close } = await open();
 const press = (...keys) => keys.reduce((before, key) => before.then(() => page.keyboard.press(key)), Promise.resolve());
@@ -38,6 +38,28 @@ assert.deepEqual(await decisions(), Array(count).fill('to decide'));
 await press('Control+Shift+z');
 assert.equal((await decisions())[0], 'accepted');
 
+// Looked at and left as it is, a finding is not decided, neither in the form nor in its words.
+await page.waitForSelector('.finding:nth-child(2).chosen');
+await press('c');
+await page.waitForSelector('.finding-form');
+await press('Enter');
+await page.waitForSelector('.finding-form', { state: 'detached' });
+await press('w');
+await page.waitForSelector('.ask input');
+await press('Enter');
+await page.waitForSelector('.ask', { state: 'detached' });
+assert.deepEqual((await decisions()).slice(0, 2), ['accepted', 'to decide']);
+// In other words it is changed, and the model's confidence does not stand with them.
+await press('w');
+await page.waitForSelector('.ask input');
+await press('Control+a');
+await page.keyboard.type(settings.words);
+await press('Enter');
+await page.waitForFunction(() => document.querySelectorAll('.finding .decision')[1]?.textContent === 'changed');
+assert.equal(await text(page, '.finding:nth-child(2) .conf'), 'by you, not signed');
+await press('Control+z');
+await page.waitForFunction(() => document.querySelectorAll('.finding .decision')[1]?.textContent === 'to decide');
+
 // The second is possible only, in the reader's words.
 await page.waitForSelector('.finding:nth-child(2).chosen');
 await press('c');
@@ -67,6 +89,16 @@ await page.keyboard.type('frac');
 await press('Enter');
 await page.waitForFunction(() => [...document.querySelectorAll('.finding .title')].at(-1)?.textContent.startsWith('Fracture'));
 assert.equal((await decisions()).at(-1), 'added by you');
+// The card says what the report will, also after a change.
+const last = () => page.locator('.finding .sentence').last().innerText();
+await page.waitForFunction(() => [...document.querySelectorAll('.finding')].at(-1)?.querySelector('.sentence')?.textContent === 'Fracture.');
+await press('c');
+await page.waitForSelector('.finding-form');
+await press('Tab', 'Tab');
+await page.keyboard.type('left');
+await press('Enter');
+await page.waitForFunction(() => [...document.querySelectorAll('.finding')].at(-1)?.querySelector('.sentence')?.textContent === 'Left fracture.');
+assert.ok((await text(page, '.report-text')).includes(await last()));
 
 // It is kept, and still there after the page was loaded again.
 await page.waitForFunction(() => document.querySelector('.saved')?.textContent.startsWith('kept'));
@@ -75,12 +107,24 @@ await page.reload();
 await drawn(page);
 await page.waitForFunction((wanted) => JSON.stringify([...document.querySelectorAll('.finding .decision')].map((each) => each.innerText)) === wanted, JSON.stringify(before));
 
+// Words that deny what was found are shown with what they contradict, above the button, and are signed by who has seen that.
+await press('e', 'Control+a');
+await page.keyboard.type('Normal chest.');
+await press('Escape');
+await page.waitForFunction(() => document.querySelector('.sign-bar .warning')?.textContent.includes('"Normal chest."'));
 await page.waitForFunction(() => !document.querySelector('.sign-bar button.primary')?.disabled);
 await press('s');
 await page.waitForSelector('.sign-step');
 await page.waitForFunction(() => !document.querySelector('.sign-step button.primary')?.disabled);
-assert.ok((await text(page, '.sign-step')).includes(settings.words), await text(page, '.sign-step'));
+const step = await text(page, '.sign-step');
+for (const words of [settings.words, 'Coded.', 'Left fracture.', 'Technique.', 'Comparison']) assert.ok(step.includes(words), `${words}: ${step}`);
+assert.match(await text(page, '.sign-step .against'), /"Normal chest\." says that nothing is wrong, against the finding/);
+assert.deepEqual(await serious(page), []);
 await press('Enter');
+await page.waitForTimeout(500);
+assert.equal(await page.locator('.sign-step').count(), 1, 'nothing is signed in silence');
+while ((await page.evaluate(() => document.activeElement?.getAttribute('name'))) !== 'seen') await press('Tab');
+await press('Space', 'Enter');
 await page.waitForFunction(() => document.querySelector('.banner strong')?.textContent === 'SIGNED');
 const banner = await text(page, '.banner');
 assert.doesNotMatch(banner, /unsigned/i);

@@ -226,7 +226,9 @@ fn a_signed_report_says_which_of_its_words_are_a_models() {
     impression.extend(&lines);
     let count = study_now.pointer("/report/report/findings").and_then(Value::as_array).expect("findings").len();
     let decisions = vec![json!({"decision": "accept"}); count];
-    let edit = json!({"version": 1, "decisions": decisions, "impression": impression, "request_id": "s-1"});
+    // What the model says may be anything: here it counts whose it is.
+    let edit = json!({"version": 1, "decisions": decisions, "impression": impression, "request_id": "s-1",
+                      "contradictions_seen": true});
     let inserted = |report: &Value| report.pointer("/report/inserted").cloned().unwrap_or(json!([]));
 
     // Before it is said that they are inserted, they are known where many stand in a row, as typed or pasted; whoever may not sign
@@ -332,7 +334,8 @@ fn the_record_of_a_review_says_where_all_words_are_from() {
     for id in [&described, &told] {
         assert_eq!(jane.send(Method::DELETE, &path(&format!("questions/{id}")), None, &[]).status, 204);
     }
-    let edit = json!({"version": 1, "decisions": decisions, "impression": lines, "request_id": "s-1"});
+    let edit = json!({"version": 1, "decisions": decisions, "impression": lines, "request_id": "s-1",
+                      "contradictions_seen": true});
     let signed = jane.post(&path("sign"), &edit);
     assert_eq!(signed.status, 200, "{signed:?}");
 

@@ -171,7 +171,10 @@ fn a_signed_report_reaches_the_pacs_and_its_draft_does_not() {
     // Words that deny what is found are not signed unless that was seen.
     let accept = ["sign", &study, "--report-version", "1", "--accept", "--impression", "Normal chest."];
     let said = site.refusal(&site.jane, &accept);
-    assert!(said.contains("contradicts itself") && said.contains("\"Normal chest.\" says that nothing is wrong"), "{said}");
+    assert!(
+        said.contains("contradicts itself") && said.contains("\"Normal chest.\" says that nothing is wrong"),
+        "{said}"
+    );
     assert!(said.contains("--contradictions-seen"), "{said}");
     assert_eq!(site.state(&study), "drafted");
 

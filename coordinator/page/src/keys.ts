@@ -35,8 +35,8 @@ addEventListener('keydown', (event) => {
   if (event.defaultPrevented || event.isComposing) return;
   const pressed = chord(event);
   const typing = isTyping(event.target);
-  // A button that has the focus keeps its own keys.
-  const onButton = event.target instanceof HTMLButtonElement || event.target instanceof HTMLAnchorElement || (event.target instanceof HTMLElement && event.target.tagName === 'SUMMARY');
+  // A button or a box to tick that has the focus keeps its own keys.
+  const onButton = event.target instanceof HTMLButtonElement || (event.target instanceof HTMLInputElement && !typing) || event.target instanceof HTMLAnchorElement || (event.target instanceof HTMLElement && event.target.tagName === 'SUMMARY');
   if (onButton && (pressed === 'Enter' || pressed === ' ')) return;
   const held = [...holds].map(({ current }) => current);
   if (!typing && pressed !== '?' && held.includes('letters') && (event.key.length === 1)) return;

@@ -61,7 +61,8 @@ fn study() -> Study {
 
 /// What an X-ray study with these findings comes to.
 fn xray(findings: &[Finding], partial: bool, compared: &Compared) -> (Vec<String>, Vec<Prior>) {
-    let now = Now { study: &study(), kinds: &[ImageKind::Xray], findings, partial, models: &[model("1")], is_decided: false };
+    let now =
+        Now { study: &study(), kinds: &[ImageKind::Xray], findings, partial, models: &[model("1")], is_decided: false };
     compare(&now, compared)
 }
 
@@ -184,7 +185,14 @@ fn what_cannot_be_told_is_not_called_a_change() {
 fn whose_the_findings_are_is_told_where_that_may_make_a_difference() {
     let told = |model: &str, is_decided: bool| {
         let (study, models) = (study(), [self::model(model)]);
-        let now = Now { study: &study, kinds: &[ImageKind::Xray], findings: &[], partial: false, models: &models, is_decided };
+        let now = Now {
+            study: &study,
+            kinds: &[ImageKind::Xray],
+            findings: &[],
+            partial: false,
+            models: &models,
+            is_decided,
+        };
         let (sentences, _) = compare(&now, &one(earlier(ImageKind::Xray, Some(&[]))));
         sentences.into_iter().filter(|sentence| sentence.contains("readers'")).collect::<Vec<_>>()
     };

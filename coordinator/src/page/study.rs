@@ -252,7 +252,12 @@ fn height(position: [f64; 3], row: [f64; 3], column: [f64; 3]) -> f64 {
 
 /// The patient's other studies that are held, the newest first: which of them the report takes into account, and their own
 /// reports.
-async fn priors(call: &Call<'_>, session: &Session, record: &StudyRecord, (report, shown): (Option<&Report>, &Value)) -> Result<Vec<Value>, Fault> {
+async fn priors(
+    call: &Call<'_>,
+    session: &Session,
+    record: &StudyRecord,
+    (report, shown): (Option<&Report>, &Value),
+) -> Result<Vec<Value>, Fault> {
     let known = &record.attributes;
     if known.patient_id.trim().is_empty() {
         return Ok(Vec::new());
@@ -279,7 +284,8 @@ async fn priors(call: &Call<'_>, session: &Session, record: &StudyRecord, (repor
         if other.uid == record.uid || is_another || priors.len() >= MAX_PRIORS {
             continue;
         }
-        let told = report.and_then(|report| Some((report, report.priors.iter().find(|prior| prior.study == other.uid)?)));
+        let told =
+            report.and_then(|report| Some((report, report.priors.iter().find(|prior| prior.study == other.uid)?)));
         let how = told.map(|(report, prior)| taken(&report.comparison, prior));
         let standing = call.web.coordinator.store.draft(&other.uid, Some(other.standing_version())).await?;
         let own = match standing.filter(|_| other.state.is_reported()) {

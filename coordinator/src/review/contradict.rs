@@ -13,55 +13,212 @@ const MAX_TOLD: usize = 12;
 const MAX_QUOTED: usize = 120;
 /// What may stand between "no" and what there is none of.
 const BETWEEN: [&str; 24] = [
-    "evidence", "sign", "signs", "of", "for", "a", "an", "the", "any", "visible", "focal", "residual", "left", "right", "sided",
-    "bilateral", "pleural", "lung", "pulmonary", "airspace", "radiographic", "radiological", "is", "there",
+    "evidence",
+    "sign",
+    "signs",
+    "of",
+    "for",
+    "a",
+    "an",
+    "the",
+    "any",
+    "visible",
+    "focal",
+    "residual",
+    "left",
+    "right",
+    "sided",
+    "bilateral",
+    "pleural",
+    "lung",
+    "pulmonary",
+    "airspace",
+    "radiographic",
+    "radiological",
+    "is",
+    "there",
 ];
 /// The same where it leaves open that there is a little of it: only against what is marked present.
 const SURELY: [&str; 4] = ["definite", "convincing", "obvious", "clear"];
 /// What may stand between the name of a finding and "absent".
 const LINKS: [&str; 18] = [
-    "is", "are", "was", "were", "has", "have", "been", ":", "on", "the", "in", "left", "right", "sided", "side", "lung", "lungs",
+    "is",
+    "are",
+    "was",
+    "were",
+    "has",
+    "have",
+    "been",
+    ":",
+    "on",
+    "the",
+    "in",
+    "left",
+    "right",
+    "sided",
+    "side",
+    "lung",
+    "lungs",
     "bilaterally",
 ];
 /// Behind "not".
 const SEEN: [&str; 12] = [
-    "seen", "present", "identified", "visible", "visualized", "visualised", "detected", "demonstrated", "evident", "found",
-    "apparent", "there",
+    "seen",
+    "present",
+    "identified",
+    "visible",
+    "visualized",
+    "visualised",
+    "detected",
+    "demonstrated",
+    "evident",
+    "found",
+    "apparent",
+    "there",
 ];
 /// Words of another time, and of a comparison: what is denied with them may be there.
 const RELATIVE: [&str; 26] = [
-    "before", "previously", "previous", "prior", "earlier", "then", "yesterday", "last", "change", "changed", "larger", "greater",
-    "bigger", "more", "than", "above", "increase", "increased", "progression", "since", "new", "other", "further", "additional",
-    "longer", "otherwise",
+    "before",
+    "previously",
+    "previous",
+    "prior",
+    "earlier",
+    "then",
+    "yesterday",
+    "last",
+    "change",
+    "changed",
+    "larger",
+    "greater",
+    "bigger",
+    "more",
+    "than",
+    "above",
+    "increase",
+    "increased",
+    "progression",
+    "since",
+    "new",
+    "other",
+    "further",
+    "additional",
+    "longer",
+    "otherwise",
 ];
 /// Words with which a sentence may deny what it names.
 const DENIES: [&str; 21] = [
-    "no", "not", "none", "nil", "without", "absent", "absence", "negative", "free", "clear", "normal", "unremarkable", "excluded",
-    "ruled", "nor", "neither", "never", "resolved", "removed", "gone", "cannot",
+    "no",
+    "not",
+    "none",
+    "nil",
+    "without",
+    "absent",
+    "absence",
+    "negative",
+    "free",
+    "clear",
+    "normal",
+    "unremarkable",
+    "excluded",
+    "ruled",
+    "nor",
+    "neither",
+    "never",
+    "resolved",
+    "removed",
+    "gone",
+    "cannot",
 ];
 /// What may stand before the name of a finding that is said to be there.
 const OPENS: [&str; 22] = [
-    "there", "is", "are", "a", "an", "the", "left", "right", "sided", "bilateral", "small", "mild", "moderate", "large", "severe",
-    "tiny", "minimal", "trace", "stable", "unchanged", "new", ",",
+    "there",
+    "is",
+    "are",
+    "a",
+    "an",
+    "the",
+    "left",
+    "right",
+    "sided",
+    "bilateral",
+    "small",
+    "mild",
+    "moderate",
+    "large",
+    "severe",
+    "tiny",
+    "minimal",
+    "trace",
+    "stable",
+    "unchanged",
+    "new",
+    ",",
 ];
 /// What a sentence on all that is read is about.
 const WHOLE: [&str; 19] = [
-    "chest", "study", "examination", "exam", "radiograph", "radiographs", "film", "films", "x", "ray", "xray", "ct", "scan", "image",
-    "images", "thorax", "findings", "appearance", "appearances",
+    "chest",
+    "study",
+    "examination",
+    "exam",
+    "radiograph",
+    "radiographs",
+    "film",
+    "films",
+    "x",
+    "ray",
+    "xray",
+    "ct",
+    "scan",
+    "image",
+    "images",
+    "thorax",
+    "findings",
+    "appearance",
+    "appearances",
 ];
 /// What a sentence on the lungs is about.
 const LUNGS: [&str; 9] = ["lung", "lungs", "field", "fields", "zones", "parenchyma", "left", "right", "bilaterally"];
 /// Words that say nothing here.
 const FILLS: [&str; 19] = [
-    "the", "a", "an", "is", "are", "was", "were", "this", "of", "in", "appears", "appear", "looks", "entirely", "completely",
-    "essentially", "both", "for", "age",
+    "the",
+    "a",
+    "an",
+    "is",
+    "are",
+    "was",
+    "were",
+    "this",
+    "of",
+    "in",
+    "appears",
+    "appear",
+    "looks",
+    "entirely",
+    "completely",
+    "essentially",
+    "both",
+    "for",
+    "age",
 ];
 /// What there is none of where nothing is wrong, and what may stand before it.
 const WRONG: [&str; 8] =
     ["abnormality", "abnormalities", "abnormal", "finding", "findings", "disease", "pathology", "process"];
 const KINDS: [&str; 15] = [
-    "evidence", "sign", "signs", "of", "for", "any", "focal", "radiographic", "radiological", "cardiopulmonary", "intrathoracic",
-    "thoracic", "chest", "pulmonary", "active",
+    "evidence",
+    "sign",
+    "signs",
+    "of",
+    "for",
+    "any",
+    "focal",
+    "radiographic",
+    "radiological",
+    "cardiopulmonary",
+    "intrathoracic",
+    "thoracic",
+    "chest",
+    "pulmonary",
+    "active",
 ];
 /// Words with which little is left aside.
 const AT_ONCE: [&str; 4] = ["acute", "significant", "relevant", "suspicious"];
@@ -81,7 +238,8 @@ pub(crate) fn contradictions(report: &Report) -> Vec<String> {
     }
     for Sentence { text, findings } in report.findings_text.iter().chain(&report.impression) {
         // "No effusion." of what is absent on one side says nothing of the other.
-        let of = findings.first().and_then(|index| report.findings.get(*index as usize)).filter(|_| findings.len() == 1);
+        let of =
+            findings.first().and_then(|index| report.findings.get(*index as usize)).filter(|_| findings.len() == 1);
         let coded = of.filter(|finding| finding.presence == Presence::Absent).and_then(|finding| finding.laterality);
         for clause in clauses(text) {
             denied(text, (&clause, side(&clause).or(coded)), report, &mut found);
@@ -130,7 +288,10 @@ fn own(text: &str, finding: &Finding, found: &mut Vec<String>) {
     if is_there {
         let bare = |clause: &Vec<String>| {
             let said: Vec<&str> = clause.iter().map(String::as_str).filter(|word| !OPENS.contains(word)).collect();
-            matches!(said[..], ["no" | "none" | "nil" | "absent" | "negative"] | ["not", "seen" | "present" | "visible"])
+            matches!(
+                said[..],
+                ["no" | "none" | "nil" | "absent" | "negative"] | ["not", "seen" | "present" | "visible"]
+            )
         };
         if all.iter().any(bare) {
             found.push(format!("{} denies {}.", quoted(text), marked(finding)));
@@ -150,7 +311,11 @@ fn own(text: &str, finding: &Finding, found: &mut Vec<String>) {
 /// Side, part, size and amount of what words say of a finding.
 fn properties(text: &str, words: &[String], finding: &Finding, found: &mut Vec<String>) {
     let mut differs = |said: &str, coded: String| {
-        found.push(format!("{} says \"{said}\", and the finding \"{}\" is coded as {coded}.", quoted(text), finding.code.name()));
+        found.push(format!(
+            "{} says \"{said}\", and the finding \"{}\" is coded as {coded}.",
+            quoted(text),
+            finding.code.name()
+        ));
     };
     let compares = has(words, &["more", "larger", "greater", "worse", "predominantly", "mainly", "especially", "most"]);
     match (side(words), finding.laterality) {
@@ -220,8 +385,10 @@ fn denied(text: &str, (clause, said): (&[String], Option<Laterality>), report: &
     let zones = parts(clause);
     for (code, surely) in denials(clause) {
         for finding in report.findings.iter().filter(|finding| finding.code == code) {
-            let is_there = finding.presence == Presence::Present || (finding.presence == Presence::Uncertain && !surely);
-            let is_in_part = zones.is_empty() || finding.zone.is_some_and(|zone| zones.iter().any(|(_, of)| of.contains(&zone)));
+            let is_there =
+                finding.presence == Presence::Present || (finding.presence == Presence::Uncertain && !surely);
+            let is_in_part =
+                zones.is_empty() || finding.zone.is_some_and(|zone| zones.iter().any(|(_, of)| of.contains(&zone)));
             if is_there && is_in_part && overlaps(said, finding.laterality) {
                 found.push(format!("{} denies {}.", quoted(text), marked(finding)));
             }
@@ -242,9 +409,13 @@ fn denials(clause: &[String]) -> Vec<(FindingCode, bool)> {
         items(&clause[begins..], &mut found);
     }
     for (code, _, end) in named(clause) {
-        let rest: Vec<&str> = clause[end..].iter().map(String::as_str).skip_while(|word| LINKS.contains(word)).collect();
+        let rest: Vec<&str> =
+            clause[end..].iter().map(String::as_str).skip_while(|word| LINKS.contains(word)).collect();
         let is_denied = match rest[..] {
-            ["absent" | "none" | "negative" | "nil" | "excluded", ..] | ["ruled", "out", ..] | ["no"] | ["no", ",", ..] => true,
+            ["absent" | "none" | "negative" | "nil" | "excluded", ..]
+            | ["ruled", "out", ..]
+            | ["no"]
+            | ["no", ",", ..] => true,
             ["not", seen, ..] => SEEN.contains(&seen),
             _ => false,
         };
@@ -260,7 +431,8 @@ fn items(words: &[String], found: &mut Vec<(FindingCode, bool)>) {
     let is_or = |word: &String| matches!(word.as_str(), "or" | "nor");
     let mut rest = words;
     loop {
-        let length = rest.iter().position(|word| is_or(word) || matches!(word.as_str(), "," | "and")).unwrap_or(rest.len());
+        let length =
+            rest.iter().position(|word| is_or(word) || matches!(word.as_str(), "," | "and")).unwrap_or(rest.len());
         let item = &rest[..length];
         let begins = item.iter().position(|word| !BETWEEN.contains(&word.as_str()) && !SURELY.contains(&word.as_str()));
         // "pleural" and "lung" may be of the name.
@@ -312,7 +484,9 @@ enum Normal {
 fn normal(text: &str, clause: &[String], report: &Report, found: &mut Vec<String>) {
     let is_excepted = has(clause, &["apart", "except", "aside", "besides", "not"]) || has(clause, &RELATIVE);
     let parts = || clause.split(|word| word == "," || word == "and");
-    let Some((what, part)) = parts().find_map(|part| Some((says_normal(part)?, part))).filter(|_| !is_excepted) else { return };
+    let Some((what, part)) = parts().find_map(|part| Some((says_normal(part)?, part))).filter(|_| !is_excepted) else {
+        return;
+    };
     let said = side(part);
     let is_named = |code: FindingCode| {
         let text = report.impression.iter().flat_map(|sentence| clauses(&sentence.text));
@@ -329,7 +503,9 @@ fn normal(text: &str, clause: &[String], report: &Report, found: &mut Vec<String
         is_of && finding.presence != Presence::Absent && overlaps(said, finding.laterality)
     };
     let against = report.findings.iter().filter(is_meant);
-    found.extend(against.map(|finding| format!("{} says that nothing is wrong, against {}.", quoted(text), marked(finding))));
+    found.extend(
+        against.map(|finding| format!("{} says that nothing is wrong, against {}.", quoted(text), marked(finding))),
+    );
 }
 
 fn says_normal(part: &[String]) -> Option<Normal> {
@@ -337,9 +513,11 @@ fn says_normal(part: &[String]) -> Option<Normal> {
     let is_none = matches!(said[..], ["no" | "without" | "nothing", ..] | ["there", "no", ..]);
     if is_none {
         let rest = said.iter().skip_while(|word| matches!(**word, "there" | "no" | "without"));
-        let kinds: Vec<&&str> = rest.clone().take_while(|word| KINDS.contains(word) || AT_ONCE.contains(word)).collect();
+        let kinds: Vec<&&str> =
+            rest.clone().take_while(|word| KINDS.contains(word) || AT_ONCE.contains(word)).collect();
         let noun = rest.clone().nth(kinds.len()).copied().unwrap_or_default();
-        let is_whole = WRONG.contains(&noun) || matches!(rest.copied().collect::<Vec<_>>()[..], ["nothing", "abnormal", ..]);
+        let is_whole =
+            WRONG.contains(&noun) || matches!(rest.copied().collect::<Vec<_>>()[..], ["nothing", "abnormal", ..]);
         let at_once = kinds.iter().any(|word| AT_ONCE.contains(word));
         let of_lungs = kinds.iter().any(|word| **word == "pulmonary");
         return is_whole.then_some(match (at_once, of_lungs) {

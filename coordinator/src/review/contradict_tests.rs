@@ -4,7 +4,16 @@ use prelim_proto::report::Urgency;
 use super::*;
 
 fn finding(code: FindingCode, presence: Presence, laterality: Option<Laterality>) -> Finding {
-    Finding { code, presence, laterality, zone: None, severity: None, size_mm: None, confidence: 0.9, evidence: Vec::new() }
+    Finding {
+        code,
+        presence,
+        laterality,
+        zone: None,
+        severity: None,
+        size_mm: None,
+        confidence: 0.9,
+        evidence: Vec::new(),
+    }
 }
 
 /// What is found where a report has these findings, each with its words, and this impression.
@@ -97,10 +106,10 @@ fn denials_are_told_from_what_only_sounds_like_them() {
 
 #[test]
 fn what_is_marked_absent_is_denied_by_its_words() {
-    let absent = |text: &str, impression: &[&str]| {
-        found(&[(finding(Pneumothorax, Presence::Absent, None), text)], impression)
-    };
-    for fits in ["No pneumothorax.", "Pneumothorax is not seen.", "Pneumothorax: resolved.", "Both lungs are expanded."] {
+    let absent =
+        |text: &str, impression: &[&str]| found(&[(finding(Pneumothorax, Presence::Absent, None), text)], impression);
+    for fits in ["No pneumothorax.", "Pneumothorax is not seen.", "Pneumothorax: resolved.", "Both lungs are expanded."]
+    {
         assert_eq!(absent(fits, &["No pneumothorax.", "CT to look for pneumothorax."]), Vec::<String>::new(), "{fits}");
     }
     assert_eq!(absent("Left pneumothorax.", &[]).len(), 1);
@@ -201,7 +210,9 @@ fn a_normal_impression_does_not_stand_beside_a_finding() {
 #[test]
 fn a_finding_is_not_present_and_absent() {
     let of = |presence, side| (finding(PleuralEffusion, presence, side), "");
-    for (present, absent, count) in [(RIGHT, None, 1), (RIGHT, RIGHT, 1), (BOTH, LEFT, 1), (RIGHT, LEFT, 0), (RIGHT, BOTH, 1)] {
+    for (present, absent, count) in
+        [(RIGHT, None, 1), (RIGHT, RIGHT, 1), (BOTH, LEFT, 1), (RIGHT, LEFT, 0), (RIGHT, BOTH, 1)]
+    {
         let told = found(&[of(Presence::Present, present), of(Presence::Absent, absent)], &[]);
         assert_eq!(told.len(), count, "{present:?} {absent:?}: {told:?}");
     }
@@ -215,7 +226,8 @@ fn a_finding_is_not_present_and_absent() {
 #[test]
 fn what_is_made_of_findings_does_not_contradict_them() {
     let (presences, sides) = ([Presence::Present, Presence::Uncertain, Presence::Absent], [None, LEFT, RIGHT, BOTH]);
-    let zones = [None, Some(Zone::Upper), Some(Zone::Mid), Some(Zone::Lower), Some(Zone::Anterior), Some(Zone::Posterior)];
+    let zones =
+        [None, Some(Zone::Upper), Some(Zone::Mid), Some(Zone::Lower), Some(Zone::Anterior), Some(Zone::Posterior)];
     let severities = [None, Some(Severity::Small), Some(Severity::Mild), Some(Severity::Large), Some(Severity::Severe)];
     for code in FindingCode::ALL {
         for (presence, side) in presences.iter().flat_map(|presence| sides.iter().map(move |side| (*presence, *side))) {

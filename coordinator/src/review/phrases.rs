@@ -8,8 +8,20 @@ use prelim_proto::vocabulary::FindingCode::{self, *};
 const TURNS: [&str; 6] = ["but", "however", "although", "though", "whereas", "while"];
 /// Words before "effusion", "nodule" or "mass" that make another thing of it.
 const ELSEWHERE: [&str; 14] = [
-    "pericardial", "joint", "knee", "thyroid", "adrenal", "renal", "hepatic", "liver", "breast", "mediastinal", "hilar", "soft",
-    "bone", "subcutaneous",
+    "pericardial",
+    "joint",
+    "knee",
+    "thyroid",
+    "adrenal",
+    "renal",
+    "hepatic",
+    "liver",
+    "breast",
+    "mediastinal",
+    "hilar",
+    "soft",
+    "bone",
+    "subcutaneous",
 ];
 /// What stands after "left" and "right" where no side of the patient's chest is meant.
 const NO_SIDE: [&str; 8] = ["ventricle", "ventricular", "atrium", "atrial", "heart", "unchanged", "angle", "alone"];
@@ -17,8 +29,23 @@ const NO_SIDE: [&str; 8] = ["ventricle", "ventricular", "atrium", "atrial", "hea
 const NO_PART: [&str; 8] = ["limit", "limits", "than", "abdomen", "abdominal", "pole", "quadrant", "dose"];
 /// What stands beside a length that is no finding's.
 const OTHER_LENGTH: [&str; 17] = [
-    "previously", "formerly", "was", "from", "by", "than", "then", "prior", "before", "above", "below", "away", "within", "distance",
-    "least", "over", "under",
+    "previously",
+    "formerly",
+    "was",
+    "from",
+    "by",
+    "than",
+    "then",
+    "prior",
+    "before",
+    "above",
+    "below",
+    "away",
+    "within",
+    "distance",
+    "least",
+    "over",
+    "under",
 ];
 
 /// The clauses of a text, as lower-case words, numbers, commas and colons.
@@ -71,9 +98,9 @@ fn names(code: FindingCode) -> &'static [&'static str] {
         Nodule => &["lung nodules", "lung nodule", "pulmonary nodule", "nodules", "nodule"],
         Mass => &["lung masses", "lung mass", "pulmonary mass", "masses", "mass"],
         Cardiomegaly => &["enlarged heart", "cardiac enlargement", "cardiomegaly"],
-        InterstitialEdema => &[
-            "interstitial edema", "interstitial oedema", "pulmonary edema", "pulmonary oedema", "edema", "oedema",
-        ],
+        InterstitialEdema => {
+            &["interstitial edema", "interstitial oedema", "pulmonary edema", "pulmonary oedema", "edema", "oedema"]
+        }
         Pacemaker => &["cardiac pacemaker", "pacemakers", "pacemaker"],
         EndotrachealTube => &["endotracheal tube", "ett"],
         Atelectasis => &["atelectases", "atelectasis"],
@@ -84,7 +111,8 @@ fn names(code: FindingCode) -> &'static [&'static str] {
 /// The finding that is named from the first word on, with how many words that takes.
 pub(super) fn name_at(words: &[String]) -> Option<(FindingCode, usize)> {
     let found = FindingCode::ALL.iter().filter_map(|code| {
-        let fits = |name: &&&str| name.split(' ').enumerate().all(|(at, part)| words.get(at).is_some_and(|word| word == part));
+        let fits =
+            |name: &&&str| name.split(' ').enumerate().all(|(at, part)| words.get(at).is_some_and(|word| word == part));
         names(*code).iter().find(fits).map(|name| (*code, name.split(' ').count()))
     });
     found.max_by_key(|(_, words)| *words)
@@ -166,7 +194,9 @@ pub(super) fn lengths(words: &[String]) -> Vec<Length> {
     for (at, word) in words.iter().enumerate() {
         let Some(value) = number(word) else { continue };
         // "12 x 8 mm": the unit is that of the last.
-        let rest = words[at + 1..].iter().find(|next| number(next).is_none() && !["x", "by", "×", "to"].contains(&next.as_str()));
+        let rest = words[at + 1..]
+            .iter()
+            .find(|next| number(next).is_none() && !["x", "by", "×", "to"].contains(&next.as_str()));
         let Some((name, scale)) = rest.and_then(|name| Some((name, unit(name)?))) else { continue };
         let before = &words[at.saturating_sub(2)..at];
         let unit_at = at + 1 + words[at + 1..].iter().position(|next| next == name).unwrap_or_default();
