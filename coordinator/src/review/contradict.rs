@@ -201,9 +201,9 @@ const FILLS: [&str; 19] = [
     "age",
 ];
 /// What there is none of where nothing is wrong, and what may stand before it.
-const WRONG: [&str; 8] =
-    ["abnormality", "abnormalities", "abnormal", "finding", "findings", "disease", "pathology", "process"];
-const KINDS: [&str; 15] = [
+const WRONG: [&str; 7] = ["abnormality", "abnormalities", "finding", "findings", "disease", "pathology", "process"];
+const KINDS: [&str; 16] = [
+    "abnormal",
     "evidence",
     "sign",
     "signs",
@@ -220,6 +220,8 @@ const KINDS: [&str; 15] = [
     "pulmonary",
     "active",
 ];
+/// What may follow: anything else says where, and is not of the whole.
+const TAILS: [&str; 9] = ["seen", "detected", "identified", "noted", "demonstrated", "on", "that", "read", "today"];
 /// Words with which little is left aside.
 const AT_ONCE: [&str; 4] = ["acute", "significant", "relevant", "suspicious"];
 /// Sizes by which larger things are not meant, and the other way round.
@@ -502,10 +504,10 @@ fn normal(text: &str, clause: &[String], report: &Report, found: &mut Vec<String
         };
         is_of && finding.presence != Presence::Absent && overlaps(said, finding.laterality)
     };
-    let against = report.findings.iter().filter(is_meant);
-    found.extend(
-        against.map(|finding| format!("{} says that nothing is wrong, against {}.", quoted(text), marked(finding))),
-    );
+    let against: Vec<String> = report.findings.iter().filter(is_meant).map(marked).collect();
+    if !against.is_empty() {
+        found.push(format!("{} says that nothing is wrong, against {}.", quoted(text), against.join(", and ")));
+    }
 }
 
 fn says_normal(part: &[String]) -> Option<Normal> {
@@ -515,9 +517,11 @@ fn says_normal(part: &[String]) -> Option<Normal> {
         let rest = said.iter().skip_while(|word| matches!(**word, "there" | "no" | "without"));
         let kinds: Vec<&&str> =
             rest.clone().take_while(|word| KINDS.contains(word) || AT_ONCE.contains(word)).collect();
+        let mut tail = rest.clone().skip(kinds.len() + 1).take_while(|word| **word != "or");
+        let is_whole = tail.all(|word| TAILS.contains(word) || WHOLE.contains(word) || LUNGS.contains(word));
         let noun = rest.clone().nth(kinds.len()).copied().unwrap_or_default();
-        let is_whole =
-            WRONG.contains(&noun) || matches!(rest.copied().collect::<Vec<_>>()[..], ["nothing", "abnormal", ..]);
+        let is_nothing = matches!(rest.copied().collect::<Vec<_>>()[..], ["nothing", "abnormal", ..]);
+        let is_whole = (WRONG.contains(&noun) && is_whole) || is_nothing;
         let at_once = kinds.iter().any(|word| AT_ONCE.contains(word));
         let of_lungs = kinds.iter().any(|word| **word == "pulmonary");
         return is_whole.then_some(match (at_once, of_lungs) {

@@ -188,6 +188,8 @@ fn a_normal_impression_does_not_stand_beside_a_finding() {
         "Normal chest apart from this.",
         "No other abnormality.",
         "No acute change.",
+        "No acute findings in the bones.",
+        "No abnormal opacity on the left.",
         "Left lung clear.",
         "Not normal.",
         "Abnormal chest.",

@@ -54,7 +54,7 @@ pub(super) fn clauses(text: &str) -> Vec<Vec<String>> {
     let lower: Vec<char> = text.to_lowercase().chars().collect();
     for (at, &c) in lower.iter().enumerate() {
         let next_is_digit = lower.get(at + 1).is_some_and(char::is_ascii_digit);
-        let is_number = word.ends_with(|last: char| last.is_ascii_digit());
+        let is_number = word.starts_with(|first: char| first.is_ascii_digit());
         let is_decimal = matches!(c, '.' | ',') && is_number && next_is_digit;
         let is_same_kind = word.is_empty() || is_number == c.is_numeric();
         if is_decimal || ((c.is_alphanumeric() || matches!(c, '\'' | '’')) && is_same_kind) {
