@@ -56,6 +56,22 @@ assert.notEqual(after.at(-1), before.at(-1));
 await page.keyboard.press('p');
 await page.waitForSelector('.pane.prior', { state: 'detached' });
 
+// Of several, the one that the report is compared with hangs first, and not the newest.
+await page.route(`**/api/studies/${settings.later}`, async (route) => {
+  const answer = await route.fetch();
+  const study = await answer.json();
+  const newer = { ...study.priors[0], uid: '1.2.3', date: '20260201', compared: false, taken: true, changes: [], reasons: ['another is compared'] };
+  await route.fulfill({ response: answer, json: { ...study, priors: [newer, ...study.priors] } });
+});
+await page.reload();
+await drawn(page);
+assert.match(await earlier.nth(0).innerText(), /The report names it, and does not compare with it finding by finding: another is compared\./);
+assert.equal(await earlier.nth(0).locator('kbd').count(), 0);
+await page.keyboard.press('p');
+await page.waitForSelector('.pane.prior[data-ready=true]');
+assert.equal(await text(page, '.pane.prior .is-prior'), `PRIOR ${settings.date}`);
+await page.unroute(`**/api/studies/${settings.later}`);
+
 // From the earlier study this one is a later one, with which nothing is compared.
 await page.goto(`${settings.url}/study/${settings.earlier}`);
 await drawn(page);
