@@ -51,6 +51,24 @@ assert.equal(await text(page, '.lines .line .c-id'), before.id);
 await page.keyboard.press('x');
 await page.waitForURL('**/worklist');
 
+// What was asked for at once comes before all that is in its turn, and says who says so.
+await page.waitForFunction((count) => document.querySelector('.foot')?.textContent.startsWith((count + 1).toLocaleString('en')), settings.count);
+await page.keyboard.press('Home');
+await page.waitForFunction((id) => document.querySelector('#row-0 .c-id')?.textContent === id, settings.long);
+const urgent = page.locator('#row-0 .c-urgency');
+assert.deepEqual([await urgent.textContent(), await urgent.getAttribute('title')], ['STAT requested', 'STAT: requested']);
+await page.goto(`${settings.url}/worklist?urgency=critical`);
+await page.waitForFunction(() => document.querySelector('.foot')?.textContent.startsWith('1 study'));
+assert.equal(await text(page, '.lines .line .c-id'), settings.long);
+await page.keyboard.press('x');
+
+// An address says what is shown: one state alone, a kind of device in small letters, ages from and to.
+for (const [query, found] of [['state=skipped', settings.count + 1], ['state=signed', 0], ['modality=dx', settings.count + 1], ['years=50-50', 1], ['years=18-49', 0]]) {
+  await page.goto(`${settings.url}/worklist?${query}`);
+  await page.waitForFunction((count) => document.querySelector('.foot')?.textContent.startsWith(`${count.toLocaleString('en')} `) && document.querySelector('.grid')?.ariaBusy === 'false', found);
+}
+await page.keyboard.press('x');
+
 // At the width of a small screen what names the study of a patient is told in full, on two lines at most.
 await page.keyboard.press('/');
 await page.keyboard.type(settings.long);

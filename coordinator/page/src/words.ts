@@ -1,6 +1,6 @@
 /** How things are said: names, dates, ages, confidence. Pure. */
 
-import type { ChangeKind, Changed, Finding, Inserted, Standing, Urgency, WordsFrom, Written } from './api/types.ts';
+import type { ChangeKind, Changed, Finding, Inserted, Priority, Standing, Urgency, WordsFrom, Written } from './api/types.ts';
 
 /** A person's name (PN) as people write it: "Doe, Dr. Jane". */
 export function personName(name: string): string {
@@ -15,13 +15,24 @@ export function date(text: string): string {
   return /^\d{8}$/.test(text) ? `${text.slice(0, 4)}-${text.slice(4, 6)}-${text.slice(6)}` : text;
 }
 
-/** Age in whole years at a date; nothing where one of them is not known. */
+/** The day at which an age is told: that of the study, or today. */
+function ageDay(at: string): string {
+  return /^\d{8}$/.test(at) ? at : new Date().toISOString().slice(0, 10).replaceAll('-', '');
+}
+
+/** Age in whole years at a date; nothing where it is not known, or no age. */
+export function yearsAt(birth: string, at: string): number | null {
+  if (!/^\d{8}$/.test(birth)) return null;
+  const years = Math.floor((Number(ageDay(at)) - Number(birth)) / 10000);
+  return years < 0 || years > 150 ? null : years;
+}
+
+/** Age at a date, in years or, of the smallest, months; nothing where it is not known. */
 export function ageAt(birth: string, at: string): string {
-  if (!/^\d{8}$/.test(birth)) return '';
-  const end = /^\d{8}$/.test(at) ? at : new Date().toISOString().slice(0, 10).replaceAll('-', '');
-  const years = Math.floor((Number(end) - Number(birth)) / 10000);
-  if (years < 0 || years > 150) return '';
+  const years = yearsAt(birth, at);
+  if (years === null) return '';
   if (years >= 2) return `${years} y`;
+  const end = ageDay(at);
   const months = (Number(end.slice(0, 4)) - Number(birth.slice(0, 4))) * 12 + Number(end.slice(4, 6)) - Number(birth.slice(4, 6));
   return `${Math.max(0, months - (Number(end.slice(6)) < Number(birth.slice(6)) ? 1 : 0))} mo`;
 }
@@ -65,6 +76,17 @@ const RANK: Record<Urgency, number> = { critical: 0, urgent: 1, routine: 2 };
 
 export function urgencyRank(urgency: Urgency | null): number {
   return urgency === null ? 3 : RANK[urgency];
+}
+
+/** How urgent a study is as it was asked for; nothing where it was asked for in its turn. */
+export function requested(priority: Priority): Urgency | null {
+  return priority === 'stat' ? 'critical' : priority === 'urgent' ? 'urgent' : null;
+}
+
+/** The more urgent of what was asked for and what the draft says. */
+export function pressing({ priority, urgency }: { priority: Priority; urgency: Urgency | null }): Urgency | null {
+  const asked = requested(priority);
+  return urgencyRank(asked) < urgencyRank(urgency) ? asked : urgency;
 }
 
 /** What a finding is called, and what qualifies it. */

@@ -138,7 +138,7 @@ impl Wanted {
             named.iter().any(|text| text.to_lowercase().contains(wanted.as_str()))
         };
         (self.modalities.is_empty() || self.modalities.iter().any(modality))
-            && (self.urgencies.is_empty() || row.urgency.is_some_and(|urgency| self.urgencies.contains(&urgency)))
+            && (self.urgencies.is_empty() || row.pressing().is_some_and(|urgency| self.urgencies.contains(&urgency)))
             && (self.sites.is_empty() || self.sites.iter().any(site))
             && self.words.iter().all(word)
             && self.confidence_below.is_none_or(|below| row.confidence.is_some_and(|confidence| confidence < below))
@@ -152,8 +152,7 @@ impl Wanted {
         if !self.by_urgency {
             return (-row.changed_at_ms, 0, uid);
         }
-        let urgency = row.urgency.map_or(0, |urgency| urgency as i64 + 1);
-        (-(urgency * 4 + row.priority as i64), row.received_at_ms, uid)
+        (-row.pressing().map_or(0, |urgency| urgency as i64 + 1), row.received_at_ms, uid)
     }
 }
 
@@ -178,6 +177,7 @@ fn place(text: &str) -> Option<Place> {
 #[cfg(test)]
 mod tests {
     use prelim_proto::ids::Tenant;
+    use prelim_proto::study::Priority;
 
     use super::*;
     use crate::access::Tenants;
@@ -232,6 +232,29 @@ mod tests {
             [("state", "new"), ("limit", "0"), ("limit", "501"), ("after", "1~2"), ("order", "x"), ("x", "y")]
         {
             assert!(Wanted::read([(name.to_owned(), value.to_owned())].into_iter()).is_err(), "{name}={value}");
+        }
+    }
+
+    #[test]
+    fn what_was_asked_for_counts_like_what_the_draft_says() {
+        let rows = [
+            row(1, |row| row.urgency = Some(Urgency::Routine)),
+            row(2, |row| row.priority = Priority::Stat),
+            row(3, |row| (row.priority, row.urgency) = (Priority::Stat, Some(Urgency::Routine))),
+            row(4, |row| (row.priority, row.urgency) = (Priority::Urgent, Some(Urgency::Critical))),
+            row(5, |row| row.priority = Priority::Urgent),
+            row(6, |_| {}),
+        ];
+        for (name, value, want) in [
+            ("order", "urgency", "2 3 4 5 1 6"),
+            ("urgency", "critical", "4 3 2"),
+            ("urgency", "urgent", "5"),
+            ("urgency", "routine", "1"),
+        ] {
+            let wanted = Wanted::read([(name.to_owned(), value.to_owned())].into_iter()).unwrap();
+            let listed = wanted.of(&rows, &Caller::anybody()).rows;
+            let found: Vec<&str> = listed.iter().map(|row| &row.uid.as_str()["1.2.".len()..]).collect();
+            assert_eq!(found.join(" "), want, "{name}={value}");
         }
     }
 

@@ -33,7 +33,9 @@ pub(super) struct Row {
     pub(super) device: Option<String>,
     pub(super) models: Vec<String>,
     pub(super) accession: String,
+    /// What the draft says.
     pub(super) urgency: Option<Urgency>,
+    /// What was asked for.
     pub(super) priority: Priority,
     /// The lowest of its findings.
     pub(super) confidence: Option<f64>,
@@ -131,5 +133,16 @@ impl Row {
             judged: summary.and_then(|summary| summary.judged.clone()),
             problem: problem.map(|words| words.chars().take(MAX_PROBLEM).collect()),
         }
+    }
+
+    /// How soon it wants an eye: the more urgent of what was asked for and what the draft says. That it was asked for in its turn
+    /// says nothing.
+    pub(super) fn pressing(&self) -> Option<Urgency> {
+        let asked = match self.priority {
+            Priority::Routine => None,
+            Priority::Urgent => Some(Urgency::Urgent),
+            Priority::Stat => Some(Urgency::Critical),
+        };
+        asked.max(self.urgency)
     }
 }

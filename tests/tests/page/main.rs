@@ -169,7 +169,8 @@ fn a_draft_is_rejected_and_reviewed_after_all() {
     assert_eq!(site.document(&study)["status"], "signed");
 }
 
-/// Promise: a thousand studies scroll, the chosen one stays under the eye while others come, and what names them is not cut.
+/// Promise: a thousand studies scroll, the chosen one stays under the eye while others come, what names them is not
+/// cut, and what was asked for at once stands first and says so.
 #[test]
 fn a_thousand_studies_scroll_and_the_chosen_one_stays() {
     const COUNT: u32 = 1_000;
@@ -185,11 +186,14 @@ fn a_thousand_studies_scroll_and_the_chosen_one_stays() {
             object.text((0x8, 0x80), "LO", "St. Mary's Hospital North");
         }
         object.file()
+            object.text((0x10, 0x30), "DA", "19700102");
+            object.text((0x8, 0x20), "DA", "20210101");
     };
-    let films: Vec<Vec<u8>> = (1..=COUNT).map(film).collect();
+    let films: Vec<Vec<u8>> = (1..=COUNT).filter(|number| *number != LONG).map(film).collect();
     site.submit_files(&films);
     let mut browser =
         site.browser("list", &json!({"count": COUNT, "long": format!("ID-{LONG:04}"), "shots": site.shots()}));
+    site.submit_files_as(&[film(LONG)], &["--priority", "stat"]);
     let mut lines = BufReader::new(browser.stdout.take().expect("stdout")).lines();
     let told = lines.next().and_then(Result::ok);
     if told.as_deref() != Some("send one more") {

@@ -168,12 +168,17 @@ impl Site {
 
     /// Sends files as they are.
     pub(crate) fn submit_files(&self, files: &[Vec<u8>]) {
+        self.submit_files_as(files, &[]);
+    }
+
+    /// Sends files as they are, with more to say of them.
+    pub(crate) fn submit_files_as(&self, files: &[Vec<u8>], more: &[&str]) {
         let folder = tempfile::tempdir_in(self.folder()).expect("a folder");
         for (number, file) in files.iter().enumerate() {
             std::fs::write(folder.path().join(format!("{number}.dcm")), file).expect("a file");
         }
         let path = folder.path().display().to_string();
-        let output = prelim(["submit", "--grpc", &self.server.grpc, "--wait", &path]);
+        let output = prelim(["submit", "--grpc", &self.server.grpc, "--wait", &path].iter().chain(more));
         assert!(output.status.success(), "{}\n{}", words(&output), self.log());
     }
 

@@ -2,6 +2,7 @@
 
 export type Presence = 'present' | 'absent' | 'uncertain';
 export type Urgency = 'routine' | 'urgent' | 'critical';
+export type Priority = 'routine' | 'urgent' | 'stat';
 export type Standing = 'unsigned_draft' | 'signed' | 'amended' | 'rejected';
 
 /** A rectangle in fractions of a frame's height and width, from its upper left corner. */
@@ -138,8 +139,10 @@ export interface Row {
   institution: string;
   station: string | null;
   accession: string;
+  /** What the draft says. */
   urgency: Urgency | null;
-  priority: string;
+  /** What was asked for. */
+  priority: Priority;
   confidence: number | null;
   findings: number;
   received_at_ms: number;

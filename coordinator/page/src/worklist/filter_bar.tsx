@@ -19,7 +19,7 @@ export function FilterBar({ filters, counts, sites, modalities, change, search, 
   const pick = (name: keyof Filters, label: string, options: readonly (readonly [string, string])[]) => (
     <label class="pick">
       <span>{label}</span>
-      <select value={filters[name]} onChange={(event) => change({ [name]: event.currentTarget.value })} class={filters[name] === '' ? '' : 'set'}>
+      <select value={name === 'modality' ? filters[name].toUpperCase() : filters[name]} onChange={(event) => change({ [name]: event.currentTarget.value })} class={filters[name] === '' ? '' : 'set'}>
         {options.map(([value, words]) => <option key={value} value={value}>{words}</option>)}
       </select>
     </label>
@@ -42,15 +42,16 @@ export function FilterBar({ filters, counts, sites, modalities, change, search, 
         }}
       />
       <div class="states" role="group" aria-label="State">
-        {STATES.map(({ value, words }) => (
+        {[...STATES, ...(STATES.some(({ value }) => value === filters.state) ? [] : [{ value: filters.state, words: filters.state.replaceAll(',', ', ') }])].map(({ value, words }) => (
           <button key={words} aria-pressed={filters.state === value} onClick={() => change({ state: value })}>
             {words} <span class="count">{count(value)}</span>
           </button>
         ))}
       </div>
       {pick('urgency', 'Urgency', CHOICES.urgency)}
-      {pick('modality', 'Modality', named(modalities, filters.modality))}
+      {pick('modality', 'Modality', named(modalities, filters.modality.toUpperCase()))}
       {pick('site', 'Site', named(sites, filters.site))}
+      {pick('years', 'Age', CHOICES.years.some(([value]) => value === filters.years) ? CHOICES.years : [...CHOICES.years, [filters.years, filters.years.replace('-', ' to ')]])}
       {pick('age', 'Received', CHOICES.age)}
       {pick('confidence', 'Confidence', CHOICES.confidence)}
       {pick('order', 'Order', CHOICES.order)}

@@ -1,7 +1,7 @@
 /** Filters of the worklist, as its address has them. Pure. */
 
 import type { Row } from '../api/types.ts';
-import { urgencyRank } from '../words.ts';
+import { pressing, urgencyRank, yearsAt } from '../words.ts';
 
 export interface Filters {
   state: string;
@@ -10,13 +10,15 @@ export interface Filters {
   site: string;
   /** Received within so many hours. */
   age: string;
+  /** The patient's age in whole years at the study, from-to. */
+  years: string;
   /** Lowest confidence at most this, in percent. */
   confidence: string;
   text: string;
   order: string;
 }
 
-const NAMES = ['state', 'modality', 'urgency', 'site', 'age', 'confidence', 'text', 'order'] as const;
+const NAMES = ['state', 'modality', 'urgency', 'site', 'years', 'age', 'confidence', 'text', 'order'] as const;
 
 /** The states that wait for a radiologist are shown where none is chosen. */
 export const STATES: readonly { value: string; words: string }[] = [
@@ -30,19 +32,31 @@ export const STATES: readonly { value: string; words: string }[] = [
 
 /** What can be chosen from a list; the others are free. */
 export const CHOICES = {
-  urgency: [['', 'any'], ['critical', 'critical'], ['urgent', 'urgent'], ['routine', 'routine']],
+  urgency: [['', 'any'], ['critical', 'critical, STAT'], ['urgent', 'urgent'], ['routine', 'routine']],
+  years: [['', 'any'], ['0-17', 'under 18'], ['18-64', '18 to 64'], ['65-150', '65 and over']],
   age: [['', 'any time'], ['1', 'last hour'], ['8', 'last 8 h'], ['24', 'last 24 h'], ['168', 'last week']],
   confidence: [['', 'any'], ['90', 'below 90 %'], ['70', 'below 70 %'], ['50', 'below 50 %']],
   order: [['', 'most urgent'], ['newest', 'newest'], ['oldest', 'longest waiting'], ['confidence', 'least confident']],
 } as const satisfies Partial<Record<keyof Filters, readonly (readonly [string, string])[]>>;
 
+/** Ages that are chosen by address alone. */
+const YEARS = /^(\d{1,3})-(\d{1,3})$/;
+
+/** Whether the patient was of that age when the study was made; who has no date of birth is of none. */
+function isOfAge(filters: Filters, { patient, study_date }: Row): boolean {
+  const [, from = '', to = ''] = YEARS.exec(filters.years) ?? [];
+  const years = yearsAt(patient.birth_date, study_date);
+  return years !== null && years >= Number(from) && years <= Number(to);
+}
+
 /** The filters of an address. What nobody can choose is no filter: an address may be typed, or be of another version. */
 export function fromQuery(query: URLSearchParams): Filters {
   const filters = Object.fromEntries(NAMES.map((name) => [name, query.get(name) ?? ''])) as unknown as Filters;
   for (const [name, choices] of Object.entries(CHOICES) as [keyof typeof CHOICES, readonly (readonly [string, string])[]][]) {
-    if (!choices.some(([value]) => value === filters[name])) filters[name] = '';
+    if (!choices.some(([value]) => value === filters[name]) && !(name === 'years' && YEARS.test(filters.years))) filters[name] = '';
   }
-  if (!STATES.some(({ value }) => value === filters.state)) filters.state = '';
+  const known = STATES.flatMap(({ value }) => value.split(','));
+  if (!filters.state.split(',').every((state) => known.includes(state))) filters.state = '';
   return filters;
 }
 
@@ -72,9 +86,10 @@ export function asked(filters: Filters, after: string | null): string {
 /** Whether a row is shown. Also what the server filters is looked at: rows change while they are shown. */
 export function passes(filters: Filters, row: Row, now: number): boolean {
   if (filters.state !== '' && !filters.state.split(',').includes(row.state)) return false;
-  if (filters.modality !== '' && !row.modalities.includes(filters.modality)) return false;
-  if (filters.urgency !== '' && row.urgency !== filters.urgency) return false;
+  if (filters.modality !== '' && !row.modalities.includes(filters.modality.toUpperCase())) return false;
+  if (filters.urgency !== '' && pressing(row) !== filters.urgency) return false;
   if (filters.site !== '' && row.institution !== filters.site) return false;
+  if (filters.years !== '' && !isOfAge(filters, row)) return false;
   if (filters.age !== '' && now - row.received_at_ms > Number(filters.age) * 3_600_000) return false;
   if (filters.confidence !== '' && !(row.confidence !== null && row.confidence * 100 < Number(filters.confidence))) return false;
   if (filters.text === '') return true;
@@ -91,5 +106,5 @@ export function compare(filters: Filters): (a: Row, b: Row) => number {
   if (filters.order === 'confidence') return (a, b) => (a.confidence ?? 2) - (b.confidence ?? 2) || newest(a, b);
   // What a radiologist has answered for, and what goes, waits for nobody.
   const done = ({ state }: Row) => Number(['signed', 'amended', 'rejected', 'removing'].includes(state));
-  return (a, b) => done(a) - done(b) || urgencyRank(a.urgency) - urgencyRank(b.urgency) || newest(a, b);
+  return (a, b) => done(a) - done(b) || urgencyRank(pressing(a)) - urgencyRank(pressing(b)) || newest(a, b);
 }

@@ -1,8 +1,8 @@
 /** One study in the worklist. */
 
 import { useRef } from 'preact/hooks';
-import type { Row } from '../api/types.ts';
-import { ageAt, confidenceWord, date, percent, personName, since, standingWord } from '../words.ts';
+import type { Row, Urgency } from '../api/types.ts';
+import { ageAt, confidenceWord, date, percent, personName, pressing, requested, since, standingWord } from '../words.ts';
 
 export const HEADINGS = [
   { name: 'urgency', words: 'Urgency' },
@@ -42,11 +42,21 @@ function stateOf(row: Row): string {
   return row.standing !== null && row.standing !== 'unsigned_draft' ? standingWord(row.standing) : row.state;
 }
 
+/** What was asked for, and what the draft says, each in its words; what is in its turn is said where nothing else is. */
+function urgencies({ priority, urgency }: Row): { by: 'requested' | 'by the draft'; level: Urgency; words: string }[] {
+  const asked = requested(priority);
+  const marks = [];
+  if (asked !== null) marks.push({ by: 'requested' as const, level: asked, words: priority === 'stat' ? 'STAT' : priority });
+  if (urgency !== null && (asked === null || urgency !== 'routine')) marks.push({ by: 'by the draft' as const, level: urgency, words: urgency });
+  return marks;
+}
+
 /** Letters that two lines of a cell hold on a small screen, whatever its font. */
 const LONG: Record<string, number> = { patient: 36, id: 20, study: 40, site: 20 };
 
 export function Line({ row, index, now, selected, me, y, choose, open }: Props) {
   const { patient } = row;
+  const marks = urgencies(row);
   /** What is pointed with: a finger has no second click to spare, and opens at once. */
   const pointer = useRef('mouse');
   const old = now - row.received_at_ms > 4 * 3_600_000 && row.state === 'drafted';
@@ -55,9 +65,9 @@ export function Line({ row, index, now, selected, me, y, choose, open }: Props) 
     return <span role="gridcell" class={long ? `c-${name} is-long` : `c-${name}`} title={title}>{content}</span>;
   };
   return (
-    <div role="row" id={`row-${index}`} aria-rowindex={index + 2} aria-selected={selected} class={`line u-${row.urgency ?? 'none'} s-${row.state}`} style={{ transform: `translateY(${y}px)` }} 
+    <div role="row" id={`row-${index}`} aria-rowindex={index + 2} aria-selected={selected} class={`line u-${pressing(row) ?? 'none'} s-${row.state}`} style={{ transform: `translateY(${y}px)` }} 
       onPointerDown={(event) => { pointer.current = event.pointerType; }} onClick={() => (pointer.current === 'touch' ? open() : choose())} onDblClick={open}>
-      {cell('urgency', row.urgency && <span class={`mark u-${row.urgency}`}>{row.urgency}</span>)}
+      {cell('urgency', marks.map(({ by, level, words }) => <span key={by} class={by === 'requested' ? `mark asked u-${level}` : `mark u-${level}`}>{words}<span class="hidden">{` ${by}`}</span></span>), marks.map(({ by, words }) => `${words}: ${by}`).join('; '))}
       {cell('patient', personName(patient.name), personName(patient.name))}
       {cell('id', patient.id, patient.id)}
       {cell('age', [ageAt(patient.birth_date, row.study_date), patient.sex].filter((word) => word !== '').join(' '))}
