@@ -388,7 +388,7 @@ fn two_readers_lose_nothing() {
     assert_eq!(jane.get(&path("reports/2")).json()["review"]["reviewer_id"], json!("john"), "the old version is kept");
     assert_eq!(jane.post(&path("reject"), &json!({"version": 3, "request_id": "r", "reason": "no"})).fault().0, 409);
 
-    // What was decided is counted, and goes out without names.
+    // What was decided is counted, and goes out without names, under UIDs that the site's key gives.
     let agreement = jane.get("/api/agreement?by=finding").json();
     assert_eq!(agreement["reports"], json!(1));
     let nodules = agreement["groups"].as_array().expect("groups").iter().find(|group| group["group"] == "nodule");
@@ -414,6 +414,15 @@ fn a_study_that_is_being_removed_is_told_as_such() {
     let edit = json!({"version": 1, "decisions": accepting(&seen), "request_id": "a"});
     assert_eq!(jane.post(&path("sign"), &edit).status, StatusCode::OK);
     assert!(!jane.get("/api/agreement/export").bytes.is_empty());
+    let line: Value = serde_json::from_str(&text).expect("JSON");
+    let set = site.folder.path().join("set");
+    let [films, key] = ["phantoms", "data/export-key"].map(|path| site.folder.path().join(path).display().to_string());
+    prelim_json(["deidentify", "--json", &films, "--out", &set.display().to_string(), "--key", &key]);
+    let of_study = set.join(line["study"].as_str().expect("a UID"));
+    let place = &line["findings"].as_array().expect("findings").iter().find(|each| each["key"] == "nodule");
+    let place = &place.expect("the nodule")["evidence"][0];
+    let [series, instance] = ["series", "instance"].map(|of| place[of].as_str().expect("a UID"));
+    assert!(of_study.join(series).join(format!("{instance}.dcm")).is_file(), "{line}");
     // A signed report is not taken away by the way: who is no terminal says so.
     let left = prelim(["remove", &study, "--grpc", &site.server.grpc]);
     let said = words(&left);

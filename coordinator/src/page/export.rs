@@ -1,8 +1,13 @@
-//! Reports that radiologists signed, for training: a line of JSON each, without what names the patient. Studies and instances are
-//! named by the SHA-256 of their UIDs, so that a site that has the images finds them. Words that a model said to a question are no
-//! radiologist's, whoever inserted them: sentences that have some are left out, and counted.
+//! Reports that radiologists signed, for training: a line of JSON each, without sentences that may name somebody as far as software
+//! tells (`naming`). Studies, series and instances have the UIDs that `prelim deidentify` gives them with the site's key, so that who
+//! has the images and the key finds them, and nobody else. Words that a model said to a question are no radiologist's, whoever
+//! inserted them: sentences that have some are left out, and counted.
 
 use std::collections::VecDeque;
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -10,37 +15,45 @@ use bytes::Bytes;
 use futures::stream;
 use hyper::Response;
 use hyper::header::{CONTENT_DISPOSITION, CONTENT_TYPE, HeaderValue};
+use prelim_imaging::deidentify::{Key, KeyError};
 use prelim_proto::ids::Uid;
 use prelim_proto::report::{Inserted, Passage, Report, Sentence};
 use prelim_proto::study::{StudyAttributes, StudyState};
 use prelim_proto::trace::without_uids;
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 
 use super::Call;
 use super::fault::Fault;
+use super::naming::Known;
 use super::row::Row;
 use crate::audit::Act;
 use crate::report::json;
 use crate::service::{Coordinator, ServiceError};
 use crate::session::Session;
 
-/// Shortest part of a name that is looked for in a text, in characters: shorter ones are words, too.
-const MIN_PART: usize = 3;
+/// The key beside the data, where `--deidentify` names none.
+const KEY_FILE: &str = "export-key";
 
 /// Gives out all that the caller may see.
 pub(super) async fn give(call: &Call<'_>, session: &Session) -> Result<Response<Body>, Fault> {
+    let config = &call.web.coordinator.config;
+    let (given, own) = (config.deidentify.deidentify.clone(), config.data.join(KEY_FILE));
+    let read = tokio::task::spawn_blocking(move || given.map_or_else(|| made(&own), |file| Key::read(&file)));
+    let key = read.await.map_err(io::Error::other).map_err(KeyError::from).and_then(|key| key).map_err(|error| {
+        tracing::error!(%error, "key of the export cannot be used");
+        Fault::unavailable(format!("the key that UIDs are replaced by cannot be used: {error}"))
+    })?;
     let view = call.web.page.board.view(&call.web.coordinator).await?;
     session.note(Act::Queried, &[]).await?;
     let is_kept = |row: &&Arc<Row>| row.signed_version > 0 && row.state != StudyState::Removing;
     let signed = view.rows.iter().filter(is_kept).filter(|row| session.caller().may_see(&row.tenant));
     let mut studies: Vec<Uid> = signed.map(|row| row.uid.clone()).collect();
     studies.sort();
-    let state = (VecDeque::from(studies), call.web.coordinator.clone(), session.clone());
-    let lines = stream::unfold(state, |(mut studies, coordinator, session)| async move {
+    let state = (VecDeque::from(studies), call.web.coordinator.clone(), session.clone(), key);
+    let lines = stream::unfold(state, |(mut studies, coordinator, session, key)| async move {
         let line = loop {
             let study = studies.pop_front()?;
-            match line(&coordinator, &session, &study).await {
+            match line(&coordinator, &session, &key, &study).await {
                 Ok(Some(line)) => break Ok(Bytes::from(line)),
                 // It is gone, or nothing of it stands any more.
                 Ok(None) => {}
@@ -51,7 +64,7 @@ pub(super) async fn give(call: &Call<'_>, session: &Session) -> Result<Response<
                 }
             }
         };
-        Some((line, (studies, coordinator, session)))
+        Some((line, (studies, coordinator, session, key)))
     });
     let mut response = Response::new(Body::from_stream(lines));
     let headers = response.headers_mut();
@@ -61,7 +74,12 @@ pub(super) async fn give(call: &Call<'_>, session: &Session) -> Result<Response<
 }
 
 /// A study's signed report.
-async fn line(coordinator: &Arc<Coordinator>, session: &Session, uid: &Uid) -> Result<Option<String>, ServiceError> {
+async fn line(
+    coordinator: &Arc<Coordinator>,
+    session: &Session,
+    key: &Key,
+    uid: &Uid,
+) -> Result<Option<String>, ServiceError> {
     let Some(record) = coordinator.store.study(uid).await? else { return Ok(None) };
     let Some(held) = coordinator.store.draft(uid, Some(record.signed_version)).await? else { return Ok(None) };
     // It may be another's since it was listed.
@@ -73,23 +91,42 @@ async fn line(coordinator: &Arc<Coordinator>, session: &Session, uid: &Uid) -> R
     let document = json::parse(&content)?;
     let report = document.to_report()?;
     let findings = serde_json::to_value(&document.report.findings).unwrap_or_default();
-    Ok(Some(format!("{}\n", told(&report, findings, &record.attributes))))
+    Ok(Some(format!("{}\n", told(&report, findings, &record.attributes, key))))
 }
 
-/// A report without what names the patient.
-fn told(report: &Report, mut findings: Value, patient: &StudyAttributes) -> Value {
+/// The site's key beside its data; one is made where there is none.
+fn made(file: &Path) -> Result<Key, KeyError> {
+    if !file.exists() {
+        let new = file.with_extension(format!("new-{:08x}", rand::random::<u32>()));
+        let secret: String = rand::random::<[u8; 32]>().iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut opened = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+        opened.write_all(format!("{secret}\n").as_bytes())?;
+        opened.sync_all()?;
+        // Another export may have made one since: that one stays.
+        let linked = fs::hard_link(&new, file);
+        fs::remove_file(&new)?;
+        linked.or_else(|error| if error.kind() == io::ErrorKind::AlreadyExists { Ok(()) } else { Err(error) })?;
+    }
+    Key::read(file)
+}
+
+/// A report without what names the patient, as far as software tells.
+fn told(report: &Report, mut findings: Value, patient: &StudyAttributes, key: &Key) -> Value {
     for finding in findings.as_array_mut().into_iter().flatten() {
         for evidence in finding.get_mut("evidence").and_then(Value::as_array_mut).into_iter().flatten() {
             for name in ["instance", "series"] {
-                let hashed = evidence[name].as_str().map(hash);
-                evidence[name] = json!(hashed);
+                let replaced = evidence[name].as_str().map(|uid| key.uid(uid));
+                evidence[name] = json!(replaced);
             }
         }
     }
-    let names = names(patient);
+    let reviewers = report.review.iter().map(|review| &review.reviewer);
+    let writers = report.review.iter().flat_map(|review| &review.words).map(|words| words.by.as_str());
+    let mut known = Known::of(patient, reviewers.clone().map(|reviewer| reviewer.name.as_str()).chain(writers));
+    reviewers.for_each(|reviewer| known.add_place(&reviewer.organization));
     let mut left_out = 0;
     let mut lines = |sentences: &[Sentence]| -> Vec<String> {
-        let is_plain = |text: &String| !names.iter().any(|name| text.to_lowercase().contains(name));
+        let is_plain = |text: &String| !known.may_be_in(text);
         let (plain, named): (Vec<_>, Vec<_>) = sentences.iter().map(|each| each.text.clone()).partition(is_plain);
         left_out += named.len();
         plain
@@ -111,7 +148,7 @@ fn told(report: &Report, mut findings: Value, patient: &StudyAttributes) -> Valu
         json!({"decision": each.decision, "before": before, "finding": each.finding})
     });
     json!({
-        "study": hash(report.study.as_str()),
+        "study": key.uid(report.study.as_str()),
         "kinds": report.kinds,
         "standing": report.standing(),
         "findings": findings,
@@ -126,32 +163,21 @@ fn told(report: &Report, mut findings: Value, patient: &StudyAttributes) -> Valu
     })
 }
 
-/// What of the patient and the request might be in a sentence, in lower case.
-fn names(patient: &StudyAttributes) -> Vec<String> {
-    let people = [&patient.patient_name, &patient.referring_physician];
-    let parts = people.into_iter().flat_map(|name| name.split(['^', '=', ' ', ',', '-']));
-    let whole = [&patient.patient_id, &patient.accession_number, &patient.study_id, &patient.patient_birth_date];
-    let all = parts.chain(whole.into_iter().map(String::as_str)).chain([patient.institution.as_str()]);
-    all.map(|text| text.trim().to_lowercase()).filter(|text| text.chars().count() >= MIN_PART).collect()
-}
-
-fn hash(uid: &str) -> String {
-    Sha256::digest(uid.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]
-    fn names_of_people_are_taken_apart() {
-        let patient = StudyAttributes {
-            patient_name: "Müller-Doe^Jo Ann".into(),
-            patient_id: "P77".into(),
-            institution: "St. Mary".into(),
-            ..StudyAttributes::default()
-        };
-        assert_eq!(names(&patient), ["müller", "doe", "ann", "p77", "st. mary"]);
-        assert_eq!(hash("1.2").len(), 64);
+    fn the_key_is_made_once_and_for_nobody_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join(KEY_FILE);
+        let (first, second) = (made(&file).unwrap(), made(&file).unwrap());
+        assert_eq!(first.uid("1.2.3"), second.uid("1.2.3"));
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        let other = tempfile::tempdir().unwrap();
+        assert_ne!(made(&other.path().join(KEY_FILE)).unwrap().uid("1.2.3"), first.uid("1.2.3"));
     }
 }

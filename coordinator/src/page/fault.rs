@@ -83,6 +83,11 @@ impl Fault {
         Self { retry_after_s: Some(1), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, words) }
     }
 
+    /// What it takes is not here.
+    pub(super) fn unavailable(words: impl Into<String>) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, words)
+    }
+
     /// The caller is to wait.
     pub(super) fn too_soon(wait_ms: i64) -> Self {
         let wait_s = u64::try_from(wait_ms).unwrap_or(0).div_ceil(1_000).max(1);

@@ -9,7 +9,7 @@
 //! - `viewed`: looks that are on record
 //! - `judge`: what the editor says, as the review service takes it; `copies`: what somebody has not finished; `reading`: who reads what; `vocabulary`: what findings may say
 //! - `questions`: what people ask about a study
-//! - `agreement`: how often drafts stood; `export`: what was signed, for training
+//! - `agreement`: how often drafts stood; `export`: what was signed, for training, without sentences that may name somebody (`naming`, pure)
 //!
 //! **Invariant**: what changes something shows the session's token, and comes from a page of ours.
 //! **Invariant**: no study of another tenant exists for a caller, and each view of a study is in the audit before it is shown.
@@ -24,6 +24,7 @@ mod export;
 mod fault;
 mod judge;
 mod list;
+mod naming;
 mod oidc;
 mod pixels;
 mod questions;
