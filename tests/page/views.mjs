@@ -42,6 +42,25 @@ for (const theme of ['dark', 'light']) {
       await page.keyboard.press('Shift+R');
       await look(`reject-${theme}`);
       await page.keyboard.press('Escape');
+      // What is to be signed scrolls where it is long, by keys, too.
+      await page.keyboard.press('Shift+A');
+      await page.keyboard.press('e');
+      await page.keyboard.press('Control+a');
+      await page.keyboard.insertText(Array.from({ length: 40 }, (_, line) => `Line ${line + 1} of an impression that is long.`).join('\n'));
+      await page.keyboard.press('Escape');
+      await page.waitForFunction(() => !document.querySelector('.sign-bar button.primary')?.disabled);
+      await page.keyboard.press('s');
+      await page.waitForFunction(() => document.querySelector('.to-sign')?.textContent.includes('Line 40 of'));
+      await look(`sign-${theme}`);
+      const box = page.locator('.to-sign');
+      assert.ok(await box.evaluate((each) => each.scrollHeight > each.clientHeight), 'it does not scroll');
+      await box.focus();
+      await page.keyboard.press('PageDown');
+      await page.waitForFunction(() => document.querySelector('.to-sign').scrollTop > 0);
+      await page.keyboard.press('Escape');
+      await page.keyboard.press('Shift+D');
+      await page.keyboard.press('Enter');
+      await page.waitForFunction(() => document.querySelector('.finding .decision')?.textContent === 'to decide');
     }
   }
   await page.goto(`${settings.url}/agreement`);

@@ -10,6 +10,9 @@ import type { Editing } from './use_edit.ts';
 
 export type Step = 'none' | 'sign' | 'reject' | 'discard';
 
+/** Keys by which a browser scrolls. */
+const SCROLLS = ['ArrowDown', 'ArrowUp', 'PageDown', 'PageUp', 'Home', 'End', ' '];
+
 interface Props {
   editing: Editing;
   session: Session;
@@ -129,7 +132,8 @@ function SignStep({ editing, session, amends, setStep, busy, sign, comparison, v
       onKeyDown={(event) => { if (event.key === 'Escape') { event.preventDefault(); event.stopPropagation(); setStep('none'); } }}>
       <h2>{verb} as {personName(session.account.name ?? session.account.id)}{session.account.organization ? `, ${session.account.organization}` : ''}</h2>
       <p class="muted">{told === '' ? 'The draft has no findings.' : `Findings: ${told}.`} {session.demonstration && 'The draft was made by demonstration weights.'}</p>
-      <div class="to-sign">
+      {/* What is longer than its box is scrolled by keys, which turn slices elsewhere. */}
+      <div class="to-sign" role="region" aria-label="What is signed" tabIndex={0} onKeyDown={(event) => { if (SCROLLS.includes(event.key)) event.stopPropagation(); }}>
         {report?.findings_text.map((each, index) => <p key={index}>{each.text}</p>)}
         <p><b>Impression.</b> {report?.impression.map((each) => each.text).join(' ')}</p>
         {report !== null && <p><b>Coded.</b> {report.findings.length === 0 ? 'No finding.' : report.findings.map((each) => coded(each)).join('; ')}</p>}
