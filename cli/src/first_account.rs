@@ -19,9 +19,10 @@ pub(crate) struct Made {
     pub(crate) password: String,
 }
 
-/// Has the page's accounts in a file beside the data, where the page is served and nobody could sign in, and the audit as well
-/// where it is nowhere else. What was made, where the file was not there.
+/// Has the audit beside the data where it is nowhere else, and the page's accounts, too, where the page is served and nobody could
+/// sign in. What was made, where that file was not there.
 pub(crate) fn provide(config: &mut CoordinatorConfig) -> anyhow::Result<Option<Made>> {
+    config.security.audit.get_or_insert_with(|| config.data.join(AUDIT));
     let is_wanted =
         config.web.http.is_some() && config.security.accounts.is_none() && config.security.oidc_issuer.is_none();
     if !is_wanted {
@@ -31,7 +32,6 @@ pub(crate) fn provide(config: &mut CoordinatorConfig) -> anyhow::Result<Option<M
     let file = config.data.join(FILE);
     let made = if file.exists() { None } else { Some(make(&file)?) };
     config.security.accounts = Some(file);
-    config.security.audit.get_or_insert_with(|| config.data.join(AUDIT));
     Ok(made)
 }
 
@@ -42,4 +42,27 @@ fn make(file: &Path) -> anyhow::Result<Made> {
     let account = Account::new(NAME, ("Radiologist", "Local"), roles, vec!["*".to_owned()], &password)?;
     accounts::add(file, account)?;
     Ok(Made { name: NAME, password })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_audit_is_kept_with_and_without_accounts_of_ones_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        let mut config = CoordinatorConfig { data: data.clone(), ..CoordinatorConfig::default() };
+        assert!(provide(&mut config).unwrap().is_none());
+        assert_eq!(config.security.audit, Some(data.join(AUDIT)), "nothing is served");
+        config.security.audit = None;
+        config.security.accounts = Some("mine.toml".into());
+        config.web.http = Some(([127, 0, 0, 1], 0).into());
+        assert!(provide(&mut config).unwrap().is_none());
+        assert_eq!(config.security.audit, Some(data.join(AUDIT)), "accounts of one's own");
+        config.security.audit = Some("elsewhere.jsonl".into());
+        config.security.accounts = None;
+        assert!(provide(&mut config).unwrap().is_some());
+        assert_eq!(config.security.audit, Some("elsewhere.jsonl".into()));
+    }
 }

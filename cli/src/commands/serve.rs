@@ -44,6 +44,7 @@ impl Up {
         let made = first_account::provide(&mut self.coordinator)?;
         let data = self.coordinator.data.display().to_string();
         let accounts = self.coordinator.security.accounts.as_ref().map(|file| file.display().to_string());
+        let audit = self.coordinator.security.audit.as_ref().map(|file| file.display().to_string());
         let config =
             StackConfig { coordinator: self.coordinator, model: self.model, offer: self.offer, limits: self.limits };
         let stack = Stack::start(config).await?;
@@ -52,7 +53,7 @@ impl Up {
             let model = &stack.model().name;
             table::say(
                 json!({"grpc": grpc, "data": data, "model": model, "dicom": stack.dicom(), "http": stack.http(),
-                       "accounts": accounts,
+                       "accounts": accounts, "audit": audit,
                        "account": made.map(|made| json!({"name": made.name, "password": made.password}))}),
             )?;
         } else {
@@ -66,6 +67,7 @@ impl Up {
             table::say_if(accounts.filter(|_| stack.http().is_some()).map(|file| {
                 format!("accounts: {file} (add or change one: prelim account add NAME --accounts {file})")
             }))?;
+            table::say_if(audit.map(|file| format!("who did what: {file} (check it: prelim audit verify {file})")))?;
             table::say(format!("send studies: prelim submit --grpc {grpc} --wait DIR"))?;
             table::say(prelim_proto::UNSIGNED_DRAFT_STATEMENT)?;
         }
