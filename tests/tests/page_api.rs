@@ -76,6 +76,12 @@ fn people_sign_in_and_what_is_not_theirs_is_refused() {
     ] {
         assert_eq!(stranger.get(path).fault().0, 401, "{path}");
     }
+    // From this machine DICOMweb takes those who show nothing, by a name of this machine, and for no page from elsewhere.
+    assert!(stranger.get("/dicom-web/studies").status.is_success());
+    for (header, status) in [(("host", "evil.example"), 421), (("origin", "https://evil.example"), 403)] {
+        let answer = stranger.send(Method::GET, "/dicom-web/studies", None, &[header]);
+        assert_eq!(answer.status.as_u16(), status, "{header:?}");
+    }
     // A wrong password and a wrong name are told alike.
     let (wrong, nobody) = (stranger.sign_in("jane", "wrong"), stranger.sign_in("nobody", "wrong"));
     assert_eq!((wrong.status, &wrong.bytes), (nobody.status, &nobody.bytes));

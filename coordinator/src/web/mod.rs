@@ -26,6 +26,7 @@ mod cors;
 mod draft;
 mod frames;
 pub(crate) mod held;
+mod host;
 mod json;
 mod listed;
 pub(crate) mod matching;

@@ -84,6 +84,11 @@ impl Problem {
         Self::new(StatusCode::FORBIDDEN, detail)
     }
 
+    /// It is for another host.
+    pub(crate) fn misdirected(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::MISDIRECTED_REQUEST, detail)
+    }
+
     /// Another protocol is meant.
     pub(crate) fn upgrade(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::UPGRADE_REQUIRED, detail)

@@ -18,7 +18,7 @@ use super::body::Received;
 use super::problem::Problem;
 use super::route::{Operation, What, route};
 use super::worklist_route::Ask;
-use super::{ROOT, Web, bulkdata, channel, cors, frames, metadata, qido, rendered, stow, wado, workitems};
+use super::{ROOT, Web, bulkdata, channel, cors, frames, host, metadata, qido, rendered, stow, wado, workitems};
 use crate::accept::Peer;
 use crate::metrics::Metrics;
 use crate::page;
@@ -95,6 +95,13 @@ async fn serve(
         None if head.method.is_safe() => page::sessions::of_request(web, head).await?,
         _ => None,
     };
+    let is_of_this_machine = peer.address.is_some_and(|address| address.ip().is_loopback());
+    if authorization.is_none() && signed_in.is_none() && is_of_this_machine && !web.gate.access.tells_callers_apart() {
+        if let Err(problem) = host::check(&web.config, head) {
+            body.drain().await;
+            return Err(problem);
+        }
+    }
     let admitted = match signed_in {
         Some(signed_in) => web.gate.admit_known(found, signed_in.caller, peer).await,
         None => web.gate.admit_beside_page(found, authorization, peer).await,
