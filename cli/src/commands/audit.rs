@@ -20,9 +20,13 @@ pub(crate) struct Audit {
 enum Command {
     /// Follow the chain of digests through a file, and the full ones beside it; say the first line that was changed.
     ///
-    /// The chain cannot show lines cut off at the end: hold the last digest against the one that the coordinator wrote to
-    /// its log when it last started.
-    #[command(after_help = "Example:\n  prelim audit verify /var/lib/prelim/audit.jsonl")]
+    /// The chain has no key: it shows accidents, and hands that changed some lines. Who may write the file can cut lines off its
+    /// end, or write it anew from some line on with digests that fit. Against that, keep the last digest on another machine now
+    /// and then, and give it with --expect: the chain must still have it. The coordinator's log tells the last digest at each
+    /// start, too.
+    #[command(
+        after_help = "Example:\n  prelim audit verify /var/lib/prelim/audit.jsonl\n  prelim audit verify audit.jsonl --expect DIGEST    # the last one that was kept elsewhere"
+    )]
     Verify(Verify),
 }
 
@@ -31,6 +35,9 @@ struct Verify {
     /// The file that the coordinator writes to.
     #[arg(value_name = "FILE")]
     file: PathBuf,
+    /// A digest that was the last one once, from a place where nobody changes it: that line must still be there.
+    #[arg(long, value_name = "DIGEST")]
+    expect: Option<String>,
     /// For programs: a JSON object.
     #[arg(long)]
     json: bool,
@@ -38,13 +45,19 @@ struct Verify {
 
 impl Audit {
     pub(crate) fn run(self) -> anyhow::Result<()> {
-        let Command::Verify(Verify { file, json }) = self.command;
+        let Command::Verify(Verify { file, expect, json }) = self.command;
         let found = prelim_coordinator::audit::verify(&file).context("the audit does not hold")?;
+        let expected = match &expect {
+            Some(digest) => Some(prelim_coordinator::audit::find(&file, digest)?.with_context(|| {
+                format!("the audit does not hold: no line has the digest {digest}: lines were cut off or written anew, or the file that has it was taken away")
+            })?),
+            None => None,
+        };
         if json {
             let (first, last) = (found.first, &found.last);
             return table::say(json!({
                 "files": found.files, "lines": found.lines, "first": first, "last": last.seq, "digest": last.digest,
-                "torn": found.torn,
+                "torn": found.torn, "expected": expected,
             }));
         }
         let (lines, files) = (table::count(found.lines, "line"), table::count(found.files, "file"));
@@ -55,6 +68,7 @@ impl Audit {
         if found.torn {
             table::say("a line that a crash cut short, or that is being written, comes after them")?;
         }
-        table::say(format!("last digest {}", found.last.digest))
+        table::say_if(expected.map(|number| format!("the digest that was expected is that of number {number}")))?;
+        table::say(format!("last digest {} (keep it elsewhere, for --expect)", found.last.digest))
     }
 }

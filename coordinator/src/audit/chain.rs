@@ -1,8 +1,9 @@
 //! The chain of lines: each carries the digest of the one before and its own. Pure.
 //!
-//! What it shows: a line that was changed, taken out, put in or moved. What it cannot show: lines cut off at the end, and a
-//! file written anew from some line on by somebody who may write it; hold the last digest, which the log tells at every
-//! start, against that.
+//! What it shows: a line that was changed, taken out, put in or moved, by accident or by a hand that did not make the rest anew. It
+//! has no key. What it cannot show: lines cut off at the end, and a file written anew from some line on by somebody who may write
+//! it; a digest that is kept where that hand does not reach ([`find`](super::find)) shows both, as does the one that the log tells at
+//! every start.
 
 use std::io::BufRead;
 
@@ -119,6 +120,13 @@ fn next(line: &[u8], last: Option<&Link>) -> Result<(Link, Link), &'static str> 
         return Err("does not follow the line before it: one was taken out, put in or changed");
     }
     Ok((before, Link { seq: numbered.seq, digest: digest.to_owned() }))
+}
+
+/// The number of a line that has this digest.
+pub(super) fn number_of(line: &str, digest: &str) -> Option<u64> {
+    let (open, found) = line.rsplit_once(SEPARATOR)?;
+    let numbered = || serde_json::from_str::<Numbered>(&format!("{open}}}")).ok();
+    if found.strip_suffix("\"}")? == digest { Some(numbered()?.seq) } else { None }
 }
 
 fn sha256(text: &str) -> String {

@@ -1,7 +1,7 @@
 //! The files of an audit: the one written to, and the full ones beside it, numbered.
 
 use std::fs::{self, File};
-use std::io::{self, BufReader};
+use std::io::{self, BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 
 use super::AuditError;
@@ -82,6 +82,25 @@ pub struct Verified {
     pub last: Link,
     /// A write that a crash cut short comes after it.
     pub torn: bool,
+}
+
+/// The number of the line of an audit that has this digest; nothing where none has.
+///
+/// # Errors
+/// A file that cannot be read.
+pub fn find(current: &Path, digest: &str) -> Result<Option<u64>, AuditError> {
+    let unusable = |source| AuditError::File { file: current.to_owned(), source };
+    let mut files = full(current).map_err(unusable)?;
+    files.push(current.to_owned());
+    for file in &files {
+        for line in BufReader::new(File::open(file).map_err(unusable)?).lines() {
+            let line = line.map_err(unusable)?;
+            if let Some(seq) = chain::number_of(&line, digest) {
+                return Ok(Some(seq));
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// Follows the chain through all files of the audit whose newest is `current`.

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
 pub use event::{Act, Code, Event};
-pub use files::{Verified, verify};
+pub use files::{Verified, find, verify};
 
 use chain::Link;
 use writer::{Waiting, Writer};
@@ -196,6 +196,14 @@ mod tests {
         let verified = verify(&path).unwrap();
         assert_eq!((verified.lines, verified.first, verified.last.seq), (18, 1, 18));
         assert!(verified.files > 2, "{verified:?}");
+        // A digest that was kept elsewhere is there still, unless its line was cut off.
+        assert_eq!(find(&path, &verified.last.digest).unwrap(), Some(18));
+        assert_eq!(find(&path, chain::GENESIS).unwrap(), None);
+        let text = std::fs::read_to_string(&path).unwrap();
+        let cut = text.trim_end().rfind('\n').map_or(0, |end| end + 1);
+        std::fs::write(&path, &text[..cut]).unwrap();
+        assert_eq!(verify(&path).unwrap().last.seq, 17);
+        assert_eq!(find(&path, &verified.last.digest).unwrap(), None);
         let oldest = files::full(&path).unwrap().remove(0);
         std::fs::remove_file(&oldest).unwrap();
         assert!(verify(&path).unwrap().first > 1, "the oldest files may be taken away");
