@@ -5,6 +5,7 @@ use prelim_proto::report::Urgency;
 use prelim_proto::study::{Priority, StudyState, UnreadReason};
 use serde::Serialize;
 
+use crate::report::present::clean;
 use crate::store::record::{Judged, StudyRecord};
 
 /// Longest text of a problem, in characters.
@@ -82,7 +83,7 @@ pub(super) struct Shown<'a> {
 }
 
 impl Row {
-    /// The line of a study.
+    /// The line of a study. What headers say is told without marks that turn the direction of what stands beside it.
     pub(super) fn of(record: &StudyRecord) -> Self {
         let known = &record.attributes;
         let summary = record.summary.as_ref();
@@ -106,21 +107,21 @@ impl Row {
             version: record.draft_version,
             signed_version: record.signed_version,
             patient: Patient {
-                name: known.patient_name.clone(),
-                id: known.patient_id.clone(),
-                birth_date: known.patient_birth_date.clone(),
-                sex: known.patient_sex.clone(),
+                name: clean(&known.patient_name),
+                id: clean(&known.patient_id),
+                birth_date: clean(&known.patient_birth_date),
+                sex: clean(&known.patient_sex),
             },
-            study_date: known.study_date.clone(),
-            study_time: known.study_time.clone(),
-            description: known.description.clone(),
-            modalities: record.modalities.clone(),
-            body_part: summary.and_then(|summary| summary.body_part.clone()),
-            institution: known.institution.clone(),
-            station: summary.and_then(|summary| summary.station.clone()),
-            device: summary.and_then(|summary| summary.device.clone()),
+            study_date: clean(&known.study_date),
+            study_time: clean(&known.study_time),
+            description: clean(&known.description),
+            modalities: record.modalities.iter().map(|text| clean(text)).collect(),
+            body_part: summary.and_then(|summary| summary.body_part.as_deref().map(clean)),
+            institution: clean(&known.institution),
+            station: summary.and_then(|summary| summary.station.as_deref().map(clean)),
+            device: summary.and_then(|summary| summary.device.as_deref().map(clean)),
             models: summary.map(|summary| summary.models.clone()).unwrap_or_default(),
-            accession: known.accession_number.clone(),
+            accession: clean(&known.accession_number),
             urgency: summary.map(|summary| summary.urgency),
             priority: record.priority,
             confidence: summary.and_then(|summary| summary.confidence),
@@ -131,7 +132,7 @@ impl Row {
             received_at_ms: record.received_at_ms,
             changed_at_ms: record.updated_at_ms,
             judged: summary.and_then(|summary| summary.judged.clone()),
-            problem: problem.map(|words| words.chars().take(MAX_PROBLEM).collect()),
+            problem: problem.map(|words| clean(&words).chars().take(MAX_PROBLEM).collect()),
         }
     }
 
@@ -144,5 +145,22 @@ impl Row {
             Priority::Stat => Some(Urgency::Critical),
         };
         asked.max(self.urgency)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::conformance::fixture;
+
+    #[test]
+    fn what_headers_say_turns_nothing_around() {
+        let mut record = fixture::record_of("1.2");
+        let known = &mut record.attributes;
+        (known.patient_name, known.patient_id) = ("Doe\u{202e}^Jane\u{2066}".into(), "\u{200f}77".into());
+        (known.description, known.institution) = ("chest\u{202d} CT".into(), "St.\u{2069} Mary".into());
+        let row = Row::of(&record);
+        let told = [&row.patient.name, &row.patient.id, &row.description, &row.institution];
+        assert_eq!(told, ["Doe^Jane", "77", "chest CT", "St. Mary"]);
     }
 }

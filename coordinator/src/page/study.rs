@@ -18,7 +18,7 @@ use crate::audit::Act;
 use crate::merge::{Taken, taken, urgency};
 use crate::priors::Compared;
 use crate::report::json::document::{Document, Statement};
-use crate::report::{self, ReportInputs, json};
+use crate::report::{self, ReportInputs, json, present};
 use crate::service::ServiceError;
 use crate::session::Session;
 use crate::store::record::{DraftRecord, StudyQuery, StudyRecord, by_series};
@@ -207,8 +207,8 @@ fn series(series: &Series) -> Value {
     let is_xray = kind == "xray";
     json!({
         "uid": series.uid,
-        "modality": series.modality,
-        "description": series.description,
+        "modality": present::clean(&series.modality),
+        "description": present::clean(&series.description),
         "number": series.number,
         "body_part": images.iter().find_map(|(_, image)| image.body_part.as_ref()),
         "kind": kind,
@@ -307,7 +307,7 @@ async fn priors(
             "uid": other.uid,
             "date": of.study_date,
             "time": of.study_time,
-            "description": of.description,
+            "description": present::clean(&of.description),
             "modalities": other.modalities,
             "state": other.state,
             "is_later": is_later,
