@@ -334,6 +334,9 @@ fn two_readers_lose_nothing() {
     let added = json!([{"finding": {"key": "nodule", "presence": "present", "laterality": "left", "size_mm": 8.0,
                                     "evidence": [place]}, "words": "A nodule on the right."}]);
     let edit = |request: &str| json!({"version": 1, "decisions": decisions, "added": added, "request_id": request});
+    let mut flat = edit("");
+    flat["added"][0]["finding"]["evidence"][0]["pixels"]["right"] = json!(20.0);
+    assert_eq!(jane.post(&path("preview"), &flat).fault(), (400, "invalid".into()), "a box without an area");
     let preview = jane.post(&path("preview"), &edit("")).json();
     let told = preview["contradictions"][0].as_str().unwrap_or_default().to_owned();
     assert!(told.contains("\"A nodule on the right.\" says \"right\"") && told.contains("nodule"), "{preview}");
@@ -361,6 +364,11 @@ fn two_readers_lose_nothing() {
     let signed = john.post(&path("sign"), &edit("john-1"));
     assert_eq!(signed.json(), json!({"version": 2, "standing": "signed"}));
     assert_eq!(john.post(&path("sign"), &edit("john-1")).json(), json!({"version": 2, "standing": "signed"}));
+    // The same id is no answer to another person, nor to other words.
+    assert_eq!(jane.post(&path("sign"), &edit("john-1")).fault(), (409, "conflict".into()));
+    let mut other = edit("john-1");
+    other["impression"] = json!(["Something else."]);
+    assert_eq!(john.post(&path("sign"), &other).fault(), (409, "conflict".into()));
     let late = jane.post(&path("sign"), &edit("jane-1"));
     assert_eq!((late.fault(), &late.json()["newest"]), ((409, "conflict".into()), &json!(2)));
     assert!(jane.get(&path("working-copy")).status.is_success(), "her work is not lost");
@@ -406,6 +414,15 @@ fn two_readers_lose_nothing() {
         !text.contains(&study) && !text.to_lowercase().contains("phantom^") && text.contains("\"nodule\""),
         "{text}"
     );
+    let line: Value = serde_json::from_str(&text).expect("JSON");
+    let set = site.folder.path().join("set");
+    let [films, key] = ["phantoms", "data/export-key"].map(|path| site.folder.path().join(path).display().to_string());
+    prelim_json(["deidentify", "--json", &films, "--out", &set.display().to_string(), "--key", &key]);
+    let of_study = set.join(line["study"].as_str().expect("a UID"));
+    let place = &line["findings"].as_array().expect("findings").iter().find(|each| each["key"] == "nodule");
+    let place = &place.expect("the nodule")["evidence"][0];
+    let [series, instance] = ["series", "instance"].map(|of| place[of].as_str().expect("a UID"));
+    assert!(of_study.join(series).join(format!("{instance}.dcm")).is_file(), "{line}");
 }
 
 /// Promise: a study that is being removed is told as such until it is gone, on the list and where it is read; nothing of it is
@@ -420,15 +437,6 @@ fn a_study_that_is_being_removed_is_told_as_such() {
     let edit = json!({"version": 1, "decisions": accepting(&seen), "request_id": "a"});
     assert_eq!(jane.post(&path("sign"), &edit).status, StatusCode::OK);
     assert!(!jane.get("/api/agreement/export").bytes.is_empty());
-    let line: Value = serde_json::from_str(&text).expect("JSON");
-    let set = site.folder.path().join("set");
-    let [films, key] = ["phantoms", "data/export-key"].map(|path| site.folder.path().join(path).display().to_string());
-    prelim_json(["deidentify", "--json", &films, "--out", &set.display().to_string(), "--key", &key]);
-    let of_study = set.join(line["study"].as_str().expect("a UID"));
-    let place = &line["findings"].as_array().expect("findings").iter().find(|each| each["key"] == "nodule");
-    let place = &place.expect("the nodule")["evidence"][0];
-    let [series, instance] = ["series", "instance"].map(|of| place[of].as_str().expect("a UID"));
-    assert!(of_study.join(series).join(format!("{instance}.dcm")).is_file(), "{line}");
     // A signed report is not taken away by the way: who is no terminal says so.
     let left = prelim(["remove", &study, "--grpc", &site.server.grpc]);
     let said = words(&left);

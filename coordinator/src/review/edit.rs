@@ -129,6 +129,9 @@ pub(crate) fn apply(report: &Report, tracking: &[Uid], study: &Study, edit: &Edi
     for (index, added) in edit.added.iter().enumerate() {
         let what = format!("added finding {}", index + 1);
         let (reason, words) = (text(&what, &added.reason)?, text(&what, &added.words)?);
+        if added.finding.evidence.iter().filter_map(|each| each.bounds).any(|bounds| bounds.area() <= 0.0) {
+            return Err(EditError::Evidence { what, problem: "a box without an area".to_owned() });
+        }
         standing.push((by_a_person(&what, &added.finding, study)?, words, assessments.len()));
         let tracking = tracking[report.findings.len() + index].clone();
         assessments.push(Assessment { decision: Decision::Added, tracking, before: None, finding: None, reason });

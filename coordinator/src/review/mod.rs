@@ -55,6 +55,14 @@ pub(crate) struct Wanted {
     pub(crate) contradictions_seen: bool,
 }
 
+impl Wanted {
+    /// Tells it from what another person wants, or wants otherwise.
+    fn fingerprint(&self, caller: &str) -> String {
+        let all = format!("{:?}", (caller, self.version, &self.edit, &self.reason));
+        prelim_imaging::header::digest(all.as_bytes()).as_str()[..32].to_owned()
+    }
+}
+
 impl Coordinator {
     /// Reviews a report: the version that came of it, and where it stands. What came of it is in the audit, and before anything
     /// is signed.
@@ -91,19 +99,23 @@ impl Coordinator {
 
     async fn review_as(&self, session: &Session, wanted: Wanted) -> Result<(u32, Standing), ServiceError> {
         let caller = session.caller();
-        let Wanted { study: uid, version, request, edit, reason, contradictions_seen } = wanted;
-        if request.is_empty() || request.chars().count() > MAX_REQUEST || !request.chars().all(|c| c.is_ascii_graphic())
-        {
+        let said = wanted.fingerprint(&caller.name);
+        let Wanted { study: uid, version, request: id, edit, reason, contradictions_seen } = wanted;
+        if id.is_empty() || id.chars().count() > MAX_REQUEST || !id.chars().all(|c| c.is_ascii_graphic()) {
             let problem = format!("not 1 to {MAX_REQUEST} printable characters without blanks");
             return Err(ServiceError::Invalid { field: "request_id", problem });
         }
+        // An id says nothing of who sends it, nor of what is to be done.
+        let request = format!("{id} {said}");
         let reason = edit::text("the reason", &reason).map_err(|error| invalid("reason", &error))?;
         let record = self.record(&uid).await?;
         let reviewer = self.reviewer(caller, &record.attributes.institution)?;
         let newest = self.store.draft(&uid, None).await?;
-        if let Some(done) = newest.as_ref().filter(|newest| newest.request == request) {
+        match newest.as_ref().filter(|newest| newest.request.split(' ').next() == Some(id.as_str())) {
             // The answer to this request was lost.
-            return Ok((done.version, done.standing));
+            Some(done) if done.request == request => return Ok((done.version, done.standing)),
+            Some(_) => return Err(StoreError::RequestReused(id).into()),
+            None => {}
         }
         let Some(newest) = newest.filter(|_| record.state.is_reported()) else {
             return Err(ServiceError::NoDraft { study: uid, state: record.state, reason: record.state_reason });

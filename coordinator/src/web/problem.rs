@@ -212,7 +212,10 @@ fn status(error: &ServiceError) -> StatusCode {
         ServiceError::Refused(refusal) => refused(refusal),
         ServiceError::Store(StoreError::NoStudy(_) | StoreError::NoWorkitem(_)) => StatusCode::NOT_FOUND,
         ServiceError::Store(
-            StoreError::WorkitemExists(_) | StoreError::WorkitemChanged(_) | StoreError::WrongState { .. },
+            StoreError::WorkitemExists(_)
+            | StoreError::WorkitemChanged(_)
+            | StoreError::WrongState { .. }
+            | StoreError::RequestReused(_),
         ) => StatusCode::CONFLICT,
         ServiceError::Store(
             StoreError::Unreachable(_)
