@@ -96,10 +96,10 @@ fn each_finding_is_told_once_by_what_became_of_it() {
         [
             "Compared with chest X-ray of 2026-03-20, 42 days before (draft by software, unsigned).",
             "New: right pneumothorax.",
-            "Larger or more: right lung nodule, mid zone, 18 mm (then upper zone, 12 mm).",
+            "Larger or more: right lung nodule, mid zone, 18.2 mm (then upper zone, 12 mm).",
             "Smaller or less: small left pleural effusion (then large).",
             "No longer seen: left consolidation, mid zone.",
-            "Unchanged: right lung nodule, lower zone, 10 mm (then 9 mm); cardiac pacemaker.",
+            "Unchanged: right lung nodule, lower zone, 9.9 mm (then 9 mm); cardiac pacemaker.",
             "A measured size counts as changed from 20 % and 5 mm of difference on.",
         ]
     );

@@ -11,6 +11,7 @@ use prelim_proto::study::Study;
 use prelim_proto::vocabulary::FindingCode;
 
 use super::{Reading, positive, urgency};
+use crate::report::present;
 
 /// How the images were made, in sentences.
 pub(super) fn technique(study: &Study, readings: &[Reading<'_>]) -> Vec<String> {
@@ -130,7 +131,7 @@ pub(super) fn detailed(finding: &Finding) -> String {
         };
     }
     if let Some(size_mm) = finding.size_mm {
-        text += &format!(", {size_mm:.0} mm");
+        text += &format!(", {}", present::millimetres(size_mm));
     }
     text
 }

@@ -199,9 +199,10 @@ pub fn percent(confidence: f32) -> String {
     }
 }
 
-/// A length, to the millimetre.
+/// A length, to the tenth of a millimetre where it has one.
 pub(crate) fn millimetres(size: f32) -> String {
-    format!("{size:.0} mm")
+    let text = format!("{size:.1}");
+    format!("{} mm", text.strip_suffix(".0").unwrap_or(&text))
 }
 
 /// The finding in a few words: "left pleural effusion", "possible right lung nodule", "no pneumothorax".

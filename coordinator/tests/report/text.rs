@@ -36,10 +36,10 @@ IMPRESSION
 - Possible cardiomegaly.
 
 FINDINGS (4)
-1. Left pleural effusion, lower zone, small, 61 mm, confidence 97 %
+1. Left pleural effusion, lower zone, small, 61.4 mm, confidence 97 %
    seen on: PA view; LL view
 2. No pneumothorax, confidence 96 %
-3. Right lung nodule, upper zone, 18 mm, confidence 71 %
+3. Right lung nodule, upper zone, 17.6 mm, confidence 71 %
    seen on: PA view
 4. Possible cardiomegaly, confidence 48 %
    seen on: PA view
