@@ -234,7 +234,7 @@ pub fn serve(
 async fn serve_until(opened: Opened, listeners: Listeners, shutdown: BoxFuture<'static, ()>) -> Result<(), ServeError> {
     let Opened { coordinator, stopping, tls, http_tls, access, peers, audit } = opened;
     let gate = Gate { access, audit: audit.clone() };
-    warn_of_open_doors(&listeners, tls.is_some(), gate.access.tells_callers_apart());
+    warn_of_open_doors(&listeners, tls.is_some(), &gate.access);
     let merging = tokio::spawn({
         let coordinator = coordinator.clone();
         async move { coordinator.merge_until_stopped().await }
@@ -315,13 +315,16 @@ async fn serve_until(opened: Opened, listeners: Listeners, shutdown: BoxFuture<'
 }
 
 /// Says what is open to whoever reaches the address.
-fn warn_of_open_doors(listeners: &Listeners, tls: bool, tells_callers_apart: bool) {
-    for listener in [Some(&listeners.grpc), listeners.http.as_ref()].into_iter().flatten() {
+fn warn_of_open_doors(listeners: &Listeners, tls: bool, access: &Access) {
+    // Where people have accounts, HTTP lets nobody in from another machine who shows nothing.
+    let is_http_closed = access.accounts().is_some();
+    for (listener, is_closed) in [(Some(&listeners.grpc), false), (listeners.http.as_ref(), is_http_closed)] {
+        let Some(listener) = listener else { continue };
         let Ok(address) = listener.local_addr() else { continue };
         if address.ip().is_loopback() {
             continue;
         }
-        if !tells_callers_apart {
+        if !access.tells_callers_apart() && !is_closed {
             tracing::warn!(%address, "open: whoever reaches this address can read and send studies; set --client-ca or --oidc-issuer");
         }
         if !tls {

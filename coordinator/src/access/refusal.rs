@@ -4,8 +4,8 @@ use super::caller::Role;
 use super::token::TokenError;
 
 /// How a caller gets a person's name.
-const NAMED: &str = "have the coordinator tell callers apart with --oidc-issuer (the token's family_name and given_name, or \
-    name) or with --client-ca (person in the file of --access)";
+const NAMED: &str = "sign on the page of --http, where people have accounts (--accounts; `prelim account add`), or have \
+    the coordinator tell callers apart with --oidc-issuer (the token's family_name and given_name, or name) or with --client-ca (person in the file of --access)";
 
 /// Why a call is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -44,7 +44,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use hyper::Response;
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue, ORIGIN};
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue, ORIGIN, STRICT_TRANSPORT_SECURITY};
 use hyper::http::request::Parts;
 use prelim_proto::ids::Uid;
 use serde::Serialize;
@@ -79,6 +79,8 @@ const CSRF: &str = "x-prelim-csrf";
 /// Passwords are checked a few at once: each takes a processor and some MiB. Of an address, and in all, no more wait than can be
 /// checked before the longest wait is over.
 const CHECKED: Limits = Limits { at_once: 4, of_address: 256, in_all: 1_024, longest: Duration::from_secs(15) };
+/// For a year browsers come back over TLS alone.
+const HSTS: &str = "max-age=31536000";
 /// Pages that follow the worklist at once.
 const MAX_STREAMS: usize = 512;
 
@@ -151,6 +153,9 @@ pub(crate) async fn answer(web: &Arc<Web>, peer: &Peer, head: &Parts, mut body: 
     };
     body.drain().await;
     assets::guard(response.headers_mut());
+    if web.coordinator.config.security.tls_cert.is_some() {
+        response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(HSTS));
+    }
     response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
 }
