@@ -1,5 +1,5 @@
 // The whole path of a study, by keyboard alone: found in the worklist, looked at, one finding accepted, one changed, one
-// rejected or added, undone and done again, signed, and seen as signed. Argument: {url, name, password, patient, study}.
+// rejected or added, undone and done again, signed, and seen as signed. Argument: {url, name, password, patient, study, looker}.
 import assert from 'node:assert/strict';
 import { drawn, open, serious, settings, signIn, text } from './browser.mjs';
 
@@ -152,4 +152,17 @@ const counted = await page.locator('.agreement tbody tr').evaluateAll((rows) => 
 const sums = counted.reduce((all, row) => all.map((sum, at) => sum + row[at]), [0, 0, 0, 0]);
 assert.deepEqual(sums, [1, 1, count - 2, 1], 'accepted, changed, rejected, added');
 assert.ok((await page.locator('.week-plot circle').count()) > 0);
+// The address says by what it is counted. What is exported is offered to those who may have it.
+await page.goto(`${settings.url}/agreement?by=site`);
+await page.waitForSelector('.agreement tbody tr');
+assert.equal(await text(page, '.agreement .states button[aria-pressed=true]'), 'by site');
+const offered = page.locator('a[href="/api/agreement/export"]');
+assert.equal(await offered.count(), 1);
+if (settings.looker) {
+  await page.getByRole('button', { name: 'Sign out' }).click();
+  await page.waitForSelector('.sign-in');
+  await signIn(page, '/agreement', settings.looker);
+  await page.waitForSelector('.agreement tbody tr');
+  assert.equal(await offered.count(), 0);
+}
 await close();

@@ -83,6 +83,8 @@ assert.equal(await page.locator('.paper-head').evaluate((head) => getComputedSty
 assert.match(await page.locator('.paper-head').innerText(), /ID \S+ born \d{4}-\d\d-\d\d[^]*UNSIGNED DRAFT version 1[^]*not a medical device/);
 // A text box is cut on paper where it is longer than a page: the impression is a text there.
 assert.ok(!(await page.locator('.report-text textarea').isVisible()));
+// Nor is what only acts on it.
+assert.equal(await page.locator('.panel button.plain:visible:not(.versions button)').count(), 0);
 assert.equal((await page.locator('.report-text .on-paper').innerText()).trim(), (await page.locator('.report-text textarea').inputValue()).trim());
 await page.emulateMedia({ media: 'screen' });
 

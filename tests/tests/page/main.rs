@@ -29,7 +29,9 @@ fn a_study_is_read_and_signed_by_keyboard_and_the_report_is_in_the_pacs() {
     let (study, document) = site.film_with_findings(2);
     let words = "Perhaps some fluid at the base.";
     let patient = &document["study"]["patient"]["id"];
-    site.browse("sign", &json!({"study": study, "patient": patient, "words": words}));
+    let (name, password) = site.looker();
+    let looker = json!({"name": name, "password": password});
+    site.browse("sign", &json!({"study": study, "patient": patient, "words": words, "looker": looker}));
 
     let signed = site.document(&study);
     assert_eq!((&signed["status"], &signed["report"]["version"]), (&json!("signed"), &json!(2)));
@@ -184,16 +186,16 @@ fn a_thousand_studies_scroll_and_the_chosen_one_stays() {
             object.text((0x10, 0x10), "PN", "Oberhausen-Niederwald^Maximiliane Theodora^Maria^Dr.");
             object.text((0x8, 0x1030), "LO", "Chest posteroanterior and lateral, after drainage");
             object.text((0x8, 0x80), "LO", "St. Mary's Hospital North");
-        }
-        object.file()
             object.text((0x10, 0x30), "DA", "19700102");
             object.text((0x8, 0x20), "DA", "20210101");
+        }
+        object.file()
     };
     let films: Vec<Vec<u8>> = (1..=COUNT).filter(|number| *number != LONG).map(film).collect();
     site.submit_files(&films);
+    site.submit_files_as(&[film(LONG)], &["--priority", "stat"]);
     let mut browser =
         site.browser("list", &json!({"count": COUNT, "long": format!("ID-{LONG:04}"), "shots": site.shots()}));
-    site.submit_files_as(&[film(LONG)], &["--priority", "stat"]);
     let mut lines = BufReader::new(browser.stdout.take().expect("stdout")).lines();
     let told = lines.next().and_then(Result::ok);
     if told.as_deref() != Some("send one more") {

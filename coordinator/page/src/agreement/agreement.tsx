@@ -2,7 +2,8 @@
 
 import { useEffect, useState } from 'preact/hooks';
 import { get, words } from '../api/client.ts';
-import type { AgreementAnswer, Tally } from '../api/types.ts';
+import type { AgreementAnswer, Session, Tally } from '../api/types.ts';
+import { go } from '../route.ts';
 
 const BY = ['finding', 'site', 'model', 'scanner'] as const;
 const PARTS = ['accepted', 'changed', 'rejected', 'added'] as const;
@@ -77,8 +78,8 @@ function span(weeks: { week: string }[]): string {
   return first === last ? first : `${first} to ${last}`;
 }
 
-export function Agreement() {
-  const [by, setBy] = useState<(typeof BY)[number]>('finding');
+export function Agreement({ query, session }: { query: URLSearchParams; session: Session }) {
+  const by = BY.find((each) => each === query.get('by')) ?? 'finding';
   const [groups, setGroups] = useState<AgreementGroup[] | null>(null);
   const [problem, setProblem] = useState('');
   useEffect(() => {
@@ -102,7 +103,7 @@ export function Agreement() {
       <h1>Agreement</h1>
       <p class="muted">What radiologists decided of the findings of drafts. Findings that a draft missed count as added.</p>
       <div class="states" role="group" aria-label="Group by">
-        {BY.map((each) => <button key={each} aria-pressed={by === each} onClick={() => setBy(each)}>by {each}</button>)}
+        {BY.map((each) => <button key={each} aria-pressed={by === each} onClick={() => go(`/agreement?by=${each}`, true)}>by {each}</button>)}
       </div>
       <p class="key">{PARTS.map((part) => <span key={part}><i class={`part-${part}`} /> {part}</span>)}</p>
       {problem !== '' && <p class="problem" role="alert">{problem}</p>}
@@ -127,7 +128,12 @@ export function Agreement() {
           </tbody>
         </table>
       )}
-      {groups !== null && groups.length > 0 && <p><a class="button" href="/api/agreement/export" download="reviewed.jsonl">Accepted reports for fine-tuning (JSON Lines, de-identified)</a></p>}
+      {groups !== null && groups.length > 0 && session.account.roles.includes('review') && (
+        <p>
+          <a class="button" href="/api/agreement/export" download="reviewed.jsonl" aria-describedby="of-export">Signed reports for training (JSON Lines)</a>{' '}
+          <span class="muted" id="of-export">No images. Sentences with names, dates and numbers are left out as far as software finds them, UIDs are replaced: have a person look before it leaves the house.</span>
+        </p>
+      )}
     </main>
   );
 }

@@ -137,7 +137,7 @@ export function App() {
           <StudyPage key={route.uid} uid={route.uid} session={session} />
         </Suspense>
       ) : route.name === 'agreement' ? (
-        <Agreement />
+        <Agreement query={route.query} session={session} />
       ) : (
         <Worklist query={route.query} session={session} />
       )}

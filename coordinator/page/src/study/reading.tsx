@@ -323,7 +323,7 @@ export function Reading(props: Props) {
             <p class="newer" role="status">Version {newer} of this report came while you were reading. <button onClick={() => void takeNewest(true)}>{isBegun(copy) ? 'Go to it with my edits' : 'Go to it'}</button></p>
           )}
           {conflict !== null && (
-            <Conflict title="This report was reviewed by somebody else first" why="Nothing was signed by you, and nothing you wrote is lost. Choose what to go on with; undo brings back the other."
+            <Conflict title={conflict.newest.row.standing === 'unsigned_draft' ? 'There is a newer draft: more images came' : 'This report was reviewed by somebody else first'} why="Nothing was signed by you, and nothing you wrote is lost. Choose what to go on with; undo brings back the other."
               theirs={{ heading: `Version ${conflict.newest.row.version}, ${byWhom(conflict.newest)}`, lines: conflict.newest.report ? linesOfReport(conflict.newest.report) : [], action: 'Go on with theirs alone', run: () => void takeNewest(false) }}
               mine={{ heading: `Yours, of version ${copy.version}`, lines: mine, action: 'Go on with theirs and put mine on it', run: () => void takeNewest(true) }} />
           )}

@@ -176,7 +176,7 @@ export function PaneView(props: Props) {
         <span class="dim">{stack.description}</span>
       </div>
       <div class="corner top-right">
-        {stack.kind !== 'ct' && spacing === null && <span class="dim">not calibrated</span>}
+        {stack.kind !== 'ct' && spacing === null && <span class="dim">mm not calibrated</span>}
         {several && loaded < stack.frames.length && loaded > 0 && <span class="dim">{loaded} of {stack.frames.length} loaded</span>}
       </div>
       <div class="corner bottom-left">
