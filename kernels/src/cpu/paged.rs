@@ -65,12 +65,23 @@ impl PagedCache {
         Ok(Self { shape, kept: Kept::Panels(Panels::new(shape, arithmetic)?) })
     }
 
-    /// Writes key and value of a head of one token.
+    /// Writes key and value of a head of one token. With its first token a block begins anew: what another sequence left there
+    /// is multiplied with zero until it is written over, which NaN would survive.
     fn put(&mut self, at: (usize, usize, usize), place: usize, key: &[f32], value: &[f32]) {
         match &mut self.kept {
-            Kept::Panels(panels) => panels.put(at, place, key, value),
+            Kept::Panels(panels) => {
+                if place == 0 {
+                    panels.clear_values(at);
+                }
+                panels.put(at, place, key, value);
+            }
             #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-            Kept::Bf16(cache) => cache.put(at, place, key, value),
+            Kept::Bf16(cache) => {
+                if place == 0 {
+                    cache.clear_values(at);
+                }
+                cache.put(at, place, key, value);
+            }
         }
     }
 }
@@ -97,6 +108,12 @@ impl Panels {
     fn values(&self, layer: usize, block: usize, head: usize) -> &[f32] {
         let len = self.value_dim * self.shape.block_tokens;
         &self.values[self.index(layer, block, head) * len..][..len]
+    }
+
+    fn clear_values(&mut self, (layer, block, head): (usize, usize, usize)) {
+        let len = self.value_dim * self.shape.block_tokens;
+        let first = self.index(layer, block, head) * len;
+        self.values[first..][..len].fill(0.0);
     }
 
     /// Writes key and value of a head of one token.

@@ -31,6 +31,17 @@ pub(crate) type Pass = Vec<(usize, usize, usize)>;
 
 /// Runs passes over one layer, and returns the result for each sequence, `[tokens, heads, head_dim]`.
 pub(crate) fn run<B: Backend>(backend: &B, shape: Heads, sequences: &[Sequence], passes: &[Pass]) -> Vec<Vec<f32>> {
+    run_spoiled(backend, shape, sequences, passes, &|_, _| ())
+}
+
+/// The same, where `spoil` changes queries, keys and values, of which it is told in which pass they come.
+fn run_spoiled<B: Backend>(
+    backend: &B,
+    shape: Heads,
+    sequences: &[Sequence],
+    passes: &[Pass],
+    spoil: &dyn Fn(usize, &mut [f32]),
+) -> Vec<Vec<f32>> {
     let layer = 1;
     let table_len = sequences.iter().map(|s| s.tokens.div_ceil(shape.block_tokens)).max().unwrap_or(0);
     let cache_shape = CacheShape {
@@ -56,7 +67,7 @@ pub(crate) fn run<B: Backend>(backend: &B, shape: Heads, sequences: &[Sequence],
     let k_norm = backend.upload(&norms.vector(shape.head_dim, 0.5)).unwrap();
     let frequencies: Vec<f32> =
         (0..shape.head_dim).step_by(2).map(|i| 1e4f32.powf(-(i as f32) / shape.head_dim as f32)).collect();
-    for pass in passes {
+    for (index, pass) in passes.iter().enumerate() {
         let spans: Vec<Span<'_>> = pass
             .iter()
             .map(|(s, from, to)| Span {
@@ -68,11 +79,12 @@ pub(crate) fn run<B: Backend>(backend: &B, shape: Heads, sequences: &[Sequence],
             .collect();
         let rows: usize = spans.iter().map(|span| span.tokens).sum();
         let all_width = width + 2 * shape.kv_heads * shape.head_dim;
-        let qkv: Vec<f32> = pass
+        let mut qkv: Vec<f32> = pass
             .iter()
             .flat_map(|(s, from, to)| (*from..*to).map(|token| (number(*s, token), token)))
             .flat_map(|(number, token)| Numbers::new(number << 32 | token as u64).vector(all_width, 2.0))
             .collect();
+        spoil(index, &mut qkv);
         let qkv = backend.upload(&qkv).unwrap();
         let (mut q, mut out) = (backend.buffer(rows * width), backend.buffer(rows * width));
         let plan = backend.plan(&spans, shape.block_tokens);
@@ -106,6 +118,23 @@ pub(crate) fn run<B: Backend>(backend: &B, shape: Heads, sequences: &[Sequence],
         }
     }
     results
+}
+
+/// Some tokens whose cache is full of what is no number or too large for 16 bits: before the first position that they see, in
+/// the same 64 positions, and after the last.
+pub(crate) fn beside_rubbish<B: Backend>(backend: &B, shape: Heads) -> Vec<f32> {
+    let sequences = [Sequence { number: 7, tokens: 160, images: vec![], shared: 0 }];
+    // Without a window all positions are seen.
+    let first_sound = if shape.window.is_some() { 70 } else { 0 };
+    let passes = [vec![(0, 0, 160)], vec![(0, first_sound, 100)], vec![(0, 100, 110)], vec![(0, 110, 111)]];
+    let rubbish = [f32::NAN, f32::MAX, f32::INFINITY, f32::MIN];
+    let spoil = |pass, values: &mut [f32]| {
+        if pass == 0 {
+            values.iter_mut().zip(rubbish.into_iter().cycle()).for_each(|(value, rubbish)| *value = rubbish);
+        }
+    };
+    let width = shape.heads * shape.head_dim;
+    run_spoiled(backend, shape, &sequences, &passes, &spoil)[0][100 * width..111 * width].to_vec()
 }
 
 /// Sequence by sequence, whole.

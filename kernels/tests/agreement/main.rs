@@ -412,6 +412,19 @@ fn attention_has_the_same_bits_however_prompts_are_cut_and_batched() {
 }
 
 #[test]
+fn what_a_token_does_not_see_may_be_anything() {
+    // What is before a window is the sequence's own, and no number only where its scores are none either.
+    for shape in attention_shapes().into_iter().filter(|shape| shape.window.is_none()) {
+        for arithmetic in [Arithmetic::Exact, Arithmetic::Bf16] {
+            let wanted = decoder::beside_rubbish(&Reference { arithmetic }, shape);
+            let tolerance = if arithmetic == Arithmetic::Exact { ATTENTION } else { ROUNDED_ATTENTION };
+            let what = format!("beside rubbish {shape:?}");
+            everywhere_in(arithmetic, &what, tolerance, &wanted, |cpu| decoder::beside_rubbish(cpu, shape));
+        }
+    }
+}
+
+#[test]
 fn a_product_has_the_same_bits_for_every_number_of_rows() {
     let (exact, bf16) = (Arithmetic::Exact, Arithmetic::Bf16);
     for (storage, arithmetic, inputs) in [

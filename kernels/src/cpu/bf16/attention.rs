@@ -298,6 +298,12 @@ impl Cache {
         (layer * self.shape.blocks + block) * self.shape.kv_heads + head
     }
 
+    pub(in super::super) fn clear_values(&mut self, at: (usize, usize, usize)) {
+        let len = self.shape.block_tokens * cache_value_width(self.shape);
+        let first = self.index(at.0, at.1, at.2) * len;
+        numbers(&mut self.values)[first..][..len].fill(0);
+    }
+
     /// Writes key and value of a head of one token.
     pub(in super::super) fn put(&mut self, at: (usize, usize, usize), place: usize, key: &[f32], value: &[f32]) {
         let (index, tokens) = (self.index(at.0, at.1, at.2), self.shape.block_tokens);
