@@ -246,7 +246,11 @@ DEVICE Place place_at(const ChooseArguments& a, u32 row, u64 total, unsigned cha
   const ChooseRow asked = a.rows[row];
   if (a.step > a.first_step) {
     Bin part = {0, 0};
+#ifdef MUTANT_CHOOSE_FIRST_CHUNKS
+    for (u32 chunk = threadIdx.x / BINS; chunk < a.chunks; chunk += a.chunks) {
+#else
     for (u32 chunk = threadIdx.x / BINS; chunk < a.chunks; chunk += THREADS / BINS) {
+#endif
       const Bin bin = bins_of(a, a.step - 1, row, chunk)[threadIdx.x % BINS];
       part.sum += bin.sum;
       part.count += bin.count;

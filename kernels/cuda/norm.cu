@@ -100,8 +100,13 @@ DEVICE void layer_norm(const NormArguments& a) {
   for (u32 i = threadIdx.x; i < a.width; i += 256) sum = add(sum, x[i]);
   const float mean = block_sum(sum, scratch) / (float)a.width;
   sum = 0.0f;
+#ifdef MUTANT_MEAN_OF_SQUARES
+  for (u32 i = threadIdx.x; i < a.width; i += 256) sum = multiply_add(x[i], x[i], sum);
+  const float factor = rsqrtf(fmaxf(block_sum(sum, scratch) / (float)a.width - mean * mean, 0.0f) + a.eps);
+#else
   for (u32 i = threadIdx.x; i < a.width; i += 256) sum = multiply_add(x[i] - mean, x[i] - mean, sum);
   const float factor = rsqrtf(block_sum(sum, scratch) / (float)a.width + a.eps);
+#endif
   float* out = a.out + (u64)blockIdx.x * a.width;
   float largest = 0.0f;
   for (u32 i = threadIdx.x; i < a.width; i += 256) {

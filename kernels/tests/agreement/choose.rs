@@ -44,7 +44,13 @@ impl Case {
     /// All scores the same: tokens come in their order, and every sum is full of ties. (No draw is at the edge of a token.)
     pub(crate) fn flat(vocabulary: usize) -> Self {
         let draw = |top_k, top_p, unit| Some(Draw { temperature: 1.0, top_k, top_p, unit });
-        let draws = [None, draw(None, 1.0, 0.123_45), draw(None, 0.25, 0.999), draw(Some(7), 1.0, 0.99)];
+        let draws = [
+            None,
+            draw(None, 1.0, 0.123_45),
+            draw(None, 0.25, 0.999),
+            draw(Some(7), 1.0, 0.99),
+            draw(None, 1.0, 0.954_32),
+        ];
         let wishes: Vec<_> = draws.into_iter().map(|draw| (None, draw, 2)).collect();
         Self { vocabulary, scores: vec![-3.25; wishes.len() * vocabulary], wishes, excluded: None }
     }

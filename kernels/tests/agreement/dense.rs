@@ -148,13 +148,16 @@ pub(crate) fn added<B: Backend>(backend: &B, rows: usize, width: usize, scaled: 
     backend.download(&out, rows * width)
 }
 
-/// RMS norm of some rows, add and norm, layer norm: one after the other.
-pub(crate) fn norms<B: Backend>(backend: &B, rows: usize, width: usize, scale: f32) -> Vec<f32> {
+/// RMS norm of some rows, add and norm, layer norm: one after the other. Rows have values to `scale` on both sides of `mean`.
+pub(crate) fn norms<B: Backend>(backend: &B, rows: usize, width: usize, scale: f32, mean: f32) -> Vec<f32> {
     let mut numbers = Numbers::new(4);
-    let mut vector = |len: usize, scale: f32| backend.upload(&numbers.vector(len, scale)).unwrap();
-    let (x, branch) = (vector(rows * width, scale), vector(rows * width, 1.0));
-    let (weight, bias) = (vector(width, 0.5), vector(width, 0.5));
-    let mut residual = vector(rows * width, scale);
+    let mut vector = |len: usize, scale: f32, mean: f32| {
+        let values: Vec<f32> = numbers.vector(len, scale).into_iter().map(|value| value + mean).collect();
+        backend.upload(&values).unwrap()
+    };
+    let (x, branch) = (vector(rows * width, scale, mean), vector(rows * width, 1.0, 0.0));
+    let (weight, bias) = (vector(width, 0.5, 0.0), vector(width, 0.5, 0.0));
+    let mut residual = vector(rows * width, scale, mean);
     let (mut some, mut plain) = (backend.buffer(rows * width), backend.buffer(rows * width));
     let (mut next, mut last) = (backend.buffer(rows * width), backend.buffer(rows * width));
     let order: Vec<u32> = (0..rows as u32).rev().collect();
@@ -189,6 +192,18 @@ pub(crate) fn embed<B: Backend>(backend: &B, width: usize, storage: Storage) -> 
     backend.place_rows(PlaceRows { from: &image, first: 1, rows: 2, width, at: 1, out: &mut out });
     backend.download(&out, ids.len() * width)
 }
+
+/// Means of squares of a grid.
+pub(crate) fn pooled<B: Backend>(backend: &B, images: usize, side: usize, kernel: usize, width: usize) -> Vec<f32> {
+    let x = backend.upload(&Numbers::new(12).vector(images * side * side * width, 2.0)).unwrap();
+    let len = images * (side / kernel) * (side / kernel) * width;
+    let mut out = backend.buffer(len);
+    backend.average_pool(AveragePool { x: &x, images, side, kernel, width, out: &mut out });
+    backend.download(&out, len)
+}
+
+/// Images, side of the grid, side of a square: 64 patches a side become 16 tokens in MedGemma.
+pub(crate) const POOLS: [(usize, usize, usize); 4] = [(1, 4, 4), (2, 12, 4), (1, 9, 3), (2, 3, 1)];
 
 /// A picture of so many patches, and a head.
 #[derive(Debug, Clone, Copy)]

@@ -157,10 +157,11 @@ fn an_activation_after_a_product_has_the_bits_of_the_fused_one() {
 fn norms_agree_beyond_the_range_of_f16() {
     for (rows, width) in [(1, 1), (3, 24), (7, 256), (33, 1152), (2, 2560), (64, 192)] {
         // 3e5 is past 65,504: Gemma 3's residual stream goes there.
-        for scale in [1e-3, 1.0, 3e5] {
-            let wanted = dense::norms(&REFERENCE, rows, width, scale);
-            let what = format!("norms {rows} x {width}, values to {scale:e}");
-            everywhere(&what, NORM, &wanted, |cpu| dense::norms(cpu, rows, width, scale));
+        // Squares less the square of a mean of 1,000 would leave nothing of a variance of one.
+        for (scale, mean) in [(1e-3, 0.0), (1.0, 0.0), (3e5, 0.0), (1.0, 1e3)] {
+            let wanted = dense::norms(&REFERENCE, rows, width, scale, mean);
+            let what = format!("norms {rows} x {width}, values to {scale:e} around {mean}");
+            everywhere(&what, NORM, &wanted, |cpu| dense::norms(cpu, rows, width, scale, mean));
         }
     }
 }
@@ -189,6 +190,15 @@ fn the_vision_operations_agree() {
             let wanted = dense::vision(&REFERENCE, picture, storage);
             everywhere(&format!("vision {picture:?}"), ATTENTION, &wanted, |cpu| dense::vision(cpu, picture, storage));
         }
+    }
+}
+
+#[test]
+fn pools_of_every_size_agree() {
+    for (images, side, kernel) in dense::POOLS {
+        let wanted = dense::pooled(&REFERENCE, images, side, kernel, 24);
+        let what = format!("pool {kernel} x {kernel} of {side} x {side}");
+        everywhere(&what, NORM, &wanted, |cpu| dense::pooled(cpu, images, side, kernel, 24));
     }
 }
 

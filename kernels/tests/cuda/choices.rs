@@ -6,7 +6,7 @@ use crate::choose::{Case, check_choices};
 use crate::stand_in::{StandIn, is_sanitized};
 
 /// How far logarithms may be off: exponentials are of f32.
-const TOLERANCE: f64 = 2e-6;
+pub(crate) const TOLERANCE: f64 = 2e-6;
 
 /// Less than a chunk of 4,096 tokens, just one, and several with a ragged end.
 const VOCABULARIES: [usize; 6] = [1, 33, 704, 4096, 5000, 9_001];

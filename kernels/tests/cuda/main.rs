@@ -21,6 +21,7 @@ mod operations;
 mod prefixes;
 #[path = "../agreement/quantised.rs"]
 mod quantised;
+mod sizes;
 mod stand_in;
 mod streams;
 mod wrappers;
