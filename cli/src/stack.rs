@@ -2,16 +2,18 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use futures::FutureExt as _;
 use prelim_coordinator::dimse::scp::config::DicomConfig;
-use prelim_coordinator::{CoordinatorConfig, Listeners};
+use prelim_coordinator::{Beside, CoordinatorConfig, Listeners};
 use prelim_imaging::sandbox::DecoderCommand;
 use prelim_proto::demand::ModelName;
 use prelim_proto::report::ModelProvenance;
 use prelim_worker::config::{OfferConfig, WorkerConfig, WorkerLimits};
 use prelim_worker::connection::ConnectionArgs;
+use prelim_worker::metrics::WorkerMetrics;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -95,12 +97,25 @@ impl Stack {
         };
         let (stopping, worker_stopping) = (CancellationToken::new(), CancellationToken::new());
         let stop = stopping.clone().cancelled_owned().boxed();
-        let listeners = Listeners { grpc: listener, metrics, dicom: dicom_listener, http: http_listener, inside };
+        let worker_metrics = Arc::<WorkerMetrics>::default();
+        let beside = Beside::new({
+            let numbers = worker_metrics.clone();
+            move || prelim_worker::metrics::told(numbers.clone()).boxed()
+        });
+        let listeners = Listeners {
+            grpc: listener,
+            metrics,
+            beside: Some(beside),
+            dicom: dicom_listener,
+            http: http_listener,
+            inside,
+        };
         let coordinator = tokio::spawn(async move { Ok(prelim_coordinator::serve(opened, listeners, stop).await?) });
         let stop = worker_stopping.clone().cancelled_owned().boxed();
-        let worker = tokio::spawn(async move {
-            Ok(prelim_worker::run::serve(reader, &worker_config, Default::default(), stop).await?)
-        });
+        let worker =
+            tokio::spawn(
+                async move { Ok(prelim_worker::run::serve(reader, &worker_config, worker_metrics, stop).await?) },
+            );
         let connection = Connection { args: ConnectionArgs::to(&url) };
         let (coordinator, worker) = (AbortOnDropHandle::new(coordinator), AbortOnDropHandle::new(worker));
         Ok(Self { connection, model, adapted, dicom, http, stopping, worker_stopping, coordinator, worker })

@@ -72,4 +72,5 @@ pub mod web;
 mod worklist;
 
 pub use config::CoordinatorConfig;
+pub use metrics::Beside;
 pub use serve::{Listeners, Opened, ServeError, open, serve};

@@ -2,6 +2,7 @@
 //!
 //! **Invariant**: labels are words of ours or of the site's rules; nothing of a study or a patient is in any of them.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -11,6 +12,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
+use futures::future::BoxFuture;
 use prelim_proto::cost::JobCost;
 use prelim_proto::image::ImageKind;
 use prelim_proto::report::Report;
@@ -76,6 +78,9 @@ const SIGN_INS: [&str; 3] = ["signed_in", "refused", "slowed"];
 const READY_WITHIN: Duration = Duration::from_secs(2);
 /// The media type that Prometheus asks for.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The last line of what is told, of which there is one.
+const END: &str = "# EOF\n";
 
 /// The numbers.
 pub(crate) struct Metrics {
@@ -372,18 +377,39 @@ impl Metrics {
     }
 }
 
+/// What else is told with a coordinator's numbers, as text for Prometheus: those of a worker in the same process.
+pub struct Beside(Box<dyn Fn() -> BoxFuture<'static, Option<String>> + Send + Sync>);
+
+impl Beside {
+    /// What `text` tells each time that it is asked, if anything.
+    pub fn new(text: impl Fn() -> BoxFuture<'static, Option<String>> + Send + Sync + 'static) -> Self {
+        Self(Box::new(text))
+    }
+}
+
+impl fmt::Debug for Beside {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Beside")
+    }
+}
+
 /// Serves the numbers, and whether the coordinator is alive and ready, until it stops.
-pub(crate) async fn serve(coordinator: Arc<Coordinator>, listener: TcpListener) -> std::io::Result<()> {
+pub(crate) async fn serve(
+    coordinator: Arc<Coordinator>,
+    listener: TcpListener,
+    beside: Option<Beside>,
+) -> std::io::Result<()> {
     let stopping = coordinator.stopping.clone();
+    let beside = beside.map(Arc::new);
     let routes = Router::new()
-        .route("/metrics", get(metrics))
+        .route("/metrics", get(move |coordinator| metrics(coordinator, beside)))
         .route("/livez", get(async || "alive\n"))
         .route("/readyz", get(ready))
         .with_state(coordinator);
     axum::serve(listener, routes).with_graceful_shutdown(stopping.cancelled_owned()).await
 }
 
-async fn metrics(State(coordinator): State<Arc<Coordinator>>) -> impl IntoResponse {
+async fn metrics(State(coordinator): State<Arc<Coordinator>>, beside: Option<Arc<Beside>>) -> impl IntoResponse {
     let numbers = &coordinator.metrics;
     // Where the store does not answer, what is known without it is told.
     if let Ok(Ok(depth)) = tokio::time::timeout(READY_WITHIN, coordinator.depth()).await {
@@ -417,7 +443,14 @@ async fn metrics(State(coordinator): State<Arc<Coordinator>>) -> impl IntoRespon
         }
     }
     let mut text = String::new();
-    match encode(&mut text, &numbers.registry) {
+    let encoded = encode(&mut text, &numbers.registry);
+    if let Some(beside) = beside
+        && let Some(more) = (beside.0)().await
+    {
+        text.truncate(text.trim_end_matches(END).len());
+        text.push_str(&more);
+    }
+    match encoded {
         Ok(()) => (StatusCode::OK, [(header::CONTENT_TYPE, OPEN_METRICS)], text),
         Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, [(header::CONTENT_TYPE, "text/plain")], String::new()),
     }

@@ -23,7 +23,7 @@ use crate::deliver::destinations::{self, Destinations};
 use crate::dimse::scp::peers::Peers;
 use crate::dimse::scp::{self, Scp};
 use crate::grpc::{self, GateLayer};
-use crate::metrics;
+use crate::metrics::{self, Beside};
 use crate::retain::retain_until_stopped;
 use crate::route::Rules;
 use crate::service::{Coordinator, SiteFiles};
@@ -60,6 +60,8 @@ pub struct Listeners {
     pub grpc: TcpListener,
     /// For metrics and probes, where they are served.
     pub metrics: Option<TcpListener>,
+    /// What else is told there.
+    pub beside: Option<Beside>,
     /// For DICOM, where it is served.
     pub dicom: Option<TcpListener>,
     /// For DICOMweb, where it is served.
@@ -71,7 +73,7 @@ pub struct Listeners {
 impl Listeners {
     /// One socket for everybody.
     pub fn on(grpc: TcpListener) -> Self {
-        Self { grpc, metrics: None, dicom: None, http: None, inside: None }
+        Self { grpc, metrics: None, beside: None, dicom: None, http: None, inside: None }
     }
 }
 
@@ -247,7 +249,8 @@ async fn serve_until(opened: Opened, listeners: Listeners, shutdown: BoxFuture<'
             tokio::join!(sweeping, assembling, coordinator.watch_demands(), retaining)
         }
     });
-    let measuring = listeners.metrics.map(|listener| tokio::spawn(metrics::serve(coordinator.clone(), listener)));
+    let measuring =
+        listeners.metrics.map(|listener| tokio::spawn(metrics::serve(coordinator.clone(), listener, listeners.beside)));
     let giving = tokio::spawn({
         let coordinator = coordinator.clone();
         async move { tokio::join!(coordinator.serve_line(), coordinator.hear_of_work(), coordinator.hear_of_orders()) }

@@ -136,6 +136,29 @@ fn a_worker_names_its_gpu_and_tells_of_its_memory() {
     assert!((42e6..400e6).contains(&used), "{used}");
 }
 
+/// A coordinator and its worker in one process have one address, which tells the numbers of both.
+#[test]
+fn one_process_tells_the_numbers_of_both_roles() {
+    let work = tempfile::tempdir().unwrap();
+    let (address, data) = (free_address(), work.path().join("data").display().to_string());
+    let arguments = ["up", "--json", "--device", "cuda:0", "--metrics", &address, "--data", &data];
+    let mut command = Command::new(binary());
+    command.args(arguments).args(["--grpc", "127.0.0.1:0"]);
+    command.env("LD_LIBRARY_PATH", stand_in_driver()).env("XDG_CACHE_HOME", work.path());
+    let _both = Process::start_as(&mut command);
+    let until = Instant::now() + Duration::from_secs(10);
+    // The worker has its slots once it asks for work.
+    let text = loop {
+        let text = get(&address, "/metrics").1;
+        if value(&text, "prelim_worker_slots") > 0.0 || Instant::now() > until {
+            break text;
+        }
+    };
+    assert!(text.contains("prelim_worker_device{name=\"cuda:0 (simulator, sm_80, f16)\",kind=\"cuda\""), "{text}");
+    assert_eq!(value(&text, "prelim_studies_open"), 0.0);
+    assert!(text.ends_with("# EOF\n") && text.matches("# EOF").count() == 1, "{text}");
+}
+
 /// A simulated worker tells its numbers as one that reads does: it stands in for one.
 #[test]
 fn a_simulated_worker_tells_its_numbers() {

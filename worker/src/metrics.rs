@@ -188,14 +188,19 @@ pub async fn serve(listener: TcpListener, metrics: Arc<WorkerMetrics>, stop: Can
     axum::serve(listener, routes).with_graceful_shutdown(stop.cancelled_owned()).await
 }
 
-async fn numbers(State(metrics): State<Arc<WorkerMetrics>>) -> impl IntoResponse {
+/// The numbers as text for Prometheus; nothing where they cannot be written.
+pub async fn told(metrics: Arc<WorkerMetrics>) -> Option<String> {
     let looking = Arc::clone(&metrics);
     // A driver may take its time. One that panics leaves the numbers of before.
     drop(tokio::task::spawn_blocking(move || looking.look()).await);
     let mut text = String::new();
-    match encode(&mut text, &metrics.registry) {
-        Ok(()) => (StatusCode::OK, [(header::CONTENT_TYPE, OPEN_METRICS)], text),
-        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, [(header::CONTENT_TYPE, "text/plain")], String::new()),
+    encode(&mut text, &metrics.registry).ok().map(|()| text)
+}
+
+async fn numbers(State(metrics): State<Arc<WorkerMetrics>>) -> impl IntoResponse {
+    match told(metrics).await {
+        Some(text) => (StatusCode::OK, [(header::CONTENT_TYPE, OPEN_METRICS)], text),
+        None => (StatusCode::INTERNAL_SERVER_ERROR, [(header::CONTENT_TYPE, "text/plain")], String::new()),
     }
 }
 
