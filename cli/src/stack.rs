@@ -51,6 +51,8 @@ pub(crate) struct Stack {
     model: ModelProvenance,
     /// The same with each adapter that rules can choose.
     adapted: Vec<ModelProvenance>,
+    /// What it computes on, as the device is called.
+    device: String,
     /// What DICOM senders are told, where DICOM is served.
     dicom: Option<String>,
     /// The address of DICOMweb, where it is served.
@@ -76,6 +78,7 @@ impl Stack {
         };
         let reader = prelim_worker::run::load(&worker_config, decoder()?).await?;
         let (model, adapted) = (reader.provenance().clone(), reader.adapted().cloned().collect());
+        let device = reader.device().name.clone();
         let listener = bind(config.coordinator.grpc).await?;
         let url = url(&listener, &config.coordinator)?;
         let guarded =
@@ -118,7 +121,7 @@ impl Stack {
             );
         let connection = Connection { args: ConnectionArgs::to(&url) };
         let (coordinator, worker) = (AbortOnDropHandle::new(coordinator), AbortOnDropHandle::new(worker));
-        Ok(Self { connection, model, adapted, dicom, http, stopping, worker_stopping, coordinator, worker })
+        Ok(Self { connection, model, adapted, device, dicom, http, stopping, worker_stopping, coordinator, worker })
     }
 
     /// How clients reach it.
@@ -144,6 +147,11 @@ impl Stack {
     /// What it reads with where rules choose this adapter.
     pub(crate) fn adapted(&self, name: &ModelName) -> Option<&ModelProvenance> {
         self.adapted.iter().find(|model| model.name == name.as_str())
+    }
+
+    /// On which device.
+    pub(crate) fn device(&self) -> &str {
+        &self.device
     }
 
     /// Runs until `signal`, or until one of the two ends by itself.

@@ -34,6 +34,10 @@ fn a_gpu_that_is_not_there_is_an_error_and_nothing_falls_back() {
     let output = prelim_with(&stand_in_driver(), &["bench", "--device", "cuda:1", "--count", "1", "--runs", "1"]);
     assert!(!output.status.success());
     assert!(words(&output).contains("no CUDA device 1: the driver finds 1"), "{}", words(&output));
+    let worker = ["worker", "--grpc", "127.0.0.1:1", "--device", "cuda", "--arithmetic", "bf16"];
+    let output = prelim_with(&stand_in_driver(), &worker);
+    assert!(!output.status.success());
+    assert!(words(&output).contains("a GPU computes in bf16 with --weights bf16"), "{}", words(&output));
     let output = prelim_with(Path::new("/nowhere"), &["bench", "--device", "gpu", "--count", "1"]);
     assert!(words(&output).contains("\"gpu\" is not cpu, cuda or cuda:N"), "{}", words(&output));
 }

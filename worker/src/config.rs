@@ -128,7 +128,7 @@ pub struct WorkerLimits {
 
     /// What factors of products are rounded to. In bf16, products with weights in 16 bits or less are faster on processors with
     /// AMX or AVX-512 BF16, and weights of bf16 are used where they lie in the file, which workers share; drafts say which it
-    /// was. Weights in 32 bits are always used exactly.
+    /// was. Weights in 32 bits are always used exactly. A GPU computes in the 16 bits of its weights, and takes no bf16 here.
     #[arg(long, value_enum, default_value_t = ArithmeticChoice::Exact, env = "PRELIM_ARITHMETIC")]
     pub arithmetic: ArithmeticChoice,
 
@@ -204,6 +204,8 @@ impl WorkerConfig {
         need((1..=65_536).contains(&limits.pass_tokens), "--pass-tokens is not 1 to 65536");
         let is_usable = limits.cache_mib.is_none_or(|mib| (1..=1 << 20).contains(&mib));
         need(is_usable, "--cache-mib is not 1 to 1048576");
+        let is_heeded = limits.device == DeviceChoice::Cpu || limits.arithmetic == ArithmeticChoice::Exact;
+        need(is_heeded, "--arithmetic bf16 is for processors: a GPU computes in bf16 with --weights bf16");
         need(limits.object_cache_mib <= 1 << 20, "--object-cache-mib is above 1048576");
         let named = self.worker_id.as_ref().is_none_or(|name| (1..=MAX_WORKER_ID).contains(&name.len()));
         need(named, "--worker-id is not 1 to 64 bytes long");
@@ -242,8 +244,9 @@ mod tests {
 
     #[test]
     fn every_problem_is_told() {
-        let limits = WorkerLimits { slots: 0, batch: 0, ..WorkerLimits::default() };
-        let config = WorkerConfig {
+        let (device, arithmetic) = (DeviceChoice::Cuda(0), ArithmeticChoice::Bf16);
+        let limits = WorkerLimits { slots: 0, batch: 0, device, arithmetic, ..WorkerLimits::default() };
+        let mut config = WorkerConfig {
             connection: ConnectionArgs::to(" "),
             model: None,
             offer: OfferConfig::default(),
@@ -252,6 +255,8 @@ mod tests {
             metrics: None,
             worker_id: None,
         };
-        assert_eq!(config.validate().len(), 3);
+        assert_eq!(config.validate().len(), 4);
+        config.limits.device = DeviceChoice::Cpu;
+        assert_eq!(config.validate().len(), 3, "bf16 on a processor");
     }
 }

@@ -50,14 +50,17 @@ impl Up {
         let stack = Stack::start(config).await?;
         let grpc = stack.connection().args.grpc.clone();
         if self.json {
-            let model = &stack.model().name;
+            let (model, device) = (&stack.model().name, stack.device());
             table::say(
-                json!({"grpc": grpc, "data": data, "model": model, "dicom": stack.dicom(), "http": stack.http(),
+                json!({"grpc": grpc, "data": data, "model": model, "device": device, "dicom": stack.dicom(), "http": stack.http(),
                        "accounts": accounts, "audit": audit,
                        "account": made.map(|made| json!({"name": made.name, "password": made.password}))}),
             )?;
         } else {
-            table::say(format!("prelim is up on {grpc}, data in {data}, reading with {}", model(stack.model())))?;
+            table::say(format!(
+                "prelim is up on {grpc}, data in {data}, reading with {}",
+                model(stack.model(), stack.device())
+            ))?;
             table::say_if(stack.dicom().map(|told| format!("DICOM: {told}")))?;
             table::say_if(stack.http().map(|told| format!("DICOMweb: {told}")))?;
             table::say_if(stack.http().map(|told| format!("reading room: {}", page_of(told))))?;
@@ -80,10 +83,10 @@ fn page_of(http: &str) -> String {
     format!("{}/", http.trim_end_matches(prelim_coordinator::web::ROOT))
 }
 
-/// A model in a few words.
-fn model(model: &ModelProvenance) -> String {
+/// A model in a few words, with the device: workers on two GPUs of a machine are told apart by it.
+fn model(model: &ModelProvenance, device: &str) -> String {
     let what = if model.demonstration { " (a demonstration, not for patients)" } else { "" };
-    format!("{}{what} on {}", model.name, model.arithmetic)
+    format!("{}{what} in {} on {device}", model.name, model.arithmetic)
 }
 
 /// Run a coordinator.
@@ -146,12 +149,13 @@ impl Worker {
         }
         let reader = prelim_worker::run::load(&self.config, stack::decoder()?).await?;
         if self.json {
-            table::say(json!({"grpc": self.config.connection.grpc, "model": reader.provenance().name}))?;
+            let (model, device) = (&reader.provenance().name, &reader.device().name);
+            table::say(json!({"grpc": self.config.connection.grpc, "model": model, "device": device}))?;
         } else {
             table::say(format!(
                 "worker for {}, reading with {}",
                 self.config.connection.grpc,
-                model(reader.provenance())
+                model(reader.provenance(), &reader.device().name)
             ))?;
         }
         Ok(prelim_worker::run::serve(reader, &self.config, metrics, stack::stop_signal().boxed()).await?)
