@@ -125,23 +125,29 @@ fn gpu() -> Check {
     match Cuda::count() {
         Err(DeviceError::NoDriver) | Ok(0) => Check::new("GPU", Health::Good, "none; the CPU computes"),
         Err(error) => Check::new("GPU", Health::Note, error.to_string()),
-        Ok(count) => {
-            let described: Vec<String> = (0..count).map(described_gpu).collect();
-            let found = format!("{}; used with --device (not yet run on a GPU: see README)", described.join(", "));
-            Check::new("GPU", Health::Note, found)
-        }
+        Ok(count) => Check::new("GPU", Health::Note, gpus((0..count).map(described_gpu).collect())),
     }
 }
 
-fn described_gpu(ordinal: usize) -> String {
-    let opened = Cuda::open(ordinal, Precision::default());
-    match opened.and_then(|cuda| Ok((cuda.name(), cuda.memory()?))) {
-        Ok((name, memory)) => {
-            let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
-            format!("{name}, {:.1} of {:.1} GiB free", gib(memory.free_bytes), gib(memory.total_bytes))
-        }
-        Err(error) => format!("cuda:{ordinal}: {error}"),
-    }
+/// What the driver finds, a GPU a line, and whether any of them can be used.
+fn gpus(described: Vec<Result<String, DeviceError>>) -> String {
+    let usable = if described.iter().any(Result::is_ok) {
+        "used with --device cuda:N (our kernels have not yet run on a GPU: see README)"
+    } else {
+        "none that can be used; the CPU computes"
+    };
+    let line = |(ordinal, gpu): (usize, Result<String, DeviceError>)| {
+        gpu.unwrap_or_else(|error| format!("cuda:{ordinal} cannot be used: {error}"))
+    };
+    let lines = described.into_iter().enumerate().map(line).chain([usable.to_owned()]);
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn described_gpu(ordinal: usize) -> Result<String, DeviceError> {
+    let cuda = Cuda::open(ordinal, Precision::default())?;
+    let memory = cuda.memory()?;
+    let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
+    Ok(format!("{}, {:.1} of {:.1} GiB free", cuda.name(), gib(memory.free_bytes), gib(memory.total_bytes)))
 }
 
 /// The model: whether it is whole, and what it is.
@@ -183,5 +189,25 @@ fn store(data: &Path) -> Check {
             Check::new("Store", health, format!("{place}, {:.1} GiB free", free as f64 / f64::from(1 << 30)))
         }
         Err(error) => Check::new("Store", Health::Note, format!("{place}; free space unknown: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gpu_that_cannot_be_used_is_not_offered() {
+        let old = || {
+            let (name, found) = ("Tesla T4".to_owned(), "7.5".to_owned());
+            Err(DeviceError::Architecture { name, found, needed: "8.0" })
+        };
+        let told = gpus(vec![old()]);
+        assert!(told.starts_with("cuda:0 cannot be used: Tesla T4 is of compute capability 7.5"), "{told}");
+        assert!(told.ends_with("\nnone that can be used; the CPU computes"), "{told}");
+        let told = gpus(vec![old(), Ok("cuda:1 (A10, sm_86, f16), 21.9 of 22.0 GiB free".to_owned())]);
+        let lines: Vec<&str> = told.lines().collect();
+        assert_eq!(lines.len(), 3, "{told}");
+        assert!(lines[1].starts_with("cuda:1 (A10") && lines[2].starts_with("used with --device cuda:N"), "{told}");
     }
 }
