@@ -3,17 +3,17 @@
 
 For each kernel and architecture: registers, blocks and warps that fit a multiprocessor, and the instruction mix of the innermost
 loop with most products, with the share of the tensor cores' peak that its issue slots and pipes allow at best. (Attention at
-D = 256 has a second such loop, and the softmax between the two: its share says nothing about the whole.) Then the roofline of
+D = 256 has a second such loop, and the softmax between the two: its share says nothing about the whole. Heads of 64 and 128 are
+other models', and are listed for those.) Then the roofline of
 MedGemma 4B's shapes, kernel by kernel, for an image, a prompt and a generated token at batch 1, 32 and 128: FLOPs and bytes of a
-call, the time that it takes at least, and the share of the peak that this is. Last, what they add up to with weights in 16 bits,
+call, the time that it takes at least, the share of the peak that this is, and what is published of such kernels. Last, what they add up to with weights in 16 bits,
 int8 and int4. Starting kernels and gaps between them come on top. Products count what their tiles compute, empty rows included, at
 the share that the loop of their shape allows: unpacking whole numbers costs issue slots, which decides for int4 where few rows
 share a weight.
 
-    target/cuda/bin/python kernels/benches/roofline.py [ARCHITECTURE ...]     (all that there are budgets for where none is named)
-
-Reads what `cargo test -p prelim-kernels --test cuda compile` leaves in target/cuda/kernels.
+Reads what `cargo test --release --workspace --test cuda compile` leaves in target/cuda/kernels.
 """
+import argparse
 import collections
 import functools
 import itertools
@@ -50,8 +50,27 @@ MMA_SYNC_SHARE = {"80": 1.0, "86": 1.0, "89": 1.0, "90a": 0.62, "100a": 0.31}
 REACHED_BY_HAND = 0.71
 # Share of the peak that FlashAttention-2 reaches at most (published).
 ATTENTION_REACHED = {"80": 0.73, "86": 0.73, "89": 0.73, "90a": 0.35, "100a": 0.17}
+# The same with heads of 256 (published: 298 TFLOP/s on an H100; of others nothing that we know of).
+ATTENTION_OF_256_REACHED = ATTENTION_REACHED | {"90a": 0.30, "100a": 0.15}
 # Share of memory bandwidth that streaming kernels reach (published: f16 GEMV on A30 about 80 %).
 STREAMED_SHARE = 0.8
+# The same for paged decode (published: 64 sequences on an H100, 15 % at 32 positions and 47 % at 256; the contexts here have more).
+DECODED_SHARE = 0.47
+
+# What is published of kernels whose names begin so; the first that fits.
+ANCHORS = [
+    ("attend_narrow", "paged decode on an H100 15 to 47 % of bandwidth"),
+    ("attend_merge", "none"),
+    ("attend_wide_F16_256", "FlashAttention-2 with heads of 256 on an H100 21 to 30 %"),
+    ("attend_small_F16_256", "FlashAttention-2 with heads of 256 on an H100 21 to 30 %"),
+    ("attend", "FlashAttention-2 50 to 73 % on an A100, 35 % on an H100"),
+    ("linear_skinny", "f16 GEMV on an A30 about 80 % of bandwidth"),
+    ("gated_skinny", "f16 GEMV on an A30 about 80 % of bandwidth"),
+    ("linear_int", "Marlin near 4 times f16 up to batch 16 to 32"),
+    ("linear", "BF16 on an A100 71 % by hand, 78 % cuBLAS"),
+    ("gated", "BF16 on an A100 71 % by hand, 78 % cuBLAS"),
+    ("", "none"),
+]
 
 # Cycles that a warp's instruction takes on its pipe, on one of the four partitions of an sm_80 multiprocessor.
 PIPES = {
@@ -62,9 +81,13 @@ PIPES = {
 
 # Threads and dynamic shared memory of the kernels that have a main loop: as kernels/src/cuda/{attention,dense}.rs launch them.
 GEOMETRY = {
+    "attend_wide_F16_64": (128, (64 + 128) * 64 * 2),
     "attend_wide_F16_80": (128, (64 + 128) * 80 * 2),
+    "attend_wide_F16_128": (128, (64 + 128) * 128 * 2),
     "attend_wide_F16_256": (256, (64 + 128) * 256 * 2 + 64 * (128 + 8 + 64)),
     "attend_small_F16_256": (128, (32 + 128) * 256 * 2 + 32 * (128 + 8 + 64)),
+    "attend_narrow_F16_64": (128, (16 + 128) * 64 * 2 + 16 * (128 + 16 + 64)),
+    "attend_narrow_F16_128": (128, (16 + 128) * 128 * 2 + 16 * (128 + 16 + 64)),
     "attend_narrow_F16_256": (128, (16 + 128) * 256 * 2 + 16 * (128 + 16 + 64)),
     "linear_large_F16": (256, 256 * 4 * 32 * 2),
     "gated_large_F16": (256, 256 * 4 * 32 * 2),
@@ -86,6 +109,26 @@ GEOMETRY_OF_STREAMS = {
     "attend_merge_256": (128, 0), "choose_largest": (256, 64), "choose_sums": (256, 64), "choose_narrow": (256, 16 * 16 * 16 + 56),
     "choose_finish": (256, 2 * 64 + 258 * 4 + 65 * 8),
 }
+
+
+def anchor(kernel):
+    """What is published of such kernels."""
+    return next(said for beginning, said in ANCHORS if kernel.startswith(beginning))
+
+
+def disassembler():
+    """nvcc's cuobjdump, or None."""
+    return max(ROOT.glob("target/cuda/lib/python3*/site-packages/nvidia/cu13/bin/cuobjdump"), default=None)
+
+
+def missing(architecture):
+    """What is to be run first, or None."""
+    if disassembler() is None:
+        return "there is no nvcc below target/cuda: run tests/install.sh"
+    sources = [source.stem for source in (ROOT / "kernels/cuda").glob("*.cu")]
+    if all((BUILT / f"{name}.sm_{architecture}.{end}").is_file() for name in sources for end in ("log", "cubin")):
+        return None
+    return f"kernels for sm_{architecture} are not built: run cargo test --release --workspace --test cuda compile"
 
 
 def registers(architecture):
@@ -115,7 +158,7 @@ def blocks(architecture, kernel, registers_each):
 def main_loops(architecture):
     """Of each kernel the innermost loop with most products: its instructions, by pipe."""
     loops = {}
-    tool = sorted(ROOT.glob("target/cuda/lib/python3*/site-packages/nvidia/cu13/bin/cuobjdump"))[-1]
+    tool = disassembler()
     for cubin in (BUILT / f"{name}.sm_{architecture}.cubin" for name in ("attend", "linear")):
         text = subprocess.run([tool, "-sass", cubin], capture_output=True, text=True, check=True).stdout
         for name, body in re.findall(r"Function : (\S+)(.*?)(?=Function :|\Z)", text, re.S):
@@ -266,13 +309,14 @@ def reached(architecture, loops, kernel):
     if kernel == "attend_wide_F16_80":
         return tensor * min(share * ceiling(loops[kernel]), ATTENTION_REACHED[architecture])
     if kernel.startswith("attend"):
-        return tensor * ATTENTION_REACHED[architecture]
+        return tensor * ATTENTION_OF_256_REACHED[architecture]
     return tensor * share * min(ceiling(loops[kernel]), REACHED_BY_HAND)
 
 
 def seconds(architecture, loops, call):
     """What a call takes at least: for arithmetic, and for bytes."""
-    bandwidth = CARDS[architecture][3] * STREAMED_SHARE * 1e12
+    share = DECODED_SHARE if call.kernel.startswith("attend_narrow") else STREAMED_SHARE
+    bandwidth = CARDS[architecture][3] * share * 1e12
     return call.computed / (reached(architecture, loops, call.kernel) * 1e12), call.moved / bandwidth
 
 
@@ -288,8 +332,8 @@ def short(number):
 def show_calls(architecture, loops):
     """The roofline of each kernel."""
     card, tensor, single, bandwidth, _ = CARDS[architecture]
-    print(f"  MedGemma 4B in f16 on {card} ({tensor:.0f} TFLOP/s, {single} in f32, {STREAMED_SHARE:.0%} of {bandwidth} TB/s), at batch {', '.join(map(str, BATCHES))}:")
-    print("  of a call GFLOP, MB, µs at least (a for arithmetic, m for memory) and the share of the peak that these are")
+    print(f"  MedGemma 4B in f16 on {card} ({tensor:.0f} TFLOP/s, {single} in f32, {STREAMED_SHARE:.0%} of {bandwidth} TB/s, {DECODED_SHARE:.0%} in paged decode), at batch {', '.join(map(str, BATCHES))}:")
+    print("  of a call GFLOP, MB, µs at least (a for arithmetic, m for memory) and the share of the peak that these are; published")
     by_batch = [calls(architecture, batch, "f16") for batch in BATCHES]
     for phase in by_batch[0]:
         for same in zip(*(each[phase] for each in by_batch)):
@@ -304,7 +348,7 @@ def show_calls(architecture, loops):
                 columns.append(f"{short(call.flops / 1e9)} {short(call.moved / 1e6)} {short(took * 1e6)} {limit} {share:4.0%}")
             # The shape of a product may depend on its rows.
             kernels = list(dict.fromkeys(call.kernel.removesuffix("_F16") for call in same))
-            print(f"    {phase:6} {same[0].what:21} {same[0].count:3} × {' '.join(kernels):40}{' |'.join(columns)}")
+            print(f"    {phase:6} {same[0].what:21} {same[0].count:3} × {' '.join(kernels):40}{' |'.join(columns)}  {anchor(same[0].kernel)}")
 
 
 def show_reports(architecture, loops):
@@ -324,7 +368,16 @@ def show_reports(architecture, loops):
 
 
 def main():
-    architectures = [name.removeprefix("sm_") for name in sys.argv[1:]] or list(CARDS)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    help = f"one of {', '.join(CARDS)}, as sm_80 too; all of them where none is named"
+    parser.add_argument("architectures", nargs="*", metavar="ARCHITECTURE", help=help)
+    named = [name.removeprefix("sm_") for name in parser.parse_args().architectures]
+    for unknown in (name for name in named if name not in CARDS):
+        parser.error(f"no architecture {unknown!r}: choose from {', '.join(CARDS)}")
+    architectures = named or list(CARDS)
+    for architecture in architectures:
+        if (first := missing(architecture)) is not None:
+            sys.exit(f"roofline.py: {first}")
     print("Modelled. No GPU has run these kernels.\n")
     for architecture in architectures:
         used, loops = registers(architecture), main_loops(architecture)
@@ -336,6 +389,7 @@ def main():
             warps = count * GEOMETRY[kernel][0] // 32
             fits = f"{count} blocks, {warps} warps" if count else "does not fit"
             print(f"  {kernel:24} {used[kernel]:3}  {fits:21} {ceiling(mix):4.0%}  {shown}")
+            print(f"  {'':24} published: {anchor(kernel)}")
         print("  bound by bytes: registers, warps of a multiprocessor")
         names = list(GEOMETRY_OF_STREAMS)
         for three in (names[at : at + 3] for at in range(0, len(names), 3)):
