@@ -21,6 +21,7 @@ mod operations;
 mod prefixes;
 #[path = "../agreement/quantised.rs"]
 mod quantised;
+mod scripts;
 mod sizes;
 mod stand_in;
 mod streams;
