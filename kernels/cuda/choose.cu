@@ -119,7 +119,7 @@ struct Row {
   }
 };
 
-// A number that rises with the score; 0 belongs to no score.
+// A number that rises with the score, from −0 to 0 too; 0 belongs to no score.
 DEVICE u32 key_of(float score) {
   if (!(score < -NEGATIVE_INFINITY)) return NOT_FINITE;
   const u32 bits = __float_as_uint(score);

@@ -19,7 +19,8 @@ pub struct Choose<'a, B: Backend> {
 pub struct Pick<'a> {
     /// The tokens that are allowed, a bit each, the lowest token first; tokens past the end are not. All where none.
     pub mask: Option<&'a [u32]>,
-    /// By chance; the most likely token where none, the lower of equal ones.
+    /// By chance; the most likely token where none, the lower of equal ones. (Scores have the total order of IEEE 754: 0 is above
+    /// −0, and they are not equal.)
     pub draw: Option<Draw>,
     /// How many of the most likely allowed tokens are reported.
     pub likely: usize,

@@ -41,7 +41,7 @@ fn allowed(mask: &[u32]) -> impl Iterator<Item = u32> + '_ {
     })
 }
 
-/// Higher score first; of equal ones the lower token, so that ties do not depend on the order of the search.
+/// Higher score first, 0 before −0; of equal ones the lower token, so that ties do not depend on the order of the search.
 fn by_score(a: &(u32, f32), b: &(u32, f32)) -> std::cmp::Ordering {
     a.1.total_cmp(&b.1).then(b.0.cmp(&a.0))
 }

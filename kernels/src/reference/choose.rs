@@ -12,7 +12,7 @@ pub(super) fn choose(scores: &[f32], excluded: Option<u32>, pick: &Pick<'_>) -> 
         return Err(ChoiceError::NotFinite);
     }
     let mut allowed: Vec<(u32, f64)> = all.iter().copied().filter(|(token, _)| pick.allows(*token)).collect();
-    // The sort is stable: of equal scores the lower token comes first.
+    // The sort is stable: of equal scores the lower token comes first. The order is total: 0 is above −0.
     allowed.sort_by(|a, b| b.1.total_cmp(&a.1));
     let best = *allowed.first().ok_or(ChoiceError::NothingAllowed)?;
     if best.1 == f64::NEG_INFINITY {
@@ -26,10 +26,12 @@ pub(super) fn choose(scores: &[f32], excluded: Option<u32>, pick: &Pick<'_>) -> 
     let token = match pick.draw {
         None => best.0,
         Some(draw) => {
+            // At a temperature without end, −∞ over it would be no number: such tokens are as unlikely at any.
+            let possible = || allowed.iter().filter(|(_, score)| *score > f64::NEG_INFINITY);
             let weight = |score: f64| ((score - best.1) / f64::from(draw.temperature)).exp();
-            let total: f64 = allowed.iter().map(|(_, score)| weight(*score)).sum();
+            let total: f64 = possible().map(|(_, score)| weight(*score)).sum();
             let (mut nucleus, mut sum) = (Vec::new(), 0.0);
-            for (token, score) in &allowed {
+            for (token, score) in possible() {
                 let is_full =
                     draw.top_k.is_some_and(|most| nucleus.len() >= most) || sum >= total * f64::from(draw.top_p);
                 if !nucleus.is_empty() && is_full {

@@ -55,6 +55,21 @@ impl Case {
         Self { vocabulary, scores: vec![-3.25; wishes.len() * vocabulary], wishes, excluded: None }
     }
 
+    /// Few scores, among them both zeros, equals and what cannot be; drawn at every temperature, from very cold to without end.
+    pub(crate) fn edges() -> Self {
+        let scores = [-0.0, -1.0, 0.0, f32::NEG_INFINITY, -0.0, 0.0, f32::NEG_INFINITY, -10.0];
+        let temperatures = [1e-39, 1e-30, 0.7, 1.0, 1e30, f32::INFINITY];
+        // Not at the edge of a token: six can be drawn.
+        let units = [0.0, 0.11, 0.31, 0.47, 0.71, 0.93, 1.0 - f64::EPSILON / 2.0];
+        let draws = temperatures.into_iter().flat_map(|temperature| units.map(|unit| (temperature, unit)));
+        let draws = draws.flat_map(|(temperature, unit)| {
+            [(None, 1.0), (Some(2), 1.0), (Some(1000), 0.9), (None, 1e-9)]
+                .map(|(top_k, top_p)| Some(Draw { temperature, top_k, top_p, unit }))
+        });
+        let wishes: Vec<_> = std::iter::once(None).chain(draws).map(|draw| (None, draw, 8)).collect();
+        Self { vocabulary: scores.len(), scores: scores.repeat(wishes.len()), wishes, excluded: None }
+    }
+
     pub(crate) fn rows(&self) -> usize {
         self.wishes.len()
     }

@@ -407,6 +407,19 @@ fn attention_over_the_cache_agrees() {
 }
 
 #[test]
+fn what_a_token_does_not_see_may_be_anything() {
+    // What is before a window is the sequence's own, and no number only where its scores are none either.
+    for shape in attention_shapes().into_iter().filter(|shape| shape.window.is_none()) {
+        for arithmetic in [Arithmetic::Exact, Arithmetic::Bf16] {
+            let wanted = decoder::beside_rubbish(&Reference { arithmetic }, shape);
+            let tolerance = if arithmetic == Arithmetic::Exact { ATTENTION } else { ROUNDED_ATTENTION };
+            let what = format!("beside rubbish {shape:?}");
+            everywhere_in(arithmetic, &what, tolerance, &wanted, |cpu| decoder::beside_rubbish(cpu, shape));
+        }
+    }
+}
+
+#[test]
 fn attention_has_the_same_bits_however_prompts_are_cut_and_batched() {
     let sequences = sequences();
     for arithmetic in [Arithmetic::Exact, Arithmetic::Bf16] {
@@ -417,19 +430,6 @@ fn attention_has_the_same_bits_however_prompts_are_cut_and_batched() {
                 let found = decoder::run(&cpu, shape, &sequences, &decoder::side_by_side(&sequences, step));
                 check_bits(&format!("{shape:?}, {step} tokens at a time"), &found.concat(), &wanted.concat());
             }
-        }
-    }
-}
-
-#[test]
-fn what_a_token_does_not_see_may_be_anything() {
-    // What is before a window is the sequence's own, and no number only where its scores are none either.
-    for shape in attention_shapes().into_iter().filter(|shape| shape.window.is_none()) {
-        for arithmetic in [Arithmetic::Exact, Arithmetic::Bf16] {
-            let wanted = decoder::beside_rubbish(&Reference { arithmetic }, shape);
-            let tolerance = if arithmetic == Arithmetic::Exact { ATTENTION } else { ROUNDED_ATTENTION };
-            let what = format!("beside rubbish {shape:?}");
-            everywhere_in(arithmetic, &what, tolerance, &wanted, |cpu| decoder::beside_rubbish(cpu, shape));
         }
     }
 }
@@ -468,6 +468,13 @@ fn choices_agree_and_do_not_depend_on_the_rows_beside_them() {
                 }
             }
         }
+    }
+    let wanted = choose::Case::edges().run(&REFERENCE);
+    assert!(wanted.iter().flatten().all(|choice| ![3, 6].contains(&choice.token)), "what cannot be is chosen");
+    // Of both zeros the lower one that is not negative.
+    assert_eq!(wanted[0].as_ref().map(|choice| choice.token), Ok(2));
+    for cpu in processors() {
+        choose::check_choices(&cpu.name(), &choose::Case::edges().run(&cpu), &wanted, 1e-6);
     }
     for case in [choose::Case::new(40, 5).with_score(3, f32::NAN), choose::Case::new(40, 5).with_nothing_allowed()] {
         let wanted = case.run(&REFERENCE);

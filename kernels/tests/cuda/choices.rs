@@ -38,6 +38,13 @@ fn choices_agree_and_do_not_depend_on_the_rows_beside_them() {
 }
 
 #[test]
+fn draws_agree_at_every_temperature_and_never_choose_what_cannot_be() {
+    let (_turn, _) = StandIn::turn();
+    let cuda = Cuda::open(0, Precision::F16).expect("the stand-in");
+    check_choices("edges", &Case::edges().run(&cuda), &Case::edges().run(&Reference::default()), TOLERANCE);
+}
+
+#[test]
 fn scores_that_nothing_can_be_chosen_from_are_refused() {
     let (_turn, _) = StandIn::turn();
     let cuda = Cuda::open(0, Precision::F16).expect("the stand-in");
