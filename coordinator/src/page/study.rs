@@ -324,7 +324,7 @@ async fn priors(
 }
 
 /// Why a study is not compared finding by finding; nothing where it is. `ruled_out` is why it was not taken into account.
-fn reason<'a>(how: Option<Taken>, has_report: bool, is_later: bool, ruled_out: &'a str) -> Vec<&'a str> {
+fn reason(how: Option<Taken>, has_report: bool, is_later: bool, ruled_out: &str) -> Vec<&str> {
     match how {
         Some(Taken::Compared) => Vec::new(),
         Some(Taken::Words) => vec!["its report has no coded findings, and is quoted"],

@@ -373,7 +373,7 @@ fn of_one(text: &str, clause: &[String], report: &Report, found: &mut Vec<String
     let is_elsewhere = |finding: &&Finding| !said.is_some_and(|side| overlaps(Some(side), finding.laterality));
     match (there.as_slice(), said) {
         ([finding], _) => properties(text, clause, finding, found),
-        ([first, ..], Some(said)) if there.iter().all(|finding| is_elsewhere(finding)) => {
+        ([first, ..], Some(said)) if there.iter().all(is_elsewhere) => {
             let sides = first.laterality.map_or("", present::laterality);
             let (said, name) = (present::laterality(said), code.name());
             found.push(format!("{} says \"{said}\", and the finding \"{name}\" is coded as {sides}.", quoted(text)));

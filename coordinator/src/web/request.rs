@@ -96,11 +96,14 @@ async fn serve(
         _ => None,
     };
     let is_of_this_machine = peer.address.is_some_and(|address| address.ip().is_loopback());
-    if authorization.is_none() && signed_in.is_none() && is_of_this_machine && !web.gate.access.tells_callers_apart() {
-        if let Err(problem) = host::check(&web.config, head) {
-            body.drain().await;
-            return Err(problem);
-        }
+    let is_nobodys = authorization.is_none() && signed_in.is_none();
+    if is_nobodys
+        && is_of_this_machine
+        && !web.gate.access.tells_callers_apart()
+        && let Err(problem) = host::check(&web.config, head)
+    {
+        body.drain().await;
+        return Err(problem);
     }
     let admitted = match signed_in {
         Some(signed_in) => web.gate.admit_known(found, signed_in.caller, peer).await,
