@@ -111,7 +111,7 @@ await page.waitForFunction((wanted) => JSON.stringify([...document.querySelector
 await press('e', 'Control+a');
 await page.keyboard.type('Normal chest.');
 await press('Escape');
-await page.waitForFunction(() => document.querySelector('.sign-bar .warning')?.textContent.includes('"Normal chest."'));
+await page.waitForFunction(() => [...document.querySelectorAll('.sign-bar .warning')].some((each) => each.textContent.includes('"Normal chest."')));
 await page.waitForFunction(() => !document.querySelector('.sign-bar button.primary')?.disabled);
 await press('s');
 await page.waitForSelector('.sign-step');
