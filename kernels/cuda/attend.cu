@@ -311,12 +311,12 @@ DEVICE void attend(const AttendArguments& a) {
         safe[i] = largest[i] == NEGATIVE_INFINITY ? 0.0f : multiply(largest[i], a.scale);
         // What was subtracted before, rounded as it was then: where the maximum stays, the factor is 1 and no bit changes. So a
         // step of which a row sees nothing, because its tile has other rows that do, leaves it as it is.
-#if defined(MUTANT_STALE_MAXIMUM)
+        shrink[i] = exp2_fast(multiply(m[i], a.scale) - safe[i]);
+#ifdef MUTANT_STALE_MAXIMUM
         shrink[i] = 1.0f;
-#elif defined(MUTANT_INEXACT_SHRINK)
+#endif
+#ifdef MUTANT_INEXACT_SHRINK
         shrink[i] = exp2_fast(multiply_add(m[i], a.scale, -safe[i]));
-#else
-        shrink[i] = exp2_fast(add(multiply(m[i], a.scale), -safe[i]));
 #endif
         m[i] = largest[i];
       }
