@@ -456,7 +456,7 @@ def hostile():
     # A part that does not end, and a client that goes away in the middle.
     raw = socket.create_connection((host.hostname, host.port), timeout=30)
     raw.sendall(
-        f"POST {host.path}/studies HTTP/1.1\r\nHost: x\r\nContent-Type: {related_type}; boundary=XX\r\n"
+        f"POST {host.path}/studies HTTP/1.1\r\nHost: localhost\r\nContent-Type: {related_type}; boundary=XX\r\n"
         f"Content-Length: 100000000\r\n\r\n--XX\r\nContent-Type: application/dicom\r\n\r\n".encode()
     )
     for _ in range(50):
@@ -479,7 +479,7 @@ def slow():
                 answer += piece
         return [time.monotonic() - began, answer[:12].decode()]
 
-    head = f"POST {host.path}/studies HTTP/1.1\r\nHost: x\r\n"
+    head = f"POST {host.path}/studies HTTP/1.1\r\nHost: localhost\r\n"
     kind = 'Content-Type: multipart/related; type="application/dicom"; boundary=XX\r\nContent-Length: 1000\r\n\r\n'
     return {"head": stood(head.encode()), "body": stood((head + kind + "--XX\r\n").encode())}
 
