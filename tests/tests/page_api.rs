@@ -378,8 +378,10 @@ fn two_readers_lose_nothing() {
     let nodule = findings.iter().find(|finding| finding["sentence"] == "A nodule on the right.").expect("the nodule");
     assert_eq!(nodule["evidence"][0]["pixels"]["right"], json!(60.0), "{nodule}");
     // What was signed can be amended, with a reason; her copy is done with then.
-    let again =
-        |reason: &str| json!({"version": 2, "decisions": accepting(&seen), "request_id": "jane-2", "reason": reason});
+    let again = |reason: &str| {
+        json!({"version": 2, "decisions": accepting(&seen), "request_id": "jane-2", "reason": reason,
+               "contradictions_seen": true})
+    };
     assert_eq!(jane.post(&path("sign"), &again("")).json()["field"], json!("reason"));
     assert_eq!(jane.post(&path("sign"), &again("second look")).json(), json!({"version": 3, "standing": "amended"}));
     assert_eq!(jane.get(&path("working-copy")).fault().0, 404);
