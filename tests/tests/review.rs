@@ -255,7 +255,8 @@ fn a_signed_report_reaches_the_pacs_and_its_draft_does_not() {
     // Who signed is on record.
     let audit = site.audit();
     assert!(audit.contains("\"result\":\"version 2, signed\""), "{audit}");
-    let signing = audit.lines().filter(|line| line.contains("\"SignReport\"") && line.contains("110111"));
+    let done = |line: &&str| ["\"SignReport\"", "110111", "\"outcome\":0"].iter().all(|word| line.contains(word));
+    let signing = audit.lines().filter(done);
     assert_eq!(signing.filter(|line| line.contains("\"jane\"") && line.contains(&study)).count(), 1, "{audit}");
     assert!(!audit.contains("Doe"), "a name is in the audit");
 }
