@@ -70,7 +70,7 @@ use crate::session::Session;
 use crate::store::StoreError;
 use crate::store::record::StudyRecord;
 use crate::web::body::Received;
-use crate::web::{Web, query};
+use crate::web::{Web, cors, query};
 
 /// Below it are the calls of the page.
 const API: &str = "/api";
@@ -282,14 +282,11 @@ impl Call<'_> {
         Ok(())
     }
 
-    /// Whether a page of ours sent the request, as browsers say it (RFC 6454 section 7). The scheme is not looked at: a proxy
-    /// may speak TLS for us.
+    /// Whether a page of ours sent the request, as browsers say it.
     fn is_from_here(&self) -> bool {
-        let header = |name| self.head.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-        let Some((_, from)) = header(ORIGIN).and_then(|origin| origin.split_once("://")) else { return false };
-        let told = self.web.config.http_url.as_deref().and_then(|url| url.split_once("://"));
-        let told = told.map(|(_, rest)| rest.split('/').next().unwrap_or_default());
-        Some(from) == header(HOST) || Some(from) == told
+        let headers = &self.head.headers;
+        let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+        headers.get(ORIGIN).is_some_and(|origin| cors::is_from(origin, [host, self.web.config.told_host()]))
     }
 
     /// Whether browsers reach us over TLS.

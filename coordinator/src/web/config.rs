@@ -51,6 +51,12 @@ impl Default for WebConfig {
 }
 
 impl WebConfig {
+    /// The host that clients are told, with its port where it has one.
+    pub(crate) fn told_host(&self) -> Option<&str> {
+        let (_, rest) = self.http_url.as_deref()?.split_once("://")?;
+        rest.split('/').next()
+    }
+
     /// Every problem, in words.
     pub fn validate(&self) -> Vec<String> {
         let mut problems = Vec::new();

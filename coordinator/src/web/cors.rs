@@ -17,8 +17,7 @@ pub(super) fn allow(allowed: &[String], origin: Option<&HeaderValue>, is_preflig
     }
     headers.append(VARY, HeaderValue::from_static("Origin"));
     let Some(origin) = origin else { return };
-    let is_allowed = allowed.iter().any(|each| each == "*" || each.as_bytes() == origin.as_bytes());
-    if !is_allowed {
+    if !is_named(allowed, origin) {
         return;
     }
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
@@ -36,9 +35,19 @@ pub(super) fn allow(allowed: &[String], origin: Option<&HeaderValue>, is_preflig
 /// nobody before they open one for a page of whomever.
 pub(super) fn may_open(allowed: &[String], headers: &HeaderMap) -> bool {
     let Some(origin) = headers.get(ORIGIN) else { return true };
-    let is_named = allowed.iter().any(|each| each == "*" || each.as_bytes() == origin.as_bytes());
+    is_named(allowed, origin) || is_from(origin, [headers.get(HOST).and_then(|host| host.to_str().ok())])
+}
+
+/// Whether pages from an origin may call.
+pub(super) fn is_named(allowed: &[String], origin: &HeaderValue) -> bool {
+    allowed.iter().any(|each| each == "*" || each.as_bytes() == origin.as_bytes())
+}
+
+/// Whether an origin is one of these hosts, as browsers say it (RFC 6454 section 7). The scheme is not looked at: a proxy may
+/// speak TLS for us.
+pub(crate) fn is_from<'h>(origin: &HeaderValue, hosts: impl IntoIterator<Item = Option<&'h str>>) -> bool {
     let from = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, host)| host);
-    is_named || (from.is_some() && from == headers.get(HOST).and_then(|host| host.to_str().ok()))
+    from.is_some() && hosts.into_iter().any(|host| host == from)
 }
 
 #[cfg(test)]

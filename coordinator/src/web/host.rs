@@ -5,29 +5,27 @@
 
 use std::net::IpAddr;
 
-use hyper::header::{HOST, HeaderValue, ORIGIN};
+use hyper::header::{HOST, ORIGIN};
 use hyper::http::request::Parts;
 
 use super::config::WebConfig;
+use super::cors;
 use super::problem::Problem;
 
 /// Lets a request in that is for this machine by a name that is known, and from no page of another place.
 pub(super) fn check(config: &WebConfig, head: &Parts) -> Result<(), Problem> {
-    let header = |name| head.headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or_default());
-    let told = config.http_url.as_deref().and_then(|url| url.split_once("://"));
-    let told = told.map(|(_, rest)| rest.split('/').next().unwrap_or_default());
+    let told = config.told_host();
+    let named = head.headers.get(HOST).map(|host| host.to_str().unwrap_or_default());
     // What names no host is no browser.
-    let Some(host) = header(HOST).or_else(|| head.uri.authority().map(|named| named.as_str())) else { return Ok(()) };
+    let Some(host) = named.or_else(|| head.uri.authority().map(|named| named.as_str())) else { return Ok(()) };
     if !is_here(name_of(host)) && !told.is_some_and(|told| name_of(told).eq_ignore_ascii_case(name_of(host))) {
         let found: String = host.chars().take(100).collect();
         return Err(Problem::misdirected(format!(
             "{found:?} is no name of this machine, and nothing tells who calls: call localhost, or start the coordinator with --http-url where a proxy stands before it"
         )));
     }
-    let Some(origin) = header(ORIGIN) else { return Ok(()) };
-    let from = origin.split_once("://").map(|(_, from)| from);
-    let is_named = config.http_origin.iter().any(|each| each == "*" || each == origin);
-    if is_named || from == Some(host) || (from.is_some() && from == told) {
+    let Some(origin) = head.headers.get(ORIGIN) else { return Ok(()) };
+    if cors::is_named(&config.http_origin, origin) || cors::is_from(origin, [Some(host), told]) {
         return Ok(());
     }
     Err(Problem::forbidden("pages of other places may not call here: name theirs with --http-origin"))

@@ -22,7 +22,7 @@ mod bulkdata;
 mod channel;
 pub mod config;
 mod connection;
-mod cors;
+pub(crate) mod cors;
 mod draft;
 mod frames;
 pub(crate) mod held;
