@@ -84,15 +84,20 @@ pub struct Verified {
     pub torn: bool,
 }
 
+/// All files of the audit whose newest is `current`, the oldest first.
+fn all(current: &Path) -> Result<Vec<PathBuf>, AuditError> {
+    let mut files = full(current).map_err(|source| AuditError::File { file: current.to_owned(), source })?;
+    files.push(current.to_owned());
+    Ok(files)
+}
+
 /// The number of the line of an audit that has this digest; nothing where none has.
 ///
 /// # Errors
 /// A file that cannot be read.
 pub fn find(current: &Path, digest: &str) -> Result<Option<u64>, AuditError> {
     let unusable = |source| AuditError::File { file: current.to_owned(), source };
-    let mut files = full(current).map_err(unusable)?;
-    files.push(current.to_owned());
-    for file in &files {
+    for file in &all(current)? {
         for line in BufReader::new(File::open(file).map_err(unusable)?).lines() {
             let line = line.map_err(unusable)?;
             if let Some(seq) = chain::number_of(&line, digest) {
@@ -108,8 +113,7 @@ pub fn find(current: &Path, digest: &str) -> Result<Option<u64>, AuditError> {
 /// # Errors
 /// [`AuditError::Changed`] with the first line that does not fit.
 pub fn verify(current: &Path) -> Result<Verified, AuditError> {
-    let mut files = full(current).map_err(|source| AuditError::File { file: current.to_owned(), source })?;
-    files.push(current.to_owned());
+    let files = all(current)?;
     let mut verified = Verified { files: files.len(), lines: 0, first: 0, last: Link::genesis(), torn: false };
     let mut after = None;
     for file in &files {

@@ -43,19 +43,22 @@ const MAX_RULED_OUT: usize = 100;
 
 /// How many studies were not compared, by reason; and which.
 #[derive(Default)]
-struct RuledOut(BTreeMap<Ruled, usize>, Vec<(Uid, String)>);
+struct RuledOut {
+    counts: BTreeMap<Ruled, usize>,
+    studies: Vec<(Uid, String)>,
+}
 
 impl RuledOut {
     fn note(&mut self, study: &Uid, reason: Ruled) {
-        *self.0.entry(reason).or_default() += 1;
-        if self.1.len() < MAX_RULED_OUT {
-            self.1.push((study.clone(), reason.to_string()));
+        *self.counts.entry(reason).or_default() += 1;
+        if self.studies.len() < MAX_RULED_OUT {
+            self.studies.push((study.clone(), reason.to_string()));
         }
     }
 
     /// One sentence a reason, those that readers want to know of or all.
     fn sentences(&self, all: bool) -> Vec<String> {
-        let told = self.0.iter().filter(|(reason, _)| all || reason.concerns_readers());
+        let told = self.counts.iter().filter(|(reason, _)| all || reason.concerns_readers());
         let sentence = |(reason, count): (&Ruled, &usize)| match count {
             1 => format!("Another study was not compared: {reason}."),
             count => format!("{count} other studies were not compared: {reason}."),
@@ -105,7 +108,7 @@ impl Coordinator {
             std::iter::once(&study.attributes).chain(chosen.iter().map(|(of, _)| &of.attributes)).collect();
         let earlier = chosen.iter().map(|(_, earlier)| earlier.clone()).collect();
         let of_readers = out.sentences(false).into_iter().chain(missing.clone()).collect();
-        let compared = Compared { earlier, notes: of_readers, ruled_out: out.1.clone() };
+        let compared = Compared { earlier, notes: of_readers, ruled_out: out.studies.clone() };
         let told = super::tell::tell(&compared, &known);
         let mut notes: Vec<String> = compared.earlier.iter().map(|earlier| note(&earlier.prior)).collect();
         notes.extend(out.sentences(true).into_iter().chain(missing));
@@ -113,7 +116,7 @@ impl Coordinator {
         tracing::info!(
             study.hash = hash,
             priors = compared.earlier.len(),
-            ruled_out = out.0.values().sum::<usize>(),
+            ruled_out = out.counts.values().sum::<usize>(),
             "priors chosen"
         );
         Ok(Decided { compared, told, notes })

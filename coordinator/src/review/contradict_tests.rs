@@ -1,6 +1,4 @@
-use prelim_proto::ids::Uid;
-use prelim_proto::report::Urgency;
-
+use super::super::inserted::tests::report;
 use super::*;
 
 fn finding(code: FindingCode, presence: Presence, laterality: Option<Laterality>) -> Finding {
@@ -18,26 +16,12 @@ fn finding(code: FindingCode, presence: Presence, laterality: Option<Laterality>
 
 /// What is found where a report has these findings, each with its words, and this impression.
 fn found(findings: &[(Finding, &str)], impression: &[&str]) -> Vec<String> {
-    let sentence = |text: &str, findings| Sentence { text: text.to_owned(), findings };
+    let sentence =
+        |(index, (_, text)): (u32, &(Finding, &str))| Sentence { text: (*text).to_owned(), findings: vec![index] };
     contradictions(&Report {
-        study: Uid::parse("1.2").unwrap(),
-        version: 1,
-        replaces: None,
-        review: None,
-        kinds: Vec::new(),
-        technique: Vec::new(),
-        comparison: Vec::new(),
-        priors: Vec::new(),
-        findings_text: (0..).zip(findings).map(|(index, (_, text))| sentence(text, vec![index])).collect(),
-        impression: impression.iter().map(|text| sentence(text, Vec::new())).collect(),
-        inserted: Vec::new(),
-        urgency: Urgency::Routine,
+        findings_text: (0..).zip(findings).map(sentence).collect(),
         findings: findings.iter().map(|(finding, _)| finding.clone()).collect(),
-        unread: Vec::new(),
-        partial: false,
-        limitations: Vec::new(),
-        models: Vec::new(),
-        statement: String::new(),
+        ..report(impression, Vec::new())
     })
 }
 

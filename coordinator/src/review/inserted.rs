@@ -63,14 +63,15 @@ fn inserted(taken: &Taken) -> Inserted {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use prelim_proto::ids::Uid;
     use prelim_proto::question::QuestionKind;
     use prelim_proto::report::Urgency;
 
     use super::*;
 
-    fn report(impression: &[&str], inserted: Vec<Inserted>) -> Report {
+    /// A report of an impression alone.
+    pub(in crate::review) fn report(impression: &[&str], inserted: Vec<Inserted>) -> Report {
         Report {
             study: Uid::parse("1.2").unwrap(),
             version: 1,

@@ -211,14 +211,10 @@ struct Host {
 }
 
 impl Host {
-    /// Bytes of the cache: what is set, or what there is up to what it has otherwise. What is set may take what is otherwise left
-    /// alone.
+    /// Bytes of the cache: what is set, or what there is up to what it has otherwise.
     fn cache_bytes(self, blocks: Blocks, set: Option<u64>) -> Result<u64, RoomError> {
         let Self { memory, weights, passes, object_bytes } = self;
-        let (spare, wanted) = match set {
-            Some(bytes) => (0, within(blocks, bytes)?),
-            None => (memory.total_bytes / SPARE_PART, blocks.needed),
-        };
+        let (spare, wanted) = least(memory.total_bytes, blocks, set)?;
         let left = memory.free_bytes.saturating_sub(weights + passes + object_bytes + spare);
         if left / blocks.bytes < wanted {
             return Err(RoomError::HostFull {
@@ -254,12 +250,17 @@ fn within(blocks: Blocks, bytes: u64) -> Result<u64, RoomError> {
     Ok(allowed.min(blocks.useful))
 }
 
-/// Blocks beside weights and passes. What is set may take what is otherwise left alone.
+/// What is left alone of all memory, and how many blocks are wanted at least. What is set may take what is otherwise left alone.
+fn least(total: u64, blocks: Blocks, set: Option<u64>) -> Result<(u64, u64), RoomError> {
+    match set {
+        Some(bytes) => Ok((0, within(blocks, bytes)?)),
+        None => Ok((total / SPARE_PART, blocks.needed)),
+    }
+}
+
+/// Blocks beside weights and passes.
 fn beside(device: &str, memory: Memory, blocks: Blocks, set: Option<u64>) -> Result<u64, RoomError> {
-    let (spare, wanted) = match set {
-        Some(bytes) => (0, within(blocks, bytes)?),
-        None => (memory.total / SPARE_PART, blocks.needed),
-    };
+    let (spare, wanted) = least(memory.total, blocks, set)?;
     let left = memory.free.saturating_sub(memory.passes).saturating_sub(spare);
     if left / blocks.bytes < wanted {
         return Err(RoomError::Full {
