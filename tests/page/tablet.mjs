@@ -12,8 +12,8 @@ const stroke = async (from, to, steps = 8) => {
   await touch('touchStart', ...from);
   for (let step = 1; step <= steps; step++) await touch('touchMove', ...from.map(([x, y], at) => [x + ((to[at][0] - x) * step) / steps, y + ((to[at][1] - y) * step) / steps]));
   await touch('touchEnd');
-  // What came of it is told in the next frame.
-  await page.waitForTimeout(150);
+  // What came of it is told in the next frame; a tap that follows within some 300 ms is taken for the end of the stroke, and is no click.
+  await page.waitForTimeout(600);
 };
 const look = async (name) => {
   for (const [how, width, height] of SIZES) {
