@@ -163,6 +163,23 @@ impl Stack {
         }
     }
 
+    /// What `work` comes to, with which both stop; an error where one of them ends before it.
+    pub(crate) async fn during<T>(mut self, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+        let done = tokio::select! {
+            done = work => done,
+            ended = &mut self.coordinator => {
+                ended??;
+                anyhow::bail!("the coordinator ended before all was read")
+            }
+            ended = &mut self.worker => {
+                ended??;
+                anyhow::bail!("the worker ended before all was read")
+            }
+        };
+        self.stop().await?;
+        done
+    }
+
     /// Stops the worker, which gives its jobs back, then the coordinator.
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
         self.worker_stopping.cancel();

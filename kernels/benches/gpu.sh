@@ -17,7 +17,7 @@ export PRELIM_SIMULATOR=none CUDA_VISIBLE_DEVICES=$ordinal
 {
   date -u +"%Y-%m-%d, commit $(git rev-parse --short HEAD)"
   nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.max.sm,power.limit --format=csv -i "$ordinal"
-  cargo test --release -p prelim-kernels --test cuda -- operations:: prefixes:: sizes:: streams:: choices_agree draws_agree scores_that a_product_of_a_norm
-  cargo test --release -p prelim-worker --test cuda_parity
+  cargo test --release --workspace --test cuda -- operations:: prefixes:: sizes:: streams:: choices_agree draws_agree scores_that a_product_of_a_norm
+  cargo test --release --workspace --test cuda_parity
   cargo bench -p prelim-kernels --bench cuda -- 0
 } 2>&1 | tee "target/gpu/$name.txt"

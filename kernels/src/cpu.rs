@@ -25,6 +25,7 @@ mod pages;
 mod patches;
 mod product;
 mod quantised;
+mod rows;
 mod softmax;
 mod tally;
 mod team;

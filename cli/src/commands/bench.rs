@@ -9,6 +9,7 @@ use prelim_proto::v1::{Priority, Study, StudyState};
 use prelim_worker::config::WorkerLimits;
 use serde::Serialize;
 
+use crate::client::Connection;
 use crate::commands::bench_engine::EngineBench;
 use crate::commands::bench_queue::QueueBench;
 use crate::commands::report::Format;
@@ -163,15 +164,13 @@ impl Bench {
         };
         let stack = Stack::start(config).await?;
         let load_s = began.elapsed().as_secs_f64();
-        let read = self.read(&stack, files).await;
-        let model = stack.model().clone();
-        stack.stop().await?;
+        let (connection, model) = (stack.connection().clone(), stack.model().clone());
+        let read = stack.during(self.read(&connection, files)).await?;
         let peak_memory_mib = memory.stop();
-        Ok((Run { load_s, peak_memory_mib, ..read? }, model))
+        Ok((Run { load_s, peak_memory_mib, ..read }, model))
     }
 
-    async fn read(&self, stack: &Stack, files: Vec<PathBuf>) -> anyhow::Result<Run> {
-        let connection = stack.connection();
+    async fn read(&self, connection: &Connection, files: Vec<PathBuf>) -> anyhow::Result<Run> {
         let began = Instant::now();
         let response = upload(connection, files, Priority::Routine, String::new()).await?;
         let upload_s = began.elapsed().as_secs_f64();

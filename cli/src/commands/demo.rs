@@ -9,6 +9,7 @@ use prelim_coordinator::report::json::document::Document;
 use prelim_proto::v1::{Priority, Study};
 use serde_json::json;
 
+use crate::client::Connection;
 use crate::commands::report::Format;
 use crate::drafts;
 use crate::files::{self, write_whole};
@@ -58,25 +59,26 @@ impl Demo {
             .with_context(|| format!("{} cannot hold the demo's store", self.out.display()))?;
         let stack = Stack::start(StackConfig::on_a_free_port(store.path(), self.model.clone())).await?;
         let demonstration = stack.model().demonstration.then(|| stack.model().name.clone());
-        let outcome = match self.read(&stack, &drawn).await {
-            Ok(rows) => ask(&stack, &rows).await.map(|asked| (rows, asked)),
-            Err(error) => Err(error),
+        let connection = stack.connection().clone();
+        let read = async {
+            let rows = self.read(&connection, &drawn).await?;
+            let asked = ask(&connection, &rows).await?;
+            Ok((rows, asked))
         };
-        // The store goes with its folder; the stack must have let go of it first.
-        stack.stop().await?;
-        let (rows, asked) = outcome?;
+        // The store goes with its folder; the stack has let go of it by then.
+        let (rows, asked) = stack.during(read).await?;
         self.show(&rows, asked.as_ref(), demonstration.as_deref(), began.elapsed().as_secs_f64())
     }
 
     /// Submits the studies, waits for the drafts and writes them, each under the name of its study's folder.
-    async fn read(&self, stack: &Stack, drawn: &[PathBuf]) -> anyhow::Result<Vec<Row>> {
+    async fn read(&self, connection: &Connection, drawn: &[PathBuf]) -> anyhow::Result<Vec<Row>> {
         let files = files::below(drawn)?
             .files
             .into_iter()
             .filter(|path| path.extension().is_some_and(|end| end == "dcm"))
             .collect();
-        let response = upload(stack.connection(), files, Priority::Routine, String::new()).await?;
-        let studies = wait(stack.connection(), &response.study_uids, !self.json).await?;
+        let response = upload(connection, files, Priority::Routine, String::new()).await?;
+        let studies = wait(connection, &response.study_uids, !self.json).await?;
         let mut rows = Vec::new();
         for folder in drawn {
             let (_, truth) = truth::below(std::slice::from_ref(folder))?.remove(0);
@@ -85,10 +87,10 @@ impl Demo {
             let drafts = self.out.join("drafts").join(folder.file_name().unwrap_or_default());
             std::fs::create_dir_all(&drafts).with_context(|| format!("{} cannot be made", drafts.display()))?;
             for format in Format::ALL {
-                let Some(content) = drafts::fetch(stack.connection(), &study.uid, format).await? else { continue };
+                let Some(content) = drafts::fetch(connection, &study.uid, format).await? else { continue };
                 write_whole(&drafts.join(format!("draft.{}", format.extension())), &content)?;
             }
-            let document = drafts::document(stack.connection(), &study.uid).await?;
+            let document = drafts::document(connection, &study.uid).await?;
             rows.push(Row { drafts, drawn: truth.in_words(), study, document });
         }
         Ok(rows)
@@ -157,9 +159,9 @@ struct Asked {
 }
 
 /// Asks about the first study that has a draft; nothing where the model answers no questions.
-async fn ask(stack: &Stack, rows: &[Row]) -> anyhow::Result<Option<Asked>> {
+async fn ask(connection: &Connection, rows: &[Row]) -> anyhow::Result<Option<Asked>> {
     let Some(row) = rows.iter().find(|row| row.document.is_some()) else { return Ok(None) };
-    let answer = crate::commands::ask::answer(stack.connection(), &row.study.uid, QUESTION).await?;
+    let answer = crate::commands::ask::answer(connection, &row.study.uid, QUESTION).await?;
     Ok(answer.map(|answer| Asked { study: row.name(), answer }))
 }
 

@@ -71,9 +71,9 @@ impl Eval {
                 .with_context(|| format!("nothing is read with {name}: the model's profile has it answer questions"))?,
         };
         let model = model.clone();
-        let cases = self.cases(stack.connection(), truths).await;
-        stack.stop().await?;
-        let score = score::score(&cases?);
+        let connection = stack.connection().clone();
+        let cases = stack.during(self.cases(&connection, truths)).await?;
+        let score = score::score(&cases);
         if let Some(path) = &self.picture {
             write_whole(path, score::picture::confusion(&score).as_bytes())?;
         }

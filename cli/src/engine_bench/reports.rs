@@ -53,11 +53,14 @@ impl Films {
         let model = Some(self.model.clone());
         let config = StackConfig { limits: self.limits.clone(), ..StackConfig::on_a_free_port(store.path(), model) };
         let stack = Stack::start(config).await?;
-        let began = Instant::now();
-        let response = upload(stack.connection(), self.files.clone(), Priority::Routine, String::new()).await?;
-        let studies = wait(stack.connection(), &response.study_uids, false).await?;
-        let seconds = began.elapsed().as_secs_f64();
-        stack.stop().await?;
+        let connection = stack.connection().clone();
+        let read = async {
+            let began = Instant::now();
+            let response = upload(&connection, self.files.clone(), Priority::Routine, String::new()).await?;
+            let studies = wait(&connection, &response.study_uids, false).await?;
+            Ok((studies, began.elapsed().as_secs_f64()))
+        };
+        let (studies, seconds) = stack.during(read).await?;
         let costs: Vec<_> = studies.iter().filter_map(|study| study.cost?.jobs).collect();
         let count = self.count;
         anyhow::ensure!(costs.len() == count as usize, "{} of {count} films were read", costs.len());

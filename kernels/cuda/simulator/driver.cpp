@@ -237,7 +237,9 @@ DRIVER int cuInit(u32) { return settings.devices > 0 ? SUCCESS : NO_DEVICE; }
 DRIVER int cuDriverGetVersion(int* version) { return *version = (int)settings.driver, SUCCESS; }
 DRIVER int cuDeviceGetCount(int* count) { return *count = (int)settings.devices, SUCCESS; }
 DRIVER int cuDeviceGet(int* device, int ordinal) { return *device = ordinal, ordinal < (int)settings.devices ? SUCCESS : INVALID_DEVICE; }
-DRIVER int cuDeviceGetName(char* name, int length, int) { return snprintf(name, length, "simulator"), SUCCESS; }
+DRIVER int cuDeviceGetName(char* name, int length, int device) {
+  return device == 0 ? snprintf(name, length, "simulator") : snprintf(name, length, "simulator %d", device), SUCCESS;
+}
 DRIVER int cuDeviceTotalMem_v2(size_t* bytes, int) { return *bytes = settings.memory, SUCCESS; }
 DRIVER int cuDeviceGetAttribute(int* value, int attribute, int) {
   switch (attribute) {

@@ -1,8 +1,8 @@
 //! Products of bf16 numbers, by the instructions that processors have for them: tiles (AMX) or sums of pairs (AVX-512 BF16).
 //!
 //! - [`tiles`], [`pairs`]: both kinds of instructions, behind one trait for attention
-//! - [`rows`], [`quantised`], [`left`]: weights in rows, as a checkpoint has them: floats where they are, or whole numbers
-//!   that are unpacked on the way to tiles
+//! - [`left`], [`quantised`]: weights in rows, as a checkpoint has them: floats where they are, or whole numbers that are
+//!   unpacked on the way to tiles
 //! - [`product`]: activations times weights, by tiles; [`strips`]: without them, of floats ([`dots`]) and of whole numbers
 //!   ([`whole`])
 //! - [`pack`]: activations as both want them; [`attention`]: caches and attention
@@ -17,7 +17,6 @@ mod pack;
 mod pairs;
 mod product;
 mod quantised;
-mod rows;
 mod strips;
 mod tiles;
 mod whole;
@@ -27,10 +26,8 @@ pub(super) use left::{Gates, Left};
 pub(super) use pack::Tile;
 pub(super) use product::{Product, Weight};
 
-/// Rows of a tile, and columns of its sums.
-pub(super) const SIDE: usize = 16;
-/// Terms of a tile.
-pub(super) const TERMS: usize = crate::GROUP;
+// Rows of a tile, and columns of its sums; terms of a tile.
+use super::rows::{SIDE, TERMS};
 
 /// What multiplies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,10 +13,14 @@ mod neon;
 mod portable;
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-pub(super) use avx512::Avx512;
+pub(super) use avx512::{Avx512, transpose};
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 use super::bf16::Unit;
+
+use std::mem::MaybeUninit;
+
+use crate::GROUP;
 
 /// Lanes of a vector.
 pub(super) const LANES: usize = 16;
@@ -146,6 +150,31 @@ pub(super) trait Lanes: Copy + 'static {
     unsafe fn splat(x: f32) -> Self::V;
     unsafe fn load(from: *const f32) -> Self::V;
     unsafe fn load_bf16(from: *const u16) -> Self::V;
+    /// Turns sixteen rows of 32 bf16, so many bytes apart and of any alignment: the numbers at place `t` of all rows go to
+    /// `to + t · to_stride`.
+    unsafe fn turn_bf16(from: *const u8, stride: usize, to: *mut f32, to_stride: usize);
+    /// Sixteen rows of 32 bf16 as of [`Lanes::turn_bf16`], times 32 numbers of each `x`, in the order of terms: fused
+    /// multiply-adds onto a sum of each.
+    #[inline(always)]
+    unsafe fn add_products_bf16<const R: usize>(
+        from: *const u8,
+        stride: usize,
+        x: [*const f32; R],
+        sums: &mut [Self::V; R],
+    ) {
+        let mut columns = MaybeUninit::<[f32; GROUP * LANES]>::uninit();
+        let columns = columns.as_mut_ptr().cast::<f32>();
+        // SAFETY: the caller's contract; all columns are written before they are read.
+        unsafe {
+            Self::turn_bf16(from, stride, columns, LANES);
+            for term in 0..GROUP {
+                let column = Self::load(columns.add(term * LANES));
+                for (x, sum) in x.iter().zip(&mut *sums) {
+                    *sum = Self::fma(Self::splat(*x.add(term)), column, *sum);
+                }
+            }
+        }
+    }
     /// Sixteen whole numbers from 0 to 255.
     unsafe fn load_bytes(from: *const u8) -> Self::V;
     /// The lower halves of sixteen bytes, from 0 to 15, and the upper ones.

@@ -1,6 +1,5 @@
 //! Weights in the order in which products read them.
 
-use half::bf16;
 use rayon::prelude::*;
 
 use crate::backend::DeviceError;
@@ -9,12 +8,13 @@ use crate::weights::{Arithmetic, Form, Storage, WeightView};
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 use super::bf16 as units;
 use super::lanes::InstructionSet;
-use super::pages::{Number, Pages};
+use super::pages::Pages;
 use super::quantised::QuantisedPanels;
+use super::rows::{InRows, RowPanels};
 use super::tile::PANEL;
 
-/// A matrix `[rows, columns]`: panels of [`PANEL`] rows, `[panels, columns, PANEL]`, padded with zeros; or rows, for units that multiply bf16.
-/// Whole numbers stay packed.
+/// A matrix `[rows, columns]`: panels of [`PANEL`] rows, `[panels, columns, PANEL]`, padded with zeros; bf16 in rows, as a
+/// checkpoint has it. Whole numbers stay packed.
 #[derive(Debug)]
 pub struct Packed {
     pub(super) numbers: Numbers,
@@ -46,7 +46,12 @@ impl Packing {
         if let Some(unit) = self.in_rows() {
             return units::Left::bytes(parts, self.form, unit);
         }
-        self.panel_bytes(parts.iter().map(|part| part.rows).sum(), parts[0].columns)
+        let (rows, columns) = (parts.iter().map(|part| part.rows).sum::<usize>(), parts[0].columns);
+        match self.form {
+            Form::F32 => panel_bytes(rows, columns),
+            Form::Bf16 => InRows::bytes(parts),
+            Form::Quantised(grid) => QuantisedPanels::bytes(rows, columns, grid),
+        }
     }
 
     /// Bytes of [`PackedGated::new`], beside those of a mapped file.
@@ -55,19 +60,15 @@ impl Packing {
         if let Some(unit) = self.in_rows() {
             return units::Gates::bytes(gate, up, self.form, unit);
         }
-        self.panel_bytes(gate.rows.div_ceil(PANEL / 2) * PANEL, gate.columns)
-    }
-
-    fn panel_bytes(self, rows: usize, columns: usize) -> usize {
-        let numbers = rows.next_multiple_of(PANEL) * columns;
+        let rows = gate.rows.div_ceil(PANEL / 2) * PANEL;
         match self.form {
-            Form::F32 => numbers * size_of::<f32>(),
-            Form::Bf16 => numbers * size_of::<u16>(),
-            Form::Quantised(grid) => QuantisedPanels::bytes(rows, columns, grid),
+            Form::F32 => panel_bytes(rows, gate.columns),
+            Form::Bf16 => InRows::bytes(&[gate]) + InRows::bytes(&[up]),
+            Form::Quantised(grid) => QuantisedPanels::bytes(rows, gate.columns, grid),
         }
     }
 
-    /// For what weights stay in rows.
+    /// What multiplies weights in rows as they are.
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     pub(super) fn in_rows(self) -> Option<units::Unit> {
         self.set.unit().filter(|_| self.arithmetic == Arithmetic::Bf16)
@@ -78,11 +79,11 @@ impl Packing {
 #[derive(Debug)]
 pub(super) enum Numbers {
     F32(Pages<f32>),
-    /// Bits.
-    Bf16(Pages<u16>),
+    /// Turned into panels on the way into a product.
+    Bf16(RowPanels),
     /// Whole numbers with scales.
     Quantised(QuantisedPanels),
-    /// In rows.
+    /// In rows, for a unit.
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     Rows(units::Left),
 }
@@ -103,7 +104,7 @@ pub struct PackedGated {
 pub(super) enum Both {
     /// Each panel holds [`PANEL`]/2 rows of the gate and the same rows of up.
     Panels(Packed),
-    /// In rows.
+    /// In rows, for a unit.
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     Rows(units::Gates),
 }
@@ -122,21 +123,27 @@ impl Packed {
                 numbers: Numbers::Rows(numbers),
             });
         }
+        if packing.form == Form::Bf16 {
+            let rows = InRows::stack(parts, packing.arithmetic)?;
+            return Ok(Self::in_rows(rows.rows(), RowPanels::One(rows), packing));
+        }
         let rows = parts.iter().flat_map(|part| (0..part.rows).map(move |row| Some((*part, row))));
         Self::pack(rows, columns, packing)
     }
 
+    fn in_rows(rows: usize, panels: RowPanels, packing: Packing) -> Self {
+        let columns = panels.one().columns();
+        Self { numbers: Numbers::Bf16(panels), rows, columns, arithmetic: packing.arithmetic }
+    }
+
     fn pack<'a>(rows: impl Iterator<Item = Source<'a>>, columns: usize, packing: Packing) -> Result<Self, DeviceError> {
         let rows: Vec<Source<'_>> = rows.collect();
-        let len = rows.len().div_ceil(PANEL) * PANEL * columns;
-        let arithmetic = packing.arithmetic;
-        let bits = |value| bf16::from_f32(arithmetic.rounded(value)).to_bits();
         let numbers = match packing.form {
-            Form::F32 => Numbers::F32(fill(&rows, columns, Pages::zeroed(len)?, |value| value)),
-            Form::Bf16 => Numbers::Bf16(fill(&rows, columns, Pages::zeroed(len)?, bits)),
+            Form::F32 => Numbers::F32(fill(&rows, columns)?),
+            Form::Bf16 => unreachable!("weights of bf16 stay in rows"),
             Form::Quantised(grid) => Numbers::Quantised(QuantisedPanels::pack(&rows, columns, grid, packing.set)?),
         };
-        Ok(Self { numbers, rows: rows.len(), columns, arithmetic })
+        Ok(Self { numbers, rows: rows.len(), columns, arithmetic: packing.arithmetic })
     }
 
     /// How many panels.
@@ -146,19 +153,15 @@ impl Packed {
 
     /// Writes one row, times `scale`.
     pub(super) fn copy_row(&self, row: usize, scale: f32, out: &mut [f32]) {
-        let first = row / PANEL * PANEL * self.columns + row % PANEL;
         match &self.numbers {
             #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
             Numbers::Rows(rows) => rows.copy_row(row, scale, out),
+            Numbers::Bf16(panels) => panels.one().copy_row(row, scale, out),
             Numbers::Quantised(panels) => panels.copy_row(row, scale, &mut out[..self.columns]),
             Numbers::F32(numbers) => {
+                let first = row / PANEL * PANEL * self.columns + row % PANEL;
                 for (out, value) in out.iter_mut().zip(numbers[first..].iter().step_by(PANEL)) {
                     *out = value * scale;
-                }
-            }
-            Numbers::Bf16(numbers) => {
-                for (out, bits) in out.iter_mut().zip(numbers[first..].iter().step_by(PANEL)) {
-                    *out = bf16::from_bits(*bits).to_f32() * scale;
                 }
             }
         }
@@ -176,6 +179,11 @@ impl PackedGated {
         }
         const HALF: usize = PANEL / 2;
         let panels = gate.rows.div_ceil(HALF);
+        if packing.form == Form::Bf16 {
+            let stack = |one| InRows::stack(&[one], packing.arithmetic);
+            let both = Packed::in_rows(panels * PANEL, RowPanels::Gated(stack(gate)?, stack(up)?), packing);
+            return Ok(Self { both: Both::Panels(both), outputs: gate.rows });
+        }
         let rows = (0..panels * PANEL).map(|row| {
             let output = row / PANEL * HALF + row % HALF;
             let view = if row % PANEL < HALF { gate } else { up };
@@ -185,19 +193,18 @@ impl PackedGated {
     }
 }
 
+/// Bytes of [`fill`].
+fn panel_bytes(rows: usize, columns: usize) -> usize {
+    rows.next_multiple_of(PANEL) * columns * size_of::<f32>()
+}
+
 /// Fills panels, several at a time.
-fn fill<T: Number>(
-    rows: &[Source<'_>],
-    columns: usize,
-    mut panels: Pages<T>,
-    stored: impl Fn(f32) -> T + Send + Sync,
-) -> Pages<T> {
+fn fill(rows: &[Source<'_>], columns: usize) -> Result<Pages<f32>, DeviceError> {
+    let mut panels = Pages::zeroed(rows.len().next_multiple_of(PANEL) * columns)?;
     panels.par_chunks_mut((PANEL * columns).max(1)).zip(rows.par_chunks(PANEL)).for_each(|(panel, rows)| {
         for (lane, (view, row)) in rows.iter().enumerate().filter_map(|(lane, row)| row.map(|row| (lane, row))) {
-            for (to, value) in panel[lane..].iter_mut().step_by(PANEL).zip(view.row(row)) {
-                *to = stored(value);
-            }
+            panel[lane..].iter_mut().step_by(PANEL).zip(view.row(row)).for_each(|(to, value)| *to = value);
         }
     });
-    panels
+    Ok(panels)
 }

@@ -370,7 +370,7 @@ fn score<L: Lanes, O: Order>(
             let count = (rows - row).min(ROWS);
             let left = Left { first: queries[row * head_dim..].as_ptr(), stride: head_dim };
             // SAFETY: queries and keys have `head_dim` values.
-            unsafe { product::<L, f32, O>((count, vectors, head_dim), left, right, &mut sums, false) };
+            unsafe { product::<L, O>((count, vectors, head_dim), left, right, &mut sums, false) };
             for r in 0..count {
                 let width = vectors * LANES;
                 scores[(row + r) * stride + first..][..width].copy_from_slice(sums.row(r, width));

@@ -181,7 +181,7 @@ impl Queries<'_> {
                 let left = Left { first, stride: sizes.row() };
                 let scores = &mut self.scratch.scores[row * sizes.score_stride..];
                 // SAFETY: queries and keys have `head_dim` values.
-                unsafe { product::<L, f32, O>((count, VECTORS, sizes.head_dim), left, right, &mut sums, false) };
+                unsafe { product::<L, O>((count, VECTORS, sizes.head_dim), left, right, &mut sums, false) };
                 for r in 0..count {
                     scores[r * sizes.score_stride + panel * PANEL..][..PANEL].copy_from_slice(sums.row(r, PANEL));
                 }
@@ -231,7 +231,7 @@ pub(super) unsafe fn add_values<L: Lanes, O: Order>(
             (0..rows).for_each(|row| tile.set_row(row, &sums[row * width + first..][..vectors * LANES]));
         }
         // SAFETY: the caller's contract.
-        unsafe { product::<L, f32, O>((rows, vectors, keys), weights, right, &mut tile, O::GROUPS) };
+        unsafe { product::<L, O>((rows, vectors, keys), weights, right, &mut tile, O::GROUPS) };
         for row in 0..rows {
             let found = tile.row(row, vectors * LANES);
             for (sum, found) in sums[row * width + first..].iter_mut().zip(found) {

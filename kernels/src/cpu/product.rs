@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::GROUP;
 use crate::args::{Activate, Activation, GatedLinear, Then};
 use crate::weights::Arithmetic;
 
@@ -11,12 +12,14 @@ use super::bf16 as units;
 use super::lanes::{InstructionSet, Kernel, LANES, Lanes, dispatch, load_part, store_part};
 use super::math;
 use super::packed::{Both, Numbers, Packed};
-use super::quantised::QuantisedPanels;
-use super::tile::{CHAIN, Chains, Groups, Left, Order, PANEL, ROWS, Right, Stored, Sums, VECTORS, product};
+use super::rows::RowPanels;
+use super::tile::{CHAIN, Chains, Groups, Left, Order, PANEL, ROWS, Right, Sums, Unpack, Unpacked, VECTORS, product};
 use super::work::{Shared, Work};
 
 /// Rows that a task multiplies with a panel while the panel is in the second-level cache.
 const ROWS_AT_ONCE: usize = 96;
+/// Up to so many rows, weights of bf16 are turned for each few of them anew: more than that is faster unpacked once.
+const FEW: usize = 3 * ROWS;
 /// Why a unit is there.
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 const IN_ROWS: &str = "weights in rows are made for a unit that multiplies them";
@@ -188,11 +191,16 @@ impl Kernel for Part<'_> {
     #[inline(always)]
     fn run<L: Lanes>(self) {
         match (&self.weight.numbers, self.weight.arithmetic) {
-            (Numbers::F32(numbers), _) => self.over::<L, f32, Chains>(numbers),
-            (Numbers::Bf16(numbers), Arithmetic::Exact) => self.over::<L, u16, Chains>(numbers),
-            (Numbers::Bf16(numbers), Arithmetic::Bf16) => self.over::<L, u16, Groups>(numbers),
-            (Numbers::Quantised(panels), Arithmetic::Exact) => self.over_quantised::<L, Chains>(panels),
-            (Numbers::Quantised(panels), Arithmetic::Bf16) => self.over_quantised::<L, Groups>(panels),
+            (Numbers::F32(numbers), _) => self.over::<L>(numbers),
+            (Numbers::Bf16(rows), Arithmetic::Exact)
+                if self.rows.len() <= FEW && self.weight.columns.is_multiple_of(GROUP) =>
+            {
+                self.over_rows::<L>(rows);
+            }
+            (Numbers::Bf16(rows), Arithmetic::Exact) => self.over_unpacked::<L, Chains>(rows),
+            (Numbers::Bf16(rows), Arithmetic::Bf16) => self.over_unpacked::<L, Groups>(rows),
+            (Numbers::Quantised(panels), Arithmetic::Exact) => self.over_unpacked::<L, Chains>(panels),
+            (Numbers::Quantised(panels), Arithmetic::Bf16) => self.over_unpacked::<L, Groups>(panels),
             #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
             (Numbers::Rows(_), _) => unreachable!("weights in rows are multiplied elsewhere"),
         }
@@ -201,7 +209,7 @@ impl Kernel for Part<'_> {
 
 impl Part<'_> {
     #[inline(always)]
-    fn over<L: Lanes, S: Stored, O: Order>(&self, numbers: &[S]) {
+    fn over<L: Lanes>(&self, numbers: &[f32]) {
         let inputs = self.weight.columns;
         for panel in self.panels.clone() {
             let numbers = &numbers[panel * PANEL * inputs..(panel + 1) * PANEL * inputs];
@@ -214,30 +222,64 @@ impl Part<'_> {
                 // panel was sliced to its length. `out` has `outputs` values for each row, and no other task has these
                 // rows and panels.
                 unsafe {
-                    product::<L, S, O>((count, VECTORS, inputs), left, right, &mut sums, false);
+                    product::<L, Chains>((count, VECTORS, inputs), left, right, &mut sums, false);
                     self.finish::<L>(row..row + count, panel, &sums);
                 }
             }
         }
     }
 
+    /// As [`Part::over`], where numbers are not worth to be unpacked.
+    #[inline(always)]
+    fn over_rows<L: Lanes>(&self, weight: &RowPanels) {
+        let mut sums = Sums::new();
+        for panel in self.panels.clone() {
+            for row in self.rows.clone().step_by(ROWS) {
+                let count = (self.rows.end - row).min(ROWS);
+                // SAFETY: as in `over`.
+                unsafe {
+                    match count {
+                        1 => weight.multiply::<L, 1>(panel, self.some_x(row), &mut sums),
+                        2 => weight.multiply::<L, 2>(panel, self.some_x(row), &mut sums),
+                        3 => weight.multiply::<L, 3>(panel, self.some_x(row), &mut sums),
+                        4 => weight.multiply::<L, 4>(panel, self.some_x(row), &mut sums),
+                        5 => weight.multiply::<L, 5>(panel, self.some_x(row), &mut sums),
+                        _ => weight.multiply::<L, ROWS>(panel, self.some_x(row), &mut sums),
+                    }
+                    self.finish::<L>(row..row + count, panel, &sums);
+                }
+            }
+        }
+    }
+
+    /// So many rows of the left factor.
+    #[inline(always)]
+    fn some_x<const R: usize>(&self, first: usize) -> [*const f32; R] {
+        let mut x = [self.x[first * self.weight.columns..].as_ptr(); R];
+        for (row, x) in x.iter_mut().enumerate() {
+            *x = x.wrapping_add(row * self.weight.columns);
+        }
+        x
+    }
+
     /// As [`Part::over`], with numbers that are unpacked once for all rows, some terms at a time.
     #[inline(always)]
-    fn over_quantised<L: Lanes, O: Order>(&self, panels: &QuantisedPanels) {
+    fn over_unpacked<L: Lanes, O: Order>(&self, panels: &impl Unpack) {
         let inputs = self.weight.columns;
-        let mut unpacked = vec![0.0f32; inputs.min(CHAIN) * PANEL];
+        let mut unpacked = Unpacked::new(inputs);
+        let unpacked = unpacked.numbers();
         let mut all: Vec<Sums> = self.rows.clone().step_by(ROWS).map(|_| Sums::new()).collect();
         for panel in self.panels.clone() {
             for first in (0..inputs).step_by(CHAIN) {
                 let terms = (inputs - first).min(CHAIN);
                 // SAFETY: kernels run where the instructions are.
-                unsafe { panels.unpack::<L>(panel, first, terms, &mut unpacked) };
+                unsafe { panels.unpack::<L>(panel, first, terms, unpacked) };
                 for (row, sums) in self.rows.clone().step_by(ROWS).zip(&mut all) {
                     let count = (self.rows.end - row).min(ROWS);
                     let left = Left { first: self.x[row * inputs + first..].as_ptr(), stride: inputs };
                     let right = Right { first: unpacked.as_ptr(), stride: PANEL };
                     // SAFETY: `x` has the rows (checked when the product began), and all terms were unpacked.
-                    unsafe { product::<L, f32, O>((count, VECTORS, terms), left, right, sums, first > 0) };
+                    unsafe { product::<L, O>((count, VECTORS, terms), left, right, sums, first > 0) };
                 }
             }
             for (row, sums) in self.rows.clone().step_by(ROWS).zip(&all) {

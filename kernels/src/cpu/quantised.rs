@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::lanes::{InstructionSet, Kernel, LANES, Lanes, dispatch};
 use super::packed::Source;
 use super::pages::Pages;
-use super::tile::{PANEL, VECTORS};
+use super::tile::{PANEL, Unpack, VECTORS};
 use crate::backend::DeviceError;
 use crate::quantised::{Bits, Grid};
 use crate::weights::WeightView;
@@ -98,14 +98,11 @@ impl QuantisedPanels {
         self.grid.values(&numbers, &scales, out);
         out.iter_mut().for_each(|value| *value *= scale);
     }
+}
 
-    /// Terms `first..first + count` of a panel as the numbers that they stand for: `[count, PANEL]`. Both are multiples of
-    /// [`crate::GROUP`].
-    ///
-    /// # Safety
-    /// As [`Lanes`].
+impl Unpack for QuantisedPanels {
     #[inline(always)]
-    pub(super) unsafe fn unpack<L: Lanes>(&self, panel: usize, first: usize, count: usize, to: &mut [f32]) {
+    unsafe fn unpack<L: Lanes>(&self, panel: usize, first: usize, count: usize, to: &mut [f32]) {
         let in_byte = self.grid.bits.in_byte();
         let numbers = &self.numbers[panel * (self.columns / in_byte) * PANEL..];
         let scales = &self.scales[panel * self.grid.groups(self.columns) * PANEL..];

@@ -34,29 +34,33 @@ impl Order for Groups {
     const GROUPS: bool = true;
 }
 
-/// A number of a panel, as it is stored.
-pub(super) trait Stored: Copy + Send + Sync + 'static {
-    /// Sixteen of them.
+/// Panels that are stored in another way.
+pub(super) trait Unpack {
+    /// Terms `first..first + count` of a panel as the numbers that they stand for: `[count, PANEL]`. `first` is a multiple of
+    /// [`GROUP`], and `to` has room for whole groups.
     ///
     /// # Safety
     /// As [`Lanes`].
-    unsafe fn load<L: Lanes>(from: *const Self) -> L::V;
+    unsafe fn unpack<L: Lanes>(&self, panel: usize, first: usize, count: usize, to: &mut [f32]);
 }
 
-impl Stored for f32 {
-    #[inline(always)]
-    unsafe fn load<L: Lanes>(from: *const f32) -> L::V {
-        // SAFETY: the caller's contract.
-        unsafe { L::load(from) }
+/// Room for unpacked terms of a panel, on lines of the cache.
+pub(super) struct Unpacked(Vec<Line>);
+
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+struct Line([f32; LANES]);
+
+impl Unpacked {
+    /// For a chain of a matrix with so many columns.
+    pub(super) fn new(columns: usize) -> Self {
+        Self(vec![Line([0.0; LANES]); columns.min(CHAIN).next_multiple_of(GROUP) * VECTORS])
     }
-}
 
-/// The bits of a bf16.
-impl Stored for u16 {
-    #[inline(always)]
-    unsafe fn load<L: Lanes>(from: *const u16) -> L::V {
-        // SAFETY: the caller's contract.
-        unsafe { L::load_bf16(from) }
+    /// `[terms, PANEL]`
+    pub(super) fn numbers(&mut self) -> &mut [f32] {
+        // SAFETY: a line is sixteen numbers and nothing else.
+        unsafe { std::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast(), self.0.len() * LANES) }
     }
 }
 
@@ -69,8 +73,8 @@ pub(super) struct Left {
 
 /// A panel of the right factor: term `k` of its columns lies `k · stride` after `first`.
 #[derive(Clone, Copy)]
-pub(super) struct Right<S> {
-    pub(super) first: *const S,
+pub(super) struct Right {
+    pub(super) first: *const f32,
     pub(super) stride: usize,
 }
 
@@ -94,6 +98,13 @@ impl Sums {
         &self.0[row * PANEL..][..width]
     }
 
+    #[inline(always)]
+    pub(super) fn set_vector<L: Lanes>(&mut self, row: usize, vector: usize, sums: L::V) {
+        let at = row * PANEL + vector * LANES;
+        // SAFETY: sliced to sixteen values; kernels run where the instructions are.
+        unsafe { L::store(self.0[at..at + LANES].as_mut_ptr(), sums) };
+    }
+
     /// Sixteen sums of a row.
     #[inline(always)]
     pub(super) fn vector<L: Lanes>(&self, row: usize, vector: usize) -> L::V {
@@ -112,10 +123,10 @@ impl Sums {
 /// # Safety
 /// As [`Lanes`]; `rows` is at most [`ROWS`], `vectors` at most [`VECTORS`], and both factors have all terms.
 #[inline(always)]
-pub(super) unsafe fn product<L: Lanes, S: Stored, O: Order>(
+pub(super) unsafe fn product<L: Lanes, O: Order>(
     (rows, vectors, terms): (usize, usize, usize),
     left: Left,
-    right: Right<S>,
+    right: Right,
     sums: &mut Sums,
     onto: bool,
 ) {
@@ -134,9 +145,9 @@ pub(super) unsafe fn product<L: Lanes, S: Stored, O: Order>(
         unsafe {
             let right = Right { first: right.first.add(vector * LANES), stride: right.stride };
             match width {
-                VECTORS => some_rows::<L, S, O, VECTORS>(rows, terms, left, right, to, onto),
-                2 => some_rows::<L, S, O, 2>(rows, terms, left, right, to, onto),
-                _ => some_rows::<L, S, O, 1>(rows, terms, left, right, to, onto),
+                VECTORS => some_rows::<L, O, VECTORS>(rows, terms, left, right, to, onto),
+                2 => some_rows::<L, O, 2>(rows, terms, left, right, to, onto),
+                _ => some_rows::<L, O, 1>(rows, terms, left, right, to, onto),
             }
         }
         vector += width;
@@ -144,32 +155,32 @@ pub(super) unsafe fn product<L: Lanes, S: Stored, O: Order>(
 }
 
 #[inline(always)]
-unsafe fn some_rows<L: Lanes, S: Stored, O: Order, const V: usize>(
+unsafe fn some_rows<L: Lanes, O: Order, const V: usize>(
     rows: usize,
     terms: usize,
     left: Left,
-    right: Right<S>,
+    right: Right,
     sums: *mut f32,
     onto: bool,
 ) {
     // SAFETY: the caller's contract; each arm computes as many rows as there are.
     unsafe {
         match rows {
-            1 => tile::<L, S, O, 1, V>(terms, left, right, sums, onto),
-            2 => tile::<L, S, O, 2, V>(terms, left, right, sums, onto),
-            3 => tile::<L, S, O, 3, V>(terms, left, right, sums, onto),
-            4 => tile::<L, S, O, 4, V>(terms, left, right, sums, onto),
-            5 => tile::<L, S, O, 5, V>(terms, left, right, sums, onto),
-            _ => tile::<L, S, O, ROWS, V>(terms, left, right, sums, onto),
+            1 => tile::<L, O, 1, V>(terms, left, right, sums, onto),
+            2 => tile::<L, O, 2, V>(terms, left, right, sums, onto),
+            3 => tile::<L, O, 3, V>(terms, left, right, sums, onto),
+            4 => tile::<L, O, 4, V>(terms, left, right, sums, onto),
+            5 => tile::<L, O, 5, V>(terms, left, right, sums, onto),
+            _ => tile::<L, O, ROWS, V>(terms, left, right, sums, onto),
         }
     }
 }
 
 #[inline(always)]
-unsafe fn tile<L: Lanes, S: Stored, O: Order, const R: usize, const V: usize>(
+unsafe fn tile<L: Lanes, O: Order, const R: usize, const V: usize>(
     terms: usize,
     left: Left,
-    right: Right<S>,
+    right: Right,
     to: *mut f32,
     onto: bool,
 ) {
@@ -185,12 +196,12 @@ unsafe fn tile<L: Lanes, S: Stored, O: Order, const R: usize, const V: usize>(
             let rows: [*const f32; R] = std::array::from_fn(|row| left.first.add(row * left.stride + done));
             let column = right.first.add(done * right.stride);
             let sums = if O::GROUPS {
-                let even = chain::<L, S, R, V, 2>(count.div_ceil(2), rows, column, right.stride);
+                let even = chain::<L, R, V, 2>(count.div_ceil(2), rows, column, right.stride);
                 let rows = rows.map(|row| row.add(1));
-                let odd = chain::<L, S, R, V, 2>(count / 2, rows, column.wrapping_add(right.stride), right.stride);
+                let odd = chain::<L, R, V, 2>(count / 2, rows, column.wrapping_add(right.stride), right.stride);
                 std::array::from_fn(|r| std::array::from_fn(|v| L::add(even[r][v], odd[r][v])))
             } else {
-                chain::<L, S, R, V, 1>(count, rows, column, right.stride)
+                chain::<L, R, V, 1>(count, rows, column, right.stride)
             };
             for (row, sums) in sums.into_iter().enumerate() {
                 for (vector, sum) in sums.into_iter().enumerate() {
@@ -207,17 +218,17 @@ unsafe fn tile<L: Lanes, S: Stored, O: Order, const R: usize, const V: usize>(
 }
 
 #[inline(always)]
-unsafe fn chain<L: Lanes, S: Stored, const R: usize, const V: usize, const STEP: usize>(
+unsafe fn chain<L: Lanes, const R: usize, const V: usize, const STEP: usize>(
     terms: usize,
     rows: [*const f32; R],
-    mut column: *const S,
+    mut column: *const f32,
     stride: usize,
 ) -> [[L::V; V]; R] {
     // SAFETY: the caller's contract.
     unsafe {
         let mut sums = [[L::splat(0.0); V]; R];
         for term in 0..terms {
-            let weights: [L::V; V] = std::array::from_fn(|vector| S::load::<L>(column.add(vector * LANES)));
+            let weights: [L::V; V] = std::array::from_fn(|vector| L::load(column.add(vector * LANES)));
             for row in 0..R {
                 let x = L::splat(*rows[row].add(term * STEP));
                 for vector in 0..V {

@@ -11,6 +11,8 @@ use super::queue::Queue;
 use super::staging::{Inbox, Loading, Staging};
 use crate::backend::{DeviceError, DeviceMemory};
 
+/// A kernel that is soon loaded.
+const SMALL_KERNEL: &str = "average_pool";
 /// The oldest driver whose functions are all there: that of CUDA 12.0.
 const DRIVER: (i32, &str) = (12_000, "12.0");
 /// Copies from global to shared memory by themselves, and products of bf16, came with Ampere.
@@ -77,7 +79,7 @@ impl Device {
         // other where weights are sent.
         unsafe { context.disable_event_tracking() };
         let stream = context.new_stream().map_err(refused("stream"))?;
-        Ok(Self {
+        let device = Self {
             queue: Queue::new(&stream),
             stream,
             functions: Mutex::new(HashMap::new()),
@@ -90,7 +92,10 @@ impl Device {
             inbox: Inbox::default(),
             name: format!("{name}, sm_{major}{minor}"),
             context,
-        })
+        };
+        // A driver without its compiler, or with an old one, refuses all kernels.
+        device.function(SMALL_KERNEL, 0).map_err(refused("its kernels, which its compiler builds"))?;
+        Ok(device)
     }
 
     /// What was started runs, whether a pass was noted down or not.
@@ -107,10 +112,10 @@ impl Device {
             Ok(()) => {}
             Err(error @ DriverError(CUresult::CUDA_ERROR_OUT_OF_MEMORY)) => {
                 let free = self.memory().map_or(0, |memory| memory.free_bytes);
-                let error = format!("{error} for {what}, {free} bytes are free");
+                let error = format!("{} for {what}, {free} bytes are free", words(error));
                 self.queue.fail(DeviceError::Driver { what: "start of a pass", error });
             }
-            Err(error) => panic!("the device is lost at {what}: {error}"),
+            Err(error) => panic!("the device is lost at {what}: {}", words(error)),
         }
     }
 
@@ -145,5 +150,13 @@ impl Device {
 
 /// An error of the driver, with what was asked of it.
 pub(super) fn refused(what: &'static str) -> impl Fn(DriverError) -> DeviceError {
-    move |error| DeviceError::Driver { what, error: error.to_string() }
+    move |error| DeviceError::Driver { what, error: words(error) }
+}
+
+/// The name of an error, and what the driver says of it.
+fn words(error: DriverError) -> String {
+    match error.error_string() {
+        Ok(said) => format!("{:?}, {}", error.0, said.to_string_lossy()),
+        Err(_) => format!("{:?}", error.0),
+    }
 }

@@ -167,7 +167,7 @@ impl Device {
         self.started(kernel, launched);
     }
 
-    fn function(&self, kernel: &str, shared: u32) -> Result<CudaFunction, DriverError> {
+    pub(super) fn function(&self, kernel: &str, shared: u32) -> Result<CudaFunction, DriverError> {
         let mut functions = self.functions.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(function) = functions.get(kernel) {
             return Ok(function.clone());

@@ -82,7 +82,11 @@ fn run_spoiled<B: Backend>(
         let mut qkv: Vec<f32> = pass
             .iter()
             .flat_map(|(s, from, to)| (*from..*to).map(|token| (number(*s, token), token)))
-            .flat_map(|(number, token)| Numbers::new(number << 32 | token as u64).vector(all_width, 2.0))
+            // What is added to a variance shows in small numbers.
+            .flat_map(|(number, token)| {
+                let size = if token % 7 == 5 { 1e-3 } else { 2.0 };
+                Numbers::new(number << 32 | token as u64).vector(all_width, size)
+            })
             .collect();
         spoil(index, &mut qkv);
         let qkv = backend.upload(&qkv).unwrap();

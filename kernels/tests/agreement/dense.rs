@@ -151,13 +151,17 @@ pub(crate) fn added<B: Backend>(backend: &B, rows: usize, width: usize, scaled: 
 /// RMS norm of some rows, add and norm, layer norm: one after the other. Rows have values to `scale` on both sides of `mean`.
 pub(crate) fn norms<B: Backend>(backend: &B, rows: usize, width: usize, scale: f32, mean: f32) -> Vec<f32> {
     let mut numbers = Numbers::new(4);
-    let mut vector = |len: usize, scale: f32, mean: f32| {
-        let values: Vec<f32> = numbers.vector(len, scale).into_iter().map(|value| value + mean).collect();
+    // What is added to a variance shows where numbers are small: in the last row, whose branch is nothing.
+    let mut small_at_the_end = |scale: f32, mean: f32, last: f32| {
+        let mut values: Vec<f32> = numbers.vector(rows * width, scale).iter().map(|value| value + mean).collect();
+        if rows > 1 {
+            values[(rows - 1) * width..].copy_from_slice(&numbers.vector(width, last));
+        }
         backend.upload(&values).unwrap()
     };
-    let (x, branch) = (vector(rows * width, scale, mean), vector(rows * width, 1.0, 0.0));
-    let (weight, bias) = (vector(width, 0.5, 0.0), vector(width, 0.5, 0.0));
-    let mut residual = vector(rows * width, scale, mean);
+    let (x, branch) = (small_at_the_end(scale, mean, 1e-3), small_at_the_end(1.0, 0.0, 0.0));
+    let mut residual = small_at_the_end(scale, mean, 1e-3);
+    let [weight, bias] = [(); 2].map(|()| backend.upload(&numbers.vector(width, 0.5)).unwrap());
     let (mut some, mut plain) = (backend.buffer(rows * width), backend.buffer(rows * width));
     let (mut next, mut last) = (backend.buffer(rows * width), backend.buffer(rows * width));
     let order: Vec<u32> = (0..rows as u32).rev().collect();

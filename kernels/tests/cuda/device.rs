@@ -36,6 +36,16 @@ fn a_device_says_what_it_is() {
 }
 
 #[test]
+fn each_of_several_devices_is_opened_by_its_number() {
+    let (_turn, stand_in) = StandIn::turn();
+    stand_in.set(c"devices", 2);
+    let names = [0, 1].map(|ordinal| Cuda::open(ordinal, Precision::F16).map(|cuda| cuda.name()));
+    stand_in.set(c"devices", 1);
+    let names = names.map(|name| name.expect("the stand-in"));
+    assert_eq!(names, ["cuda:0 (simulator, sm_80, f16)", "cuda:1 (simulator 1, sm_80, f16)"]);
+}
+
+#[test]
 fn a_cache_that_does_not_fit_is_refused_and_leaves_the_memory_free() {
     let (_turn, _) = StandIn::turn();
     let cuda = Cuda::open(0, Precision::F16).expect("the stand-in");

@@ -40,7 +40,8 @@ const SHAPES: [Shape; 12] = [
     Shape { rows: 70, inputs: 1152, outputs: 96 },
 ];
 
-/// On the stand-in, in both precisions, with warps in two orders that must not matter. Nothing may meet in a bank.
+/// On the stand-in, in both precisions, with warps in two orders that must not matter, and with more and less shared memory.
+/// Nothing may meet in a bank.
 pub(crate) fn everywhere(
     what: &str,
     tolerance: impl Fn(&Tolerance) -> f32,
@@ -59,8 +60,12 @@ pub(crate) fn everywhere(
             // What addresses are touched depends neither on the precision nor on the order, and a sanitizer takes its time.
             return;
         }
+        // Again with as little shared memory as a block has on sm_86 and sm_89.
         stand_in.set(c"seed", 77);
-        check_bits(&format!("{what} in {precision:?}, warps in another order"), &run(&cuda), &found);
+        stand_in.set(c"shared", 101_376);
+        let small = Cuda::open(0, precision).map(|cuda| run(&cuda.with_split(64)));
+        stand_in.set(c"shared", 166_912);
+        check_bits(&format!("{what} in {precision:?}, warps in another order"), &small.expect("the stand-in"), &found);
         assert_eq!(stand_in.counts().bank_conflicts, before.bank_conflicts, "{what}: conflicts");
     }
 }

@@ -76,7 +76,11 @@ fn sequences_that_share_a_prefix_have_the_bits_that_they_have_alone() {
             check_bits(&what, &found, &alone);
             let (of_alone, of_found) = (between.copies - before.copies, stand_in.counts().copies - between.copies);
             let is_shared = shape.heads / shape.kv_heads <= 8;
-            assert_eq!(of_found < of_alone, is_shared, "{what}: {of_found} copies together, {of_alone} alone");
+            // A GPU counts nothing.
+            assert!(
+                !stand_in.is_there() || (of_found < of_alone) == is_shared,
+                "{what}: {of_found} copies together, {of_alone} alone"
+            );
         }
     }
 }

@@ -5,7 +5,6 @@ use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-use super::left::Group;
 use super::pack::{Tile, pack_rows, round_columns, round_row, rows_of};
 use super::pairs::Pairs;
 use super::tiles::Tiles;
@@ -17,6 +16,7 @@ use crate::cpu::lanes::{Avx512, Lanes};
 use crate::cpu::math::exp;
 use crate::cpu::paged::zeros;
 use crate::cpu::pages::Pages;
+use crate::cpu::rows::Group;
 use crate::cpu::work::{Shared, Work};
 use crate::host::{HostPlan, HostSpan};
 

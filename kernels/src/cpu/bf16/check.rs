@@ -2,10 +2,10 @@
 
 use std::mem::MaybeUninit;
 
-use super::left::Group;
 use super::pack::{Tile, pack_rows, round_row};
 use super::{Four, Multiply, SIDE, TERMS};
 use crate::Arithmetic;
+use crate::cpu::rows::Group;
 
 /// Groups of terms.
 const STEPS: usize = 3;

@@ -7,12 +7,13 @@
 
 use std::arch::x86_64::*;
 
-use super::left::{Group, Strip};
+use super::left::Strip;
 use super::pack::round_row;
 use super::product::{Kept, Weight, packed};
 use super::strips::Factors;
 use super::{SIDE, TERMS, check, pairs};
 use crate::cpu::lanes::{Avx512, Lanes};
+use crate::cpu::rows::Group;
 use crate::cpu::work::Work;
 
 /// Outputs that are summed together: with six rows, sums and factors fill the registers.

@@ -2,13 +2,12 @@
 //! are.
 
 use super::quantised::{QuantisedRows, STEPS};
-use super::rows::InRows;
 use super::whole::WholeNumbers;
 use super::{SIDE, TERMS, Unit};
 use crate::backend::DeviceError;
 use crate::cpu::packed::Source;
-use crate::cpu::pages::Number;
-use crate::weights::{Form, WeightView};
+use crate::cpu::rows::{Group, InRows};
+use crate::weights::{Arithmetic, Form, WeightView};
 
 /// A matrix `[rows, columns]` in strips of sixteen rows.
 #[derive(Debug)]
@@ -40,14 +39,6 @@ pub(super) enum Strip<'a> {
     Whole,
 }
 
-/// A group of a row of bf16; rows of a tile that lie in one line of the cache each are read twice as fast.
-#[derive(Debug, Clone, Copy)]
-#[repr(C, align(64))]
-pub(super) struct Group(pub(super) [u16; TERMS]);
-
-// SAFETY: numbers of any bits, on a line of the cache.
-unsafe impl Number for Group {}
-
 /// Room for two strips of unpacked numbers.
 pub(super) struct Unpacked(Vec<Group>);
 
@@ -62,7 +53,7 @@ impl Left {
     /// Stacks parts by rows. What is in memory for good, and in whole strips and groups, is not copied.
     pub(in super::super) fn stack(parts: &[WeightView<'_>], form: Form, unit: Unit) -> Result<Self, DeviceError> {
         let Form::Quantised(grid) = form else {
-            return Ok(Left::Floats(InRows::stack(parts)?));
+            return Ok(Left::Floats(InRows::stack(parts, Arithmetic::Bf16)?));
         };
         let rows: Vec<Source<'_>> =
             parts.iter().flat_map(|part| (0..part.rows).map(move |row| Some((*part, row)))).collect();
@@ -131,7 +122,10 @@ impl Gates {
         unit: Unit,
     ) -> Result<Self, DeviceError> {
         let Form::Quantised(grid) = form else {
-            return Ok(Gates::Floats(InRows::stack(&[gate])?, InRows::stack(&[up])?));
+            return Ok(Gates::Floats(
+                InRows::stack(&[gate], Arithmetic::Bf16)?,
+                InRows::stack(&[up], Arithmetic::Bf16)?,
+            ));
         };
         let strips = (0..gate.rows).step_by(SIDE).flat_map(|first| [(gate, first), (up, first)]);
         let row = |view: WeightView<'_>, row| (row < view.rows).then_some(row);

@@ -4,6 +4,7 @@ use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
 
 use super::{SIDE, TERMS};
+use crate::cpu::lanes::transpose;
 
 /// The right factor of a tile's product: pair `k` of the terms of row `r` at `[k][r]`.
 #[derive(Clone, Copy)]
@@ -22,37 +23,6 @@ impl Tile {
         // SAFETY: a tile has sixteen times sixteen numbers of 32 bits.
         unsafe { _mm512_storeu_si512(tile.as_mut_ptr().cast::<i32>().add(k * SIDE).cast(), pairs) };
     }
-}
-
-/// Swaps rows and columns of 16 × 16 numbers of 32 bits.
-#[target_feature(enable = "avx512f")]
-#[inline]
-pub(super) fn transpose(r: [__m512i; SIDE]) -> [__m512i; SIDE] {
-    let mut t = r;
-    for i in (0..SIDE).step_by(2) {
-        t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
-        t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
-    }
-    let mut u = t;
-    for i in (0..SIDE).step_by(4) {
-        u[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
-        u[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
-        u[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
-        u[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
-    }
-    // Now u[4·i + j] has columns j, 4 + j, 8 + j and 12 + j of rows 4·i .. 4·i + 4.
-    let mut out = r;
-    for j in 0..4 {
-        let a = _mm512_shuffle_i32x4::<0x88>(u[j], u[4 + j]);
-        let b = _mm512_shuffle_i32x4::<0xdd>(u[j], u[4 + j]);
-        let c = _mm512_shuffle_i32x4::<0x88>(u[8 + j], u[12 + j]);
-        let d = _mm512_shuffle_i32x4::<0xdd>(u[8 + j], u[12 + j]);
-        out[j] = _mm512_shuffle_i32x4::<0x88>(a, c);
-        out[8 + j] = _mm512_shuffle_i32x4::<0xdd>(a, c);
-        out[4 + j] = _mm512_shuffle_i32x4::<0x88>(b, d);
-        out[12 + j] = _mm512_shuffle_i32x4::<0xdd>(b, d);
-    }
-    out
 }
 
 /// Sixteen of the first `count` numbers from `at` on, and zeros.

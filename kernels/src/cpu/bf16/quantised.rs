@@ -5,7 +5,6 @@ use std::arch::x86_64::*;
 use half::bf16;
 use rayon::prelude::*;
 
-use super::left::Group;
 use super::pack::to_bf16;
 use super::{SIDE, TERMS};
 use crate::backend::DeviceError;
@@ -13,6 +12,7 @@ use crate::cpu::lanes::InstructionSet;
 use crate::cpu::packed::Source;
 use crate::cpu::pages::Pages;
 use crate::cpu::quantised::whole_row;
+use crate::cpu::rows::Group;
 use crate::quantised::{Bits, Grid};
 
 /// Steps of a block: what is unpacked before it is multiplied. Few, so that bytes come from memory and are unpacked at the same

@@ -2,7 +2,8 @@
 
 use std::arch::x86_64::*;
 
-use super::{Kernel, Lanes};
+use super::{Kernel, LANES, Lanes};
+use crate::GROUP;
 
 /// Lanes in two 256-bit registers.
 #[derive(Clone, Copy)]
@@ -42,6 +43,31 @@ impl Lanes for Avx2 {
             let low = _mm256_cvtepu16_epi32(_mm_loadu_si128(from.cast()));
             let high = _mm256_cvtepu16_epi32(_mm_loadu_si128(from.add(8).cast()));
             (_mm256_castsi256_ps(_mm256_slli_epi32::<16>(low)), _mm256_castsi256_ps(_mm256_slli_epi32::<16>(high)))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn turn_bf16(from: *const u8, stride: usize, to: *mut f32, to_stride: usize) {
+        const HALF: usize = LANES / 2;
+        for half in 0..2 {
+            for part in 0..GROUP / LANES {
+                unsafe {
+                    let first = from.add(half * HALF * stride + part * size_of::<__m256i>());
+                    // Loops, since closures are not always compiled into the kernel that has the instructions.
+                    let mut rows = [_mm256_setzero_si256(); HALF];
+                    for (row, to) in rows.iter_mut().enumerate() {
+                        *to = _mm256_loadu_si256(first.add(row * stride).cast());
+                    }
+                    let to = to.add(part * LANES * to_stride + half * HALF);
+                    let pairs = transpose(rows);
+                    for (pair, both) in pairs.iter().enumerate() {
+                        let even = _mm256_slli_epi32::<16>(*both);
+                        let odd = _mm256_and_si256(*both, _mm256_set1_epi32(-0x1_0000));
+                        _mm256_storeu_ps(to.add(2 * pair * to_stride), _mm256_castsi256_ps(even));
+                        _mm256_storeu_ps(to.add((2 * pair + 1) * to_stride), _mm256_castsi256_ps(odd));
+                    }
+                }
+            }
         }
     }
 
@@ -148,6 +174,36 @@ unsafe fn widen(from: *const u8) -> (__m256i, __m256i) {
     unsafe {
         let bytes = _mm_loadu_si128(from.cast());
         (_mm256_cvtepu8_epi32(bytes), _mm256_cvtepu8_epi32(_mm_srli_si128::<8>(bytes)))
+    }
+}
+
+/// Swaps rows and columns of 8 × 8 numbers of 32 bits.
+///
+/// # Safety
+/// The processor must have AVX2.
+#[inline(always)]
+unsafe fn transpose(r: [__m256i; 8]) -> [__m256i; 8] {
+    // SAFETY: the caller's contract.
+    unsafe {
+        let mut t = r;
+        for i in (0..8).step_by(2) {
+            t[i] = _mm256_unpacklo_epi32(r[i], r[i + 1]);
+            t[i + 1] = _mm256_unpackhi_epi32(r[i], r[i + 1]);
+        }
+        let mut u = t;
+        for i in (0..8).step_by(4) {
+            u[i] = _mm256_unpacklo_epi64(t[i], t[i + 2]);
+            u[i + 1] = _mm256_unpackhi_epi64(t[i], t[i + 2]);
+            u[i + 2] = _mm256_unpacklo_epi64(t[i + 1], t[i + 3]);
+            u[i + 3] = _mm256_unpackhi_epi64(t[i + 1], t[i + 3]);
+        }
+        // Now u[4·i + j] has columns j and 4 + j of rows 4·i .. 4·i + 4.
+        let mut out = r;
+        for j in 0..4 {
+            out[j] = _mm256_permute2x128_si256::<0x20>(u[j], u[4 + j]);
+            out[4 + j] = _mm256_permute2x128_si256::<0x31>(u[j], u[4 + j]);
+        }
+        out
     }
 }
 

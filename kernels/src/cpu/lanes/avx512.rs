@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Kernel, Lanes};
+use super::{Kernel, LANES, Lanes};
 
 /// Lanes in one 512-bit register.
 #[derive(Clone, Copy)]
@@ -39,6 +39,50 @@ impl Lanes for Avx512 {
         unsafe {
             let wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(from.cast()));
             _mm512_castsi512_ps(_mm512_slli_epi32::<16>(wide))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn turn_bf16(from: *const u8, stride: usize, to: *mut f32, to_stride: usize) {
+        unsafe {
+            // Loops, since closures are not always compiled into the kernel that has the instructions.
+            let mut rows = [_mm512_setzero_si512(); LANES];
+            for (row, to) in rows.iter_mut().enumerate() {
+                *to = _mm512_loadu_si512(from.add(row * stride).cast());
+            }
+            let pairs = transpose(rows);
+            for (pair, both) in pairs.iter().enumerate() {
+                let even = _mm512_slli_epi32::<16>(*both);
+                let odd = _mm512_and_si512(*both, _mm512_set1_epi32(-0x1_0000));
+                _mm512_storeu_ps(to.add(2 * pair * to_stride), _mm512_castsi512_ps(even));
+                _mm512_storeu_ps(to.add((2 * pair + 1) * to_stride), _mm512_castsi512_ps(odd));
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn add_products_bf16<const R: usize>(
+        from: *const u8,
+        stride: usize,
+        x: [*const f32; R],
+        sums: &mut [__m512; R],
+    ) {
+        unsafe {
+            let mut rows = [_mm512_setzero_si512(); LANES];
+            for (row, to) in rows.iter_mut().enumerate() {
+                *to = _mm512_loadu_si512(from.add(row * stride).cast());
+            }
+            let pairs = transpose(rows);
+            for (pair, both) in pairs.iter().enumerate() {
+                let even = _mm512_castsi512_ps(_mm512_slli_epi32::<16>(*both));
+                for (x, sum) in x.iter().zip(&mut *sums) {
+                    *sum = _mm512_fmadd_ps(_mm512_set1_ps(*x.add(2 * pair)), even, *sum);
+                }
+                let odd = _mm512_castsi512_ps(_mm512_and_si512(*both, _mm512_set1_epi32(-0x1_0000)));
+                for (x, sum) in x.iter().zip(&mut *sums) {
+                    *sum = _mm512_fmadd_ps(_mm512_set1_ps(*x.add(2 * pair + 1)), odd, *sum);
+                }
+            }
         }
     }
 
@@ -126,4 +170,35 @@ impl Lanes for Avx512 {
             _mm512_castsi512_ps(_mm512_slli_epi32::<23>(exponent))
         }
     }
+}
+
+/// Swaps rows and columns of 16 × 16 numbers of 32 bits.
+#[target_feature(enable = "avx512f")]
+#[inline]
+pub(in super::super) fn transpose(r: [__m512i; LANES]) -> [__m512i; LANES] {
+    let mut t = r;
+    for i in (0..LANES).step_by(2) {
+        t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
+        t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
+    }
+    let mut u = t;
+    for i in (0..LANES).step_by(4) {
+        u[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
+        u[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
+        u[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
+        u[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
+    }
+    // Now u[4·i + j] has columns j, 4 + j, 8 + j and 12 + j of rows 4·i .. 4·i + 4.
+    let mut out = r;
+    for j in 0..4 {
+        let a = _mm512_shuffle_i32x4::<0x88>(u[j], u[4 + j]);
+        let b = _mm512_shuffle_i32x4::<0xdd>(u[j], u[4 + j]);
+        let c = _mm512_shuffle_i32x4::<0x88>(u[8 + j], u[12 + j]);
+        let d = _mm512_shuffle_i32x4::<0xdd>(u[8 + j], u[12 + j]);
+        out[j] = _mm512_shuffle_i32x4::<0x88>(a, c);
+        out[8 + j] = _mm512_shuffle_i32x4::<0xdd>(a, c);
+        out[4 + j] = _mm512_shuffle_i32x4::<0x88>(b, d);
+        out[12 + j] = _mm512_shuffle_i32x4::<0xdd>(b, d);
+    }
+    out
 }

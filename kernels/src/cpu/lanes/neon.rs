@@ -2,7 +2,8 @@
 
 use std::arch::aarch64::*;
 
-use super::{Kernel, Lanes};
+use super::{Kernel, LANES, Lanes};
+use crate::GROUP;
 
 /// Lanes in four 128-bit registers.
 #[derive(Clone, Copy)]
@@ -45,6 +46,30 @@ impl Lanes for Neon {
     #[inline(always)]
     unsafe fn load_bf16(from: *const u16) -> Quarters {
         each(|quarter| unsafe { vreinterpretq_f32_u32(vshll_n_u16::<16>(vld1_u16(from.add(4 * quarter)))) })
+    }
+
+    #[inline(always)]
+    unsafe fn turn_bf16(from: *const u8, stride: usize, to: *mut f32, to_stride: usize) {
+        const QUARTER: usize = LANES / 4;
+        for quarter in 0..4 {
+            for part in 0..GROUP / 8 {
+                unsafe {
+                    let first = from.add(quarter * QUARTER * stride + part * size_of::<uint8x16_t>());
+                    let mut rows = [vdupq_n_u32(0); QUARTER];
+                    for (row, to) in rows.iter_mut().enumerate() {
+                        *to = vreinterpretq_u32_u8(vld1q_u8(first.add(row * stride)));
+                    }
+                    let to = to.add(part * 8 * to_stride + quarter * QUARTER);
+                    let pairs = transpose(rows);
+                    for (pair, both) in pairs.iter().enumerate() {
+                        let even = vreinterpretq_f32_u32(vshlq_n_u32::<16>(*both));
+                        let odd = vreinterpretq_f32_u32(vandq_u32(*both, vdupq_n_u32(0xffff_0000)));
+                        vst1q_f32(to.add(2 * pair * to_stride), even);
+                        vst1q_f32(to.add((2 * pair + 1) * to_stride), odd);
+                    }
+                }
+            }
+        }
     }
 
     #[inline(always)]
@@ -138,6 +163,27 @@ unsafe fn widen(bytes: uint8x16_t) -> Quarters {
         let (low, high) = (vmovl_u8(vget_low_u8(bytes)), vmovl_u8(vget_high_u8(bytes)));
         let words = [vget_low_u16(low), vget_high_u16(low), vget_low_u16(high), vget_high_u16(high)];
         each(|quarter| vcvtq_f32_u32(vmovl_u16(words[quarter])))
+    }
+}
+
+/// Swaps rows and columns of 4 × 4 numbers of 32 bits.
+///
+/// # Safety
+/// The processor must have NEON.
+#[inline(always)]
+unsafe fn transpose([a, b, c, d]: [uint32x4_t; 4]) -> [uint32x4_t; 4] {
+    // SAFETY: the caller's contract.
+    unsafe {
+        let (even, even_after) = (vtrn1q_u32(a, b), vtrn1q_u32(c, d));
+        let (odd, odd_after) = (vtrn2q_u32(a, b), vtrn2q_u32(c, d));
+        let (even, even_after) = (vreinterpretq_u64_u32(even), vreinterpretq_u64_u32(even_after));
+        let (odd, odd_after) = (vreinterpretq_u64_u32(odd), vreinterpretq_u64_u32(odd_after));
+        [
+            vreinterpretq_u32_u64(vtrn1q_u64(even, even_after)),
+            vreinterpretq_u32_u64(vtrn1q_u64(odd, odd_after)),
+            vreinterpretq_u32_u64(vtrn2q_u64(even, even_after)),
+            vreinterpretq_u32_u64(vtrn2q_u64(odd, odd_after)),
+        ]
     }
 }
 

@@ -3,7 +3,7 @@
 use half::bf16;
 
 use super::{LANES, Lanes};
-use crate::Arithmetic;
+use crate::{Arithmetic, GROUP};
 
 /// Lanes without intrinsics.
 #[derive(Clone, Copy)]
@@ -41,6 +41,19 @@ impl Lanes for Portable {
         // SAFETY: the caller has sixteen values.
         let bits = unsafe { from.cast::<[u16; LANES]>().read_unaligned() };
         each(|lane| bf16::from_bits(bits[lane]).to_f32())
+    }
+
+    #[inline(always)]
+    unsafe fn turn_bf16(from: *const u8, stride: usize, to: *mut f32, to_stride: usize) {
+        for row in 0..LANES {
+            // SAFETY: the caller has sixteen rows of 32 numbers, and room for 32 of sixteen.
+            unsafe {
+                let numbers = from.add(row * stride).cast::<[[u8; 2]; GROUP]>().read();
+                for (place, bytes) in numbers.into_iter().enumerate() {
+                    *to.add(place * to_stride + row) = bf16::from_le_bytes(bytes).to_f32();
+                }
+            }
+        }
     }
 
     #[inline(always)]
