@@ -57,7 +57,9 @@ pub enum AccountsError {
     #[error("{0}")]
     Shape(Box<str>),
     /// A name is none.
-    #[error("account name {0:?} is not 1 to {MAX_NAME} of the characters a-z, 0-9, '.', '_', '-' and '@'")]
+    #[error(
+        "account name {0:?} is not 1 to {MAX_NAME} of the characters a-z, 0-9, '.', '_', '-' and '@', or stands for everybody (anybody, nobody)"
+    )]
     Name(String),
     /// Two accounts have one name.
     #[error("there are two accounts {0:?}")]
@@ -266,7 +268,9 @@ pub fn generate() -> String {
 /// Whether a name can be that of an account.
 pub(crate) fn is_name(name: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-@".contains(&byte);
-    (1..=MAX_NAME).contains(&name.len()) && name.bytes().all(plain)
+    // Those who show nothing are called so.
+    let is_nobodys = matches!(name, "anybody" | "nobody");
+    !is_nobodys && (1..=MAX_NAME).contains(&name.len()) && name.bytes().all(plain)
 }
 
 fn written(file: &Path) -> Result<Written, AccountsError> {

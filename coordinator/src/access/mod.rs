@@ -131,6 +131,11 @@ impl Access {
         Some(CodeFlow { client, issuer, rules: self.rules() })
     }
 
+    /// Whether somebody of this name is of the issuer that people have here.
+    pub(crate) fn is_of_issuer(&self, name: &str) -> bool {
+        self.issuer.as_ref().is_some_and(|issuer| name.ends_with(&rules::name_at("", issuer.url())))
+    }
+
     /// Whether callers are told apart.
     pub fn tells_callers_apart(&self) -> bool {
         self.takes_certificates || self.issuer.is_some()
