@@ -6,7 +6,8 @@
 //! - `writer`: the thread that writes
 //!
 //! **Invariant**: what was answered for is on the disk; an access that cannot be recorded is not granted.
-//! **Invariant**: no patient attribute, token or key is in a line; studies are named by UID.
+//! **Invariant**: no token or key is in a line, and no patient attribute but those that somebody looked for; studies are named by
+//! UID.
 
 pub mod chain;
 mod event;

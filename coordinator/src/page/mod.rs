@@ -221,7 +221,7 @@ async fn dispatch(
 async fn worklist(call: &Call<'_>, session: &Session) -> Result<Response<Body>, Fault> {
     let wanted = Wanted::read(query::pairs(call.head.uri.query()).into_iter())?;
     let view = call.web.page.board.view(&call.web.coordinator).await?;
-    session.note(Act::Queried, &[]).await?;
+    session.note_query(query::told(call.head.uri.query()), &[]).await?;
     let listed = wanted.of(&view.rows, session.caller());
     let shown = listed.rows.iter().map(|row| Shown { row, readers: view.readers_of(&row.uid) });
     let studies: Vec<Value> = shown.map(|shown| json!(shown)).collect();
