@@ -52,8 +52,9 @@ impl ExchangeService for Exchange {
         for study in studies.iter().filter(|study| study.draft_version > 0) {
             deliveries.extend(self.0.deliveries(&study.uid).await.map_err(status::of)?.into_iter().map(delivery));
         }
-        let asked = vec![format!("page_size={page}"), format!("page_token={}", request.page_token)];
-        session.note_query(asked, &[]).await.map_err(status::of)?;
+        let place = (!request.page_token.is_empty()).then(|| format!("page_token={}", request.page_token));
+        let asked = std::iter::once(format!("page_size={page}")).chain(place);
+        session.note_query(asked.collect(), &[]).await.map_err(status::of)?;
         Ok(Response::new(v1::ListDeliveriesResponse { deliveries, next_page_token }))
     }
 

@@ -110,8 +110,8 @@ impl StudyService for Studies {
         let states = request.states.iter().map(|wire| state(*wire)).collect::<Result<Vec<_>, _>>()?;
         let after = page_after(&request)?;
         let wanted = states.iter().map(|state| format!("states={}", state.as_str()));
-        let page_asked = [format!("page_size={page}"), format!("page_token={}", request.page_token)];
-        let asked: Vec<String> = wanted.chain(page_asked).collect();
+        let place = (!request.page_token.is_empty()).then(|| format!("page_token={}", request.page_token));
+        let asked: Vec<String> = wanted.chain([format!("page_size={page}")]).chain(place).collect();
         // One more than asked for tells whether there is another page.
         let tenants = session.tenants();
         let query = StudyQuery { states, after, tenants, limit: page + 1, ..StudyQuery::default() };
