@@ -94,11 +94,8 @@ impl Following {
             }
             if self.beat_at.elapsed() >= BEAT {
                 self.beat_at = Instant::now();
-                let (store, access) = (&*self.web.coordinator.store, &self.web.gate.access);
-                let signed_in = sessions::of(store, access, &self.headers, self.web.lasting(), false).await;
-                // Somebody else may have the name now, or less to see.
-                signed_in.ok()?.filter(|signed_in| signed_in.caller == self.caller)?;
-                return Some(Bytes::from_static(b": here\n\n"));
+                let goes_on = sessions::still_lets_in(&self.web, &self.headers, &self.caller).await;
+                return goes_on.then(|| Bytes::from_static(b": here\n\n"));
             }
             let coordinator = &self.web.coordinator;
             tokio::select! {

@@ -127,6 +127,14 @@ struct Call<'a> {
     name: &'static str,
 }
 
+/// Whether a request for images shows a session, where people sign in here: elsewhere such a cookie is of another program on this
+/// machine.
+pub(crate) fn shows_a_session(web: &Web, head: &Parts) -> bool {
+    let access = &web.gate.access;
+    let do_people_sign_in = access.accounts().is_some() || access.code_flow().is_some();
+    do_people_sign_in && sessions::cookie(&head.headers, sessions::COOKIE_NAME).is_some()
+}
+
 /// Whether a path is for the page, or one of its calls.
 pub(crate) fn is_api(path: &str) -> bool {
     path.strip_prefix(API).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))

@@ -176,6 +176,16 @@ pub(crate) async fn of_request(web: &Web, head: &Parts) -> Result<Option<SignedI
     of(&*web.coordinator.store, &web.gate.access, &head.headers, web.lasting(), true).await
 }
 
+/// How often what lasts looks whether the session still counts that let it in.
+pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(15);
+
+/// Whether the session of these headers still counts, and is of the same caller: somebody else may have the name now, or less to
+/// see. It is not when the store does not answer.
+pub(crate) async fn still_lets_in(web: &Web, headers: &HeaderMap, caller: &Caller) -> bool {
+    let found = of(&*web.coordinator.store, &web.gate.access, headers, web.lasting(), false).await;
+    found.is_ok_and(|signed_in| signed_in.is_some_and(|signed_in| *signed_in.caller == *caller))
+}
+
 /// Ends the session that a request shows, if it shows one.
 pub(super) async fn end(store: &dyn JobStore, headers: &HeaderMap) -> Result<(), StoreError> {
     if let Some(cookie) = cookie(headers, COOKIE_NAME).filter(|cookie| is_secret(cookie)) {
