@@ -310,7 +310,9 @@ mod tests {
             let own = format!("Bearer {}", access.inside_token());
             let inside = Peer { is_inside: true, ..Peer::default() };
             assert!(access.admit(table::need(path), Some(&own), &inside).await.is_ok());
-            for (shown, peer) in [("Bearer anything", &inside), ("bearer anything", &Peer::default()), (&own, &Peer::default())] {
+            for (shown, peer) in
+                [("Bearer anything", &inside), ("bearer anything", &Peer::default()), (&own, &Peer::default())]
+            {
                 let refused = access.admit(table::need(path), Some(shown), peer).await.unwrap_err();
                 assert!(matches!(refused, Refusal::NoCredentials(_)), "{refused}");
             }

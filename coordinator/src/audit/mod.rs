@@ -27,6 +27,8 @@ pub use files::{Verified, find, verify};
 use chain::Link;
 use writer::{Waiting, Writer};
 
+/// What the file is called beside the data, where no other is named.
+pub const FILE: &str = "audit.jsonl";
 /// A file larger than this is full.
 const MAX_FILE_BYTES: u64 = 64 << 20;
 /// Callers that may wait for the disk.
@@ -54,7 +56,7 @@ pub enum AuditError {
         broken: chain::Broken,
     },
     /// Another coordinator writes to it.
-    #[error("audit file {0} is in use by another coordinator; give each its own")]
+    #[error("audit file {0} is in use by another coordinator; give each its own with --audit")]
     InUse(PathBuf),
     /// The thread could not be started.
     #[error("audit thread: {0}")]

@@ -93,7 +93,9 @@ impl Writer {
         let what = match (is_ours, ours.len()) {
             (true, held) if held >= self.size_bytes => return Ok(()),
             (true, 0) => "emptied by another hand; the chain goes on in it after this line",
-            (true, _) => "cut short by another hand: the lines up to this one are lost, and `prelim audit verify` finds the break",
+            (true, _) => {
+                "cut short by another hand: the lines up to this one are lost, and `prelim audit verify` finds the break"
+            }
             (false, _) => "moved or removed by another hand; the chain goes on in a new one after this line",
         };
         if !is_ours {
