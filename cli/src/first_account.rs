@@ -5,13 +5,12 @@ use std::path::Path;
 use prelim_coordinator::CoordinatorConfig;
 use prelim_coordinator::access::Role;
 use prelim_coordinator::access::accounts::{self, Account};
+use prelim_coordinator::{audit, folder};
 
 /// Its name.
 const NAME: &str = "radiologist";
 /// The file beside the data.
 const FILE: &str = "accounts.toml";
-/// The audit beside it: who looks at patients is on record.
-const AUDIT: &str = "audit.jsonl";
 
 /// An account that was made: its name and password, which nothing else knows.
 pub(crate) struct Made {
@@ -22,13 +21,14 @@ pub(crate) struct Made {
 /// Has the audit beside the data where it is nowhere else, and the page's accounts, too, where the page is served and nobody could
 /// sign in. What was made, where that file was not there.
 pub(crate) fn provide(config: &mut CoordinatorConfig) -> anyhow::Result<Option<Made>> {
-    config.security.audit.get_or_insert_with(|| config.data.join(AUDIT));
+    // Also where nobody is told apart: who looks at patients is on record.
+    config.security.audit.get_or_insert_with(|| config.data.join(audit::FILE));
     let is_wanted =
         config.web.http.is_some() && config.security.accounts.is_none() && config.security.oidc_issuer.is_none();
     if !is_wanted {
         return Ok(None);
     }
-    std::fs::create_dir_all(&config.data)?;
+    folder::make_private(&config.data)?;
     let file = config.data.join(FILE);
     let made = if file.exists() { None } else { Some(make(&file)?) };
     config.security.accounts = Some(file);
@@ -54,12 +54,12 @@ mod tests {
         let data = folder.path().join("data");
         let mut config = CoordinatorConfig { data: data.clone(), ..CoordinatorConfig::default() };
         assert!(provide(&mut config).unwrap().is_none());
-        assert_eq!(config.security.audit, Some(data.join(AUDIT)), "nothing is served");
+        assert_eq!(config.security.audit, Some(data.join(audit::FILE)), "nothing is served");
         config.security.audit = None;
         config.security.accounts = Some("mine.toml".into());
         config.web.http = Some(([127, 0, 0, 1], 0).into());
         assert!(provide(&mut config).unwrap().is_none());
-        assert_eq!(config.security.audit, Some(data.join(AUDIT)), "accounts of one's own");
+        assert_eq!(config.security.audit, Some(data.join(audit::FILE)), "accounts of one's own");
         config.security.audit = Some("elsewhere.jsonl".into());
         config.security.accounts = None;
         assert!(provide(&mut config).unwrap().is_some());

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::access::SecurityConfig;
+use crate::audit;
 use crate::bytes::place::{Place, PlaceError};
 use crate::deidentify::config::DeidentifyConfig;
 use crate::dimse::scp::config::DicomConfig;
@@ -145,6 +146,13 @@ impl Default for CoordinatorConfig {
 }
 
 impl CoordinatorConfig {
+    /// The audit's file: the one that is named, or where people or callers are told apart, one beside the data. Who looks at
+    /// patients is then on record.
+    pub fn audit(&self) -> Option<PathBuf> {
+        let is_guarded = self.security.accounts.is_some() || self.security.tells_callers_apart();
+        self.security.audit.clone().or_else(|| is_guarded.then(|| self.data.join(audit::FILE)))
+    }
+
     /// Every problem, in words; empty where the settings can be used.
     pub fn validate(&self) -> Vec<String> {
         let mut problems = self.redis.validate();

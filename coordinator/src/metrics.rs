@@ -96,6 +96,7 @@ pub(crate) struct Metrics {
     reviews: Counters,
     findings_assessed: Counters,
     sign_ins: Counters,
+    access_outdated: Family<[(&'static str, &'static str); 1], Gauge>,
     pub(crate) questions_asked: Counter,
     questions: Counters,
     question_answer: Histogram,
@@ -166,6 +167,7 @@ impl Default for Metrics {
             reviews: Counters::default(),
             findings_assessed: Counters::default(),
             sign_ins: Counters::default(),
+            access_outdated: Family::default(),
             questions_asked: Counter::default(),
             questions: Counters::default(),
             question_answer: seconds(),
@@ -255,6 +257,9 @@ impl Metrics {
         all.register("questions_open", help, depth.questions.clone());
         let help = "Sign-ins on the page: signed_in, refused, slowed";
         all.register("sign_ins", help, self.sign_ins.clone());
+        let help =
+            "Files of accounts and rules of access that were changed and cannot be used: what they said before counts";
+        all.register("access_files_outdated", help, self.access_outdated.clone());
         let help = "Attempts to send a draft: sent, committed, retried, refused, given_up, superseded, empty";
         all.register("deliveries", help, self.deliveries.clone());
         all.register("delivery_seconds", "From a draft to its destination's yes", self.delivery_time.clone());
@@ -341,6 +346,13 @@ impl Metrics {
     /// Somebody signed in to the page, or was not let in.
     pub(crate) fn signed_in(&self, result: &'static str) {
         self.sign_ins.get_or_create(&[("result", result)]).inc();
+    }
+
+    /// Which files of access are not as they are read.
+    pub(crate) fn access_outdated(&self, files: [(&'static str, bool); 2]) {
+        for (file, is_outdated) in files {
+            self.access_outdated.get_or_create(&[("file", file)]).set(i64::from(is_outdated));
+        }
     }
 
     /// A question is over.

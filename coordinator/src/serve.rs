@@ -1,6 +1,6 @@
 //! A running coordinator: stores opened, work recovered, services served, tasks ended in order.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,7 @@ use crate::deliver::deliver_until_stopped;
 use crate::deliver::destinations::{self, Destinations};
 use crate::dimse::scp::peers::Peers;
 use crate::dimse::scp::{self, Scp};
+use crate::folder;
 use crate::grpc::{self, GateLayer};
 use crate::metrics::{self, Beside};
 use crate::retain::retain_until_stopped;
@@ -169,7 +170,8 @@ async fn open_all(config: CoordinatorConfig, decoder: DecoderCommand) -> Result<
     if veil.is_some() {
         tracing::info!("workers are given de-identified images");
     }
-    make_folder(&config.data)?;
+    let unusable = |source| ServeError::DataFolder { folder: config.data.clone(), source };
+    folder::make_private(&config.data).map_err(unusable)?;
     let store: Arc<dyn JobStore> = match redis {
         Some(options) => {
             if config.bytes.is_none() {
@@ -186,8 +188,8 @@ async fn open_all(config: CoordinatorConfig, decoder: DecoderCommand) -> Result<
     let bytes = ByteStore::open(&place, &Variables::of_this_process()).await?;
     let mended = store.reconcile().await?;
     tracing::info!(?mended, "store opened");
-    let audit = match &config.security.audit {
-        Some(file) => Audit::open(file, config.security.audit_set_aside)?,
+    let audit = match config.audit() {
+        Some(file) => Audit::open(&file, config.security.audit_set_aside)?,
         None => Audit::default(),
     };
     let stopping = CancellationToken::new();
@@ -220,10 +222,6 @@ async fn open_redis(options: &RedisOptions) -> Result<RedisStore, StoreError> {
     Ok(store)
 }
 
-fn make_folder(folder: &Path) -> Result<(), ServeError> {
-    std::fs::create_dir_all(folder).map_err(|source| ServeError::DataFolder { folder: folder.to_owned(), source })
-}
-
 /// Serves until `shutdown` resolves, then lets open calls end.
 pub fn serve(
     opened: Opened,
@@ -242,10 +240,10 @@ async fn serve_until(opened: Opened, listeners: Listeners, shutdown: BoxFuture<'
         async move { coordinator.merge_until_stopped().await }
     });
     let sweeping = tokio::spawn({
-        let coordinator = coordinator.clone();
+        let (coordinator, access) = (coordinator.clone(), gate.access.clone());
         let retaining = retain_until_stopped(coordinator.clone(), audit.clone());
         async move {
-            let (sweeping, assembling) = (sweep(coordinator.clone()), assemble(coordinator.clone()));
+            let (sweeping, assembling) = (sweep(coordinator.clone(), access), assemble(coordinator.clone()));
             tokio::join!(sweeping, assembling, coordinator.watch_demands(), retaining)
         }
     });
@@ -354,10 +352,11 @@ async fn assemble(coordinator: Arc<Coordinator>) {
     }
 }
 
-/// Looks after what no request looks after: leases that ran out, and what is old.
-async fn sweep(coordinator: Arc<Coordinator>) {
+/// Looks after what no request looks after: leases that ran out, files of access that cannot be used, and what is old.
+async fn sweep(coordinator: Arc<Coordinator>, access: Arc<Access>) {
     let (mut kept_house, mut looked_at_questions) = (Instant::now(), Instant::now());
     while !coordinator.stopping.is_cancelled() {
+        coordinator.metrics.access_outdated(access.outdated());
         if kept_house.elapsed() >= HOUSEKEEPING_EVERY {
             kept_house = Instant::now();
             if let Err(error) = keep_house(&coordinator).await {

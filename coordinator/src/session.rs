@@ -125,9 +125,7 @@ impl Session {
     /// # Errors
     /// [`Refusal::NoAudit`]: then it must not get it.
     pub(crate) async fn note(&self, act: Act, studies: &[Uid]) -> Result<(), ServiceError> {
-        let a_record = if act == Act::Queried { STUDIES_A_RECORD } else { 1 };
-        let mut events: Vec<Event> =
-            studies.chunks(a_record).map(|studies| self.event(act, studies.to_vec())).collect();
+        let mut events: Vec<Event> = studies.iter().map(|study| self.event(act, vec![study.clone()])).collect();
         if events.is_empty() && act.may_be_of_no_study() {
             events.push(self.event(act, Vec::new()));
         }
@@ -135,6 +133,21 @@ impl Session {
             return Ok(());
         }
         Ok(self.audit.record(events).await.map_err(|_| Refusal::NoAudit)?)
+    }
+
+    /// Records what the caller looked for, each as `NAME=VALUE`, before it gets what was found. `studies` are those that it
+    /// named, or that it learns of.
+    ///
+    /// # Errors
+    /// [`Refusal::NoAudit`]: then it must not get it.
+    pub(crate) async fn note_query(&self, query: Vec<String>, studies: &[Uid]) -> Result<(), ServiceError> {
+        let mut named = studies.chunks(STUDIES_A_RECORD);
+        let first = named.next().unwrap_or_default();
+        let events = std::iter::once(first).chain(named).map(|studies| {
+            let query = query.clone();
+            Event { query, ..self.event(Act::Queried, studies.to_vec()) }
+        });
+        Ok(self.audit.record(events.collect()).await.map_err(|_| Refusal::NoAudit)?)
     }
 
     /// Records what came of a review, before it is done where it will be.
@@ -269,11 +282,12 @@ mod tests {
         let mut noted = BTreeSet::new();
         session.note_submitted(&mut noted, &[taken("1.1"), taken("1.1"), taken("1.2")]).await.unwrap();
         session.note_submitted(&mut noted, &[taken("1.2"), taken("1.3")]).await.unwrap();
-        session.note(Act::Queried, &[]).await.unwrap();
+        session.note_query(vec!["PatientName=Doe*".into()], &[]).await.unwrap();
         let many: Vec<Uid> = (1..=250).map(|n| Uid::parse(&format!("1.{n}")).unwrap()).collect();
-        session.note(Act::Queried, &many).await.unwrap();
+        session.note_query(Vec::new(), &many).await.unwrap();
         let text = std::fs::read_to_string(&file).unwrap();
         let count = |code: &str| text.lines().filter(|line| line.contains(code)).count();
         assert_eq!((count("110104"), count("110112")), (3, 4), "{text}");
+        assert_eq!(count(r#""query":["PatientName=Doe*"]"#), 1, "{text}");
     }
 }

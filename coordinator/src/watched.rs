@@ -12,6 +12,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Stamp {
     modified: Option<SystemTime>,
+    /// When anything about it changed, its mode, too.
+    changed: (i64, i64),
     size_bytes: u64,
     inode: u64,
 }
@@ -30,6 +32,8 @@ struct Held<T> {
     value: Arc<T>,
     stamps: Vec<Option<Stamp>>,
     looked_at: Instant,
+    /// The files as they are now cannot be used.
+    is_outdated: bool,
 }
 
 impl<T, E: std::fmt::Display> Watched<T, E> {
@@ -43,7 +47,7 @@ impl<T, E: std::fmt::Display> Watched<T, E> {
         read: impl Fn() -> Result<T, E> + Send + Sync + 'static,
     ) -> Result<Self, E> {
         let stamps = stamps(&files);
-        let held = Held { value: Arc::new(read()?), stamps, looked_at: Instant::now() };
+        let held = Held { value: Arc::new(read()?), stamps, looked_at: Instant::now(), is_outdated: false };
         Ok(Self { what, files, read: Box::new(read), held: Mutex::new(held) })
     }
 
@@ -56,7 +60,9 @@ impl<T, E: std::fmt::Display> Watched<T, E> {
             let stamps = stamps(&self.files);
             if stamps != held.stamps {
                 held.stamps = stamps;
-                match (self.read)() {
+                let read = (self.read)();
+                held.is_outdated = read.is_err();
+                match read {
                     Ok(value) => {
                         held.value = Arc::new(value);
                         tracing::info!(what = self.what, "read again");
@@ -67,12 +73,19 @@ impl<T, E: std::fmt::Display> Watched<T, E> {
         }
         Arc::clone(&held.value)
     }
+
+    /// Whether the value is of files that changed since and cannot be used as they are.
+    pub(crate) fn is_outdated(&self) -> bool {
+        drop(self.get());
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).is_outdated
+    }
 }
 
 fn stamps(files: &[PathBuf]) -> Vec<Option<Stamp>> {
     let stamp = |file: &PathBuf| {
         let held = std::fs::metadata(file).ok()?;
-        Some(Stamp { modified: held.modified().ok(), size_bytes: held.len(), inode: held.ino() })
+        let changed = (held.ctime(), held.ctime_nsec());
+        Some(Stamp { modified: held.modified().ok(), changed, size_bytes: held.len(), inode: held.ino() })
     };
     files.iter().map(stamp).collect()
 }
@@ -95,10 +108,10 @@ mod tests {
         for (text, expected) in [("22", 22), ("broken", 22), ("3", 3)] {
             std::fs::write(&file, text).unwrap();
             std::thread::sleep(LOOK_EVERY);
-            assert_eq!(*watched.get(), expected, "{text}");
+            assert_eq!((*watched.get(), watched.is_outdated()), (expected, text == "broken"), "{text}");
         }
         std::fs::remove_file(&file).unwrap();
         std::thread::sleep(LOOK_EVERY);
-        assert_eq!(*watched.get(), 3);
+        assert_eq!((*watched.get(), watched.is_outdated()), (3, true));
     }
 }

@@ -420,7 +420,8 @@ fn tokens_of_the_issuer_are_taken_and_no_others() {
         let said = refusal(&ask(&token));
         assert!(said.contains(sentence), "{what}: {said}");
         assert!(!said.contains(&token) || what == "nonsense", "no token is told");
-        let (event, caller) = if what == "role" { ("110113", Some("sender")) } else { ("110114", None) };
+        let sender = format!("sender@{}", issuer.url());
+        let (event, caller) = if what == "role" { ("110113", Some(sender.as_str())) } else { ("110114", None) };
         assert!(is_audited(folder, event, Some("ListStudies"), caller, sentence), "{what} is not audited");
     }
     assert!(refusal(&studies(&running.grpc, &[])).contains("give a token with --token-file"));
@@ -438,7 +439,8 @@ fn tokens_of_the_issuer_are_taken_and_no_others() {
     };
     let said = refusal(&send(&["--tenant", "default"]));
     assert!(said.contains("it may for: other-hospital"), "{said}");
-    assert!(is_audited(folder, "110113", Some("SubmitStudies"), Some("other-hospital"), "may not act"));
+    let other = format!("other-hospital@{}", issuer.url());
+    assert!(is_audited(folder, "110113", Some("SubmitStudies"), Some(&other), "may not act"));
     let sent = send(&[]);
     assert!(sent.status.success(), "{}", words(&sent));
 }

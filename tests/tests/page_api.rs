@@ -526,7 +526,7 @@ fn a_sign_out_counts_on_every_coordinator() {
     assert_eq!(there.get("/api/session").fault().0, 401);
 }
 
-/// Issue promise: sign-in with OpenID Connect, by an issuer that is not ours.
+/// Issue promise: sign-in with OpenID Connect, by an issuer that is not ours. Who has a name there is not who has it here.
 #[test]
 fn people_sign_in_at_the_issuer() {
     let work = tempfile::tempdir().expect("a folder");
@@ -537,10 +537,11 @@ fn people_sign_in_at_the_issuer() {
     let (http, url, secret) = (format!("127.0.0.1:{port}"), issuer.url(), secret.display().to_string());
     let mut arguments = vec!["up", "--json", "--grpc", "127.0.0.1:0", "--http", &http, "--data", "data"];
     arguments.extend(["--oidc-issuer", &url, "--oidc-audience", "prelim", "--oidc-client-id", "page"]);
-    arguments.extend(["--oidc-client-secret", &secret, "--audit", "audit.jsonl"]);
+    arguments.extend(["--oidc-client-secret", &secret, "--audit", "audit.jsonl", "--accounts", "accounts.toml"]);
+    account(&work.path().join("accounts.toml"), "richard", &[]);
     let server = Server::start(work.path(), &arguments, &[("PRELIM_LOG", "info")]);
     let mut browser = Browser::at(&server);
-    assert_eq!(browser.get("/api/session").json()["sign_in"], json!(["oidc"]));
+    assert_eq!(browser.get("/api/session").json()["sign_in"], json!(["password", "oidc"]));
     // The browser follows to the issuer and back, with the cookies of both.
     let mut answer = browser.get("/api/oidc/begin");
     let mut code = String::new();
@@ -564,10 +565,16 @@ fn people_sign_in_at_the_issuer() {
     assert_eq!(answer.header("location"), "/worklist");
     assert!(!browser.cookies.contains_key("prelim_oidc"));
     let told = browser.get("/api/session").json();
-    assert_eq!((&told["account"]["id"], &told["account"]["name"]), (&json!("richard"), &json!("Roe^Richard")));
+    let id = format!("richard@{}", issuer.url());
+    assert_eq!((&told["account"]["id"], &told["account"]["name"]), (&json!(id), &json!("Roe^Richard")));
     assert_eq!((&told["account"]["roles"], &told["way"]), (&json!(["read", "review"]), &json!("oidc")));
     // A code is good once, and with its own state.
     assert_eq!(browser.get(&code).header("location"), "/sign-in?failed=oidc");
     let audit = std::fs::read_to_string(work.path().join("audit.jsonl")).expect("an audit");
-    assert!(audit.contains("\"richard\"") && audit.contains("nobody went from here to the issuer"), "{audit}");
+    assert!(audit.contains(&format!("\"caller\":\"{id}\"")) && !audit.contains("\"richard\""), "{audit}");
+    assert!(audit.contains("nobody went from here to the issuer"), "{audit}");
+    // An account of the same name is somebody else.
+    let mut here = Browser::at(&server);
+    let told = here.sign_in("richard", PASSWORD).json();
+    assert_eq!((&told["account"]["id"], &told["way"]), (&json!("richard"), &json!("password")));
 }

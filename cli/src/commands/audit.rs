@@ -47,6 +47,11 @@ impl Audit {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let Command::Verify(Verify { file, expect, json }) = self.command;
         let found = prelim_coordinator::audit::verify(&file).context("the audit does not hold")?;
+        anyhow::ensure!(
+            found.lines > 0,
+            "the audit does not hold: {} has no lines, and a coordinator writes one when it starts: they were taken out",
+            file.display()
+        );
         let expected = match &expect {
             Some(digest) => Some(prelim_coordinator::audit::find(&file, digest)?.with_context(|| {
                 format!("the audit does not hold: no line has the digest {digest}: lines were cut off or written anew, or the file that has it was taken away")

@@ -70,12 +70,16 @@ impl Up {
             table::say_if(accounts.filter(|_| stack.http().is_some()).map(|file| {
                 format!("accounts: {file} (add or change one: prelim account add NAME --accounts {file})")
             }))?;
-            table::say_if(audit.map(|file| format!("who did what: {file} (check it: prelim audit verify {file})")))?;
+            table::say_if(audit.map(told_audit))?;
             table::say(format!("send studies: prelim submit --grpc {grpc} --wait DIR"))?;
             table::say(prelim_proto::UNSIGNED_DRAFT_STATEMENT)?;
         }
         stack.until(stack::stop_signal().boxed()).await
     }
+}
+
+fn told_audit(file: String) -> String {
+    format!("who did what: {file} (check it: prelim audit verify {file})")
 }
 
 /// The address of the page, beside that of DICOMweb.
@@ -105,6 +109,7 @@ impl Coordinator {
         let listener = stack::bind(self.config.grpc).await?;
         let grpc = stack::url(&listener, &self.config)?;
         let data = self.config.data.display().to_string();
+        let audit = self.config.audit().map(|file| file.display().to_string());
         let metrics = stack::bind_asked("--metrics", self.config.metrics).await?;
         let dicom = stack::bind_asked("--dicom", self.config.dicom.dicom).await?;
         let told = stack::dicom_address(&dicom, &self.config.dicom)?;
@@ -112,12 +117,13 @@ impl Coordinator {
         let web = stack::web_url(&http, &self.config)?;
         let opened = prelim_coordinator::open(self.config, stack::decoder()?).await?;
         if self.json {
-            table::say(json!({"grpc": grpc, "data": data, "dicom": told, "http": web}))?;
+            table::say(json!({"grpc": grpc, "data": data, "dicom": told, "http": web, "audit": audit}))?;
         } else {
             table::say(format!("coordinator on {grpc}, data in {data}"))?;
             table::say_if(told.map(|told| format!("DICOM: {told}")))?;
             table::say_if(web.as_deref().map(|told| format!("DICOMweb: {told}")))?;
             table::say_if(web.map(|told| format!("reading room: {}", page_of(&told))))?;
+            table::say_if(audit.map(told_audit))?;
         }
         let listeners = Listeners { metrics, dicom, http, ..Listeners::on(listener) };
         Ok(prelim_coordinator::serve(opened, listeners, stack::stop_signal().boxed()).await?)

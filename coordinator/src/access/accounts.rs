@@ -15,8 +15,8 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use argon2::password_hash::phc::PasswordHash;
@@ -53,11 +53,23 @@ pub enum AccountsError {
         /// What the system said.
         source: io::Error,
     },
+    /// Others may write it, and so give themselves an account.
+    #[error(
+        "--accounts {file}: others than its owner may write it (mode {mode:o}), and with it an account of theirs: chmod 600 {file}"
+    )]
+    Writable {
+        /// The file.
+        file: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
     /// It is no TOML of that shape.
     #[error("{0}")]
     Shape(Box<str>),
     /// A name is none.
-    #[error("account name {0:?} is not 1 to {MAX_NAME} of the characters a-z, 0-9, '.', '_', '-' and '@'")]
+    #[error(
+        "account name {0:?} is not 1 to {MAX_NAME} of the characters a-z, 0-9, '.', '_', '-' and '@', or stands for everybody (anybody, nobody)"
+    )]
     Name(String),
     /// Two accounts have one name.
     #[error("there are two accounts {0:?}")]
@@ -266,11 +278,20 @@ pub fn generate() -> String {
 /// Whether a name can be that of an account.
 pub(crate) fn is_name(name: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-@".contains(&byte);
-    (1..=MAX_NAME).contains(&name.len()) && name.bytes().all(plain)
+    // Those who show nothing are called so.
+    let is_nobodys = matches!(name, "anybody" | "nobody");
+    !is_nobodys && (1..=MAX_NAME).contains(&name.len()) && name.bytes().all(plain)
 }
 
 fn written(file: &Path) -> Result<Written, AccountsError> {
-    let text = fs::read_to_string(file).map_err(|source| AccountsError::File { file: file.to_owned(), source })?;
+    let unusable = |source| AccountsError::File { file: file.to_owned(), source };
+    let mut opened = File::open(file).map_err(unusable)?;
+    let mode = opened.metadata().map_err(unusable)?.permissions().mode() & 0o777;
+    if mode & 0o022 != 0 {
+        return Err(AccountsError::Writable { file: file.to_owned(), mode });
+    }
+    let mut text = String::new();
+    opened.read_to_string(&mut text).map_err(unusable)?;
     // What is wrong is told without the line that it is in: it may hold a hash.
     toml::from_str(&text)
         .map_err(|error| AccountsError::Shape(format!("--accounts {}: {}", file.display(), error.message()).into()))
@@ -350,7 +371,6 @@ mod tests {
         assert!(Accounts::read(&file).unwrap().find("jane").is_none());
         let text = fs::read_to_string(&file).unwrap();
         assert!(!text.contains(PASSWORD) && text.contains("$argon2id$"), "{text}");
-        use std::os::unix::fs::PermissionsExt as _;
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
     }
@@ -379,6 +399,13 @@ mod tests {
             let error = Accounts::read(&file).unwrap_err().to_string();
             assert!(error.contains(says) && !error.contains(&hash), "{by}: {error}");
         }
+        // Whoever may write it may let themselves in.
+        for mode in [0o620, 0o606] {
+            fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+            let refused = Accounts::read(&file).unwrap_err();
+            assert!(matches!(refused, AccountsError::Writable { .. }), "{refused}");
+        }
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
         fs::write(&file, [good.as_str(), &good].concat()).unwrap();
         assert!(matches!(Accounts::read(&file), Err(AccountsError::Twice(_))));
         assert!(matches!(

@@ -88,7 +88,7 @@ impl fmt::Display for Tenants {
 /// Who calls.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
-    /// The name in the certificate or token; for the audit and for who answers for a report, not for decisions.
+    /// The name of the account, in the certificate, or in the token with `@` and its issuer; for the audit and for who answers for a report, not for decisions.
     pub name: String,
     /// The person's name, as DICOM writes names; none where it is no person, or nothing names it.
     pub person: Option<String>,

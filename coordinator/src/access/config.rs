@@ -48,11 +48,12 @@ pub struct SecurityConfig {
     #[arg(long, value_name = "S", default_value_t = SESSION_S, env = "PRELIM_SESSION_S")]
     pub session_s: u64,
     /// File for the audit: one JSON line for each refusal and each access to a study, in a chain of digests. Full files
-    /// are kept beside it, numbered.
+    /// are kept beside it, numbered. Without it, audit.jsonl in the folder of --data where callers or people are told apart
+    /// (--client-ca, --oidc-issuer, --accounts), and always with `prelim up`.
     #[arg(long, value_name = "FILE", env = "PRELIM_AUDIT")]
     pub audit: Option<PathBuf>,
     /// Where an audit file was changed by another hand, set the audit aside and begin a new one, instead of not starting.
-    #[arg(long, env = "PRELIM_AUDIT_SET_ASIDE", requires = "audit")]
+    #[arg(long, env = "PRELIM_AUDIT_SET_ASIDE")]
     pub audit_set_aside: bool,
 }
 

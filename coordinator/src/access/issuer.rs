@@ -110,6 +110,11 @@ impl Issuer {
         })
     }
 
+    /// Its address, which is its name.
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// The claims of a token, and when they run out, once everything about it is right at `now_s`.
     pub(super) async fn verify(&self, token: &str, now_s: i64) -> Result<(Claims, i64), Refusal> {
         self.verify_for(token, &self.audience, now_s).await

@@ -10,7 +10,7 @@
 //!
 //! **Invariant**: what is in no table and no rule is refused.
 //! **Invariant**: a token that is shown must count; a certificate does not make up for a bad one.
-//! **Invariant**: where nothing tells callers apart, nothing is refused.
+//! **Invariant**: where nothing tells callers apart, nothing is refused but a token, which nobody here gave.
 
 pub mod accounts;
 mod caller;
@@ -44,6 +44,9 @@ use table::Need;
 
 use crate::accept::Peer;
 use crate::watched::Watched;
+
+/// What is said to a token where there is no issuer to ask about it, and no certificates either.
+const NO_TOKENS: &str = "tokens are not taken here: leave it out, or start the coordinator with --oidc-issuer";
 
 /// Rules that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -125,10 +128,22 @@ impl Access {
         self.accounts.as_ref().map(Watched::get)
     }
 
+    /// The files that say who may do what, and whether each was changed and cannot be used as it is: then what it said before
+    /// counts, so that a slip of the pen shuts nobody out who was let in.
+    pub(crate) fn outdated(&self) -> [(&'static str, bool); 2] {
+        let rules = self.rules.as_ref().is_some_and(Watched::is_outdated);
+        [("accounts", self.accounts.as_ref().is_some_and(Watched::is_outdated)), ("access", rules)]
+    }
+
     /// The way in by the issuer, where people sign in there.
     pub(crate) fn code_flow(&self) -> Option<CodeFlow<'_>> {
         let (client, issuer) = (self.client.as_ref()?, self.issuer.as_ref()?);
         Some(CodeFlow { client, issuer, rules: self.rules() })
+    }
+
+    /// Whether somebody of this name is of the issuer that people have here.
+    pub(crate) fn is_of_issuer(&self, name: &str) -> bool {
+        self.issuer.as_ref().is_some_and(|issuer| name.ends_with(&rules::name_at("", issuer.url())))
     }
 
     /// Whether callers are told apart.
@@ -152,7 +167,11 @@ impl Access {
     ) -> Result<(&'static str, Caller), Refusal> {
         let call = found.map_or("an unknown call", |(call, _)| call);
         if !self.tells_callers_apart() {
-            return Ok((call, Caller::anybody()));
+            // Another scheme is for a proxy before us.
+            return match authorization.and_then(bearer) {
+                Some(token) if !(peer.is_inside && same(token, &self.inside)) => Err(Refusal::NoCredentials(NO_TOKENS)),
+                _ => Ok((call, Caller::anybody())),
+            };
         }
         if let Some((_, Need::Nothing)) = found {
             return Ok((call, Caller::nobody()));
@@ -283,8 +302,20 @@ mod tests {
     async fn where_callers_are_not_told_apart_everybody_may_call_everything() {
         let access = Access::open(&SecurityConfig::default()).unwrap();
         for path in [READ, "/prelim.v1.WorkerService/Lease", "/unknown.Service/Call"] {
-            let (_, caller) = access.admit(table::need(path), Some("Bearer anything"), &Peer::default()).await.unwrap();
-            assert_eq!(caller, Caller::anybody());
+            for shown in [None, Some("Basic of-a-proxy")] {
+                let (_, caller) = access.admit(table::need(path), shown, &Peer::default()).await.unwrap();
+                assert_eq!(caller, Caller::anybody());
+            }
+            // But what is shown must count.
+            let own = format!("Bearer {}", access.inside_token());
+            let inside = Peer { is_inside: true, ..Peer::default() };
+            assert!(access.admit(table::need(path), Some(&own), &inside).await.is_ok());
+            for (shown, peer) in
+                [("Bearer anything", &inside), ("bearer anything", &Peer::default()), (&own, &Peer::default())]
+            {
+                let refused = access.admit(table::need(path), Some(shown), peer).await.unwrap_err();
+                assert!(matches!(refused, Refusal::NoCredentials(_)), "{refused}");
+            }
         }
     }
 

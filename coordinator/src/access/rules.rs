@@ -157,13 +157,15 @@ impl Rules {
         Some(Caller { name: name.clone(), person: person.clone(), roles, tenants, expires_at_s: Some(expires_at_s) })
     }
 
-    /// The caller with a token of these claims, which were checked before.
+    /// The caller with a token of these claims, which were checked before. Its name tells the issuer: who has the same name
+    /// elsewhere, or an account here, is somebody else.
     ///
     /// # Errors
-    /// [`TokenError::Claim`] where the claim with the caller's name is no text.
+    /// [`TokenError::Claim`] where the claim with the caller's name is no text, or nothing says who issued the token.
     pub fn of_claims(&self, claims: &Claims, expires_at_s: i64) -> Result<Caller, TokenError> {
         let name = claim(claims, &self.token.name).and_then(Value::as_str);
         let name = name.filter(|name| !name.is_empty()).ok_or(TokenError::Claim("the caller's name"))?;
+        let issuer = claims.get("iss").and_then(Value::as_str).ok_or(TokenError::Claim("iss"))?;
         let values = claim(claims, &self.token.roles).map(words).unwrap_or_default();
         let mapped: Vec<&Grant> =
             self.map.iter().filter(|(value, _)| values.contains(&value.as_str())).map(|(_, grant)| grant).collect();
@@ -179,8 +181,14 @@ impl Rules {
             None => joined(mapped.iter().map(|grant| &grant.tenants)),
         };
         let person = self.person(claims);
-        Ok(Caller { name: name.to_owned(), person, roles, tenants, expires_at_s: Some(expires_at_s) })
+        let name = name_at(name, issuer);
+        Ok(Caller { name, person, roles, tenants, expires_at_s: Some(expires_at_s) })
     }
+}
+
+/// What somebody is called whom an issuer calls `name`. An issuer is a URL, and no account has its `:` and `/`.
+pub(super) fn name_at(name: &str, issuer: &str) -> String {
+    format!("{name}@{issuer}")
 }
 
 impl Rules {
@@ -306,21 +314,60 @@ mod tests {
     fn a_token_gives_what_its_claims_say() {
         let (mapped, plain) = (Rules::parse(FILE).unwrap(), Rules::parse("").unwrap());
         for (rules, claims, expected) in [
-            (&plain, json!({"sub": "a", "roles": ["read", "fly"]}), "read of default"),
-            (&plain, json!({"sub": "a", "roles": "read submit", "tenants": "er"}), "submit+read of er"),
-            (&plain, json!({"sub": "a", "roles": ["read"], "tenants": ["*"]}), "read of all tenants"),
-            (&plain, json!({"sub": "a", "roles": ["read"], "tenants": []}), "read of "),
-            (&plain, json!({"sub": "a", "roles": ["read"], "tenants": ["St Mary"]}), "read of "),
-            (&plain, json!({"sub": "a"}), " of default"),
-            (&mapped, json!({"sub": "a", "realm_access": {"roles": ["radiology readers"]}}), "read+review of st-mary"),
-            (&mapped, json!({"sub": "a", "realm_access.roles": ["ops"], "tenants": "er"}), "admin of er"),
-            (&mapped, json!({"sub": "a", "realm_access": {"roles": ["admin"]}}), " of default"),
+            (&plain, json!({"iss": "https://issuer.example", "sub": "a", "roles": ["read", "fly"]}), "read of default"),
+            (
+                &plain,
+                json!({"iss": "https://issuer.example", "sub": "a", "roles": "read submit", "tenants": "er"}),
+                "submit+read of er",
+            ),
+            (
+                &plain,
+                json!({"iss": "https://issuer.example", "sub": "a", "roles": ["read"], "tenants": ["*"]}),
+                "read of all tenants",
+            ),
+            (
+                &plain,
+                json!({"iss": "https://issuer.example", "sub": "a", "roles": ["read"], "tenants": []}),
+                "read of ",
+            ),
+            (
+                &plain,
+                json!({"iss": "https://issuer.example", "sub": "a", "roles": ["read"], "tenants": ["St Mary"]}),
+                "read of ",
+            ),
+            (&plain, json!({"iss": "https://issuer.example", "sub": "a"}), " of default"),
+            (
+                &mapped,
+                json!({"iss": "https://issuer.example", "sub": "a", "realm_access": {"roles": ["radiology readers"]}}),
+                "read+review of st-mary",
+            ),
+            (
+                &mapped,
+                json!({"iss": "https://issuer.example", "sub": "a", "realm_access.roles": ["ops"], "tenants": "er"}),
+                "admin of er",
+            ),
+            (
+                &mapped,
+                json!({"iss": "https://issuer.example", "sub": "a", "realm_access": {"roles": ["admin"]}}),
+                " of default",
+            ),
         ] {
             let caller = rules.of_claims(claims.as_object().unwrap(), 0).unwrap();
             assert_eq!(shown(&caller), expected, "{claims}");
+            assert_eq!(caller.name, "a@https://issuer.example");
         }
-        let unnamed = json!({"roles": ["read"]});
-        assert!(plain.of_claims(unnamed.as_object().unwrap(), 0).is_err());
+        for unnamed in [json!({"iss": "https://issuer.example", "roles": ["read"]}), json!({"sub": "a"})] {
+            assert!(plain.of_claims(unnamed.as_object().unwrap(), 0).is_err(), "{unnamed}");
+        }
+    }
+
+    #[test]
+    fn nobody_at_an_issuer_is_called_as_an_account_may_be() {
+        for issuer in ["https://issuer.example", "http://127.0.0.1:8080", "http://localhost"] {
+            for name in ["jane", "jane@st-mary.example", "", "a"] {
+                assert!(!super::super::accounts::is_name(&name_at(name, issuer)), "{name} at {issuer}");
+            }
+        }
     }
 
     #[test]

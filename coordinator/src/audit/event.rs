@@ -106,12 +106,7 @@ impl Act {
     pub fn may_be_of_no_study(self) -> bool {
         matches!(
             self,
-            Self::Queried
-                | Self::SignedIn
-                | Self::SignedOut
-                | Self::WorkitemCreated
-                | Self::WorkitemRead
-                | Self::WorkitemChanged
+            Self::SignedIn | Self::SignedOut | Self::WorkitemCreated | Self::WorkitemRead | Self::WorkitemChanged
         )
     }
 
@@ -145,7 +140,8 @@ impl Act {
     }
 }
 
-/// One event. It names studies by UID and callers by the name in their certificate or token, and nobody else.
+/// One event. It names studies by UID and callers by the name in their certificate or token, and nobody else but whom a query
+/// names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
     /// What happened.
@@ -162,12 +158,15 @@ pub struct Event {
     pub call: Option<&'static str>,
     /// Study Instance UIDs.
     pub studies: Vec<Uid>,
+    /// What was looked for, each as `NAME=VALUE` (ParticipantObjectQuery of PS3.15 section A.5.3.10, in words).
+    pub query: Vec<String>,
 }
 
 impl Event {
     /// An event of which nothing more is known.
     pub fn of(act: Act) -> Self {
-        Self { act, reason: None, result: None, caller: None, address: None, call: None, studies: Vec::new() }
+        let (studies, query) = (Vec::new(), Vec::new());
+        Self { act, reason: None, result: None, caller: None, address: None, call: None, studies, query }
     }
 }
 
@@ -193,6 +192,8 @@ pub(super) struct Record<'a> {
     call: Option<&'a str>,
     #[serde(skip_serializing_if = "<[Uid]>::is_empty")]
     studies: &'a [Uid],
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    query: &'a [String],
     previous: &'a str,
 }
 
@@ -212,6 +213,7 @@ impl<'a> Record<'a> {
             address: event.address,
             call: event.call,
             studies: &event.studies,
+            query: &event.query,
             previous,
         }
     }

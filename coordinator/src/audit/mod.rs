@@ -6,7 +6,8 @@
 //! - `writer`: the thread that writes
 //!
 //! **Invariant**: what was answered for is on the disk; an access that cannot be recorded is not granted.
-//! **Invariant**: no patient attribute, token or key is in a line; studies are named by UID.
+//! **Invariant**: no token or key is in a line, and no patient attribute but those that somebody looked for; studies are named by
+//! UID.
 
 pub mod chain;
 mod event;
@@ -26,6 +27,8 @@ pub use files::{Verified, find, verify};
 use chain::Link;
 use writer::{Waiting, Writer};
 
+/// What the file is called beside the data, where no other is named.
+pub const FILE: &str = "audit.jsonl";
 /// A file larger than this is full.
 const MAX_FILE_BYTES: u64 = 64 << 20;
 /// Callers that may wait for the disk.
@@ -53,7 +56,7 @@ pub enum AuditError {
         broken: chain::Broken,
     },
     /// Another coordinator writes to it.
-    #[error("audit file {0} is in use by another coordinator; give each its own")]
+    #[error("audit file {0} is in use by another coordinator; give each its own with --audit")]
     InUse(PathBuf),
     /// The thread could not be started.
     #[error("audit thread: {0}")]

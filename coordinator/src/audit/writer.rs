@@ -80,8 +80,9 @@ impl Writer {
         Ok(())
     }
 
-    /// Goes on in a new file where another hand (logrotate, an operator) moved, removed or emptied the one written to: lines
-    /// in a file without a name would be lost. The chain goes on, so that the moved file and the new one still fit.
+    /// Goes on in a new file where another hand (logrotate, an operator) moved or removed the one written to: lines in a file
+    /// without a name would be lost. The chain goes on, so that the moved file and the new one still fit. In one that was emptied
+    /// or cut short it goes on, too; after a cut, the lines that are missing leave a break that `verify` finds.
     fn find_again(&mut self) -> io::Result<()> {
         let ours = self.file.metadata()?;
         let is_ours = match fs::metadata(&self.path) {
@@ -89,10 +90,13 @@ impl Writer {
             Err(error) if error.kind() == io::ErrorKind::NotFound => false,
             Err(error) => return Err(error),
         };
-        let what = match is_ours {
-            true if ours.len() >= self.size_bytes => return Ok(()),
-            true => "cut short",
-            false => "moved or removed",
+        let what = match (is_ours, ours.len()) {
+            (true, held) if held >= self.size_bytes => return Ok(()),
+            (true, 0) => "emptied by another hand; the chain goes on in it after this line",
+            (true, _) => {
+                "cut short by another hand: the lines up to this one are lost, and `prelim audit verify` finds the break"
+            }
+            (false, _) => "moved or removed by another hand; the chain goes on in a new one after this line",
         };
         if !is_ours {
             if self.torn {
@@ -105,7 +109,7 @@ impl Writer {
         // What lies there is left as it is, and told by `verify` where it does not fit.
         (self.size_bytes, self.torn) = (self.file.metadata()?.len(), false);
         let (file, seq, digest) = (self.path.display(), self.last.seq, &self.last.digest);
-        tracing::error!(%file, seq, %digest, "audit file {what} by another hand; the chain goes on in a new one after this line");
+        tracing::error!(%file, seq, %digest, "audit file {what}");
         sync_folder(&self.path)
     }
 

@@ -67,7 +67,7 @@ impl ByteStore {
         let opened = match place {
             Place::Folder(folder) => {
                 let unusable = |source| OpenError::Folder { folder: folder.clone(), source };
-                std::fs::create_dir_all(folder).map_err(unusable)?;
+                crate::folder::make_private(folder).map_err(unusable)?;
                 let store = LocalFileSystem::new_with_prefix(folder)
                     .map_err(|error| OpenError::Settings(error.to_string()))?
                     .with_fsync(true)

@@ -33,7 +33,7 @@ impl ExchangeService for Exchange {
             session.allow(&self.0, &study).await.map_err(status::of)?;
             self.0.record(&study).await.map_err(status::of)?;
             let held = self.0.deliveries(&study).await.map_err(status::of)?;
-            session.note(Act::Queried, &[study]).await.map_err(status::of)?;
+            session.note_query(Vec::new(), &[study]).await.map_err(status::of)?;
             let deliveries = held.into_iter().map(delivery).collect();
             return Ok(Response::new(v1::ListDeliveriesResponse { deliveries, next_page_token: String::new() }));
         }
@@ -52,7 +52,9 @@ impl ExchangeService for Exchange {
         for study in studies.iter().filter(|study| study.draft_version > 0) {
             deliveries.extend(self.0.deliveries(&study.uid).await.map_err(status::of)?.into_iter().map(delivery));
         }
-        session.note(Act::Queried, &[]).await.map_err(status::of)?;
+        let place = (!request.page_token.is_empty()).then(|| format!("page_token={}", request.page_token));
+        let asked = std::iter::once(format!("page_size={page}")).chain(place);
+        session.note_query(asked.collect(), &[]).await.map_err(status::of)?;
         Ok(Response::new(v1::ListDeliveriesResponse { deliveries, next_page_token }))
     }
 
@@ -81,7 +83,15 @@ impl ExchangeService for Exchange {
             patient_id: request.patient_id,
             study_date: request.study_date,
         };
-        session.note(Act::Queried, &[]).await.map_err(status::of)?;
+        let asked = [
+            ("source", &request.source),
+            ("StudyInstanceUID", &question.study),
+            ("AccessionNumber", &question.accession_number),
+            ("PatientID", &question.patient_id),
+            ("StudyDate", &question.study_date),
+        ];
+        let asked = asked.iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| format!("{name}={value}"));
+        session.note_query(asked.collect(), &[]).await.map_err(status::of)?;
         let found = self.0.find_remote(&request.source, &question).await.map_err(status::of)?;
         let studies = found.into_iter().map(remote).collect();
         Ok(Response::new(v1::FindRemoteStudiesResponse { studies }))

@@ -97,7 +97,7 @@ impl StudyService for Studies {
         let found = self.0.reidentify(pseudonym, session.tenants()).await.map_err(status::of)?;
         let studies: Vec<Uid> = found.iter().map(|found| found.study.uid.clone()).collect();
         // A look for one who is not here is on record, too.
-        session.note(Act::Queried, &studies).await.map_err(status::of)?;
+        session.note_query(vec![format!("pseudonym={pseudonym}")], &studies).await.map_err(status::of)?;
         session.note(Act::Read, &studies).await.map_err(status::of)?;
         let found = found.into_iter().map(reidentified).collect();
         Ok(Response::new(v1::ReidentifyResponse { found }))
@@ -109,6 +109,9 @@ impl StudyService for Studies {
         let page = if request.page_size == 0 { DEFAULT_PAGE } else { request.page_size.min(MAX_PAGE) } as usize;
         let states = request.states.iter().map(|wire| state(*wire)).collect::<Result<Vec<_>, _>>()?;
         let after = page_after(&request)?;
+        let wanted = states.iter().map(|state| format!("states={}", state.as_str()));
+        let place = (!request.page_token.is_empty()).then(|| format!("page_token={}", request.page_token));
+        let asked: Vec<String> = wanted.chain([format!("page_size={page}")]).chain(place).collect();
         // One more than asked for tells whether there is another page.
         let tenants = session.tenants();
         let query = StudyQuery { states, after, tenants, limit: page + 1, ..StudyQuery::default() };
@@ -126,7 +129,7 @@ impl StudyService for Studies {
             .map_err(status::of)?;
         let studies = records.into_iter().map(summary).zip(unmet);
         let studies = studies.map(|(study, unmet)| waiting_for(study, unmet)).collect();
-        session.note(Act::Queried, &[]).await.map_err(status::of)?;
+        session.note_query(asked, &[]).await.map_err(status::of)?;
         Ok(Response::new(v1::ListStudiesResponse { studies, next_page_token }))
     }
 
@@ -140,7 +143,7 @@ impl StudyService for Studies {
         for study in &studies {
             session.allow(&self.0, study).await.map_err(status::of)?;
         }
-        session.note(Act::Queried, &studies).await.map_err(status::of)?;
+        session.note_query(Vec::new(), &studies).await.map_err(status::of)?;
         Ok(Response::new(watch::watch(self.0.clone(), session, studies)))
     }
 

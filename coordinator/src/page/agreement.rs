@@ -18,7 +18,6 @@ use super::fault::Fault;
 use super::row::Row;
 use super::{Call, answer_json};
 use crate::access::Caller;
-use crate::audit::Act;
 use crate::session::Session;
 use crate::web::query;
 
@@ -82,7 +81,7 @@ impl Counts {
 pub(super) async fn tell(call: &Call<'_>, session: &Session) -> Result<Response<Body>, Fault> {
     let wanted = Wanted::read(&query::pairs(call.head.uri.query()))?;
     let view = call.web.page.board.view(&call.web.coordinator).await?;
-    session.note(Act::Queried, &[]).await?;
+    session.note_query(query::told(call.head.uri.query()), &[]).await?;
     let found = count(&view.rows, session.caller(), wanted);
     let mut groups: Vec<(&String, &Counts)> = found.groups.iter().collect();
     groups.sort_by_key(|(name, counts)| (Reverse(counts.total()), name.as_str()));

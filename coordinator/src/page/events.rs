@@ -19,7 +19,6 @@ use super::fault::Fault;
 use super::row::Shown;
 use super::{Call, sessions};
 use crate::access::Caller;
-use crate::audit::Act;
 use crate::question::Question;
 use crate::session::Session;
 use crate::web::Web;
@@ -51,7 +50,7 @@ struct Following {
 pub(super) async fn follow(call: &Call<'_>, session: &Session) -> Result<Response<Body>, Fault> {
     let place = call.web.page.streams.clone().try_acquire_owned();
     let place = place.map_err(|_| Fault::busy("too many pages follow the worklist already"))?;
-    session.note(Act::Queried, &[]).await?;
+    session.note_query(Vec::new(), &[]).await?;
     let (web, coordinator) = (call.web.clone(), &call.web.coordinator);
     let changes = coordinator.subscribe();
     let view = web.page.board.view(coordinator).await?;
@@ -95,11 +94,8 @@ impl Following {
             }
             if self.beat_at.elapsed() >= BEAT {
                 self.beat_at = Instant::now();
-                let (store, access) = (&*self.web.coordinator.store, &self.web.gate.access);
-                let signed_in = sessions::of(store, access, &self.headers, self.web.lasting(), false).await;
-                // Somebody else may have the name now, or less to see.
-                signed_in.ok()?.filter(|signed_in| signed_in.caller == self.caller)?;
-                return Some(Bytes::from_static(b": here\n\n"));
+                let goes_on = sessions::still_lets_in(&self.web, &self.headers, &self.caller).await;
+                return goes_on.then(|| Bytes::from_static(b": here\n\n"));
             }
             let coordinator = &self.web.coordinator;
             tokio::select! {

@@ -44,7 +44,7 @@ pub(super) async fn give(call: &Call<'_>, session: &Session) -> Result<Response<
         Fault::unavailable(format!("the key that UIDs are replaced by cannot be used: {error}"))
     })?;
     let view = call.web.page.board.view(&call.web.coordinator).await?;
-    session.note(Act::Queried, &[]).await?;
+    session.note_query(Vec::new(), &[]).await?;
     let is_kept = |row: &&Arc<Row>| row.signed_version > 0 && row.state != StudyState::Removing;
     let signed = view.rows.iter().filter(is_kept).filter(|row| session.caller().may_see(&row.tenant));
     let mut studies: Vec<Uid> = signed.map(|row| row.uid.clone()).collect();

@@ -127,6 +127,14 @@ struct Call<'a> {
     name: &'static str,
 }
 
+/// Whether a request for images shows a session, where people sign in here: elsewhere such a cookie is of another program on this
+/// machine.
+pub(crate) fn shows_a_session(web: &Web, head: &Parts) -> bool {
+    let access = &web.gate.access;
+    let do_people_sign_in = access.accounts().is_some() || access.code_flow().is_some();
+    do_people_sign_in && sessions::cookie(&head.headers, sessions::COOKIE_NAME).is_some()
+}
+
 /// Whether a path is for the page, or one of its calls.
 pub(crate) fn is_api(path: &str) -> bool {
     path.strip_prefix(API).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -221,7 +229,7 @@ async fn dispatch(
 async fn worklist(call: &Call<'_>, session: &Session) -> Result<Response<Body>, Fault> {
     let wanted = Wanted::read(query::pairs(call.head.uri.query()).into_iter())?;
     let view = call.web.page.board.view(&call.web.coordinator).await?;
-    session.note(Act::Queried, &[]).await?;
+    session.note_query(query::told(call.head.uri.query()), &[]).await?;
     let listed = wanted.of(&view.rows, session.caller());
     let shown = listed.rows.iter().map(|row| Shown { row, readers: view.readers_of(&row.uid) });
     let studies: Vec<Value> = shown.map(|shown| json!(shown)).collect();

@@ -58,7 +58,7 @@ pub(super) enum Who {
     },
     /// Of somebody whom the issuer named: what a token said.
     Issuer {
-        /// The name.
+        /// The name, which tells the issuer.
         name: String,
         /// The person's name, as DICOM writes names.
         person: Option<String>,
@@ -101,7 +101,8 @@ impl Who {
         }
     }
 
-    /// The caller, as things stand; nobody where the account is gone or has another password.
+    /// The caller, as things stand; nobody where the account is gone or has another password, or people are of another issuer
+    /// by now.
     fn caller(&self, access: &Access) -> Option<Caller> {
         match self {
             Self::Account { name, mark } => {
@@ -109,6 +110,9 @@ impl Who {
                 accounts.find(name).filter(|account| account.mark() == *mark).map(|account| account.caller())
             }
             Self::Issuer { name, person, roles, tenants } => {
+                if !access.is_of_issuer(name) {
+                    return None;
+                }
                 let roles: BTreeSet<Role> = roles.iter().filter_map(|role| Role::named(role)).collect();
                 let tenants = match tenants {
                     None => Tenants::All,
@@ -170,6 +174,16 @@ pub(crate) async fn of(
 /// The session of a request for images, which a person looks at.
 pub(crate) async fn of_request(web: &Web, head: &Parts) -> Result<Option<SignedIn>, StoreError> {
     of(&*web.coordinator.store, &web.gate.access, &head.headers, web.lasting(), true).await
+}
+
+/// How often what lasts looks whether the session still counts that let it in.
+pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(15);
+
+/// Whether the session of these headers still counts, and is of the same caller: somebody else may have the name now, or less to
+/// see. It is not when the store does not answer.
+pub(crate) async fn still_lets_in(web: &Web, headers: &HeaderMap, caller: &Caller) -> bool {
+    let found = of(&*web.coordinator.store, &web.gate.access, headers, web.lasting(), false).await;
+    found.is_ok_and(|signed_in| signed_in.is_some_and(|signed_in| *signed_in.caller == *caller))
 }
 
 /// Ends the session that a request shows, if it shows one.
@@ -272,9 +286,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_session_ends_after_its_whole_time_and_by_signing_out() {
-        let access = Access::open(&SecurityConfig::default()).unwrap();
+        let of_issuer = |url: &str| {
+            let (oidc_issuer, oidc_audience) = (Some(url.to_owned()), Some("prelim".to_owned()));
+            Access::open(&SecurityConfig { oidc_issuer, oidc_audience, ..SecurityConfig::default() }).unwrap()
+        };
+        let access = of_issuer("https://issuer.example");
         let store = MemoryStore::new(Arc::new(ManualClock::at(1_000)));
-        let caller = Caller { tenants: Tenants::named(["st-mary"]).unwrap(), ..Caller::anybody() };
+        let name = "jane@https://issuer.example".to_owned();
+        let caller = Caller { name, tenants: Tenants::named(["st-mary"]).unwrap(), ..Caller::anybody() };
         let cookie = begin(&store, Who::of_issuer(&caller), LASTING).await.unwrap();
         let found = of(&store, &access, &shows(&cookie), LASTING, true).await.unwrap().unwrap();
         assert_eq!(*found.caller, Caller { expires_at_s: None, ..caller.clone() });
@@ -285,6 +304,13 @@ mod tests {
         let found = of(&store, &access, &shows(&cookie), LASTING, true).await.unwrap().unwrap();
         assert_eq!(found.caller.tenants, nobody.tenants, "no tenant is not the default one");
         end(&store, &shows(&cookie)).await.unwrap();
+        assert!(of(&store, &access, &shows(&cookie), LASTING, true).await.unwrap().is_none());
+        // Nor does one count of another issuer, or one that was kept when names did not tell it.
+        let cookie = begin(&store, Who::of_issuer(&nobody), LASTING).await.unwrap();
+        let other = of_issuer("https://other.example");
+        assert!(of(&store, &other, &shows(&cookie), LASTING, true).await.unwrap().is_none());
+        let unnamed = Caller { name: "jane".to_owned(), ..nobody };
+        let cookie = begin(&store, Who::of_issuer(&unnamed), LASTING).await.unwrap();
         assert!(of(&store, &access, &shows(&cookie), LASTING, true).await.unwrap().is_none());
     }
 

@@ -31,6 +31,7 @@ const MAX_PRIORS: usize = 20;
 /// Gives out a study.
 pub(super) async fn give(call: &Call<'_>, session: &Session, uid: Uid) -> Result<Response<Body>, Fault> {
     let record = call.record(session, &uid).await?;
+    // Its report is a part of what is looked at: one opening is one record.
     call.viewed_now(session, &uid).await?;
     let coordinator = &call.web.coordinator;
     let held = call.web.instances_of(&record).await?;
@@ -56,10 +57,7 @@ pub(super) async fn give(call: &Call<'_>, session: &Session, uid: Uid) -> Result
     let by_people = by_people(record.standing_version(), &reviewed);
     let stands = standing.as_ref().map(|document| document.to_report().map_err(ServiceError::from)).transpose()?;
     let report = match standing {
-        Some(document) => {
-            session.note(Act::Reported, std::slice::from_ref(&uid)).await?;
-            shown(document, &study, Some(&by_people))?
-        }
+        Some(document) => shown(document, &study, Some(&by_people))?,
         None => Value::Null,
     };
     let priors = priors(call, session, &record, (stands.as_ref(), &report)).await?;

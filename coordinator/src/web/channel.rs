@@ -23,6 +23,7 @@ use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use super::problem::Problem;
 use super::request::Call;
 use super::{Web, cors};
+use crate::page::sessions;
 use crate::session::Session;
 use crate::worklist::channels::{Listening, MAX_CHANNELS};
 use crate::worklist::dataset::{Dataset, put, tag};
@@ -57,12 +58,17 @@ pub(super) async fn open(
     let upgrade = upgrade.ok_or_else(wanted)?;
     let accept = accept(&call.head.headers)?;
     let tenant = call.session.tenant_for_submission(call.tenant()).await?;
+    call.session.note_query(vec![format!("subscriber={title}")], &[]).await?;
     let listening = call.web.coordinator.listen_to_worklist(tenant, title).await?;
     let listening = listening.ok_or_else(|| Problem::busy(format!("{MAX_CHANNELS} channels are open already")))?;
-    let (web, session) = (call.web.clone(), call.session.clone());
+    let open = Open {
+        web: call.web.clone(),
+        session: call.session.clone(),
+        page: call.is_of_page.then(|| call.head.headers.clone()),
+    };
     tokio::spawn(async move {
         match upgrade.await {
-            Ok(connection) => serve(&web, &session, connection, listening).await,
+            Ok(connection) => serve(&open, connection, listening).await,
             // What hyper says quotes nothing that was sent.
             Err(error) => tracing::debug!(%error, "no channel"),
         }
@@ -91,8 +97,28 @@ fn accept(headers: &HeaderMap) -> Result<HeaderValue, Problem> {
     }
 }
 
-/// Sends reports until one side ends, is silent for too long, or the caller's credentials run out.
-async fn serve(web: &Arc<Web>, session: &Session, connection: Upgraded, mut listening: Listening) {
+/// A channel that is open, and what let it in.
+struct Open {
+    web: Arc<Web>,
+    session: Session,
+    /// What shows the session on the page, where it is one that let it in.
+    page: Option<HeaderMap>,
+}
+
+impl Open {
+    /// Whether the session on the page still counts, where it is one that let it in.
+    async fn is_let_in(&self) -> bool {
+        match &self.page {
+            Some(headers) => sessions::still_lets_in(&self.web, headers, self.session.caller()).await,
+            None => true,
+        }
+    }
+}
+
+/// Sends reports until one side ends, is silent for too long, or what let the caller in no longer counts.
+async fn serve(open: &Open, connection: Upgraded, mut listening: Listening) {
+    const SIGNED_OUT: Option<(CloseCode, &str)> = Some((CloseCode::Policy, "the session on the page has ended"));
+    let Open { web, session, .. } = open;
     let mut config = WebSocketConfig::default();
     config.max_message_size = Some(MAX_MESSAGE_BYTES);
     config.max_frame_size = Some(MAX_MESSAGE_BYTES);
@@ -100,10 +126,13 @@ async fn serve(web: &Arc<Web>, session: &Session, connection: Upgraded, mut list
     let (mut send, mut receive) = socket.split();
     // Of a ping in half of the time, an answer comes in the other half.
     let mut ping = tokio::time::interval(web.idle() / 2);
+    let mut look = tokio::time::interval(sessions::LOOK_EVERY);
     let (mut number, mut is_silent) = (0_u16, false);
     let end = loop {
         let message = tokio::select! {
             report = listening.next() => match report {
+                // Who signed out gets none of what came since.
+                Some(_) if !open.is_let_in().await => break SIGNED_OUT,
                 Some(report) => {
                     number = number.wrapping_add(1);
                     message(&report, number)
@@ -122,6 +151,12 @@ async fn serve(web: &Arc<Web>, session: &Session, connection: Upgraded, mut list
                     break Some((CloseCode::Away, "no answer to a ping"));
                 }
                 Message::Ping(bytes::Bytes::new())
+            }
+            _ = look.tick() => {
+                if open.is_let_in().await {
+                    continue;
+                }
+                break SIGNED_OUT;
             }
             () = session.expired() => break Some((CloseCode::Policy, "the credentials have expired")),
             () = web.coordinator.stopping.cancelled() => {

@@ -5,12 +5,15 @@
 
 use std::net::IpAddr;
 
-use hyper::header::{HOST, ORIGIN};
+use hyper::header::{HOST, HeaderName, ORIGIN};
 use hyper::http::request::Parts;
 
 use super::config::WebConfig;
 use super::cors;
 use super::problem::Problem;
+
+/// Where a browser says that what asks is from.
+const SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Lets a request in that is for this machine by a name that is known, and from no page of another place.
 pub(super) fn check(config: &WebConfig, head: &Parts) -> Result<(), Problem> {
@@ -24,8 +27,12 @@ pub(super) fn check(config: &WebConfig, head: &Parts) -> Result<(), Problem> {
             "{found:?} is no name of this machine, and nothing tells who calls: call localhost, or start the coordinator with --http-url where a proxy stands before it"
         )));
     }
-    let Some(origin) = head.headers.get(ORIGIN) else { return Ok(()) };
-    if cors::is_named(&config.http_origin, origin) || cors::is_from(origin, [Some(host), told]) {
+    let is_of_a_page_that_may = match head.headers.get(ORIGIN) {
+        Some(origin) => cors::is_named(&config.http_origin, origin) || cors::is_from(origin, [Some(host), told]),
+        // A picture in a page of another place has no Origin, but browsers say this (Fetch Metadata).
+        None => !head.headers.get(SITE).is_some_and(|site| matches!(site.as_bytes(), b"cross-site" | b"same-site")),
+    };
+    if is_of_a_page_that_may {
         return Ok(());
     }
     Err(Problem::forbidden("pages of other places may not call here: name theirs with --http-origin"))
@@ -62,6 +69,20 @@ mod tests {
             request = request.header(ORIGIN, origin);
         }
         check(&config, &request.body(()).unwrap().into_parts().0).map_err(|problem| problem.status())
+    }
+
+    #[test]
+    fn pictures_are_in_no_page_of_another_place() {
+        let shown = |site: &str| {
+            let request = Request::get("/dicom-web/studies").header(HOST, "localhost:8042").header(SITE, site);
+            check(&WebConfig::default(), &request.body(()).unwrap().into_parts().0).map_err(|problem| problem.status())
+        };
+        for site in ["none", "same-origin"] {
+            assert_eq!(shown(site), Ok(()), "{site}");
+        }
+        for site in ["cross-site", "same-site"] {
+            assert_eq!(shown(site), Err(StatusCode::FORBIDDEN), "{site}");
+        }
     }
 
     #[test]

@@ -20,7 +20,6 @@ use super::query::{self, Query};
 use super::request::Call;
 use super::route::{Level, Scope};
 use super::{draft, wado};
-use crate::audit::Act;
 use crate::report::sop_class_and_modality;
 use crate::store::record::{InstanceRecord, StudyCursor, StudyQuery, StudyRecord};
 
@@ -50,7 +49,7 @@ pub(super) async fn search(call: &Call<'_>, level: Level, scope: Scope) -> Resul
             break;
         }
     }
-    call.session.note(Act::Queried, &[]).await?;
+    call.session.note_query(told(asked, level, &scope), scope.study.as_slice()).await?;
     let warnings = results.warnings(&query, studies.is_cut_short);
     let mut response = if results.found.is_empty() {
         let mut response = Response::new(Body::empty());
@@ -65,6 +64,19 @@ pub(super) async fn search(call: &Call<'_>, level: Level, scope: Scope) -> Resul
         response.headers_mut().append(WARNING, HeaderValue::from_static(warning));
     }
     Ok(response)
+}
+
+/// What is searched for, as the audit has it: what the path names, and then the parameters.
+fn told(asked: Option<&str>, level: Level, scope: &Scope) -> Vec<String> {
+    let level = match level {
+        Level::Study => "STUDY",
+        Level::Series => "SERIES",
+        Level::Instance => "IMAGE",
+    };
+    let level = format!("QueryRetrieveLevel={level}");
+    let study = scope.study.iter().map(|study| format!("StudyInstanceUID={study}"));
+    let series = scope.series.iter().map(|series| format!("SeriesInstanceUID={series}"));
+    std::iter::once(level).chain(study).chain(series).chain(query::told(asked)).collect()
 }
 
 struct Search<'a> {

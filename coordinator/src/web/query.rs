@@ -183,6 +183,11 @@ pub(crate) fn pairs(query: Option<&str>) -> Vec<(String, String)> {
     parts.map(|part| part.split_once('=').unwrap_or((part, ""))).map(|(n, v)| (decoded(n), decoded(v))).collect()
 }
 
+/// What a query asks for, as the audit has it.
+pub(crate) fn told(query: Option<&str>) -> Vec<String> {
+    pairs(query).into_iter().map(|(name, value)| format!("{name}={value}")).collect()
+}
+
 /// The value of the parameter `accept`.
 pub(super) fn accept(query: Option<&str>) -> Option<String> {
     pairs(query).into_iter().find(|(name, _)| name == "accept").map(|(_, value)| value)

@@ -9,7 +9,10 @@ use std::time::Instant;
 use axum::body::{Body, HttpBody};
 use bytes::Bytes;
 use hyper::body::{Frame, Incoming, SizeHint};
-use hyper::header::{AUTHORIZATION, CACHE_CONTROL, HOST, HeaderValue, ORIGIN};
+use hyper::header::{
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN,
+    X_CONTENT_TYPE_OPTIONS,
+};
 use hyper::http::request::Parts;
 use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request, Response, StatusCode};
@@ -20,6 +23,7 @@ use super::route::{Operation, What, route};
 use super::worklist_route::Ask;
 use super::{ROOT, Web, bulkdata, channel, cors, frames, host, metadata, qido, rendered, stow, wado, workitems};
 use crate::accept::Peer;
+use crate::access::Refusal;
 use crate::metrics::Metrics;
 use crate::page;
 use crate::session::Session;
@@ -27,10 +31,16 @@ use crate::session::Session;
 /// The header that names the tenant whose studies or workitems are meant, where the caller may send for several.
 const TENANT: &str = "prelim-tenant";
 
+/// What an answer may do in a browser that shows it by itself: images and styles within it are shown, nothing else.
+const POLICY: &str = "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; base-uri 'none'; \
+    form-action 'none'; frame-ancestors 'none'; sandbox";
+
 /// A request that was let in.
 pub(super) struct Call<'a> {
     pub(super) web: &'a Arc<Web>,
     pub(super) session: Session,
+    /// Whether a session on the page let it in.
+    pub(super) is_of_page: bool,
     pub(super) head: &'a Parts,
     /// What the addresses in the answer begin with: `http://HOST/dicom-web`.
     pub(super) base: String,
@@ -57,10 +67,20 @@ pub(super) async fn answer(web: Arc<Web>, peer: Peer, mut request: Request<Incom
     };
     let mut response = answered.unwrap_or_else(|problem| problem.response());
     cors::allow(&web.config.http_origin, head.headers.get(ORIGIN), is_preflight, response.headers_mut());
+    guard(response.headers_mut());
     // Patients' data is no cache's to keep.
     response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     web.coordinator.metrics.http_answered(response.status().as_u16());
     response.map(|body| Body::new(Guarded { body, _under_way: under_way }))
+}
+
+/// Adds what every answer says to browsers: it is what it says that it is, is no page that does anything, and is in no page of
+/// another place that was not let in by name.
+fn guard(headers: &mut HeaderMap) {
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    let policy = HeaderName::from_static("cross-origin-resource-policy");
+    headers.insert(policy, HeaderValue::from_static("same-origin"));
 }
 
 /// Whether a path is for DICOMweb.
@@ -100,18 +120,19 @@ async fn serve(
     if is_nobodys
         && is_of_this_machine
         && !web.gate.access.tells_callers_apart()
-        && let Err(problem) = host::check(&web.config, head)
+        && let Err(problem) = check_nobodys(web, head)
     {
         body.drain().await;
         return Err(problem);
     }
+    let is_of_page = signed_in.is_some();
     let admitted = match signed_in {
         Some(signed_in) => web.gate.admit_known(found, signed_in.caller, peer).await,
         None => web.gate.admit_beside_page(found, authorization, peer).await,
     };
     let served = match admitted {
         Ok(session) => {
-            let call = Call { web, session, head, base: base(web, head) };
+            let call = Call { web, session, is_of_page, head, base: base(web, head) };
             dispatch(&call, operation, upgrade, &mut body).await
         }
         Err(refusal) => Err(refusal.into()),
@@ -119,6 +140,15 @@ async fn serve(
     // Also where only some of it was taken.
     body.drain().await;
     served
+}
+
+/// Lets a request of this machine in that nothing is shown with which counts.
+fn check_nobodys(web: &Web, head: &Parts) -> Result<(), Problem> {
+    // Who shows a session that has ended may not see more than while it lasted.
+    if head.method.is_safe() && page::shows_a_session(web, head) {
+        return Err(Refusal::NoCredentials("the session on the page has ended: sign in again").into());
+    }
+    host::check(&web.config, head)
 }
 
 async fn dispatch(

@@ -58,13 +58,9 @@ impl Call<'_> {
         let study = self.web.study(&self.session, uid, scope).await?;
         let instances = study.some_instances(scope)?;
         let is_draft = |instance: &Instance| matches!(instance.source, Source::Draft(..));
-        let studies = std::slice::from_ref(uid);
-        if instances.iter().any(|instance| !is_draft(instance)) {
-            self.session.note(Act::Read, studies).await?;
-        }
-        if instances.iter().any(is_draft) {
-            self.session.note(Act::Reported, studies).await?;
-        }
+        // Both are the same event of PS3.15, and one call is one record.
+        let act = if instances.iter().all(is_draft) { Act::Reported } else { Act::Read };
+        self.session.note(act, std::slice::from_ref(uid)).await?;
         Ok((study, instances))
     }
 }

@@ -204,7 +204,7 @@ async fn search(call: &Call<'_>) -> Result<Response<Body>, Problem> {
             _ => break,
         }
     }
-    call.session.note(Act::Queried, &[]).await?;
+    call.session.note_query(query::told(call.head.uri.query()), &[]).await?;
     if found.is_empty() {
         return Ok(empty(StatusCode::NO_CONTENT));
     }
