@@ -16,7 +16,7 @@
 pub(crate) mod contradict;
 mod edit;
 mod inserted;
-mod phrases;
+pub(crate) mod phrases;
 mod wording;
 
 use jiff::Timestamp;
