@@ -35,7 +35,7 @@ const OF_PLACES: &str = "north south east west upper lower left right middle sid
     county state national region regional department division section unit floor room building block wing tower radiology imaging \
     diagnostic radiography emergency intensive care critical urgent outpatient inpatient surgery surgical oncology internal \
     paediatric pediatric children trauma health institute foundation group private public practice service services first second third \
-    saint base with from the and for";
+    saint base not stated with from the and for";
 
 /// Titles, places to reach somebody, and words for telling somebody something.
 const OF_PEOPLE: &str = "dr drs prof professor doctor doctors mrs mister frau herr herrn mme mlle monsieur madame senor senora sra \
@@ -64,7 +64,7 @@ impl Known {
     /// What headers say of the patient, the request and the people around it.
     pub(super) fn of(patient: &StudyAttributes) -> Self {
         let mut known = Self::default();
-        for name in [&patient.patient_name, &patient.referring_physician].into_iter().chain([&patient.other_names]) {
+        for name in [&patient.patient_name, &patient.referring_physician, &patient.other_names] {
             name.lines().for_each(|name| known.add_name(name));
         }
         let numbers = [&patient.patient_id, &patient.accession_number, &patient.study_id, &patient.patient_birth_date];
@@ -87,17 +87,18 @@ impl Known {
     /// Also a place: as a whole, each part of an address, and words of it that are no words of reports ("West", "Chest").
     fn add_place(&mut self, name: &str) {
         let name = visible(name);
+        let of_findings =
+            |word: &str| FindingCode::ALL.iter().any(|code| code.name().split(' ').any(|part| part == word));
+        let is_common = |word: &str| is_in(OF_PLACES, word) || of_findings(word);
         for part in name.split([',', ';', '^']).chain([name.as_str()]) {
             let part = joined(&folded(part));
-            if part.chars().count() >= MIN_OF_PLACE {
+            if part.chars().count() >= MIN_OF_PLACE && !is_common(&part) {
                 push(&mut self.inside, &part);
             }
         }
-        let of_findings =
-            |word: &str| FindingCode::ALL.iter().any(|code| code.name().split(' ').any(|part| part == word));
         for spelling in spellings(&name) {
             for word in words(&spelling).filter(|word| word.chars().count() >= MIN_OF_PLACE) {
-                if !is_in(OF_PLACES, word) && !of_findings(word) && !word.chars().any(char::is_numeric) {
+                if !is_common(word) && !word.chars().any(char::is_numeric) {
                     push(&mut self.words, word);
                 }
             }
@@ -108,9 +109,7 @@ impl Known {
         let name = visible(name);
         for component in name.split(['^', '=', ',']) {
             // "Xiao Dong" is also written "Xiaodong", and the other way round.
-            for whole in
-                spellings(component).iter().chain(&spellings(&component.replace(' ', ""))).map(|each| joined(each))
-            {
+            for whole in spellings(component).iter().map(|each| joined(each)) {
                 if whole.chars().count() >= MIN_JOINED {
                     push(&mut self.runs, &whole);
                 }
@@ -228,7 +227,7 @@ mod tests {
             referring_physician: "Ångström^Eva".into(),
             other_names: "Doe^John^^Dr.\nZabriskie^Wolf".into(),
             other_ids: "HOSP-554433\nRP471\nA-12\nS7".into(),
-            places: "Lindenweg 5, Kleinkleckersdorf\nHaus Virchow\nChest Clinic West".into(),
+            places: "Lindenweg 5, Kleinkleckersdorf\nHaus Virchow\nChest Clinic West\nChest".into(),
             ..StudyAttributes::default()
         };
         Known::of(&patient)
