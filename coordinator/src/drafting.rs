@@ -120,7 +120,7 @@ impl Coordinator {
                 let digest = prelim_imaging::header::digest(&content);
                 let size_bytes = content.len() as u64;
                 let known = self.record(uid).await?.summary;
-                let summary = Box::new(summary(&report, &study, known.as_ref(), false));
+                let summary = Box::new(summary(&report, &study, known.as_ref(), None));
                 let objects = report::objects(&report, &study).iter().map(ToString::to_string).collect();
                 self.bytes.put(uid, &digest, content.into()).await?;
                 let deliveries = self.wishes(&study, Moment::Drafted, versions.signed > 0);

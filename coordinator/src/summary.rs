@@ -7,20 +7,13 @@ use prelim_proto::study::Study;
 use crate::report::present;
 use crate::store::record::{Judged, Summary};
 
-/// The summary of a version of a study's report. `before` is that of the version that it comes after; `is_of_draft` says that
-/// it is what a radiologist made of a draft, and not of something signed.
-pub(crate) fn summary(report: &Report, study: &Study, before: Option<&Summary>, is_of_draft: bool) -> Summary {
+/// The summary of a version of a study's report. `before` is that of the version that it comes after; `judged` what a
+/// radiologist made of the draft that it goes back to, where that is news.
+pub(crate) fn summary(report: &Report, study: &Study, before: Option<&Summary>, judged: Option<Judged>) -> Summary {
     let images =
         study.series.iter().flat_map(|series| &series.instances).filter_map(|instance| instance.image.as_ref());
     let first = |of: fn(&ImageAttributes) -> Option<&String>| images.clone().find_map(of).cloned();
     let lowest = report.findings.iter().map(|finding| finding.confidence).min_by(f32::total_cmp);
-    let judged = report.review.as_ref().filter(|_| is_of_draft).map(|review| {
-        let code = |assessment: &prelim_proto::review::Assessment| {
-            let now = assessment.finding.and_then(|index| report.findings.get(index as usize));
-            assessment.before.as_ref().or(now).map(|finding| (finding.code, assessment.decision))
-        };
-        Judged { at_ms: review.at_ms, decisions: review.assessments.iter().filter_map(code).collect() }
-    });
     Summary {
         urgency: report.urgency,
         findings: u32::try_from(report.findings.len()).unwrap_or(u32::MAX),

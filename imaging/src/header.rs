@@ -1,6 +1,7 @@
 //! The header of an object as domain types, for the intake.
 
 mod image;
+mod named;
 mod planes;
 
 use dicom_core::Tag;
@@ -124,7 +125,7 @@ fn uid(attributes: &Attributes<'_>, tag: Tag, name: &'static str) -> Result<Uid,
 
 fn study_attributes(attributes: &Attributes<'_>) -> StudyAttributes {
     let text = |tag| attributes.text(tag).unwrap_or_default();
-    StudyAttributes {
+    let mut known = StudyAttributes {
         patient_id: text(tags::PATIENT_ID),
         patient_name: text(tags::PATIENT_NAME),
         patient_birth_date: text(tags::PATIENT_BIRTH_DATE),
@@ -136,5 +137,8 @@ fn study_attributes(attributes: &Attributes<'_>) -> StudyAttributes {
         description: text(tags::STUDY_DESCRIPTION),
         referring_physician: text(tags::REFERRING_PHYSICIAN_NAME),
         institution: text(tags::INSTITUTION_NAME),
-    }
+        ..StudyAttributes::default()
+    };
+    named::note(attributes, &mut known);
+    known
 }

@@ -6,6 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::IdError;
+use crate::question::QuestionKind;
 
 /// Prompts that a worker may offer, at most.
 pub const MAX_PROMPTS: usize = 16;
@@ -52,6 +53,17 @@ impl PromptName {
         if shaped { Ok(Self(text.to_owned())) } else { Err(IdError::Prompt(text.chars().take(80).collect())) }
     }
 
+    /// The name by which what answers a kind of question is demanded and offered; none for plain questions.
+    fn of_question(kind: QuestionKind) -> Option<Self> {
+        let name = match kind {
+            QuestionKind::Question => return None,
+            QuestionKind::Describe => "question.describe",
+            QuestionKind::Shorten => "question.shorten",
+            QuestionKind::Explain => "question.explain",
+        };
+        Some(Self(name.to_owned()))
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -76,6 +88,12 @@ impl Demand {
     /// Whether any worker will do.
     pub fn is_any(&self) -> bool {
         self.model.is_none() && self.prompt.is_none()
+    }
+
+    /// The same of a question of that kind, which is a prompt by itself: not every model that answers was made for each kind.
+    /// Plain questions are what all of them answer.
+    pub fn of_question(self, kind: QuestionKind) -> Self {
+        Self { prompt: PromptName::of_question(kind), ..self }
     }
 
     /// The demand as one text: the model's name, then, where a prompt is named, a tab and its name. Empty where any worker
@@ -124,6 +142,13 @@ pub struct Offer {
 }
 
 impl Offer {
+    /// The same of a worker that answers questions of these kinds.
+    #[must_use]
+    pub fn with_questions(mut self, kinds: impl IntoIterator<Item = QuestionKind>) -> Self {
+        self.prompts.extend(kinds.into_iter().filter_map(PromptName::of_question));
+        self
+    }
+
     /// Whether a job with this demand may be given to the worker.
     pub fn meets(&self, demand: &Demand) -> bool {
         demand.model.as_ref().is_none_or(|wanted| self.models().any(|model| model == wanted))
@@ -197,6 +222,22 @@ mod tests {
             for demand in &all {
                 assert_eq!(offer.meets(demand), listed.contains(demand), "{offer:?} {demand:?}");
             }
+        }
+    }
+
+    #[test]
+    fn a_question_goes_to_who_answers_its_kind() {
+        let offer = |kinds: &[QuestionKind]| Offer::default().with_questions(kinds.iter().copied());
+        let (all, plain) = (offer(&QuestionKind::ALL), offer(&[QuestionKind::Question, QuestionKind::Shorten]));
+        for (kind, want) in [
+            (QuestionKind::Question, true),
+            (QuestionKind::Describe, false),
+            (QuestionKind::Shorten, true),
+            (QuestionKind::Explain, false),
+        ] {
+            let demand = Demand::default().of_question(kind);
+            assert_eq!((all.meets(&demand), plain.meets(&demand)), (true, want), "{kind:?}");
+            assert_eq!(Demand::from_key(&demand.key()), Ok(demand));
         }
     }
 

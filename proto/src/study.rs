@@ -105,7 +105,20 @@ pub struct StudyAttributes {
     pub referring_physician: String,
     /// Institution Name (0008,0080).
     pub institution: String,
+    /// Who else is named, so that names can be looked for: other names of the patient, who requested, performed and read. A line
+    /// each, as DICOM writes names.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub other_names: String,
+    /// What else identifies the patient or the request. A line each.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub other_ids: String,
+    /// The patient's address, and departments. A line each.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub places: String,
 }
+
+/// Longest list of names, identifiers or places of a study, in bytes; what more there is, is not kept.
+pub const MAX_LISTED_BYTES: usize = 8_192;
 
 impl StudyAttributes {
     /// Fills the empty fields from `other`: real senders leave attributes out of some objects of a study.
@@ -128,6 +141,14 @@ impl StudyAttributes {
                 own.clone_from(new);
             }
         }
+        let lists: [(&mut String, &String); 3] = [
+            (&mut self.other_names, &other.other_names),
+            (&mut self.other_ids, &other.other_ids),
+            (&mut self.places, &other.places),
+        ];
+        for (own, new) in lists {
+            new.lines().for_each(|line| add_line(own, line));
+        }
     }
 
     /// Whether the two speak of different people: their Patient IDs differ, or, where one of them has none, their names
@@ -139,6 +160,18 @@ impl StudyAttributes {
         }
         differ(&self.patient_name, &other.patient_name) || differ(&self.patient_birth_date, &other.patient_birth_date)
     }
+}
+
+/// Adds a line to a list, unless it has it, or would be longer than [`MAX_LISTED_BYTES`].
+pub fn add_line(list: &mut String, line: &str) {
+    let is_held = list.lines().any(|held| held == line);
+    if line.is_empty() || is_held || list.len() + 1 + line.len() > MAX_LISTED_BYTES {
+        return;
+    }
+    if !list.is_empty() {
+        list.push('\n');
+    }
+    list.push_str(line);
 }
 
 /// One instance (one DICOM object) of a study.

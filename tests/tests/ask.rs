@@ -388,6 +388,56 @@ fn the_record_of_a_review_says_where_all_words_are_from() {
     let line: Value = serde_json::from_slice(&exported.bytes).expect("one line");
     assert_eq!(line["sentences_of_models_left_out"], 2, "{line:#}");
     assert!(!line.to_string().contains(&long) && line.to_string().contains(own), "{line:#}");
+
+    // So is an answer that somebody else got, who asked on the command line, and that she typed off.
+    let other = studies.iter().find(|other| *other != study).expect("another study");
+    let theirs = ask(&server.grpc, other, &["--kind", "describe"]);
+    let said = text(&theirs["answer"]);
+    let count = of(&jane.study(other), "findings").len();
+    let edit = json!({"version": 1, "decisions": vec![json!({"decision": "accept"}); count], "request_id": "s-2",
+                      "impression": [format!("{said} So it is."), own], "contradictions_seen": true});
+    let signed = jane.post(&format!("/api/studies/{other}/sign"), &edit);
+    assert_eq!(signed.status, 200, "{signed:?}");
+    let document: Value = serde_json::from_slice(&draft(&server.grpc, other, "json")).expect("JSON");
+    let inserted = document["report"]["inserted"].as_array().expect("a list");
+    let places: Vec<_> = inserted.iter().map(|each| (each["sentence"].as_u64(), each["by_hand"].as_bool())).collect();
+    assert_eq!(places, [(Some(0), Some(true))], "{said}: {document:#}");
+    let exported = jane.get("/api/agreement/export").bytes;
+    assert!(!String::from_utf8_lossy(&exported).contains("So it is."));
+}
+
+/// Promise: a question goes to a worker whose model answers its kind, and to no other; and an answer says of how many images
+/// it looked at how many.
+#[test]
+fn a_question_goes_to_a_worker_that_answers_its_kind() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    // The demonstration model explains nothing, and the one beside it describes nothing.
+    let server = Server::start(folder, &["up", "--json", "--grpc", "127.0.0.1:0", "--data", "data"], &[]);
+    let explaining = json!({"prompt_version": "explains-1", "question": "{images}{question}",
+                            "explain": "Explain: {text}", "images_per_prompt": 1, "max_new_tokens": 8});
+    let model = asked_model(&folder.join("model"), Some(&explaining));
+    let _explains = worker(folder, "explains", &server.grpc, &model);
+    let study = drafted(&server.grpc, folder, 1, "ct").remove(0);
+    eventually(
+        PATIENCE,
+        || server.log(),
+        || {
+            let workers = prelim_json(["workers", "--json", "--grpc", &server.grpc]);
+            workers["workers"].as_array().map(Vec::len) == Some(2)
+        },
+    );
+    for _ in 0..4 {
+        let explained = ask(&server.grpc, &study, &["--kind", "explain", "Small left pleural effusion."]);
+        assert_eq!((text(&explained["state"]), text(&explained["prompt_version"])), ("answered", "explains-1"));
+        let described = ask(&server.grpc, &study, &["--kind", "describe"]);
+        assert_eq!(text(&described["state"]), "answered", "{described:#}");
+        assert_ne!(text(&described["prompt_version"]), "explains-1");
+        let statement = text(&described["statement"]);
+        assert!(statement.starts_with("It looked at 1 of ") && statement.contains(" slices"), "{statement}");
+    }
+    let refused = prelim(["ask", &*study, "--grpc", &*server.grpc, "--kind", "shorten", "A nodule."]);
+    assert!(!refused.status.success() && words(&refused).contains("not made to shorten texts"), "{}", words(&refused));
 }
 
 /// The findings that a radiograph is asked about, by the words of the truth and of people.

@@ -417,6 +417,21 @@ fn two_readers_lose_nothing() {
         "{text}"
     );
     let line: Value = serde_json::from_str(&text).expect("JSON");
+    // Both tell of what stands now against the draft, whatever the newest review was of.
+    let became = line["decisions"].as_array().expect("decisions");
+    for decision in ["accepted", "changed", "rejected", "added"] {
+        let counted =
+            agreement["groups"].as_array().into_iter().flatten().filter_map(|each| each["counts"][decision].as_u64());
+        let told = became.iter().filter(|each| each["decision"] == decision).count() as u64;
+        assert_eq!(counted.sum::<u64>(), told, "{decision}: {agreement} {line:#}");
+    }
+    let of_draft = became.iter().filter(|each| !each["before"].is_null());
+    let (is_worded, is_placed) = (
+        |each: &&Value| each["before"]["words"].is_string(),
+        |each: &Value| each["before"].get("laterality").is_some(),
+    );
+    let all: Vec<&Value> = of_draft.collect();
+    assert!(all.iter().all(|each| is_worded(each) && is_placed(each)), "{line:#}");
     let set = site.folder.path().join("set");
     let [films, key] = ["phantoms", "data/export-key"].map(|path| site.folder.path().join(path).display().to_string());
     // What lies beside the images is refused.

@@ -6,6 +6,7 @@ use prelim_proto::convert::ConvertError;
 use prelim_proto::demand::{ModelName, Offer};
 use prelim_proto::ids::{Digest, FencingToken, JobId, Uid};
 use prelim_proto::job::{JobKind, JobOutcome, Lease};
+use prelim_proto::question::QuestionKind;
 use prelim_proto::v1;
 use prelim_proto::v1::worker_service_client::WorkerServiceClient;
 use tonic::{Code, Request, Status};
@@ -95,6 +96,8 @@ pub struct Want {
     pub kinds: Vec<JobKind>,
     /// The model and prompts that the worker offers.
     pub offer: Offer,
+    /// The kinds of question that the worker's model answers.
+    pub questions: Vec<QuestionKind>,
     /// Studies whose images are at hand: their jobs are preferred.
     pub held: Vec<Uid>,
 }
@@ -170,6 +173,7 @@ impl Coordinator {
             model: want.offer.model.clone().map(Into::into).unwrap_or_default(),
             adapters: want.offer.adapters.iter().map(ToString::to_string).collect(),
             prompts: want.offer.prompts.iter().map(ToString::to_string).collect(),
+            questions: want.questions.iter().map(|kind| v1::QuestionKind::from(*kind) as i32).collect(),
         }
     }
 

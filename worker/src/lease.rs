@@ -7,6 +7,7 @@ use std::time::Duration;
 use prelim_proto::demand::Offer;
 use prelim_proto::ids::{JobId, Uid};
 use prelim_proto::job::{JobKind, JobOutcome, Lease};
+use prelim_proto::question::QuestionKind;
 use prelim_proto::trace::{for_log, without_uids};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -39,6 +40,11 @@ pub(crate) trait Work: Send + Sync + 'static {
 
     /// The model and prompts that it offers.
     fn offer(&self) -> Offer;
+
+    /// The kinds of question that it answers.
+    fn questions(&self) -> Vec<QuestionKind> {
+        Vec::new()
+    }
 
     /// Does one. Dropping the future gives the job up.
     fn run(&self, lease: &Lease) -> impl Future<Output = Result<JobOutcome, JobError>> + Send;
@@ -159,7 +165,8 @@ impl<W: Work> Crew<W> {
     /// What the worker could take of these kinds, under a new name.
     fn want(&self, kinds: &[JobKind]) -> Want {
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect();
-        Want { request: format!("{:016x}", entropy()), kinds: kinds.to_vec(), offer: self.work.offer(), held }
+        let (offer, questions) = (self.work.offer(), self.work.questions());
+        Want { request: format!("{:016x}", entropy()), kinds: kinds.to_vec(), offer, questions, held }
     }
 
     /// Whether the worker is to take more.

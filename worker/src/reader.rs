@@ -9,7 +9,7 @@ use std::sync::Arc;
 use prelim_imaging::sandbox::DecoderCommand;
 use prelim_kernels::{Backend, Cpu, Cuda};
 use prelim_proto::cost::JobCost;
-use prelim_proto::demand::{MAX_ADAPTERS, ModelName, Offer, PromptName};
+use prelim_proto::demand::{Demand, MAX_ADAPTERS, ModelName, Offer, PromptName};
 use prelim_proto::ids::Digest;
 use prelim_proto::image::ImageKind;
 use prelim_proto::job::{JobKind, JobOutcome, JobSpec};
@@ -240,8 +240,10 @@ impl Reader {
     /// What the model wants to be asked in plain words, and the adapter that answers, as the engine numbers them: the one of the
     /// profile, or the one that the job demands. None where the model itself answers.
     pub(crate) fn questions(&self, job: &JobSpec) -> Result<(&QuestionProfile, Option<usize>), JobError> {
-        if !self.offer().meets(&job.demand) {
-            return Err(JobError::NotOffered(job.demand.clone()));
+        // What is asked says by itself which of the profile's texts it wants.
+        let model = Demand { prompt: None, ..job.demand.clone() };
+        if !self.offer().meets(&model) {
+            return Err(JobError::NotOffered(model));
         }
         let profile = self.profile.questions.as_ref().ok_or(JobError::Kind(name_of(JobKind::Answer)))?;
         let own = profile.adapter.as_ref().and_then(|name| self.adapters.iter().position(|model| model.name == *name));

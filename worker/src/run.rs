@@ -8,6 +8,7 @@ use futures::future::BoxFuture;
 use prelim_imaging::sandbox::DecoderCommand;
 use prelim_proto::demand::Offer;
 use prelim_proto::job::{JobKind, JobOutcome, Lease};
+use prelim_proto::question::QuestionKind;
 use prelim_proto::v1::{self, WorkerStatus};
 use tokio_util::sync::CancellationToken;
 
@@ -151,6 +152,10 @@ impl Work for Reading {
 
     fn offer(&self) -> Offer {
         self.reader.offer()
+    }
+
+    fn questions(&self) -> Vec<QuestionKind> {
+        self.reader.question_kinds().collect()
     }
 
     async fn run(&self, lease: &Lease) -> Result<JobOutcome, JobError> {

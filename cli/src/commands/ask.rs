@@ -35,7 +35,7 @@ pub(crate) struct Ask {
     /// Study Instance UID, as `prelim studies` shows it.
     #[arg(value_name = "STUDY")]
     study: String,
-    /// The question, or the text that is to be shortened or explained; `-` takes it from stdin.
+    /// The question, of at most 2,000 characters, or the text that is to be shortened or explained, of at most 8,000; `-` takes it from stdin.
     #[arg(value_name = "TEXT", default_value = "", required_if_eq_any = [("kind", "question"), ("kind", "shorten"), ("kind", "explain")])]
     text: String,
     #[command(flatten)]
@@ -43,7 +43,7 @@ pub(crate) struct Ask {
     /// What is wanted.
     #[arg(long, value_enum, default_value_t = Kind::Question)]
     kind: Kind,
-    /// The image that it is about, by SOP Instance UID; where not given, the model looks at those in which findings were seen, and at others of the study.
+    /// The image that it is about, by SOP Instance UID; where not given, the model looks at those in which findings were seen that the words name, then at others, as many as it takes at once; the answer says which.
     #[arg(long, value_name = "INSTANCE")]
     image: Option<String>,
     /// The frame of that image, from 1.

@@ -7,6 +7,7 @@ use prelim_proto::demand::Offer;
 use prelim_proto::image::ImageKind;
 use prelim_proto::keda;
 use prelim_proto::keda::external_scaler_server::ExternalScaler;
+use prelim_proto::question::QuestionKind;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
@@ -115,7 +116,11 @@ fn pool(of: &keda::ScaledObjectRef) -> Result<Pool, Status> {
         None if !prompts.is_empty() => return Err(status::invalid(PROMPTS, format!("give {MODEL}, too"))),
         None if !adapters.is_empty() => return Err(status::invalid(ADAPTERS, format!("give {MODEL}, too"))),
         None => None,
-        Some(model) => Some(Offer::from_wire(model, &adapters, &prompts).map_err(|error| status::of(error.into()))?),
+        // What its workers can be asked it does not say.
+        Some(model) => {
+            let offer = Offer::from_wire(model, &adapters, &prompts).map_err(|error| status::of(error.into()))?;
+            Some(offer.with_questions(QuestionKind::ALL))
+        }
     };
     Ok(Pool { kinds: kinds(of)?, offer })
 }

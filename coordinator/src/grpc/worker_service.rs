@@ -79,6 +79,13 @@ impl Workers {
             held.collect::<Result<_, _>>().map_err(|error| status::invalid("studies_held", error.to_string()))?;
         let offer = Offer::from_wire(&request.model, &request.adapters, &request.prompts)
             .map_err(|error| status::of(error.into()))?;
+        // A newer worker may answer more than is known here.
+        let answers: Vec<QuestionKind> = request.questions().filter_map(|kind| kind.try_into().ok()).collect();
+        let offer = match (kinds.contains(&JobKind::Answer), request.questions.is_empty()) {
+            (false, _) => offer,
+            (true, true) => offer.with_questions(QuestionKind::ALL),
+            (true, false) => offer.with_questions(answers),
+        };
         Ok(Ask {
             worker: request.worker_id,
             request: request.request_id,

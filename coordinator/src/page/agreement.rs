@@ -1,5 +1,5 @@
-//! How often drafts stood when radiologists looked at them: counted from what each study's record says of its newest review. Pure,
-//! but for the answers.
+//! How often drafts stand now that radiologists looked at them: counted from what each study's record says of what is signed, against
+//! the draft that it goes back to (`crate::review`). Pure, but for the answers.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -139,6 +139,13 @@ fn count(rows: &[Arc<Row>], caller: &Caller, wanted: Wanted) -> Agreement {
             week.entry(group).or_default().add(*decision);
         }
     }
+    // Time goes on where nothing was reviewed.
+    let last = found.weeks.keys().next_back().copied();
+    let mut monday = found.weeks.keys().next().copied();
+    while let Some(week) = monday.filter(|week| Some(*week) < last) {
+        found.weeks.entry(week).or_default();
+        monday = week.checked_add(7.days()).ok();
+    }
     found
 }
 
@@ -172,6 +179,7 @@ mod tests {
             row(1, "2026-11-29", &[(Nodule, Accepted), (Nodule, Rejected)], "A"),
             row(2, "2026-11-30", &[(Nodule, Changed), (Mass, Added)], ""),
             row(3, "2026-12-06", &[], "A"),
+            row(5, "2026-12-22", &[], "A"),
             Arc::new(Row::of(&fixture::record_of("1.2.4"))),
         ];
         let all = |by, from: Option<&str>| {
@@ -179,11 +187,12 @@ mod tests {
             count(&rows, &Caller::anybody(), Wanted { by, from, to: None })
         };
         let found = all(By::Finding, None);
-        assert_eq!(found.reports, 3);
+        assert_eq!(found.reports, 4);
         assert_eq!(found.groups["nodule"], Counts { accepted: 1, changed: 1, rejected: 1, added: 0 });
         assert_eq!(found.groups["mass"], Counts { added: 1, ..Counts::default() });
         let weeks: Vec<String> = found.weeks.keys().map(ToString::to_string).collect();
-        assert_eq!(weeks, ["2026-11-23", "2026-11-30"], "a Sunday ends its week");
+        let all_weeks = ["2026-11-23", "2026-11-30", "2026-12-07", "2026-12-14", "2026-12-21"];
+        assert_eq!(weeks, all_weeks, "a Sunday ends its week, and none is left out");
         assert_eq!(all(By::Finding, Some("2026-11-30")).groups["nodule"].total(), 1);
         let by_device = all(By::Scanner, None);
         assert_eq!((by_device.groups["A"].total(), by_device.groups[UNKNOWN].total()), (2, 2));

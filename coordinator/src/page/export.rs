@@ -18,7 +18,7 @@ use hyper::header::{CONTENT_DISPOSITION, CONTENT_TYPE, HeaderValue};
 use prelim_imaging::deidentify::{Key, KeyError};
 use prelim_proto::ids::Uid;
 use prelim_proto::report::{Inserted, Passage, Report, Sentence};
-use prelim_proto::study::{StudyAttributes, StudyState};
+use prelim_proto::study::StudyState;
 use prelim_proto::trace::without_uids;
 use serde_json::{Value, json};
 
@@ -28,6 +28,7 @@ use super::naming::Known;
 use super::row::Row;
 use crate::audit::Act;
 use crate::report::json;
+use crate::review::Agreed;
 use crate::service::{Coordinator, ServiceError};
 use crate::session::Session;
 
@@ -91,7 +92,18 @@ async fn line(
     let document = json::parse(&content)?;
     let report = document.to_report()?;
     let findings = serde_json::to_value(&document.report.findings).unwrap_or_default();
-    Ok(Some(format!("{}\n", told(&report, findings, &record.attributes, key))))
+    let agreed = coordinator.agreed(&report).await?;
+    let mut known = Known::of(&record.attributes);
+    // Also who signed, amended or rejected before.
+    for version in 1..=record.draft_version {
+        if let Some(held) = coordinator.store.draft(uid, Some(version)).await?
+            && !held.standing.is_draft()
+        {
+            let review = coordinator.held_report(uid, &held).await?.review;
+            review.iter().for_each(|review| known.add_review(review));
+        }
+    }
+    Ok(Some(format!("{}\n", told(&report, findings, &agreed, &known, key))))
 }
 
 /// The site's key beside its data; one is made where there is none.
@@ -111,7 +123,7 @@ fn made(file: &Path) -> Result<Key, KeyError> {
 }
 
 /// A report without what names the patient, as far as software tells.
-fn told(report: &Report, mut findings: Value, patient: &StudyAttributes, key: &Key) -> Value {
+fn told(report: &Report, mut findings: Value, agreed: &[Agreed], known: &Known, key: &Key) -> Value {
     for finding in findings.as_array_mut().into_iter().flatten() {
         for evidence in finding.get_mut("evidence").and_then(Value::as_array_mut).into_iter().flatten() {
             for name in ["instance", "series"] {
@@ -120,10 +132,6 @@ fn told(report: &Report, mut findings: Value, patient: &StudyAttributes, key: &K
             }
         }
     }
-    let reviewers = report.review.iter().map(|review| &review.reviewer);
-    let writers = report.review.iter().flat_map(|review| &review.words).map(|words| words.by.as_str());
-    let mut known = Known::of(patient, reviewers.clone().map(|reviewer| reviewer.name.as_str()).chain(writers));
-    reviewers.for_each(|reviewer| known.add_place(&reviewer.organization));
     let mut left_out = 0;
     let mut lines = |sentences: &[Sentence]| -> Vec<String> {
         let is_plain = |text: &String| !known.may_be_in(text);
@@ -142,9 +150,18 @@ fn told(report: &Report, mut findings: Value, patient: &StudyAttributes, key: &K
     let (of_findings, of_impression) = (own(Passage::Findings), own(Passage::Impression));
     let of_models = report.findings_text.len() + report.impression.len() - of_findings.len() - of_impression.len();
     let (findings_text, impression) = (lines(&of_findings), lines(&of_impression));
-    let assessments = report.review.iter().flat_map(|review| &review.assessments);
-    let decisions = assessments.map(|each| {
-        let before = each.before.as_ref().map(|before| json!({"key": before.code, "presence": before.presence}));
+    let decisions = agreed.iter().map(|each| {
+        let before = each.drafted.as_ref().map(|(before, words)| {
+            json!({
+                "key": before.code,
+                "presence": before.presence,
+                "laterality": before.laterality,
+                "zone": before.zone,
+                "severity": before.severity,
+                "size_mm": before.size_mm,
+                "words": Some(words).filter(|words| !known.may_be_in(words)),
+            })
+        });
         json!({"decision": each.decision, "before": before, "finding": each.finding})
     });
     json!({

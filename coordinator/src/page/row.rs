@@ -49,7 +49,7 @@ pub(super) struct Row {
     pub(super) received_at_ms: i64,
     pub(super) changed_at_ms: i64,
     pub(super) problem: Option<String>,
-    /// What a radiologist made of its newest draft that was reviewed; for counts.
+    /// What a radiologist made of its draft; for counts.
     #[serde(skip)]
     pub(super) judged: Option<Judged>,
 }

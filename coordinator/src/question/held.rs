@@ -81,6 +81,9 @@ pub(super) struct Held {
     pub(super) is_ct: bool,
     /// The images of its job.
     pub(super) images: Vec<Looked>,
+    /// How many there were to choose from, where nobody pointed at one.
+    #[serde(default)]
+    pub(super) of_images: Option<u32>,
     pub(super) demand: Demand,
     /// How it ended.
     pub(super) end: Option<End>,
@@ -178,6 +181,15 @@ impl Held {
         self.kind == QuestionKind::Shorten && is_no_shorter(&self.text, &said.text)
     }
 
+    /// That not all images were looked at of which somebody asked without pointing at one. What is said of some is not said of the
+    /// study.
+    fn some_of(&self, said: &Answered) -> Option<String> {
+        let (seen, all) = (said.images.len(), self.of_images?);
+        let what = if self.is_ct { "slices" } else { "images" };
+        ((seen as u64) < u64::from(all))
+            .then(|| format!("It looked at {seen} of {all} {what}, and says nothing of the others."))
+    }
+
     /// The same, ended.
     pub(super) fn ended(&self, end: End) -> Self {
         Self { report: String::new(), end: Some(end), ..self.clone() }
@@ -221,6 +233,9 @@ impl Held {
                 question.seconds = Some(said.seconds);
                 if said.demonstration {
                     question.statement = format!("{DEMONSTRATION}. {STATEMENT}");
+                }
+                if let Some(some) = self.some_of(said) {
+                    question.statement = format!("{some} {}", question.statement);
                 }
             }
             Some(End::Failed { at_ms, problem }) => {

@@ -33,11 +33,13 @@ use prelim_proto::review::Standing;
 use prelim_proto::study::{Priority, Route, Study};
 use sha2::{Digest as _, Sha256};
 
+use self::choose::Images;
 use self::held::{Asking, End, Held, LASTS_MS, key, number_of};
 pub(crate) use self::held::{Looked, Pointed, Question, State};
 pub(crate) use self::taken::{How, Taken};
 use crate::audit::Act;
 use crate::queue::QUESTION_HEAD_START_MS;
+use crate::report::present;
 use crate::service::{Coordinator, ServiceError};
 use crate::session::Session;
 use crate::store::StoreError;
@@ -75,6 +77,8 @@ struct Chosen {
     images: Vec<ImageRef>,
     is_ct: bool,
     body_part: Option<String>,
+    /// How many there were to choose from, where nobody pointed at one.
+    of: Option<u32>,
 }
 
 fn invalid(field: &'static str, problem: impl Into<String>) -> ServiceError {
@@ -121,7 +125,8 @@ impl NewQuestion {
 
 impl Coordinator {
     /// Asks a question. Idempotent by request.
-    pub(crate) async fn ask(&self, session: &Session, new: NewQuestion) -> Result<Question, ServiceError> {
+    pub(crate) async fn ask(&self, session: &Session, mut new: NewQuestion) -> Result<Question, ServiceError> {
+        new.text = plain(&new.text);
         new.check()?;
         let who = who(session);
         let (study, versions) = self.study_and_versions(&new.study).await?;
@@ -133,11 +138,7 @@ impl Coordinator {
             };
         }
         let demand = demand(study.intake.route.as_ref());
-        let kinds = self.answers(&demand).await?.map_err(ServiceError::NobodyAnswers)?;
-        if !kinds.contains(&new.kind) {
-            let why = format!("the models that answer questions here were not made to {}", new.kind.verb());
-            return Err(ServiceError::NobodyAnswers(why));
-        }
+        self.answers_kind(&demand, new.kind).await?.map_err(ServiceError::NobodyAnswers)?;
         let (chosen, report) = match new.kind.has_images() {
             true => {
                 let report = match self.store.draft(&study.uid, Some(versions.newest)).await? {
@@ -146,9 +147,9 @@ impl Coordinator {
                     }
                     _ => None,
                 };
-                (self.images_of_question(&study, report.as_ref(), new.image.as_ref())?, report)
+                (self.images_of_question(&study, report.as_ref(), &new)?, report)
             }
-            false => (Chosen { images: Vec::new(), is_ct: false, body_part: None }, None),
+            false => (Chosen { images: Vec::new(), is_ct: false, body_part: None, of: None }, None),
         };
         let jobs = self.store.jobs(&study.uid).await?;
         let spec = JobSpec {
@@ -157,7 +158,7 @@ impl Coordinator {
             images: chosen.images,
             body_part: chosen.body_part,
             priority: Priority::Stat,
-            demand,
+            demand: demand.clone().of_question(new.kind),
             told: jobs.into_iter().find_map(|(_, spec, _)| spec.told).filter(|_| new.kind.has_images()),
             compared: None,
         };
@@ -172,7 +173,8 @@ impl Coordinator {
             report: report.as_ref().map(words).unwrap_or_default(),
             is_ct: chosen.is_ct,
             images: spec.images.iter().map(Looked::of).collect(),
-            demand: spec.demand.clone(),
+            of_images: chosen.of,
+            demand,
             end: None,
         };
         session.note_question(Act::Asked, &study.uid, kind_word(held.kind)).await?;
@@ -275,16 +277,28 @@ impl Coordinator {
         Ok(Ok(QuestionKind::ALL.into_iter().filter(is_answered).collect()))
     }
 
+    /// Why no question of that kind with such a demand is answered now, where none is.
+    pub(crate) async fn answers_kind(
+        &self,
+        demand: &Demand,
+        kind: QuestionKind,
+    ) -> Result<Result<(), String>, ServiceError> {
+        let why = || format!("the models that answer questions here were not made to {}", kind.verb());
+        let kinds = self.answers(demand).await?;
+        Ok(kinds.and_then(|kinds| if kinds.contains(&kind) { Ok(()) } else { Err(why()) }))
+    }
+
     /// The images that a question is about.
     fn images_of_question(
         &self,
         study: &Study,
         report: Option<&Report>,
-        pointed: Option<&Pointed>,
+        asked: &NewQuestion,
     ) -> Result<Chosen, ServiceError> {
-        let chosen = choose::images(study, report, pointed, &self.config.partition_limits());
-        let (kind, images, body_part) = chosen.map_err(|problem| invalid("image", problem))?;
-        Ok(Chosen { images, is_ct: kind == ImageKind::Ct, body_part })
+        let limits = self.config.partition_limits();
+        let chosen = choose::images(study, report, &asked.text, asked.image.as_ref(), &limits);
+        let Images { kind, images, body_part, of } = chosen.map_err(|problem| invalid("image", problem))?;
+        Ok(Chosen { images, is_ct: kind == ImageKind::Ct, body_part, of })
     }
 
     /// A question as it is held, with the version of its note.
@@ -370,6 +384,13 @@ pub(crate) async fn forget(coordinator: &Coordinator, study: &Uid) -> Result<(),
     coordinator.store.drop_notes(&taken::of_study(study)).await.map(|_| ())
 }
 
+/// A text as people write it, without what is no character and the marks that turn the direction of others, as in reports; its
+/// lines stay.
+fn plain(text: &str) -> String {
+    let lines: Vec<String> = text.lines().map(present::clean).collect();
+    lines.join("\n").trim().to_owned()
+}
+
 /// What a question about a study that a rule took so demands: the model that reads it. Its prompt is for reading.
 fn demand(route: Option<&Route>) -> Demand {
     Demand { model: route.and_then(|route| route.demand.model.clone()), prompt: None }
@@ -410,4 +431,15 @@ fn kind_word(kind: QuestionKind) -> &'static str {
 fn now_ms() -> i64 {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_asked_has_no_characters_that_nobody_sees() {
+        assert_eq!(plain("Is\u{0}  it\u{1b}[31m\u{202e} a\r\n\u{200e}nodule?\n"), "Is it [31m a\nnodule?");
+        assert_eq!(plain("\u{0}\u{202e}\n"), "");
+    }
 }

@@ -100,7 +100,9 @@ impl Coordinator {
             let problem = match self.store.job(&held.job()).await?.map(|job| job.state) {
                 Some(JobState::Leased) => None,
                 Some(_) if waited_ms > MAX_WAIT_MS => Some("No worker answered within ten minutes.".to_owned()),
-                Some(_) if waited_ms > MAX_WAIT_FOR_NOBODY_MS => self.answers(&held.demand).await?.err(),
+                Some(_) if waited_ms > MAX_WAIT_FOR_NOBODY_MS => {
+                    self.answers_kind(&held.demand, held.kind).await?.err()
+                }
                 Some(_) => None,
                 None => (waited_ms > NEW_MS).then(|| LOST.to_owned()),
             };

@@ -103,8 +103,8 @@ impl Coordinator {
         self.note_taken(before, key, &Taken::of(&held, said, name_of(session), how)).await
     }
 
-    /// Notes the answers of which the caller's unfinished texts have words, which nobody said were inserted: so that it is known
-    /// when the answers are forgotten by then.
+    /// Notes the answers, whoever asked for them, of which the caller's unfinished texts have words, which nobody said were
+    /// inserted: so that it is known when the answers are forgotten by then.
     pub(crate) async fn note_words(&self, session: &Session, study: &Uid, texts: &[&str]) -> Result<(), ServiceError> {
         let texts: Vec<Vec<String>> = texts.iter().map(|text| words(text)).collect();
         if texts.iter().all(Vec::is_empty) {
@@ -113,7 +113,7 @@ impl Coordinator {
         let who = who(session);
         let of_person = of_person(study, &who);
         let mut noted = self.store.notes(&of_person, usize::MAX).await?;
-        for (held, said) in self.answered_of(&who, study).await? {
+        for (held, said) in self.all_answered(study).await? {
             let key = format!("{of_person}{}/", id_of(held.number));
             let has_words = || {
                 let mut lines = said.text.lines().map(words);
@@ -141,7 +141,7 @@ impl Coordinator {
     }
 
     /// The answers that a person may have put into the report of a study: those that are noted, the oldest first, then all others
-    /// that are kept, of which only many words in a row count.
+    /// that are kept, whoever asked for them, of which only many words in a row count.
     pub(crate) async fn taken(&self, reviewer: &Reviewer, study: &Uid) -> Result<Vec<Taken>, ServiceError> {
         let who = crate::page::name_in_key(&reviewer.id);
         let of_person = of_person(study, &who);
@@ -149,16 +149,16 @@ impl Coordinator {
         let is_noted = |number: u32| notes.iter().any(|note| note.key == format!("{of_person}{}/", id_of(number)));
         let mut taken: Vec<Taken> = notes.iter().filter_map(|note| serde_json::from_str(&note.text).ok()).collect();
         taken.sort_by_key(|taken| taken.at_ms);
-        let kept = self.answered_of(&who, study).await?;
+        let kept = self.all_answered(study).await?;
         let kept = kept.iter().filter(|(held, _)| !is_noted(held.number));
         taken.extend(kept.map(|(held, said)| Taken::of(held, said, &reviewer.name, How::Found)));
         Ok(taken)
     }
 
-    /// What a person was answered about a study.
-    async fn answered_of(&self, who: &str, study: &Uid) -> Result<Vec<(Held, Answered)>, ServiceError> {
+    /// What anybody was answered about a study.
+    async fn all_answered(&self, study: &Uid) -> Result<Vec<(Held, Answered)>, ServiceError> {
         let all = self.all_held(study).await?.into_iter().map(|(held, _)| held);
-        let answered = all.filter(|held| held.who == who).filter_map(|held| match held.end.clone() {
+        let answered = all.filter_map(|held| match held.end.clone() {
             Some(End::Answered(said)) => Some((held, said)),
             _ => None,
         });

@@ -353,6 +353,11 @@ pub(crate) fn identifiers(inputs: &ReportInputs<'_>) -> Result<Identifiers, Repo
     Ok(Identifiers { document, tracking: names.tracking.iter().map(|uid| checked(uid)).collect::<Result<_, _>>()? })
 }
 
+/// Tracking Unique Identifiers of a report's findings alone.
+pub(crate) fn tracking(report: &Report) -> Result<Vec<Uid>, ReportError> {
+    uid::tracking(report).iter().map(|uid| checked(uid)).collect()
+}
+
 /// Tracking Unique Identifier of the finding that a review adds to that version of a study's report in that place.
 pub(crate) fn tracking_of_added(study: &Uid, version: u32, place: usize) -> Result<Uid, ReportError> {
     checked(&uid::added(study.as_str(), version, place))

@@ -69,7 +69,7 @@ impl Names {
 }
 
 /// Tracking Unique Identifiers of the findings.
-fn tracking(report: &Report) -> Vec<String> {
+pub(super) fn tracking(report: &Report) -> Vec<String> {
     let placed = by_place(report.study.as_str(), &report.findings);
     let kept = |(index, placed): (usize, String)| match report.assessment(index) {
         Some(assessment) => assessment.tracking.to_string(),

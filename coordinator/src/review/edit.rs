@@ -186,7 +186,7 @@ pub(crate) fn text(what: &str, words: &str) -> Result<String, EditError> {
 
 /// A finding that stays as it is: accepted, or changed where a person puts it in other words. The model said nothing of those.
 fn said_of(before: &Finding, own: Option<String>, words: &str) -> (Decision, Option<(Finding, Option<String>)>) {
-    let own = own.or_else(|| Some(merge::findings_text(std::slice::from_ref(before)).first()?.text.clone()));
+    let own = own.or_else(|| made_words(before));
     if words.is_empty() || own.as_deref() == Some(words) {
         return (Decision::Accepted, Some((before.clone(), own)));
     }
@@ -205,6 +205,17 @@ fn of_nobody(finding: &mut Finding) {
 fn own_words(report: &Report, index: usize) -> Option<String> {
     let is_own = |sentence: &&Sentence| sentence.findings.iter().map(|index| *index as usize).eq([index]);
     report.findings_text.iter().find(is_own).map(|sentence| sentence.text.clone())
+}
+
+/// The words that software makes of one finding.
+fn made_words(finding: &Finding) -> Option<String> {
+    merge::findings_text(std::slice::from_ref(finding)).into_iter().next().map(|sentence| sentence.text)
+}
+
+/// What a report says of that finding, in its own sentence or else as software would say it.
+pub(super) fn said_words(report: &Report, index: usize) -> String {
+    let made = || report.findings.get(index).and_then(made_words);
+    own_words(report, index).or_else(made).unwrap_or_default()
 }
 
 /// A finding as a person says it: checked, and with nobody's estimate of how likely it is.
@@ -235,7 +246,7 @@ fn by_a_person(what: &str, finding: &Finding, study: &Study) -> Result<Finding, 
 }
 
 /// Whether two findings say the same, whoever says it.
-fn is_same(before: &Finding, after: &Finding) -> bool {
+pub(super) fn is_same(before: &Finding, after: &Finding) -> bool {
     let said = |finding: &Finding| {
         let places: Vec<_> =
             finding.evidence.iter().map(|each| (each.instance.clone(), each.frame, each.bounds)).collect();

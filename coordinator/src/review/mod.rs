@@ -1,7 +1,7 @@
 //! Radiologists answer for reports: a draft is signed as it is or with changes, a signed report is amended, a draft is rejected.
 //!
 //! # Layout
-//! - `edit`: what an edit makes of a report (pure)
+//! - `edit`: what an edit makes of a report; `agreed`: what became of a draft, over all its reviews (pure)
 //! - `contradict`: where its words say another thing than its findings; `phrases`: English sentences taken apart (pure)
 //! - `inserted`: which of its sentences have words of a model's answer; `wording`: where the words of all are from (pure)
 //! - here: a review from the request to the version that holds it
@@ -13,12 +13,14 @@
 //! **Invariant**: nobody signs who is not known by name.
 //! **Invariant**: a report that contradicts itself is signed by who says that they have seen it, and by nobody else.
 
+mod agreed;
 pub(crate) mod contradict;
 mod edit;
 mod inserted;
-mod phrases;
+pub(crate) mod phrases;
 mod wording;
 
+pub(crate) use self::agreed::Agreed;
 use jiff::Timestamp;
 use prelim_proto::ids::Uid;
 use prelim_proto::report::{Replaced, Report};
@@ -32,7 +34,7 @@ use crate::report::{self, Format, Identifiers, ReportInputs, present};
 use crate::service::{Coordinator, ServiceError};
 use crate::session::Session;
 use crate::store::StoreError;
-use crate::store::record::{Done, DraftRecord, Reviewed};
+use crate::store::record::{Done, DraftRecord, Judged, Reviewed};
 use crate::summary::summary;
 
 /// Longest id of a request, in characters.
@@ -157,8 +159,12 @@ impl Coordinator {
             Standing::Rejected if record.signed_version > 0 => self.objects_of(&study, record.signed_version).await?,
             _ => report::objects(&reviewed, &study),
         };
-        let is_of_draft = before.standing.is_draft();
-        let summary = summary(&reviewed, &study, record.summary.as_ref(), is_of_draft);
+        // Where a draft is rejected that came after a signature, what was signed stands.
+        let judged = match standing {
+            Standing::Rejected if record.signed_version > 0 => None,
+            _ => Some(self.judged(&reviewed).await?),
+        };
+        let summary = summary(&reviewed, &study, record.summary.as_ref(), judged);
         let objects = objects.iter().map(ToString::to_string).collect();
         let commit = Reviewed {
             version: newest.version + 1,
@@ -201,6 +207,26 @@ impl Coordinator {
             Standing::Rejected => None,
             _ => Some(newest.clone()).filter(|newest| newest.version == version),
         })
+    }
+
+    /// What a review came to, for counts.
+    async fn judged(&self, reviewed: &Report) -> Result<Judged, ServiceError> {
+        let decisions = self.agreed(reviewed).await?.iter().map(|each| (each.code, each.decision)).collect();
+        Ok(Judged { at_ms: reviewed.review.as_ref().map_or(0, |review| review.at_ms), decisions })
+    }
+
+    /// What became, in a reviewed version, of the draft that it goes back to: over all reviews in between.
+    pub(crate) async fn agreed(&self, reviewed: &Report) -> Result<Vec<Agreed>, ServiceError> {
+        let mut replaced = reviewed.replaces.clone();
+        while let Some(version) = replaced {
+            let Some(held) = self.store.draft(&reviewed.study, Some(version.version)).await? else { break };
+            let report = self.held_report(&reviewed.study, &held).await?;
+            if report.review.is_none() {
+                return Ok(agreed::agreed(&report, &report::tracking(&report)?, reviewed));
+            }
+            replaced = report.replaces;
+        }
+        Ok(Vec::new())
     }
 
     /// What a reviewer took out of the signed version, for a draft that is made after it; nothing where nothing was.

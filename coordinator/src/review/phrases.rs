@@ -49,7 +49,7 @@ const OTHER_LENGTH: [&str; 17] = [
 ];
 
 /// The clauses of a text, as lower-case words, numbers, commas and colons.
-pub(super) fn clauses(text: &str) -> Vec<Vec<String>> {
+pub(crate) fn clauses(text: &str) -> Vec<Vec<String>> {
     let (mut clauses, mut clause, mut word) = (Vec::new(), Vec::new(), String::new());
     let lower: Vec<char> = text.to_lowercase().chars().collect();
     for (at, &c) in lower.iter().enumerate() {
@@ -119,7 +119,7 @@ pub(super) fn name_at(words: &[String]) -> Option<(FindingCode, usize)> {
 }
 
 /// The findings that are named, with where the name begins and ends.
-pub(super) fn named(words: &[String]) -> Vec<(FindingCode, usize, usize)> {
+pub(crate) fn named(words: &[String]) -> Vec<(FindingCode, usize, usize)> {
     let (mut found, mut at) = (Vec::new(), 0);
     while at < words.len() {
         let is_elsewhere = at > 0 && ELSEWHERE.contains(&words[at - 1].as_str());
@@ -140,7 +140,7 @@ pub(super) fn has(words: &[String], any: &[&str]) -> bool {
 }
 
 /// The side that is said; both where both are, nothing where none is.
-pub(super) fn side(words: &[String]) -> Option<Laterality> {
+pub(crate) fn side(words: &[String]) -> Option<Laterality> {
     let followed = |at: usize, by: &[&str]| words.get(at + 1).is_some_and(|next| by.contains(&next.as_str()));
     let says = |side: &str| words.iter().enumerate().any(|(at, word)| word == side && !followed(at, &NO_SIDE));
     let both = ["sides", "lungs", "bases", "apices", "hemithoraces", "lower", "upper", "pleural"];
@@ -157,7 +157,7 @@ pub(super) fn side(words: &[String]) -> Option<Laterality> {
 
 /// The parts of the lung that are said, with the words for them. Lobes and zones are not the same: of lobes only what lies at
 /// the other end counts, so that for each also its neighbour is given.
-pub(super) fn parts(words: &[String]) -> Vec<(&str, Vec<Zone>)> {
+pub(crate) fn parts(words: &[String]) -> Vec<(&str, Vec<Zone>)> {
     let part = |(at, word): (usize, &'_ String)| -> Option<Vec<Zone>> {
         let next = words.get(at + 1).map_or("", String::as_str);
         let is_lobe = matches!(next, "lobe" | "lobes" | "lobar");

@@ -623,7 +623,8 @@ impl Heartbeat {
     pub fn offer(&self) -> Offer {
         let prompts = self.prompts.iter().filter_map(|name| PromptName::parse(name).ok()).collect();
         let adapters = self.adapters.iter().filter_map(|name| ModelName::parse(name).ok()).collect();
-        Offer { model: ModelName::parse(&self.model).ok(), adapters, prompts }
+        let answers = QuestionKind::ALL.into_iter().filter(|kind| self.answers(*kind));
+        Offer { model: ModelName::parse(&self.model).ok(), adapters, prompts }.with_questions(answers)
     }
 
     /// Whether the worker answers questions of a kind. One that says nothing of kinds is given all of them.

@@ -30,16 +30,16 @@ pub struct Summary {
     pub demonstration: bool,
     /// Names of the models that drafted it.
     pub models: Vec<String>,
-    /// What a radiologist made of the newest draft that was reviewed.
+    /// What a radiologist made of the draft that the report that stands goes back to, or of a rejected one.
     pub judged: Option<Judged>,
 }
 
-/// What a radiologist made of a draft.
+/// What a radiologist made of a draft, over all reviews of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Judged {
-    /// When, in ms since the Unix epoch.
+    /// When the newest of them was, in ms since the Unix epoch.
     pub at_ms: i64,
-    /// What was decided of its findings, and those that were added.
+    /// What became of its findings, and those that were added.
     pub decisions: Vec<(FindingCode, Decision)>,
 }
 

@@ -331,6 +331,7 @@ fn study(uid: &str, patient: &str) -> Study {
             description: "Thorax p.a. & seitlich".to_owned(),
             referring_physician: "Weiß^Änne".to_owned(),
             institution: "Städtisches Klinikum".to_owned(),
+            ..StudyAttributes::default()
         },
         series: Vec::new(),
         unread: Vec::new(),

@@ -101,7 +101,7 @@ export function Agreement({ query, session }: { query: URLSearchParams; session:
   return (
     <main class="agreement">
       <h1>Agreement</h1>
-      <p class="muted">What radiologists decided of the findings of drafts. Findings that a draft missed count as added.</p>
+      <p class="muted">What models drafted against what stands signed now: the newest signed version of each report, beside the draft that it goes back to, whatever was decided in between. Findings that a draft missed count as added; those of a draft that was rejected, and of which nothing was signed, as rejected. The week is that of the newest review.</p>
       <div class="states" role="group" aria-label="Group by">
         {BY.map((each) => <button key={each} aria-pressed={by === each} onClick={() => go(`/agreement?by=${each}`, true)}>by {each}</button>)}
       </div>
@@ -131,7 +131,7 @@ export function Agreement({ query, session }: { query: URLSearchParams; session:
       {groups !== null && groups.length > 0 && session.account.roles.includes('review') && (
         <p>
           <a class="button" href="/api/agreement/export" download="reviewed.jsonl" aria-describedby="of-export">Signed reports for training (JSON Lines)</a>{' '}
-          <span class="muted" id="of-export">No images. Sentences with names, dates and numbers are left out as far as software finds them, UIDs are replaced: have a person look before it leaves the house.</span>
+          <span class="muted" id="of-export">No images. Sentences that may name somebody, and words of models, are left out as far as software finds them, UIDs are replaced: have a person look before it leaves the house.</span>
         </p>
       )}
     </main>

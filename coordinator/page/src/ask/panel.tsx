@@ -85,7 +85,7 @@ export function AskPanel({ ask, who, study, stacks, insert, whyNot }: Props) {
             }} />
           <div class="acts">
             <span class="about-what" role="group" aria-label="About what">
-              <button type="button" aria-pressed={target === null} onClick={() => { setAbout('study'); setRegion(null); }}>Whole study</button>
+              <button type="button" aria-pressed={target === null} title="Those in which findings were seen that your words name, or else others, as many as the model takes: the answer says which" onClick={() => { setAbout('study'); setRegion(null); }}>{stacks.some(({ kind, prior, frames }) => kind === 'ct' && prior === null && frames.length > 1) ? 'Slices it chooses' : 'Images it chooses'}</button>
               <button type="button" aria-pressed={target !== null && region === null} disabled={shown === null} onClick={() => { setAbout('image'); setRegion(null); }}>{shown === null ? 'This image' : imageName(stacks, shown.instance, shown.frame)}</button>
               <button type="button" aria-pressed={region !== null || isDrawing} disabled={shown === null && region === null} onClick={(event) => {
                 // The arrows that move the box, and Enter that takes it, are for the image.

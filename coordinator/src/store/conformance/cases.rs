@@ -399,10 +399,21 @@ async fn another_patient_is_kept_out_of_a_study(h: &mut impl Harness) {
     assert_eq!(store.add_instances(sent("", "Doe^Jane", 3)).await.unwrap(), [Added::Accepted]);
     assert_eq!(store.add_instances(sent("", "Other^Bob", 4)).await.unwrap(), [Added::OtherPatient]);
     assert_eq!(store.add_instances(sent("A", "Doe^Jane^M", 5)).await.unwrap(), [Added::Accepted]);
+    // Lists grow by what each object adds, and have an end.
+    let naming = |names: &str, n| {
+        let mut add = sent("A", "", n);
+        add.attributes.other_names = names.into();
+        add
+    };
+    let long = "x".repeat(prelim_proto::study::MAX_LISTED_BYTES - 4);
+    for (names, n) in [("Roe^Al", 6), ("Poe^Ed\nRoe^Al", 7), (long.as_str(), 8), ("Roe^A", 9)] {
+        assert_eq!(store.add_instances(naming(names, n)).await.unwrap(), [Added::Accepted]);
+    }
     h.reopen().await;
     let held = record(h, &uid).await;
+    assert_eq!(held.attributes.other_names, "Roe^Al\nPoe^Ed\nRoe^A");
     assert_eq!((held.attributes.patient_id.as_str(), held.attributes.patient_name.as_str()), ("A", "Doe^Jane"));
-    assert_eq!(held.instances, 3);
+    assert_eq!(held.instances, 7);
 }
 
 async fn a_study_knows_what_it_cost(h: &mut impl Harness) {

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use prelim_proto::ids::{Digest, FencingToken, JobId, Uid};
 use prelim_proto::job::{JobKind, JobOutcome, JobSpec, Lease};
-use prelim_proto::study::{Priority, StudyState};
+use prelim_proto::study::{MAX_LISTED_BYTES, Priority, StudyState};
 use redis::Value;
 use tokio::sync::watch;
 
@@ -98,7 +98,8 @@ impl RedisStore {
             .number(head_start_ms(Priority::Stat))
             .texts([&a.patient_id, &a.patient_name, &a.patient_birth_date, &a.patient_sex, &a.accession_number])
             .texts([&a.study_id, &a.study_date, &a.study_time, &a.description, &a.referring_physician])
-            .text(&a.institution);
+            .texts([&a.institution, &a.other_names, &a.other_ids, &a.places])
+            .number(MAX_LISTED_BYTES);
         for record in &add.instances {
             let (uid, digest) = (&record.instance.uid, &record.instance.digest);
             args = args.texts([uid.as_str(), digest.as_str(), &record.modality]).json(record);

@@ -233,6 +233,10 @@ pub(super) fn study(uid: Uid, fields: Vec<Value>) -> Result<Option<StudyRecord>>
             description: words("a:description")?,
             referring_physician: words("a:referring_physician")?,
             institution: words("a:institution")?,
+            // An older version did not write them.
+            other_names: words("a:other_names")?,
+            other_ids: words("a:other_ids")?,
+            places: words("a:places")?,
         },
         instances: small("instances")?,
         modalities: modalities.split('\\').filter(|word| !word.is_empty()).map(str::to_owned).collect(),

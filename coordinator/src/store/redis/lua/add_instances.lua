@@ -1,15 +1,19 @@
 -- Adds instances to a study, or, with ARGV[2] 'preview', says what adding would answer.
 -- ARGV: time, mode, study, tenant, priority, limits (open studies, those of the tenant, instances of a study), head starts
--- of routine, urgent and STAT in ms, 11 attributes, then uid, digest, modality and record of each instance.
+-- of routine, urgent and STAT in ms, 14 attributes, bytes of a list of lines, then uid, digest, modality and record of each instance.
 local mode, uid, tenant, priority = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local max_open, max_open_of_tenant, max_instances = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
 local ATTRIBUTES = {
   'a:patient_id', 'a:patient_name', 'a:patient_birth_date', 'a:patient_sex', 'a:accession_number', 'a:study_id',
   'a:study_date', 'a:study_time', 'a:description', 'a:referring_physician', 'a:institution',
+  'a:other_names', 'a:other_ids', 'a:places',
 }
+-- Those that are lists, a line each: what an object adds to them is kept as well.
+local LISTS = { ['a:other_names'] = true, ['a:other_ids'] = true, ['a:places'] = true }
 local HEAD_START = { routine = ARGV[9], urgent = ARGV[10], stat = ARGV[11] }
 local FIRST_ATTRIBUTE = 12
-local FIRST_INSTANCE = FIRST_ATTRIBUTE + #ATTRIBUTES
+local MAX_LISTED_BYTES = tonumber(ARGV[FIRST_ATTRIBUTE + #ATTRIBUTES])
+local FIRST_INSTANCE = FIRST_ATTRIBUTE + #ATTRIBUTES + 1
 
 local study, instances = P .. 's:' .. uid, P .. 'i:' .. uid
 local OTHERS = 7
@@ -170,8 +174,19 @@ end
 -- Attributes that are found later fill what is empty. The listings hold digests of them, never themselves.
 local LISTED = { ['a:patient_id'] = 'ix:p:', ['a:accession_number'] = 'ix:a:', ['a:study_date'] = 'ix:d:' }
 for place, name in ipairs(ATTRIBUTES) do
-  local value = ARGV[FIRST_ATTRIBUTE + place - 1]
-  if value ~= '' and not known[OTHERS + place] then
+  local value, held = ARGV[FIRST_ATTRIBUTE + place - 1], known[OTHERS + place]
+  if LISTS[name] and held then
+    local list = held
+    for line in string.gmatch(value, '[^\n]+') do
+      local is_held = string.find('\n' .. list .. '\n', '\n' .. line .. '\n', 1, true)
+      if not is_held and #list + 1 + #line <= MAX_LISTED_BYTES then
+        list = list .. '\n' .. line
+      end
+    end
+    if list ~= held then
+      change(name, list)
+    end
+  elseif value ~= '' and not held then
     change(name, value)
     if LISTED[name] then
       call('ZADD', P .. LISTED[name] .. redis.sha1hex(value), -(known[6] or wall), uid)
