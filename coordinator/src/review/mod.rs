@@ -2,7 +2,8 @@
 //!
 //! # Layout
 //! - `edit`: what an edit makes of a report (pure)
-//! - `contradict`: where its words say another thing than its findings; `phrases`: English sentences taken apart (pure)
+//! - `contradict`: where its words say another thing than its findings; `phrases`: English sentences taken apart; `said`: which
+//!   findings they say are there (pure)
 //! - `inserted`: which of its sentences have words of a model's answer; `wording`: where the words of all are from (pure)
 //! - here: a review from the request to the version that holds it
 //!
@@ -17,6 +18,7 @@ pub(crate) mod contradict;
 mod edit;
 mod inserted;
 mod phrases;
+mod said;
 mod wording;
 
 use jiff::Timestamp;
