@@ -327,7 +327,7 @@ async fn priors(
 
 /// What became of the report of an earlier study since a report took it into account; nothing where it is the same.
 fn since(source: &PriorSource, now: &StudyRecord) -> Option<String> {
-    let (then, stands) = (source.version(), now.standing_version());
+    let (then, stands) = (source.version(), now.compared_version());
     let taken = match source {
         PriorSource::Draft { version, .. } => format!("draft {version}"),
         PriorSource::Signed { version, .. } => format!("version {version}, signed,"),
@@ -335,9 +335,7 @@ fn since(source: &PriorSource, now: &StudyRecord) -> Option<String> {
     };
     let what = match now.state {
         StudyState::Rejected if then.is_some() => "its draft was rejected since".to_owned(),
-        StudyState::Signed | StudyState::Amended if then != Some(stands) => {
-            format!("version {stands} was signed since, and stands")
-        }
+        _ if now.signed_version > 0 && then != Some(stands) => format!("version {stands} was signed since, and stands"),
         StudyState::Drafted if then.is_some_and(|then| then != stands) => format!("there is draft {stands} since"),
         _ => return None,
     };
@@ -402,6 +400,8 @@ mod tests {
             ),
             (&signed, StudyState::Signed, (2, 2), None),
             (&signed, StudyState::Signed, (3, 2), None),
+            (&signed, StudyState::Drafted, (3, 2), None),
+            (&draft, StudyState::Drafted, (3, 2), Some("draft 1 of it into account, and version 2 was signed since")),
             (&signed, StudyState::Amended, (3, 3), Some("version 2, signed, of it into account, and version 3 was")),
         ] {
             let mut record = crate::store::conformance::fixture::record_of("1.2");

@@ -182,12 +182,13 @@ impl Coordinator {
                 continue;
             };
             let held = known.prior.source.version();
-            let standing = record.standing_version();
+            let (standing, is_signed) = (record.compared_version(), record.signed_version > 0);
+            let stands = is_signed || (record.state.is_reported() && record.state != StudyState::Rejected);
             if record.state == StudyState::Rejected && held.is_some() {
                 is_other = true;
                 compared.notes.push(format!("Another study was not compared: {}.", Ruled::Rejected));
                 compared.ruled_out.push((uid, Ruled::Rejected.to_string()));
-            } else if record.state.is_reported() && record.state != StudyState::Rejected && held != Some(standing) {
+            } else if stands && held != Some(standing) {
                 match self.draft_known(&uid, standing).await? {
                     // What another system reported stands until somebody here signs.
                     Some((PriorSource::Draft { .. }, _)) if held.is_none() => earlier.push(known),
