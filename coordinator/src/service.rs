@@ -78,6 +78,16 @@ pub enum ServiceError {
     /// The words of a report that is to be signed say another thing than its findings, and that this was seen is not said.
     #[error("the report contradicts itself, and nothing was signed: {} Mend it, or say that you have seen this and sign it so", .0.join(" "))]
     Contradicts(Vec<String>),
+    /// The draft that is to be signed was rejected, and that this was seen is not said.
+    #[error(
+        "draft {draft} was rejected meanwhile, which version {rejection} says: nothing was signed. Look at why, and sign it all the same only by naming version {rejection}"
+    )]
+    DraftRejected {
+        /// The draft.
+        draft: u32,
+        /// The version that says so.
+        rejection: u32,
+    },
     /// The study is to be removed with a signed report, and that was not said.
     #[error("a radiologist has signed a report of study {0}: it goes, too, only where that is said")]
     Signed(Uid),

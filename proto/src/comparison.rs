@@ -61,6 +61,16 @@ pub enum PriorSource {
     },
 }
 
+impl PriorSource {
+    /// The version, of a draft or report of ours.
+    pub fn version(&self) -> Option<u32> {
+        match self {
+            Self::Draft { version, .. } | Self::Signed { version, .. } => Some(*version),
+            Self::Report { .. } => None,
+        }
+    }
+}
+
 /// What became of one finding between two studies.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Change {

@@ -380,9 +380,12 @@ fn two_readers_lose_nothing() {
     // What was signed can be amended, with a reason; her copy is done with then.
     let again = |reason: &str| {
         json!({"version": 2, "decisions": accepting(&seen), "request_id": "jane-2", "reason": reason,
-               "contradictions_seen": true})
+               "impression": ["In other words."], "contradictions_seen": true})
     };
     assert_eq!(jane.post(&path("sign"), &again("")).json()["field"], json!("reason"));
+    let mut same = again("second look");
+    same["impression"] = json!([]);
+    assert_eq!(jane.post(&path("sign"), &same).json()["field"], json!("decisions"), "nothing is changed");
     assert_eq!(jane.post(&path("sign"), &again("second look")).json(), json!({"version": 3, "standing": "amended"}));
     assert_eq!(jane.get(&path("working-copy")).fault().0, 404);
     // Who says a finding is told by what was decided of it, also where a later review accepts it; how sure anybody was says nothing.
@@ -441,6 +444,30 @@ fn two_readers_lose_nothing() {
     let place = &place.expect("the nodule")["evidence"][0];
     let [series, instance] = ["series", "instance"].map(|of| place[of].as_str().expect("a UID"));
     assert!(of_study.join(series).join(format!("{instance}.dcm")).is_file(), "{line}");
+}
+
+/// Issue promise: of two who review at once one is told that it came late, also where the other rejected the draft; who has seen
+/// that signs it all the same.
+#[test]
+fn who_signs_is_told_that_the_draft_was_rejected_meanwhile() {
+    let site = Site::start(&[]);
+    let study = site.drafted(1, Some("dx")).remove(0);
+    let (mut jane, mut john) = (Browser::signed_in(&site.server, "jane"), Browser::signed_in(&site.server, "john"));
+    let path = |what: &str| format!("/api/studies/{study}/{what}");
+    let seen = john.study(&study);
+    let mut edit = json!({"version": 1, "decisions": accepting(&seen), "request_id": "john-1"});
+    assert_eq!(john.post(&path("preview"), &edit).status, StatusCode::OK);
+    let rejected = jane.post(&path("reject"), &json!({"version": 1, "request_id": "r", "reason": "wrong patient"}));
+    assert_eq!(rejected.json(), json!({"version": 2, "standing": "rejected"}));
+    for rejection in [0, 1, 3] {
+        edit["rejection_seen"] = json!(rejection);
+        let late = john.post(&path("sign"), &edit);
+        assert_eq!((late.fault(), &late.json()["newest"]), ((409, "conflict".into()), &json!(2)), "{rejection}");
+        assert!(late.json()["error"].as_str().is_some_and(|words| words.contains("draft 1 was rejected")), "{late:?}");
+    }
+    assert_eq!(john.study(&study)["row"]["standing"], json!("rejected"));
+    edit["rejection_seen"] = json!(2);
+    assert_eq!(john.post(&path("sign"), &edit).json(), json!({"version": 3, "standing": "signed"}));
 }
 
 /// Promise: a study that is being removed is told as such until it is gone, on the list and where it is read; nothing of it is

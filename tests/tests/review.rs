@@ -351,8 +351,10 @@ fn late_images_after_a_signature_make_a_draft_that_looks_like_one() {
     assert!(shown.contains("SIGNED by Doe, Dr. Jane"), "{shown}");
     assert_eq!(shown, site.text(&study, "2"));
     // And what stands can be amended.
-    let amended =
-        site.json(&["sign", &study, "--report-version", "2", "--accept", "--reason", "looked again", "--json"]);
+    let amend = ["sign", &study, "--report-version", "2", "--accept", "--reason", "looked again", "--json"];
+    let said = site.refusal(&site.jane, &amend);
+    assert!(said.contains("nothing of the signed report is changed: there is nothing to amend"), "{said}");
+    let amended = site.json(&[&amend[..], &["--impression", "As before, in other words."]].concat());
     assert_eq!((&amended["version"], &amended["amended"]), (&json!(5), &json!(true)));
     assert!(site.text(&study, "5").contains("Amended report 5: it replaces report 2"));
 }
@@ -448,12 +450,99 @@ fn a_rejected_draft_is_taken_back() {
     // It was not the wrong one after all: the draft is signed, not the words that it was rejected.
     let said = site.refusal(&site.jane, &["sign", &study, "--report-version", "2", "--accept"]);
     assert!(said.contains("version 2 says that draft 1 was rejected: review that one"), "{said}");
-    site.jane(&["sign", &study, "--report-version", "1", "--accept"]);
+    let sign = ["sign", &study, "--report-version", "1", "--accept", "--rejection-seen"];
+    for (arguments, seen) in [(&sign[..5], "nothing"), (&[&sign[..], &["1"]].concat()[..], "another version")] {
+        let said = site.refusal(&site.jane, arguments);
+        assert!(said.contains("draft 1 was rejected meanwhile, which version 2 says"), "{seen} seen: {said}");
+        assert!(said.contains("--rejection-seen"), "{said}");
+    }
+    assert_eq!(site.state(&study), "rejected");
+    site.jane(&[&sign[..], &["2"]].concat());
     let findings = |version: &str| {
         let document = site.json(&["report", &study, "--format", "json", "--report-version", version]);
         document["report"]["findings"].as_array().expect("findings").len()
     };
     assert_eq!((site.state(&study).as_str(), findings("3")), ("signed", findings("1")));
+}
+
+/// Issue promise: a report compares with what stands of the earlier one when it is signed, and with nothing that was rejected.
+#[test]
+fn a_comparison_follows_the_review_of_the_earlier_study() {
+    let site = Site::start("");
+    let folder = site.folder.path().join("both");
+    phantoms(&folder, 3, 11, Some("dx"));
+    let drafted = |number: u32, date: &str| {
+        let film = folder.join(format!("dx-{number:05}"));
+        of_one_patient(&film, date);
+        let sent = site.json(&["submit", "--wait", "--json", &film.display().to_string()]);
+        sent["studies"][0]["study_uid"].as_str().expect("a UID").to_owned()
+    };
+    let (earlier, second) = (drafted(1, "20260320"), drafted(2, "20260501"));
+    let third = drafted(3, "20260502");
+    let comparison = |study: &str, version: &str| {
+        let document = site.json(&["report", study, "--format", "json", "--report-version", version]);
+        document["report"]["comparison"].as_array().expect("sentences").iter().map(text).collect::<Vec<_>>().join(" ")
+    };
+    let text_of = |study: &str| comparison(study, "1");
+    assert!(text_of(&second).contains("draft by software, unsigned"), "{}", text_of(&second));
+    // All that the draft of the earlier one had is rejected, and that is signed.
+    let findings = site.document(&earlier)["report"]["findings"].as_array().expect("findings").len();
+    assert!(findings > 0);
+    let reasons: Vec<String> = (1..=findings).map(|number| format!("{number}=a skin fold")).collect();
+    let mut sign = vec!["sign", &earlier, "--report-version", "1", "--accept"];
+    sign.extend(reasons.iter().flat_map(|reason| ["--reject", reason]));
+    site.jane(&sign);
+    site.jane(&["sign", &second, "--report-version", "1", "--accept"]);
+    let signed = comparison(&second, "2");
+    assert!(!signed.contains("draft by software, unsigned") && signed.contains("(signed report"), "{signed}");
+    assert!(!signed.contains("Unchanged:") && !signed.contains("No longer seen:"), "{signed}");
+    // The third compares with the second, as that is signed now; where it is a rejected draft, it would with nothing of it.
+    assert!(comparison(&third, "1").contains("draft by software, unsigned"));
+    site.jane(&["sign", &third, "--report-version", "1", "--accept"]);
+    assert!(comparison(&third, "2").contains("(signed report"), "{}", comparison(&third, "2"));
+    // What was signed stays as it was.
+    assert_eq!(comparison(&second, "2"), signed);
+}
+
+/// Issue promise: nobody carries a comparison with a draft that was rejected meanwhile.
+#[test]
+fn a_rejected_earlier_draft_is_compared_with_no_more() {
+    let site = Site::start("");
+    let folder = site.folder.path().join("both");
+    phantoms(&folder, 2, 11, Some("dx"));
+    let mut studies = Vec::new();
+    for (number, date) in [(1, "20260320"), (2, "20260501")] {
+        let film = folder.join(format!("dx-{number:05}"));
+        of_one_patient(&film, date);
+        let sent = site.json(&["submit", "--wait", "--json", &film.display().to_string()]);
+        studies.push(sent["studies"][0]["study_uid"].as_str().expect("a UID").to_owned());
+    }
+    site.jane(&["reject", &studies[0], "--report-version", "1", "--reason", "another patient"]);
+    site.jane(&["sign", &studies[1], "--report-version", "1", "--accept"]);
+    let signed = site.document(&studies[1]);
+    let said = signed["report"]["comparison"].to_string();
+    assert!(said.contains("its draft was rejected, and there is no other report"), "{said}");
+    assert!(!said.contains("Compared with") && signed["report"]["priors"].is_null(), "{signed:#}");
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+/// Says of the objects below a folder that they are of one patient, made at a date.
+fn of_one_patient(folder: &Path, date: &str) {
+    let folder = folder.to_str().expect("a path");
+    let date = format!("StudyDate={date}");
+    let patient = ["PatientID=ONE-1", "PatientName=One^Patient", "PatientBirthDate=19580312", "PatientSex=F"];
+    let root = prelim_tests::repository();
+    let output = std::process::Command::new(root.join("target/python/bin/python"))
+        .arg("-B")
+        .arg(root.join("tests/peers/rewrite.py"))
+        .args([folder, &date, "StudyTime=101500"])
+        .args(patient)
+        .output()
+        .expect("it is installed by tests/install.sh");
+    assert!(output.status.success(), "{}", words(&output));
 }
 
 /// Issue promise: nobody signs where callers are not told apart.

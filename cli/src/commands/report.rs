@@ -24,7 +24,7 @@ pub(crate) struct Report {
     /// In which form.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
-    /// A version of the report, from 1; where not given, what a radiologist signed, or else the newest. What was signed stays, also when it is amended.
+    /// A version of the report, from 1; where not given, the newest, also a draft that came after a signature: that names the signed version, which stands. Where such a draft was rejected, the signed version. What was signed stays, also when it is amended.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     report_version: Option<u32>,
     /// Where to write it; stdout where not given.

@@ -16,6 +16,7 @@ use crate::table;
 
 /// The reason that comes with the status.
 const CONTRADICTS: &str = "CONTRADICTS";
+const DRAFT_REJECTED: &str = "DRAFT_REJECTED";
 
 /// Sign a study's report, as it is or with changes. Where one was signed before, it is amended.
 ///
@@ -51,6 +52,9 @@ pub(crate) struct Sign {
     /// is not signed, and you are told where.
     #[arg(long, conflicts_with = "template")]
     contradictions_seen: bool,
+    /// The version that says that the draft was rejected: you have seen that, and sign the draft all the same.
+    #[arg(long, value_name = "N", conflicts_with = "template", value_parser = clap::value_parser!(u32).range(1..))]
+    rejection_seen: Option<u32>,
     /// Why a signed report is amended.
     #[arg(long, value_name = "TEXT", default_value = "")]
     reason: String,
@@ -113,11 +117,13 @@ impl Sign {
         let reviewed = request.version;
         request.reason.clone_from(&self.reason);
         request.contradictions_seen = self.contradictions_seen;
+        request.rejection_seen = self.rejection_seen.unwrap_or_default();
         request.request_id = format!("{:032x}", rand::random::<u128>());
         let mut client = self.connection.reviews().await?;
-        let signed = client.sign_report(request).await.map_err(|status| match is_contradiction(&status) {
-            true => anyhow::anyhow!("{}, with --contradictions-seen", plain(status)),
-            false => plain(status),
+        let signed = client.sign_report(request).await.map_err(|status| match reason(&status).as_str() {
+            CONTRADICTS => anyhow::anyhow!("{}, with --contradictions-seen", plain(status)),
+            DRAFT_REJECTED => anyhow::anyhow!("{}, with --rejection-seen", plain(status)),
+            _ => plain(status),
         })?;
         let signed = signed.into_inner();
         let what = if signed.amended { "amended and signed" } else { "signed" };
@@ -145,9 +151,9 @@ impl Sign {
     }
 }
 
-/// Whether it was refused because the report says two things at once.
-fn is_contradiction(status: &tonic::Status) -> bool {
-    status.get_error_details().error_info().is_some_and(|info| info.reason == CONTRADICTS)
+/// Why it was refused, in a word for programs.
+fn reason(status: &tonic::Status) -> String {
+    status.get_error_details().error_info().map_or(String::new(), |info| info.reason.clone())
 }
 
 impl Reject {

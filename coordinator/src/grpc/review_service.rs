@@ -31,6 +31,7 @@ impl ReviewService for Reviews {
             edit: Some(edit),
             reason: request.reason,
             contradictions_seen: request.contradictions_seen,
+            rejection_seen: request.rejection_seen,
         };
         let (version, standing) = self.review(&session, wanted).await?;
         Ok(Response::new(v1::SignReportResponse { version, amended: standing == Standing::Amended }))
@@ -46,6 +47,7 @@ impl ReviewService for Reviews {
             edit: None,
             reason: request.reason,
             contradictions_seen: false,
+            rejection_seen: 0,
         };
         let (version, _) = self.review(&session, wanted).await?;
         Ok(Response::new(v1::RejectReportResponse { version }))

@@ -69,6 +69,7 @@ fn class(error: &ServiceError) -> (Code, &'static str) {
         ServiceError::NoDraft { .. } => (Code::FailedPrecondition, "NO_DRAFT"),
         ServiceError::NoVersion { .. } => (Code::NotFound, "NO_VERSION"),
         ServiceError::Contradicts(_) => (Code::FailedPrecondition, "CONTRADICTS"),
+        ServiceError::DraftRejected { .. } => (Code::Aborted, "DRAFT_REJECTED"),
         ServiceError::Signed(_) => (Code::FailedPrecondition, "SIGNED"),
         ServiceError::NoKey => (Code::FailedPrecondition, "NO_KEY"),
         ServiceError::FoldersNotAllowed => (Code::PermissionDenied, "FOLDERS_NOT_ALLOWED"),

@@ -95,8 +95,15 @@ fn is_device(code: FindingCode) -> bool {
 
 /// "possible small left pleural effusion".
 fn short(finding: &Finding) -> String {
+    let name = finding.code.name();
     let certainty = match finding.presence {
-        Presence::Absent => return format!("no {}", finding.code.name()),
+        Presence::Absent => {
+            return match finding.laterality {
+                None => format!("no {name}"),
+                Some(Laterality::Bilateral) => format!("no {name} on either side"),
+                Some(side) => format!("no {} {name}", present::laterality(side)),
+            };
+        }
         Presence::Uncertain => "possible ",
         Presence::Present => "",
     };
@@ -112,15 +119,12 @@ fn short(finding: &Finding) -> String {
         Laterality::Right => "right ",
         Laterality::Bilateral => "bilateral ",
     });
-    format!("{certainty}{severity}{side}{}", finding.code.name())
+    format!("{certainty}{severity}{side}{name}")
 }
 
 /// The same with place and size.
 pub(super) fn detailed(finding: &Finding) -> String {
     let mut text = short(finding);
-    if finding.presence == Presence::Absent {
-        return text;
-    }
     if let Some(zone) = finding.zone {
         text += match zone {
             Zone::Upper => ", upper zone",

@@ -39,6 +39,8 @@ pub(super) struct Said {
     request_id: String,
     #[serde(default)]
     contradictions_seen: bool,
+    #[serde(default)]
+    rejection_seen: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -115,9 +117,11 @@ pub(super) async fn preview(
     let (wanted, study) = wanted(call, session, uid, body, true).await?;
     call.viewed(session, &wanted.study).await?;
     let edit = wanted.edit.clone().unwrap_or_default();
-    let newest = newest(call, &wanted.study).await?;
-    let reviewed = call.web.coordinator.preview(session, wanted).await;
-    let report = reviewed.map_err(|error| outdated(error, newest))?;
+    let uid = wanted.study.clone();
+    let report = match call.web.coordinator.preview(session, wanted).await {
+        Ok(report) => report,
+        Err(error) => return Err(outdated(call, &uid, error).await),
+    };
     let mut told = study::shown(Document::of(&report, &study), &study, None)?;
     // Nobody has signed it, whatever the report will say once somebody has.
     if let Some(review) = &report.review {
@@ -154,9 +158,12 @@ pub(super) async fn reject(
 }
 
 async fn review(call: &Call<'_>, session: &Session, wanted: Wanted) -> Result<Response<Body>, Fault> {
-    let (uid, newest) = (wanted.study.clone(), newest(call, &wanted.study).await?);
+    let uid = wanted.study.clone();
     let coordinator = &call.web.coordinator;
-    let (version, standing) = coordinator.review(session, wanted).await.map_err(|error| outdated(error, newest))?;
+    let (version, standing) = match coordinator.review(session, wanted).await {
+        Ok(done) => done,
+        Err(error) => return Err(outdated(call, &uid, error).await),
+    };
     // It is signed, whatever becomes of this.
     let dropped = copies::drop_own(call, session, &uid).await;
     if dropped.is_err() {
@@ -166,21 +173,19 @@ async fn review(call: &Call<'_>, session: &Session, wanted: Wanted) -> Result<Re
     Ok(answer_json(&json!({"version": version, "standing": standing})))
 }
 
-async fn newest(call: &Call<'_>, study: &Uid) -> Result<u32, Fault> {
-    Ok(call.web.coordinator.record(study).await?.draft_version)
-}
-
-/// That somebody else was sooner, with the version that came of it.
-fn outdated(error: ServiceError, newest: u32) -> Fault {
-    match error {
-        ServiceError::Store(StoreError::Outdated(_)) => {
-            Fault::conflict("the report has a newer version: look at that one").with("newest", newest)
-        }
+/// That somebody else was sooner, with the version that came of it: which that is, is only known now.
+async fn outdated(call: &Call<'_>, study: &Uid, error: ServiceError) -> Fault {
+    let words = match error {
+        ServiceError::Store(StoreError::Outdated(_)) => "the report has a newer version: look at that one".to_owned(),
         ServiceError::Store(StoreError::WrongState { state, .. }) => {
-            let words = format!("the study is {}, and cannot be reviewed so", state.as_str());
-            Fault::conflict(words).with("newest", newest)
+            format!("the study is {}, and cannot be reviewed so", state.as_str())
         }
-        error => error.into(),
+        error @ ServiceError::DraftRejected { .. } => error.to_string(),
+        error => return error.into(),
+    };
+    match call.web.coordinator.record(study).await {
+        Ok(record) => Fault::conflict(words).with("newest", record.draft_version),
+        Err(error) => error.into(),
     }
 }
 
@@ -197,9 +202,9 @@ async fn wanted(
     let study = record.into_study(by_series(held.to_vec()));
     let said: Said = call.json(body, MAX_NOTE_BYTES).await?;
     let (version, request, reason) = (said.version, said.request_id.clone(), said.reason.clone());
-    let contradictions_seen = said.contradictions_seen;
+    let (contradictions_seen, rejection_seen) = (said.contradictions_seen, said.rejection_seen);
     let edit = if is_edit { Some(said.edit(&study)?) } else { None };
-    Ok((Wanted { study: uid, version, request, edit, reason, contradictions_seen }, study))
+    Ok((Wanted { study: uid, version, request, edit, reason, contradictions_seen, rejection_seen }, study))
 }
 
 impl Said {

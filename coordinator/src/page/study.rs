@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use axum::body::Body;
 use hyper::Response;
+use prelim_proto::comparison::PriorSource;
 use prelim_proto::ids::Uid;
 use prelim_proto::image::{ImageAttributes, ImageKind};
 use prelim_proto::report::Report;
 use prelim_proto::review::Decision;
-use prelim_proto::study::{Instance, Series, Study};
+use prelim_proto::study::{Instance, Series, Study, StudyState};
 use serde_json::{Value, json};
 
 use super::fault::Fault;
@@ -269,7 +270,7 @@ async fn priors(
     let coordinator = &call.web.coordinator;
     let told_priors = shown.pointer("/report/priors").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let planned = match report {
-        Some(_) => coordinator.compared(&record.uid, &coordinator.store.jobs(&record.uid).await?).await?,
+        Some(_) => coordinator.compared_now(&record.uid, &coordinator.store.jobs(&record.uid).await?).await?.0,
         None => Compared::default(),
     };
     let differs = |a: &str, b: &str| !a.is_empty() && !b.is_empty() && a != b;
@@ -313,12 +314,30 @@ async fn priors(
             "taken": how.is_some(),
             "changes": told_priors.iter().find(|prior| prior["study"] == other.uid.as_str()).map(|prior| &prior["changes"]),
             "reasons": reason(how, report.is_some(), is_later, planned.why_not(&other.uid)),
+            "since": told.and_then(|(_, prior)| since(&prior.source, &other)),
             "report": own,
         }));
         seen.push(other.uid);
     }
     session.note(Act::Read, &seen).await?;
     Ok(priors)
+}
+
+/// What became of the report of an earlier study since a report took it into account; nothing where it is the same.
+fn since(source: &PriorSource, now: &StudyRecord) -> Option<String> {
+    let (then, stands) = (source.version(), now.compared_version());
+    let taken = match source {
+        PriorSource::Draft { version, .. } => format!("draft {version}"),
+        PriorSource::Signed { version, .. } => format!("version {version}, signed,"),
+        PriorSource::Report { .. } => "a report of another system".to_owned(),
+    };
+    let what = match now.state {
+        StudyState::Rejected if then.is_some() => "its draft was rejected since".to_owned(),
+        _ if now.signed_version > 0 && then != Some(stands) => format!("version {stands} was signed since, and stands"),
+        StudyState::Drafted if then.is_some_and(|then| then != stands) => format!("there is draft {stands} since"),
+        _ => return None,
+    };
+    Some(format!("This report takes {taken} of it into account, and {what}."))
 }
 
 /// Why a study is not compared finding by finding; nothing where it is. `ruled_out` is why it was not taken into account.
@@ -359,6 +378,35 @@ mod tests {
         {
             let expected: BTreeSet<Uid> = expected.iter().map(|text| uid(text)).collect();
             assert_eq!(by_people(version, &all), expected, "{version}");
+        }
+    }
+
+    #[test]
+    fn what_became_of_an_earlier_report_since_is_told() {
+        let digest = prelim_imaging::header::digest(b"x");
+        let draft = PriorSource::Draft { version: 1, digest: digest.clone(), demonstration: false };
+        let signed = PriorSource::Signed { version: 2, digest, demonstration: false };
+        for (source, state, (newest, stands), expected) in [
+            (&draft, StudyState::Drafted, (1, 0), None),
+            (&draft, StudyState::Drafted, (2, 0), Some("draft 1 of it into account, and there is draft 2 since")),
+            (&draft, StudyState::Signed, (2, 2), Some("draft 1 of it into account, and version 2 was signed since")),
+            (
+                &draft,
+                StudyState::Rejected,
+                (2, 0),
+                Some("draft 1 of it into account, and its draft was rejected since"),
+            ),
+            (&signed, StudyState::Signed, (2, 2), None),
+            (&signed, StudyState::Signed, (3, 2), None),
+            (&signed, StudyState::Drafted, (3, 2), None),
+            (&draft, StudyState::Drafted, (3, 2), Some("draft 1 of it into account, and version 2 was signed since")),
+            (&signed, StudyState::Amended, (3, 3), Some("version 2, signed, of it into account, and version 3 was")),
+        ] {
+            let mut record = crate::store::conformance::fixture::record_of("1.2");
+            (record.state, record.draft_version, record.signed_version) = (state, newest, stands);
+            let told = since(source, &record);
+            assert_eq!(told.is_some(), expected.is_some(), "{told:?}");
+            assert!(expected.is_none_or(|words| told.as_ref().is_some_and(|told| told.contains(words))), "{told:?}");
         }
     }
 

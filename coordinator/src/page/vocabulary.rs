@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::answer_json;
 use crate::report::present;
+use crate::review::edit::MAX_SIZE_MM;
 
 /// Tells the words.
 pub(super) fn tell() -> Response<Body> {
@@ -30,7 +31,7 @@ pub(super) fn tell() -> Response<Body> {
         "severities": severities.map(|severity| json!({"key": severity, "name": present::severity(severity)})),
         "presences": [Presence::Present, Presence::Absent, Presence::Uncertain],
         "urgencies": [Urgency::Routine, Urgency::Urgent, Urgency::Critical],
-        "measures": [{"key": "size_mm", "name": "largest extent", "unit": "mm", "above": 0, "most": 3000}],
+        "measures": [{"key": "size_mm", "name": "largest extent", "unit": "mm", "above": 0, "most": MAX_SIZE_MM}],
         "most": {"text": 2000, "findings": 256, "impression": 100},
     }))
 }

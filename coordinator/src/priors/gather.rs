@@ -165,6 +165,47 @@ impl Coordinator {
         }
     }
 
+    /// The same as it is known now, and whether that is other than when the study was planned: where reports of earlier studies
+    /// were signed, amended, rejected or drafted anew since, what stands of them counts.
+    pub(crate) async fn compared_now(
+        &self,
+        study: &Uid,
+        jobs: &[traces::StudyJob],
+    ) -> Result<(Compared, bool), ServiceError> {
+        let mut compared = self.compared(study, jobs).await?;
+        let (mut is_other, mut earlier) = (false, Vec::new());
+        for known in std::mem::take(&mut compared.earlier) {
+            let uid = known.prior.study.clone();
+            // What was removed since stays known as it was.
+            let Some(record) = self.store.study(&uid).await? else {
+                earlier.push(known);
+                continue;
+            };
+            let held = known.prior.source.version();
+            let (standing, is_signed) = (record.compared_version(), record.signed_version > 0);
+            let stands = is_signed || (record.state.is_reported() && record.state != StudyState::Rejected);
+            if record.state == StudyState::Rejected && held.is_some() {
+                is_other = true;
+                compared.notes.push(format!("Another study was not compared: {}.", Ruled::Rejected));
+                compared.ruled_out.push((uid, Ruled::Rejected.to_string()));
+            } else if stands && held != Some(standing) {
+                match self.draft_known(&uid, standing).await? {
+                    // What another system reported stands until somebody here signs.
+                    Some((PriorSource::Draft { .. }, _)) if held.is_none() => earlier.push(known),
+                    Some((source, now)) => {
+                        is_other = true;
+                        earlier.push(now(Prior { source, ..known.prior }));
+                    }
+                    None => earlier.push(known),
+                }
+            } else {
+                earlier.push(known);
+            }
+        }
+        compared.earlier = earlier;
+        Ok((compared, is_other))
+    }
+
     /// Studies with the Patient ID that may be earlier ones of the patient, by their records; the newest first.
     async fn candidates(
         &self,

@@ -213,8 +213,10 @@ pub(crate) fn finding_title(finding: &Finding) -> String {
         Presence::Absent => words.push("no"),
         Presence::Uncertain => words.push("possible"),
     }
-    words.extend(finding.laterality.map(laterality));
+    let is_of_none = finding.presence == Presence::Absent && finding.laterality == Some(Laterality::Bilateral);
+    words.extend(finding.laterality.filter(|_| !is_of_none).map(laterality));
     words.push(finding.code.name());
+    words.extend(is_of_none.then_some("on either side"));
     words.join(" ")
 }
 
@@ -264,7 +266,7 @@ pub(crate) fn severity(severity: Severity) -> &'static str {
 }
 
 /// How soon a person should look.
-pub(super) fn urgency(urgency: Urgency) -> &'static str {
+pub(crate) fn urgency(urgency: Urgency) -> &'static str {
     match urgency {
         Urgency::Routine => "Routine",
         Urgency::Urgent => "Urgent",

@@ -3,9 +3,12 @@
 
 use prelim_proto::finding::{Finding, Laterality, Presence, Severity, Zone};
 use prelim_proto::report::{Report, Sentence};
+use prelim_proto::review::{Assessment, Decision};
 use prelim_proto::vocabulary::FindingCode::{self, *};
 
-use super::phrases::{clauses, has, lengths, name_at, named, parts, side};
+use super::phrases::{amount, clauses, has, lengths, name_at, named, parts, side};
+use super::said::{Mention, mentions};
+use crate::merge::urgency;
 use crate::report::present;
 
 /// How many are told, and how much of a sentence is quoted, in characters: they go out in the header of an answer, too.
@@ -62,7 +65,7 @@ const LINKS: [&str; 18] = [
     "bilaterally",
 ];
 /// Behind "not".
-const SEEN: [&str; 12] = [
+pub(super) const SEEN: [&str; 12] = [
     "seen",
     "present",
     "identified",
@@ -106,7 +109,7 @@ const RELATIVE: [&str; 26] = [
     "otherwise",
 ];
 /// Words with which a sentence may deny what it names.
-const DENIES: [&str; 21] = [
+pub(super) const DENIES: [&str; 21] = [
     "no",
     "not",
     "none",
@@ -224,9 +227,11 @@ const KINDS: [&str; 16] = [
 const TAILS: [&str; 9] = ["seen", "detected", "identified", "noted", "demonstrated", "on", "that", "read", "today"];
 /// Words with which little is left aside.
 const AT_ONCE: [&str; 4] = ["acute", "significant", "relevant", "suspicious"];
-/// Sizes by which larger things are not meant, and the other way round.
-const LITTLE: [&str; 4] = ["small", "tiny", "minimal", "trace"];
-const MUCH: [&str; 4] = ["large", "massive", "huge", "severe"];
+/// Words of a number before what is one finding.
+const SEVERAL: [&str; 9] = ["multiple", "several", "numerous", "many", "two", "three", "four", "five", "2"];
+/// What may stand between an amount and the name of what there is of it.
+const AMID: [&str; 12] =
+    ["to", "sized", "pleural", "apical", "basal", "upper", "mid", "lower", "zone", "lobe", "tension", "loculated"];
 
 /// What the words of a report say otherwise than its findings do, a sentence each, which quotes the words.
 pub(crate) fn contradictions(report: &Report) -> Vec<String> {
@@ -235,23 +240,19 @@ pub(crate) fn contradictions(report: &Report) -> Vec<String> {
         if let [index] = sentence.findings[..]
             && let Some(finding) = report.findings.get(index as usize)
         {
-            own(&sentence.text, finding, &mut found);
+            own(&sentence.text, finding, report, &mut found);
         }
     }
-    for Sentence { text, findings } in report.findings_text.iter().chain(&report.impression) {
-        // "No effusion." of what is absent on one side says nothing of the other.
-        let of =
-            findings.first().and_then(|index| report.findings.get(*index as usize)).filter(|_| findings.len() == 1);
-        let coded = of.filter(|finding| finding.presence == Presence::Absent).and_then(|finding| finding.laterality);
+    for Sentence { text, .. } in report.findings_text.iter().chain(&report.impression) {
         for clause in clauses(text) {
-            denied(text, (&clause, side(&clause).or(coded)), report, &mut found);
+            denied(text, &clause, report, &mut found);
             asserted(text, &clause, report, &mut found);
             normal(text, &clause, report, &mut found);
         }
     }
     for Sentence { text, .. } in &report.impression {
         for clause in clauses(text) {
-            of_one(text, &clause, report, &mut found);
+            said_of(&clause).iter().for_each(|mention| of_one(text, mention, report, &mut found));
         }
     }
     twice(report, &mut found);
@@ -284,8 +285,9 @@ fn marked(finding: &Finding) -> String {
 }
 
 /// The sentence of a finding against that finding.
-fn own(text: &str, finding: &Finding, found: &mut Vec<String>) {
+fn own(text: &str, finding: &Finding, report: &Report, found: &mut Vec<String>) {
     let all = clauses(text);
+    another(text, &all, finding, found);
     let is_there = finding.presence != Presence::Absent;
     if is_there {
         let bare = |clause: &Vec<String>| {
@@ -307,11 +309,23 @@ fn own(text: &str, finding: &Finding, found: &mut Vec<String>) {
     // A clause that names another finding speaks of that one.
     let of_others = |clause: &Vec<String>| named(clause).iter().any(|(code, ..)| *code != finding.code);
     let words: Vec<String> = all.iter().filter(|clause| !of_others(clause)).flatten().cloned().collect();
-    properties(text, &words, finding, found);
+    properties(text, &words, finding, report, found);
+}
+
+/// A sentence that begins with another finding than its own, which it does not name.
+fn another(text: &str, all: &[Vec<String>], finding: &Finding, found: &mut Vec<String>) {
+    let is_own = |code: FindingCode| code == finding.code;
+    let Some(first) = all.first().filter(|_| !named(&all.concat()).iter().any(|name| is_own(name.0))) else { return };
+    let opens =
+        |word: &String| OPENS.contains(&word.as_str()) || AMID.contains(&word.as_str()) || amount(word).is_some();
+    if let Some((code, ..)) = named(first).first().copied().filter(|name| first[..name.1].iter().all(opens)) {
+        let (name, own) = (code.name(), finding.code.name());
+        found.push(format!("{} speaks of \"{name}\", and is the sentence of the finding \"{own}\".", quoted(text)));
+    }
 }
 
 /// Side, part, size and amount of what words say of a finding.
-fn properties(text: &str, words: &[String], finding: &Finding, found: &mut Vec<String>) {
+fn properties(text: &str, words: &[String], finding: &Finding, report: &Report, found: &mut Vec<String>) {
     let mut differs = |said: &str, coded: String| {
         found.push(format!(
             "{} says \"{said}\", and the finding \"{}\" is coded as {coded}.",
@@ -330,7 +344,8 @@ fn properties(text: &str, words: &[String], finding: &Finding, found: &mut Vec<S
         (Some(said), Some(coded)) => differs(present::laterality(said), present::laterality(coded).to_owned()),
     }
     if let Some(zone) = finding.zone.filter(|zone| matches!(zone, Zone::Upper | Zone::Mid | Zone::Lower)) {
-        let said = parts(words);
+        let mut said = parts(words);
+        said.retain(|(_, zones)| !matches!(zones[..], [Zone::Anterior | Zone::Posterior]));
         if let Some((word, _)) = said.first().filter(|_| !said.iter().any(|(_, zones)| zones.contains(&zone))) {
             differs(word, present::zone(zone).to_owned());
         }
@@ -343,36 +358,77 @@ fn properties(text: &str, words: &[String], finding: &Finding, found: &mut Vec<S
             differs(&first.said, present::millimetres(size));
         }
     }
-    let before_name = named(words).into_iter().filter(|(code, ..)| *code == finding.code).flat_map(|(_, at, _)| {
-        let before = words[..at].iter().rev();
-        before.take_while(|word| OPENS.contains(&word.as_str()) || MUCH.contains(&word.as_str())).collect::<Vec<_>>()
-    });
-    let amounts: Vec<&String> = before_name.collect();
-    let says = |of: &[&str]| amounts.iter().copied().find(|word| of.contains(&word.as_str())).cloned();
-    let (little, much) = (says(&LITTLE), says(&MUCH));
-    match (finding.severity, little, much) {
-        (Some(coded @ (Severity::Large | Severity::Severe)), Some(word), None)
-        | (Some(coded @ (Severity::Small | Severity::Mild)), None, Some(word)) => {
-            differs(&word, present::severity(coded).to_owned());
-        }
-        _ => {}
+    let said: Vec<(u8, &String)> = amounts(words, finding.code);
+    if let Some(coded) = finding.severity
+        && let Some(step) = amount(present::severity(coded))
+        && !said.iter().any(|(other, _)| *other == step)
+        && let (Some((least, word)), Some((most, _))) = (said.iter().min(), said.iter().max())
+        && !(*least..=*most).contains(&step)
+    {
+        differs(word, present::severity(coded).to_owned());
+        found.extend(raised(finding.code, said.iter().map(|(step, _)| *step).max(), report));
     }
 }
 
-/// A clause of the impression against the one finding that it speaks of; and against all where it has the other side than each.
-fn of_one(text: &str, clause: &[String], report: &Report, found: &mut Vec<String>) {
-    let mut codes: Vec<FindingCode> = named(clause).into_iter().map(|(code, ..)| code).collect();
-    codes.dedup();
-    let [code] = codes[..] else { return };
-    if has(clause, &DENIES) || has(clause, &RELATIVE) {
+/// The amounts that words say of a finding, before its name and behind it.
+fn amounts(words: &[String], code: FindingCode) -> Vec<(u8, &String)> {
+    let mut said = Vec::new();
+    for (_, from, to) in named(words).into_iter().filter(|(other, ..)| *other == code) {
+        let is_amid =
+            |word: &&String| OPENS.contains(&word.as_str()) || AMID.contains(&word.as_str()) || amount(word).is_some();
+        said.extend(words[..from].iter().rev().take_while(|word| *word != ",").take_while(is_amid));
+        let links = words[to..].iter().take_while(|word| LINKS.contains(&word.as_str()) || *word == ",").count();
+        let is_over =
+            words.get(to + links + 1).is_none_or(|word| matches!(word.as_str(), "," | "on" | "in" | "at" | "and"));
+        said.extend(words.get(to + links).filter(|_| is_over));
+    }
+    said.into_iter().filter_map(|word| Some((amount(word)?, word))).collect()
+}
+
+/// That what words say would make a study more urgent than its report is.
+fn raised(code: FindingCode, step: Option<u8>, report: &Report) -> Option<String> {
+    let severity = step.filter(|step| *step > 2).map(|_| Severity::Large);
+    let finding = Finding {
+        code,
+        presence: Presence::Present,
+        laterality: None,
+        zone: None,
+        severity,
+        size_mm: None,
+        confidence: 1.0,
+        evidence: Vec::new(),
+    };
+    let urgency = urgency::of(&finding);
+    let (said, told) = (present::urgency(urgency).to_lowercase(), present::urgency(report.urgency).to_lowercase());
+    (urgency > report.urgency)
+        .then(|| format!("With the {} that is said the study would be {said}; its report is {told}.", code.name()))
+}
+
+/// What a clause says is there, apart from what is of another time.
+fn said_of(clause: &[String]) -> Vec<Mention<'_>> {
+    let denied: Vec<FindingCode> = denials(clause).into_iter().map(|(code, _)| code).collect();
+    mentions(clause, &denied)
+}
+
+/// What the impression says of a finding against the one that there is; and against all where it has the other side than each.
+fn of_one(text: &str, mention: &Mention<'_>, report: &Report, found: &mut Vec<String>) {
+    let (code, words) = (mention.code, mention.words);
+    if !mention.is_said || has(words, &RELATIVE) {
         return;
     }
     let there: Vec<&Finding> =
         report.findings.iter().filter(|each| each.code == code && each.presence != Presence::Absent).collect();
-    let said = side(clause).filter(|side| *side != Laterality::Bilateral);
+    let said = side(words).filter(|side| *side != Laterality::Bilateral);
     let is_elsewhere = |finding: &&Finding| !said.is_some_and(|side| overlaps(Some(side), finding.laterality));
     match (there.as_slice(), said) {
-        ([finding], _) => properties(text, clause, finding, found),
+        ([finding], _) => {
+            properties(text, words, finding, report, found);
+            let number = words[..mention.name.start].iter().find(|word| SEVERAL.contains(&word.as_str()));
+            let is_single = matches!(code, Nodule | Mass) && finding.laterality != Some(Laterality::Bilateral);
+            if let Some(number) = number.filter(|_| is_single) {
+                found.push(format!("{} says \"{number}\", and the report has one {}.", quoted(text), code.name()));
+            }
+        }
         ([first, ..], Some(said)) if there.iter().all(is_elsewhere) => {
             let sides = first.laterality.map_or("", present::laterality);
             let (said, name) = (present::laterality(said), code.name());
@@ -383,9 +439,13 @@ fn of_one(text: &str, clause: &[String], report: &Report, found: &mut Vec<String
 }
 
 /// What a clause denies, against what is marked as there.
-fn denied(text: &str, (clause, said): (&[String], Option<Laterality>), report: &Report, found: &mut Vec<String>) {
-    let zones = parts(clause);
+fn denied(text: &str, clause: &[String], report: &Report, found: &mut Vec<String>) {
+    let (zones, mentions) = (parts(clause), said_of(clause));
     for (code, surely) in denials(clause) {
+        // Its own side, or else that of the list in which it is.
+        let of_it = || mentions.iter().filter(|mention| mention.code == code);
+        let own = of_it().find(|mention| has(mention.words, &DENIES)).or_else(|| of_it().next());
+        let said = own.and_then(|mention| side(mention.words)).or_else(|| side(clause));
         for finding in report.findings.iter().filter(|finding| finding.code == code) {
             let is_there =
                 finding.presence == Presence::Present || (finding.presence == Presence::Uncertain && !surely);
@@ -401,15 +461,21 @@ fn denied(text: &str, (clause, said): (&[String], Option<Laterality>), report: &
 /// The findings that a clause says are not there; and whether it leaves open that they may be.
 fn denials(clause: &[String]) -> Vec<(FindingCode, bool)> {
     let word = |at: usize| clause.get(at).map_or("", String::as_str);
+    let is_whole =
+        |at: usize| at == 0 || matches!(word(at - 1), "interval" | "complete" | "the" | "now" | "completely");
     let mut found = Vec::new();
     for at in 0..clause.len() {
         let begins = match (word(at), word(at + 1)) {
             ("no" | "without" | "absent" | "neither", _) => at + 1,
             ("negative", "for") | ("absence" | "free", "of") | ("not", "a" | "an" | "any") => at + 2,
+            ("not", "see" | "show" | "demonstrate" | "identify") => at + 2,
+            ("resolution", "of") if is_whole(at) => at + 2,
+            ("resolved", next) if next != "," && next != "and" && is_whole(at) => at + 1,
             _ => continue,
         };
         items(&clause[begins..], &mut found);
     }
+    found.extend(as_it_should_be(clause).into_iter().map(|code| (code, false)));
     for (code, _, end) in named(clause) {
         let rest: Vec<&str> =
             clause[end..].iter().map(String::as_str).skip_while(|word| LINKS.contains(word)).collect();
@@ -421,6 +487,10 @@ fn denials(clause: &[String]) -> Vec<(FindingCode, bool)> {
             ["not", seen, ..] => SEEN.contains(&seen),
             _ => false,
         };
+        let is_over = matches!(rest[..], ["resolved" | "cleared" | "gone" | "disappeared", ..]);
+        if is_over {
+            found.push((code, false));
+        }
         if is_denied && !has(clause, &RELATIVE) {
             found.push((code, false));
         }
@@ -455,22 +525,58 @@ fn items(words: &[String], found: &mut Vec<(FindingCode, bool)>) {
     }
 }
 
-/// What a clause says is there, against what is marked absent and nowhere as there.
+/// The findings that are not there where a part of the chest is as a clause says.
+fn as_it_should_be(clause: &[String]) -> Vec<FindingCode> {
+    let is_not =
+        ["not", "no", "blunted", "blunting", "obscured", "partly", "limits", "limit", "borderline", "otherwise"];
+    if has(clause, &is_not) || has(clause, &RELATIVE) {
+        return Vec::new();
+    }
+    let of = |first: &[&str], then: &[&str]| {
+        clause.windows(2).any(|two| first.contains(&two[0].as_str()) && then.contains(&two[1].as_str()))
+    };
+    let is_clear = has(clause, &["clear", "sharp", "free", "preserved"]);
+    let mut found = Vec::new();
+    if is_clear && has(clause, &["costophrenic"]) {
+        found.push(PleuralEffusion);
+    }
+    if is_clear && of(&["pleural"], &["space", "spaces", "cavity", "cavities"]) {
+        found.extend([PleuralEffusion, Pneumothorax]);
+    }
+    let is_of_heart = of(&["heart", "cardiac"], &["size", "silhouette", "is", "and"]) || of(&["normal"], &["heart"]);
+    if is_of_heart && has(clause, &["normal", "unremarkable"]) {
+        found.push(Cardiomegaly);
+    }
+    found
+}
+
+/// What a clause says is there, against what is marked absent, was rejected, or is not among the findings.
 fn asserted(text: &str, clause: &[String], report: &Report, found: &mut Vec<String>) {
-    let opens = clause.iter().take_while(|word| OPENS.contains(&word.as_str())).count();
-    let named = (0..=opens).find_map(|at| name_at(&clause[at..]));
-    let Some((code, _)) = named else { return };
-    let may_deny = |word: &String| DENIES.contains(&word.as_str()) || word.ends_with("n't") || word == "or";
-    if clause.iter().any(may_deny) || has(clause, &RELATIVE) {
+    let mentions = said_of(clause);
+    let is_there = |mention: &Mention<'_>| {
+        report.findings.iter().any(|finding| finding.code == mention.code && finding.presence != Presence::Absent)
+    };
+    // "Atelectasis or consolidation" is one of them.
+    if has(clause, &["or", "vs", "versus"]) && mentions.iter().any(is_there) {
         return;
     }
-    let of_code = || report.findings.iter().filter(|finding| finding.code == code);
-    if of_code().any(|finding| finding.presence != Presence::Absent) {
-        return;
+    for mention in mentions.iter().filter(|mention| mention.is_said && !is_there(mention)) {
+        let (code, said) = (mention.code, side(mention.words));
+        let is_denied = |each: &&Finding| each.code == code && overlaps(said, each.laterality);
+        let denied: Vec<&Finding> = report.findings.iter().filter(is_denied).collect();
+        if denied.is_empty() {
+            let decisions = report.review.iter().flat_map(|review| &review.assessments);
+            let is_rejected = |each: &Assessment| {
+                each.decision == Decision::Rejected && each.before.as_ref().is_some_and(|before| before.code == code)
+            };
+            let was = if decisions.into_iter().any(is_rejected) { ": it was rejected" } else { "" };
+            let (said, name) = (mention.words[mention.name.clone()].join(" "), code.name());
+            found.push(format!("{} says \"{said}\", and the report has no finding \"{name}\"{was}.", quoted(text)));
+        }
+        found.extend(denied.into_iter().map(|finding| format!("{} does not deny {}.", quoted(text), marked(finding))));
+        let step = amounts(mention.words, code).into_iter().map(|(step, _)| step).max();
+        found.extend(raised(code, step, report));
     }
-    let said = side(clause);
-    let denied = of_code().filter(|finding| overlaps(said, finding.laterality));
-    found.extend(denied.map(|finding| format!("{} does not deny {}.", quoted(text), marked(finding))));
 }
 
 /// What a clause says is as it should be.

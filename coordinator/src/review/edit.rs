@@ -1,7 +1,7 @@
 //! A draft and what a reviewer wants of it, to the report that is signed. Pure: words are made from the findings where the
 //! reviewer gave none, so that words and structure cannot disagree.
 
-use prelim_proto::finding::{Finding, Presence};
+use prelim_proto::finding::{Finding, Laterality, Presence};
 use prelim_proto::ids::Uid;
 use prelim_proto::report::{Report, Sentence};
 use prelim_proto::review::{Assessment, Becomes, Decision, Edit};
@@ -18,8 +18,8 @@ const MAX_FINDINGS: usize = 256;
 const MAX_EVIDENCE: usize = 256;
 /// Sentences of an impression.
 const MAX_SENTENCES: usize = 100;
-/// Longest extent of a finding, in mm: a patient's.
-const MAX_SIZE_MM: f32 = 3_000.0;
+/// Longest extent of a finding, in mm: a chest's.
+pub(crate) const MAX_SIZE_MM: f32 = 500.0;
 
 /// Why an edit cannot be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -62,6 +62,16 @@ pub(crate) enum EditError {
     /// A number that cannot be.
     #[error("the size of {0} is not above 0 and at most {MAX_SIZE_MM} mm")]
     Size(String),
+    /// What is found has no such property.
+    #[error("{what} is a {}, which has no {property}: leave that out", .code.name())]
+    Unfit {
+        /// Which finding.
+        what: String,
+        /// What is found.
+        code: FindingCode,
+        /// What it cannot have.
+        property: &'static str,
+    },
     /// Evidence on what is no image of the study.
     #[error("{what} is said to be seen on {problem}")]
     Evidence {
@@ -227,6 +237,9 @@ fn by_a_person(what: &str, finding: &Finding, study: &Study) -> Result<Finding, 
     if finding.presence == Presence::Absent && is_somewhere {
         return Err(EditError::Absent(what.to_owned()));
     }
+    if let Some(property) = unfit(finding) {
+        return Err(EditError::Unfit { what: what.to_owned(), code: finding.code, property });
+    }
     at_most("images of a finding", finding.evidence.len(), MAX_EVIDENCE)?;
     let mut finding = finding.clone();
     of_nobody(&mut finding);
@@ -243,6 +256,24 @@ fn by_a_person(what: &str, finding: &Finding, study: &Study) -> Result<Finding, 
         return Err(EditError::Evidence { what: what.to_owned(), problem });
     }
     Ok(finding)
+}
+
+/// What is said of a finding that things of its kind do not have: devices are there or not, and a heart has no side.
+fn unfit(finding: &Finding) -> Option<&'static str> {
+    let is_device = matches!(finding.code, FindingCode::Pacemaker | FindingCode::EndotrachealTube);
+    let is_heart = finding.code == FindingCode::Cardiomegaly;
+    let has_no_side = match finding.laterality {
+        Some(Laterality::Bilateral) if finding.code == FindingCode::Pacemaker => true,
+        side => side.is_some() && (is_heart || finding.code == FindingCode::EndotrachealTube),
+    };
+    [
+        ("severity", is_device && finding.severity.is_some()),
+        ("size", is_device && finding.size_mm.is_some()),
+        ("part of the lung", (is_device || is_heart) && finding.zone.is_some()),
+        ("such side", has_no_side),
+    ]
+    .into_iter()
+    .find_map(|(property, is_wrong)| is_wrong.then_some(property))
 }
 
 /// Whether two findings say the same, whoever says it.

@@ -1,4 +1,4 @@
-use prelim_proto::finding::{Evidence, ImageBox, Laterality, Presence, Severity};
+use prelim_proto::finding::{Evidence, ImageBox, Laterality, Presence, Severity, Zone};
 use prelim_proto::ids::{Tenant, Uid};
 use prelim_proto::image::{ImageAttributes, ImageKind};
 use prelim_proto::report::Urgency;
@@ -258,6 +258,37 @@ fn what_cannot_be_is_refused_and_said() {
         (lines, "U+000A"),
         (many, "101 sentences of the impression, more than 100"),
         (with(&|finding| finding.size_mm = Some(f32::NAN)), "the size of finding 1"),
+        (with(&|finding| finding.size_mm = Some(501.0)), "at most 500 mm"),
+        (
+            with(&|finding| {
+                finding.code = FindingCode::Pacemaker;
+                finding.severity = Some(Severity::Severe);
+            }),
+            "has no severity",
+        ),
+        (
+            with(&|finding| {
+                finding.code = FindingCode::Pacemaker;
+                finding.size_mm = Some(40.0);
+            }),
+            "has no size",
+        ),
+        (
+            with(&|finding| {
+                finding.code = FindingCode::Pacemaker;
+                finding.zone = Some(Zone::Lower);
+            }),
+            "has no part of the lung",
+        ),
+        (
+            with(&|finding| {
+                finding.code = FindingCode::Pacemaker;
+                finding.laterality = Some(Laterality::Bilateral);
+            }),
+            "has no such side",
+        ),
+        (with(&|finding| finding.code = FindingCode::Cardiomegaly), "has no such side"),
+        (with(&|finding| finding.code = FindingCode::EndotrachealTube), "has no such side"),
         (with(&|finding| finding.evidence[0].frame = 3), "frame 3 of 2"),
         (with(&|finding| finding.evidence[0].instance = uid("1.9")), "1.9, which is no image"),
         (with(&|finding| finding.evidence = vec![finding.evidence[0].clone(); 300]), "300 images of a finding"),

@@ -2,7 +2,8 @@
 //!
 //! # Layout
 //! - `edit`: what an edit makes of a report; `agreed`: what became of a draft, over all its reviews (pure)
-//! - `contradict`: where its words say another thing than its findings; `phrases`: English sentences taken apart (pure)
+//! - `contradict`: where its words say another thing than its findings; `phrases`: English sentences taken apart; `said`: which
+//!   findings they say are there (pure)
 //! - `inserted`: which of its sentences have words of a model's answer; `wording`: where the words of all are from (pure)
 //! - here: a review from the request to the version that holds it
 //!
@@ -10,14 +11,16 @@
 //! version when, and what was decided of each finding.
 //! **Invariant**: only the newest version can be reviewed, or what stands where that is a rejection; of two who review at once one
 //! is told that it came late.
+//! **Invariant**: a draft that was rejected is signed by who says that they have seen that, and by nobody else.
 //! **Invariant**: nobody signs who is not known by name.
 //! **Invariant**: a report that contradicts itself is signed by who says that they have seen it, and by nobody else.
 
 mod agreed;
 pub(crate) mod contradict;
-mod edit;
+pub(crate) mod edit;
 mod inserted;
 pub(crate) mod phrases;
+mod said;
 mod wording;
 
 pub(crate) use self::agreed::Agreed;
@@ -55,6 +58,8 @@ pub(crate) struct Wanted {
     pub(crate) reason: String,
     /// The reviewer has seen where it contradicts itself.
     pub(crate) contradictions_seen: bool,
+    /// The version that says that the draft was rejected, where the reviewer has seen that and signs it all the same; else 0.
+    pub(crate) rejection_seen: u32,
 }
 
 impl Wanted {
@@ -102,7 +107,7 @@ impl Coordinator {
     async fn review_as(&self, session: &Session, wanted: Wanted) -> Result<(u32, Standing), ServiceError> {
         let caller = session.caller();
         let said = wanted.fingerprint(&caller.name);
-        let Wanted { study: uid, version, request: id, edit, reason, contradictions_seen } = wanted;
+        let Wanted { study: uid, version, request: id, edit, reason, contradictions_seen, rejection_seen } = wanted;
         if id.is_empty() || id.chars().count() > MAX_REQUEST || !id.chars().all(|c| c.is_ascii_graphic()) {
             let problem = format!("not 1 to {MAX_REQUEST} printable characters without blanks");
             return Err(ServiceError::Invalid { field: "request_id", problem });
@@ -129,6 +134,9 @@ impl Coordinator {
         let Some(before) = self.reviewable(&uid, &newest, record.standing_version(), version).await? else {
             return Err(StoreError::Outdated(uid).into());
         };
+        if newest.standing == Standing::Rejected && before.standing.is_draft() && rejection_seen != newest.version {
+            return Err(ServiceError::DraftRejected { draft: before.version, rejection: newest.version });
+        }
         let standing = match (&edit, record.signed_version) {
             (Some(_), 0) => Standing::Signed,
             (Some(_), _) => Standing::Amended,
@@ -147,6 +155,13 @@ impl Coordinator {
         }
         let study = self.study(&uid).await?;
         let reviewed = self.reviewed(&study, (&before, newest.version + 1), edit, standing, reason, reviewer).await?;
+        if standing == Standing::Amended
+            && before.standing.is_signed()
+            && says_the_same(&self.held_report(&uid, &before).await?, &reviewed)
+        {
+            let problem = "nothing of the signed report is changed: there is nothing to amend".to_owned();
+            return Err(ServiceError::Invalid { field: "decisions", problem });
+        }
         let contradictions = contradict::contradictions(&reviewed);
         if !contradictions.is_empty() && !contradictions_seen {
             return Err(ServiceError::Contradicts(contradictions));
@@ -284,10 +299,12 @@ impl Coordinator {
                 let taken = self.taken(&reviewer, &study.uid).await?;
                 let edited =
                     edit::apply(&before, &tracking, study, &wanted).map_err(|error| invalid("the report", &error))?;
-                if edited.is_changed {
-                    // What changed since earlier studies is told of the findings as they are now.
-                    let compared = self.compared(&study.uid, &self.store.jobs(&study.uid).await?).await?;
+                let (compared, is_other) = self.compared_now(&study.uid, &self.store.jobs(&study.uid).await?).await?;
+                if edited.is_changed || is_other {
+                    // What changed since earlier studies is told of the findings and of their reports as they are now.
                     (after.comparison, after.priors) = merge::comparison(study, &edited.findings, &before, &compared);
+                }
+                if edited.is_changed {
                     after.urgency = merge::urgency(&edited.findings);
                 }
                 after.findings = edited.findings;
@@ -316,6 +333,15 @@ impl Coordinator {
         after.review = Some(review);
         Ok(after)
     }
+}
+
+/// Whether two versions say the same of the patient.
+fn says_the_same(before: &Report, after: &Report) -> bool {
+    let words = |report: &Report| -> Vec<String> {
+        let sentences = report.findings_text.iter().chain(&report.impression);
+        sentences.map(|sentence| sentence.text.clone()).chain(report.comparison.iter().cloned()).collect()
+    };
+    before.findings == after.findings && words(before) == words(after)
 }
 
 fn invalid(field: &'static str, error: &edit::EditError) -> ServiceError {

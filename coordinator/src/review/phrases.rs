@@ -7,8 +7,20 @@ use prelim_proto::vocabulary::FindingCode::{self, *};
 /// What ends a clause beside a stop: what follows says something else.
 const TURNS: [&str; 6] = ["but", "however", "although", "though", "whereas", "while"];
 /// Words before "effusion", "nodule" or "mass" that make another thing of it.
-const ELSEWHERE: [&str; 14] = [
+const ELSEWHERE: [&str; 26] = [
     "pericardial",
+    "abdominal",
+    "pancreatic",
+    "splenic",
+    "cardiac",
+    "neck",
+    "axillary",
+    "nodal",
+    "tissue",
+    "wall",
+    "marrow",
+    "cerebral",
+    "laryngeal",
     "joint",
     "knee",
     "thyroid",
@@ -23,6 +35,8 @@ const ELSEWHERE: [&str; 14] = [
     "bone",
     "subcutaneous",
 ];
+/// Words behind "mass" and "nodule" that make another thing of it.
+const NO_NAME: [&str; 4] = ["effect", "index", "like", "free"];
 /// What stands after "left" and "right" where no side of the patient's chest is meant.
 const NO_SIDE: [&str; 8] = ["ventricle", "ventricular", "atrium", "atrial", "heart", "unchanged", "angle", "alone"];
 /// What stands after "upper" and "lower" where no part of the lung is meant.
@@ -48,10 +62,12 @@ const OTHER_LENGTH: [&str; 17] = [
     "under",
 ];
 
-/// The clauses of a text, as lower-case words, numbers, commas and colons.
+/// The clauses of a text, as lower-case words, numbers, commas and colons. "isn't" is two words, and a stroke between words "or".
 pub(crate) fn clauses(text: &str) -> Vec<Vec<String>> {
     let (mut clauses, mut clause, mut word) = (Vec::new(), Vec::new(), String::new());
-    let lower: Vec<char> = text.to_lowercase().chars().collect();
+    let text = text.to_lowercase().replace("and/or", "or").replace("w/o", "without");
+    let lower: Vec<char> = text.chars().collect();
+    let is_letter = |at: Option<usize>| at.and_then(|at| lower.get(at)).is_some_and(|c| c.is_alphabetic());
     for (at, &c) in lower.iter().enumerate() {
         let next_is_digit = lower.get(at + 1).is_some_and(char::is_ascii_digit);
         let is_number = word.starts_with(|first: char| first.is_ascii_digit());
@@ -69,6 +85,7 @@ pub(crate) fn clauses(text: &str) -> Vec<Vec<String>> {
         match c {
             ',' | '(' | ')' => clause.push(",".to_owned()),
             ':' => clause.push(":".to_owned()),
+            '/' if is_letter(at.checked_sub(1)) && is_letter(Some(at + 1)) => clause.push("or".to_owned()),
             '.' | ';' | '!' | '?' => clauses.push(std::mem::take(&mut clause)),
             c if c.is_alphanumeric() => word.push(c),
             _ => {}
@@ -85,26 +102,76 @@ fn take(word: &mut String, clause: &mut Vec<String>, clauses: &mut Vec<Vec<Strin
     match std::mem::take(word) {
         word if word.is_empty() => {}
         word if TURNS.contains(&word.as_str()) => clauses.push(std::mem::take(clause)),
-        word => clause.push(word),
+        word => match word.strip_suffix("n't") {
+            Some("ca") => clause.push("cannot".to_owned()),
+            Some(verb) if !verb.is_empty() => clause.extend([verb.to_owned(), "not".to_owned()]),
+            _ => clause.push(word),
+        },
     }
 }
 
 /// How people write a finding, the longest first.
 fn names(code: FindingCode) -> &'static [&'static str] {
     match code {
-        PleuralEffusion => &["pleural effusions", "pleural effusion", "pleural fluid", "effusions", "effusion"],
-        Pneumothorax => &["pneumothoraces", "pneumothorax"],
-        Consolidation => &["consolidations", "consolidation"],
-        Nodule => &["lung nodules", "lung nodule", "pulmonary nodule", "nodules", "nodule"],
-        Mass => &["lung masses", "lung mass", "pulmonary mass", "masses", "mass"],
-        Cardiomegaly => &["enlarged heart", "cardiac enlargement", "cardiomegaly"],
-        InterstitialEdema => {
-            &["interstitial edema", "interstitial oedema", "pulmonary edema", "pulmonary oedema", "edema", "oedema"]
+        PleuralEffusion => &[
+            "pleural effusions",
+            "pleural effusion",
+            "pleural fluid",
+            "effusions",
+            "effusion",
+            "hydrothorax",
+            "hemothorax",
+            "haemothorax",
+        ],
+        Pneumothorax => &["pneumothoraces", "pneumothorax", "pneumothoraxes", "ptx"],
+        Consolidation => &[
+            "airspace consolidation",
+            "airspace opacities",
+            "airspace opacity",
+            "airspace disease",
+            "consolidations",
+            "consolidation",
+            "infiltrates",
+            "infiltrate",
+        ],
+        Nodule => &[
+            "lung nodules",
+            "lung nodule",
+            "pulmonary nodules",
+            "pulmonary nodule",
+            "nodules",
+            "nodule",
+            "micronodules",
+        ],
+        Mass => &["lung masses", "lung mass", "pulmonary masses", "pulmonary mass", "masses", "mass"],
+        Cardiomegaly => &[
+            "enlarged cardiac silhouette",
+            "enlarged cardiomediastinal silhouette",
+            "cardiac silhouette is enlarged",
+            "cardiac silhouette enlarged",
+            "heart size is enlarged",
+            "heart is enlarged",
+            "heart enlarged",
+            "enlarged heart",
+            "cardiac enlargement",
+            "cardiomegaly",
+        ],
+        InterstitialEdema => &[
+            "interstitial edema",
+            "interstitial oedema",
+            "pulmonary edema",
+            "pulmonary oedema",
+            "lung edema",
+            "lung oedema",
+            "edema",
+            "oedema",
+        ],
+        Pacemaker => {
+            &["cardiac pacemakers", "cardiac pacemaker", "pacemakers", "pacemaker", "pacer", "defibrillator", "aicd"]
         }
-        Pacemaker => &["cardiac pacemaker", "pacemakers", "pacemaker"],
-        EndotrachealTube => &["endotracheal tube", "ett"],
-        Atelectasis => &["atelectases", "atelectasis"],
-        Fracture => &["fractures", "fracture"],
+        EndotrachealTube => &["endotracheal tubes", "endotracheal tube", "tracheal tube", "et tube", "ett"],
+        Atelectasis => &["lobar collapse", "atelectases", "atelectasis"],
+        Fracture => &["broken ribs", "broken rib", "fractured ribs", "fractured rib", "fractures", "fracture"],
     }
 }
 
@@ -115,7 +182,18 @@ pub(super) fn name_at(words: &[String]) -> Option<(FindingCode, usize)> {
             |name: &&&str| name.split(' ').enumerate().all(|(at, part)| words.get(at).is_some_and(|word| word == part));
         names(*code).iter().find(fits).map(|name| (*code, name.split(' ').count()))
     });
-    found.max_by_key(|(_, words)| *words)
+    let is_other = |length: usize| words.get(length).is_some_and(|next| NO_NAME.contains(&next.as_str()));
+    found.max_by_key(|(_, words)| *words).filter(|(_, length)| !is_other(*length))
+}
+
+/// How much of a finding a word says there is, in three steps.
+pub(super) fn amount(word: &str) -> Option<u8> {
+    Some(match word {
+        "small" | "tiny" | "minimal" | "trace" | "mild" | "slight" => 1,
+        "moderate" | "moderately" => 2,
+        "large" | "massive" | "huge" | "severe" | "extensive" | "big" => 3,
+        _ => return None,
+    })
 }
 
 /// The findings that are named, with where the name begins and ends.
@@ -168,6 +246,8 @@ pub(crate) fn parts(words: &[String]) -> Vec<(&str, Vec<Zone>)> {
             "upper" | "apical" | "apex" => vec![Zone::Upper],
             "lower" | "basal" | "basilar" | "base" => vec![Zone::Lower],
             "mid" | "middle" if matches!(next, "zone" | "zones" | "third" | "field") => vec![Zone::Mid],
+            "anterior" | "anteriorly" => vec![Zone::Anterior],
+            "posterior" | "posteriorly" => vec![Zone::Posterior],
             _ => return None,
         })
     };
@@ -219,7 +299,9 @@ mod tests {
     fn a_text_is_taken_apart_into_clauses() {
         let found = |text: &str| -> Vec<String> { clauses(text).iter().map(|clause| clause.join(" ")).collect() };
         assert_eq!(found("No effusion; a 1.5 cm nodule, left."), ["no effusion", "a 1.5 cm nodule , left"]);
-        assert_eq!(found("Normal but 1,5cm. Isn’t it?"), ["normal", "1.5 cm", "isn't it"]);
+        assert_eq!(found("Normal but 1,5cm. Isn’t it?"), ["normal", "1.5 cm", "is not it"]);
+        assert_eq!(found("No PTX/effusion and/or mass w/o 1/2"), ["no ptx or effusion or mass without 1 2"]);
+        assert_eq!(found("It can't, don't"), ["it cannot , do not"]);
         assert_eq!(found(" . ,;"), Vec::<String>::new());
     }
 
@@ -230,7 +312,8 @@ mod tests {
             ("Pleural effusion and lung nodules", &[PleuralEffusion, Nodule][..]),
             ("Pericardial effusion, thyroid nodule", &[]),
             ("Pulmonary oedema; ETT", &[InterstitialEdema, EndotrachealTube]),
-            ("Effusive, massive, nodular", &[]),
+            ("Effusive, massive, nodular, mass effect, chest wall mass", &[]),
+            ("PTX, haemothorax, the heart is enlarged", &[Pneumothorax, PleuralEffusion, Cardiomegaly]),
         ] {
             assert_eq!(named(&words(text)).iter().map(|each| each.0).collect::<Vec<_>>(), codes, "{text}");
         }

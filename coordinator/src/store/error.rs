@@ -46,7 +46,7 @@ pub enum StoreError {
     #[error("operation does not fit job or study {0}")]
     Misfit(String),
     /// The request id stands for something else.
-    #[error("request id {0:?} was used for other studies")]
+    #[error("request id {0:?} was used for something else: take another")]
     RequestReused(String),
     /// Too much is waiting.
     #[error("{limit} studies are open, which is the limit")]

@@ -94,6 +94,11 @@ impl StudyRecord {
             _ => self.draft_version,
         }
     }
+
+    /// The version that later studies are compared with as they are signed: what is signed counts, also where a draft came after it.
+    pub fn compared_version(&self) -> u32 {
+        if self.signed_version > 0 { self.signed_version } else { self.standing_version() }
+    }
 }
 
 /// What is known of how a study arrives, beside its instances: what it is called complete by.

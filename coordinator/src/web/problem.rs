@@ -206,7 +206,10 @@ fn status(error: &ServiceError) -> StatusCode {
         ServiceError::FoldersNotAllowed => StatusCode::FORBIDDEN,
         ServiceError::NoFolder(_) | ServiceError::NoDraft { .. } => StatusCode::NOT_FOUND,
         ServiceError::Stopping => StatusCode::SERVICE_UNAVAILABLE,
-        ServiceError::NobodyAnswers(_) | ServiceError::Signed(_) | ServiceError::Contradicts(_) => StatusCode::CONFLICT,
+        ServiceError::NobodyAnswers(_)
+        | ServiceError::Signed(_)
+        | ServiceError::Contradicts(_)
+        | ServiceError::DraftRejected { .. } => StatusCode::CONFLICT,
         ServiceError::NoQuestion(_) => StatusCode::NOT_FOUND,
         ServiceError::TooManyQuestions { .. } => StatusCode::TOO_MANY_REQUESTS,
         ServiceError::Refused(refusal) => refused(refusal),

@@ -225,6 +225,8 @@ export interface Prior {
   changes?: Changed[] | null;
   /** Why it is not compared finding by finding. */
   reasons: string[];
+  /** What became of its report since this one took it into account; nothing where it is the same. */
+  since?: string | null;
   report: { sentences: string[]; impression?: string[]; standing: Standing } | null;
 }
 

@@ -15,13 +15,15 @@ interface Props {
   superseding: number | null;
   /** What is shown below has the reader's edits of a signed report, which nobody has signed. */
   isAmending: boolean;
+  /** This draft was rejected since, and is only looked at. */
+  isRejected: boolean;
   /** What says that the draft was rejected, where it is reviewed after all. */
   rejected: Report | null;
   /** Shows a version. */
   show: (version: number) => void;
 }
 
-export function Banner({ report, version, newest, superseding, isAmending, rejected, show }: Props) {
+export function Banner({ report, version, newest, superseding, isAmending, isRejected, rejected, show }: Props) {
   const { status, statement, review } = report;
   const who = review && `${personName(review.reviewer)}, ${review.organization}, ${moment(review.at_ms)}`;
   if (isAmending) {
@@ -36,10 +38,10 @@ export function Banner({ report, version, newest, superseding, isAmending, rejec
   const stands = superseding ?? newest;
   return (
     <div class={`banner b-${status} ${superseding === null ? '' : 'is-superseded'}`} role="note" aria-label="Standing of the report">
-      <p><strong>{superseding === null ? '' : 'SUPERSEDED, '}{NAMES[status]}</strong> {who && status !== 'unsigned_draft' && <span>{who}</span>} <span class="version">version {version}{newest > version ? ` of ${newest}: not the newest` : ''}</span></p>
+      <p><strong>{superseding === null ? '' : 'SUPERSEDED, '}{isRejected ? NAMES.rejected : NAMES[status]}</strong> {who && status !== 'unsigned_draft' && <span>{who}</span>} <span class="version">version {version}{newest > version ? ` of ${newest}: not the newest` : ''}</span></p>
       {newest > version && rejected === null && (
         <p class="stands">
-          {superseding === null ? `There is a newer version, ${stands}.` : `Version ${stands} is newer and stands in the place of this one.`}{' '}
+          {isRejected ? `Version ${version + 1} says that this draft was rejected.` : superseding === null ? `There is a newer version, ${stands}.` : `Version ${stands} is newer and stands in the place of this one.`}{' '}
           <a href="#report" onClick={(event) => { event.preventDefault(); show(stands); }}>Show version {stands}</a>
         </p>
       )}

@@ -17,7 +17,7 @@ interface Props {
 type Part = 'laterality' | 'zone' | 'severity';
 
 /** The longest extent that a report takes, in mm. */
-const MOST_MM = 3_000;
+const MOST_MM = 500;
 const SIZE = 'A length in mm, such as 12 or 1.5 cm, of at most 3,000 mm.';
 
 /** A size as people write it; nothing where none is written, null where it is no size. */

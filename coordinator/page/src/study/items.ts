@@ -47,12 +47,12 @@ export function items(report: Report, copy: WorkingCopy, names: Map<string, stri
       reason: decided.reason,
       draft: { finding, sentence: own },
       sentence: made?.[index] ?? (made !== null || decided.decision === 'change' || decided.decision === 'reject' ? '' : own),
-      urgency: finding.urgency ?? null,
+      urgency: changed === undefined ? (finding.urgency ?? null) : urgencyOf(changed),
     };
   });
   // The order is that of the draft: a change moves nothing under the reader's hand.
   const presence = (item: Item) => PRESENCES.indexOf(findings[item.index]?.presence ?? 'present');
-  ofDraft.sort((a, b) => presence(a) - presence(b) || urgencyRank(a.urgency) - urgencyRank(b.urgency) || a.index - b.index);
+  ofDraft.sort((a, b) => presence(a) - presence(b) || urgencyRank(findings[a.index]?.urgency ?? null) - urgencyRank(findings[b.index]?.urgency ?? null) || a.index - b.index);
   const added = copy.added.map(({ finding, words, reason }, index): Item => ({
     id: `a${index}`,
     index,
@@ -66,9 +66,17 @@ export function items(report: Report, copy: WorkingCopy, names: Map<string, stri
     reason,
     draft: null,
     sentence: made?.[findings.length + index] ?? '',
-    urgency: null,
+    urgency: urgencyOf(finding),
   }));
   return [...ofDraft, ...added];
+}
+
+/** How soon a person should look, as the server has it, so that a change shows before it answers. */
+function urgencyOf({ key, presence, severity }: Written): Urgency {
+  if (presence === 'absent') return 'routine';
+  const much = severity === 'large' || severity === 'severe';
+  if (key === 'pneumothorax') return much ? 'critical' : 'urgent';
+  return much && ['pleural_effusion', 'consolidation', 'interstitial_edema', 'atelectasis'].includes(key) ? 'urgent' : 'routine';
 }
 
 function isSigned({ status }: Report): boolean {

@@ -10,12 +10,14 @@ interface Props {
   newest: number;
   superseding: number | null;
   isAmending: boolean;
+  /** This draft was rejected since. */
+  isRejected: boolean;
 }
 
-export function PaperHead({ row, report, newest, superseding, isAmending }: Props) {
-  const standing = report === null ? row.state : isAmending ? 'AMENDMENT, NOT SIGNED' : `${superseding === null ? '' : 'SUPERSEDED, '}${NAMES[report.status]}`;
+export function PaperHead({ row, report, newest, superseding, isAmending, isRejected }: Props) {
+  const standing = report === null ? row.state : isAmending ? 'AMENDMENT, NOT SIGNED' : `${superseding === null ? '' : 'SUPERSEDED, '}${isRejected ? NAMES.rejected : NAMES[report.status]}`;
   const version = report === null ? '' : `version ${report.report.version}${newest > report.report.version ? ` of ${newest}` : ''}`;
-  const said = report === null ? 'There is no report of this study yet.' : isAmending ? 'Edits of a signed report, which nobody has signed. The signed report stands as it was.' : report.statement;
+  const said = report === null ? 'There is no report of this study yet.' : isAmending ? 'Edits of a signed report, which nobody has signed. The signed report stands as it was.' : isRejected ? `This draft was rejected, which version ${report.report.version + 1} says. ${report.statement}` : report.statement;
   return (
     <div class="paper-head">
       <p><b class="name">{personName(row.patient.name)}</b> <span>ID {row.patient.id || 'not known'}</span> <span>born {born(row.patient)}</span> <span>{[row.description, date(row.study_date), row.accession].filter((word) => word !== '').join(' · ')}</span></p>

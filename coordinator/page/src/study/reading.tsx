@@ -160,7 +160,7 @@ export function Reading(props: Props) {
     attempt.current ||= requestId();
     try {
       await editing.flush();
-      const body = what === 'sign' ? { ...request(copy), reason, contradictions_seen: contradictionsSeen, request_id: attempt.current } : { version: copy.version, reason, request_id: attempt.current };
+      const body = what === 'sign' ? { ...request(copy), reason, contradictions_seen: contradictionsSeen, ...(props.rejected === null ? {} : { rejection_seen: props.rejected.report.version }), request_id: attempt.current } : { version: copy.version, reason, request_id: attempt.current };
       await call('POST', `/studies/${row.uid}/${what}`, body);
       attempt.current = '';
       setStep('none');
@@ -175,6 +175,8 @@ export function Reading(props: Props) {
         const newest = await get<Study>(`/studies/${row.uid}`).catch(() => null);
         attempt.current = '';
         setStep('none');
+        // That the draft was rejected is told above it, with why: it is signed by who goes on after that.
+        if (newest?.report?.status === 'rejected') return void (await props.reload());
         if (newest !== null) return setConflict({ newest, mine: copy });
       }
       // An answer that never came may have been a yes: the same id is sent again.
@@ -229,8 +231,10 @@ export function Reading(props: Props) {
   const takeNewest = async (carryOver: boolean) => {
     const before = study.report?.report.findings ?? [];
     const mine = copy;
+    // Of a rejected draft the edits are kept for whoever reviews it after all.
+    await editing.flush().catch(() => undefined);
     const newest = await props.reload();
-    if (newest === null) return;
+    if (newest === null || newest.report?.status === 'rejected') return setConflict(null);
     const count = newest.report?.report.findings.length ?? 0;
     const theirs = undecided(newest.report?.report.version ?? newest.row.version, count);
     const carried = carry(mine, before, newest);
@@ -288,7 +292,8 @@ export function Reading(props: Props) {
   // A newer draft is none in the place of what was signed; a newer signature is.
   const signed = Math.max(0, ...study.versions.filter((each) => each.standing === 'signed' || each.standing === 'amended').map((each) => each.version), props.newerSigned ?? 0);
   const superseding = isSigned && signed > shownVersion ? signed : null;
-  const watermark = report === null ? '' : standing === 'unsigned_draft' ? 'UNSIGNED DRAFT' : standing === 'rejected' ? 'REJECTED' : editable ? 'NOT SIGNED' : superseding !== null ? `SUPERSEDED: version ${shownVersion} of ${superseding}` : '';
+  const isRejected = standing === 'unsigned_draft' && study.versions.some((each) => each.version === shownVersion + 1 && each.standing === 'rejected');
+  const watermark = report === null ? '' : isRejected ? 'REJECTED' : standing === 'unsigned_draft' ? 'UNSIGNED DRAFT' : standing === 'rejected' ? 'REJECTED' : editable ? 'NOT SIGNED' : superseding !== null ? `SUPERSEDED: version ${shownVersion} of ${superseding}` : '';
   const { patient } = row;
   const mine = linesOf(copy, study.report?.report.findings.map((finding) => finding.name) ?? []);
   const placeOf = (item: Item) => {
@@ -298,7 +303,7 @@ export function Reading(props: Props) {
   };
   return (
     <main class="study">
-      <PaperHead row={row} report={report} newest={newest} superseding={superseding} isAmending={editable && isSigned} />
+      <PaperHead row={row} report={report} newest={newest} superseding={superseding} isAmending={editable && isSigned} isRejected={isRejected} />
       {head && createPortal(
         <div class="patient">
           <h1>{personName(patient.name)}</h1>
@@ -314,7 +319,7 @@ export function Reading(props: Props) {
         {report === null ? (
           <div class="banner b-none"><p><strong>{row.state}</strong></p><p>{row.problem ?? 'There is no draft of this study yet. It appears here by itself.'}</p></div>
         ) : (
-          <Banner report={report} version={shownVersion} newest={newest} superseding={superseding} isAmending={editable && isSigned} show={(wanted) => (wanted > row.version ? void takeNewest(true) : props.show(wanted))} rejected={older === null ? props.rejected : null} />
+          <Banner report={report} version={shownVersion} newest={newest} superseding={superseding} isAmending={editable && isSigned} isRejected={isRejected && older !== null} show={(wanted) => (wanted > row.version ? void takeNewest(true) : props.show(wanted))} rejected={older === null ? props.rejected : null} />
         )}
         {report !== null && standing !== 'rejected' && <Limitations report={report.report} />}
         <div class="scroll" tabIndex={0} aria-label="Findings and report" role="region">

@@ -128,6 +128,7 @@ export function Priors({ priors, beside, show, findings, names, choose }: Priors
                 })}
               </ul>
             )}
+            {prior.since && <p class="warning">{prior.since}</p>}
             <p class="fine">{prior.compared ? 'The report compares with it, finding by finding.' : `The report ${prior.taken === true ? 'names it, and does not compare with it finding by finding' : 'does not compare with it'}${prior.reasons.length > 0 ? `: ${prior.reasons.join('; ')}` : ''}.`}</p>
             <button onClick={() => show(prior.uid)}>{beside === prior.uid ? 'Take away' : 'Show beside'} {first === prior && <kbd>p</kbd>}</button>
           </li>
