@@ -1,5 +1,6 @@
 //! What lists and statistics tell of a report, taken out of it once, when it is made. Pure.
 
+use prelim_proto::finding::Presence;
 use prelim_proto::image::ImageAttributes;
 use prelim_proto::report::Report;
 use prelim_proto::study::Study;
@@ -14,9 +15,11 @@ pub(crate) fn summary(report: &Report, study: &Study, before: Option<&Summary>, 
         study.series.iter().flat_map(|series| &series.instances).filter_map(|instance| instance.image.as_ref());
     let first = |of: fn(&ImageAttributes) -> Option<&String>| images.clone().find_map(of).cloned();
     let lowest = report.findings.iter().map(|finding| finding.confidence).min_by(f32::total_cmp);
+    let there = report.findings.iter().filter(|finding| finding.presence != Presence::Absent);
     Summary {
         urgency: report.urgency,
-        findings: u32::try_from(report.findings.len()).unwrap_or(u32::MAX),
+        // What is not there is none.
+        findings: u32::try_from(there.count()).unwrap_or(u32::MAX),
         // To three decimals, as reports have it.
         confidence: lowest.map(|confidence| (f64::from(confidence) * 1_000.0).round() / 1_000.0),
         partial: report.partial,

@@ -94,5 +94,38 @@ for (const rendering of ['cpu', 'gl']) {
     await page.waitForSelector(`.overlay .box[data-finding="${wanted}"]`);
   }
   assert.equal(await page.evaluate(() => document.querySelector('.finding.chosen')?.id), `finding-${wanted}`);
+  // A slice is called as the report calls it, beside its place in the stack.
+  assert.match(await text(page, '.bottom-left'), /^\d+ \/ \d+ · image \d+/);
+  // The window is moved by keys, too.
+  const values = async () => (await text(page, '.bottom-left')).match(/C (-?\d+) W (\d+)/).slice(1).map(Number);
+  const [center, width] = await values();
+  await page.keyboard.press('Shift+ArrowRight');
+  await page.keyboard.press('Shift+ArrowDown');
+  await page.waitForFunction((was) => !document.querySelector('.bottom-left')?.textContent.includes(`C ${was} `), center);
+  const [further, wider] = await values();
+  assert.ok(further > center && wider > width, `${[center, width]} became ${[further, wider]}`);
+
+  // The inside of a box points at its finding, under the pointer and by a click, but by no drag; to a tool it is image.
+  await page.goto(`${settings.url}/study/${settings.film}?rendering=${rendering}`);
+  await drawn(page);
+  const inside = await page.locator('.overlay .box.chosen .edge').first().boundingBox();
+  const [x, y] = [inside.x + inside.width / 2, inside.y + inside.height / 2];
+  await page.mouse.move(x - 2, y);
+  await page.mouse.move(x, y);
+  await page.waitForSelector('.image.over-box');
+  const id = await page.locator('.finding.pointed').getAttribute('id');
+  for (const key of ['j', 'k', 'k']) if ((await page.locator('.finding.chosen').getAttribute('id')) === id) await page.keyboard.press(key);
+  await page.waitForSelector(`#${id}:not(.chosen)`);
+  await page.mouse.move(x, y);
+  await page.mouse.down();
+  await page.mouse.move(x + 20, y, { steps: 2 });
+  await page.mouse.up();
+  await page.waitForSelector(`#${id}:not(.chosen)`);
+  await page.mouse.click(x, y);
+  await page.waitForSelector(`#${id}.chosen`);
+  await page.keyboard.press('m');
+  await page.mouse.move(x - 2, y);
+  await page.waitForSelector('.image.over-box', { state: 'detached' });
+  await page.keyboard.press('Escape');
   await close();
 }

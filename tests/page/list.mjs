@@ -48,6 +48,12 @@ assert.equal(new URL(page.url()).searchParams.get('text'), before.id);
 await page.reload();
 await page.waitForFunction(() => document.querySelector('.foot')?.textContent.startsWith('1 study'));
 assert.equal(await text(page, '.lines .line .c-id'), before.id);
+// A name is found as it is shown, with its comma.
+await page.keyboard.press('/');
+await page.keyboard.type(await text(page, '.lines .line .c-patient'));
+await page.waitForFunction(() => new URL(location.href).searchParams.get('text')?.endsWith(', Given'));
+await page.waitForFunction(() => document.querySelector('.foot')?.textContent.startsWith('1 study') && document.querySelector('.grid')?.ariaBusy === 'false');
+await page.keyboard.press('Escape');
 await page.keyboard.press('x');
 await page.waitForURL('**/worklist');
 

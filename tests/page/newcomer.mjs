@@ -16,6 +16,8 @@ const decisions = (on = page) => on.locator('.finding').evaluateAll((all) => all
 await signIn(page, '/worklist?urgency=nonsense&age=abc&confidence=-1&order=evil&state=nope');
 await page.waitForSelector('.lines .line');
 assert.equal((await text(page, '.problem-line')).trim(), '');
+// It does not stay in the address as if it were one.
+await page.waitForURL((url) => url.search === '');
 assert.equal(await page.locator('.states button[aria-pressed=true]').innerText().then((words) => words.split(/\s/)[0]), 'All');
 await press('/');
 await page.keyboard.type('nobody is called so');

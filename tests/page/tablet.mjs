@@ -97,7 +97,7 @@ await look('volume');
 await page.setViewportSize({ width: 820, height: 1180 });
 await page.waitForTimeout(500);
 const slice = async () => Number((await page.locator('.pane .bottom-left span').first().innerText()).split('/')[0]);
-const count = Number((await page.locator('.pane .bottom-left span').first().innerText()).split('/')[1]);
+const count = Number((await page.locator('.pane .bottom-left span').first().innerText()).split('/')[1].split('·')[0]);
 await page.keyboard.press('Home');
 await page.waitForFunction(() => document.querySelector('.pane .bottom-left span')?.textContent.startsWith('1 /'));
 [x, y] = await middle();

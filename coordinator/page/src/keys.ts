@@ -20,9 +20,12 @@ const holds = new Set<{ current: Hold | null }>();
 const stack: { current: Binding[] }[] = [];
 
 function chord(event: KeyboardEvent): string {
-  const letter = event.key.length === 1;
-  const parts = [event.ctrlKey || event.metaKey ? 'Ctrl+' : '', event.altKey ? 'Alt+' : '', event.shiftKey && (!letter || event.ctrlKey || event.metaKey) ? 'Shift+' : ''];
-  return parts.join('') + (letter && (event.ctrlKey || event.metaKey) ? event.key.toLowerCase() : event.key);
+  const { key, shiftKey } = event;
+  const isCommand = event.ctrlKey || event.metaKey;
+  const isSign = key.length === 1;
+  const parts = [isCommand ? 'Ctrl+' : '', event.altKey ? 'Alt+' : '', shiftKey && (!isSign || isCommand) ? 'Shift+' : ''];
+  // A capital letter is one with Shift: Caps Lock makes no other command of it, and takes none away.
+  return parts.join('') + (!isSign ? key : shiftKey && !isCommand ? key.toUpperCase() : key.toLowerCase());
 }
 
 function isTyping(target: EventTarget | null): boolean {

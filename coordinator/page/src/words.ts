@@ -1,6 +1,6 @@
 /** How things are said: names, dates, ages, confidence. Pure. */
 
-import type { ChangeKind, Changed, Finding, Inserted, Priority, Standing, Urgency, WordsFrom, Written } from './api/types.ts';
+import type { ChangeKind, Changed, Decided, Finding, Inserted, Priority, Standing, Urgency, WordsFrom, Written } from './api/types.ts';
 
 /** A person's name (PN) as people write it: "Doe, Dr. Jane". */
 export function personName(name: string): string {
@@ -99,8 +99,17 @@ export function title(finding: Omit<Written, 'evidence'>, name: string): string 
 }
 
 /** A finding as codes have it, with whether it is there. */
-export function coded(finding: Finding): string {
+export function coded(finding: Omit<Finding, 'evidence' | 'confidence'>): string {
   return `${title(finding, finding.name)} (${finding.presence})`;
+}
+
+const DECISIONS = { accept: 'accepted', change: 'changed', reject: 'rejected' } as const;
+
+/** What was decided of a finding, with the words that were written of it; `names` are those of the vocabulary. */
+export function decision({ decision: made, finding, words, reason }: Decided, names?: Map<string, string>): string {
+  const to = made === 'change' && finding !== undefined ? [`to ${coded({ ...finding, name: names?.get(finding.key) ?? finding.key.replaceAll('_', ' ') })}`] : [];
+  const said = [made === null ? 'not decided' : DECISIONS[made], ...to].join(' ');
+  return [said, ...[words, reason].filter((text) => text !== '').map((text) => `"${text}"`)].join(', ');
 }
 
 const CHANGES: Record<ChangeKind, string> = { new: 'New', larger: 'Larger', smaller: 'Smaller', no_longer_seen: 'No longer seen', seen_only_now: 'Seen only now', seen_only_then: 'Seen only then', unchanged: 'Unchanged' };

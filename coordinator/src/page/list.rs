@@ -79,7 +79,11 @@ impl Wanted {
                 // Names of sites may have commas.
                 "site" => wanted.sites.extend((!value.is_empty()).then(|| value.clone())),
                 "text" if value.chars().count() > MAX_TEXT => return Err(bad("too long")),
-                "text" => wanted.words = value.split_whitespace().map(str::to_lowercase).collect(),
+                "text" => {
+                    // Names are shown with a comma that they are not kept with.
+                    let words = value.split(|c: char| c.is_whitespace() || c == ',').filter(|word| !word.is_empty());
+                    wanted.words = words.map(str::to_lowercase).collect();
+                }
                 "confidence_below" => {
                     let below = value.parse::<f64>().ok().filter(|below| (0.0..=1.0).contains(below));
                     wanted.confidence_below = Some(below.ok_or_else(|| bad("no number from 0 to 1"))?);
@@ -223,6 +227,8 @@ mod tests {
             (&[("site", "er, west")], "4"),
             (&[("text", "jane a-7")], "5"),
             (&[("text", "jane john")], ""),
+            (&[("text", "DOE, Jane")], "5"),
+            (&[("text", " , ")], "5 4 3 2 1"),
             (&[("confidence_below", "0.5")], "3"),
             (&[("received_after_ms", "15"), ("received_before_ms", "25")], "4 3"),
         ] {

@@ -90,7 +90,7 @@ fn a_tablet_is_read_by_fingers() {
 #[test]
 fn films_and_volumes_are_shown_on_both_paths_of_the_viewer() {
     let site = Site::start("", "");
-    let (film, _) = site.film_with_findings(1);
+    let (film, _) = site.film_with_findings(2);
     let volume = site.volume();
     site.browse("images", &json!({"film": film, "volume": volume}));
 }
@@ -116,6 +116,31 @@ fn a_newcomer_loses_nothing() {
     let (name, password) = site.other();
     site.browse("newcomer", &json!({"study": study, "other": {"name": name, "password": password}}));
     assert_eq!(site.document(&study)["status"], "amended");
+}
+
+/// Promise: what is not decided is not signed, a decision goes to no finding that it was not made on, and all can be undone.
+#[test]
+fn what_was_decided_stays_with_what_it_was_decided_on() {
+    let site = Site::start("", "");
+    let (study, document) = site.film_with_findings(2);
+    let later = site.film(&site.folder().join("after"), 60);
+    let after = site.document(&later)["study"]["patient"]["id"].clone();
+    let named = document["report"]["findings"].as_array().expect("findings").iter();
+    let findings: Vec<Value> = named.map(|finding| finding["name"].clone()).collect();
+    let patient = &document["study"]["patient"];
+    let (name, password) = site.other();
+    let other = json!({"name": name, "password": password});
+    let told = json!({"study": study, "patient": patient["id"], "findings": findings, "after": after, "other": other});
+    let mut browser = site.browser("decided", &told);
+    let mut lines = BufReader::new(browser.stdout.take().expect("stdout")).lines();
+    let told = lines.next().and_then(Result::ok);
+    if told.as_deref() != Some("send one more") {
+        site.ended_well("decided", browser);
+        panic!("it said {told:?}");
+    }
+    site.film_of(&document["study"], 61);
+    browser.stdin.take().expect("stdin").write_all(b"sent\n").expect("it listens");
+    site.ended_well("decided", browser);
 }
 
 /// Promise: who may only look reads a study, and nothing of it puts an alert on record.

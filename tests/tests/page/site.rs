@@ -134,6 +134,28 @@ impl Site {
         self.submitted(films)
     }
 
+    /// Sends one more film of a study, as its report has that, and waits for the draft of both.
+    pub(crate) fn film_of(&self, study: &Value, seed: u64) {
+        let films = self.folder().join(format!("more-{seed}"));
+        phantoms(&films, 1, 100 + seed, Some("dx"));
+        let known = [
+            ("StudyInstanceUID", "/uid"),
+            ("PatientID", "/patient/id"),
+            ("PatientName", "/patient/name"),
+            ("PatientBirthDate", "/patient/birth_date"),
+            ("PatientSex", "/patient/sex"),
+            ("AccessionNumber", "/accession_number"),
+            ("StudyID", "/study_id"),
+            ("StudyDate", "/date"),
+            ("StudyTime", "/time"),
+        ];
+        rewrite(
+            &films,
+            known.map(|(keyword, place)| (keyword, study.pointer(place).and_then(Value::as_str).expect(place))),
+        );
+        self.submitted(&films);
+    }
+
     /// A drafted film with so many findings at least, and its report.
     pub(crate) fn film_with_findings(&self, least: usize) -> (String, Value) {
         for seed in 0..20 {
@@ -229,6 +251,16 @@ impl Site {
     pub(crate) fn browse(&self, name: &str, more: &Value) {
         self.ended_well(name, self.browser(name, more));
     }
+}
+
+/// Says something else in the attributes of the objects below a folder.
+pub(crate) fn rewrite<'a>(folder: &Path, attributes: impl IntoIterator<Item = (&'static str, &'a str)>) {
+    let root = repository();
+    let mut command = Command::new(root.join("target/python/bin/python"));
+    command.arg("-B").arg(root.join("tests/peers/rewrite.py")).arg(folder);
+    command.args(attributes.into_iter().map(|(keyword, value)| format!("{keyword}={value}")));
+    let output = command.output().expect("python is installed by tests/install.sh");
+    assert!(output.status.success(), "{}", words(&output));
 }
 
 /// Adds two who may sign to a file of accounts: their names and passwords.

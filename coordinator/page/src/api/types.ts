@@ -153,7 +153,8 @@ export interface Row {
 
 export interface Instance {
   uid: string;
-  number: number;
+  /** Instance Number (0020,0013); nothing where the header has none. */
+  number: number | null;
   frames: number;
   rows: number;
   columns: number;

@@ -1,6 +1,6 @@
 /** What the report is, said all the time: a draft never looks signed. The words are the report's own. */
 
-import type { Report } from '../api/types.ts';
+import type { Report, Version } from '../api/types.ts';
 import { rejection } from './rejected.tsx';
 import { moment, personName } from '../words.ts';
 
@@ -13,6 +13,8 @@ interface Props {
   newest: number;
   /** The version that stands in the place of this signed one; nothing where this one stands. */
   superseding: number | null;
+  /** The version that somebody signed before this draft, and that stands until the draft is signed; nothing where there is none. */
+  standing: Version | null;
   /** What is shown below has the reader's edits of a signed report, which nobody has signed. */
   isAmending: boolean;
   /** This draft was rejected since, and is only looked at. */
@@ -23,7 +25,12 @@ interface Props {
   show: (version: number) => void;
 }
 
-export function Banner({ report, version, newest, superseding, isAmending, isRejected, rejected, show }: Props) {
+/** Which signed version stands beside a draft that came after it, by whom and since when. */
+export function stillStands({ version, standing, by, at_ms }: Version): string {
+  return `Version ${version} was ${standing}${by === null ? '' : ` by ${personName(by)}`}, ${moment(at_ms)}, and stands until this draft is signed.`;
+}
+
+export function Banner({ report, version, newest, superseding, standing, isAmending, isRejected, rejected, show }: Props) {
   const { status, statement, review } = report;
   const who = review && `${personName(review.reviewer)}, ${review.organization}, ${moment(review.at_ms)}`;
   if (isAmending) {
@@ -43,6 +50,12 @@ export function Banner({ report, version, newest, superseding, isAmending, isRej
         <p class="stands">
           {isRejected ? `Version ${version + 1} says that this draft was rejected.` : superseding === null ? `There is a newer version, ${stands}.` : `Version ${stands} is newer and stands in the place of this one.`}{' '}
           <a href="#report" onClick={(event) => { event.preventDefault(); show(stands); }}>Show version {stands}</a>
+        </p>
+      )}
+      {standing !== null && (
+        <p class="stands">
+          {stillStands(standing)}{' '}
+          <a href="#report" onClick={(event) => { event.preventDefault(); show(standing.version); }}>Show version {standing.version}</a>
         </p>
       )}
       {rejected !== null && (

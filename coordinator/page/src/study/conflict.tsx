@@ -1,7 +1,8 @@
 /** Two that differ, side by side, and the choice. Nothing is lost: what was here can be had back by undo. */
 
-import type { Report, WorkingCopy } from '../api/types.ts';
+import type { Finding, Report, WorkingCopy } from '../api/types.ts';
 import { hasImpression } from '../edit/model.ts';
+import { coded, decision } from '../words.ts';
 import { rejection } from './rejected.tsx';
 
 interface SideProps {
@@ -21,11 +22,11 @@ function Side({ heading, lines, action, run }: SideProps) {
   );
 }
 
-/** What a reader made of a version, in lines. */
-export function linesOf(copy: WorkingCopy, names: string[]): string[] {
-  const word = { accept: 'accepted', change: 'changed', reject: 'rejected' } as const;
-  const decided = copy.decisions.flatMap((each, index) => (each.decision === null ? [] : [[`${names[index] ?? `finding ${index + 1}`}: ${word[each.decision]}`, each.words, each.reason].filter((part) => part !== '').join('. ')]));
-  const added = copy.added.map((each) => `added: ${each.words || each.finding.key.replaceAll('_', ' ')}`);
+/** What a reader made of the findings of a version, in lines; `names` are those of the vocabulary. */
+export function linesOf(copy: WorkingCopy, findings: Finding[], names: Map<string, string>): string[] {
+  const called = (index: number) => (findings[index] === undefined ? `Finding ${index + 1}` : coded(findings[index]));
+  const decided = copy.decisions.flatMap((each, index) => (each.decision === null ? [] : [`${called(index)}: ${decision(each, names)}`]));
+  const added = copy.added.map(({ finding, words }) => `Added: ${[coded({ ...finding, name: names.get(finding.key) ?? finding.key.replaceAll('_', ' ') }), ...(words === '' ? [] : [`"${words}"`])].join(', ')}`);
   const lines = [...decided, ...added, ...(hasImpression(copy) ? [`impression: ${copy.impression.join(' ')}`] : [])];
   if (lines.length === 0) return ['nothing yet'];
   return hasImpression(copy) ? lines : [...lines, 'impression: made from the findings'];
@@ -54,5 +55,31 @@ export function Conflict({ title, why, theirs, mine }: Props) {
 export function linesOfReport(of: Report): string[] {
   if (of.status === 'rejected') return rejection(of);
   const { report } = of;
-  return [...report.findings_text.map((each) => each.text), ...(report.impression.length > 0 ? [`Impression: ${report.impression.map((each) => each.text).join(' ')}`] : [])];
+  return [...report.findings.map((each) => [coded(each), each.sentence ?? ''].filter((part) => part !== '').join(': ')), ...(report.impression.length > 0 ? [`Impression: ${report.impression.map((each) => each.text).join(' ')}`] : [])];
+}
+
+/** Decisions that were not carried over to another version, in lines. */
+export interface Strayed {
+  lost: string[];
+  differs: string[];
+}
+
+export const NONE: Strayed = { lost: [], differs: [] };
+
+/** Tells of decisions that were not carried over, until the reader has seen that. */
+export function StrayedList({ lost, differs, seen }: Strayed & { seen: () => void }) {
+  if (lost.length + differs.length === 0) return null;
+  const list = (heading: string, lines: string[]) => lines.length > 0 && (
+    <>
+      <p>{heading}</p>
+      <ul>{lines.map((line) => <li key={line}>{line}</li>)}</ul>
+    </>
+  );
+  return (
+    <div class="newer" role="status">
+      {list('These findings are others now than you decided on, and are to be decided again:', differs)}
+      {list('These of your decisions found no finding in the newest version:', lost)}
+      <button class="plain" onClick={seen}>I have seen them</button>
+    </div>
+  );
 }

@@ -11,6 +11,8 @@ interface Props {
   item: Item;
   number: number;
   chosen: boolean;
+  /** The pointer is on its box. */
+  pointed: boolean;
   mode: Mode;
   editable: boolean;
   vocabulary: Vocabulary;
@@ -29,13 +31,13 @@ interface Props {
 const DECISIONS: Record<string, string> = { accept: 'accepted', change: 'changed', reject: 'rejected', added: 'added by you' };
 
 export function FindingCard(props: Props) {
-  const { item, number, chosen, mode, editable, setMode } = props;
+  const { item, number, chosen, pointed, mode, editable, setMode } = props;
   const { finding, confidence } = item;
   const word = confidence === null ? null : confidenceWord(confidence);
   const decided = item.decision === null ? 'to decide' : DECISIONS[item.decision]!;
   const said = item.words !== '' ? item.words : item.sentence;
   return (
-    <li class={`finding ${chosen ? 'chosen' : ''} d-${item.decision ?? 'none'} p-${finding.presence}`} id={`finding-${item.id}`} aria-current={chosen ? 'true' : undefined}
+    <li class={`finding ${chosen ? 'chosen' : ''} ${pointed ? 'pointed' : ''} d-${item.decision ?? 'none'} p-${finding.presence}`} id={`finding-${item.id}`} aria-current={chosen ? 'true' : undefined}
       onPointerEnter={() => props.hover(true)} onPointerLeave={() => props.hover(false)}>
       <button class="finding-head" onClick={props.choose} aria-expanded={chosen}>
         <span class="number">{number}</span>

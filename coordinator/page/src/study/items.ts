@@ -1,7 +1,7 @@
-/** The findings as the reader sees them now: those of the draft with what was decided, then those that were added. Pure. */
+/** The findings as the reader sees them now: those of the draft with what was decided, then those that were added. Their order is that
+ * of the report, which numbers them alike in all its forms. Pure. */
 
 import type { Decided, Report, Urgency, Written, WorkingCopy } from '../api/types.ts';
-import { urgencyRank } from '../words.ts';
 
 export interface Item {
   /** "f0" for a finding of the draft, "a0" for one that was added. */
@@ -23,8 +23,6 @@ export interface Item {
   sentence: string;
   urgency: Urgency | null;
 }
-
-const PRESENCES = ['present', 'uncertain', 'absent'];
 
 /** `made` are the sentences of the report that would come of the copy, in the order of its decisions and additions; nothing where
  * that is not known. */
@@ -50,9 +48,6 @@ export function items(report: Report, copy: WorkingCopy, names: Map<string, stri
       urgency: changed === undefined ? (finding.urgency ?? null) : urgencyOf(changed),
     };
   });
-  // The order is that of the draft: a change moves nothing under the reader's hand.
-  const presence = (item: Item) => PRESENCES.indexOf(findings[item.index]?.presence ?? 'present');
-  ofDraft.sort((a, b) => presence(a) - presence(b) || urgencyRank(findings[a.index]?.urgency ?? null) - urgencyRank(findings[b.index]?.urgency ?? null) || a.index - b.index);
   const added = copy.added.map(({ finding, words, reason }, index): Item => ({
     id: `a${index}`,
     index,

@@ -1,10 +1,10 @@
 /** Reading a study: images on one side, the draft on the other, each pointing at the other. */
 
-import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { createPortal } from 'preact/compat';
 import { ApiError, call, get, requestId, words } from '../api/client.ts';
-import type { Reader, Report, Session, Statement, Study, Vocabulary, WorkingCopy } from '../api/types.ts';
-import { acceptRest, carry, change, decide, hasImpression, isBegun, isSame, left, request, undecided, withImpression } from '../edit/model.ts';
+import type { Finding, Reader, Report, Session, Statement, Study, Vocabulary, WorkingCopy } from '../api/types.ts';
+import { acceptRest, carry, change, decide, hasImpression, isBegun, isSame, left, toSign, undecided, withImpression } from '../edit/model.ts';
 import { useHold } from '../keys.ts';
 import { ageAt, date, personName } from '../words.ts';
 import { ImpressionHelp } from '../ask/impression_help.tsx';
@@ -13,7 +13,7 @@ import { useAsk } from '../ask/use_ask.ts';
 import type { Asking } from '../ask/use_questions.ts';
 import { Viewer } from '../viewer/viewer.tsx';
 import { Banner } from './banner.tsx';
-import { Conflict, linesOf, linesOfReport } from './conflict.tsx';
+import { Conflict, linesOf, linesOfReport, NONE, StrayedList, type Strayed } from './conflict.tsx';
 import { FindingCard, type Mode } from './finding_card.tsx';
 import { items as itemsOf, type Item } from './items.ts';
 import { useReadingKeys } from './reading_keys.ts';
@@ -54,7 +54,7 @@ export function Reading(props: Props) {
   const { row } = study;
   const mayReview = session.account.roles.includes('review');
   const editing = useEdit(study, mayReview);
-  const { copy } = editing;
+  const { copy, preview } = editing;
   const [prior, setPrior] = useState<Study | null>(null);
   const hanging = useHanging(study, prior);
   const [chosen, setChosen] = useState<string | null>(null);
@@ -67,7 +67,7 @@ export function Reading(props: Props) {
   const [said, setSaid] = useState('');
   const [measured, setMeasured] = useState<number | null>(null);
   const [conflict, setConflict] = useState<{ newest: Study; mine: WorkingCopy } | null>(null);
-  const [lost, setLost] = useState<string[]>([]);
+  const [strayed, setStrayed] = useState<Strayed>(NONE);
   const [amending, setAmending] = useState(false);
   /** The id of a signature: the same one when it is tried again. */
   const attempt = useRef('');
@@ -153,31 +153,44 @@ export function Reading(props: Props) {
     else if (place) hanging.jump(place);
   };
 
+  /** Shows both sides, where somebody was sooner. Whether there is another to show. */
+  const tellLate = async (): Promise<boolean> => {
+    const newest = await get<Study>(`/studies/${row.uid}`).catch(() => null);
+    attempt.current = '';
+    setStep('none');
+    // That the draft was rejected is told above it, with why: it is signed by who goes on after that.
+    if (newest?.report?.status === 'rejected') return (await props.reload()) !== null;
+    if (newest !== null) setConflict({ newest, mine: copy });
+    return newest !== null;
+  };
   const review = async (what: 'sign' | 'reject', reason: string, contradictionsSeen = false) => {
     if (busy || report === null) return;
+    const signed = what === 'sign' ? toSign(copy) : null;
+    // Signed is what was decided, all of it, and shown so.
+    if (what === 'sign' && (signed === null || (preview.of !== copy && !preview.isLate))) return setStep('none');
     setBusy(true);
     setProblem('');
     attempt.current ||= requestId();
     try {
       await editing.flush();
-      const body = what === 'sign' ? { ...request(copy), reason, contradictions_seen: contradictionsSeen, ...(props.rejected === null ? {} : { rejection_seen: props.rejected.report.version }), request_id: attempt.current } : { version: copy.version, reason, request_id: attempt.current };
+      if (what === 'sign' && preview.isLate && (await tellLate())) return;
+      if (what === 'sign' && !editing.isNow(copy)) {
+        setStep('none');
+        return setProblem('Nothing was signed: the report was edited at the same time. Look at it, and sign it again.');
+      }
+      const body = { ...(signed ?? { version: copy.version }), reason, request_id: attempt.current, ...(signed === null ? {} : { contradictions_seen: contradictionsSeen, ...(props.rejected === null ? {} : { rejection_seen: props.rejected.report.version }) }) };
       await call('POST', `/studies/${row.uid}/${what}`, body);
       attempt.current = '';
       setStep('none');
       setAmending(false);
-      setLost([]);
+      setStrayed(NONE);
       const after = await props.reload();
       if (after !== null) editing.replace(undecided(after.report?.report.version ?? after.row.version, after.report?.report.findings.length ?? 0), true);
       setChosen(null);
       setSaid(what === 'sign' ? 'Signed' : 'Rejected');
     } catch (error) {
       if (error instanceof ApiError && error.status === 409) {
-        const newest = await get<Study>(`/studies/${row.uid}`).catch(() => null);
-        attempt.current = '';
-        setStep('none');
-        // That the draft was rejected is told above it, with why: it is signed by who goes on after that.
-        if (newest?.report?.status === 'rejected') return void (await props.reload());
-        if (newest !== null) return setConflict({ newest, mine: copy });
+        if (await tellLate()) return;
       }
       // An answer that never came may have been a yes: the same id is sent again.
       if (error instanceof ApiError && error.status >= 400) attempt.current = '';
@@ -186,7 +199,6 @@ export function Reading(props: Props) {
       setBusy(false);
     }
   };
-  const { preview } = editing;
   // Until it is known what the findings make, the words that were taken away are not shown as theirs.
   const made = preview.isOwn ? null : ((preview.report ?? report?.report)?.impression.map((each) => each.text) ?? null);
   const impression = !editable ? (report?.report.impression.map((each) => each.text) ?? null) : hasImpression(copy) ? copy.impression : preview.isOld ? null : made;
@@ -205,7 +217,7 @@ export function Reading(props: Props) {
       setMode('look');
       setAmending(false);
       setConflict(null);
-      setLost([]);
+      setStrayed(NONE);
       setSaid('Edits discarded');
       // Where there is a newer version that is shown now; of a rejected draft, that it was rejected.
       if (props.rejected !== null) props.abandon();
@@ -219,15 +231,22 @@ export function Reading(props: Props) {
       setBusy(false);
     }
   };
-  /** What the findings of a stale copy's version are called. */
-  const [staleNames, setStaleNames] = useState<string[]>([]);
+  /** The findings of a stale copy's version. */
+  const [staleFindings, setStaleFindings] = useState<Finding[]>([]);
   const staleVersion = editing.stale?.version ?? null;
   useEffect(() => {
-    setStaleNames([]);
-    if (staleVersion !== null) get<Report>(`/studies/${row.uid}/reports/${staleVersion}`).then(({ report: then }) => setStaleNames(then.findings.map((finding) => finding.name)), () => undefined);
+    setStaleFindings([]);
+    if (staleVersion !== null) get<Report>(`/studies/${row.uid}/reports/${staleVersion}`).then(({ report: then }) => setStaleFindings(then.findings), () => undefined);
   }, [row.uid, staleVersion]);
   // No key passes over a choice that waits.
-  useHold(conflict !== null || editing.saving.state === 'conflict' || editing.stale !== null ? 'letters' : null);
+  useHold(busy ? 'all' : conflict !== null || editing.saving.state === 'conflict' || editing.stale !== null ? 'letters' : null);
+  // What is to be decided again is not signed.
+  const isOpen = left(copy) > 0;
+  useLayoutEffect(() => {
+    if (step !== 'sign' || !isOpen) return;
+    setStep('none');
+    setSaid('Not signed: a finding is to be decided');
+  }, [step, isOpen]);
   const takeNewest = async (carryOver: boolean) => {
     const before = study.report?.report.findings ?? [];
     const mine = copy;
@@ -240,7 +259,7 @@ export function Reading(props: Props) {
     const carried = carry(mine, before, newest);
     // Undo brings back the other.
     editing.rebase(carryOver ? [theirs, carried.copy] : [carried.copy, theirs]);
-    setLost(carryOver ? carried.lost : []);
+    setStrayed(carryOver ? carried : NONE);
     setConflict(null);
   };
   /** Puts what was begun with an older version on this one: decisions by what they were on then, and not by their place. */
@@ -249,7 +268,7 @@ export function Reading(props: Props) {
       const then = await get<Report>(`/studies/${row.uid}/reports/${stale.version}`);
       const carried = carry(stale, then.report.findings, study);
       editing.rebase([copy, carried.copy]);
-      setLost(carried.lost);
+      setStrayed(carried);
       editing.settle();
     } catch (error) {
       setProblem(`Your edits cannot be put on this version, for the one that they are of cannot be had: ${words(error)}`);
@@ -273,7 +292,7 @@ export function Reading(props: Props) {
 
   const revive = props.revive !== null && older === null && mayReview && props.removal === 'none' ? props.revive : null;
   const canReject = older === null && props.rejected === null && standing === 'unsigned_draft';
-  useReadingKeys({ ask, mayEdit, canDiscard, canReject, revive, editing, hanging, editable, current, study, uid: row.uid, mode, step, canSign: left(copy) === 0 && editing.preview.problem === '', move, choose, setMode, setStep, amend,
+  useReadingKeys({ ask, mayEdit, canDiscard, canReject, revive, editing, hanging, editable, current, study, uid: row.uid, mode, step, canSign: !isOpen && preview.problem === '', move, choose, setMode, setStep, amend,
     decide: setDecision, acceptRest: () => { if (editable) { editing.change(acceptRest); setSaid('All findings that were not decided are accepted'); } }, remove, add: ask.isDrawing ? ask.take : add, toggleBoxes: () => setBoxes(!boxes), beside: (uid) => void beside(uid) });
 
   useEffect(() => {
@@ -293,9 +312,11 @@ export function Reading(props: Props) {
   const signed = Math.max(0, ...study.versions.filter((each) => each.standing === 'signed' || each.standing === 'amended').map((each) => each.version), props.newerSigned ?? 0);
   const superseding = isSigned && signed > shownVersion ? signed : null;
   const isRejected = standing === 'unsigned_draft' && study.versions.some((each) => each.version === shownVersion + 1 && each.standing === 'rejected');
+  const signedBefore = standing === 'unsigned_draft' ? study.versions.filter((each) => each.version < shownVersion && (each.standing === 'signed' || each.standing === 'amended')) : [];
+  const before = signedBefore.toSorted((a, b) => b.version - a.version)[0] ?? null;
   const watermark = report === null ? '' : isRejected ? 'REJECTED' : standing === 'unsigned_draft' ? 'UNSIGNED DRAFT' : standing === 'rejected' ? 'REJECTED' : editable ? 'NOT SIGNED' : superseding !== null ? `SUPERSEDED: version ${shownVersion} of ${superseding}` : '';
   const { patient } = row;
-  const mine = linesOf(copy, study.report?.report.findings.map((finding) => finding.name) ?? []);
+  const mine = linesOf(copy, study.report?.report.findings ?? [], names);
   const placeOf = (item: Item) => {
     const count = item.finding.evidence.length;
     if (count === 0) return item.finding.presence === 'absent' ? '' : 'no place';
@@ -303,7 +324,7 @@ export function Reading(props: Props) {
   };
   return (
     <main class="study">
-      <PaperHead row={row} report={report} newest={newest} superseding={superseding} isAmending={editable && isSigned} isRejected={isRejected} />
+      <PaperHead row={row} report={report} newest={newest} superseding={superseding} standing={before} isAmending={editable && isSigned} isRejected={isRejected} />
       {head && createPortal(
         <div class="patient">
           <h1>{personName(patient.name)}</h1>
@@ -319,7 +340,7 @@ export function Reading(props: Props) {
         {report === null ? (
           <div class="banner b-none"><p><strong>{row.state}</strong></p><p>{row.problem ?? 'There is no draft of this study yet. It appears here by itself.'}</p></div>
         ) : (
-          <Banner report={report} version={shownVersion} newest={newest} superseding={superseding} isAmending={editable && isSigned} isRejected={isRejected && older !== null} show={(wanted) => (wanted > row.version ? void takeNewest(true) : props.show(wanted))} rejected={older === null ? props.rejected : null} />
+          <Banner report={report} version={shownVersion} newest={newest} superseding={superseding} standing={before} isAmending={editable && isSigned} isRejected={isRejected && older !== null} show={(wanted) => (wanted > row.version ? void takeNewest(true) : props.show(wanted))} rejected={older === null ? props.rejected : null} />
         )}
         {report !== null && standing !== 'rejected' && <Limitations report={report.report} />}
         <div class="scroll" tabIndex={0} aria-label="Findings and report" role="region">
@@ -334,15 +355,15 @@ export function Reading(props: Props) {
           )}
           {editing.saving.state === 'conflict' && (
             <Conflict title="You edited this study elsewhere, too" why="Another window or machine of yours kept a newer copy."
-              theirs={{ heading: 'Kept elsewhere', lines: linesOf(editing.saving.theirs, study.report?.report.findings.map((finding) => finding.name) ?? []), action: 'Go on with that', run: () => void takeElsewhere((editing.saving as { theirs: WorkingCopy }).theirs) }}
+              theirs={{ heading: 'Kept elsewhere', lines: linesOf(editing.saving.theirs, study.report?.report.findings ?? [], names), action: 'Go on with that', run: () => void takeElsewhere((editing.saving as { theirs: WorkingCopy }).theirs) }}
               mine={{ heading: 'On this page', lines: mine, action: 'Keep this one', run: () => { editing.settle(); editing.keepMine(); } }} />
           )}
           {editing.stale !== null && (
             <Conflict title="You had begun with an older version" why={`Your edits of version ${editing.stale.version} were kept.`}
               theirs={{ heading: `Version ${report?.report.version ?? 0}, as it is`, lines: report ? linesOfReport(report) : [], action: 'Begin anew', run: () => void discard() }}
-              mine={{ heading: 'Yours', lines: linesOf(editing.stale, staleNames), action: 'Put mine on it', run: () => void takeStale(editing.stale!) }} />
+              mine={{ heading: 'Yours', lines: linesOf(editing.stale, staleFindings, names), action: 'Put mine on it', run: () => void takeStale(editing.stale!) }} />
           )}
-          {lost.length > 0 && <div class="newer" role="status"><p>These of your decisions found no finding in the newest version:</p><ul>{lost.map((line) => <li key={line}>{line}</li>)}</ul><button class="plain" onClick={() => setLost([])}>I have seen them</button></div>}
+          <StrayedList {...strayed} seen={() => setStrayed(NONE)} />
           {report !== null && standing === 'rejected' && <Rejected report={report} />}
           {report !== null && standing !== 'rejected' && (
             <section aria-label="Findings" class="findings">
@@ -350,7 +371,7 @@ export function Reading(props: Props) {
               {list_items.length === 0 && <p class="muted">None of the findings that were looked for was seen. That does not say that the study is normal.</p>}
               <ol ref={list}>
                 {list_items.map((item, index) => (
-                  <FindingCard key={item.id} item={item} number={index + 1} chosen={item.id === chosen} mode={item.id === chosen ? mode : 'look'} editable={editable} vocabulary={vocabulary} measured={measured} place={placeOf(item)}
+                  <FindingCard key={item.id} item={item} number={index + 1} chosen={item.id === chosen} pointed={item.id === hovered} mode={item.id === chosen ? mode : 'look'} editable={editable} vocabulary={vocabulary} measured={measured} place={placeOf(item)}
                     choose={() => choose(item.id)} hover={(on) => setHovered(on ? item.id : null)}
                     setMode={(next) => (next === 'reject' && item.isAdded ? remove(item) : setMode(next))}
                     accept={() => setDecision(item, 'accept')} clear={() => setDecision(item, null)} reject={(reason) => setDecision(item, 'reject', reason)}
@@ -360,7 +381,7 @@ export function Reading(props: Props) {
               {editable && <p class="fine hint" role="status">{hanging.tool === 'box' && !ask.isDrawing ? <>Draw a box on the image, or move this one by arrows and size it by <kbd>Shift</kbd> and arrows; <kbd>Enter</kbd> takes it, <kbd>Esc</kbd> leaves it.</> : <>To add one, press <kbd>n</kbd> and draw a box on the image.</>}</p>}
             </section>
           )}
-          {body && standing !== 'rejected' && <ReportText report={body} impression={copy.impression} made={made} isAsSigned={isSigned && made !== null && made.join('\n') === impressionOf(study.report?.report)} editable={editable} isOld={editing.preview.isOld} chosen={chosenIn(body, current)} point={point} words={editable ? [] : (report?.review?.words ?? [])} write={(lines) => editing.change((was) => withImpression(was, lines))}>
+          {body && standing !== 'rejected' && <ReportText report={body} impression={copy.impression} made={made} isAsSigned={isSigned && made !== null && made.join('\n') === impressionOf(study.report?.report)} editable={editable} isOld={editing.preview.isOld} chosen={chosenIn(body, current)} point={point} words={editable ? [] : (report?.review?.words ?? [])} write={(lines) => editing.change((was) => withImpression(was, lines), 'impression')}>
             {report !== null && <ImpressionHelp asking={props.asking} row={row} report={report} later={signed > shownVersion ? signed : null} now={impression?.join('\n') ?? null} say={setSaid} apply={editable ? (text) => editing.change((was) => withImpression(was, text.split('\n').map((line) => line.trim()).filter((line) => line !== ''))) : null} />}
           </ReportText>}
           <Priors priors={study.priors} beside={prior?.row.uid ?? ''} show={(uid) => void beside(uid)} findings={study.report?.report.findings ?? []} names={names} choose={(finding) => choose(`f${finding}`)} />

@@ -47,6 +47,8 @@ interface Reach {
 
 /** How far a key moves a box, in fractions of the frame. */
 const STEP = 0.01;
+/** How far a key moves the window, in parts of its width. */
+const WINDOW_STEP = 0.05;
 
 export function useReadingKeys(reach: Reach): void {
   const { ask, editing, hanging, editable, mayEdit, current } = reach;
@@ -65,9 +67,16 @@ export function useReadingKeys(reach: Reach): void {
         : { top: top + dy, left: left + dx, bottom: bottom + dy, right: right + dx };
     hanging.setDrawing({ ...drawing, box });
   };
+  /** Widens the window, and moves its centre, by so many parts of its width. */
+  const rewindow = (wider: number, further: number) => {
+    const now = pane()?.currentWindow() ?? null;
+    if (hanging.current === null || now === null) return;
+    hanging.setWindow(hanging.current, { width: Math.max(1, now.width * (1 + WINDOW_STEP) ** wider), center: now.center + further * WINDOW_STEP * now.width });
+  };
   const arrow = (key: string, dx: number, dy: number, otherwise: () => void): Binding[] => [
     { keys: [key], run: () => (drawing === null ? otherwise() : shift(dx, dy, false)) },
-    { keys: [`Shift+${key}`], run: () => shift(dx, dy, true) },
+    // Without a box: right is wider, down is darker, as a drag has it.
+    { keys: [`Shift+${key}`], run: () => (drawing === null ? rewindow(dx / STEP, dy / STEP) : shift(dx, dy, true)) },
   ];
   const panes = hanging.panes.length;
   const sibling = (by: number) => {
@@ -139,7 +148,9 @@ export function useReadingKeys(reach: Reach): void {
     images(['-'], 'Smaller', () => pane()?.zoom(1 / 1.2)),
     images(['f'], 'Fit', () => pane()?.fit()),
     images(['i'], 'Invert', () => pane()?.invert()),
-    images(['m'], 'Measure', () => hanging.setTool(hanging.tool === 'measure' ? 'look' : 'measure')),
+    images(['Shift+ArrowLeft', 'Shift+ArrowRight'], 'Window narrower, wider', () => undefined),
+    images(['Shift+ArrowUp', 'Shift+ArrowDown'], 'Window brighter, darker', () => undefined),
+    images(['m'], 'Measure: with a pointer, from end to end', () => hanging.setTool(hanging.tool === 'measure' ? 'look' : 'measure')),
     images(['b'], 'Boxes on or off', reach.toggleBoxes),
     images(['p'], 'Earlier study beside', () => {
       const earlier = foremost(reach.study.priors);

@@ -51,12 +51,15 @@ function saved(saving: Saving): string {
 export function SignBar(props: Props) {
   const { editing, session, standing, amends, step, setStep, busy, problem } = props;
   const open = left(editing.copy);
+  /** What was typed beside the signature stays while the step is left and come back to. */
+  const [note, setNote] = useState({ of: editing.copy.version, text: editing.copy.reason });
+  const reason = note.of === editing.copy.version ? note.text : '';
   const may = session.account.name !== null && session.account.name !== '';
   const verb = amends ? 'Amend' : 'Sign';
   const blocked = editing.preview.problem !== '' ? editing.preview.problem : open > 0 ? `${open} still to decide` : '';
   return (
     <div class="sign-bar">
-      {step === 'sign' && <SignStep {...props} verb={verb} />}
+      {step === 'sign' && <SignStep {...props} verb={verb} reason={reason} setReason={(text) => setNote({ of: editing.copy.version, text })} />}
       {step === 'reject' && (
         <div class="sign-step" role="region" aria-label="Reject the draft">
           <h2>Reject this {standing === 'unsigned_draft' ? 'draft' : 'report'} as a whole</h2>
@@ -64,14 +67,14 @@ export function SignBar(props: Props) {
           <Ask label="Why?" value="" options={[]} action="Reject" required done={props.reject} cancel={() => setStep('none')} />
         </div>
       )}
-      {step === 'discard' && props.discard !== null && <DiscardStep amends={standing !== 'unsigned_draft'} discard={props.discard} setStep={setStep} busy={busy} />}
+      {step === 'discard' && props.discard !== null && <DiscardStep amends={standing !== 'unsigned_draft'} discard={() => { setNote({ of: editing.copy.version, text: '' }); props.discard?.(); }} setStep={setStep} busy={busy} />}
       {problem !== '' && <p class="problem" role="alert">{problem}</p>}
       {editing.saving.state === 'waiting' && <p class="problem" role="status">Your edits are on this page and not kept on the server yet: {editing.saving.problem}</p>}
       {step !== 'sign' && [...editing.preview.contradictions, ...editing.preview.warnings].map((warning) => <p class="warning" key={warning}>{warning}</p>)}
       <div class="row">
         <span class="part">
-          <button class="plain" disabled={!editing.canUndo} onClick={editing.undo} title="Undo (Ctrl Z)" aria-label="Undo">↶</button>
-          <button class="plain" disabled={!editing.canRedo} onClick={editing.redo} title="Redo (Ctrl Shift Z)" aria-label="Redo">↷</button>
+          <button class="plain" disabled={!editing.canUndo || busy} onClick={editing.undo} title="Undo (Ctrl Z)" aria-label="Undo">↶</button>
+          <button class="plain" disabled={!editing.canRedo || busy} onClick={editing.redo} title="Redo (Ctrl Shift Z)" aria-label="Redo">↷</button>
           <span class="saved" role="status">{saved(editing.saving)}</span>
           {step === 'none' && props.discard !== null && <button class="plain discard" disabled={busy} onClick={() => setStep('discard')}>{standing === 'unsigned_draft' ? 'Discard my edits' : 'Discard this amendment'} <kbd>D</kbd></button>}
         </span>
@@ -111,14 +114,15 @@ function DiscardStep({ amends, discard, setStep, busy }: { amends: boolean; disc
 }
 
 /** What is about to be signed, in full, and by whom. */
-function SignStep({ editing, session, amends, setStep, busy, sign, comparison, verb }: Props & { verb: string }) {
-  const [reason, setReason] = useState(editing.copy.reason);
+function SignStep({ editing, session, amends, setStep, busy, sign, comparison, verb, reason, setReason }: Props & { verb: string; reason: string; setReason: (reason: string) => void }) {
   const region = useRef<HTMLFormElement>(null);
   // Before the next key can come.
   useLayoutEffect(() => {
     (region.current?.querySelector<HTMLElement>('input[name=reason]') ?? region.current?.querySelector<HTMLElement>('button.primary'))?.focus();
   }, []);
-  const { report, isOld, warnings, contradictions } = editing.preview;
+  const { report, of, isOld, isLate, problem, warnings, contradictions } = editing.preview;
+  /** Why what is shown cannot be signed now; empty where it can. */
+  const blocked = problem !== '' ? problem : left(editing.copy) > 0 ? `${left(editing.copy)} still to decide` : !isLate && (isOld || of !== editing.copy) ? 'The report is being made of what you edited last' : '';
   /** The contradictions that the reader has seen: others are to be seen anew. */
   const [seen, setSeen] = useState('');
   const against = contradictions.join('\n');
@@ -128,10 +132,10 @@ function SignStep({ editing, session, amends, setStep, busy, sign, comparison, v
   const told = counts.filter(([number]) => number > 0).map(([number, word]) => `${number} ${word}`).join(', ');
   return (
     <form class="sign-step" ref={region} aria-label={`${verb} the report`}
-      onSubmit={(event) => { event.preventDefault(); if (!busy && !isOld && isSeen && (!amends || reason.trim() !== '')) sign(reason.trim(), against !== ''); }}
+      onSubmit={(event) => { event.preventDefault(); if (!busy && blocked === '' && isSeen && (!amends || reason.trim() !== '')) sign(reason.trim(), against !== ''); }}
       onKeyDown={(event) => { if (event.key === 'Escape') { event.preventDefault(); event.stopPropagation(); setStep('none'); } }}>
       <h2>{verb} as {personName(session.account.name ?? session.account.id)}{session.account.organization ? `, ${session.account.organization}` : ''}</h2>
-      <p class="muted">{told === '' ? 'The draft has no findings.' : `Findings: ${told}.`} {session.demonstration && 'The draft was made by demonstration weights.'}</p>
+      <p class="muted">{editing.copy.decisions.length + editing.copy.added.length === 0 ? 'The draft has no findings.' : `Findings: ${told}.`} {session.demonstration && 'The draft was made by demonstration weights.'}</p>
       {/* What is longer than its box is scrolled by keys, which turn slices elsewhere. */}
       <div class="to-sign" role="region" aria-label="What is signed" tabIndex={0} onKeyDown={(event) => { if (SCROLLS.includes(event.key)) event.stopPropagation(); }}>
         {report?.findings_text.map((each, index) => <p key={index}>{each.text}</p>)}
@@ -158,7 +162,8 @@ function SignStep({ editing, session, amends, setStep, busy, sign, comparison, v
         </fieldset>
       )}
       <div class="acts">
-        <button type="submit" class="primary" disabled={busy || isOld}>{busy ? 'Signing' : `${verb} this report`} <kbd>Enter</kbd></button>
+        {blocked !== '' && <span class="blocked" id="not-yet">{blocked}</span>}
+        <button type="submit" class="primary" disabled={busy || blocked !== ''} aria-describedby={blocked === '' ? undefined : 'not-yet'}>{busy ? 'Signing' : `${verb} this report`} <kbd>Enter</kbd></button>
         <button type="button" class="plain" onClick={() => setStep('none')}>Back <kbd>Esc</kbd></button>
       </div>
     </form>

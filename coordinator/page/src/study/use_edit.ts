@@ -4,7 +4,7 @@ import { useCallback, useEffect, useLayoutEffect, useRef, useState } from 'preac
 import { ApiError, call, words } from '../api/client.ts';
 import type { Report, ReportBody, Study, WorkingCopy } from '../api/types.ts';
 import { Autosave, type Saving } from '../edit/autosave.ts';
-import { begin, hasImpression, isBegun, redo, request, step, undecided, undo, withImpression, type History } from '../edit/model.ts';
+import { begin, hasImpression, isBegun, redo, step, toPreview, type, undecided, undo, withImpression, type Field, type History } from '../edit/model.ts';
 
 export interface Preview {
   report: ReportBody | null;
@@ -20,13 +20,16 @@ export interface Preview {
   isOwn: boolean;
   /** The preview is of an edit before the newest. */
   isOld: boolean;
+  /** Another version is newer: there is no preview of this one any more. */
+  isLate: boolean;
 }
 
 export interface Editing {
   copy: WorkingCopy;
   canUndo: boolean;
   canRedo: boolean;
-  change: (make: (copy: WorkingCopy) => WorkingCopy) => void;
+  /** `field` is where it is typed; nothing for what is done at once. */
+  change: (make: (copy: WorkingCopy) => WorkingCopy, field?: Field) => void;
   undo: () => void;
   redo: () => void;
   /** Takes a whole copy: of another version, or one from elsewhere. It can be undone. */
@@ -35,6 +38,8 @@ export interface Editing {
   rebase: (copies: WorkingCopy[]) => void;
   /** Saves this page's copy over another one that was seen. */
   keepMine: () => void;
+  /** Whether a copy is the newest here still. */
+  isNow: (copy: WorkingCopy) => boolean;
   /** Gives up what was edited, here and on the server. */
   discard: () => Promise<void>;
   saving: Saving;
@@ -55,7 +60,7 @@ export function useEdit(study: Study, may: boolean): Editing {
   const [history, setHistory] = useState<History>(() => begin(undecided(version, count)));
   const [saving, setSaving] = useState<Saving>({ state: 'clean' });
   const [stale, setStale] = useState<WorkingCopy | null>(null);
-  const [preview, setPreview] = useState<Preview>({ report: study.report?.report ?? null, of: null, sentences: null, warnings: [], contradictions: [], problem: '', isOwn: false, isOld: false });
+  const [preview, setPreview] = useState<Preview>({ report: study.report?.report ?? null, of: null, sentences: null, warnings: [], contradictions: [], problem: '', isOwn: false, isOld: false, isLate: false });
   /** Previews that failed are asked for again after a sign-in, and when the network is back. */
   const [round, setRound] = useState(0);
   const save = useRef<Autosave | null>(null);
@@ -97,6 +102,7 @@ export function useEdit(study: Study, may: boolean): Editing {
   const take = useCallback((make: (history: History) => History) => {
     setHistory((was) => {
       const next = make(was);
+      newest.current = next.now;
       if (next.now !== was.now) save.current?.save(next.now);
       return next;
     });
@@ -107,15 +113,15 @@ export function useEdit(study: Study, may: boolean): Editing {
     // Of a rejected draft nothing is to come.
     if (!may || study.report === null || study.report.status === 'rejected' || copy.decisions.length !== count || copy.version !== version) return;
     let gone = false;
-    setPreview((was) => ({ ...was, isOld: true }));
+    setPreview((was) => ({ ...was, isOld: true, isLate: false }));
     const timer = window.setTimeout(() => {
-      call<{ report: Report; warnings?: string[]; contradictions?: string[] }>('POST', `/studies/${uid}/preview`, request(copy)).then(
-        ({ body }) => !gone && setPreview({ report: body.report.report, of: copy, sentences: sentencesOf(body.report), warnings: body.warnings ?? [], contradictions: body.contradictions ?? [], problem: '', isOwn: hasImpression(copy), isOld: false }),
+      call<{ report: Report; warnings?: string[]; contradictions?: string[] }>('POST', `/studies/${uid}/preview`, toPreview(copy)).then(
+        ({ body }) => !gone && setPreview({ report: body.report.report, of: copy, sentences: sentencesOf(body.report), warnings: body.warnings ?? [], contradictions: body.contradictions ?? [], problem: '', isOwn: hasImpression(copy), isOld: false, isLate: false }),
         (error: unknown) => {
           // What cannot be signed is told in the server's words; the last good text stays.
           // That another version is newer is told where it is signed, with both sides.
           const isLate = error instanceof ApiError && error.status === 409;
-          if (!gone) setPreview((was) => ({ ...was, problem: isLate ? '' : words(error), isOld: !isLate }));
+          if (!gone) setPreview((was) => ({ ...was, problem: isLate ? '' : words(error), isOld: !isLate, isLate }));
         },
       );
     }, PREVIEW_MS);
@@ -129,7 +135,7 @@ export function useEdit(study: Study, may: boolean): Editing {
     copy,
     canUndo: history.past.length > 0,
     canRedo: history.future.length > 0,
-    change: (make) => take((was) => step(was, make(was.now))),
+    change: (make, field) => take((was) => (field === undefined ? step(was, make(was.now)) : type(was, make(was.now), field, Date.now()))),
     undo: () => take(undo),
     redo: () => take(redo),
     replace: (next, isNew = false) => {
@@ -145,7 +151,7 @@ export function useEdit(study: Study, may: boolean): Editing {
     rebase: (copies) => {
       const [first, ...rest] = copies;
       if (first === undefined) return;
-      const history = rest.reduce(step, begin(first));
+      const history = rest.reduce((was, next) => step(was, next), begin(first));
       setHistory(history);
       save.current?.save(history.now);
     },
@@ -155,6 +161,7 @@ export function useEdit(study: Study, may: boolean): Editing {
       setSaving({ state: 'clean' });
       setHistory(begin(undecided(version, count)));
     },
+    isNow: (other) => other === newest.current,
     keepMine: () => save.current?.save(newest.current),
     saving,
     preview,

@@ -82,6 +82,11 @@ export function hung(all: Stack[]): number[] {
   return films.length > 0 ? films : all.length > 0 ? [0] : [];
 }
 
+/** What a frame is called in reports, beside its series: "image 21", "image 2, frame 5"; empty where its header has no number. */
+export function imageName({ instance, number }: Frame): string {
+  return [...(instance.number === null ? [] : [`image ${instance.number}`]), ...(instance.frames > 1 ? [`frame ${number}`] : [])].join(', ');
+}
+
 /** Where a frame lies: which stack, which place in it. */
 export function find(all: Stack[], instance: string, frame: number): { stack: number; index: number } | null {
   for (const [stack, each] of all.entries()) {

@@ -26,8 +26,25 @@ interface Props {
   measure: Measure | null;
   /** mm between rows and columns; nothing where they are not calibrated. */
   spacing: [number, number] | null;
-  choose: (id: string) => void;
+  /** A tool is at hand: boxes take no pointer from it. */
+  isHeld: boolean;
   hover: (id: string | null) => void;
+}
+
+/** A box's place in the pane; nothing while the image has none. */
+export function cornersOf(pane: Pane, box: Box, columns: number, rows: number): { x: number; y: number; width: number; height: number } | null {
+  const from = pane.toPane([box.left * columns, box.top * rows]);
+  const to = pane.toPane([box.right * columns, box.bottom * rows]);
+  return from === null || to === null ? null : { x: Math.min(from[0], to[0]), y: Math.min(from[1], to[1]), width: Math.abs(to[0] - from[0]), height: Math.abs(to[1] - from[1]) };
+}
+
+/** The finding whose box a point of the pane is in, the smallest of several; nothing where it is in none. */
+export function boxAt(pane: Pane, boxes: Shown[], [x, y]: [number, number], columns: number, rows: number): string | null {
+  const around = boxes.flatMap(({ id, look, box }) => {
+    const at = look === 'asked' ? null : cornersOf(pane, box, columns, rows);
+    return at !== null && x >= at.x && y >= at.y && x <= at.x + at.width && y <= at.y + at.height ? [{ id, area: at.width * at.height }] : [];
+  });
+  return around.toSorted((a, b) => a.area - b.area)[0]?.id ?? null;
 }
 
 /** Length in mm, or in pixels where nobody knows what a pixel is. */
@@ -37,22 +54,18 @@ export function length({ from, to }: Measure, spacing: [number, number] | null):
   return spacing === null ? { text: `${Math.round(value)} px, not calibrated`, mm: null } : { text: `${value.toFixed(1)} mm`, mm: value };
 }
 
-export function Overlay({ pane, columns, rows, boxes, drawing, measure, spacing, choose, hover }: Props) {
-  const corners = (box: Box) => {
-    const from = pane.toPane([box.left * columns, box.top * rows]);
-    const to = pane.toPane([box.right * columns, box.bottom * rows]);
-    return from === null || to === null ? null : { x: Math.min(from[0], to[0]), y: Math.min(from[1], to[1]), width: Math.abs(to[0] - from[0]), height: Math.abs(to[1] - from[1]) };
-  };
+export function Overlay({ pane, columns, rows, boxes, drawing, measure, spacing, isHeld, hover }: Props) {
+  const corners = (box: Box) => cornersOf(pane, box, columns, rows);
   const line = measure === null ? null : { from: pane.toPane(measure.from), to: pane.toPane(measure.to) };
   const drawn = drawing === null ? null : corners(drawing);
   return (
-    <svg class="overlay" aria-hidden="true">
+    <svg class={isHeld ? 'overlay is-held' : 'overlay'} aria-hidden="true">
       {boxes.map((each) => {
         const at = corners(each.box);
         return (
           at !== null && (
-            <g key={each.id} class={`box ${each.look} ${each.chosen ? 'chosen' : ''}`} data-finding={each.id}
-              onPointerDown={(event) => { if (event.button === 0) choose(each.id); }} onPointerEnter={() => hover(each.id)} onPointerLeave={() => hover(null)}>
+            <g key={each.id} class={`box ${each.look} ${each.chosen ? 'chosen' : ''}`} data-finding={each.look === 'asked' ? undefined : each.id}
+              onPointerEnter={() => { if (each.look !== 'asked') hover(each.id); }} onPointerLeave={() => hover(null)}>
               <rect {...at} class="halo" />
               <rect {...at} class="edge" />
               <text x={at.x} y={at.y - 5}>{each.label}</text>

@@ -4,8 +4,8 @@ import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { words } from '../api/client.ts';
 import type { Box } from '../api/types.ts';
 import { date } from '../words.ts';
-import { letters as lettersOf, type Stack } from './frames.ts';
-import { length, Overlay, type Measure, type Shown } from './overlay.tsx';
+import { imageName, letters as lettersOf, type Stack } from './frames.ts';
+import { boxAt, length, Overlay, type Measure, type Shown } from './overlay.tsx';
 import { Pane, prefetch } from './pane.ts';
 import { Pointers, type Reach, type Tool } from './pointer.ts';
 import type { Window } from './presets.ts';
@@ -45,6 +45,8 @@ export function PaneView(props: Props) {
   const [loaded, setLoaded] = useState(0);
   const [measure, setMeasure] = useState<Measure | null>(null);
   const [probe, setProbe] = useState('');
+  /** The finding whose box the pointer is in. */
+  const [pointed, setPointed] = useState<string | null>(null);
   const latest = useRef(props);
   latest.current = props;
   const frame = stack.frames[index];
@@ -100,11 +102,20 @@ export function PaneView(props: Props) {
     };
   }, []);
 
+  /** The finding whose box a point of the pane is in. */
+  const inside = (at: [number, number]): string | null => {
+    const opened = pane.current;
+    return opened === null || opened.index !== index || instance === undefined ? null : boxAt(opened, latest.current.boxes, at, instance.columns, instance.rows);
+  };
   const reach = (): Reach => {
-    const { activate, turn, setWindow, draw, measured } = latest.current;
+    const { activate, turn, setWindow, draw, measured, choose } = latest.current;
     return {
       pane: () => pane.current, tool, columns: instance?.columns ?? 1, rows: instance?.rows ?? 1, frames: stack.frames.length, index,
       activate, turn, setWindow, setMeasure, measured: (line) => measured(length(line, spacing).mm), draw,
+      click: (at, on) => {
+        const id = on ?? inside(at);
+        if (id !== null) choose(id);
+      },
     };
   };
   const now = useRef(reach);
@@ -113,6 +124,16 @@ export function PaneView(props: Props) {
   useLayoutEffect(() => {
     pointers.current = new Pointers(element.current!.parentElement!, element.current!, () => now.current());
   }, []);
+
+  const over = (id: string | null) => {
+    if (id === pointed) return;
+    setPointed(id);
+    props.hover(id);
+  };
+  /** A pointer that does nothing else points at the box that it is in; a finger points at nothing until it taps. */
+  const point = (event: PointerEvent) => {
+    if (event.pointerType !== 'touch' && event.buttons === 0 && pointers.current !== null) over(tool === 'look' ? inside(pointers.current.at(event)) : null);
+  };
 
   const wheel = useRef(0);
   useEffect(() => {
@@ -154,21 +175,24 @@ export function PaneView(props: Props) {
     const { top, height } = track.getBoundingClientRect();
     props.turn(Math.round(((event.clientY - top) / Math.max(1, height)) * (stack.frames.length - 1)));
   };
-  const name = `${stack.prior === null ? '' : `${stack.prior} study ${date(stack.date)}, `}${stack.label}${several ? `, slice ${index + 1} of ${stack.frames.length}` : ''}`;
+  // Reports name what is no view by its number.
+  const numbered = frame === undefined || (!several && instance?.view_position) ? '' : imageName(frame);
+  const name = `${stack.prior === null ? '' : `${stack.prior} study ${date(stack.date)}, `}${stack.label}${several ? `, slice ${index + 1} of ${stack.frames.length}` : ''}${numbered === '' ? '' : `, ${numbered}`}`;
   return (
     <section class={`pane ${active ? 'active' : ''} ${stack.prior === null ? '' : 'prior'}`} aria-label={name} data-ready={pane.current !== null && pane.current.index === index}
       onPointerDown={(event) => pointers.current?.down(event)} onContextMenu={(event) => event.preventDefault()}>
-      <div class={`image tool-${tool}`} ref={element} role="img" aria-label={`Image: ${name}`}
+      <div class={`image tool-${tool} ${pointed === null ? '' : 'over-box'}`} ref={element} role="img" aria-label={`Image: ${name}`}
         onDblClick={() => pane.current?.fit()}
         onPointerMove={(event) => {
+          point(event);
           const pixel = pointers.current === null ? undefined : pane.current?.toPixel(pointers.current.at(event));
           const value = pixel ? pane.current?.valueAt(pixel) : null;
           setProbe(value === null || value === undefined ? '' : stack.kind === 'ct' ? `${Math.round(value)} HU` : `${Math.round(value)}`);
         }}
-        onPointerLeave={() => setProbe('')}
+        onPointerLeave={() => { setProbe(''); over(null); }}
       />
       {pane.current !== null && pane.current.index === index && instance !== undefined && (
-        <Overlay pane={pane.current} columns={instance.columns} rows={instance.rows} boxes={boxes} drawing={drawing} measure={measure} spacing={spacing} choose={props.choose} hover={props.hover} />
+        <Overlay pane={pane.current} columns={instance.columns} rows={instance.rows} boxes={boxes} drawing={drawing} measure={measure} spacing={spacing} isHeld={tool !== 'look'} hover={over} />
       )}
       <div class="corner top-left">
         {stack.prior !== null ? <b class="is-prior">{stack.prior === 'earlier' ? 'PRIOR' : 'LATER'} {date(stack.date) || 'no date'}</b> : <span><b>{props.besides ? 'CURRENT ' : ''}</b>{date(stack.date)}</span>}
@@ -180,7 +204,7 @@ export function PaneView(props: Props) {
         {several && loaded < stack.frames.length && loaded > 0 && <span class="dim">{loaded} of {stack.frames.length} loaded</span>}
       </div>
       <div class="corner bottom-left">
-        {several && <span>{index + 1} / {stack.frames.length}</span>}
+        {(several || numbered !== '') && <span>{[...(several ? [`${index + 1} / ${stack.frames.length}`] : []), ...(numbered === '' ? [] : [numbered])].join(' · ')}</span>}
         <span class="dim">{current === null ? '' : `C ${Math.round(current.center)} W ${Math.round(current.width)}`} {pane.current === null || pane.current.index < 0 ? '' : `· ${Math.round(pane.current.zoomFactor * 100)} %`}</span>
       </div>
       <div class="corner bottom-right"><span class="dim">{probe}</span></div>

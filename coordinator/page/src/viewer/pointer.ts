@@ -25,6 +25,8 @@ export interface Reach {
   setMeasure: (measure: Measure) => void;
   measured: (measure: Measure) => void;
   draw: (box: Box, done: boolean) => void;
+  /** A click, and on whose box or label it was; nothing where it was on the image. */
+  click: (at: Point, on: string | null) => void;
 }
 
 /** The least part of the image that a box takes up: less was a click. */
@@ -32,6 +34,8 @@ const LEAST_BOX = 0.004;
 /** How far a finger moves from slice to slice, in pixels, at least and at most: a stack of any height is a few strokes. */
 const LEAST_STROKE = 4;
 const MOST_STROKE = 16;
+/** How far a pointer moves at most while it clicks, in pixels. */
+const MOST_CLICK = 4;
 
 const clamp = (value: number) => Math.min(1, Math.max(0, value));
 
@@ -93,6 +97,8 @@ export class Pointers {
   private one(event: PointerEvent, pane: Pane, { tool, columns, rows, frames, index }: Reach): void {
     const began = this.at(event);
     const first = pane.toPixel(began);
+    const on = event.target instanceof Element ? (event.target.closest<SVGElement>('[data-finding]')?.dataset['finding'] ?? null) : null;
+    let isClick = true;
     const before = pane.currentWindow();
     const fraction = (pixel: Point): Point => [clamp(pixel[0] / columns), clamp(pixel[1] / rows)];
     const stroke = Math.min(MOST_STROKE, Math.max(LEAST_STROKE, this.image.clientHeight / Math.max(1, frames)));
@@ -102,6 +108,7 @@ export class Pointers {
     const move = (next: PointerEvent) => {
       const now = this.at(next);
       const [dx, dy] = [now[0] - last[0], now[1] - last[1]];
+      isClick &&= Math.hypot(now[0] - began[0], now[1] - began[1]) <= MOST_CLICK;
       last = now;
       const pixel = pane.toPixel(now);
       const reach = this.reach();
@@ -117,6 +124,7 @@ export class Pointers {
     const up = (next: PointerEvent) => {
       this.stop = null;
       const pixel = pane.toPixel(this.at(next));
+      if (isClick && (act === 'window' || act === 'turn') && next.type !== 'pointercancel') this.reach().click(began, on);
       if (first === null || pixel === null || next.type === 'pointercancel') return;
       if (act === 'measure') this.reach().measured({ from: first, to: pixel });
       const box = boxOf(fraction(first), fraction(pixel));

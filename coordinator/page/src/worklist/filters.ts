@@ -95,7 +95,8 @@ export function passes(filters: Filters, row: Row, now: number): boolean {
   if (filters.text === '') return true;
   const { patient, accession, description, institution } = row;
   const words = [patient.name, patient.id, accession, description, institution, row.uid].join('\n').toLowerCase();
-  return filters.text.toLowerCase().split(/\s+/).every((word) => words.includes(word));
+  // Names are shown with a comma that they are not kept with.
+  return filters.text.toLowerCase().split(/[\s,]+/).every((word) => words.includes(word));
 }
 
 /** Most urgent first, newest first, or least confident first. */

@@ -42,12 +42,16 @@ function stateOf(row: Row): string {
   return row.standing !== null && row.standing !== 'unsigned_draft' ? standingWord(row.standing) : row.state;
 }
 
-/** What was asked for, and what the draft says, each in its words; what is in its turn is said where nothing else is. */
-function urgencies({ priority, urgency }: Row): { by: 'requested' | 'by the draft'; level: Urgency; words: string }[] {
+type Source = 'requested' | 'by the draft' | 'by the signed report' | 'by the rejected draft';
+
+/** What was asked for, and what the report says, each in its words; what is in its turn is said where nothing else is. */
+function urgencies(row: Row): { by: Source; level: Urgency; words: string }[] {
+  const { priority, urgency } = row;
   const asked = requested(priority);
-  const marks = [];
-  if (asked !== null) marks.push({ by: 'requested' as const, level: asked, words: priority === 'stat' ? 'STAT' : priority });
-  if (urgency !== null && (asked === null || urgency !== 'routine')) marks.push({ by: 'by the draft' as const, level: urgency, words: urgency });
+  const source: Source = !isReviewed(row) ? 'by the draft' : row.standing === 'rejected' ? 'by the rejected draft' : 'by the signed report';
+  const marks: { by: Source; level: Urgency; words: string }[] = [];
+  if (asked !== null) marks.push({ by: 'requested', level: asked, words: priority === 'stat' ? 'STAT' : priority });
+  if (urgency !== null && (asked === null || urgency !== 'routine')) marks.push({ by: source, level: urgency, words: urgency });
   return marks;
 }
 

@@ -18,8 +18,9 @@ const MARGIN = 12;
 
 /** The study that was looked at last, so that the way back finds it. */
 let last = '';
-/** The order of the list as it was left, for the next study and the one before. */
+/** The order of the list as it was left, for the next study and the one before, and by which filters it was. */
 let order: string[] = [];
+let orderOf = '';
 
 /** Has the way back lead to a study, however it was opened. */
 export function keepLast(uid: string): void {
@@ -34,6 +35,9 @@ export function neighbour(uid: string, by: number): string | undefined {
 export function Worklist({ query, session }: { query: URLSearchParams; session: Session }) {
   const filters = useMemo(() => fromQuery(query), [query.toString()]);
   const { rows, counts, sites, modalities, loading, more, problem, live, again } = useRows(filters);
+  const address = toPath(filters);
+  /** The list in which the chosen study was last: its place goes to the one that followed. */
+  const stood = useRef({ of: orderOf, order });
   const [now, setNow] = useState(Date.now);
   const [selected, setSelected] = useState(last);
   const [top, setTop] = useState(0);
@@ -50,7 +54,15 @@ export function Worklist({ query, session }: { query: URLSearchParams; session: 
 
   const shown = useMemo(() => [...rows.values()].filter((row) => passes(filters, row, now)).sort(compare(filters)), [rows, filters, now]);
   order = shown.map((row) => row.uid);
+  orderOf = address;
   const at = shown.findIndex((row) => row.uid === selected);
+  if (at >= 0) stood.current = { of: address, order };
+
+  // What is no filter does not stay in the address as if it were one.
+  const isClean = address === ['/worklist', query.toString()].filter((part) => part !== '').join('?');
+  useEffect(() => {
+    if (!isClean) go(address, true);
+  }, [isClean, address]);
 
   useEffect(() => {
     const element = list.current!;
@@ -117,10 +129,14 @@ export function Worklist({ query, session }: { query: URLSearchParams; session: 
     { keys: ['x'], words: 'No filter', group: 'Worklist', run: () => go('/worklist') },
   ]);
 
-  // There is always a row to go on from.
+  // There is always a row to go on from: where the chosen one left the list, that which took its place.
   const firstRow = shown[0]?.uid;
   useEffect(() => {
-    if (at < 0 && firstRow !== undefined && (selected === '' || !loading)) setSelected(firstRow);
+    if (at >= 0 || firstRow === undefined || (selected !== '' && loading)) return;
+    const was = stood.current.of === address ? stood.current.order : [];
+    const place = was.indexOf(selected);
+    const near = place < 0 ? [] : [...was.slice(place + 1), ...was.slice(0, place).toReversed()];
+    setSelected(near.find((uid) => order.includes(uid)) ?? firstRow);
   }, [at, firstRow, loading]);
 
   const first = Math.max(0, Math.floor(top / LINE) - MARGIN);
