@@ -28,11 +28,21 @@ fn of_passage(passage: Passage, before: &Report, sentences: &[Sentence], taken: 
         }
         let said = words(&sentence.text);
         let first = found.len();
-        for (answer, lines) in &answers {
-            let has = if answer.how == How::Found { has_long_run_of } else { has_words_of };
-            if lines.iter().any(|line| has(&said, line)) {
-                let changed = !lines.contains(&said);
-                found.push(Inserted { passage, sentence: index, changed, ..inserted(answer) });
+        let mark = |answer: &Taken, lines: &[Vec<String>]| {
+            let changed = !lines.contains(&said);
+            Inserted { passage, sentence: index, changed, ..inserted(answer) }
+        };
+        for (answer, lines) in answers.iter().filter(|(answer, _)| answer.how != How::Found) {
+            if lines.iter().any(|line| has_words_of(&said, line)) {
+                found.push(mark(answer, lines));
+            }
+        }
+        // Which answer they are of is known then: that another says the same is nothing to tell.
+        let is_known = found.len() > first;
+        for (answer, lines) in answers.iter().filter(|(answer, _)| !is_known && answer.how == How::Found) {
+            let by_the_same = |each: &Inserted| (&each.model, &each.adapter) == (&answer.model, &answer.adapter);
+            if !found[first..].iter().any(by_the_same) && lines.iter().any(|line| has_long_run_of(&said, line)) {
+                found.push(mark(answer, lines));
             }
         }
         for (known, line) in &known {
