@@ -134,7 +134,10 @@ assert.equal(after.filter(([, decision]) => decision === 'to decide').length, 1,
 assert.match(await text(page, '.newer'), /: accepted; was: (present|absent).*; is: uncertain/);
 await page.locator('.newer button').click();
 await page.evaluate(() => document.activeElement?.blur());
-await press('Shift+A');
+// What changes nothing is no amendment: words are added.
+await press('Shift+A', 'e', 'Control+End', 'Enter');
+await page.keyboard.type('Discussed with the ward.');
+await press('Escape');
 await page.waitForFunction(() => document.querySelector('.sign-bar button.primary')?.disabled === false);
 await press('s');
 await page.waitForSelector('.sign-step input[name=reason]');
