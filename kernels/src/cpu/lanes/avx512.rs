@@ -45,17 +45,11 @@ impl Lanes for Avx512 {
     #[inline(always)]
     unsafe fn turn_bf16(from: *const u8, stride: usize, to: *mut f32, to_stride: usize) {
         unsafe {
-            // Loops, since closures are not always compiled into the kernel that has the instructions.
-            let mut rows = [_mm512_setzero_si512(); LANES];
-            for (row, to) in rows.iter_mut().enumerate() {
-                *to = _mm512_loadu_si512(from.add(row * stride).cast());
-            }
-            let pairs = transpose(rows);
+            let pairs = pairs(from, stride);
             for (pair, both) in pairs.iter().enumerate() {
-                let even = _mm512_slli_epi32::<16>(*both);
-                let odd = _mm512_and_si512(*both, _mm512_set1_epi32(-0x1_0000));
-                _mm512_storeu_ps(to.add(2 * pair * to_stride), _mm512_castsi512_ps(even));
-                _mm512_storeu_ps(to.add((2 * pair + 1) * to_stride), _mm512_castsi512_ps(odd));
+                let (even, odd) = halves(*both);
+                _mm512_storeu_ps(to.add(2 * pair * to_stride), even);
+                _mm512_storeu_ps(to.add((2 * pair + 1) * to_stride), odd);
             }
         }
     }
@@ -68,17 +62,12 @@ impl Lanes for Avx512 {
         sums: &mut [__m512; R],
     ) {
         unsafe {
-            let mut rows = [_mm512_setzero_si512(); LANES];
-            for (row, to) in rows.iter_mut().enumerate() {
-                *to = _mm512_loadu_si512(from.add(row * stride).cast());
-            }
-            let pairs = transpose(rows);
+            let pairs = pairs(from, stride);
             for (pair, both) in pairs.iter().enumerate() {
-                let even = _mm512_castsi512_ps(_mm512_slli_epi32::<16>(*both));
+                let (even, odd) = halves(*both);
                 for (x, sum) in x.iter().zip(&mut *sums) {
                     *sum = _mm512_fmadd_ps(_mm512_set1_ps(*x.add(2 * pair)), even, *sum);
                 }
-                let odd = _mm512_castsi512_ps(_mm512_and_si512(*both, _mm512_set1_epi32(-0x1_0000)));
                 for (x, sum) in x.iter().zip(&mut *sums) {
                     *sum = _mm512_fmadd_ps(_mm512_set1_ps(*x.add(2 * pair + 1)), odd, *sum);
                 }
@@ -169,6 +158,36 @@ impl Lanes for Avx512 {
             let exponent = _mm512_add_epi32(_mm512_cvtps_epi32(x), _mm512_set1_epi32(127));
             _mm512_castsi512_ps(_mm512_slli_epi32::<23>(exponent))
         }
+    }
+}
+
+/// Pairs of bf16 of sixteen rows of 32, so many bytes apart: pair `p` of all rows in vector `p`.
+///
+/// # Safety
+/// The processor must have AVX-512, and the rows must be there.
+#[inline(always)]
+unsafe fn pairs(from: *const u8, stride: usize) -> [__m512i; LANES] {
+    // SAFETY: the caller's contract.
+    unsafe {
+        // A loop, since closures are not always compiled into the kernel that has the instructions.
+        let mut rows = [_mm512_setzero_si512(); LANES];
+        for (row, to) in rows.iter_mut().enumerate() {
+            *to = _mm512_loadu_si512(from.add(row * stride).cast());
+        }
+        transpose(rows)
+    }
+}
+
+/// The lower and the upper bf16 of sixteen pairs.
+///
+/// # Safety
+/// The processor must have AVX-512.
+#[inline(always)]
+unsafe fn halves(pairs: __m512i) -> (__m512, __m512) {
+    // SAFETY: the caller's contract.
+    unsafe {
+        let (even, odd) = (_mm512_slli_epi32::<16>(pairs), _mm512_and_si512(pairs, _mm512_set1_epi32(-0x1_0000)));
+        (_mm512_castsi512_ps(even), _mm512_castsi512_ps(odd))
     }
 }
 
