@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -27,16 +26,13 @@ def check(renderings):
 
 
 def run(folder, container, config):
-    # By the names that the image has, in folders of the test's own, on a port of its own.
+    # By the names that the image has, in folders of the test's own, on a socket there.
     for ours, theirs in (("valkey-server", "redis-server"), ("valkey-cli", "redis-cli")):
         os.symlink(shutil.which(theirs), os.path.join(folder, ours))
     os.mkdir(os.path.join(folder, "data"))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    path = os.path.join(folder, "redis.conf")
+    path, socket = os.path.join(folder, "redis.conf"), os.path.join(folder, "socket")
     with open(path, "w", encoding="utf-8") as file:
-        file.write(config.replace("dir /data", f"dir {folder}/data") + f"\nport {port}\nbind 127.0.0.1\n")
+        file.write(config.replace("dir /data", f"dir {folder}/data") + f"\nport 0\nunixsocket {socket}\n")
     script = container["args"][0].replace("/etc/redis/redis.conf", path)
     secrets = {variable["name"]: PASSWORD for variable in container["env"]}
     environment = {"PATH": f"{folder}:{os.environ['PATH']}", "TMPDIR": folder, **secrets}
@@ -45,7 +41,7 @@ def run(folder, container, config):
 
     def ask(*words, password=PASSWORD):
         login = {"REDISCLI_AUTH": password} if password else {}
-        done = subprocess.run(["redis-cli", "-p", str(port), *words], capture_output=True, text=True,
+        done = subprocess.run(["redis-cli", "-s", socket, *words], capture_output=True, text=True,
                               env={"PATH": os.environ["PATH"], **login})
         return done.stdout.strip() + done.stderr.strip()
 

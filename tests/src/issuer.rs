@@ -1,7 +1,7 @@
 //! An OpenID Connect issuer that is not ours: npm's `oidc-provider`, as a process.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -9,6 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
+use crate::ports::free_port;
 use crate::repository;
 
 /// A running issuer, ended when dropped.
@@ -36,8 +37,7 @@ impl OidcIssuer {
     }
 
     fn start_with(keys: &Path, back: Option<String>) -> Self {
-        // A port that was free a moment ago.
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port();
+        let port = free_port();
         Self { child: spawn(port, keys, back.as_deref()), port, back }
     }
 

@@ -23,6 +23,7 @@ pub mod object;
 pub mod pacs;
 pub mod patient;
 pub mod planted;
+pub mod ports;
 pub mod redis;
 pub mod s3;
 pub mod sender;

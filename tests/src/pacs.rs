@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -11,19 +11,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::ports::free_port;
 use crate::{eventually, repository, words};
 
 /// How long it may take to listen.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// A port that nobody has now.
-///
-/// # Panics
-/// Where there is none.
-pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address").port()
-}
 
 /// What is preloaded into servers that can only listen on every address, so that they listen on loopback alone.
 fn loopback() -> &'static Path {

@@ -6,7 +6,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use prelim_tests::certificates::Authority;
-use prelim_tests::pacs::{Orthanc, Peer, free_port};
+use prelim_tests::pacs::{Orthanc, Peer};
+use prelim_tests::ports::free_port;
 use prelim_tests::server::Server;
 use prelim_tests::{draft, eventually, phantoms, prelim, prelim_json, submit, words};
 use serde_json::{Value, json};

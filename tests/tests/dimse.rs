@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use prelim_tests::certificates::Authority;
-use prelim_tests::pacs::free_port;
+use prelim_tests::ports::free_port;
 use prelim_tests::server::Server;
 use prelim_tests::workspace::{dicom_files, texts};
 use prelim_tests::{eventually, phantoms, prelim, prelim_json, repository, words};

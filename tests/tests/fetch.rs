@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use prelim_tests::pacs::{Orthanc, Peer, free_port};
+use prelim_tests::pacs::{Orthanc, Peer};
+use prelim_tests::ports::free_port;
 use prelim_tests::server::Server;
 use prelim_tests::workspace::dicom_files;
 use prelim_tests::{draft, phantoms, prelim, prelim_json, repository, words};

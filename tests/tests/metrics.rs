@@ -1,16 +1,12 @@
 //! What coordinators and workers tell of themselves in numbers, and that nobody's name is in it.
 
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use prelim_tests::ports::free_address;
 use prelim_tests::{Process, binary, phantoms, repository, stand_in_driver, submit};
-
-fn free_address() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address").to_string()
-}
 
 /// Status and body of a page.
 fn get(address: &str, path: &str) -> (u16, String) {

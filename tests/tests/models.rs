@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use prelim_proto::v1::worker_service_client::WorkerServiceClient;
 use prelim_proto::v1::{JobKind, LeaseRequest};
+use prelim_tests::ports::free_address;
 use prelim_tests::redis::Redis;
 use prelim_tests::server::Server;
 use prelim_tests::{asked_model, eventually, phantoms, prelim, prelim_json, words};
@@ -45,8 +46,7 @@ impl Site {
     fn start(more: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::write(folder.path().join("rules.toml"), RULES).expect("a file");
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port();
-        let metrics = format!("127.0.0.1:{port}");
+        let metrics = free_address();
         let mut arguments = vec!["coordinator", "--grpc", "127.0.0.1:0", "--data", "data", "--json"];
         arguments.extend(["--rules", "rules.toml", "--metrics", &metrics]);
         arguments.extend(more);

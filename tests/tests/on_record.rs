@@ -8,7 +8,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use prelim_tests::browser::{Browser, account};
-use prelim_tests::pacs::free_port;
+use prelim_tests::ports::free_address;
 use prelim_tests::server::Server;
 use prelim_tests::{phantoms, prelim, prelim_json, words};
 use reqwest::{Method, StatusCode};
@@ -270,7 +270,7 @@ fn what_is_shown_on_this_machine_must_count() {
 /// Promise: an accounts file that cannot be used leaves those that were, and that shows.
 #[test]
 fn an_accounts_file_that_breaks_is_told_and_shuts_nobody_out() {
-    let metrics = format!("127.0.0.1:{}", free_port());
+    let metrics = free_address();
     let site = Site::start("coordinator", &["--metrics", &metrics]);
     let file = site.folder.path().join("accounts.toml");
     let mut browser = Browser::at(&site.server);

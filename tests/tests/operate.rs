@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
 
+use prelim_tests::ports::free_address;
 use prelim_tests::server::Server;
 use prelim_tests::{Process, eventually, phantoms, prelim, prelim_json, words};
 use serde_json::Value;
@@ -334,9 +335,7 @@ fn waiting_for_drafts_outlives_the_coordinator() {
     let at = |name: &str| work.path().join(name).display().to_string();
     std::fs::write(at("times"), "xray,10").expect("a file");
     phantoms(&work.path().join("studies"), 1, 5, Some("dx"));
-    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = free.local_addr().expect("an address").to_string();
-    drop(free);
+    let address = free_address();
     let data = at("data");
     let arguments = ["coordinator", "--json", "--grpc", &address, "--data", &data];
     let mut coordinator = Server::start(&work.path().join("logs"), &arguments, &[]);

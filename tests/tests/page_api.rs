@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use prelim_tests::browser::{Browser, PASSWORD, account};
 use prelim_tests::issuer::OidcIssuer;
-use prelim_tests::pacs::free_port;
+use prelim_tests::ports::free_port;
 use prelim_tests::redis::Redis;
 use prelim_tests::server::Server;
 use prelim_tests::{phantoms, prelim, prelim_json, words};

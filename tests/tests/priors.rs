@@ -7,7 +7,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use prelim_tests::pacs::{Peer, free_port};
+use prelim_tests::pacs::Peer;
+use prelim_tests::ports::free_port;
 use prelim_tests::redis::Redis;
 use prelim_tests::server::Server;
 use prelim_tests::{draft, eventually, phantoms, prelim_json, repository, submit, words};

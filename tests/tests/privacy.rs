@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -12,6 +12,7 @@ use prelim_proto::v1::{CancelStudyRequest, GetReportRequest, SubmitFolderRequest
 use prelim_tests::collector::Collector;
 use prelim_tests::patient::Patient;
 use prelim_tests::planted::Mark;
+use prelim_tests::ports::free_address;
 use prelim_tests::redis::Redis;
 use prelim_tests::server::Server;
 use prelim_tests::{draft, prelim, prelim_json};
@@ -78,7 +79,7 @@ impl World {
 
     /// A free address for numbers.
     fn metrics(&mut self) -> String {
-        let address = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).unwrap().to_string();
+        let address = free_address();
         self.metrics.push(address.clone());
         address
     }

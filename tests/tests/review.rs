@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use prelim_tests::certificates::{Authority, Pair};
 use prelim_tests::object::instance_of;
-use prelim_tests::pacs::{Orthanc, Peer, free_port};
+use prelim_tests::pacs::{Orthanc, Peer};
+use prelim_tests::ports::free_port;
 use prelim_tests::server::Server;
 use prelim_tests::{eventually, phantoms, prelim, words};
 use serde_json::{Value, json};

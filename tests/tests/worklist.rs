@@ -7,7 +7,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use prelim_tests::certificates::Authority;
-use prelim_tests::pacs::{Orthanc, free_port};
+use prelim_tests::pacs::Orthanc;
+use prelim_tests::ports::{free_address, free_port};
 use prelim_tests::redis::Redis;
 use prelim_tests::server::Server;
 use prelim_tests::workspace::{dicom_files, texts};
@@ -183,7 +184,7 @@ fn each_is_told_of_what_it_subscribed_to() {
 #[test]
 fn a_workitem_survives_a_kill_and_can_be_stopped() {
     let folder = tempfile::tempdir().expect("a folder");
-    let mut server = start_at(folder.path(), "coordinator", &format!("127.0.0.1:{}", free_port()), &[]);
+    let mut server = start_at(folder.path(), "coordinator", &free_address(), &[]);
     let image = drawn(folder.path());
     let begun = peer(&server, "begin", &[&image]);
     assert_eq!(begun["state"], "IN PROGRESS", "{begun:#}\n{}", server.log());

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use prelim_tests::eventually;
 use prelim_tests::object::{DX, Object};
-use prelim_tests::pacs::{Orthanc, free_port};
+use prelim_tests::pacs::Orthanc;
+use prelim_tests::ports::free_port;
 use serde_json::{Value, json};
 use site::Site;
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use prelim_tests::issuer::OidcIssuer;
-use prelim_tests::pacs::free_port;
+use prelim_tests::ports::free_address;
 use prelim_tests::server::Server;
 use prelim_tests::{asked_model, draft, phantoms, prelim, prelim_json, repository, submit, words};
 use serde_json::{Value, json};
@@ -59,7 +59,7 @@ impl Site {
     pub(crate) fn at_issuer(self) -> Self {
         let Self { server, folder, people, looker, .. } = self;
         drop(server);
-        let (http, secret) = (format!("127.0.0.1:{}", free_port()), folder.path().join("secret"));
+        let (http, secret) = (free_address(), folder.path().join("secret"));
         let back = format!("http://{http}/api/oidc/end");
         let issuer = OidcIssuer::start_for_page(&folder.path().join("keys.json"), &back);
         std::fs::write(&secret, "page secret: +/%\n").expect("a file");
