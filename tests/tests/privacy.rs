@@ -47,7 +47,7 @@ impl World {
             let folder = work.join(name);
             let (data, audit) = (folder.join("data").display().to_string(), folder.join("audit.jsonl"));
             let (redis, metrics, audit) = (world.redis.url(), world.metrics(), audit.display().to_string());
-            let settings = "coordinator --json --grpc 127.0.0.1:0 --lease-ttl-ms 1000 --quiet-period-ms 2000 \
+            let settings = "coordinator --json --grpc 127.0.0.1:0 --lease-ttl-ms 2000 --quiet-period-ms 2000 \
                             --max-attempts 2 --close-s 2 --allow-folders";
             let mut arguments: Vec<&str> = settings.split_whitespace().collect();
             let more =
@@ -292,7 +292,7 @@ fn nothing_of_a_patient_is_written_outside_of_records_objects_and_reports() {
     assert_eq!(dead.as_array().unwrap().len(), 1, "{dead}");
     // One that is lost to a worker that stands still past its lease.
     let lost = patient.next_study();
-    fs::write(work.path().join("times"), "xray,800").unwrap();
+    fs::write(work.path().join("times"), "xray,2500").unwrap();
     world.workers[0].kill();
     world.workers[0].start_again();
     world.send(1, &patient.value(79), &patient.film(&lost, 1));
