@@ -29,7 +29,10 @@ fn the_doctor_names_the_gpu() {
     assert!(found.starts_with("cuda:0 (simulator, sm_80, f16), 4.0 of 4.0 GiB free\nused with --device"), "{found}");
     // A sentence a line, also in the table.
     let told = words(&prelim_with(&stand_in_driver(), &["doctor"]));
-    assert!(told.lines().any(|line| line.contains("(our kernels have not yet run on a GPU: see README)")), "{told}");
+    assert!(
+        told.lines().any(|line| line.contains("(our kernels have not yet run on a GPU: see kernels/README.md)")),
+        "{told}"
+    );
 }
 
 #[test]

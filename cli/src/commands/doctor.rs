@@ -132,7 +132,7 @@ fn gpu() -> Check {
 /// What the driver finds, a GPU a line, and whether any of them can be used.
 fn gpus(described: Vec<Result<String, DeviceError>>) -> String {
     let usable = if described.iter().any(Result::is_ok) {
-        "used with --device cuda:N (our kernels have not yet run on a GPU: see README)"
+        "used with --device cuda:N (our kernels have not yet run on a GPU: see kernels/README.md)"
     } else {
         "none that can be used; the CPU computes"
     };

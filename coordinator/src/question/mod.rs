@@ -264,7 +264,8 @@ impl Coordinator {
             .filter(|worker| worker.kinds.contains(&JobKind::Answer))
             .collect();
         if answering.is_empty() {
-            let why = "no model here answers questions: no worker that is up has one that does (README.md, Questions)";
+            let why =
+                "no model here answers questions: no worker that is up has one that does (worker/MODELS.md, Questions)";
             return Ok(Err(why.to_owned()));
         }
         let meeting: Vec<_> = answering.into_iter().filter(|worker| worker.offer().meets(demand)).collect();

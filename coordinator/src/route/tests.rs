@@ -17,11 +17,11 @@ const DEFAULT_RULE: CompletenessRule = CompletenessRule {
     waits_for_steps: false,
 };
 
-/// The file of the README: what people copy must be right.
+/// The file of the documents: what people copy must be right.
 fn example() -> &'static str {
-    let readme = include_str!("../../../README.md");
-    let blocks = readme.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
-    blocks.into_iter().find(|block| block.contains("[[rule]]")).expect("README.md has a file of rules")
+    let document = include_str!("../../ROUTING.md");
+    let blocks = document.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    blocks.into_iter().find(|block| block.contains("[[rule]]")).expect("ROUTING.md has a file of rules")
 }
 
 fn demand(key: &str) -> Demand {
@@ -222,9 +222,10 @@ fn what_is_wrong_with_a_file_is_told_with_its_line() {
 fn earlier_studies_are_looked_at_as_the_file_says() {
     let of = |text: &str| Rules::parse(&format!("{text}\n[default]\n"), DEFAULT_RULE);
     assert_eq!(of("").unwrap().priors, PriorRules { most: 3, years: 5, source: None });
-    let readme = include_str!("../../../README.md").split("```toml\n").find(|block| block.starts_with("[priors]"));
-    let of_readme = of(readme.and_then(|block| block.split("```").next()).expect("README.md has an example")).unwrap();
-    assert_eq!(of_readme.priors, PriorRules { source: Some("pacs".into()), ..PriorRules::default() });
+    let document = include_str!("../../ROUTING.md").split("```toml\n").find(|block| block.starts_with("[priors]"));
+    let documented =
+        of(document.and_then(|block| block.split("```").next()).expect("ROUTING.md has an example")).unwrap();
+    assert_eq!(documented.priors, PriorRules { source: Some("pacs".into()), ..PriorRules::default() });
     let asked = of("[priors]\nmost = 1\nsource = 'pacs'").unwrap().priors;
     assert_eq!(asked, PriorRules { most: 1, years: 5, source: Some("pacs".into()) });
     for (text, says) in [

@@ -1,5 +1,5 @@
 //! The gate: rules about the repository itself, checked like everything else.
 
 mod direction;
-mod readme;
+mod documents;
 mod size;

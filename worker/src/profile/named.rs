@@ -231,12 +231,12 @@ mod tests {
     }
 
     #[test]
-    fn the_prompt_of_the_readme_is_one() {
-        let readme = include_str!("../../../README.md").split("```toml\n");
-        let block = readme.filter_map(|rest| rest.split("```").next()).find(|block| block.starts_with("version ="));
+    fn the_prompt_of_the_documents_is_one() {
+        let document = include_str!("../../MODELS.md").split("```toml\n");
+        let block = document.filter_map(|rest| rest.split("```").next()).find(|block| block.starts_with("version ="));
         let built_in = ReadingProfile::load(Path::new("/nowhere")).unwrap();
         let name = PromptName::parse("trauma").unwrap();
-        let prompt = parse(&name, block.expect("README.md has a prompt"), &built_in).unwrap();
+        let prompt = parse(&name, block.expect("MODELS.md has a prompt"), &built_in).unwrap();
         assert_eq!(prompt.kind(ImageKind::Xray).map(|kind| kind.findings.len()), Some(3));
     }
 

@@ -106,9 +106,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_example_in_the_readme_is_usable() {
-        let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md")).unwrap();
-        let (_, from) = readme.split_once("```json\n\"questions\": ").expect("an example");
+    fn the_example_in_the_documents_is_usable() {
+        let (_, from) = include_str!("../../MODELS.md").split_once("```json\n\"questions\": ").expect("an example");
         let (example, _) = from.split_once("```").expect("its end");
         let profile: QuestionProfile = serde_json::from_str(example).unwrap();
         assert_eq!(profile.problems(), Vec::<String>::new());

@@ -1,22 +1,38 @@
-//! What the README tells people to type exists.
+//! What the documents tell people to type, and lead them to, exists.
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::PathBuf;
 
+use prelim_tests::workspace::{files, shown};
 use prelim_tests::{prelim, repository, words};
 
-/// Every command line of `prelim` in the README: in console blocks, and in code spans.
+/// Every document of the repository with its text, README.md among them.
+fn documents() -> Vec<(PathBuf, String)> {
+    let found: Vec<_> = files(&repository(), &["md"])
+        .into_iter()
+        .map(|path| {
+            let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", shown(&path)));
+            (path, text)
+        })
+        .collect();
+    assert!(found.iter().any(|(path, _)| *path == repository().join("README.md")), "README.md is not among them");
+    found
+}
+
+/// Every command line of `prelim` in the documents: in console blocks, and in code spans.
 fn commands() -> Vec<Vec<String>> {
-    let readme = fs::read_to_string(repository().join("README.md")).expect("README.md");
     let mut lines: Vec<String> = Vec::new();
-    let mut fenced = false;
-    for line in readme.lines() {
-        if line.trim_start().starts_with("```") {
-            fenced = !fenced;
-        } else if fenced {
-            lines.push(line.to_owned());
-        } else {
-            lines.extend(line.split('`').skip(1).step_by(2).map(str::to_owned));
+    for (_, text) in documents() {
+        let mut fenced = false;
+        for line in text.lines() {
+            if line.trim_start().starts_with("```") {
+                fenced = !fenced;
+            } else if fenced {
+                lines.push(line.to_owned());
+            } else {
+                lines.extend(line.split('`').skip(1).step_by(2).map(str::to_owned));
+            }
         }
     }
     lines.iter().filter_map(|line| prelim_arguments(line)).collect()
@@ -41,9 +57,9 @@ fn help_of(arguments: &[&str]) -> String {
 }
 
 #[test]
-fn commands_in_the_readme_exist() {
+fn commands_in_the_documents_exist() {
     let commands = commands();
-    assert!(!commands.is_empty(), "the README names no command");
+    assert!(!commands.is_empty(), "the documents name no command");
     let top = help_of(&["--help"]);
     for arguments in &commands {
         let line = arguments.join(" ");
@@ -81,13 +97,44 @@ fn every_command_is_explained_with_an_example() {
     }
 }
 
+/// Headings of a document as GitHub makes anchors of them.
+fn anchors(text: &str) -> BTreeSet<String> {
+    let headings = text.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
+    headings
+        .map(|heading| {
+            let kept = heading.to_lowercase().replace(' ', "-");
+            kept.chars().filter(|c| c.is_alphanumeric() || matches!(c, '-' | '_')).collect()
+        })
+        .collect()
+}
+
+#[test]
+fn links_in_the_documents_lead_somewhere() {
+    let mut seen = 0;
+    for (path, text) in documents() {
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if target.contains("://") {
+                continue;
+            }
+            let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
+            let to = if file.is_empty() { path.clone() } else { path.parent().expect("a folder").join(file) };
+            let said = format!("{}: {target}", shown(&path));
+            assert!(to.exists(), "{said} is not there");
+            if !anchor.is_empty() {
+                let text = fs::read_to_string(&to).unwrap_or_else(|error| panic!("{said}: {error}"));
+                assert!(anchors(&text).contains(anchor), "{said}: no such heading");
+            }
+            seen += 1;
+        }
+    }
+    assert!(seen > 20, "only {seen} links were found");
+}
+
 #[test]
 fn scripts_and_folders_in_the_readme_exist() {
     let readme = fs::read_to_string(repository().join("README.md")).expect("README.md");
     for path in readme.split('`').skip(1).step_by(2).filter(|span| span.ends_with('/') && !span.contains(' ')) {
-        // The chart comes with a later version; the table says so.
-        let announced = readme.lines().any(|line| line.contains(&format!("`{path}`")) && line.contains("(to come)"));
-        assert!(announced || repository().join(path).exists(), "{path}");
+        assert!(repository().join(path).exists(), "{path}");
     }
     assert!(readme.contains("tests/run") && repository().join("tests/run").exists());
 }
