@@ -205,7 +205,9 @@ export function Reading(props: Props) {
   const ask = useAsk(props.asking, hanging, copy.impression, (lines) => editing.change((was) => withImpression(was, [...(hasImpression(was) ? was.impression : (made ?? [])), ...lines])), setSaid);
   /** What comes into the report's text by hand may be an answer's. */
   const pasted = (into: EventTarget | null, from: DataTransfer | null) => {
-    if (editable && into instanceof Element && into.closest('.report-text, .finding') !== null) ask.paste(from?.getData('text') ?? '');
+    if (!editable || !(into instanceof Element) || into.closest('.report-text, .finding') === null) return;
+    // What the report says of the words may have been asked for before they were on record.
+    void ask.paste(from?.getData('text') ?? '').then((isNoted) => { if (isNoted) editing.look(); });
   };
   const canDiscard = older === null && report !== null && standing !== 'rejected' && (isBegun(copy) || amending || editing.saving.state === 'conflict' || props.rejected !== null);
   const discard = async () => {

@@ -48,6 +48,8 @@ export interface Editing {
   stale: WorkingCopy | null;
   settle: () => void;
   flush: () => Promise<void>;
+  /** Looks again at the report that comes of the edits: what is on record of their words has changed. */
+  look: () => void;
 }
 
 const PREVIEW_MS = 250;
@@ -61,7 +63,7 @@ export function useEdit(study: Study, may: boolean): Editing {
   const [saving, setSaving] = useState<Saving>({ state: 'clean' });
   const [stale, setStale] = useState<WorkingCopy | null>(null);
   const [preview, setPreview] = useState<Preview>({ report: study.report?.report ?? null, of: null, sentences: null, warnings: [], contradictions: [], problem: '', isOwn: false, isOld: false, isLate: false });
-  /** Previews that failed are asked for again after a sign-in, and when the network is back. */
+  /** Previews are asked for again after a sign-in, when the network is back, and when other things are known of the words. */
   const [round, setRound] = useState(0);
   const save = useRef<Autosave | null>(null);
   const newest = useRef(history.now);
@@ -171,6 +173,7 @@ export function useEdit(study: Study, may: boolean): Editing {
       setSaving({ state: 'clean' });
     },
     flush: async () => save.current?.flush(),
+    look: () => setRound((count) => count + 1),
   };
 }
 
