@@ -3,7 +3,7 @@
 // have long names; a line on stdin lets it go on once another study has come.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { open, settings, signIn, text } from './browser.mjs';
+import { frames, open, settings, signIn, still, text } from './browser.mjs';
 
 const { page, close } = await open();
 await signIn(page, '/worklist?order=newest');
@@ -32,19 +32,23 @@ console.error(`the slowest step of the scroll took ${Math.round(worst)} ms`);
 await page.keyboard.press('Home');
 for (let step = 0; step < 30; step++) await page.keyboard.press('j');
 const chosen = page.locator('.lines .line[aria-selected=true]');
-const before = { id: await chosen.locator('.c-id').innerText(), y: (await chosen.boundingBox()).y };
+const place = async () => ({ id: await chosen.locator('.c-id').innerText(), y: (await chosen.boundingBox()).y });
+const before = await still(page, place);
+// What happens before the page hears of it, it is not told.
+await page.waitForSelector('.foot .live');
 console.log('send one more');
 await once(process.stdin, 'data');
 await page.waitForFunction((count) => document.querySelector('.foot')?.textContent.startsWith((count + 1).toLocaleString('en')), settings.count);
-await page.waitForTimeout(200);
-const after = { id: await chosen.locator('.c-id').innerText(), y: (await chosen.boundingBox()).y };
+// It moves in none of the drawings that follow.
+await frames(page, 10);
+const after = await place();
 assert.equal(after.id, before.id);
 assert.ok(Math.abs(after.y - before.y) <= 1, `the row moved from ${before.y} to ${after.y}`);
 
 await page.keyboard.press('/');
 await page.keyboard.type(before.id);
 await page.waitForFunction(() => document.querySelector('.foot')?.textContent.startsWith('1 study'));
-assert.equal(new URL(page.url()).searchParams.get('text'), before.id);
+await page.waitForURL((url) => url.searchParams.get('text') === before.id);
 await page.reload();
 await page.waitForFunction(() => document.querySelector('.foot')?.textContent.startsWith('1 study'));
 assert.equal(await text(page, '.lines .line .c-id'), before.id);

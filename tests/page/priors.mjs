@@ -2,7 +2,7 @@
 // Argument: {url, name, password, later, earlier, date, sentences, impression, changes}, the sentences and the impression those of the
 // earlier study's report, the changes those that the later one's report tells, as JSON has them.
 import assert from 'node:assert/strict';
-import { drawn, open, serious, settings, signIn, text } from './browser.mjs';
+import { drawn, open, serious, settings, signIn, still, text, until } from './browser.mjs';
 
 const { page, close } = await open();
 await signIn(page, `/study/${settings.later}`);
@@ -34,7 +34,7 @@ await page.waitForSelector('.pane.prior[data-ready=true]');
 assert.equal(await text(page, '.pane.prior .is-prior'), `PRIOR ${settings.date}`);
 assert.match(await page.locator('.pane:not(.prior)').first().innerText(), /CURRENT/);
 assert.equal(await page.locator('.pane.prior .box').count(), 0);
-assert.ok((await page.locator('.pane:not(.prior) .box').count()) > 0);
+await until(async () => assert.ok((await page.locator('.pane:not(.prior) .box').count()) > 0));
 for (const name of await page.locator('.pane.prior .image').evaluateAll((all) => all.map((each) => each.getAttribute('aria-label')))) assert.match(name, new RegExp(`^Image: earlier study ${settings.date}`));
 for (const theme of ['dark', 'light']) {
   assert.deepEqual(await serious(page), [], theme);
@@ -44,14 +44,12 @@ for (const theme of ['dark', 'light']) {
 
 // The keys go to the pane that was chosen: the other one stays.
 const widths = () => page.locator('.pane .bottom-left').allInnerTexts();
-const before = await widths();
+const before = await still(page, widths);
 await page.keyboard.press('ArrowRight');
 await page.waitForSelector('.pane.prior.active');
 for (let step = 0; step < 3; step++) await page.keyboard.press('+');
-await page.waitForFunction((was) => [...document.querySelectorAll('.pane .bottom-left')].some((each, at) => each.innerText !== was[at]), before);
-const after = await widths();
-assert.equal(after[0], before[0]);
-assert.notEqual(after.at(-1), before.at(-1));
+await until(async () => assert.notEqual((await widths()).at(-1), before.at(-1)));
+assert.equal((await still(page, widths))[0], before[0]);
 
 await page.keyboard.press('p');
 await page.waitForSelector('.pane.prior', { state: 'detached' });

@@ -16,7 +16,8 @@ use prelim_tests::ports::free_port;
 use serde_json::{Value, json};
 use site::Site;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+/// A delivery that met a busy PACS is tried again after a while.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Promise: from a submitted study to a signed report in the PACS, by keyboard alone.
 #[test]
