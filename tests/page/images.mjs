@@ -1,7 +1,29 @@
 // Images: not black on either path of the viewer, windows by key, slices by key and wheel, zoomed and moved under the pointer, a
-// finding's slice and box, and lengths in mm only where pixels are calibrated. Argument: {url, name, password, film, volume}.
+// finding's slice and box, and lengths in mm only where pixels are calibrated. Films have the shades that their headers ask for, and the
+// slice that is looked at comes before all others. Argument: {url, name, password, film, volume, shaded: [film]}.
 import assert from 'node:assert/strict';
 import { brightness, drawn, open, settings, signIn, text } from './browser.mjs';
+
+/** How far the pixels of the first pane are from the picture that the server draws of a film, of 0 to 255. */
+async function distance(page, study) {
+  const { x, y, width, height } = await page.locator('.pane .image').first().boundingBox();
+  const side = Math.min(width, height);
+  const picture = await page.screenshot({ clip: { x: x + (width - side) / 2, y: y + (height - side) / 2, width: side, height: side } });
+  return page.evaluate(async ([uid, encoded]) => {
+    const { series } = await (await fetch(`/api/studies/${uid}`)).json();
+    const drawn = await fetch(`/dicom-web/studies/${uid}/series/${series[0].uid}/instances/${series[0].instances[0].uid}/rendered`, { headers: { Accept: 'image/png' } });
+    if (!drawn.ok) throw new Error(await drawn.text());
+    const pixels = async (blob) => {
+      const canvas = new OffscreenCanvas(64, 64);
+      const context = canvas.getContext('2d');
+      context.drawImage(await createImageBitmap(blob), 0, 0, 64, 64);
+      return context.getImageData(12, 12, 40, 40).data.filter((_, at) => at % 4 === 0);
+    };
+    const shown = await pixels(new Blob([Uint8Array.from(atob(encoded), (each) => each.charCodeAt(0))]));
+    const wanted = await pixels(await drawn.blob());
+    return shown.reduce((sum, value, at) => sum + Math.abs(value - wanted[at]), 0) / shown.length;
+  }, [study, picture.toString('base64')]);
+}
 
 for (const rendering of ['cpu', 'gl']) {
   const { page, close } = await open({ gl: rendering === 'gl' });
@@ -18,6 +40,23 @@ for (const rendering of ['cpu', 'gl']) {
   const inverse = await brightness(page);
   assert.ok(Math.abs(inverse.mean - (255 - film.mean)) < 25, `${rendering}: ${JSON.stringify({ film, inverse })}`);
   await page.keyboard.press('i');
+
+  for (const study of [settings.film, ...settings.shaded]) {
+    await page.goto(`${settings.url}/study/${study}?rendering=${rendering}`);
+    await drawn(page);
+    await page.keyboard.press('b');
+    await page.waitForTimeout(300);
+    const far = await distance(page, study);
+    assert.ok(far < 5, `${rendering}: ${study} is ${far} from what its header asks for`);
+    // A window of the reader's own, and that of the header again.
+    await page.keyboard.press('1');
+    await page.waitForTimeout(300);
+    await page.keyboard.press('0');
+    await page.waitForTimeout(300);
+    assert.ok((await distance(page, study)) < 5, `${rendering}: ${study} with the header's window again`);
+  }
+  await page.goto(`${settings.url}/study/${settings.film}?rendering=${rendering}`);
+  await drawn(page);
 
   // A measurement.
   await page.keyboard.press('m');
@@ -129,3 +168,27 @@ for (const rendering of ['cpu', 'gl']) {
   await page.keyboard.press('Escape');
   await close();
 }
+
+// On a slow network the slice that somebody turns to does not wait behind those that nobody asked for.
+const { page, close } = await open();
+await signIn(page);
+const asked = [];
+await page.route('**/pixels/**', async (route) => {
+  asked.push(route.request().url());
+  await new Promise((done) => setTimeout(done, 300));
+  await route.continue().catch(() => undefined);
+});
+await page.goto(`${settings.url}/study/${settings.volume}`);
+await drawn(page);
+const before = asked.length;
+await page.keyboard.press('End');
+await page.waitForFunction(() => document.querySelector('.pane')?.dataset.ready === 'true' && document.querySelector('.track .thumb')?.style.top === '100%');
+const { series } = await page.evaluate(async (uid) => (await fetch(`/api/studies/${uid}`)).json(), settings.volume);
+const slices = series.map((each) => each.instances.map(({ uid }) => uid)).find((each) => asked[0] !== undefined && each.some((uid) => asked[0].includes(`/${uid}/`)));
+const place = (url) => slices.findIndex((uid) => url.includes(`/${uid}/`));
+const last = asked.findIndex((url) => place(url) === slices.length - 1);
+assert.ok(last >= 0 && last - before <= 3, `${last - before} slices came between`);
+// What is fetched ahead follows the reader.
+await page.waitForTimeout(700);
+assert.ok(asked.slice(last + 1, last + 4).every((url) => place(url) > slices.length * 0.7), `${asked.map(place)}`);
+await close();

@@ -1,6 +1,6 @@
 // The worklist with many studies: all scroll, few are drawn, the chosen row stays where it is while others come, filters are in the
-// address, and long names are told in full. Argument: {url, name, password, count, long}, the last the ID of a patient whose name and study
-// have long names; a line on stdin lets it go on once another study has come.
+// address, and long names are told in full. Argument: {url, name, password, count, long, japanese}, `long` the ID of a patient whose name
+// and study have long names, `japanese` that of one whose name has no Latin form; a line on stdin lets it go on once another study has come.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { open, settings, signIn, text } from './browser.mjs';
@@ -40,6 +40,12 @@ await page.waitForTimeout(200);
 const after = { id: await chosen.locator('.c-id').innerText(), y: (await chosen.boundingBox()).y };
 assert.equal(after.id, before.id);
 assert.ok(Math.abs(after.y - before.y) <= 1, `the row moved from ${before.y} to ${after.y}`);
+const place = Number(await chosen.getAttribute('aria-rowindex'));
+
+// A key is what stands on it in Latin letters, where its own alphabet has another.
+for (const [key, code] of [['о', 'KeyJ'], ['ن', 'KeyJ'], ['λ', 'KeyK']]) await chosen.evaluate((row, event) => row.closest('.grid').dispatchEvent(new KeyboardEvent('keydown', { ...event, bubbles: true, cancelable: true })), { key, code });
+assert.equal(Number(await chosen.getAttribute('aria-rowindex')), place + 1, 'two down and one up');
+await page.keyboard.press('k');
 
 await page.keyboard.press('/');
 await page.keyboard.type(before.id);
@@ -75,6 +81,13 @@ for (const [query, found] of [['state=skipped', settings.count + 1], ['state=sig
 }
 await page.keyboard.press('x');
 
+// Who has no name in Latin letters has one nevertheless.
+await page.goto(`${settings.url}/worklist?text=${settings.japanese}`);
+await page.waitForFunction(() => document.querySelector('.foot')?.textContent.startsWith('1 study'));
+assert.equal(await text(page, '.lines .c-patient'), '山田, 花子 / やまだ, はなこ');
+assert.equal(await page.locator('.lines .c-patient').getAttribute('dir'), 'auto');
+await page.keyboard.press('x');
+
 // At the width of a small screen what names the study of a patient is told in full, on two lines at most.
 await page.keyboard.press('/');
 await page.keyboard.type(settings.long);
@@ -83,6 +96,7 @@ for (const cell of ['patient', 'id', 'study', 'site']) {
   const { cut, said, title } = await page.locator(`.lines .c-${cell}`).evaluate((each) => ({ cut: each.scrollHeight > each.clientHeight + 1 || each.scrollWidth > each.clientWidth + 1, said: each.textContent, title: each.title }));
   assert.ok(!cut && said !== '', `${cell} is cut: ${said} (${title})`);
 }
+assert.match(await text(page, '.lines .c-patient'), /, Dr\. Maximiliane Theodora Maria MD$/);
 if (settings.shots) await page.screenshot({ path: `${settings.shots}/long-names.png` });
 await page.keyboard.press('Escape');
 process.stdin.destroy();

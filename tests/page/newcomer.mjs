@@ -37,6 +37,14 @@ const looked = await text(page, '.patient .whole');
 await press('u');
 await page.waitForSelector('.lines .line');
 assert.equal(await text(page, '.line[aria-selected=true] .c-id'), looked);
+// What is done is told to the server as use, also where nothing is asked for; and who opens a study by its address has a list, too.
+await page.goto(first);
+await drawn(page);
+const use = page.waitForRequest((request) => request.method() === 'HEAD');
+await press('ArrowDown');
+await use;
+await press('Shift+J');
+await page.waitForURL((url) => url.href !== first && url.pathname.startsWith('/study/'));
 
 // A size is taken with its unit; what is none is told, and not kept as no size.
 await page.goto(settings.url + path);
@@ -55,7 +63,7 @@ for (const [typed, wanted] of [['12 mm', '12 mm'], ['1,5 cm', '15 mm'], ['7.25',
 for (const typed of ['abc', '-3', '99999', '3 in']) {
   await sized(typed);
   await page.waitForSelector('.finding-form .problem');
-  assert.match(await text(page, '.finding-form .problem'), /^A length in mm/);
+  assert.match(await text(page, '.finding-form .problem'), /^A length in mm.* at most 500 mm/);
   await press('Escape');
   await page.waitForSelector('.finding-form', { state: 'detached' });
 }
@@ -71,6 +79,36 @@ await press('Shift+D');
 await page.waitForSelector('.sign-step');
 await press('Enter');
 await page.waitForFunction(() => document.querySelector('.finding .decision')?.textContent === 'to decide');
+
+// Of two findings of one kind and side each is pointed at as itself, and has the number that it has in the report.
+for (const size of ['6', '14']) {
+  await press('n', 'Enter');
+  await page.waitForSelector('.finding-form');
+  await press('Tab', 'Tab');
+  await page.keyboard.type('left');
+  await page.fill('.finding-form input[name=size]', size);
+  await press('Enter');
+  await page.waitForSelector('.finding-form', { state: 'detached' });
+  await page.waitForFunction((mm) => [...document.querySelectorAll('.report-text .said')].some((each) => each.textContent.includes(` ${mm} mm`)), size);
+}
+const number = (mm) => page.locator('.finding', { hasText: `${mm}\u00a0mm` }).locator('.number');
+await page.waitForFunction(() => [...document.querySelectorAll('.finding .number')].every((each) => /^\d+$/.test(each.textContent)));
+for (const mm of ['14', '6']) {
+  const sentence = page.locator('.report-text .said', { hasText: ` ${mm} mm` });
+  await sentence.click();
+  assert.ok((await text(page, '.finding.chosen .title')).endsWith(`${mm}\u00a0mm`), `${mm}: ${await text(page, '.finding.chosen .title')}`);
+  assert.deepEqual(await page.locator('.report-text .said.on').allInnerTexts(), [await sentence.innerText()]);
+  const place = await page.locator('.report-text .said').allInnerTexts().then((all) => all.findIndex((each) => each.includes(` ${mm} mm`)));
+  assert.equal(Number(await number(mm).innerText()), place + 1);
+}
+// What is written from right to left stands so.
+await press('e', 'Control+a');
+await page.keyboard.insertText('לא נראה תפליט (PA). גודל 12 מ"מ.');
+assert.equal(await page.locator('.report-text textarea').evaluate((each) => getComputedStyle(each).direction), 'rtl');
+await press('Escape', 'Shift+D');
+await page.waitForSelector('.sign-step');
+await press('Enter');
+await page.waitForFunction(() => document.querySelector('#impression .tag')?.textContent === 'made from the findings');
 
 // What could not be kept when the study was left is kept once it can be, wherever the reader is by then.
 await page.context().setOffline(true);

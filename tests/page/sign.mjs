@@ -129,6 +129,8 @@ await page.waitForFunction(() => document.querySelector('.banner strong')?.textC
 const banner = await text(page, '.banner');
 assert.doesNotMatch(banner, /unsigned/i);
 assert.match(banner, /version 2/);
+assert.equal(banner.match(/\d\d:\d\d/g).length, 1, `when it was signed is told once: ${banner}`);
+assert.match(await text(page, '.versions li.on'), /\d\d:\d\d UTC/);
 // What was accepted is the radiologist's now: the model's estimate is told beside it, and none beside what a person changed or added.
 const sources = (await page.locator('.finding .conf').allInnerTexts()).map((each) => each.replace(/\d+/, 'N'));
 assert.equal(sources.filter((each) => each === 'by a radiologist').length, 2, `${sources}`);

@@ -4,6 +4,7 @@ import { lazy, Suspense } from 'preact/compat';
 import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
 import { ApiError, call, get, keepSession, onSessionEnd, words } from '../api/client.ts';
 import type { Session } from '../api/types.ts';
+import '../activity.ts';
 import { useHold, useKeys } from '../keys.ts';
 import { go, toWorklist, useRoute } from '../route.ts';
 import { forgetHalfTyped } from '../ask/half_typed.ts';

@@ -66,7 +66,7 @@ export function Line({ row, index, now, selected, me, y, choose, open }: Props) 
   const old = now - row.received_at_ms > 4 * 3_600_000 && row.state === 'drafted';
   const cell = (name: string, content: preact.ComponentChildren, title?: string) => {
     const long = typeof content === 'string' && content.length > (LONG[name] ?? Infinity);
-    return <span role="gridcell" class={long ? `c-${name} is-long` : `c-${name}`} title={title}>{content}</span>;
+    return <span role="gridcell" class={long ? `c-${name} is-long` : `c-${name}`} title={title} dir="auto">{content}</span>;
   };
   return (
     <div role="row" id={`row-${index}`} aria-rowindex={index + 2} aria-selected={selected} class={`line u-${pressing(row) ?? 'none'} s-${row.state}`} style={{ transform: `translateY(${y}px)` }} 

@@ -27,6 +27,15 @@ export function keepLast(uid: string): void {
   last = uid;
 }
 
+export function isListed(uid: string): boolean {
+  return order.includes(uid);
+}
+
+/** The list by which the next study is found where none was shown yet. */
+export function keepOrder(uids: string[]): void {
+  order = uids;
+}
+
 export function neighbour(uid: string, by: number): string | undefined {
   const at = order.indexOf(uid);
   return at < 0 ? undefined : order[at + by];
