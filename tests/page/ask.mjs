@@ -27,6 +27,8 @@ const look = async (name) => {
   }
 };
 
+// The events of a tab that has a stream of its own can be held back.
+await page.addInitScript(() => { Reflect.deleteProperty(window, 'SharedWorker'); });
 await signIn(page, `/study/${settings.film}`);
 await drawn(page);
 await page.waitForFunction(() => document.querySelector('.report-text textarea')?.value !== '');

@@ -6,7 +6,8 @@ import { once } from 'node:events';
 import { open, settings, signIn, text } from './browser.mjs';
 
 const { page, close } = await open();
-await signIn(page, '/worklist?order=newest');
+// A name is taken as phones write it.
+await signIn(page, '/worklist?order=newest', { ...settings, name: `${settings.name.charAt(0).toUpperCase()}${settings.name.slice(1)} ` });
 await page.waitForFunction((count) => Number(document.querySelector('.foot')?.textContent.match(/^[\d,]+/)?.[0].replaceAll(',', '')) >= count, settings.count);
 const lines = () => page.locator('.lines .line').count();
 assert.ok((await lines()) < 80, `${await lines()} rows are drawn`);
@@ -33,6 +34,15 @@ await page.keyboard.press('Home');
 for (let step = 0; step < 30; step++) await page.keyboard.press('j');
 const chosen = page.locator('.lines .line[aria-selected=true]');
 const before = { id: await chosen.locator('.c-id').innerText(), y: (await chosen.boundingBox()).y };
+// More tabs than a browser opens connections are all live, and what passes no filter is not counted.
+const tabs = [];
+for (const address of Array(7).fill('/worklist?modality=CT')) {
+  const tab = await page.context().newPage();
+  await tab.goto(settings.url + address);
+  await tab.waitForSelector('.foot .live');
+  tabs.push(tab);
+}
+await page.bringToFront();
 console.log('send one more');
 await once(process.stdin, 'data');
 await page.waitForFunction((count) => document.querySelector('.foot')?.textContent.startsWith((count + 1).toLocaleString('en')), settings.count);
@@ -41,9 +51,19 @@ const after = { id: await chosen.locator('.c-id').innerText(), y: (await chosen.
 assert.equal(after.id, before.id);
 assert.ok(Math.abs(after.y - before.y) <= 1, `the row moved from ${before.y} to ${after.y}`);
 
+for (const tab of tabs) {
+  await tab.waitForFunction(() => document.querySelector('.foot')?.textContent.startsWith('0 studies'));
+  assert.match(await text(tab, '.states button'), /^All 0$/);
+  await tab.close();
+}
+
+// Each search is on record: it is made when typing pauses.
+const searches = [];
+page.on('request', (request) => { if (request.url().includes('/api/studies?')) searches.push(request.url()); });
 await page.keyboard.press('/');
 await page.keyboard.type(before.id);
 await page.waitForFunction(() => document.querySelector('.foot')?.textContent.startsWith('1 study'));
+assert.ok(searches.length <= 2, searches.join());
 assert.equal(new URL(page.url()).searchParams.get('text'), before.id);
 await page.reload();
 await page.waitForFunction(() => document.querySelector('.foot')?.textContent.startsWith('1 study'));

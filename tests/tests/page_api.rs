@@ -518,6 +518,8 @@ fn what_changes_is_told_to_pages_that_follow() {
         .await
     });
     assert!(told.is_ok() && heard.contains("event: study\nid: "), "{heard}");
+    // Scripts hear of events, and not of comments: so the page knows that the connection stands.
+    assert!(heard.starts_with("event: beat\n"), "{heard}");
 }
 
 /// Issue promise: coordinators on one Redis know each other's sessions, readers and changes.

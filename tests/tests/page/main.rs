@@ -108,11 +108,12 @@ fn two_readers_of_a_study_lose_nothing() {
 }
 
 /// Promise: odd addresses, sizes with units, half a form and edits that meet another's signature lose nothing, and put no decision on
-/// a finding that it was not made of.
+/// a finding that it was not made of; nor does a coordinator that is silent or refuses take what was typed, or look alive.
 #[test]
 fn a_newcomer_loses_nothing() {
     let site = Site::start("", "");
-    site.film(&site.folder().join("next"), 60);
+    let next = site.film(&site.folder().join("next"), 60);
+    site.browse("silent", &json!({"study": next}));
     let (study, _) = site.film_with_findings(3);
     let (name, password) = site.other();
     site.browse("newcomer", &json!({"study": study, "other": {"name": name, "password": password}}));

@@ -26,7 +26,8 @@ export type Left = { isOut: true; ways: string[]; told: string } | { isOut: fals
 export async function signOut(who: string): Promise<Left> {
   let [isOver, told] = [true, ''];
   try {
-    await call('DELETE', '/session');
+    // Where the store does not end the session, it is refused all the same, and that is said.
+    told = (await call<{ notice?: string }>('DELETE', '/session')).body.notice ?? '';
   } catch (error) {
     if (!(error instanceof ApiError) || error.status === 0) return { isOut: false, problem: 'The coordinator does not answer.' };
     isOver = error.status === 401;

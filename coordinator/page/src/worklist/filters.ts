@@ -85,11 +85,11 @@ export function asked(filters: Filters, after: string | null): string {
 }
 
 /** Letters that are more than a plain one with an accent, as they are typed where the keyboard has none of them. */
-const PLAIN: Record<string, string> = { ł: 'l', ø: 'o', đ: 'd', ð: 'd', ı: 'i', ß: 'ss', æ: 'ae', œ: 'oe', þ: 'th' };
+const PLAIN: Record<string, string> = { ß: 'ss', æ: 'ae', œ: 'oe', þ: 'th', ø: 'o', đ: 'd', ð: 'd', ł: 'l', ı: 'i', ς: 'σ' };
 
-/** Words as they are looked for: in small letters, without accents. */
+/** Words as they are looked for, without capitals and accents: as the server has them (`naming/spelling.rs`), which looks at the same. */
 function folded(text: string): string {
-  return text.normalize('NFKD').replaceAll(/\p{M}/gu, '').toLowerCase().replaceAll(/[łøđðıßæœþ]/g, (letter) => PLAIN[letter] ?? letter);
+  return text.toLowerCase().normalize('NFKD').replaceAll(/\p{M}/gu, '').replaceAll(/[ßæœþøđðłıς]/g, (letter) => PLAIN[letter] ?? letter);
 }
 
 /** Whether a row is shown. Also what the server filters is looked at: rows change while they are shown. */
@@ -105,7 +105,7 @@ export function passes(filters: Filters, row: Row, now: number): boolean {
   const { patient, accession, description, institution } = row;
   const words = folded([patient.name, patient.id, accession, description, institution, row.uid].join('\n'));
   // Names are shown with a comma that they are not kept with.
-  return folded(filters.text).split(/[\s,]+/).every((word) => words.includes(word));
+  return filters.text.split(/[\s,]+/).every((word) => words.includes(folded(word)));
 }
 
 /** How many rows there are by state. */
