@@ -1,7 +1,7 @@
 // A coordinator that is silent, or refuses: nothing looks alive that is not, nothing that was typed is lost, and nobody is shown as
 // signed out who is not. Argument: {url, name, password, study}, a draft.
 import assert from 'node:assert/strict';
-import { drawn, open, settings, signIn, text } from './browser.mjs';
+import { drawn, open, serious, settings, signIn, text } from './browser.mjs';
 
 const { page, close } = await open();
 const path = `/study/${settings.study}`;
@@ -19,6 +19,7 @@ const broken = (route) => route.abort('connectionreset');
 await page.route('**/assets/page-*.js', broken);
 await signIn(page, path);
 await page.waitForSelector('main [role=alert]');
+assert.deepEqual(await serious(page), []);
 assert.match(await text(page, 'main [role=alert]'), /^The part of the page that shows studies cannot be had/);
 await page.unroute('**/assets/page-*.js', broken);
 await page.locator('button', { hasText: 'Try again' }).click();
@@ -52,6 +53,7 @@ await type('Typed while nothing can be kept.');
 await signOut();
 await page.waitForSelector('.leaving [role=alert]');
 assert.match(await text(page, '.leaving'), /^Not signed out: what you typed last is not kept\. There is no room/);
+assert.deepEqual(await serious(page), []);
 await page.unrouteAll();
 await page.locator('.leaving button', { hasText: 'Try again' }).click();
 await page.waitForSelector('.sign-in');
@@ -67,6 +69,7 @@ for (const again of [false, true]) {
   await page.waitForSelector('main [role=alert]');
   assert.match(await text(page, 'main [role=alert]'), /^You are not signed out yet\. There is no room/);
   assert.equal(await page.locator('.top').count(), 0);
+  assert.deepEqual(await serious(page), []);
 }
 await page.unrouteAll();
 // It is tried until it is so.
@@ -99,6 +102,7 @@ await page.clock.runFor(34_000);
 await page.waitForFunction(() => document.querySelector('.saved')?.textContent.startsWith('not kept yet'));
 await page.clock.runFor(10_000);
 await page.waitForSelector('.top .not-live');
+assert.deepEqual(await serious(page), []);
 await page.unrouteAll();
 await page.clock.runFor(60_000);
 await page.waitForSelector('.top .not-live', { state: 'detached' });

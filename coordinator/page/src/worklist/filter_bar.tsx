@@ -64,7 +64,7 @@ export function FilterBar({ filters, counts, sites, modalities, change, search, 
           clearTimeout(pause.current);
           pause.current = window.setTimeout(() => latest.current(text), PAUSE_MS);
         }}
-        onBlur={() => seek(typed)}
+        onBlur={(event) => seek(event.currentTarget.value)}
         onKeyDown={(event) => {
           if (event.key === 'Escape' || event.key === 'Enter') {
             event.preventDefault();
