@@ -215,6 +215,11 @@ DRIVER void simulator_set(const char* name, u64 value) {
   // What was started before was started on the device as it was.
   run_all();
   has_forgotten = false;
+  if (std::string(name) == "tensor core") {
+    // By the compute capability's first number: as on an A100, or as on an H100.
+    simulator::tensor_core = value >= 9 ? simulator::TensorCore{16, 2} : simulator::TensorCore{};
+    return;
+  }
   *all.at(name) = value;
 }
 // Graphs captured, graphs launched, how often the host waited for work of a stream, and how often it gave memory back that was yet to
