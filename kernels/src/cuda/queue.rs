@@ -348,7 +348,9 @@ impl Queue {
 
 impl Drop for Queue {
     fn drop(&mut self) {
-        // Graphs and what was sent are used until the device is done. One that is lost does nothing any more.
+        // Graphs and what was sent are used until the device is done, and are freed on whatever thread this is. A device that is
+        // lost does nothing any more.
+        let _ = self.stream.context().bind_to_thread();
         if self.state().sent.is_some() {
             let _ = self.stream.synchronize();
         }

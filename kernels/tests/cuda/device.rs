@@ -72,6 +72,36 @@ fn what_is_dropped_is_freed() {
     assert_eq!(cuda.memory().expect("memory").free_bytes, before);
 }
 
+/// A context is one thread's, and the last who has something of a device may be on another.
+#[test]
+fn memory_is_freed_on_any_thread() {
+    let (_turn, _) = StandIn::turn();
+    let cuda = Cuda::open(0, Precision::F16).expect("the stand-in");
+    let before = cuda.memory().expect("memory").free_bytes;
+    let held = (cuda.vector(&[1.0; 64]).expect("room"), cuda.upload(&[1.0; 64]).expect("room"));
+    std::thread::spawn(move || drop(held)).join().expect("the thread ends");
+    assert_eq!(cuda.memory().expect("memory").free_bytes, before);
+    cuda.reserve_for_passes(4096).expect("room");
+    std::thread::spawn(move || drop(cuda)).join().expect("the thread ends");
+    let cuda = Cuda::open(0, Precision::F16).expect("the stand-in");
+    assert_eq!(cuda.memory().expect("memory").free_bytes, before);
+}
+
+#[test]
+fn errors_that_only_newer_drivers_know_are_told_by_their_number() {
+    let (_turn, stand_in) = StandIn::turn();
+    let cuda = Cuda::open(0, Precision::F16).expect("the stand-in");
+    for (error, said) in
+        [(2, "CUDA_ERROR_OUT_OF_MEMORY, out of memory"), (999, "CUDA_ERROR_UNKNOWN, unknown error"), (913, "error 913")]
+    {
+        stand_in.set(c"wait error", error);
+        let refused = cuda.memory();
+        stand_in.set(c"wait error", 0);
+        assert_eq!(refused.expect_err("a refusal").to_string(), format!("CUDA driver, memory: {said}"));
+    }
+    cuda.memory().expect("nothing is remembered of them");
+}
+
 /// What a rehearsal makes counts and runs nowhere.
 #[test]
 fn a_rehearsal_counts_memory_and_computes_nothing() {
