@@ -190,6 +190,7 @@ pub trait Backend: Send + Sync + Sized + 'static {
 
     /// Whether the device had memory for all that was started since this was asked last. Where it had not, what was made since
     /// then is of no use and must be dropped, buffers that are kept for the next pass included; and the next pass begins anew.
+    /// Waits for nothing, and whatever was held back is started.
     fn had_room(&self) -> Result<(), DeviceError> {
         Ok(())
     }

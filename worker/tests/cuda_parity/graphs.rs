@@ -289,3 +289,27 @@ fn the_host_waits_for_the_chosen_tokens_and_for_nothing_else() {
         assert!(!stand_in.is_there() || waits == 1, "step {step}: {waits} waits");
     }
 }
+
+/// Whoever scores works out what may be chosen while the device computes: by then all of the pass is started.
+#[test]
+fn a_pass_is_started_before_its_tokens_are_chosen() {
+    let (_turn, stand_in) = StandIn::turn();
+    if !stand_in.is_there() {
+        // A GPU counts nothing.
+        return;
+    }
+    let model = reserved(load(Precision::F16));
+    let mut kv = cache(&model);
+    pass(&model, &mut kv, &[(0, 0, 14)], None);
+    // Seen, captured, and launched again.
+    for (step, graphs) in [0, 1, 1].into_iter().enumerate() {
+        let (before, launches) = (stand_in.host_counts(), stand_in.counts().launches);
+        let scores = with_batch(&[(0, 14, 1)], None, |batch| model.score(&mut kv, batch).expect("room"));
+        assert_eq!(since(stand_in, before).launched, graphs, "step {step}");
+        assert_eq!(since(stand_in, before).waits, 0, "step {step}");
+        let started = stand_in.counts().launches - launches;
+        model.choose(&scores, &[Pick::default()]).expect("room").remove(0).expect("a token");
+        let all = stand_in.counts().launches - launches;
+        assert!(started > 20 && all - started < 8, "step {step}: {started} of {all} kernels started before the choice");
+    }
+}
