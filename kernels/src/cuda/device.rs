@@ -110,10 +110,10 @@ impl Device {
     pub(super) fn started(&self, what: &str, started: Result<(), DriverError>) {
         match started {
             Ok(()) => {}
-            Err(error @ DriverError(CUresult::CUDA_ERROR_OUT_OF_MEMORY)) => {
-                let free = self.memory().map_or(0, |memory| memory.free_bytes);
-                let error = format!("{} for {what}, {free} bytes are free", words(error));
-                self.queue.fail(DeviceError::Driver { what: "start of a pass", error });
+            Err(error) if is_out_of_memory(error) => {
+                let free_bytes = self.memory().map_or(0, |memory| memory.free_bytes);
+                let (what, error) = (what.to_owned(), words(error));
+                self.queue.fail(DeviceError::NoRoomToStart { what, error, free_bytes });
             }
             Err(error) => panic!("the device is lost at {what}: {}", words(error)),
         }
