@@ -14,6 +14,10 @@ const HOST_BYTES: u64 = 2048 << 20;
 /// The part of a device's memory that is left alone: kernels that are loaded later, graphs, what does not fit together.
 const SPARE_PART: u64 = 20;
 
+/// Where the size of the cache is set by hand, no more than this is left alone of a device's memory: without it the first graph or
+/// kernel that finds no memory ends requests.
+const SPARE_BYTES: u64 = 512 << 20;
+
 /// More than passes were found to take, since other orders leave other holes.
 const PASS_PART: u64 = 16;
 
@@ -132,14 +136,14 @@ pub fn cache_tokens<B: Backend>(model: &Model<B>, limits: PassLimits, wish: Cach
         total: memory.total_bytes,
         passes,
     });
-    let count = beside(&device.name(), memory, blocks, set)?;
+    let (count, spare) = beside(&device.name(), memory, blocks, set)?;
     device.reserve_for_passes(passes)?;
     tracing::info!(
         device = device.name(),
         memory_mib = mib(memory.total),
         free_mib = mib(memory.free),
         pass_mib = mib(passes),
-        spare_mib = mib(memory.total / SPARE_PART),
+        spare_mib = mib(spare),
         is_set = set.is_some(),
         cache_mib = mib(count * blocks.bytes),
         cache_tokens = count as usize * BLOCK_TOKENS,
@@ -214,7 +218,8 @@ impl Host {
     /// Bytes of the cache: what is set, or what there is up to what it has otherwise.
     fn cache_bytes(self, blocks: Blocks, set: Option<u64>) -> Result<u64, RoomError> {
         let Self { memory, weights, passes, object_bytes } = self;
-        let (spare, wanted) = least(memory.total_bytes, blocks, set)?;
+        // What is set may take what is otherwise left alone: the host has no graphs.
+        let (spare, wanted) = least(memory.total_bytes, blocks, set, 0)?;
         let left = memory.free_bytes.saturating_sub(weights + passes + object_bytes + spare);
         if left / blocks.bytes < wanted {
             return Err(RoomError::HostFull {
@@ -250,17 +255,18 @@ fn within(blocks: Blocks, bytes: u64) -> Result<u64, RoomError> {
     Ok(allowed.min(blocks.useful))
 }
 
-/// What is left alone of all memory, and how many blocks are wanted at least. What is set may take what is otherwise left alone.
-fn least(total: u64, blocks: Blocks, set: Option<u64>) -> Result<(u64, u64), RoomError> {
+/// What is left alone of all memory, and how many blocks are wanted at least. What is set may take what is otherwise left alone,
+/// but for `floor` bytes.
+fn least(total: u64, blocks: Blocks, set: Option<u64>, floor: u64) -> Result<(u64, u64), RoomError> {
     match set {
-        Some(bytes) => Ok((0, within(blocks, bytes)?)),
+        Some(bytes) => Ok((floor.min(total / SPARE_PART), within(blocks, bytes)?)),
         None => Ok((total / SPARE_PART, blocks.needed)),
     }
 }
 
-/// Blocks beside weights and passes.
-fn beside(device: &str, memory: Memory, blocks: Blocks, set: Option<u64>) -> Result<u64, RoomError> {
-    let (spare, wanted) = least(memory.total, blocks, set)?;
+/// Blocks beside weights and passes, and what is left alone.
+fn beside(device: &str, memory: Memory, blocks: Blocks, set: Option<u64>) -> Result<(u64, u64), RoomError> {
+    let (spare, wanted) = least(memory.total, blocks, set, SPARE_BYTES)?;
     let left = memory.free.saturating_sub(memory.passes).saturating_sub(spare);
     if left / blocks.bytes < wanted {
         return Err(RoomError::Full {
@@ -273,7 +279,7 @@ fn beside(device: &str, memory: Memory, blocks: Blocks, set: Option<u64>) -> Res
             tokens: wanted as usize * BLOCK_TOKENS,
         });
     }
-    Ok(if set.is_some() { wanted } else { (left / blocks.bytes).min(blocks.useful) })
+    Ok((if set.is_some() { wanted } else { (left / blocks.bytes).min(blocks.useful) }, spare))
 }
 
 /// Bytes as people read them.
@@ -292,29 +298,38 @@ mod tests {
     #[test]
     fn a_cache_takes_what_is_free_beside_passes_and_never_more_than_is_useful() {
         let gpu = |free: u64, passes: u64| Memory { free: free * MIB, total: 24_576 * MIB, passes: passes * MIB };
-        let found = |memory, blocks, set| beside("a GPU", memory, blocks, set).unwrap();
+        let found = |memory, blocks, set| beside("a GPU", memory, blocks, set).unwrap().0;
         // 24,576 / 20 are left alone.
         let wanted = (15_000 - 1_000) * MIB - 24_576 * MIB / 20;
         assert_eq!(found(gpu(15_000, 1_000), BLOCKS, None), wanted / BLOCKS.bytes);
         assert_eq!(found(gpu(15_000, 1_000), Blocks { useful: 200, ..BLOCKS }, None), 200);
-        // A setting is taken as it is, as far as it is of use.
-        assert_eq!(found(gpu(15_000, 1_000), BLOCKS, Some(14_000 * MIB)), 14_000 * MIB / BLOCKS.bytes);
+        // A setting is taken as it is, as far as it is of use, and takes of what is left alone otherwise.
+        let most = 15_000 - 1_000 - 512;
+        assert_eq!(found(gpu(15_000, 1_000), BLOCKS, Some(most * MIB)), most * MIB / BLOCKS.bytes);
         assert_eq!(found(gpu(15_000, 1_000), Blocks { useful: 200, ..BLOCKS }, Some(14_000 * MIB)), 200);
+        assert!(beside("a GPU", gpu(15_000, 1_000), BLOCKS, Some((most + 3) * MIB)).is_err());
     }
 
     #[test]
     fn a_device_that_is_too_full_is_refused_with_the_numbers() {
         let gpu = |free: u64| Memory { free: free * MIB, total: 24_000 * MIB, passes: 1_000 * MIB };
         // One sequence takes 272 MiB.
-        assert_eq!(beside("a GPU", gpu(2_472), BLOCKS, None).unwrap(), BLOCKS.needed);
+        assert_eq!(beside("a GPU", gpu(2_472), BLOCKS, None).unwrap(), (BLOCKS.needed, 1_200 * MIB));
         assert_eq!(
             beside("a GPU", gpu(2_471), BLOCKS, None).unwrap_err().to_string(),
             "a GPU has 2471 of 24000 MiB free beside the weights: passes take 1000 MiB, 1200 MiB are left alone, and 272 \
              MiB are needed for a cache of 2048 tokens; use a GPU with more free memory, or less of --pass-tokens, --batch \
              or --cache-mib"
         );
-        let set = beside("a GPU", gpu(1_500), BLOCKS, Some(600 * MIB)).unwrap_err().to_string();
-        assert!(set.contains("passes take 1000 MiB, 0 MiB are left alone, and 600 MiB are needed"), "{set}");
+        let set = beside("a GPU", gpu(2_100), BLOCKS, Some(600 * MIB)).unwrap_err().to_string();
+        assert!(set.contains("passes take 1000 MiB, 512 MiB are left alone, and 600 MiB are needed"), "{set}");
+        assert_eq!(
+            beside("a GPU", gpu(2_112), BLOCKS, Some(600 * MIB)).unwrap(),
+            (600 * MIB / BLOCKS.bytes, 512 * MIB)
+        );
+        // A small device leaves the part of it that it leaves otherwise.
+        let small = Memory { free: 900 * MIB, total: 2_000 * MIB, passes: 300 * MIB };
+        assert_eq!(beside("a GPU", small, BLOCKS, Some(500 * MIB)).unwrap().1, 100 * MIB);
         assert!(beside("a GPU", gpu(10), BLOCKS, None).is_err());
     }
 
