@@ -467,7 +467,7 @@ async fn a_question_is_answered_from_the_images_that_it_names() {
     // The adapter that the profile names is given, or in the model's folder; without it nothing is answered.
     let without = Reader::load(&model, &[], &limits, no_decoder()).unwrap();
     assert_eq!(without.kinds().len(), 2, "{:?}", without.kinds());
-    let reader = Arc::new(Reader::load(&model, &[adapter], &limits, no_decoder()).unwrap());
+    let reader = Arc::new(Reader::load(&model, std::slice::from_ref(&adapter), &limits, no_decoder()).unwrap());
     assert!(reader.kinds().contains(&JobKind::Answer));
     assert!(reader.offer().adapters.is_empty(), "nothing is read with it");
 
@@ -499,11 +499,10 @@ async fn a_question_is_answered_from_the_images_that_it_names() {
     let answer = ask(part).await.unwrap().answer.unwrap();
     assert_eq!((&answer.shown[..], answer.box_shown), (&[0][..], true));
     // Where there is one place, the part has it.
-    let alone = Path::new(CRATE).join("../tests/data/parity/tiny-gemma3");
     let folder = tempfile::tempdir().unwrap();
     let one_image = questions.replace(r#""images_per_prompt": 2"#, r#""images_per_prompt": 1"#);
-    let model = model_with(folder.path(), &alone, &one_image.replace(r#""adapter": "attention""#, r#""report": null"#));
-    let single = Arc::new(Reader::load(&model, &[], &limits, no_decoder()).unwrap());
+    let model = model_with(folder.path(), &parity.join("tiny-gemma3"), &one_image);
+    let single = Arc::new(Reader::load(&model, &[adapter], &limits, no_decoder()).unwrap());
     let whole = job::run(&single, &objects, &about(&[&one, &two])).await.unwrap().answer.unwrap();
     assert_eq!((&whole.shown[..], whole.box_shown), (&[0][..], false));
     let mut part = about(&[&one, &two]);

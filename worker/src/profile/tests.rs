@@ -115,7 +115,7 @@ fn what_a_model_is_asked_by_people_is_optional_and_checked() {
             "questions: prompt_version is empty",
             "questions: describe is empty",
             "questions: images_per_prompt is not 1 to 16",
-            "questions: adapter is no name that --adapter takes",
+            "questions: adapter is no name that --adapter takes: 1 to 100 bytes, without control characters",
         ]
     );
     let built_in = ReadingProfile::parse(BUILT_IN, Path::new("(built in)")).unwrap().questions.unwrap();
