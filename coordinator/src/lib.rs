@@ -21,7 +21,7 @@
 //! - [`backlog`]: what waits in seconds of work; `demanded`: models that jobs wait for, and who offers them; `metrics`: numbers for Prometheus, alive and ready
 //! - `summary`: what lists tell of a report (pure)
 //! - [`traces`]: what is added to a study's trace
-//! - `causes`: what is behind an error; [`clock`]: time, as an argument; `watched`: files that change; [`folder`]: folders for their owner alone
+//! - `causes`: what is behind an error; [`clock`]: time, as an argument; `watched`: files that change; [`folder`]: folders for their owner alone, that stay where they are
 //!
 //! **Invariant**: the coordinator knows no model; the only pixels it touches are those of key images.
 //! **Invariant**: workers are spoken to by gRPC only.

@@ -2,6 +2,7 @@
 
 mod support;
 
+use prelim_coordinator::CoordinatorConfig;
 use prelim_proto::v1::{self, Disposition, JobKind, ReportFormat, StudyState};
 use support::{Running, slice};
 use tonic::Code;
@@ -236,6 +237,57 @@ async fn objects_that_cannot_be_taken_are_named_and_do_not_stop_the_others() {
     // Only what was accepted is kept.
     let files = walk(&data.path().join("objects"));
     assert_eq!(files, 1);
+    running.stop().await;
+}
+
+/// What the byte store lost comes back by being sent again, and what was given up for it is read.
+#[tokio::test]
+async fn lost_bytes_are_stored_anew_when_they_are_sent_again() {
+    let data = tempfile::tempdir().unwrap();
+    let mut running = Running::start(data.path()).await;
+    running.submit("a", vec![("one", slice(5, 0)), ("two", slice(5, 1))]).await;
+    let objects = data.path().join("objects/studies");
+    std::fs::remove_dir_all(&objects).unwrap();
+    let first = lease(&mut running).await;
+    let lost = running.workers.read_object(read_request(&first)).await.unwrap_err();
+    assert_eq!(lost.code(), Code::NotFound);
+    let request =
+        v1::FailRequest { worker_id: "w".into(), lease: held(&first), reason: "no object".into(), retryable: false };
+    running.workers.fail(request).await.unwrap();
+    assert_eq!(settled(&mut running, &["1.2.5"]).await[0].state(), StudyState::Failed);
+
+    let response = running.submit("b", vec![("one", slice(5, 0)), ("two", slice(5, 1))]).await;
+    assert!(response.objects.iter().all(|object| object.disposition() == Disposition::Duplicate));
+    let again = lease(&mut running).await;
+    assert_eq!(again.job.as_ref().unwrap().id, first.job.as_ref().unwrap().id, "the job that was given up");
+    running.workers.read_object(read_request(&again)).await.unwrap();
+    complete(&mut running, &again).await.unwrap();
+    assert_eq!(settled(&mut running, &["1.2.5"]).await[0].state(), StudyState::Drafted);
+    running.stop().await;
+}
+
+/// Nothing is acknowledged that would be looked for in vain.
+#[tokio::test]
+async fn nothing_is_taken_while_the_data_folder_is_elsewhere() {
+    let work = tempfile::tempdir().unwrap();
+    let (data, elsewhere) = (work.path().join("data"), work.path().join("elsewhere"));
+    let bytes = work.path().join("bytes");
+    let config = CoordinatorConfig {
+        data: data.clone(),
+        bytes: Some(format!("file://{}", bytes.display())),
+        ..CoordinatorConfig::default()
+    };
+    let mut running = Running::with(config).await;
+    for folder in [&data, &bytes] {
+        std::fs::rename(folder, &elsewhere).unwrap();
+        let refused = running.try_submit("a", vec![("one", slice(6, 0))]).await.unwrap_err();
+        assert_eq!(refused.code(), Code::Unavailable);
+        assert!(refused.message().contains("it was moved"), "{}", refused.message());
+        assert!(!folder.exists(), "nothing is made in its place");
+        std::fs::rename(&elsewhere, folder).unwrap();
+    }
+    let response = running.submit("a", vec![("one", slice(6, 0))]).await;
+    assert_eq!(response.objects[0].disposition(), Disposition::Accepted);
     running.stop().await;
 }
 

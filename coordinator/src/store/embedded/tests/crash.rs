@@ -105,7 +105,7 @@ fn open(drive: &Drive, clock: &Arc<ManualClock>) -> EmbeddedStore {
         let database = Database::builder().set_cache_size(1 << 16).create_with_backend(drive.clone());
         database.map_err(|error| storage(redb::Error::from(error)))
     };
-    EmbeddedStore::with(Box::new(open), clock.clone()).unwrap()
+    EmbeddedStore::with(Box::new(open), Box::new(|| Ok(())), clock.clone()).unwrap()
 }
 
 /// All that is recorded: what one sees, and what shows only in later answers.
