@@ -2,7 +2,18 @@
 
 mod support;
 
+use std::sync::Arc;
+
 use prelim_coordinator::CoordinatorConfig;
+use prelim_coordinator::clock::{Clock as _, ManualClock, SystemClock};
+use prelim_coordinator::queue::IntakeLimits;
+use prelim_coordinator::retain::RetainConfig;
+use prelim_coordinator::store::JobStore as _;
+use prelim_coordinator::store::embedded::EmbeddedStore;
+use prelim_coordinator::store::notes::{Notes as _, PutNote};
+use prelim_coordinator::store::record::{AddInstances, InstanceRecord};
+use prelim_proto::ids::{Digest, Tenant, Uid};
+use prelim_proto::study::{Instance, Priority, StudyAttributes};
 use prelim_proto::v1::{self, Disposition, JobKind, ReportFormat, StudyState};
 use support::{Running, slice};
 use tonic::Code;
@@ -238,6 +249,74 @@ async fn objects_that_cannot_be_taken_are_named_and_do_not_stop_the_others() {
     let files = walk(&data.path().join("objects"));
     assert_eq!(files, 1);
     running.stop().await;
+}
+
+/// Puts a settled study into the store of a data folder, as of so long ago.
+async fn settled_ago(data: &std::path::Path, study: &str, ago_ms: i64) {
+    let store = EmbeddedStore::open(data, Arc::new(ManualClock::at(SystemClock::default().now_ms() - ago_ms))).unwrap();
+    let uid = |text: &str| Uid::parse(text).unwrap();
+    let instance = Instance {
+        uid: uid("1.2.3.4"),
+        sop_class: uid("1.2.840.10008.5.1.4.1.1.1.1"),
+        transfer_syntax: uid("1.2.840.10008.1.2.1"),
+        digest: Digest::from_bytes(&[1; 32]),
+        size_bytes: 100,
+        number: None,
+        source_name: None,
+        image: None,
+    };
+    let record = InstanceRecord {
+        series: uid("1.2.3"),
+        modality: "DX".into(),
+        description: String::new(),
+        number: None,
+        requests: Vec::new(),
+        instance,
+    };
+    let add = AddInstances {
+        study: uid(study),
+        tenant: Tenant::default(),
+        attributes: StudyAttributes::default(),
+        priority: Priority::Routine,
+        instances: vec![record],
+        limits: IntakeLimits::default(),
+    };
+    store.add_instances(add).await.unwrap();
+    store.cancel_study(&uid(study), "a test").await.unwrap();
+}
+
+/// A study is old where coordinators are known to have run since, and not because the clock says so at a start.
+#[tokio::test]
+async fn a_clock_that_is_far_ahead_at_a_start_removes_nothing() {
+    let day_ms = 86_400_000;
+    let data = tempfile::tempdir().unwrap();
+    settled_ago(data.path(), "1.2.9", 400 * day_ms).await;
+    let config = CoordinatorConfig {
+        data: data.path().to_owned(),
+        retain: RetainConfig { keep_days: Some(30), ..RetainConfig::default() },
+        ..CoordinatorConfig::default()
+    };
+    // It is looked at the start; the second time it is known that time went by.
+    for (is_known, expected) in [(false, StudyState::Cancelled), (true, StudyState::Removing)] {
+        if is_known {
+            let clock = Arc::new(SystemClock::default());
+            let store = EmbeddedStore::open(data.path(), clock.clone()).unwrap();
+            let mark = format!(r#"{{"at_ms":{},"held_ms":0}}"#, clock.now_ms());
+            store.put_note(PutNote::new("retain/mark/".to_owned(), mark, 86_400_000)).await.unwrap();
+        }
+        let mut running = Running::with(config.clone()).await;
+        let mut state = StudyState::Cancelled;
+        for _ in 0..20 {
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            let request = v1::GetStudyRequest { study_uid: "1.2.9".into() };
+            state = running.studies.get_study(request).await.unwrap().into_inner().study.unwrap().state();
+            if state == StudyState::Removing {
+                break;
+            }
+        }
+        assert_eq!(state, expected, "{is_known}");
+        running.stop().await;
+    }
 }
 
 /// What the byte store lost comes back by being sent again, and what was given up for it is read.
