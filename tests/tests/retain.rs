@@ -89,11 +89,11 @@ fn old_studies_go_by_themselves_unless_the_clock_was_set() {
     let mut server = start(folder.path(), &[], &clock.variables());
     let uids = drafted(&server, folder.path(), 2);
     clock.set(2 * DAY_S);
-    let held_back = || server.log().matches("no study is removed for that").count();
-    eventually(PATIENCE, || server.log(), || held_back() == 1);
+    let held_back = |server: &Server| server.log().matches("no study is removed for that").count();
+    eventually(PATIENCE, || server.log(), || held_back(&server) == 1);
     server.terminate();
     server.start_again();
-    eventually(PATIENCE, || server.log(), || held_back() == 2);
+    eventually(PATIENCE, || server.log(), || held_back(&server) == 2);
     // Longer than a removal takes, and it is looked once more.
     std::thread::sleep(Duration::from_secs(12));
     assert_eq!(listed(&server).len(), uids.len());
