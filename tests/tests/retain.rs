@@ -97,8 +97,11 @@ fn old_studies_go_by_themselves_unless_the_clock_was_set() {
     // Longer than a removal takes, and it is looked once more.
     std::thread::sleep(Duration::from_secs(12));
     assert_eq!(listed(&server).len(), uids.len());
-    // Set right, and two days later.
+    // Set right, and looked at; and two days later.
+    server.terminate();
     clock.set(0);
+    server.start_again();
+    std::thread::sleep(Duration::from_secs(3));
     clock.pass(2 * DAY_S);
     eventually(PATIENCE, || format!("{:#?}", listed(&server)), || listed(&server).is_empty());
     assert_eq!(objects(folder.path()), Vec::<PathBuf>::new());
