@@ -109,7 +109,8 @@ pub(super) fn days_before(now: &StudyAttributes, then: &StudyAttributes, rules: 
 }
 
 /// Whether two studies with one Patient ID are of one patient. Something beside the id must say so, and nothing may contradict.
-fn same_patient(now: &StudyAttributes, then: &StudyAttributes) -> Result<(), Ruled> {
+/// Whose ID it is, headers of records do not say: `gather` looks at that.
+pub(super) fn same_patient(now: &StudyAttributes, then: &StudyAttributes) -> Result<(), Ruled> {
     let born = |of: &StudyAttributes| present::valid_date(&of.patient_birth_date);
     let sex = |of: &StudyAttributes| Some(of.patient_sex.trim().to_uppercase()).filter(|sex| sex == "M" || sex == "F");
     if sex(now).zip(sex(then)).is_some_and(|(now, then)| now != then) {
