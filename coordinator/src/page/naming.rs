@@ -10,7 +10,7 @@
 //! known nowhere and has no title ("Brown was asked") is not found: what is made of this is for a person to look through.
 
 mod dates;
-mod spelling;
+pub(super) mod spelling;
 
 use prelim_proto::review::Review;
 use prelim_proto::study::StudyAttributes;

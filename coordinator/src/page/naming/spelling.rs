@@ -74,8 +74,9 @@ pub(super) fn pieces(name: &str) -> Vec<String> {
     pieces
 }
 
-/// A text without capitals, accents and other forms of the same letters.
-pub(super) fn folded(text: &str) -> String {
+/// A text without capitals, accents and other forms of the same letters. The page folds what it looks for in the same way
+/// (`page/src/worklist/filters.ts`).
+pub(in crate::page) fn folded(text: &str) -> String {
     let plain = text.chars().flat_map(char::to_lowercase).nfkd().filter(|c| !is_combining_mark(*c));
     let mut folded = String::with_capacity(text.len());
     for c in plain {
@@ -88,6 +89,8 @@ pub(super) fn folded(text: &str) -> String {
             'đ' | 'ð' => folded.push('d'),
             'ł' => folded.push('l'),
             'ı' => folded.push('i'),
+            // As it is written at the end of a word.
+            'ς' => folded.push('σ'),
             c => folded.push(c),
         }
     }
