@@ -191,6 +191,8 @@ mod tests {
             ),
             (b"GB18030", b"Wang^XiaoDong=\xcd\xf5^\xd0\xa1\xb6\xab", "Wang^XiaoDong=王^小东"),
             (b"ISO_IR 192", "Äneas^Rüdiger".as_bytes(), "Äneas^Rüdiger"),
+            (b"ISO_IR 203", b"\xbcuvre^Zo\xeb \xa4", "Œuvre^Zoë €"),
+            (b"\\ISO 2022 IR 203", b"\x1b-b\xbduvre^\x1b-bZo\xeb", "œuvre^Zoë"),
             (b"ISO_IR 144", b"\xbb\xee\xda", "Люк"),
             (b"", b"Buc^J\xe9r\xf4me", "Buc^Jérôme"),
         ] {
