@@ -21,7 +21,7 @@ await page.keyboard.press('e');
 await page.keyboard.press('Control+a');
 await page.keyboard.type(typed);
 await page.waitForFunction(() => document.querySelector('.saved')?.textContent.startsWith('kept'));
-await page.context().clearCookies({ name: 'prelim_session' });
+await page.context().clearCookies({ name: /^prelim_session/ });
 const more = ' Nothing else.';
 await page.keyboard.type(more);
 await page.waitForSelector('.expired .sign-in');
@@ -46,7 +46,7 @@ await other.close();
 // Whom the provider does not let in is told so.
 await page.goto(`${settings.url}/worklist`);
 await page.waitForSelector('.top');
-await page.context().clearCookies({ name: 'prelim_session' });
+await page.context().clearCookies({ name: /^prelim_session/ });
 await page.goto(`${settings.url}/sign-in?failed=oidc`);
 assert.match(await text(page, '.sign-in .problem'), /let nobody in/);
 await close();

@@ -128,7 +128,7 @@ fn the_page_asks(server: &Server, study: &str, image: &str) {
     let (mut jane, mut john) = (Browser::signed_in(server, "jane"), Browser::signed_in(server, "john"));
     let path = format!("/api/studies/{study}/questions");
     let request = jane.client.get(format!("{}/api/events", jane.base));
-    let request = request.header("cookie", format!("prelim_session={}", jane.cookies["prelim_session"]));
+    let request = request.header("cookie", jane.cookie());
     let mut events = jane.runtime.block_on(async { request.send().await.expect("an answer") });
 
     let empty = jane.get(&path).json();
@@ -565,7 +565,7 @@ fn many_are_asked_at_once_and_an_absent_worker_is_noticed() {
     reading.signal("STOP");
 
     let path = format!("/api/studies/{study}/questions");
-    let (url, cookie) = (format!("{}{path}", jane.base), format!("prelim_session={}", jane.cookies["prelim_session"]));
+    let (url, cookie) = (format!("{}{path}", jane.base), jane.cookie());
     let send = |number: usize| {
         let body =
             json!({"kind": "question", "text": format!("Number {number}?"), "request_id": format!("q-{number}")});

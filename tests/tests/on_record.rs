@@ -123,7 +123,7 @@ fn a_channel_ends_with_the_session() {
     let site = Site::start("coordinator", &[]);
     let mut rita = Browser::signed_in(&site.server, "rita");
     let mut program = Browser::at(&site.server);
-    let cookie = format!("prelim_session={}", rita.cookies["prelim_session"]);
+    let cookie = rita.cookie();
     let mut channel = None;
     let noted = site.noted(|| channel = Some(Channel::open(&site.server, "RITA", &cookie)));
     assert_eq!((&noted[0]["caller"], &noted[0]["query"]), (&json!("rita"), &json!(["subscriber=RITA"])), "{noted:?}");
@@ -147,7 +147,7 @@ fn a_channel_ends_with_the_session() {
     assert!(kind == 1 && String::from_utf8_lossy(&told).contains("1.2.3.1"), "{kind}: {told:?}");
     // Another's, to see that it is the session that counts.
     let mut jane = Browser::signed_in(&site.server, "jane");
-    let cookie = format!("prelim_session={}", jane.cookies["prelim_session"]);
+    let cookie = jane.cookie();
     let mut other = Channel::open(&site.server, "RITA", &cookie);
     assert_eq!(rita.send(Method::DELETE, "/api/session", None, &[]).status, StatusCode::NO_CONTENT);
     create("1.2.3.2");
@@ -246,13 +246,15 @@ fn a_coordinator_with_accounts_keeps_an_audit_and_its_data_to_itself() {
 fn what_is_shown_on_this_machine_must_count() {
     let site = Site::start("coordinator", &[]);
     let mut browser = Browser::at(&site.server);
+    browser.cookies.insert("prelim_session".to_owned(), "0".repeat(64));
+    let ended = browser.cookie();
+    browser.cookies.clear();
     let mut ask = |change: &[(&str, &str)]| browser.send(Method::GET, "/dicom-web/studies", None, change);
     let answer = ask(&[]);
     assert!(answer.status.is_success());
     assert_eq!(answer.header("x-content-type-options"), "nosniff");
     assert_eq!(answer.header("cross-origin-resource-policy"), "same-origin");
     assert!(answer.header("content-security-policy").contains("default-src 'none'"));
-    let ended = format!("prelim_session={}", "0".repeat(64));
     for (change, status) in [
         (("authorization", "Bearer x"), 401),
         (("cookie", ended.as_str()), 401),

@@ -9,7 +9,7 @@ use prelim_tests::issuer::OidcIssuer;
 use prelim_tests::ports::free_port;
 use prelim_tests::redis::Redis;
 use prelim_tests::server::Server;
-use prelim_tests::{phantoms, prelim, prelim_json, words};
+use prelim_tests::{eventually, phantoms, prelim, prelim_json, words};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -325,6 +325,28 @@ fn two_readers_lose_nothing() {
     let long = json!({"version": 1, "reason": "x".repeat(300_000)});
     let answer = jane.send(Method::PUT, &path("working-copy"), Some(&long), &[("if-match", "*")]);
     assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
+    // Somebody else who has a name of before does not have the work.
+    let file = site.folder.path().join("accounts.toml");
+    let mut kim = Browser::at(&site.server);
+    let sign_in_anew = |kim: &mut Browser| {
+        account(&file, "kim", &["--role", "review"]);
+        // By then the file is read again.
+        sleep(Duration::from_millis(1_500));
+        assert!(kim.sign_in("kim", PASSWORD).status.is_success(), "{}", site.server.log());
+    };
+    sign_in_anew(&mut kim);
+    assert!(put(&mut kim, "kim", ("if-none-match", "*")).status.is_success());
+    account(&file, "kim", &["--tenant", "*"]);
+    sign_in_anew(&mut kim);
+    assert_eq!(kim.study(&study)["working_copy"]["impression"], json!(["kim"]), "changed, and the same person");
+    let removed = prelim(["account", "remove", "kim", "--accounts", &file.display().to_string()]);
+    assert!(removed.status.success(), "{}", words(&removed));
+    sign_in_anew(&mut kim);
+    assert_eq!(kim.study(&study)["working_copy"], Value::Null);
+    let audit = site.audit();
+    let lines = audit.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let of_kim = lines.filter(|line| line["caller"] == "kim").map(|line| line["account"].to_string());
+    assert_eq!(of_kim.collect::<std::collections::BTreeSet<_>>().len(), 2, "{audit}");
 
     // A preview stores nothing, and says what a second look is worth.
     let seen = jane.study(&study);
@@ -503,7 +525,7 @@ fn what_changes_is_told_to_pages_that_follow() {
     let site = Site::start(&[]);
     let rita = Browser::signed_in(&site.server, "rita");
     let request = rita.client.get(format!("{}/api/events", rita.base));
-    let request = request.header("cookie", format!("prelim_session={}", rita.cookies["prelim_session"]));
+    let request = request.header("cookie", rita.cookie());
     let mut stream = rita.runtime.block_on(async { request.send().await.expect("an answer") });
     assert_eq!(stream.headers()["content-type"], "text/event-stream");
     let study = site.drafted(1, Some("dx")).remove(0);
@@ -531,7 +553,7 @@ fn a_sign_out_counts_on_every_coordinator() {
     let start = |role: &str, folder: &str| {
         let mut arguments = vec![role, "--json", "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--data", "data"];
         let url = redis.url();
-        arguments.extend(["--redis", &url, "--bytes", &bytes, "--accounts", &accounts]);
+        arguments.extend(["--redis", &url, "--bytes", &bytes, "--accounts", &accounts, "--session-idle-s", "60"]);
         Server::start(&work.path().join(folder), &arguments, &[])
     };
     let (one, other) = (start("up", "one"), start("coordinator", "other"));
@@ -566,6 +588,21 @@ fn a_sign_out_counts_on_every_coordinator() {
 
     assert_eq!(here.send(Method::DELETE, "/api/session", None, &[]).status, StatusCode::NO_CONTENT);
     assert_eq!(there.get("/api/session").fault().0, 401);
+
+    // A store that takes nothing more keeps nobody from looking, nor signed in: its use is noted each quarter of a minute here.
+    here.sign_in("jane", PASSWORD);
+    redis.ask(&[b"CONFIG", b"SET", b"min-replicas-to-write", b"1"]);
+    sleep(Duration::from_secs(16));
+    assert!(here.get("/api/studies").status.is_success());
+    let cookies = here.cookies.clone();
+    let out = here.send(Method::DELETE, "/api/session", None, &[]);
+    assert_eq!((out.status, &out.json()["signed_out"]), (StatusCode::ACCEPTED, &json!("here")), "{out:?}");
+    assert!(here.cookies.is_empty(), "the cookie goes all the same");
+    here.cookies = cookies;
+    assert_eq!(here.get("/api/session").fault().0, 401, "and would let nobody in");
+    redis.ask(&[b"CONFIG", b"SET", b"min-replicas-to-write", b"0"]);
+    there.cookies = here.cookies.clone();
+    eventually(Duration::from_secs(60), || one.log(), || there.get("/api/session").status == 401);
 }
 
 /// Issue promise: sign-in with OpenID Connect, by an issuer that is not ours. Who has a name there is not who has it here.

@@ -45,6 +45,7 @@ impl Up {
         let data = self.coordinator.data.display().to_string();
         let accounts = self.coordinator.security.accounts.as_ref().map(|file| file.display().to_string());
         let audit = self.coordinator.security.audit.as_ref().map(|file| file.display().to_string());
+        let told = self.coordinator.web.http_url.clone();
         let config =
             StackConfig { coordinator: self.coordinator, model: self.model, offer: self.offer, limits: self.limits };
         let stack = Stack::start(config).await?;
@@ -63,7 +64,9 @@ impl Up {
             ))?;
             table::say_if(stack.dicom().map(|told| format!("DICOM: {told}")))?;
             table::say_if(stack.http().map(|told| format!("DICOMweb: {told}")))?;
-            table::say_if(stack.http().map(|told| format!("reading room: {}", page_of(told))))?;
+            table::say_if(
+                stack.http().map(|here| format!("reading room: {}", page_of(told.as_deref().unwrap_or(here)))),
+            )?;
             table::say_if(
                 made.map(|made| format!("sign in there as {}, password {} (told once)", made.name, made.password)),
             )?;
@@ -84,7 +87,7 @@ fn told_audit(file: String) -> String {
 
 /// The address of the page, beside that of DICOMweb.
 fn page_of(http: &str) -> String {
-    format!("{}/", http.trim_end_matches(prelim_coordinator::web::ROOT))
+    format!("{}/", http.trim_end_matches(prelim_coordinator::web::ROOT).trim_end_matches('/'))
 }
 
 /// A model in a few words, with the device: workers on two GPUs of a machine are told apart by it.
@@ -115,6 +118,7 @@ impl Coordinator {
         let told = stack::dicom_address(&dicom, &self.config.dicom)?;
         let http = stack::bind_asked("--http", self.config.web.http).await?;
         let web = stack::web_url(&http, &self.config)?;
+        let url = self.config.web.http_url.clone();
         let opened = prelim_coordinator::open(self.config, stack::decoder()?).await?;
         if self.json {
             table::say(json!({"grpc": grpc, "data": data, "dicom": told, "http": web, "audit": audit}))?;
@@ -122,7 +126,7 @@ impl Coordinator {
             table::say(format!("coordinator on {grpc}, data in {data}"))?;
             table::say_if(told.map(|told| format!("DICOM: {told}")))?;
             table::say_if(web.as_deref().map(|told| format!("DICOMweb: {told}")))?;
-            table::say_if(web.map(|told| format!("reading room: {}", page_of(&told))))?;
+            table::say_if(web.map(|here| format!("reading room: {}", page_of(url.as_deref().unwrap_or(&here)))))?;
             table::say_if(audit.map(told_audit))?;
         }
         let listeners = Listeners { metrics, dicom, http, ..Listeners::on(listener) };

@@ -342,7 +342,7 @@ fn at_its_limit(error: &ServiceError) -> &'static str {
     match error {
         ServiceError::Store(StoreError::TooManyStudies { .. }) => "open_studies",
         ServiceError::Store(StoreError::TooManyOfTenant { .. }) => "open_studies_of_tenant",
-        ServiceError::Store(StoreError::Full) => "store_full",
+        ServiceError::Store(StoreError::Full(_)) => "store_full",
         ServiceError::Bytes(BytesError::Full) => "bytes_full",
         _ => "failure",
     }

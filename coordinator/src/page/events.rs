@@ -121,7 +121,7 @@ impl Following {
             return;
         }
         self.looked_at = Some(Instant::now());
-        let Ok(questions) = self.web.coordinator.open_questions(&self.caller.name).await else { return };
+        let Ok(questions) = self.web.coordinator.open_questions(&self.caller).await else { return };
         let mut told = BTreeMap::new();
         for question in questions {
             let key = (question.study.clone(), question.id.clone());

@@ -19,9 +19,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use redb::{Database, DatabaseError, ReadTransaction, ReadableDatabase, StorageError, WriteTransaction};
 
-use super::StoreError;
 use super::records::Result;
 use super::transact::Backend;
+use super::{Room, StoreError};
 use crate::clock::Clock;
 use tables::Source as _;
 
@@ -99,7 +99,7 @@ impl Slot {
             };
             let result = work(database);
             drop(slot);
-            if matches!(result, Err(StoreError::Full | StoreError::Disk(_))) {
+            if matches!(result, Err(StoreError::Full(_) | StoreError::Disk(_))) {
                 *self.database.write().unwrap_or_else(PoisonError::into_inner) = None;
             }
             return result;
@@ -148,7 +148,9 @@ async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send +
 /// What redb, or the disk under it, says went wrong.
 fn storage(error: impl Into<Fault>) -> StoreError {
     match error.into() {
-        Fault::Redb(redb::Error::Io(error)) if error.kind() == std::io::ErrorKind::StorageFull => StoreError::Full,
+        Fault::Redb(redb::Error::Io(error)) if error.kind() == std::io::ErrorKind::StorageFull => {
+            StoreError::Full(Room::Disk)
+        }
         Fault::Redb(error @ (redb::Error::Io(_) | redb::Error::PreviousIo)) => StoreError::Disk(error.to_string()),
         Fault::Redb(error) => StoreError::Storage(error.to_string()),
         Fault::Record(error) => StoreError::Storage(format!("unreadable record: {error}")),

@@ -20,7 +20,7 @@ use crate::queue::{MAX_LEASE_MS, Verdict};
 use crate::store::conformance::fixture::{XRAY, add, complete, draft, instance, outcome, plan, study, uid, wanted};
 use crate::store::conformance::{Harness, conformance};
 use crate::store::record::{Done, Heartbeat, Reconciled, StudyQuery};
-use crate::store::{JobStore, StoreError};
+use crate::store::{JobStore, Room, StoreError};
 
 fn options(url: &str, prefix: &str) -> RedisOptions {
     RedisOptions {
@@ -196,14 +196,14 @@ async fn at_the_limit_of_memory_submits_are_refused_and_finished_work_is_stored(
         fill.arg(format!("{{full}}:fill{fills}")).arg(vec![b'x'; size]);
         match on.store.runner.link.ask(&fill).await {
             Ok(_) => fills += 1,
-            Err(StoreError::Full) => size /= 2,
+            Err(StoreError::Full(Room::Memory)) => size /= 2,
             Err(other) => panic!("{other}"),
         }
         assert!(fills < 10_000, "the memory has no limit");
     }
     let other = study(2);
     let refused = store.add_instances(add(&other, vec![instance(&other, 1, 1)])).await;
-    assert_eq!(refused, Err(StoreError::Full));
+    assert_eq!(refused, Err(StoreError::Full(Room::Memory)));
     assert_eq!(store.study(&other).await, Ok(None));
     // All that was taken on is finished: outcomes, failures, leases and the draft.
     assert_eq!(store.renew(&first.job.id, first.token, 60_000).await, Ok(()));
