@@ -129,7 +129,10 @@ impl Browser {
         for line in answer.headers.get_all("set-cookie") {
             let line = line.to_str().expect("text");
             let (name, value) = line.split(';').next().and_then(|pair| pair.split_once('=')).expect("a cookie");
-            let name = name.strip_suffix(&self.port()).expect("the port, for a browser has one jar for all");
+            // A browser has one jar for all ports of a host.
+            let is_ours = name.starts_with("prelim_");
+            assert!(!is_ours || name.ends_with(&self.port()), "{name} does not tell the port");
+            let name = if is_ours { name.trim_end_matches(&self.port()) } else { name };
             match value {
                 "" => drop(self.cookies.remove(name)),
                 value => drop(self.cookies.insert(name.to_owned(), value.to_owned())),
@@ -141,7 +144,9 @@ impl Browser {
     /// The header that shows its cookies.
     pub fn cookie(&self) -> String {
         let port = self.port();
-        let cookies: Vec<String> = self.cookies.iter().map(|(name, value)| format!("{name}{port}={value}")).collect();
+        let port = |name: &str| if name.starts_with("prelim_") { port.as_str() } else { "" };
+        let cookies: Vec<String> =
+            self.cookies.iter().map(|(name, value)| format!("{name}{}={value}", port(name))).collect();
         cookies.join("; ")
     }
 

@@ -9,9 +9,9 @@ use prelim_proto::report::Urgency;
 use prelim_proto::study::StudyState;
 
 use super::fault::Fault;
-use super::naming::spelling::folded;
 use super::row::Row;
 use crate::access::Caller;
+use crate::spelling::folded;
 
 /// Lines of a page where the caller does not say.
 const DEFAULT_LIMIT: usize = 100;

@@ -5,8 +5,8 @@ use prelim_proto::report::Urgency;
 use prelim_proto::study::{Priority, StudyState, UnreadReason};
 use serde::Serialize;
 
-use super::naming::spelling::folded;
 use crate::report::present::clean;
+use crate::spelling::folded;
 use crate::store::record::{Judged, StudyRecord};
 
 /// Longest text of a problem, in characters.
