@@ -213,7 +213,7 @@ mod tests {
         let odd = [row(1, "1971-01-04", &[(Nodule, Accepted)], ""), row(2, "2526-01-04", &[(Nodule, Accepted)], "")];
         let found = count(&[&odd[..], &rows[..1]].concat(), &Caller::anybody(), wanted, today);
         assert_eq!((found.reports, found.groups["nodule"].total(), found.weeks.len()), (3, 4, 1));
-        let all = [row(1, "2026-12-24", &[(Mass, Added)], ""), row(2, "2017-01-02", &[(Mass, Added)], "")];
+        let all = [row(1, "2026-12-24", &[(Mass, Added)], ""), row(2, "2017-01-09", &[(Mass, Added)], "")];
         assert_eq!(count(&all, &Caller::anybody(), wanted, today).weeks.len() as i64, MAX_WEEKS);
     }
 
