@@ -591,9 +591,12 @@ fn a_sign_out_counts_on_every_coordinator() {
 
     // A store that takes nothing more keeps nobody from looking, nor signed in: its use is noted each quarter of a minute here.
     here.sign_in("jane", PASSWORD);
-    redis.ask(&[b"CONFIG", b"SET", b"min-replicas-to-write", b"1"]);
+    redis.ask(&[b"CONFIG", b"SET", b"maxmemory", b"1mb"]);
     sleep(Duration::from_secs(16));
-    assert!(here.get("/api/studies").status.is_success());
+    let listed = here.get("/api/studies");
+    assert!(listed.status.is_success(), "{listed:?}");
+    redis.ask(&[b"CONFIG", b"SET", b"maxmemory", b"0"]);
+    redis.ask(&[b"CONFIG", b"SET", b"min-replicas-to-write", b"1"]);
     let cookies = here.cookies.clone();
     let out = here.send(Method::DELETE, "/api/session", None, &[]);
     assert_eq!((out.status, &out.json()["signed_out"]), (StatusCode::ACCEPTED, &json!("here")), "{out:?}");
