@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use prelim_coordinator::dimse::scp::config::DicomConfig;
 use prelim_coordinator::{Beside, CoordinatorConfig, Listeners};
 use prelim_imaging::sandbox::DecoderCommand;
@@ -15,6 +16,7 @@ use prelim_worker::config::{OfferConfig, WorkerConfig, WorkerLimits};
 use prelim_worker::connection::ConnectionArgs;
 use prelim_worker::metrics::WorkerMetrics;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -234,17 +236,21 @@ pub(crate) fn decoder() -> anyhow::Result<DecoderCommand> {
     })
 }
 
-/// Ctrl-C, or SIGTERM as service managers send it.
-pub(crate) async fn stop_signal() {
-    let interrupt = tokio::signal::ctrl_c();
-    let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else {
+/// Ctrl-C, or SIGTERM as service managers send it. They are heard from this call on, also before anybody waits for what it
+/// returns: who is told that a process is ready may ask it to end at once.
+pub(crate) fn stop_signal() -> BoxFuture<'static, ()> {
+    let (interrupt, terminate) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+    let (Ok(mut interrupt), Ok(mut terminate)) = (interrupt, terminate) else {
         // Without handlers the system's default applies: the process ends at once, and loses nothing by it.
-        return std::future::pending().await;
+        return std::future::pending().boxed();
     };
-    tokio::select! {
-        _ = interrupt => {}
-        _ = terminate.recv() => {}
+    async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
     }
+    .boxed()
 }
 
 /// The model that a worker would load, in a sentence.

@@ -2,17 +2,18 @@
 
 mod support;
 
+use prelim_coordinator::CoordinatorConfig;
 use prelim_proto::v1::{self, Disposition, JobKind, ReportFormat, StudyState};
 use support::{Running, slice};
 use tonic::Code;
 use tonic_types::StatusExt as _;
 
-/// Leases the next CT job, waiting up to two seconds.
+/// Leases the next CT job, waiting up to a minute.
 async fn lease(running: &mut Running) -> v1::Lease {
     let request = v1::LeaseRequest {
         worker_id: "w".into(),
         kinds: vec![JobKind::ReadCt as i32],
-        wait_ms: 2_000,
+        wait_ms: 60_000,
         ..Default::default()
     };
     running.workers.lease(request).await.unwrap().into_inner().lease.expect("a job is waiting")
@@ -153,10 +154,11 @@ async fn what_was_acknowledged_is_there_after_a_restart() {
 #[tokio::test]
 async fn a_silent_worker_loses_its_job_and_cannot_commit() {
     let data = tempfile::tempdir().unwrap();
-    let mut running = Running::start(data.path()).await;
+    let short = CoordinatorConfig { data: data.path().to_owned(), lease_ttl_ms: 4_000, ..CoordinatorConfig::default() };
+    let mut running = Running::with(short).await;
     running.submit("a", vec![("one", slice(2, 0))]).await;
     let stale = lease(&mut running).await;
-    // The lease lasts a second; the job comes back by itself.
+    // The lease lasts four seconds; the job comes back by itself.
     let fresh = loop {
         let request = v1::LeaseRequest {
             worker_id: "v".into(),

@@ -8,12 +8,9 @@ use prelim_tests::browser::{Browser, account};
 use prelim_tests::planted::Mark;
 use prelim_tests::redis::Redis;
 use prelim_tests::server::Server;
-use prelim_tests::{asked_model, binary, draft, eventually, phantoms, prelim, prelim_json, submit, words};
+use prelim_tests::{PATIENCE, asked_model, binary, draft, eventually, phantoms, prelim, prelim_json, submit, words};
 use reqwest::Method;
 use serde_json::{Value, json};
-
-/// How long anything may take that must come, on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What the demonstration model is asked in these checks.
 fn questions() -> Value {
@@ -532,7 +529,8 @@ fn that_nobody_answers_is_said_at_once() {
     let study = drafted(&server.grpc, folder.path(), 1, "dx").remove(0);
     let began = Instant::now();
     let refused = prelim(["ask", &study, "Is there a nodule?", "--grpc", &server.grpc]);
-    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    // Who waits for an answer waits for a minute at least.
+    assert!(began.elapsed() < Duration::from_secs(40), "{:?}", began.elapsed());
     let said = words(&refused);
     assert!(!refused.status.success() && said.contains("no model here answers questions"), "{said}");
     assert!(said.contains("no worker that is up has one that does"), "{said}");
@@ -606,7 +604,7 @@ fn many_are_asked_at_once_and_an_absent_worker_is_noticed() {
 fn coordinator(work: &Path, name: &str, redis: &Redis) -> Server {
     let (redis, bytes) = (redis.url(), format!("file://{}", work.join("bytes").display()));
     let mut arguments = vec!["coordinator", "--json", "--grpc", "127.0.0.1:0", "--data", "data"];
-    arguments.extend(["--redis", &redis, "--bytes", &bytes, "--lease-ttl-ms", "1500", "--removal-grace-s", "1"]);
+    arguments.extend(["--redis", &redis, "--bytes", &bytes, "--lease-ttl-ms", "10000", "--removal-grace-s", "1"]);
     Server::start(&work.join(name), &arguments, &[("PRELIM_LOG", "trace")])
 }
 

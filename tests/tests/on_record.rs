@@ -4,13 +4,11 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
 
 use prelim_tests::browser::{Browser, account};
 use prelim_tests::ports::free_address;
 use prelim_tests::server::Server;
-use prelim_tests::{phantoms, prelim, prelim_json, words};
+use prelim_tests::{PATIENCE, eventually, phantoms, prelim, prelim_json, whole_lines, words};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -39,7 +37,7 @@ impl Site {
 
     fn lines(&self) -> Vec<Value> {
         let text = std::fs::read_to_string(self.audit()).expect("an audit");
-        text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+        whole_lines(&text).map(|line| serde_json::from_str(line).expect("JSON")).collect()
     }
 
     /// The lines that came of what was done.
@@ -65,7 +63,7 @@ impl Channel {
     fn open(server: &Server, title: &str, cookie: &str) -> Self {
         let host = server.http.trim_start_matches("http://").trim_end_matches("/dicom-web");
         let mut stream = TcpStream::connect(host).expect("a connection");
-        stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a socket");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
         write!(
             stream,
             "GET /dicom-web/subscribers/{title} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -276,22 +274,22 @@ fn an_accounts_file_that_breaks_is_told_and_shuts_nobody_out() {
     let mut browser = Browser::at(&site.server);
     let mut told = |value: u32| {
         let line = format!("prelim_access_files_outdated{{file=\"accounts\"}} {value}\n");
-        let began = Instant::now();
-        loop {
-            let text = browser.get(&format!("http://{metrics}/metrics")).bytes;
-            if String::from_utf8_lossy(&text).contains(&line) {
-                return;
-            }
-            assert!(began.elapsed() < Duration::from_secs(20), "{line}: {}", String::from_utf8_lossy(&text));
-            sleep(Duration::from_millis(200));
-        }
+        eventually(
+            PATIENCE,
+            || line.clone(),
+            || {
+                let text = browser.get(&format!("http://{metrics}/metrics")).bytes;
+                String::from_utf8_lossy(&text).contains(&line)
+            },
+        );
     };
     told(0);
     let good = std::fs::read_to_string(&file).expect("the file");
     std::fs::write(&file, "[[account]]\n").expect("a file");
     told(1);
     Browser::signed_in(&site.server, "jane");
-    assert!(site.server.log().contains("changed files not taken up"), "{}", site.server.log());
+    let log = || site.server.log();
+    eventually(PATIENCE, log, || log().contains("changed files not taken up"));
     std::fs::write(&file, good).expect("a file");
     told(0);
     std::fs::remove_file(&file).expect("a file");

@@ -5,17 +5,13 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use prelim_tests::pacs::Peer;
 use prelim_tests::ports::free_port;
 use prelim_tests::redis::Redis;
 use prelim_tests::server::Server;
-use prelim_tests::{draft, eventually, phantoms, prelim_json, repository, submit, words};
+use prelim_tests::{PATIENCE, draft, eventually, phantoms, prelim_json, repository, submit, words};
 use serde_json::Value;
-
-/// How long a thing that is not waited for by a command may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Who the phantoms are said to be.
 const JANE: [&str; 4] =

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
-use futures::FutureExt as _;
 use prelim_coordinator::{CoordinatorConfig, Listeners};
 use prelim_proto::report::ModelProvenance;
 use prelim_worker::config::{OfferConfig, WorkerConfig, WorkerLimits};
@@ -48,6 +47,7 @@ impl Up {
         let config =
             StackConfig { coordinator: self.coordinator, model: self.model, offer: self.offer, limits: self.limits };
         let stack = Stack::start(config).await?;
+        let stop = stack::stop_signal();
         let grpc = stack.connection().args.grpc.clone();
         if self.json {
             let (model, device) = (&stack.model().name, stack.device());
@@ -74,7 +74,7 @@ impl Up {
             table::say(format!("send studies: prelim submit --grpc {grpc} --wait DIR"))?;
             table::say(prelim_proto::UNSIGNED_DRAFT_STATEMENT)?;
         }
-        stack.until(stack::stop_signal().boxed()).await
+        stack.until(stop).await
     }
 }
 
@@ -116,6 +116,7 @@ impl Coordinator {
         let http = stack::bind_asked("--http", self.config.web.http).await?;
         let web = stack::web_url(&http, &self.config)?;
         let opened = prelim_coordinator::open(self.config, stack::decoder()?).await?;
+        let stop = stack::stop_signal();
         if self.json {
             table::say(json!({"grpc": grpc, "data": data, "dicom": told, "http": web, "audit": audit}))?;
         } else {
@@ -126,7 +127,7 @@ impl Coordinator {
             table::say_if(audit.map(told_audit))?;
         }
         let listeners = Listeners { metrics, dicom, http, ..Listeners::on(listener) };
-        Ok(prelim_coordinator::serve(opened, listeners, stack::stop_signal().boxed()).await?)
+        Ok(prelim_coordinator::serve(opened, listeners, stop).await?)
     }
 }
 
@@ -154,6 +155,7 @@ impl Worker {
             return self.simulate(file, metrics).await;
         }
         let reader = prelim_worker::run::load(&self.config, stack::decoder()?).await?;
+        let stop = stack::stop_signal();
         if self.json {
             let (model, device) = (&reader.provenance().name, &reader.device().name);
             table::say(json!({"grpc": self.config.connection.grpc, "model": model, "device": device}))?;
@@ -164,7 +166,7 @@ impl Worker {
                 model(reader.provenance(), &reader.device().name)
             ))?;
         }
-        Ok(prelim_worker::run::serve(reader, &self.config, metrics, stack::stop_signal().boxed()).await?)
+        Ok(prelim_worker::run::serve(reader, &self.config, metrics, stop).await?)
     }
 }
 
@@ -176,6 +178,7 @@ impl Worker {
         let text = std::fs::read_to_string(file).with_context(|| format!("--simulate {}", file.display()))?;
         let times = Times::parse(&text).map_err(|error| anyhow::anyhow!("--simulate {}: {error}", file.display()))?;
         let grpc = &self.config.connection.grpc;
+        let stopped = stack::stop_signal();
         if self.json {
             table::say(json!({"grpc": grpc, "model": "simulation"}))?;
         } else {
@@ -194,7 +197,7 @@ impl Worker {
         let stop = CancellationToken::new();
         let stopping = stop.clone();
         tokio::spawn(async move {
-            stack::stop_signal().await;
+            stopped.await;
             stopping.cancel();
         });
         Ok(worker.work(stop, None).await?)

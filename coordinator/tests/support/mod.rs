@@ -28,8 +28,7 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) async fn start(data: &Path) -> Self {
-        let config = CoordinatorConfig { data: data.to_owned(), lease_ttl_ms: 1_000, ..CoordinatorConfig::default() };
-        Self::with(config).await
+        Self::with(CoordinatorConfig { data: data.to_owned(), ..CoordinatorConfig::default() }).await
     }
 
     pub(crate) async fn with(config: CoordinatorConfig) -> Self {
