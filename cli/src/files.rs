@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::fs;
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -54,6 +55,34 @@ pub(crate) fn below(paths: &[PathBuf]) -> anyhow::Result<Found> {
     Ok(Found { files, unreadable })
 }
 
+/// A folder for studies that goes away with what it is in, and that nobody else can read.
+pub(crate) fn private_folder() -> std::io::Result<tempfile::TempDir> {
+    own_by_nobody_else().tempdir()
+}
+
+/// The same in a folder, with a name that begins so.
+pub(crate) fn private_folder_in(folder: &Path, prefix: &str) -> std::io::Result<tempfile::TempDir> {
+    own_by_nobody_else().prefix(prefix).tempdir_in(folder)
+}
+
+fn own_by_nobody_else() -> tempfile::Builder<'static, 'static> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix("prelim-").permissions(fs::Permissions::from_mode(0o700));
+    builder
+}
+
+/// That a file can be written there, before the work whose result it is to hold.
+pub(crate) fn check_place(path: &Path) -> anyhow::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = path.display();
+    anyhow::ensure!(!path.is_dir(), "{name} is a folder; give the name of a file");
+    if fs::metadata(path).is_ok_and(|held| !held.is_file()) {
+        return Ok(());
+    }
+    tempfile::tempfile_in(folder).with_context(|| format!("{name} cannot be written"))?;
+    Ok(())
+}
+
 /// Writes a file beside its place and moves it there, so that nobody sees half of it. A link is followed, a file keeps its
 /// permissions, and what is no file (a device, a pipe) is written to.
 pub(crate) fn write_whole(path: &Path, content: &[u8]) -> anyhow::Result<()> {
@@ -84,6 +113,27 @@ pub(crate) fn write_whole(path: &Path, content: &[u8]) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_for_studies_is_private_and_goes_away() {
+        let around = tempfile::tempdir().unwrap();
+        for folder in [private_folder().unwrap(), private_folder_in(around.path(), ".store-").unwrap()] {
+            assert_eq!(fs::metadata(folder.path()).unwrap().permissions().mode() & 0o777, 0o700);
+            let path = folder.path().to_owned();
+            drop(folder);
+            assert!(!path.exists());
+        }
+    }
+
+    #[test]
+    fn a_place_that_cannot_be_written_is_told_before_the_work() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(check_place(&folder.path().join("picture.svg")).is_ok());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        let error = check_place(&folder.path().join("missing/picture.svg")).unwrap_err();
+        assert!(error.to_string().contains("missing/picture.svg cannot be written"), "{error}");
+        assert!(check_place(folder.path()).is_err());
+    }
 
     #[test]
     fn a_file_is_written_whole_and_nothing_else_is_left() {

@@ -28,11 +28,13 @@ pub(crate) fn provide(config: &mut CoordinatorConfig) -> anyhow::Result<Option<M
     if !is_wanted {
         return Ok(None);
     }
-    folder::make_private(&config.data)?;
     let file = config.data.join(FILE);
-    let made = if file.exists() { None } else { Some(make(&file)?) };
-    config.security.accounts = Some(file);
-    Ok(made)
+    config.security.accounts = Some(file.clone());
+    // Its password is told once, and not where nothing is started.
+    let problems = config.validate();
+    anyhow::ensure!(problems.is_empty(), "{}", problems.join("; "));
+    folder::make_private(&config.data)?;
+    Ok(if file.exists() { None } else { Some(make(&file)?) })
 }
 
 fn make(file: &Path) -> anyhow::Result<Made> {
@@ -61,6 +63,13 @@ mod tests {
         assert!(provide(&mut config).unwrap().is_none());
         assert_eq!(config.security.audit, Some(data.join(audit::FILE)), "accounts of one's own");
         config.security.audit = Some("elsewhere.jsonl".into());
+        config.security.accounts = None;
+        // The page has no path, and no account is made that nobody is told of.
+        config.web.http_url = Some("https://pacs.example/ai".to_owned());
+        let refused = provide(&mut config).err().map(|error| error.to_string());
+        assert!(refused.is_some_and(|words| words.contains("/ai") && words.contains("page")));
+        assert!(!data.join(FILE).exists());
+        config.web.http_url = Some("https://pacs.example/".to_owned());
         config.security.accounts = None;
         assert!(provide(&mut config).unwrap().is_some());
         assert_eq!(config.security.audit, Some("elsewhere.jsonl".into()));

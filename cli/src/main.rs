@@ -1,6 +1,7 @@
 //! The binary `prelim`: every role, and the client commands.
 //!
 //! # Layout
+//! - [`arguments`]: what is taken from the environment
 //! - [`commands`]: one file a command, each a clap struct with its `run`
 //! - [`client`]: connecting to a coordinator, and its errors in plain words
 //! - [`stack`]: a coordinator and a worker in this process, for `up`, `demo`, `eval` and `bench`
@@ -20,6 +21,7 @@
 //! **Invariant**: only this crate prints, and only `main` decides the exit code.
 //! **Invariant**: stdout is for data, stderr for logs, progress and errors.
 
+mod arguments;
 mod client;
 mod cluster;
 mod commands;
@@ -44,14 +46,15 @@ mod upload;
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
-use clap::Parser;
-
 /// A coordinator's work is small allocations on many threads, of which this makes less than the system's does.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let arguments = commands::Arguments::parse();
+    let arguments = match arguments::parse(std::env::args_os()) {
+        Ok(arguments) => arguments,
+        Err(error) => error.exit(),
+    };
     init_tracing(arguments.log_json);
     match arguments.command.run() {
         Ok(()) => ExitCode::SUCCESS,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use prelim_coordinator::dimse::scp::config::DicomConfig;
 use prelim_coordinator::{Beside, CoordinatorConfig, Listeners};
 use prelim_imaging::sandbox::DecoderCommand;
@@ -15,6 +16,7 @@ use prelim_worker::config::{OfferConfig, WorkerConfig, WorkerLimits};
 use prelim_worker::connection::ConnectionArgs;
 use prelim_worker::metrics::WorkerMetrics;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -234,25 +236,46 @@ pub(crate) fn decoder() -> anyhow::Result<DecoderCommand> {
     })
 }
 
-/// Ctrl-C, or SIGTERM as service managers send it.
-pub(crate) async fn stop_signal() {
-    let interrupt = tokio::signal::ctrl_c();
-    let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else {
+/// Ctrl-C, SIGTERM as service managers send it, or SIGHUP of a terminal that is closed, unless it is to be outlived (`nohup`).
+/// They are heard from this call on, also before anybody waits for what it returns: who is told that a process is ready may
+/// ask it to end at once.
+pub(crate) fn stop_signal() -> BoxFuture<'static, ()> {
+    let is_outlived = ignores_hangup(&std::fs::read_to_string("/proc/self/status").unwrap_or_default());
+    let (interrupt, terminate) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+    // Listening to it would end what ignores it.
+    let hangup = if is_outlived { Ok(None) } else { signal(SignalKind::hangup()).map(Some) };
+    let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) = (interrupt, terminate, hangup) else {
         // Without handlers the system's default applies: the process ends at once, and loses nothing by it.
-        return std::future::pending().await;
+        return std::future::pending().boxed();
     };
-    tokio::select! {
-        _ = interrupt => {}
-        _ = terminate.recv() => {}
+    async move {
+        let hung_up = async {
+            match &mut hangup {
+                Some(hangup) => drop(hangup.recv().await),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            () = hung_up => {}
+        }
     }
+    .boxed()
+}
+
+/// Whether whoever started a process wants it to go on after its terminal, by its status as Linux tells it.
+fn ignores_hangup(status: &str) -> bool {
+    let ignored = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
+    ignored.is_some_and(|ignored| ignored & 1 == 1)
 }
 
 /// The model that a worker would load, in a sentence.
-pub(crate) fn describe_model(folder: Option<&Path>) -> anyhow::Result<String> {
+pub(crate) fn describe_model(folder: Option<&Path>, offer: OfferConfig) -> anyhow::Result<String> {
     let config = WorkerConfig {
         connection: ConnectionArgs::to(DEFAULT_GRPC),
         model: folder.map(Path::to_owned),
-        offer: OfferConfig::default(),
+        offer,
         simulate: None,
         limits: WorkerLimits::default(),
         metrics: None,
@@ -263,4 +286,16 @@ pub(crate) fn describe_model(folder: Option<&Path>) -> anyhow::Result<String> {
     let what = if model.demonstration { ", a demonstration" } else { "" };
     let digest = &model.digest.as_str()[..12];
     Ok(format!("{}{what}, {}, digest {digest}", model.name, model.arithmetic))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hangup_that_is_ignored_is_known() {
+        let status = |mask: &str| format!("SigBlk:\t0000000000000001\nSigIgn:\t{mask}\nSigCgt:\t0000000000000001\n");
+        assert!(ignores_hangup(&status("0000000000001001")));
+        assert!(!ignores_hangup(&status("0000000000001000")) && !ignores_hangup(""));
+    }
 }

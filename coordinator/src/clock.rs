@@ -1,5 +1,6 @@
 //! Time, as an argument.
 
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -30,6 +31,12 @@ impl Clock for SystemClock {
         let running_ms = i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX);
         self.started_at_ms.saturating_add(running_ms)
     }
+}
+
+/// Now, by one such clock for the whole process: what lasts for a while by it, lasts on when someone sets the machine's clock.
+pub(crate) fn steady_ms() -> i64 {
+    static CLOCK: LazyLock<SystemClock> = LazyLock::new(SystemClock::default);
+    CLOCK.now_ms()
 }
 
 /// The date of today where this machine is, by which the age of a study is told.

@@ -185,6 +185,12 @@ impl CoordinatorConfig {
         problems.extend(self.security.validate());
         problems.extend(self.dicom.validate(self.security.tls_cert.is_some()));
         problems.extend(self.web.validate());
+        let do_people_sign_in = self.security.accounts.is_some() || self.security.oidc_client_id.is_some();
+        if let Some(path) = self.web.told_path().filter(|_| do_people_sign_in) {
+            problems.push(format!(
+                "--http-url has the path /{path}, and the page, to which people sign in here (--accounts, --oidc-client-id), is not served below one: give it a name or port of its own, or leave the path out; DICOMweb alone may have one"
+            ));
+        }
         problems.extend(self.retain.validate());
         problems.extend(place.err().map(|error| error.to_string()));
         problems

@@ -1,9 +1,9 @@
 //! Folders that hold patients' data: for their owner alone.
 
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, File, Metadata};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
-use std::path::Path;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
 
 /// What others than the owner and the group may do.
 const OTHERS: u32 = 0o007;
@@ -29,6 +29,43 @@ pub fn make_private(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// A folder that has to stay where it is: what is written to another in its place is not found again.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    path: PathBuf,
+    /// Open, so that no other folder gets its number.
+    held: File,
+}
+
+impl Kept {
+    /// The folder that is there now.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        // A name from the root on: the process may change its own folder.
+        Ok(Self { path: std::path::absolute(path)?, held: File::open(path)? })
+    }
+
+    /// Whether the folder is still where it was. The time is that of two looks at the disk.
+    ///
+    /// # Errors
+    /// A sentence that says what is there instead, and what to do.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let number = |found: io::Result<Metadata>| found.map(|found| (found.dev(), found.ino()));
+        let instead = match (number(fs::metadata(&self.path)), number(self.held.metadata())) {
+            (Ok(there), Ok(held)) if there == held => return Ok(()),
+            (Ok(_), Ok(_)) => "another is there".to_owned(),
+            (Err(error), _) | (_, Err(error)) => error.to_string(),
+        };
+        Err(format!(
+            "folder {} is not there any more as it was at the start ({instead}): it was moved, or its volume is gone; put it \
+             back, or start again with the folder that is meant",
+            self.path.display()
+        ))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -50,5 +87,25 @@ mod tests {
         let file = work.path().join("file");
         fs::write(&file, "").unwrap();
         assert!(make_private(&file).is_err());
+    }
+
+    #[test]
+    fn a_folder_that_was_moved_or_replaced_is_missed_until_it_is_back() {
+        let work = tempfile::tempdir().unwrap();
+        let (data, elsewhere) = (work.path().join("data"), work.path().join("elsewhere"));
+        fs::create_dir(&data).unwrap();
+        let kept = Kept::open(&data).unwrap();
+        assert_eq!(kept.check(), Ok(()));
+        fs::rename(&data, &elsewhere).unwrap();
+        assert!(kept.check().unwrap_err().contains("No such file"));
+        fs::create_dir(&data).unwrap();
+        assert!(kept.check().unwrap_err().contains("another is there"));
+        fs::remove_dir(&data).unwrap();
+        fs::rename(&elsewhere, &data).unwrap();
+        assert_eq!(kept.check(), Ok(()));
+        // A new one may get the number of one that was removed, but not while that is open.
+        fs::remove_dir(&data).unwrap();
+        fs::create_dir(&data).unwrap();
+        assert!(kept.check().is_err());
     }
 }

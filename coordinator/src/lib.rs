@@ -19,9 +19,10 @@
 //! - [`deidentify`]: what workers see of patients, and the way back; [`retain`]: what is no longer kept
 //! - [`access`]: who may call what; [`audit`]: the record of it; [`accept`] and `tls`: connections in
 //! - [`backlog`]: what waits in seconds of work; `demanded`: models that jobs wait for, and who offers them; `metrics`: numbers for Prometheus, alive and ready
+//! - `spelling`: texts in the form in which they are compared (pure)
 //! - `summary`: what lists tell of a report (pure)
 //! - [`traces`]: what is added to a study's trace
-//! - `causes`: what is behind an error; [`clock`]: time, as an argument; `watched`: files that change; [`folder`]: folders for their owner alone
+//! - `causes`: what is behind an error; [`clock`]: time, as an argument; `watched`: files that change; [`folder`]: folders for their owner alone, that stay where they are
 //!
 //! **Invariant**: the coordinator knows no model; the only pixels it touches are those of key images.
 //! **Invariant**: workers are spoken to by gRPC only.
@@ -62,6 +63,7 @@ pub mod route;
 mod serve;
 pub mod service;
 mod session;
+mod spelling;
 mod steps;
 pub mod store;
 mod summary;

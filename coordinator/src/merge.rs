@@ -78,6 +78,7 @@ pub fn merge(study: &Study, readings: &[Reading<'_>], replaces: Option<Replaced>
     let (findings, unsupported) = combine::findings(joined);
 
     let partial = unread.iter().any(account::is_missed);
+    let is_cut = outcomes.iter().any(|outcome| outcome.truncated);
     let mut limitations = account::limitations(&outcomes, &unread, &findings, unsupported);
     limitations.extend(account::announced(study));
     let models: BTreeSet<&ModelProvenance> = outcomes.iter().map(|outcome| &outcome.model).collect();
@@ -93,8 +94,8 @@ pub fn merge(study: &Study, readings: &[Reading<'_>], replaces: Option<Replaced>
         technique: prose::technique(study, &readings),
         comparison,
         priors,
-        findings_text: prose::findings_text(&findings),
-        impression: prose::impression(&findings, partial),
+        findings_text: prose::findings_text(&findings, is_cut),
+        impression: prose::impression(&findings, partial, is_cut),
         inserted: Vec::new(),
         urgency: urgency::of_all(&findings),
         findings,
@@ -108,12 +109,12 @@ pub fn merge(study: &Study, readings: &[Reading<'_>], replaces: Option<Replaced>
 
 /// The findings in words, one sentence a finding.
 pub(crate) fn findings_text(findings: &[Finding]) -> Vec<Sentence> {
-    prose::findings_text(findings)
+    prose::findings_text(findings, false)
 }
 
 /// What matters, the most urgent first.
 pub(crate) fn impression(findings: &[Finding], partial: bool) -> Vec<Sentence> {
-    prose::impression(findings, partial)
+    prose::impression(findings, partial, false)
 }
 
 /// The urgency of a study with these findings.

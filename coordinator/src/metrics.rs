@@ -27,7 +27,8 @@ use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 
 use crate::report::present;
-use crate::service::Coordinator;
+use crate::service::{Coordinator, ServiceError};
+use crate::store::StoreError;
 use crate::store::delivery::DeliveryState;
 
 /// A counter a word.
@@ -472,8 +473,14 @@ async fn ready(State(coordinator): State<Arc<Coordinator>>) -> (StatusCode, &'st
     if coordinator.stopping.is_cancelled() {
         return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n");
     }
+    if coordinator.bytes.check_place().is_err() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "the folder for bytes was moved, or its volume is gone\n");
+    }
     match tokio::time::timeout(READY_WITHIN, coordinator.depth()).await {
         Ok(Ok(_)) => (StatusCode::OK, "ready\n"),
+        Ok(Err(ServiceError::Store(StoreError::Disk(_)))) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "the disk of the data folder fails, or the folder was moved\n")
+        }
         Ok(Err(_)) | Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the store does not answer\n"),
     }
 }

@@ -3,6 +3,11 @@
 //! A study goes in two steps. First nothing is added to it any more, in one operation of the store. A while later, when
 //! what was on its way to it has come to its end, its bytes go, and then all that is known of it. A coordinator that dies
 //! in between leaves a study that is being removed, which the next pass of any coordinator ends.
+//!
+//! # Layout
+//! - `mark`: the time that studies grow old by (pure)
+
+mod mark;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -16,14 +21,20 @@ use crate::audit::{Act, Audit, Event};
 use crate::page;
 use crate::service::{Coordinator, ServiceError};
 use crate::store::StoreError;
+use crate::store::notes::PutNote;
 use crate::store::record::{Done, StudyCursor, StudyQuery, StudyRecord};
+use mark::{Ahead, Mark};
 
 /// How often is looked for what is no longer kept.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
-/// A step of the clock that is no longer taken for time gone by.
-const MAX_STEP: Duration = Duration::from_secs(60);
-/// How long nothing is removed by age after such a step: a clock that was set wrong makes everything old.
-const PAUSE: Duration = Duration::from_secs(3_600);
+/// How often the mark is noted in the store, for the next start and for other coordinators.
+const NOTE_EVERY: Duration = Duration::from_secs(300);
+/// How often is said that the clock is not believed.
+const TELL_EVERY: Duration = Duration::from_secs(86_400);
+/// The note's name in the store.
+const MARK_KEY: &str = "retain/mark/";
+/// How long it lasts, in ms: ten years, which no clock that is set wrong makes up for.
+const MARK_LASTS_MS: u64 = 10 * 366 * 86_400_000;
 /// Studies that are asked for at once.
 const PAGE: usize = 200;
 /// States that a study may stay in for ever.
@@ -41,7 +52,9 @@ const SETTLED: [StudyState; 7] = [
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct RetainConfig {
     /// Days after its last change for which a study is kept, with its images, jobs, drafts and deliveries. Studies that are
-    /// worked on, or whose drafts are on their way, stay. Without it, studies are kept until somebody removes them.
+    /// worked on, or whose drafts are on their way, stay. Days go by while a coordinator runs: what the clock is ahead of
+    /// that counts after an hour, or, past three days, after as long again. Without it, studies are kept until somebody
+    /// removes them.
     #[arg(long, value_name = "DAYS", env = "PRELIM_KEEP_DAYS")]
     pub keep_days: Option<u32>,
     /// How long a study that is removed takes no images before its own go, in s: as long as an upload takes to end.
@@ -71,17 +84,20 @@ impl RetainConfig {
 
 /// Removes what is no longer kept, until the coordinator stops.
 pub(crate) async fn retain_until_stopped(coordinator: Arc<Coordinator>, audit: Audit) {
-    let mut clock = SteadyClock::new(SystemTime::now(), Instant::now());
-    let goes_by_age = coordinator.config.retain.keep_days.is_some();
+    let mut age = Age::default();
     while !coordinator.stopping.is_cancelled() {
-        let is_steady = goes_by_age && clock.is_steady(SystemTime::now(), Instant::now());
-        if let Err(error) = coordinator.remove_what_is_due(is_steady, &audit).await {
+        if let Err(error) = coordinator.remove_what_is_due(&mut age, &audit).await {
             tracing::error!(error = without_uids(&error), "removal of studies");
         }
         tokio::select! {
             () = tokio::time::sleep(LOOK_EVERY) => {}
             () = coordinator.stopping.cancelled() => {}
         }
+    }
+    if let Some(mark) = age.mark
+        && let Err(error) = coordinator.note_mark(mark).await
+    {
+        tracing::warn!(error = without_uids(&error), "how long was run is not noted: studies may be kept for longer");
     }
 }
 
@@ -90,28 +106,21 @@ fn first_before(at_ms: i64) -> Option<StudyCursor> {
     Uid::parse("0").ok().map(|uid| StudyCursor { received_at_ms: at_ms, uid })
 }
 
-/// Whether the wall's clock goes as time does.
-struct SteadyClock {
-    seen: (SystemTime, Instant),
-    trusted_from: Instant,
+/// What this process knows of the time that studies grow old by.
+#[derive(Default)]
+struct Age {
+    mark: Option<Mark>,
+    looked_at: Option<Instant>,
+    noted_at: Option<Instant>,
+    told_at: Option<Instant>,
 }
 
-impl SteadyClock {
-    fn new(wall: SystemTime, now: Instant) -> Self {
-        Self { seen: (wall, now), trusted_from: now }
-    }
+fn is_past(at: Option<Instant>, duration: Duration) -> bool {
+    at.is_none_or(|at| at.elapsed() >= duration)
+}
 
-    /// Whether the clock was not set lately.
-    fn is_steady(&mut self, wall: SystemTime, now: Instant) -> bool {
-        let (wall_before, before) = std::mem::replace(&mut self.seen, (wall, now));
-        let expected = wall_before + now.duration_since(before);
-        let step = wall.duration_since(expected).unwrap_or_else(|error| error.duration());
-        if step > MAX_STEP {
-            tracing::error!(step_s = step.as_secs(), "the clock was set: no study is removed by its age for an hour");
-            self.trusted_from = now + PAUSE;
-        }
-        now >= self.trusted_from
-    }
+fn hours(ms: i64) -> i64 {
+    ms / 3_600_000
 }
 
 impl Coordinator {
@@ -127,31 +136,89 @@ impl Coordinator {
         Ok(())
     }
 
-    async fn remove_what_is_due(&self, is_steady: bool, audit: &Audit) -> Result<(), ServiceError> {
+    async fn remove_what_is_due(&self, age: &mut Age, audit: &Audit) -> Result<(), ServiceError> {
         let settings = &self.config.retain;
         let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64;
-        let before = |seconds: u64| now_ms.saturating_sub_unsigned(seconds * 1_000);
-        if let Some(days) = settings.keep_days
-            && is_steady
-        {
-            self.begin_by_age(before(u64::from(days) * 86_400), audit).await?;
+        let before = |now_ms: i64, seconds: u64| now_ms.saturating_sub_unsigned(seconds * 1_000);
+        // Also where nothing goes by age: it may from the next start on.
+        let aged_ms = self.carry_on(age, now_ms).await?;
+        if let Some(days) = settings.keep_days {
+            let studies = self.begin_by_age(before(aged_ms, u64::from(days) * 86_400), audit).await?;
+            if studies > 0 {
+                tracing::info!(studies, days, "removed: they did not change for as long as studies are kept");
+            }
         }
-        self.end_begun(before(settings.removal_grace_s.into())).await
+        self.end_begun(before(now_ms, settings.removal_grace_s.into())).await
     }
 
-    /// Begins to remove the studies that did not change since `at_ms`.
-    async fn begin_by_age(&self, at_ms: i64, audit: &Audit) -> Result<(), ServiceError> {
+    /// The time that studies grow old by: never later than the clock, and than what it is believed of it.
+    async fn carry_on(&self, age: &mut Age, now_ms: i64) -> Result<i64, ServiceError> {
+        let keep_days = self.config.retain.keep_days;
+        let mut mark = match age.mark {
+            Some(mark) => mark,
+            None => match self.noted_mark().await? {
+                Some(noted) => noted,
+                None => self.first_mark(now_ms).await?,
+            },
+        };
+        let ran_ms = age.looked_at.replace(Instant::now()).map_or(0, |at| at.elapsed().as_millis() as i64);
+        let ahead = mark.carry_on(now_ms, ran_ms, mark::largest_step_ms(keep_days));
+        age.mark = Some(mark);
+        match ahead {
+            Some(Ahead { by_ms, wait_ms }) if keep_days.is_some() && is_past(age.told_at, TELL_EVERY) => {
+                age.told_at = Some(Instant::now());
+                tracing::error!(
+                    ahead_h = hours(by_ms),
+                    believed_in_h = hours(wait_ms + 3_599_999),
+                    "the clock is ahead of the time that went by while a coordinator ran: no study is removed for that; set it \
+                     right, or leave it, where none ran for so long"
+                );
+            }
+            None if age.told_at.take().is_some() => tracing::info!("studies are removed by the clock again"),
+            _ => {}
+        }
+        if is_past(age.noted_at, NOTE_EVERY) {
+            if let Some(noted) = self.noted_mark().await? {
+                mark.join(noted);
+            }
+            self.note_mark(mark).await?;
+            (age.mark, age.noted_at) = (Some(mark), Some(Instant::now()));
+        }
+        Ok(mark.at_ms.min(now_ms))
+    }
+
+    /// The mark as the store has it. One that cannot be read is none.
+    async fn noted_mark(&self) -> Result<Option<Mark>, ServiceError> {
+        Ok(self.store.note(MARK_KEY).await?.and_then(|note| serde_json::from_str(&note.text).ok()))
+    }
+
+    async fn note_mark(&self, mark: Mark) -> Result<(), ServiceError> {
+        let text = serde_json::to_string(&mark).unwrap_or_default();
+        let put = PutNote { max_notes: u64::MAX, ..PutNote::new(MARK_KEY.to_owned(), text, MARK_LASTS_MS) };
+        self.store.put_note(put).await?;
+        Ok(())
+    }
+
+    /// The mark where none was noted: of studies that are there it is only known that the newest has come.
+    async fn first_mark(&self, now_ms: i64) -> Result<Mark, ServiceError> {
+        let newest = self.store.studies(StudyQuery { limit: 1, ..StudyQuery::default() }).await?;
+        Ok(Mark::at(newest.first().map_or(now_ms, |study| study.received_at_ms.min(now_ms))))
+    }
+
+    /// Begins to remove the studies that did not change since `at_ms`; how many.
+    async fn begin_by_age(&self, at_ms: i64, audit: &Audit) -> Result<u64, ServiceError> {
         // Listings go by when a study was received, and it has not changed before that.
-        let mut after = None;
+        let (mut after, mut begun) = (None, 0);
         loop {
             let page = self.page(SETTLED.to_vec(), after.or_else(|| first_before(at_ms))).await?;
             after = page.last().map(StudyCursor::from);
             for study in page.iter().filter(|study| study.updated_at_ms < at_ms) {
                 if self.stopping.is_cancelled() {
-                    return Ok(());
+                    return Ok(begun);
                 }
                 match self.store.remove_study(&study.uid, study.updated_at_ms).await {
                     Ok(Done::Now) => {
+                        begun += 1;
                         let event = Event { studies: vec![study.uid.clone()], ..Event::of(Act::Removed) };
                         // An audit that cannot be written has said so; the study was to go all the same.
                         let _ = audit.record(vec![event]).await;
@@ -165,7 +232,7 @@ impl Coordinator {
                 }
             }
             if page.len() < PAGE {
-                return Ok(());
+                return Ok(begun);
             }
         }
     }
@@ -205,23 +272,6 @@ impl Coordinator {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_clock_that_was_set_is_not_believed_for_an_hour() {
-        let (wall, now) = (UNIX_EPOCH + Duration::from_secs(1_000_000), Instant::now());
-        let at = |s: u64| Duration::from_secs(s);
-        let mut clock = SteadyClock::new(wall, now);
-        assert!(clock.is_steady(wall + at(10), now + at(10)));
-        // Drift, and a leap second.
-        assert!(clock.is_steady(wall + at(25), now + at(20)));
-        let a_year = at(31_536_000);
-        assert!(!clock.is_steady(wall + a_year, now + at(30)));
-        assert!(!clock.is_steady(wall + a_year + at(10), now + at(40)));
-        // Set back: that is a step as well.
-        assert!(!clock.is_steady(wall + at(50), now + at(50)));
-        assert!(!clock.is_steady(wall + at(3_640), now + at(3_640)));
-        assert!(clock.is_steady(wall + at(3_660), now + at(3_660)));
-    }
 
     #[test]
     fn every_settled_state_may_go() {

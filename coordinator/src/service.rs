@@ -28,6 +28,7 @@ use crate::dimse::scu::error::ScuError;
 use crate::drains::Drains;
 use crate::metrics::Metrics;
 use crate::priors::fetch::Asking;
+use crate::priors::gather::Issuers;
 use crate::queue::Shares;
 use crate::report::ReportError;
 use crate::route::Rules;
@@ -183,6 +184,8 @@ pub struct Coordinator {
     pub(crate) steps: KnownSteps,
     /// The PACS that is asked for earlier studies.
     pub(crate) asking: Asking,
+    /// Who gave the Patient IDs in objects.
+    pub(crate) issuers: Issuers,
     /// Set off when a delivery may be due.
     pub(crate) deliveries: Notify,
     /// Those who are told of workitems.
@@ -243,6 +246,7 @@ impl Coordinator {
             destinations,
             steps: KnownSteps::default(),
             asking: Asking::default(),
+            issuers: Issuers::default(),
             deliveries: Notify::new(),
             worklist: Arc::default(),
             changes,

@@ -84,9 +84,9 @@ impl Gate {
             && !needed.iter().any(|role| caller.roles.contains(role))
         {
             let refusal = Refusal::role(&caller.name, call, needed);
-            let (caller, reason) = (Some(caller.name.clone()), Some(refusal.to_string()));
-            let event =
-                Event { caller, call: Some(call), reason, address: peer.address, ..Event::of(Act::RoleRefused) };
+            let (account, reason) = (caller.id.clone(), Some(refusal.to_string()));
+            let (caller, address) = (Some(caller.name.clone()), peer.address);
+            let event = Event { caller, account, call: Some(call), reason, address, ..Event::of(Act::RoleRefused) };
             self.audit.refused(event).await;
             return Err(refusal);
         }
@@ -235,8 +235,8 @@ impl Session {
     }
 
     fn event(&self, act: Act, studies: Vec<Uid>) -> Event {
-        let (caller, call) = (Some(self.caller.name.clone()), Some(self.call));
-        Event { caller, address: self.address, call, studies, ..Event::of(act) }
+        let (caller, account, call) = (Some(self.caller.name.clone()), self.caller.id.clone(), Some(self.call));
+        Event { caller, account, address: self.address, call, studies, ..Event::of(act) }
     }
 }
 

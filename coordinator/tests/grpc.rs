@@ -2,17 +2,29 @@
 
 mod support;
 
+use std::sync::Arc;
+
+use prelim_coordinator::CoordinatorConfig;
+use prelim_coordinator::clock::{Clock as _, ManualClock, SystemClock};
+use prelim_coordinator::queue::IntakeLimits;
+use prelim_coordinator::retain::RetainConfig;
+use prelim_coordinator::store::JobStore as _;
+use prelim_coordinator::store::embedded::EmbeddedStore;
+use prelim_coordinator::store::notes::{Notes as _, PutNote};
+use prelim_coordinator::store::record::{AddInstances, InstanceRecord};
+use prelim_proto::ids::{Digest, Tenant, Uid};
+use prelim_proto::study::{Instance, Priority, StudyAttributes};
 use prelim_proto::v1::{self, Disposition, JobKind, ReportFormat, StudyState};
 use support::{Running, slice};
 use tonic::Code;
 use tonic_types::StatusExt as _;
 
-/// Leases the next CT job, waiting up to two seconds.
+/// Leases the next CT job, waiting up to a minute.
 async fn lease(running: &mut Running) -> v1::Lease {
     let request = v1::LeaseRequest {
         worker_id: "w".into(),
         kinds: vec![JobKind::ReadCt as i32],
-        wait_ms: 2_000,
+        wait_ms: 60_000,
         ..Default::default()
     };
     running.workers.lease(request).await.unwrap().into_inner().lease.expect("a job is waiting")
@@ -153,10 +165,11 @@ async fn what_was_acknowledged_is_there_after_a_restart() {
 #[tokio::test]
 async fn a_silent_worker_loses_its_job_and_cannot_commit() {
     let data = tempfile::tempdir().unwrap();
-    let mut running = Running::start(data.path()).await;
+    let short = CoordinatorConfig { data: data.path().to_owned(), lease_ttl_ms: 4_000, ..CoordinatorConfig::default() };
+    let mut running = Running::with(short).await;
     running.submit("a", vec![("one", slice(2, 0))]).await;
     let stale = lease(&mut running).await;
-    // The lease lasts a second; the job comes back by itself.
+    // The lease lasts four seconds; the job comes back by itself.
     let fresh = loop {
         let request = v1::LeaseRequest {
             worker_id: "v".into(),
@@ -236,6 +249,125 @@ async fn objects_that_cannot_be_taken_are_named_and_do_not_stop_the_others() {
     // Only what was accepted is kept.
     let files = walk(&data.path().join("objects"));
     assert_eq!(files, 1);
+    running.stop().await;
+}
+
+/// Puts a settled study into the store of a data folder, as of so long ago.
+async fn settled_ago(data: &std::path::Path, study: &str, ago_ms: i64) {
+    let store = EmbeddedStore::open(data, Arc::new(ManualClock::at(SystemClock::default().now_ms() - ago_ms))).unwrap();
+    let uid = |text: &str| Uid::parse(text).unwrap();
+    let instance = Instance {
+        uid: uid("1.2.3.4"),
+        sop_class: uid("1.2.840.10008.5.1.4.1.1.1.1"),
+        transfer_syntax: uid("1.2.840.10008.1.2.1"),
+        digest: Digest::from_bytes(&[1; 32]),
+        size_bytes: 100,
+        number: None,
+        source_name: None,
+        image: None,
+    };
+    let record = InstanceRecord {
+        series: uid("1.2.3"),
+        modality: "DX".into(),
+        description: String::new(),
+        number: None,
+        requests: Vec::new(),
+        instance,
+    };
+    let add = AddInstances {
+        study: uid(study),
+        tenant: Tenant::default(),
+        attributes: StudyAttributes::default(),
+        priority: Priority::Routine,
+        instances: vec![record],
+        limits: IntakeLimits::default(),
+    };
+    store.add_instances(add).await.unwrap();
+    store.cancel_study(&uid(study), "a test").await.unwrap();
+}
+
+/// A study is old where coordinators are known to have run since, and not because the clock says so at a start.
+#[tokio::test]
+async fn a_clock_that_is_far_ahead_at_a_start_removes_nothing() {
+    let day_ms = 86_400_000;
+    let data = tempfile::tempdir().unwrap();
+    settled_ago(data.path(), "1.2.9", 400 * day_ms).await;
+    let config = CoordinatorConfig {
+        data: data.path().to_owned(),
+        retain: RetainConfig { keep_days: Some(30), ..RetainConfig::default() },
+        ..CoordinatorConfig::default()
+    };
+    // It is looked at the start; the second time it is known that time went by.
+    for (is_known, expected) in [(false, StudyState::Cancelled), (true, StudyState::Removing)] {
+        if is_known {
+            let clock = Arc::new(SystemClock::default());
+            let store = EmbeddedStore::open(data.path(), clock.clone()).unwrap();
+            let mark = format!(r#"{{"at_ms":{},"held_ms":0}}"#, clock.now_ms());
+            store.put_note(PutNote::new("retain/mark/".to_owned(), mark, 86_400_000)).await.unwrap();
+        }
+        let mut running = Running::with(config.clone()).await;
+        let mut state = StudyState::Cancelled;
+        for _ in 0..20 {
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            let request = v1::GetStudyRequest { study_uid: "1.2.9".into() };
+            state = running.studies.get_study(request).await.unwrap().into_inner().study.unwrap().state();
+            if state == StudyState::Removing {
+                break;
+            }
+        }
+        assert_eq!(state, expected, "{is_known}");
+        running.stop().await;
+    }
+}
+
+/// What the byte store lost comes back by being sent again, and what was given up for it is read.
+#[tokio::test]
+async fn lost_bytes_are_stored_anew_when_they_are_sent_again() {
+    let data = tempfile::tempdir().unwrap();
+    let mut running = Running::start(data.path()).await;
+    running.submit("a", vec![("one", slice(5, 0)), ("two", slice(5, 1))]).await;
+    let objects = data.path().join("objects/studies");
+    std::fs::remove_dir_all(&objects).unwrap();
+    let first = lease(&mut running).await;
+    let lost = running.workers.read_object(read_request(&first)).await.unwrap_err();
+    assert_eq!(lost.code(), Code::NotFound);
+    let request =
+        v1::FailRequest { worker_id: "w".into(), lease: held(&first), reason: "no object".into(), retryable: false };
+    running.workers.fail(request).await.unwrap();
+    assert_eq!(settled(&mut running, &["1.2.5"]).await[0].state(), StudyState::Failed);
+
+    let response = running.submit("b", vec![("one", slice(5, 0)), ("two", slice(5, 1))]).await;
+    assert!(response.objects.iter().all(|object| object.disposition() == Disposition::Duplicate));
+    let again = lease(&mut running).await;
+    assert_eq!(again.job.as_ref().unwrap().id, first.job.as_ref().unwrap().id, "the job that was given up");
+    running.workers.read_object(read_request(&again)).await.unwrap();
+    complete(&mut running, &again).await.unwrap();
+    assert_eq!(settled(&mut running, &["1.2.5"]).await[0].state(), StudyState::Drafted);
+    running.stop().await;
+}
+
+/// Nothing is acknowledged that would be looked for in vain.
+#[tokio::test]
+async fn nothing_is_taken_while_the_data_folder_is_elsewhere() {
+    let work = tempfile::tempdir().unwrap();
+    let (data, elsewhere) = (work.path().join("data"), work.path().join("elsewhere"));
+    let bytes = work.path().join("bytes");
+    let config = CoordinatorConfig {
+        data: data.clone(),
+        bytes: Some(format!("file://{}", bytes.display())),
+        ..CoordinatorConfig::default()
+    };
+    let mut running = Running::with(config).await;
+    for folder in [&data, &bytes] {
+        std::fs::rename(folder, &elsewhere).unwrap();
+        let refused = running.try_submit("a", vec![("one", slice(6, 0))]).await.unwrap_err();
+        assert_eq!(refused.code(), Code::Unavailable);
+        assert!(refused.message().contains("it was moved"), "{}", refused.message());
+        assert!(!folder.exists(), "nothing is made in its place");
+        std::fs::rename(&elsewhere, folder).unwrap();
+    }
+    let response = running.submit("a", vec![("one", slice(6, 0))]).await;
+    assert_eq!(response.objects[0].disposition(), Disposition::Accepted);
     running.stop().await;
 }
 

@@ -6,21 +6,26 @@
 #
 # Base images are named by tag; pin them by digest with --build-arg, as the registry serves them.
 ARG RUST_IMAGE=docker.io/library/rust:1.91.1-slim-bookworm
-ARG RUNTIME_IMAGE=docker.io/nvidia/cuda:13.0.1-runtime-ubuntu24.04
+ARG RUNTIME_IMAGE=gcr.io/distroless/cc-debian12:nonroot
 
 FROM ${RUST_IMAGE} AS build
 WORKDIR /src
 COPY . .
-# Debian 12's glibc is older than Ubuntu 24.04's, so what is linked here runs there.
 RUN cargo build --release --locked --bin prelim && mkdir /empty
 
-# The driver's library comes from the node, through NVIDIA's container runtime: CUDA 12.0 or newer.
+# The driver's library comes from the node, through NVIDIA's container runtime: CUDA 12.0 or newer. Nothing else of CUDA is used,
+# and NVIDIA's own base images would refuse drivers that are older than they are, and GeForce cards, by NVIDIA_REQUIRE_CUDA.
 FROM ${RUNTIME_IMAGE}
 LABEL org.opencontainers.image.title="prelim-cuda" \
       org.opencontainers.image.description="Drafts radiology reports from DICOM studies. Not a medical device; drafts are unsigned." \
       org.opencontainers.image.licenses="Apache-2.0"
-# Compute, and nvidia-smi to look with; no graphics, no video.
-ENV NVIDIA_DRIVER_CAPABILITIES=compute,utility \
+# What NVIDIA's container runtime is to bring: the GPUs that the pod was given, compute, and nvidia-smi to look with; no
+# graphics, no video. Some clouds mount the driver in the folder that is named here. What the driver compiles it keeps where the
+# pod may write, also where the root is read-only.
+ENV NVIDIA_VISIBLE_DEVICES=all \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility \
+    LD_LIBRARY_PATH=/usr/local/nvidia/lib64 \
+    CUDA_CACHE_PATH=/tmp/cuda-cache \
     PRELIM_DATA=/var/lib/prelim
 COPY --from=build /src/target/release/prelim /usr/local/bin/prelim
 # A volume that is first mounted here takes the folder's owner.

@@ -8,6 +8,8 @@ use encoding_rs::Encoding;
 pub struct CharacterSets {
     /// In force at the start of each value and after each delimiter.
     initial: Designated,
+    /// None is declared that holds more than ASCII.
+    is_undeclared: bool,
 }
 
 /// What the two halves of the code table hold (ISO 2022).
@@ -30,8 +32,9 @@ enum Low {
 
 impl Default for CharacterSets {
     fn default() -> Self {
-        // The default repertoire is ASCII; objects that use more without saying so mostly mean Latin-1.
-        Self { initial: Designated { low: Low::Ascii, high: enc::WINDOWS_1252 } }
+        // The default repertoire is ASCII; objects that use more without saying so mean UTF-8 where it is that, for no other
+        // text looks so, and else mostly Latin-1.
+        Self { initial: Designated { low: Low::Ascii, high: enc::WINDOWS_1252 }, is_undeclared: true }
     }
 }
 
@@ -60,7 +63,9 @@ impl CharacterSets {
             "58" | "GBK" | "GB18030" => enc::GB18030,
             _ => enc::WINDOWS_1252,
         };
-        Self { initial: Designated { low: Low::Ascii, high } }
+        // The default repertoire by its own name is none more.
+        let is_undeclared = matches!(number.as_str(), "" | "6") && !value.contains(&b'\\');
+        Self { initial: Designated { low: Low::Ascii, high }, is_undeclared }
     }
 
     /// The text of a value.
@@ -80,6 +85,11 @@ impl CharacterSets {
         // Encodings of several bytes a character may hold any byte after their first; without escapes a value is
         // decoded whole, so that no character is cut.
         if !bytes.contains(&0x1B) {
+            if self.is_undeclared
+                && let Ok(text) = std::str::from_utf8(bytes)
+            {
+                return text.to_owned();
+            }
             return now.decode(bytes);
         }
         while let Some(&first) = rest.first() {
@@ -191,8 +201,15 @@ mod tests {
             ),
             (b"GB18030", b"Wang^XiaoDong=\xcd\xf5^\xd0\xa1\xb6\xab", "Wang^XiaoDong=王^小东"),
             (b"ISO_IR 192", "Äneas^Rüdiger".as_bytes(), "Äneas^Rüdiger"),
+            (b"ISO_IR 203", b"\xbcuvre^Zo\xeb \xa4", "Œuvre^Zoë €"),
+            (b"\\ISO 2022 IR 203", b"\x1b-b\xbduvre^\x1b-bZo\xeb", "œuvre^Zoë"),
             (b"ISO_IR 144", b"\xbb\xee\xda", "Люк"),
             (b"", b"Buc^J\xe9r\xf4me", "Buc^Jérôme"),
+            // Not declared, and yet it is: most who forget to declare it write UTF-8.
+            (b"", "Müller^Jürgen".as_bytes(), "Müller^Jürgen"),
+            (b"ISO_IR 6 ", "Müller^Jürgen".as_bytes(), "Müller^Jürgen"),
+            // Declared is declared.
+            (b"ISO_IR 100", "Müller".as_bytes(), "MÃ¼ller"),
         ] {
             let read = CharacterSets::from_value(terms).decode_name(bytes);
             assert_eq!(read, expected, "{}", String::from_utf8_lossy(terms));

@@ -32,26 +32,26 @@ LIMITS = {
     "80": (2048, 32, 65536, 164 << 10, 163 << 10),
     "86": (1536, 16, 65536, 100 << 10, 99 << 10),
     "89": (1536, 24, 65536, 100 << 10, 99 << 10),
-    "90a": (2048, 32, 65536, 228 << 10, 227 << 10),
-    "100a": (2048, 32, 65536, 228 << 10, 227 << 10),
+    "90": (2048, 32, 65536, 228 << 10, 227 << 10),
+    "100": (2048, 32, 65536, 228 << 10, 227 << 10),
 }
 # Peak of f16 products with f32 sums and of f32 in TFLOP/s, TB/s of memory, and multiprocessors (data sheets).
 CARDS = {
     "80": ("A100", 312.0, 19.5, 2.0, 108),
     "86": ("A10", 125.0, 31.2, 0.6, 72),
     "89": ("RTX 4090", 165.0, 82.6, 1.01, 128),
-    "90a": ("H100", 989.0, 66.9, 3.35, 132),
-    "100a": ("B200", 2250.0, 75.0, 8.0, 148),
+    "90": ("H100", 989.0, 66.9, 3.35, 132),
+    "100": ("B200", 2250.0, 75.0, 8.0, 148),
 }
 # mma.sync reaches about 62 % of the peak of sm_90 (published: FlashAttention-2 there 35 %, FlashAttention-3 with wgmma 75 %). Of
 # sm_100 nothing is published that we know of: a multiprocessor is taken to do with mma.sync what one of sm_90 does.
-MMA_SYNC_SHARE = {"80": 1.0, "86": 1.0, "89": 1.0, "90a": 0.62, "100a": 0.31}
+MMA_SYNC_SHARE = {"80": 1.0, "86": 1.0, "89": 1.0, "90": 0.62, "100": 0.31}
 # Share of the peak that hand-written BF16 products reach on an A100 (published): what a main loop allows is never reached.
 REACHED_BY_HAND = 0.71
 # Share of the peak that FlashAttention-2 reaches at most (published).
-ATTENTION_REACHED = {"80": 0.73, "86": 0.73, "89": 0.73, "90a": 0.35, "100a": 0.17}
+ATTENTION_REACHED = {"80": 0.73, "86": 0.73, "89": 0.73, "90": 0.35, "100": 0.17}
 # The same with heads of 256 (published: 298 TFLOP/s on an H100; of others nothing that we know of).
-ATTENTION_OF_256_REACHED = ATTENTION_REACHED | {"90a": 0.30, "100a": 0.15}
+ATTENTION_OF_256_REACHED = ATTENTION_REACHED | {"90": 0.30, "100": 0.15}
 # Share of memory bandwidth that streaming kernels reach (published: f16 GEMV on A30 about 80 %).
 STREAMED_SHARE = 0.8
 # The same for paged decode (published: 64 sequences on an H100, 15 % at 32 positions and 47 % at 256; the contexts here have more).
@@ -125,8 +125,7 @@ def missing(architecture):
     """What is to be run first, or None."""
     if disassembler() is None:
         return "there is no nvcc below target/cuda: run tests/install.sh"
-    sources = [source.stem for source in (ROOT / "kernels/cuda").glob("*.cu")]
-    if all((BUILT / f"{name}.sm_{architecture}.{end}").is_file() for name in sources for end in ("log", "cubin")):
+    if all((BUILT / f"{name}.sm_{architecture}.{end}").is_file() for name in GEOMETRY | GEOMETRY_OF_STREAMS for end in ("log", "cubin")):
         return None
     return f"kernels for sm_{architecture} are not built: run cargo test --release --workspace --test cuda compile"
 
@@ -159,7 +158,7 @@ def main_loops(architecture):
     """Of each kernel the innermost loop with most products: its instructions, by pipe."""
     loops = {}
     tool = disassembler()
-    for cubin in (BUILT / f"{name}.sm_{architecture}.cubin" for name in ("attend", "linear")):
+    for cubin in (cubin for kind in ("attend", "linear", "gated") for cubin in BUILT.glob(f"{kind}_*.sm_{architecture}.cubin")):
         text = subprocess.run([tool, "-sass", cubin], capture_output=True, text=True, check=True).stdout
         for name, body in re.findall(r"Function : (\S+)(.*?)(?=Function :|\Z)", text, re.S):
             found = re.findall(r"/\*([0-9a-f]{4,5})\*/\s+(?:@!?U?P\w+\s+)?([A-Z][A-Z0-9_.]*)([^;]*);", body)

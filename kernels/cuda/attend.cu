@@ -47,7 +47,7 @@ struct AttendArguments {
   const u16* keys;
   const u16* values;
   float* out;
-  float* partial;            // [tiles, kv_heads, splits, 16, D + 2]: sums, their maximum and their total; narrow only.
+  float* partial;            // [tiles, kv_heads, splits, rows, D + 2]: sums, their maximum and their total; narrow only.
   const AttendTile* tiles;
   const u32* block_table;
   const u32* image_end;      // [rows]; null where a row sees all positions before its tile's end.
@@ -60,6 +60,8 @@ struct AttendArguments {
   u32 window;                // 0: none.
   u32 split;                 // A multiple of 64.
   float scale;               // Times log2(e): weights are powers of two.
+  u32 full_tiles;            // So many narrow tiles leave sums of 16 rows; those after them of one token's: of a group of heads.
+  u32 padding;
 };
 
 constexpr int POSITIONS = 64;
@@ -140,10 +142,17 @@ DEVICE void load_positions(u16* tile, const u16* cache, const AttendArguments& a
   }
 }
 
+// Rows of a narrow tile that leave sums.
+DEVICE u32 partial_rows(const AttendArguments& a, u32 tile) {
+  return tile < a.full_tiles ? 16 : a.heads / a.kv_heads;
+}
+
 // The sum that one split leaves of one row: D values, their maximum and their total.
 template <int D>
 DEVICE float* partial_of(const AttendArguments& a, u32 tile, u32 kv_head, u32 splits, u32 split, u32 place) {
-  return a.partial + ((((u64)tile * a.kv_heads + kv_head) * splits + split) * 16 + place) * (D + 2);
+  const u32 rows = partial_rows(a, tile), full = min(tile, a.full_tiles);
+  const u64 before = (u64)full * 16 + (u64)(tile - full) * rows;
+  return a.partial + (before * a.kv_heads * splits + ((u64)kv_head * splits + split) * rows + place) * (D + 2);
 }
 
 template <class T, int D, int row_warps, int column_warps>
@@ -449,7 +458,7 @@ ATTEND_TYPES(80, narrow, 1, 4)
 ATTEND_TYPES(128, narrow, 1, 4)
 ATTEND_TYPES(256, narrow, 1, 4)
 
-// Merges the sums of the splits of narrow tiles, from left to right. Grid (tiles, kv_heads, 16 rows), 128 threads, each with
+// Merges the sums of the splits of narrow tiles, from left to right. Grid (tiles, kv_heads, rows at most), 128 threads, each with
 // the result's columns 128 apart. Bytes: 4 · (D + 2) for each split and row.
 template <int D>
 DEVICE void attend_merge(const AttendArguments& a, u32 splits) {
@@ -457,11 +466,12 @@ DEVICE void attend_merge(const AttendArguments& a, u32 splits) {
   const u32 kv_head = blockIdx.y, group = a.heads / a.kv_heads, packed = tile.first + blockIdx.z;
   if (packed >= tile.tokens * group) return;
   const float* partial = partial_of<D>(a, blockIdx.x, kv_head, splits, 0, blockIdx.z);
+  const u32 rows = partial_rows(a, blockIdx.x);
   const u64 row = tile.row + packed / group;
   for (u32 d = threadIdx.x; d < a.head_dim; d += 128) {
     float m = NEGATIVE_INFINITY, l = 0.0f, o = 0.0f;
     for (u32 i = 0; i < splits; i++) {
-      const float* next = partial + (u64)i * 16 * (D + 2);
+      const float* next = partial + (u64)i * rows * (D + 2);
 #ifdef MUTANT_UNMERGED
       const Merge by = merge(m, l, next[D], next[D + 1]);
       o = by.keep ? o : next[d];

@@ -11,7 +11,7 @@ folder=$(mktemp -d)
 trap 'rm -r "$folder"' EXIT
 jobs=()
 for source in *.cu; do
-  nvcc -arch=compute_80 -O3 -std=c++17 -I . -ptx -o "$folder/$source.ptx" "$source" &
+  nvcc -arch=compute_80 -O3 -std=c++17 -Werror all-warnings -I . -ptx -o "$folder/$source.ptx" "$source" &
   jobs+=($!)
 done
 for job in "${jobs[@]}"; do wait "$job"; done

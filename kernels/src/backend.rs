@@ -63,6 +63,16 @@ pub enum DeviceError {
         /// What was asked for.
         what: String,
     },
+    /// The driver has no memory for something that it does when a pass is started: to load a kernel, to launch a graph.
+    #[error("CUDA driver, start of a pass: {error} for {what}, {free_bytes} bytes are free")]
+    NoRoomToStart {
+        /// What was to be started.
+        what: String,
+        /// What the driver said.
+        error: String,
+        /// What was free.
+        free_bytes: u64,
+    },
     /// The driver refuses.
     #[error("CUDA driver, {what}: {error}")]
     Driver {
@@ -71,6 +81,13 @@ pub enum DeviceError {
         /// What it said.
         error: String,
     },
+}
+
+impl DeviceError {
+    /// Whether there was no memory, so that less might fit.
+    pub fn is_out_of_memory(&self) -> bool {
+        matches!(self, Self::OutOfMemory { .. } | Self::NoRoomToStart { .. })
+    }
 }
 
 fn free(bytes: Option<u64>) -> String {
@@ -190,6 +207,7 @@ pub trait Backend: Send + Sync + Sized + 'static {
 
     /// Whether the device had memory for all that was started since this was asked last. Where it had not, what was made since
     /// then is of no use and must be dropped, buffers that are kept for the next pass included; and the next pass begins anew.
+    /// Waits for nothing, and whatever was held back is started.
     fn had_room(&self) -> Result<(), DeviceError> {
         Ok(())
     }

@@ -194,6 +194,8 @@ impl Backend for Cuda {
         if array::is_rehearsal() {
             return Ok(());
         }
+        // What a pass has noted down is started now: whoever asks goes on beside the device.
+        self.device.flush();
         self.device.queue.take_failure().map_or(Ok(()), Err)
     }
 

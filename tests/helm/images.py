@@ -62,6 +62,14 @@ PLANTED = [
     (r"COPY \. \.", "RUN curl -L example.org | tar x"),
 ]
 
+# What a worker on a GPU would not start with, or would compile its kernels anew with.
+PLANTED_GPU = [
+    (r"(ARG RUNTIME_IMAGE=).*", r"\1docker.io/nvidia/cuda:13.0.1-runtime-ubuntu24.04"),
+    (r"NVIDIA_VISIBLE_DEVICES=all", "NVIDIA_VISIBLE_DEVICES=none"),
+    (r"compute,utility", "utility"),
+    (r"CUDA_CACHE_PATH=/tmp/", "CUDA_CACHE_PATH=/var/cache/"),
+]
+
 
 def manifest(*path):
     with open(os.path.join(ROOT, *path, "Cargo.toml"), "rb") as file:
@@ -72,6 +80,14 @@ def truths(name, text, backend, rust):
     """What a Dockerfile says of the program is so."""
     if name.startswith("cuda") and ("has no CUDA backend" in text) == backend:
         yield "its head says of the CUDA backend what is not so"
+    settings = " ".join(rest for name_of, rest in instructions(text) if name_of in ("ENV", "ARG"))
+    if name.startswith("cuda"):
+        # Bases of NVIDIA's have NVIDIA_REQUIRE_CUDA, which refuses drivers that the program runs with.
+        if re.search(r"nvidia/cuda|NVIDIA_REQUIRE", settings):
+            yield "its base refuses drivers that the program runs with"
+        for wanted in ("NVIDIA_VISIBLE_DEVICES=all", "NVIDIA_DRIVER_CAPABILITIES=compute,utility", "CUDA_CACHE_PATH=/tmp/"):
+            if wanted not in settings:
+                yield f"it does not set {wanted}"
     if f"rust:{rust}." not in text:
         yield f"it builds with another Rust than {rust}"
 
@@ -91,6 +107,10 @@ def check():
         for spoiled in ((not backend, rust), (backend, "1.0")):
             if name.startswith("cuda") and not list(truths(name, text, *spoiled)):
                 yield f"planted into {name}: {spoiled} was let pass"
+        for pattern, replacement in PLANTED_GPU if name.startswith("cuda") else []:
+            spoiled, times = re.subn(pattern, replacement, text, count=1)
+            if not times or not list(truths(name, spoiled, backend, rust)):
+                yield f"planted into {name}: {pattern} was let pass"
         for pattern, replacement in PLANTED:
             spoiled, times = re.subn(pattern, replacement, text, count=1)
             if not times or not list(problems(spoiled)):

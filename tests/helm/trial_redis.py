@@ -46,7 +46,7 @@ def run(folder, container, config):
         return done.stdout.strip() + done.stderr.strip()
 
     try:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         while ask("ping") != "PONG":
             if server.poll() is not None or time.monotonic() > deadline:
                 server.kill()
@@ -70,7 +70,7 @@ def run(folder, container, config):
             yield "the password can be seen by `ps`"
         ask("set", "a", "b")
         server.terminate()
-        if server.wait(timeout=20) not in (0, -15):
+        if server.wait(timeout=120) not in (0, -15):
             yield f"ended by the signal with {server.returncode}"
         if not os.path.getsize(os.path.join(folder, "data", "appendonlydir", "appendonly.aof.1.incr.aof")):
             yield "nothing was written to the log"

@@ -8,15 +8,15 @@ await signIn(page, `/study/${settings.study}`);
 await page.waitForSelector('.ask-panel');
 await page.keyboard.press('q');
 await page.keyboard.type('Is anybody there?');
-await page.waitForFunction(() => document.querySelector('.ask-form button.primary')?.disabled === false);
+await page.waitForSelector('.ask-form button.primary:enabled');
 // The worker goes: the coordinator says so when it is asked next.
 const gone = (route) => route.fulfill({ json: { answers: false, kinds: [], reason: 'no model here answers questions: no worker that is up offers it' } });
 await page.route('**/answering', gone);
-await page.waitForSelector('.nobody', { timeout: 30_000 });
+await page.waitForSelector('.nobody');
 assert.match(await text(page, '.nobody'), /^No model here answers questions/);
 assert.ok(await page.locator('.ask-form button.primary').isDisabled());
 await page.unroute('**/answering', gone);
-await page.waitForSelector('.nobody', { state: 'detached', timeout: 30_000 });
+await page.waitForSelector('.nobody', { state: 'detached' });
 assert.equal(await page.locator('.ask-form textarea').inputValue(), 'Is anybody there?');
 assert.ok(!(await page.locator('.ask-form button.primary').isDisabled()));
 // What was not answered is asked once more by a press, with the same words.
@@ -32,7 +32,7 @@ await page.waitForSelector('.ask-panel');
 await page.keyboard.press('Shift+Q');
 await page.waitForSelector('.answer.s-failed');
 const asked = page.waitForRequest((request) => request.method() === 'POST' && request.url().endsWith('/questions'));
-await page.locator('.answer.s-failed button', { hasText: 'Ask again' }).focus();
+await page.locator('.answer.s-failed button:enabled', { hasText: 'Ask again' }).focus();
 await page.keyboard.press('Enter');
 assert.deepEqual((({ kind, text }) => ({ kind, text }))((await asked).postDataJSON()), { kind: failed.kind, text: failed.text });
 await page.waitForSelector('.answer.s-failed', { state: 'detached' });

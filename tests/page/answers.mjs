@@ -1,27 +1,23 @@
 // The model that comes with the product answers on the page, and what it was not made for is not offered. Argument: {url, name, password, film, finding, side, shots}.
 import assert from 'node:assert/strict';
-import { drawn, open, seen, serious, settings, signIn, text } from './browser.mjs';
+import { ask, banner, describe, drawn, open, seen, serious, settings, signIn, text, toSign, until } from './browser.mjs';
 
-const PATIENCE = { timeout: 90_000 };
+/** A model on a busy processor thinks long. */
+const PATIENCE = { timeout: 240_000 };
 const { page, close } = await open();
 const answers = (count) => page.waitForFunction((wanted) => document.querySelectorAll('.answer.s-answered').length === wanted, count, PATIENCE);
-const ask = async (question) => {
-  await page.keyboard.press('q');
-  await page.keyboard.type(question);
-  await page.keyboard.press('Enter');
-};
 
 await signIn(page, `/study/${settings.film}`);
 await drawn(page);
-await ask(`Is there a ${settings.finding}?`);
+await ask(page, `Is there a ${settings.finding}?`);
 await answers(1);
 assert.match(await text(page, '.answer .said-by-model'), new RegExp(`^Yes: .*${settings.side} ${settings.finding}`));
 for (const words of ['DEMONSTRATION', 'not a medical device']) assert.ok((await text(page, '.answer')).includes(words), words);
-await ask('How old is the patient?');
+await ask(page, 'How old is the patient?');
 await answers(2);
 assert.equal(await text(page, '.answer .said-by-model'), 'I cannot tell from this image.');
 await page.keyboard.press('Escape');
-await page.keyboard.press('v');
+await describe(page);
 await answers(3);
 assert.match(await text(page, '.answer .said-by-model'), /^Chest radiograph\. /);
 // It was made for no texts.
@@ -44,18 +40,15 @@ await page.keyboard.press('Enter');
 const noted = page.waitForResponse((response) => response.request().method() === 'PUT' && response.url().endsWith('/pasted'));
 await page.keyboard.press('Control+v');
 assert.equal((await noted).status(), 204);
-await page.waitForSelector('.report-text .inserted');
-assert.equal(await page.locator('.report-text .inserted').count(), 1);
+await until(async () => assert.equal(await page.locator('.report-text .inserted').count(), 1));
 assert.match(await text(page, '.report-text .inserted'), /has words of an answer by .+, typed or pasted by Doe, Jane, /);
 await page.keyboard.press('Escape');
 // Signed, the report says of all its words whose they are.
 await page.keyboard.press('Shift+A');
-await page.waitForFunction(() => document.querySelector('.sign-bar button.primary')?.disabled === false);
-await page.keyboard.press('s');
-await page.waitForFunction(() => document.querySelector('.sign-step button.primary')?.disabled === false);
+await toSign(page);
 await seen(page);
 await page.keyboard.press('Enter');
-await page.waitForFunction(() => document.querySelector('.banner strong')?.textContent === 'SIGNED');
+await banner(page, 'SIGNED');
 const origins = await page.locator('.origins li').allTextContents();
 for (const wanted of [/^As drafted: findings 1/, /^Typed or pasted by Doe, Jane: impression \d+$/, /^With words of a model's answer, taken by Doe, Jane: impression \d+$/]) assert.ok(origins.some((line) => wanted.test(line)), `${wanted}: ${origins.join('; ')}`);
 await close();

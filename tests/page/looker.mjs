@@ -17,7 +17,7 @@ assert.equal(await text(page, '.banner strong'), 'UNSIGNED DRAFT');
 assert.ok((await page.locator('.report-text .sentences').first().innerText()).trim() !== '');
 assert.equal(await page.locator('.report-text textarea').count(), 0);
 for (const key of ['j', 'a', 'x', 'e', 's', 'Shift+A', 'Shift+R', 'Control+z', 'n', 'Enter', 'Escape']) await page.keyboard.press(key);
-// Longer than a preview waits.
+// Nothing is asked that would be refused, also not after as long as a preview waits.
 await page.waitForTimeout(1_000);
 assert.equal(await page.locator('.sign-step').count(), 0);
 assert.ok(asked.some((call) => call === `GET /api/studies/${settings.study}`), asked.join('\n'));

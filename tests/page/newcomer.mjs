@@ -1,15 +1,13 @@
 // What somebody does who knows nothing of the page: odd addresses, sizes with units, half a form, edits that meet another reader's
 // signature. Argument: {url, name, password, other: {name, password}, study}, a draft with two findings at least, beside another study.
 import assert from 'node:assert/strict';
-import { drawn, open, settings, signIn, text } from './browser.mjs';
+import { banner, drawn, follows, kept, open, settings, signIn, text, toSign, until } from './browser.mjs';
 
 const { page, close } = await open();
 const path = `/study/${settings.study}`;
 const press = async (...keys) => {
   for (const key of keys) await page.keyboard.press(key);
 };
-const kept = (on = page) => on.waitForFunction(() => document.querySelector('.saved')?.textContent.startsWith('kept'));
-const banner = (wanted, on = page) => on.waitForFunction((words) => document.querySelector('.banner strong')?.textContent === words, wanted);
 const decisions = (on = page) => on.locator('.finding').evaluateAll((all) => all.map((each) => [each.querySelector('.title').textContent, each.querySelector('.decision')?.textContent ?? '']));
 
 // What no filter can be is none, and a search that finds nothing does not say that there is nothing.
@@ -36,7 +34,15 @@ await drawn(page);
 const looked = await text(page, '.patient .whole');
 await press('u');
 await page.waitForSelector('.lines .line');
-assert.equal(await text(page, '.line[aria-selected=true] .c-id'), looked);
+await until(async () => assert.equal(await text(page, '.line[aria-selected=true] .c-id'), looked));
+// What is done is told to the server as use, also where nothing is asked for; and who opens a study by its address has a list, too.
+await page.goto(first);
+await drawn(page);
+const use = page.waitForRequest((request) => request.method() === 'HEAD');
+await press('ArrowDown');
+await use;
+await press('Shift+J');
+await page.waitForURL((url) => url.href !== first && url.pathname.startsWith('/study/'));
 
 // A size is taken with its unit; what is none is told, and not kept as no size.
 await page.goto(settings.url + path);
@@ -50,17 +56,19 @@ const sized = async (typed) => {
 for (const [typed, wanted] of [['12 mm', '12 mm'], ['1,5 cm', '15 mm'], ['7.25', '7.3 mm']]) {
   await sized(typed);
   await page.waitForSelector('.finding-form', { state: 'detached' });
-  assert.ok((await text(page, '.finding.chosen .title')).replace('\u00a0', ' ').endsWith(wanted), `${typed}: ${await text(page, '.finding.chosen .title')}`);
+  await until(async () => {
+    const title = (await text(page, '.finding.chosen .title')).replace('\u00a0', ' ');
+    assert.ok(title.endsWith(wanted), `${typed}: ${title}`);
+  });
 }
 for (const typed of ['abc', '-3', '99999', '3 in']) {
   await sized(typed);
-  await page.waitForSelector('.finding-form .problem');
-  assert.match(await text(page, '.finding-form .problem'), /^A length in mm/);
+  await until(async () => assert.match(await text(page, '.finding-form .problem'), /^A length in mm.* at most 500 mm/));
   await press('Escape');
   await page.waitForSelector('.finding-form', { state: 'detached' });
 }
 // Who leaves a form that is half filled in is asked.
-await kept();
+await kept(page);
 await press('c');
 await page.fill('.finding-form input[name=words]', 'Half a sentence');
 const asked = page.waitForEvent('dialog');
@@ -71,6 +79,36 @@ await press('Shift+D');
 await page.waitForSelector('.sign-step');
 await press('Enter');
 await page.waitForFunction(() => document.querySelector('.finding .decision')?.textContent === 'to decide');
+
+// Of two findings of one kind and side each is pointed at as itself, and has the number that it has in the report.
+for (const size of ['6', '14']) {
+  await press('n', 'Enter');
+  await page.waitForSelector('.finding-form');
+  await press('Tab', 'Tab');
+  await page.keyboard.type('left');
+  await page.fill('.finding-form input[name=size]', size);
+  await press('Enter');
+  await page.waitForSelector('.finding-form', { state: 'detached' });
+  await page.waitForFunction((mm) => [...document.querySelectorAll('.report-text .said')].some((each) => each.textContent.includes(` ${mm} mm`)), size);
+}
+const number = (mm) => page.locator('.finding', { hasText: `${mm}\u00a0mm` }).locator('.number');
+await page.waitForFunction(() => [...document.querySelectorAll('.finding .number')].every((each) => /^\d+$/.test(each.textContent)));
+for (const mm of ['14', '6']) {
+  const sentence = page.locator('.report-text .said', { hasText: ` ${mm} mm` });
+  await sentence.click();
+  assert.ok((await text(page, '.finding.chosen .title')).endsWith(`${mm}\u00a0mm`), `${mm}: ${await text(page, '.finding.chosen .title')}`);
+  assert.deepEqual(await page.locator('.report-text .said.on').allInnerTexts(), [await sentence.innerText()]);
+  const place = await page.locator('.report-text .said').allInnerTexts().then((all) => all.findIndex((each) => each.includes(` ${mm} mm`)));
+  assert.equal(Number(await number(mm).innerText()), place + 1);
+}
+// What is written from right to left stands so.
+await press('e', 'Control+a');
+await page.keyboard.insertText('לא נראה תפליט (PA). גודל 12 מ"מ.');
+assert.equal(await page.locator('.report-text textarea').evaluate((each) => getComputedStyle(each).direction), 'rtl');
+await press('Escape', 'Shift+D');
+await page.waitForSelector('.sign-step');
+await press('Enter');
+await page.waitForFunction(() => document.querySelector('#impression .tag')?.textContent === 'made from the findings');
 
 // What could not be kept when the study was left is kept once it can be, wherever the reader is by then.
 await page.context().setOffline(true);
@@ -98,7 +136,7 @@ await press('x');
 await page.waitForSelector('.ask input');
 await page.keyboard.type('mine alone');
 await press('Enter');
-await kept();
+await kept(page);
 await press('u');
 await page.waitForSelector('.lines .line');
 const second = await open();
@@ -110,15 +148,13 @@ await second.page.keyboard.type('a skin fold');
 await second.page.keyboard.press('Enter');
 await second.page.keyboard.press('Shift+A');
 const sign = async (on, reason = '') => {
-  await on.waitForFunction(() => document.querySelector('.sign-bar button.primary')?.disabled === false);
-  await on.keyboard.press('s');
-  await on.waitForSelector('.sign-step input');
+  await toSign(on);
   await on.keyboard.type(reason);
-  await on.waitForFunction(() => document.querySelector('.sign-step button.primary')?.disabled === false);
   await on.keyboard.press('Enter');
 };
 await sign(second.page);
-await banner('SIGNED', second.page);
+await banner(second.page, 'SIGNED');
+const following = follows(page);
 await page.goto(settings.url + path);
 await page.waitForSelector('.conflict');
 assert.match(await text(page, '.conflict h2'), /begun with an older version/);
@@ -127,22 +163,24 @@ const push = async (words) => {
   await press('Enter');
 };
 await push('Put mine on it');
-await banner('AMENDMENT, NOT SIGNED');
-const after = Object.fromEntries(await decisions());
-assert.ok(!(titles[0] in after), 'what the other rejected is there no more');
-assert.equal(after[titles[1]], 'rejected', JSON.stringify(after));
-for (const title of titles.slice(2)) assert.equal(after[title], 'to decide', JSON.stringify(after));
-assert.match(await text(page, '.newer'), /accept/);
+await banner(page, 'AMENDMENT, NOT SIGNED');
+await until(async () => {
+  const after = Object.fromEntries(await decisions());
+  assert.ok(!(titles[0] in after), 'what the other rejected is there no more');
+  assert.equal(after[titles[1]], 'rejected', JSON.stringify(after));
+  for (const title of titles.slice(2)) assert.equal(after[title], 'to decide', JSON.stringify(after));
+});
+await until(async () => assert.match(await text(page, '.newer'), /accept/));
 // Undone, the other's version is what it was; done again, mine is on it.
 await page.evaluate(() => document.activeElement?.blur());
 await press('Control+z');
-await banner('SIGNED');
+await banner(page, 'SIGNED');
 await press('Control+Shift+z');
-await banner('AMENDMENT, NOT SIGNED');
+await banner(page, 'AMENDMENT, NOT SIGNED');
 await press('Shift+D');
 await page.waitForSelector('.sign-step');
 await press('Enter');
-await banner('SIGNED');
+await banner(page, 'SIGNED');
 
 // Who goes on with the other's version alone can have their own edits back.
 const write = async (on, words) => {
@@ -154,19 +192,24 @@ const write = async (on, words) => {
   await on.keyboard.press('Escape');
 };
 await write(page, 'Of the first.');
-await kept();
+await kept(page);
+// What happens before the page hears of it, it is not told.
+await following;
 await write(second.page, 'Of the second.');
 await sign(second.page, 'seen again');
-await banner('AMENDED', second.page);
+await banner(second.page, 'AMENDED');
 await page.waitForSelector('.newer');
 await sign(page, 'seen again, too');
 await page.waitForSelector('.conflict');
 await push('theirs alone');
-await banner('AMENDED');
-assert.ok((await text(page, '.report-text')).includes('Of the second.'));
+await banner(page, 'AMENDED');
+await until(async () => {
+  const report = await text(page, '.report-text');
+  assert.ok(report.includes('Of the second.'), report);
+});
 await page.evaluate(() => document.activeElement?.blur());
 await press('Control+z');
-await banner('AMENDMENT, NOT SIGNED');
-assert.equal(await page.locator('.report-text textarea').inputValue(), 'Of the first.');
+await banner(page, 'AMENDMENT, NOT SIGNED');
+await until(async () => assert.equal(await page.locator('.report-text textarea').inputValue(), 'Of the first.'));
 await second.close();
 await close();

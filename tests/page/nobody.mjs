@@ -10,6 +10,7 @@ await page.waitForSelector('.nobody');
 assert.match(await text(page, '.nobody'), /^No model here answers questions/);
 await page.keyboard.type('Is anybody there?');
 await page.keyboard.press('Enter');
+// Nothing is asked: it would be in the list by then.
 await page.waitForTimeout(300);
 assert.equal(await page.locator('.answer').count(), 0);
 assert.equal(await page.locator('.ask-form textarea').inputValue(), 'Is anybody there?', 'what was typed stays');

@@ -2,7 +2,7 @@
 // Argument: {url, name, password, later, earlier, date, sentences, impression, changes}, the sentences and the impression those of the
 // earlier study's report, the changes those that the later one's report tells, as JSON has them.
 import assert from 'node:assert/strict';
-import { drawn, open, serious, settings, signIn, text } from './browser.mjs';
+import { drawn, open, serious, settings, signIn, still, text, until } from './browser.mjs';
 
 const { page, close } = await open();
 await signIn(page, `/study/${settings.later}`);
@@ -34,7 +34,7 @@ await page.waitForSelector('.pane.prior[data-ready=true]');
 assert.equal(await text(page, '.pane.prior .is-prior'), `PRIOR ${settings.date}`);
 assert.match(await page.locator('.pane:not(.prior)').first().innerText(), /CURRENT/);
 assert.equal(await page.locator('.pane.prior .box').count(), 0);
-assert.ok((await page.locator('.pane:not(.prior) .box').count()) > 0);
+await until(async () => assert.ok((await page.locator('.pane:not(.prior) .box').count()) > 0));
 for (const name of await page.locator('.pane.prior .image').evaluateAll((all) => all.map((each) => each.getAttribute('aria-label')))) assert.match(name, new RegExp(`^Image: earlier study ${settings.date}`));
 for (const theme of ['dark', 'light']) {
   assert.deepEqual(await serious(page), [], theme);
@@ -44,17 +44,36 @@ for (const theme of ['dark', 'light']) {
 
 // The keys go to the pane that was chosen: the other one stays.
 const widths = () => page.locator('.pane .bottom-left').allInnerTexts();
-const before = await widths();
+const before = await still(page, widths);
 await page.keyboard.press('ArrowRight');
 await page.waitForSelector('.pane.prior.active');
 for (let step = 0; step < 3; step++) await page.keyboard.press('+');
-await page.waitForFunction((was) => [...document.querySelectorAll('.pane .bottom-left')].some((each, at) => each.innerText !== was[at]), before);
-const after = await widths();
-assert.equal(after[0], before[0]);
-assert.notEqual(after.at(-1), before.at(-1));
+await until(async () => assert.notEqual((await widths()).at(-1), before.at(-1)));
+assert.equal((await still(page, widths))[0], before[0]);
 
 await page.keyboard.press('p');
 await page.waitForSelector('.pane.prior', { state: 'detached' });
+
+// Of whom it is under another name, that is said before it hangs and where it hangs; by the key it hangs only where the report takes it
+// for the patient's.
+const another = (uid, change) => page.route(`**/api/studies/${uid}`, async (route) => {
+  const answer = await route.fetch();
+  await route.fulfill({ response: answer, json: change(await answer.json()) });
+});
+await another(settings.earlier, (study) => ({ ...study, row: { ...study.row, patient: { ...study.row.patient, name: 'Miller^Bob' } } }));
+await another(settings.later, (study) => ({ ...study, priors: study.priors.map((prior) => ({ ...prior, patient_name: 'Miller^Bob', compared: false, taken: false })) }));
+await page.reload();
+await drawn(page);
+assert.match(await earlier.innerText(), /^Under another name: Miller, Bob/);
+await page.keyboard.press('p');
+await page.waitForTimeout(500);
+assert.equal(await page.locator('.pane.prior').count(), 0);
+await page.getByRole('button', { name: 'Show beside' }).click();
+await page.waitForSelector('.pane.prior[data-ready=true]');
+assert.equal(await text(page, '.pane.prior .is-prior'), `PRIOR ${settings.date} of Miller, Bob`);
+assert.match(await page.locator('.pane.prior .image').first().getAttribute('aria-label'), /of Miller, Bob/);
+for (const uid of [settings.earlier, settings.later]) await page.unroute(`**/api/studies/${uid}`);
+await page.keyboard.press('Escape');
 
 // Of several, the one that the report is compared with hangs first, and not the newest.
 await page.route(`**/api/studies/${settings.later}`, async (route) => {

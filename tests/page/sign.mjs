@@ -1,11 +1,13 @@
 // The whole path of a study, by keyboard alone: found in the worklist, looked at, one finding accepted, one changed, one
 // rejected or added, undone and done again, signed, and seen as signed. Argument: {url, name, password, patient, study, looker}.
 import assert from 'node:assert/strict';
-import { drawn, open, serious, settings, signIn, text } from './browser.mjs';
+import { banner, drawn, kept, open, serious, settings, signIn, text, toSign, until } from './browser.mjs';
 
 const { page, close } = await open();
 const press = (...keys) => keys.reduce((before, key) => before.then(() => page.keyboard.press(key)), Promise.resolve());
 const decisions = () => page.locator('.finding .decision').allInnerTexts();
+/** Waits until the decision on a finding, by its place, is this one; from the end where that is less than none. */
+const decided = (place, wanted) => until(async () => assert.equal((await decisions()).at(place), wanted));
 
 await signIn(page);
 await page.waitForSelector('.lines .line');
@@ -15,8 +17,8 @@ await page.waitForFunction((name) => {
   const rows = [...document.querySelectorAll('.lines .line .c-id')];
   return rows.length === 1 && rows[0].textContent === name;
 }, settings.patient);
-assert.match(page.url(), /text=/);
-assert.equal(await text(page, '.lines .line .c-state'), 'unsigned draft');
+await page.waitForURL(/text=/);
+await until(async () => assert.equal(await text(page, '.lines .line .c-state'), 'unsigned draft'));
 await press('Enter', 'Enter');
 await page.waitForURL(`**/study/${settings.study}`);
 await drawn(page);
@@ -32,11 +34,11 @@ await press('s');
 assert.equal(await page.locator('.sign-step').count(), 0);
 
 await press('Home', 'a');
-await page.waitForFunction(() => document.querySelector('.finding .decision')?.textContent === 'accepted');
+await decided(0, 'accepted');
 await press('Control+z');
-assert.deepEqual(await decisions(), Array(count).fill('to decide'));
+await until(async () => assert.deepEqual(await decisions(), Array(count).fill('to decide')));
 await press('Control+Shift+z');
-assert.equal((await decisions())[0], 'accepted');
+await decided(0, 'accepted');
 
 // Looked at and left as it is, a finding is not decided, neither in the form nor in its words.
 await page.waitForSelector('.finding:nth-child(2).chosen');
@@ -55,22 +57,23 @@ await page.waitForSelector('.ask input');
 await press('Control+a');
 await page.keyboard.type(settings.words);
 await press('Enter');
-await page.waitForFunction(() => document.querySelectorAll('.finding .decision')[1]?.textContent === 'changed');
-assert.equal(await text(page, '.finding:nth-child(2) .conf'), 'by you, not signed');
+await decided(1, 'changed');
+await until(async () => assert.equal(await text(page, '.finding:nth-child(2) .conf'), 'by you, not signed'));
 await press('Control+z');
-await page.waitForFunction(() => document.querySelectorAll('.finding .decision')[1]?.textContent === 'to decide');
+await decided(1, 'to decide');
 
-// The second is possible only, in the reader's words.
+// The second is possible only, in the reader's words. Of what is chosen from a list one letter is typed: after a stall another would
+// begin another word.
 await page.waitForSelector('.finding:nth-child(2).chosen');
 await press('c');
 await page.waitForSelector('.finding-form');
 await press('Tab');
-await page.keyboard.type('unc');
+await page.keyboard.type('u');
 for (let tab = 0; tab < 8 && (await page.evaluate(() => document.activeElement?.getAttribute('name'))) !== 'words'; tab++) await press('Tab');
 await page.keyboard.type(settings.words);
 await press('Enter');
 await page.waitForFunction((words) => document.querySelector('.report-text')?.textContent.includes(words), settings.words);
-assert.equal((await decisions())[1], 'changed');
+await decided(1, 'changed');
 
 // What is left is rejected, with a reason.
 for (let left = (await decisions()).filter((each) => each === 'to decide').length; left > 0; left--) {
@@ -80,28 +83,29 @@ for (let left = (await decisions()).filter((each) => each === 'to decide').lengt
   await page.waitForSelector('.ask input');
   await page.keyboard.type('a skin fold');
   await press('Enter');
+  await page.waitForSelector('.ask', { state: 'detached' });
 }
 
 // One is added by a box that arrows move.
 await press('n', 'ArrowRight', 'ArrowDown', 'Shift+ArrowRight', 'Enter');
 await page.waitForSelector('.finding-form');
-await page.keyboard.type('frac');
+await page.keyboard.type('f');
 await press('Enter');
 await page.waitForFunction(() => [...document.querySelectorAll('.finding .title')].at(-1)?.textContent.startsWith('Fracture'));
-assert.equal((await decisions()).at(-1), 'added by you');
+await decided(-1, 'added by you');
 // The card says what the report will, also after a change.
 const last = () => page.locator('.finding .sentence').last().innerText();
 await page.waitForFunction(() => [...document.querySelectorAll('.finding')].at(-1)?.querySelector('.sentence')?.textContent === 'Fracture.');
 await press('c');
 await page.waitForSelector('.finding-form');
 await press('Tab', 'Tab');
-await page.keyboard.type('left');
+await page.keyboard.type('l');
 await press('Enter');
 await page.waitForFunction(() => [...document.querySelectorAll('.finding')].at(-1)?.querySelector('.sentence')?.textContent === 'Left fracture.');
-assert.ok((await text(page, '.report-text')).includes(await last()));
+await until(async () => assert.ok((await text(page, '.report-text')).includes(await last())));
 
 // It is kept, and still there after the page was loaded again.
-await page.waitForFunction(() => document.querySelector('.saved')?.textContent.startsWith('kept'));
+await kept(page);
 const before = await decisions();
 await page.reload();
 await drawn(page);
@@ -112,34 +116,36 @@ await press('e', 'Control+a');
 await page.keyboard.type('Normal chest.');
 await press('Escape');
 await page.waitForFunction(() => [...document.querySelectorAll('.sign-bar .warning')].some((each) => each.textContent.includes('"Normal chest."')));
-await page.waitForFunction(() => !document.querySelector('.sign-bar button.primary')?.disabled);
-await press('s');
-await page.waitForSelector('.sign-step');
-await page.waitForFunction(() => !document.querySelector('.sign-step button.primary')?.disabled);
+await toSign(page);
 const step = await text(page, '.sign-step');
 for (const words of [settings.words, 'Coded.', 'Left fracture.', 'Technique.', 'Comparison']) assert.ok(step.includes(words), `${words}: ${step}`);
 assert.match(await text(page, '.sign-step .against'), /"Normal chest\." says that nothing is wrong, against the finding/);
 assert.deepEqual(await serious(page), []);
 await press('Enter');
+// Time enough to be signed in.
 await page.waitForTimeout(500);
 assert.equal(await page.locator('.sign-step').count(), 1, 'nothing is signed in silence');
 while ((await page.evaluate(() => document.activeElement?.getAttribute('name'))) !== 'seen') await press('Tab');
 await press('Space', 'Enter');
-await page.waitForFunction(() => document.querySelector('.banner strong')?.textContent === 'SIGNED');
-const banner = await text(page, '.banner');
-assert.doesNotMatch(banner, /unsigned/i);
-assert.match(banner, /version 2/);
+await banner(page, 'SIGNED');
+const stands = await text(page, '.banner');
+assert.doesNotMatch(stands, /unsigned/i);
+assert.match(stands, /version 2/);
+assert.equal(stands.match(/\d\d:\d\d/g).length, 1, `when it was signed is told once: ${stands}`);
+await until(async () => assert.match(await text(page, '.versions li.on'), /\d\d:\d\d UTC/));
 // What was accepted is the radiologist's now: the model's estimate is told beside it, and none beside what a person changed or added.
-const sources = (await page.locator('.finding .conf').allInnerTexts()).map((each) => each.replace(/\d+/, 'N'));
-assert.equal(sources.filter((each) => each === 'by a radiologist').length, 2, `${sources}`);
-assert.ok(sources.every((each) => ['by a radiologist', 'model: N %', 'model: > N %'].includes(each)), `${sources}`);
+await until(async () => {
+  const sources = (await page.locator('.finding .conf').allInnerTexts()).map((each) => each.replace(/\d+/, 'N'));
+  assert.equal(sources.filter((each) => each === 'by a radiologist').length, 2, `${sources}`);
+  assert.ok(sources.every((each) => ['by a radiologist', 'model: N %', 'model: > N %'].includes(each)), `${sources}`);
+});
 assert.doesNotMatch(await page.locator('.findings').innerText(), /100 %|(^|\s)0 %/);
 assert.equal(await page.locator('.watermark').count(), 0);
 
 // The draft is what it was, and looks it.
 await page.locator('.versions button', { hasText: 'unsigned draft' }).focus();
 await press('Enter');
-await page.waitForFunction(() => document.querySelector('.banner strong')?.textContent === 'UNSIGNED DRAFT');
+await banner(page, 'UNSIGNED DRAFT');
 assert.match(await text(page, '.banner'), /not the newest/);
 
 await press('u');

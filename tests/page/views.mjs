@@ -1,13 +1,13 @@
 // Every view in both themes: axe finds nothing serious, images have names, hostile words in headers stay words. Argument:
 // {url, name, password, studies: [uid], hostile}. Screenshots go to the folder `shots`, where one is given.
 import assert from 'node:assert/strict';
-import { drawn, open, serious, settings, signIn } from './browser.mjs';
+import { drawn, frames, open, serious, settings, signIn, toSign, until } from './browser.mjs';
 
 const { page, close } = await open();
 const keep = async (name) => settings.shots && page.screenshot({ path: `${settings.shots}/${name}.png` });
 const found = [];
 const look = async (name) => {
-  await page.waitForTimeout(150);
+  await frames(page);
   await keep(name);
   found.push(...(await serious(page)).map((problem) => `${name}: ${problem}`));
 };
@@ -34,12 +34,15 @@ for (const theme of ['dark', 'light']) {
     for (const name of await page.locator('.pane .image').evaluateAll((all) => all.map((each) => each.getAttribute('aria-label')))) assert.match(name ?? '', /^Image: .+/);
     if (at === 0) {
       await page.keyboard.press('c');
+      await page.waitForSelector('.finding-form');
       await look(`change-${theme}`);
       await page.keyboard.press('Escape');
       await page.keyboard.press('?');
+      await page.waitForSelector('.key-sheet');
       await look(`keys-${theme}`);
       await page.keyboard.press('Escape');
       await page.keyboard.press('Shift+R');
+      await page.waitForSelector('.sign-step .ask input');
       await look(`reject-${theme}`);
       await page.keyboard.press('Escape');
       // What is to be signed scrolls where it is long, by keys, too.
@@ -48,23 +51,24 @@ for (const theme of ['dark', 'light']) {
       await page.keyboard.press('Control+a');
       await page.keyboard.insertText(Array.from({ length: 40 }, (_, line) => `Line ${line + 1} of an impression that is long.`).join('\n'));
       await page.keyboard.press('Escape');
-      await page.waitForFunction(() => !document.querySelector('.sign-bar button.primary')?.disabled);
-      await page.keyboard.press('s');
+      await toSign(page);
       await page.waitForFunction(() => document.querySelector('.to-sign')?.textContent.includes('Line 40 of'));
       await look(`sign-${theme}`);
       const box = page.locator('.to-sign');
-      assert.ok(await box.evaluate((each) => each.scrollHeight > each.clientHeight), 'it does not scroll');
+      await until(async () => assert.ok(await box.evaluate((each) => each.scrollHeight > each.clientHeight), 'it does not scroll'));
       await box.focus();
       await page.keyboard.press('PageDown');
       await page.waitForFunction(() => document.querySelector('.to-sign').scrollTop > 0);
       await page.keyboard.press('Escape');
       await page.keyboard.press('Shift+D');
+      await page.waitForSelector('.sign-step');
       await page.keyboard.press('Enter');
       await page.waitForFunction(() => document.querySelector('.finding .decision')?.textContent === 'to decide');
     }
   }
   await page.goto(`${settings.url}/agreement`);
-  await page.waitForSelector('.agreement table, .agreement .muted');
+  // Below what the view is about: its table, or that there is none.
+  await page.waitForSelector('.agreement table, .agreement .muted ~ .muted');
   await look(`agreement-${theme}`);
   await page.keyboard.press('Shift+T');
 }

@@ -15,7 +15,7 @@ def main() -> None:
     credentials = grpc.ssl_channel_credentials(read(ca), key, cert)
     with grpc.secure_channel(address, credentials) as channel:
         try:
-            for _ in channel.unary_stream(method)(bytes.fromhex(message), timeout=10):
+            for _ in channel.unary_stream(method)(bytes.fromhex(message), timeout=60):
                 pass
             print("OK")
         except grpc.RpcError as error:

@@ -26,7 +26,7 @@ HOST, PORT, WHAT, FILES = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4
 
 def associate(contexts, title="PYNET", called="PRELIM"):
     ae = AE(ae_title=title)
-    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 30
+    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 120
     return ae.associate(HOST, PORT, ae_title=called, contexts=contexts)
 
 
@@ -110,6 +110,7 @@ def commit(waits=True):
     listener.add_supported_context(StorageCommitmentPushModel, scu_role=True, scp_role=True)
     server = listener.start_server(("127.0.0.1", port), block=False, evt_handlers=handlers)
     ae = AE(ae_title="PYNET")
+    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 120
     contexts = contexts_of(files) + [build_context(StorageCommitmentPushModel)]
     association = ae.associate(HOST, PORT, ae_title="PRELIM", contexts=contexts, evt_handlers=handlers)
     statuses = [send(ds, association) for ds in files]
@@ -127,11 +128,11 @@ def commit(waits=True):
         association._serve_request = lambda *_: None
     status, _ = association.send_n_action(asked, 1, StorageCommitmentPushModel, StorageCommitmentPushModelInstance)
     if waits:
-        told.wait(20)
+        told.wait(120)
         association.release()
     else:
         association.abort()
-        told.wait(20)
+        told.wait(120)
     server.shutdown()
     return {"statuses": statuses, "action": code(status), "reports": reports}
 

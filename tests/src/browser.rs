@@ -21,7 +21,7 @@ pub struct Browser {
     pub client: reqwest::Client,
     /// What it runs on.
     pub runtime: tokio::runtime::Runtime,
-    /// Cookies by name.
+    /// Cookies by name, which is without the port that the server's cookies have in it: browsers come to it by another, now and then.
     pub cookies: BTreeMap<String, String>,
     /// The token of its session.
     pub csrf: String,
@@ -106,8 +106,7 @@ impl Browser {
     /// Sends a request as a page of ours does; headers named in `change` are other than usual, and left out where empty.
     pub fn send(&mut self, method: Method, path: &str, body: Option<&Value>, change: &[(&str, &str)]) -> Answer {
         let url = if path.starts_with("http") { path.to_owned() } else { format!("{}{path}", self.base) };
-        let cookies: Vec<String> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let mut headers = BTreeMap::from([("cookie", cookies.join("; "))]);
+        let mut headers = BTreeMap::from([("cookie", self.cookie())]);
         if method != Method::GET {
             headers.extend([("origin", self.base.clone()), ("x-prelim-csrf", self.csrf.clone())]);
         }
@@ -130,12 +129,31 @@ impl Browser {
         for line in answer.headers.get_all("set-cookie") {
             let line = line.to_str().expect("text");
             let (name, value) = line.split(';').next().and_then(|pair| pair.split_once('=')).expect("a cookie");
+            // A browser has one jar for all ports of a host.
+            let is_ours = name.starts_with("prelim_");
+            assert!(!is_ours || name.ends_with(&self.port()), "{name} does not tell the port");
+            let name = if is_ours { name.trim_end_matches(&self.port()) } else { name };
             match value {
                 "" => drop(self.cookies.remove(name)),
                 value => drop(self.cookies.insert(name.to_owned(), value.to_owned())),
             }
         }
         answer
+    }
+
+    /// The header that shows its cookies.
+    pub fn cookie(&self) -> String {
+        let port = self.port();
+        let port = |name: &str| if name.starts_with("prelim_") { port.as_str() } else { "" };
+        let cookies: Vec<String> =
+            self.cookies.iter().map(|(name, value)| format!("{name}{}={value}", port(name))).collect();
+        cookies.join("; ")
+    }
+
+    /// What names of cookies end with.
+    fn port(&self) -> String {
+        let port = self.base.rsplit(':').next().filter(|port| port.bytes().all(|byte| byte.is_ascii_digit()));
+        port.map(|port| format!("_{port}")).unwrap_or_default()
     }
 
     /// A study as the page gets it.

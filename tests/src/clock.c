@@ -1,6 +1,6 @@
-// A wrong clock for one process, preloaded: what it reads as the wall's time is wrong by the seconds in the file that
-// CHAOS_CLOCK names. The time since the start of the system stays right, as it does when a clock is set. libfaketime does
-// the same, but not for a Redis that is linked with jemalloc: the two wait for each other.
+// A wrong clock for one process, preloaded: what it reads as the wall's time is wrong by the first number of seconds in the
+// file that CHAOS_CLOCK names. The time since the start of the system stays right, as it does when a clock is set; the second
+// number goes on both, as if so much time had gone by. libfaketime does the same, but not for a Redis that is linked with jemalloc: the two wait for each other.
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdint.h>
@@ -12,21 +12,23 @@
 #include <unistd.h>
 
 // Shared with whoever writes the file, so that a new offset counts at once. Null until main() is near.
-static const volatile int64_t *offset_s;
+static const volatile int64_t *offsets_s;
 
 __attribute__((constructor)) static void open_offset(void) {
   const char *path = getenv("CHAOS_CLOCK");
   int file = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
   if (file < 0) return;
-  void *page = mmap(NULL, sizeof *offset_s, PROT_READ, MAP_SHARED, file, 0);
+  void *page = mmap(NULL, 2 * sizeof *offsets_s, PROT_READ, MAP_SHARED, file, 0);
   close(file);
-  if (page != MAP_FAILED) offset_s = page;
+  if (page != MAP_FAILED) offsets_s = page;
 }
 
 int clock_gettime(clockid_t clock, struct timespec *time) {
   int answer = (int)syscall(SYS_clock_gettime, clock, time);
   int is_wall = clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE;
-  if (answer == 0 && is_wall && offset_s) time->tv_sec += *offset_s;
+  int is_since_start = clock == CLOCK_MONOTONIC || clock == CLOCK_MONOTONIC_COARSE || clock == CLOCK_BOOTTIME;
+  if (answer == 0 && is_wall && offsets_s) time->tv_sec += offsets_s[0];
+  if (answer == 0 && (is_wall || is_since_start) && offsets_s) time->tv_sec += offsets_s[1];
   return answer;
 }
 

@@ -8,10 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::repository;
-
-/// How long it may take to start, and how long a span may take to come.
-const PATIENCE: Duration = Duration::from_secs(30);
+use crate::{PATIENCE, repository, whole_lines};
 
 /// The collector, ended when dropped.
 pub struct Collector {
@@ -50,9 +47,7 @@ impl Collector {
     /// Where a line is no JSON.
     pub fn spans(&self) -> Vec<Value> {
         let text = fs::read_to_string(&self.file).expect("the file is there");
-        // The last line may be in the middle of being written.
-        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
-        whole.lines().skip(1).map(|line| serde_json::from_str(line).expect("a span")).collect()
+        whole_lines(&text).skip(1).map(|line| serde_json::from_str(line).expect("a span")).collect()
     }
 
     /// Waits until the spans `hold`, and returns them.

@@ -40,6 +40,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+/// How long anything may take that must come. It is for what never comes: a machine of two cores that does much else at the same
+/// time must not fail a check.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
 /// The root of the repository.
 pub fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the repository")
@@ -199,6 +203,11 @@ pub fn draft(grpc: &str, study: &str, format: &str) -> Vec<u8> {
     let output = prelim(["report", "--grpc", grpc, study, "--format", format]);
     assert!(output.status.success(), "{}", words(&output));
     output.stdout
+}
+
+/// The lines of a file that is written to, as far as they are whole: the last may be in the middle of being written.
+pub fn whole_lines(text: &str) -> std::str::Lines<'_> {
+    text.rsplit_once('\n').map_or("", |(whole, _)| whole).lines()
 }
 
 /// Waits until `holds`.

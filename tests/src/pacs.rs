@@ -7,15 +7,11 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::ports::free_port;
-use crate::{eventually, repository, words};
-
-/// How long it may take to listen.
-const PATIENCE: Duration = Duration::from_secs(30);
+use crate::{PATIENCE, eventually, repository, whole_lines, words};
 
 /// What is preloaded into servers that can only listen on every address, so that they listen on loopback alone.
 fn loopback() -> &'static Path {
@@ -121,7 +117,7 @@ impl Peer {
     /// What a peer in Python was sent, in order.
     pub fn received(&self) -> Vec<Value> {
         let text = fs::read_to_string(self.folder.path().join("received.jsonl")).unwrap_or_default();
-        text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+        whole_lines(&text).map(|line| serde_json::from_str(line).expect("JSON")).collect()
     }
 
     /// DCMTK's `storescp` with these flags; objects lie in its folder.

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
+use crate::ports::free_port;
 use crate::repository;
 
 /// The access key.
@@ -31,7 +32,7 @@ impl S3 {
     /// Where the server was not installed: `tests/install.sh` does that.
     pub fn start(folder: &Path) -> Self {
         fs::create_dir_all(folder.join(BUCKET)).expect("the folder can be made");
-        let mut server = Self { folder: folder.to_owned(), port: 0, child: None, log: Arc::default() };
+        let mut server = Self { folder: folder.to_owned(), port: free_port(), child: None, log: Arc::default() };
         server.start_again();
         server
     }
@@ -53,14 +54,11 @@ impl S3 {
             .unwrap_or_else(|error| panic!("{}: {error}: run tests/install.sh", program.display()));
         let mut stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
         let mut line = String::new();
-        self.port = loop {
+        while !line.contains("running at http://127.0.0.1:") {
             line.clear();
             let read = stdout.read_line(&mut line).expect("stdout can be read");
             assert!(read > 0, "the S3 server ended");
-            if let Some((_, port)) = line.trim_end().rsplit_once("running at http://127.0.0.1:") {
-                break port.parse().expect("a port");
-            }
-        };
+        }
         let log = Arc::clone(&self.log);
         // Read on, so that the server never waits for room in the pipe.
         thread::spawn(move || {

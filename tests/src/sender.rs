@@ -3,10 +3,9 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::time::Duration;
 
-/// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::PATIENCE;
+
 /// Length of the fragments of a data set: below what any peer takes.
 const FRAGMENT: usize = 12_000;
 const APPLICATION_CONTEXT: &str = "1.2.840.10008.3.1.1.1";

@@ -8,10 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::binary;
-
-/// How long it may take to be ready, and to end when it is asked to.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::{PATIENCE, binary, whole_lines};
 
 /// A role of `prelim` in a folder of its own, which is its working folder; killed when dropped.
 pub struct Server {
@@ -61,18 +58,18 @@ impl Server {
             let file = File::options().create(true).append(true).open(self.folder.join(name));
             file.expect("a file for what it says")
         };
-        let lines = self.stdout().lines().count();
+        let lines = whole_lines(&self.stdout()).count();
         let mut command = Command::new(binary());
         command.args(&self.arguments).envs(self.variables.iter().cloned()).current_dir(&self.folder);
         command.stdin(Stdio::null()).stdout(open("stdout")).stderr(open("stderr"));
         self.child = Some(command.spawn().expect("prelim starts"));
         let began = Instant::now();
-        while self.stdout().lines().count() == lines {
+        while whole_lines(&self.stdout()).count() == lines {
             let waits = self.child.as_mut().is_some_and(|child| child.try_wait().expect("our process").is_none());
             assert!(waits && began.elapsed() < PATIENCE, "{:?} is not ready: {}", self.arguments, self.log());
             sleep(Duration::from_millis(20));
         }
-        let ready = self.stdout().lines().last().and_then(|line| serde_json::from_str::<Value>(line).ok());
+        let ready = whole_lines(&self.stdout()).last().and_then(|line| serde_json::from_str::<Value>(line).ok());
         let told = |what: &str| ready.as_ref().and_then(|ready| ready[what].as_str()).unwrap_or_default().to_owned();
         (self.grpc, self.dicom, self.http) = (told("grpc"), told("dicom"), told("http"));
     }

@@ -7,7 +7,10 @@ use std::time::{Duration, SystemTime};
 
 use prelim_tests::certificates::{Authority, Pair};
 use prelim_tests::issuer::{OidcIssuer, altered};
-use prelim_tests::{Process, binary, phantoms, prelim, prelim_json, repository, words};
+use prelim_tests::server::Server;
+use prelim_tests::{
+    PATIENCE, Process, binary, eventually, phantoms, prelim, prelim_json, repository, whole_lines, words,
+};
 use serde_json::{Value, json};
 
 /// Rules for the clients of these tests.
@@ -112,7 +115,7 @@ fn peer_saying(grpc: &str, method: &str, fields: &[&str], ca: &Path, pair: Optio
 /// The lines of the audit.
 fn audit(folder: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(folder.join("audit.jsonl")).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    whole_lines(&text).map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 /// Whether the audit has a line with this event, call and caller, and these words in its reason.
@@ -204,7 +207,9 @@ fn certificates_open_what_their_roles_allow() {
         ("110103", Some("GetReport"), Some("reader"), ""),
         ("110112", Some("ListStudies"), Some("reader"), ""),
     ] {
-        assert!(is_audited(folder, event, call, caller, reason), "{event} {call:?} {caller:?} {reason}");
+        // A handshake that fails is noted when the other side has gone.
+        let told = || format!("{event} {call:?} {caller:?} {reason}");
+        eventually(PATIENCE, told, || is_audited(folder, event, call, caller, reason));
     }
     let lines = audit(folder);
     let submitted = lines.iter().find(|line| line["call"] == "SubmitStudies" && line["outcome"] == 0).unwrap();
@@ -315,7 +320,7 @@ fn a_certificate_that_runs_out_ends_what_it_opened() {
     let work = tempfile::tempdir().unwrap();
     let ours = Authority::new(work.path(), "ours");
     let running = coordinator(work.path(), &ours, &ours.server(), &[]);
-    let soon = ours.client_until("reader", SystemTime::now() + Duration::from_secs(4));
+    let soon = ours.client_until("reader", SystemTime::now() + Duration::from_secs(15));
     let watch = line([&"watch" as &dyn AsRef<OsStr>, &"--json", &"--grpc", &running.grpc]);
     let mut watching = Command::new(binary())
         .args(watch.into_iter().chain(shown(&ours.pem, &soon)))
@@ -323,9 +328,9 @@ fn a_certificate_that_runs_out_ends_what_it_opened() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    std::thread::sleep(Duration::from_secs(2));
+    let watches = || is_audited(work.path(), "110112", Some("WatchStudies"), Some("reader"), "");
+    eventually(PATIENCE, || "it is let in".to_owned(), watches);
     assert!(watching.try_wait().unwrap().is_none(), "it is good for another moment");
-    assert!(is_audited(work.path(), "110112", Some("WatchStudies"), Some("reader"), ""));
     let said = refusal(&watching.wait_with_output().unwrap());
     assert!(said.contains("have expired"), "{said}");
     assert!(refusal(&studies(&running.grpc, &shown(&ours.pem, &soon))).contains("has expired"));
@@ -458,12 +463,8 @@ fn an_issuer_may_be_away_and_change_its_keys() {
     let flags = line([&"--token-file" as &dyn AsRef<OsStr>, &file]);
     assert!(refusal(&studies(&running.grpc, &flags)).contains("keys cannot be fetched"));
     issuer.start_again(&keys);
-    let mut tries = 0;
-    while !studies(&running.grpc, &flags).status.success() {
-        tries += 1;
-        assert!(tries < 20, "the issuer at {} is back", issuer.url());
-        std::thread::sleep(Duration::from_millis(500));
-    }
+    let back = || format!("the issuer at {} is back", issuer.url());
+    eventually(PATIENCE, back, || studies(&running.grpc, &flags).status.success());
 
     // Other keys: the new ones are fetched for the first token that needs them, and the old ones no longer count.
     issuer.start_again(&work.path().join("rotated.json"));
@@ -510,18 +511,12 @@ fn everything_in_one_process_works_behind_locked_doors() {
 fn serving_openly_to_others_is_warned_of() {
     let work = tempfile::tempdir().unwrap();
     for (address, warned) in [("0.0.0.0:0", true), ("127.0.0.1:0", false)] {
-        let log = std::fs::File::create(work.path().join("log")).unwrap();
-        let mut child = Command::new(binary())
-            .args(["coordinator", "--grpc", address, "--data"])
-            .arg(work.path().join(address.replace(':', "-")))
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        std::thread::sleep(Duration::from_secs(2));
-        let _ = child.kill();
-        let _ = child.wait();
-        let log = std::fs::read_to_string(work.path().join("log")).unwrap();
+        let folder = work.path().join(address.replace(':', "-"));
+        let server = Server::start(&folder, &["coordinator", "--json", "--grpc", address, "--data", "data"], &[]);
+        // Who is served comes after the warnings.
+        let served = studies(&server.grpc, &[]);
+        assert!(served.status.success(), "{}", words(&served));
+        let log = server.log();
         assert_eq!(log.contains("whoever reaches this address can read and send studies"), warned, "{log}");
         assert_eq!(log.contains("not encrypted"), warned, "{log}");
     }

@@ -8,12 +8,9 @@ use prelim_tests::browser::{Browser, account};
 use prelim_tests::planted::Mark;
 use prelim_tests::redis::Redis;
 use prelim_tests::server::Server;
-use prelim_tests::{asked_model, binary, draft, eventually, phantoms, prelim, prelim_json, submit, words};
+use prelim_tests::{PATIENCE, asked_model, binary, draft, eventually, phantoms, prelim, prelim_json, submit, words};
 use reqwest::Method;
 use serde_json::{Value, json};
-
-/// How long anything may take that must come, on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What the demonstration model is asked in these checks.
 fn questions() -> Value {
@@ -128,7 +125,7 @@ fn the_page_asks(server: &Server, study: &str, image: &str) {
     let (mut jane, mut john) = (Browser::signed_in(server, "jane"), Browser::signed_in(server, "john"));
     let path = format!("/api/studies/{study}/questions");
     let request = jane.client.get(format!("{}/api/events", jane.base));
-    let request = request.header("cookie", format!("prelim_session={}", jane.cookies["prelim_session"]));
+    let request = request.header("cookie", jane.cookie());
     let mut events = jane.runtime.block_on(async { request.send().await.expect("an answer") });
 
     let empty = jane.get(&path).json();
@@ -532,7 +529,8 @@ fn that_nobody_answers_is_said_at_once() {
     let study = drafted(&server.grpc, folder.path(), 1, "dx").remove(0);
     let began = Instant::now();
     let refused = prelim(["ask", &study, "Is there a nodule?", "--grpc", &server.grpc]);
-    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    // Who waits for an answer waits for a minute at least.
+    assert!(began.elapsed() < Duration::from_secs(40), "{:?}", began.elapsed());
     let said = words(&refused);
     assert!(!refused.status.success() && said.contains("no model here answers questions"), "{said}");
     assert!(said.contains("no worker that is up has one that does"), "{said}");
@@ -565,7 +563,7 @@ fn many_are_asked_at_once_and_an_absent_worker_is_noticed() {
     reading.signal("STOP");
 
     let path = format!("/api/studies/{study}/questions");
-    let (url, cookie) = (format!("{}{path}", jane.base), format!("prelim_session={}", jane.cookies["prelim_session"]));
+    let (url, cookie) = (format!("{}{path}", jane.base), jane.cookie());
     let send = |number: usize| {
         let body =
             json!({"kind": "question", "text": format!("Number {number}?"), "request_id": format!("q-{number}")});
@@ -606,7 +604,7 @@ fn many_are_asked_at_once_and_an_absent_worker_is_noticed() {
 fn coordinator(work: &Path, name: &str, redis: &Redis) -> Server {
     let (redis, bytes) = (redis.url(), format!("file://{}", work.join("bytes").display()));
     let mut arguments = vec!["coordinator", "--json", "--grpc", "127.0.0.1:0", "--data", "data"];
-    arguments.extend(["--redis", &redis, "--bytes", &bytes, "--lease-ttl-ms", "1500", "--removal-grace-s", "1"]);
+    arguments.extend(["--redis", &redis, "--bytes", &bytes, "--lease-ttl-ms", "10000", "--removal-grace-s", "1"]);
     Server::start(&work.join(name), &arguments, &[("PRELIM_LOG", "trace")])
 }
 

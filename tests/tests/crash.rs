@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use prelim_tests::{Process, binary, draft, phantoms, submit, words};
+use prelim_tests::{PATIENCE, Process, binary, draft, eventually, phantoms, prelim_json, submit, words};
 
 /// The drafts of all studies below `folder`, as JSON text, by study.
 fn drafts(grpc: &str, folder: &Path) -> BTreeMap<String, String> {
@@ -39,17 +39,19 @@ fn drafts_are_the_same_after_the_process_is_killed_in_mid_study() {
     let expected = drafts(&undisturbed.grpc, &studies);
     undisturbed.kill();
 
-    let data = work.path().join("disturbed");
-    let first = Process::up(&data);
+    // What a life had in hand when it ended is taken up by the last one, when the lease is over.
+    let data = work.path().join("disturbed").display().to_string();
+    let up = ["up", "--json", "--grpc", "127.0.0.1:0", "--lease-ttl-ms", "10000", "--data", &data];
+    let first = Process::start(up);
     send(&first.grpc, &studies);
     first.kill();
     // Each life is a little longer than the one before, so that the kill falls on different steps.
     for milliseconds in [150, 400, 900, 1_500] {
-        let process = Process::up(&data);
+        let process = Process::start(up);
         std::thread::sleep(Duration::from_millis(milliseconds));
         process.kill();
     }
-    let last = Process::up(&data);
+    let last = Process::start(up);
     assert_eq!(drafts(&last.grpc, &studies), expected);
 }
 
@@ -66,14 +68,15 @@ fn another_worker_takes_over_from_one_that_is_killed() {
         "--grpc".as_ref(),
         "127.0.0.1:0".as_ref(),
         "--lease-ttl-ms".as_ref(),
-        "2000".as_ref(),
+        "6000".as_ref(),
         "--data".as_ref(),
         data.as_os_str(),
     ]);
     let worker = || Process::start(["worker", "--json", "--grpc", &coordinator.grpc]);
     let first = worker();
     send(&coordinator.grpc, &studies);
-    std::thread::sleep(Duration::from_millis(700));
+    let leased = || prelim_json(["workers", "--json", "--grpc", &coordinator.grpc])["queue"]["leased"].to_string();
+    eventually(PATIENCE, leased, || leased().chars().any(|digit| ('1'..='9').contains(&digit)));
     first.kill();
     let _second = worker();
     assert_eq!(drafts(&coordinator.grpc, &studies).len(), 2);

@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
 
 use prelim_proto::v1::worker_service_client::WorkerServiceClient;
 use prelim_proto::v1::{
@@ -20,7 +19,7 @@ use prelim_tests::object::DX;
 use prelim_tests::patient::Patient;
 use prelim_tests::redis::Redis;
 use prelim_tests::server::Server;
-use prelim_tests::{draft, eventually, prelim, prelim_json, repository, words};
+use prelim_tests::{PATIENCE, draft, eventually, prelim, prelim_json, repository, words};
 use serde_json::Value;
 
 /// A key that nobody else may read.
@@ -254,7 +253,7 @@ fn a_worker_hears_nothing_that_names_a_patient_and_drafts_are_the_same() {
             all.iter().map(|study| (of(study, "study_uid"), of(study, "state"))).collect::<BTreeMap<_, _>>()
         };
         eventually(
-            Duration::from_secs(120),
+            PATIENCE,
             || format!("{:?} {}", studies(), server.log()),
             || studies().len() == 4 && studies().values().all(|state| state == "drafted"),
         );
@@ -410,7 +409,7 @@ fn coordinators_take_over_from_each_other_and_say_nothing_real_in_errors() {
         assert!(leaks.is_empty(), "{leaks:?} in {}", String::from_utf8_lossy(&said));
     }
     let state = || prelim_json(["studies", "--json", "--grpc", &one.grpc])[0]["state"].as_str().unwrap().to_owned();
-    eventually(Duration::from_secs(30), || state() + &one.log(), || state() == "drafted");
+    eventually(PATIENCE, || state() + &one.log(), || state() == "drafted");
     let draft = String::from_utf8(draft(&one.grpc, &study, "json")).unwrap();
     assert!(draft.contains(&format!("{study}.1.1 is damaged")), "{draft}");
     assert!(draft.contains("burned into the pixels") && draft.contains(&format!("{study}.1.3")), "{draft}");

@@ -2,13 +2,12 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use prelim_tests::certificates::{Authority, Pair};
 use prelim_tests::pacs::Orthanc;
 use prelim_tests::server::Server;
 use prelim_tests::workspace::{dicom_files, texts};
-use prelim_tests::{draft, eventually, phantoms, prelim, prelim_json, repository, words};
+use prelim_tests::{PATIENCE, draft, eventually, phantoms, prelim, prelim_json, repository, words};
 use serde_json::{Value, json};
 
 /// A coordinator with a worker that serves DICOMweb, and its folder.
@@ -49,7 +48,7 @@ impl Site {
     fn drafted(&self, count: usize) -> Vec<Value> {
         let mut studies = Vec::new();
         eventually(
-            Duration::from_secs(60),
+            PATIENCE,
             || format!("{count} drafted: {:#?}", self.studies()),
             || {
                 studies = self.studies();
@@ -377,7 +376,8 @@ fn a_silent_client_does_not_hold_a_place() {
     let found = site.peer("slow", &[]);
     for part in ["head", "body"] {
         let seconds = found[part][0].as_f64().expect("a number");
-        assert!((1.5..9.0).contains(&seconds), "{part}: {found}");
+        // Without the setting it would be a minute.
+        assert!((1.5..40.0).contains(&seconds), "{part}: {found}");
     }
     assert_eq!(found["body"][1], "HTTP/1.1 408");
 }

@@ -2,13 +2,12 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::time::Duration;
 
 use prelim_tests::certificates::Authority;
 use prelim_tests::ports::free_port;
 use prelim_tests::server::Server;
 use prelim_tests::workspace::{dicom_files, texts};
-use prelim_tests::{eventually, phantoms, prelim, prelim_json, repository, words};
+use prelim_tests::{PATIENCE, eventually, phantoms, prelim, prelim_json, repository, words};
 use serde_json::{Value, json};
 
 /// A coordinator with a worker that listens to DICOM, and its folder.
@@ -53,7 +52,7 @@ impl Site {
     fn has_logged(&self, wanted: &[&str]) {
         let log = || self.server.log();
         eventually(
-            Duration::from_secs(10),
+            PATIENCE,
             || format!("all of {wanted:?} in {}", log()),
             || wanted.iter().all(|each| log().contains(each)),
         );
@@ -69,7 +68,7 @@ impl Site {
         let is_settled = |study: &Value| ["drafted", "failed"].contains(&study["state"].as_str().expect("a word"));
         let mut studies = Vec::new();
         eventually(
-            Duration::from_secs(60),
+            PATIENCE,
             || format!("{count} settled: {:#?}", self.studies()),
             || {
                 studies = self.studies();
@@ -223,8 +222,8 @@ fn a_crowd_gets_as_many_associations_as_there_are() {
     let site = Site::start(&["--dicom-associations", "20"]);
     let answer = site.pynetdicom("crowd", &["50".to_owned()]);
     assert_eq!(answer, json!({"accepted": 20, "rejected": 30, "echoes": ["0000"]}));
-    // The places are free again.
-    assert!(site.dcmtk("echoscu", &[], &[]).status.success());
+    // The places are free again, once it is noticed that they are.
+    eventually(PATIENCE, || "a place".to_owned(), || site.dcmtk("echoscu", &[], &[]).status.success());
 }
 
 /// Issue promise: a slow-loris association: a PDU that has begun must be whole within the time that a peer may be silent.
@@ -233,7 +232,8 @@ fn a_byte_now_and_then_does_not_hold_a_place() {
     let site = Site::start(&["--dicom-idle-s", "2"]);
     let answer = site.pynetdicom("drip", &[]);
     let seconds = answer["seconds"].as_f64().expect("a number");
-    assert!((1.5..8.0).contains(&seconds), "it was stood for {seconds} s");
+    // Without the setting it would be a minute, and where each byte counted, three.
+    assert!((1.5..40.0).contains(&seconds), "it was stood for {seconds} s");
 }
 
 /// Issue promise: every hostile file over C-STORE, byte for byte: the server stays up, and each is answered.

@@ -2,13 +2,12 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use prelim_tests::pacs::{Orthanc, Peer};
 use prelim_tests::ports::free_port;
 use prelim_tests::server::Server;
 use prelim_tests::workspace::dicom_files;
-use prelim_tests::{draft, phantoms, prelim, prelim_json, repository, words};
+use prelim_tests::{PATIENCE, draft, eventually, phantoms, prelim, prelim_json, repository, words};
 use serde_json::{Value, json};
 
 /// A coordinator with a worker that fetches from `pacs`, and its DICOM port.
@@ -126,7 +125,7 @@ fn a_study_with_our_report_in_it_is_fetched_again() {
     let first = site.fetch(&[&study]);
     assert_eq!((&first[0]["failed"], &first[0]["reasons"]), (&json!(0), &json!([])), "{first}");
     site.draft(&study);
-    prelim_tests::eventually(Duration::from_secs(30), || held().to_string(), || held() == before + 1);
+    eventually(PATIENCE, || held().to_string(), || held() == before + 1);
     let late = folder.path().join("late.dcm");
     std::fs::copy(&files[0], &late).expect("a copy");
     let changed = Command::new("dcmodify").args(["-nb", "-gin"]).arg(&late).output();

@@ -5,13 +5,13 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use prelim_tests::object::{CT, EXPLICIT_LITTLE_ENDIAN, Object};
 use prelim_tests::sender::{Sender, pdu};
 use prelim_tests::server::Server;
 use prelim_tests::workspace::dicom_files;
-use prelim_tests::{eventually, prelim_json, repository};
+use prelim_tests::{PATIENCE, eventually, prelim_json, repository};
 
 /// Files that the fuzzer sends, all in all.
 const MUTATED: usize = 10_000;
@@ -276,7 +276,8 @@ fn accepted(port: u16, seeds: Vec<Seed>) -> Vec<Seed> {
 #[test]
 fn five_hundred_associations_send_at_once() {
     const MOST: usize = 500;
-    let mut site = Site::start(&["--dicom-associations", &MOST.to_string()]);
+    // The first of them waits until the last is there.
+    let mut site = Site::start(&["--dicom-associations", &MOST.to_string(), "--dicom-idle-s", "600"]);
     let port = site.port();
     let mut senders: Vec<_> = (0..MOST)
         .map(|number| Sender::associate(port, ct()).unwrap_or_else(|error| panic!("association {number}: {error}")))
@@ -344,7 +345,7 @@ fn whoever_ends_in_any_state_leaves_nothing_behind() {
                     Ok(()) => break sender,
                     // The places of those before may not be free yet.
                     Err(error) => assert!(
-                        error.kind() == io::ErrorKind::ConnectionRefused && began.elapsed() < Duration::from_secs(20),
+                        error.kind() == io::ErrorKind::ConnectionRefused && began.elapsed() < PATIENCE,
                         "{way:?}: {error}"
                     ),
                 }
@@ -364,7 +365,7 @@ fn whoever_ends_in_any_state_leaves_nothing_behind() {
     while senders.len() < PLACES {
         match Sender::associate(site.port(), ct()) {
             Ok(sender) => senders.push(sender),
-            Err(error) => assert!(began.elapsed() < Duration::from_secs(20), "{} places: {error}", senders.len()),
+            Err(error) => assert!(began.elapsed() < PATIENCE, "{} places: {error}", senders.len()),
         }
     }
     for (number, sender) in senders.iter_mut().enumerate() {
@@ -374,7 +375,7 @@ fn whoever_ends_in_any_state_leaves_nothing_behind() {
     drop(senders);
     // The object that was sent whole, and those of the end.
     eventually(
-        Duration::from_secs(10),
+        PATIENCE,
         || format!("{} instances instead of {}", site.instances(), PLACES + 1),
         || site.instances() == PLACES as u64 + 1,
     );

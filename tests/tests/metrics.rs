@@ -3,10 +3,9 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use prelim_tests::ports::free_address;
-use prelim_tests::{Process, binary, phantoms, repository, stand_in_driver, submit};
+use prelim_tests::{PATIENCE, Process, binary, eventually, phantoms, repository, stand_in_driver, submit};
 
 /// Status and body of a page.
 fn get(address: &str, path: &str) -> (u16, String) {
@@ -17,6 +16,12 @@ fn get(address: &str, path: &str) -> (u16, String) {
     let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
     let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
     (status.expect("a status"), body.to_owned())
+}
+
+/// Waits until a role says that it is ready.
+fn is_ready(address: &str) {
+    let told = || get(address, "/readyz").1;
+    eventually(PATIENCE, told, || get(address, "/readyz").0 == 200);
 }
 
 /// The cells of a row in Markdown, without the quotes of code around a name.
@@ -49,17 +54,15 @@ fn the_numbers_of_the_list_are_told_and_name_nobody() {
     let studies = outcome["studies"].as_array().expect("studies");
     for address in [&ours, &theirs] {
         assert_eq!(get(address, "/livez").0, 200);
-        assert_eq!(get(address, "/readyz").0, 200);
+        is_ready(address);
     }
     // A worker tells its last job when it has handed it in.
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let told = || get(&ours, "/metrics").1 + &get(&theirs, "/metrics").1;
     let mut text = String::new();
-    while Instant::now() < deadline {
-        text = get(&ours, "/metrics").1 + &get(&theirs, "/metrics").1;
-        if value(&text, "prelim_worker_jobs_running") == 0.0 && value(&text, "prelim_studies_open") == 0.0 {
-            break;
-        }
-    }
+    eventually(PATIENCE, told, || {
+        text = told();
+        value(&text, "prelim_worker_jobs_running") == 0.0 && value(&text, "prelim_studies_open") == 0.0
+    });
     let list = std::fs::read_to_string(repository().join("helm/METRICS.md")).expect("the list");
     let rows: Vec<Vec<&str>> = list.lines().filter(|line| line.starts_with("| `")).map(cells).collect();
     assert!(rows.len() > 20, "the list has only {} rows", rows.len());
@@ -115,10 +118,7 @@ fn a_worker_names_its_gpu_and_tells_of_its_memory() {
     let mut command = Command::new(binary());
     command.args(arguments).env("LD_LIBRARY_PATH", stand_in_driver()).env("XDG_CACHE_HOME", work.path());
     let _worker = Process::start_as(&mut command);
-    let until = Instant::now() + Duration::from_secs(10);
-    while get(&address, "/readyz").0 != 200 {
-        assert!(Instant::now() < until, "the worker is not ready");
-    }
+    is_ready(&address);
     let text = get(&address, "/metrics").1;
     let device =
         text.lines().find(|line| line.starts_with("prelim_worker_device{")).unwrap_or_else(|| panic!("{text}"));
@@ -142,14 +142,10 @@ fn one_process_tells_the_numbers_of_both_roles() {
     command.args(arguments).args(["--grpc", "127.0.0.1:0"]);
     command.env("LD_LIBRARY_PATH", stand_in_driver()).env("XDG_CACHE_HOME", work.path());
     let _both = Process::start_as(&mut command);
-    let until = Instant::now() + Duration::from_secs(10);
     // The worker has its slots once it asks for work.
-    let text = loop {
-        let text = get(&address, "/metrics").1;
-        if value(&text, "prelim_worker_slots") > 0.0 || Instant::now() > until {
-            break text;
-        }
-    };
+    let told = || get(&address, "/metrics").1;
+    eventually(PATIENCE, told, || value(&told(), "prelim_worker_slots") > 0.0);
+    let text = told();
     assert!(text.contains("prelim_worker_device{name=\"cuda:0 (simulator, sm_80, f16)\",kind=\"cuda\""), "{text}");
     assert_eq!(value(&text, "prelim_studies_open"), 0.0);
     assert!(text.ends_with("# EOF\n") && text.matches("# EOF").count() == 1, "{text}");
@@ -179,10 +175,7 @@ fn a_simulated_worker_tells_its_numbers() {
     ]);
     phantoms(&work.path().join("studies"), 1, 5, Some("dx"));
     assert_eq!(submit(grpc, &work.path().join("studies"))["studies"][0]["state"], "drafted");
-    let until = Instant::now() + Duration::from_secs(10);
-    while get(&address, "/readyz").0 != 200 {
-        assert!(Instant::now() < until, "the worker is not ready");
-    }
+    is_ready(&address);
     let (status, text) = get(&address, "/metrics");
     assert_eq!((status, value(&text, "prelim_worker_slots")), (200, 3.0));
     let done = "prelim_worker_stage_seconds_count{stage=\"generate\"} ";

@@ -10,13 +10,11 @@ use prelim_tests::object::{CT, Object};
 use prelim_tests::redis::Redis;
 use prelim_tests::sender::Sender;
 use prelim_tests::server::Server;
-use prelim_tests::{eventually, prelim_json, repository, words};
+use prelim_tests::{PATIENCE, eventually, prelim_json, repository, words};
 use serde_json::{Value, json};
 
-/// How long a sign takes to be seen on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// Longer than the quiet period of those who are waited for, and than any grace.
-const A_WHILE: Duration = Duration::from_secs(4);
+const A_WHILE: Duration = Duration::from_millis(2_500);
 const MPPS: &str = "1.2.840.10008.3.1.2.3.3";
 const IMPLICIT: &str = "1.2.840.10008.1.2";
 
@@ -25,7 +23,7 @@ const RULES: &str = r#"
 
 [[completeness]]                 # its modality tells what it performs
 sender = "CT_MPPS"
-quiet_period_ms = 2000
+quiet_period_ms = 1000
 association_grace_ms = 300
 waits_for_mpps = true
 
@@ -199,7 +197,7 @@ fn a_study_is_complete_when_its_steps_are_and_all_that_they_list_is_there() {
     assert_eq!(modality.end("1.2.826.88.100.5", "DISCONTINUED", &slices(fourth, 1..=5)), "0000");
     let (reason, detail, _) = site.queued(fourth);
     assert_eq!(reason, "quiet_period");
-    assert_eq!(detail, "nothing came for 2 s; a performed procedure step was discontinued");
+    assert_eq!(detail, "nothing came for 1 s; a performed procedure step was discontinued");
     let log = site.server.log();
     assert!(log.contains("performed procedure step") && !log.contains("1.2.826.88"), "{log}");
     assert!(!log.contains("PLANTED") && !log.contains("Planted"), "{log}");

@@ -4,13 +4,11 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
 
 use prelim_tests::browser::{Browser, account};
 use prelim_tests::ports::free_address;
 use prelim_tests::server::Server;
-use prelim_tests::{phantoms, prelim, prelim_json, words};
+use prelim_tests::{PATIENCE, eventually, phantoms, prelim, prelim_json, whole_lines, words};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -39,7 +37,7 @@ impl Site {
 
     fn lines(&self) -> Vec<Value> {
         let text = std::fs::read_to_string(self.audit()).expect("an audit");
-        text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+        whole_lines(&text).map(|line| serde_json::from_str(line).expect("JSON")).collect()
     }
 
     /// The lines that came of what was done.
@@ -65,7 +63,7 @@ impl Channel {
     fn open(server: &Server, title: &str, cookie: &str) -> Self {
         let host = server.http.trim_start_matches("http://").trim_end_matches("/dicom-web");
         let mut stream = TcpStream::connect(host).expect("a connection");
-        stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a socket");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
         write!(
             stream,
             "GET /dicom-web/subscribers/{title} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -123,7 +121,7 @@ fn a_channel_ends_with_the_session() {
     let site = Site::start("coordinator", &[]);
     let mut rita = Browser::signed_in(&site.server, "rita");
     let mut program = Browser::at(&site.server);
-    let cookie = format!("prelim_session={}", rita.cookies["prelim_session"]);
+    let cookie = rita.cookie();
     let mut channel = None;
     let noted = site.noted(|| channel = Some(Channel::open(&site.server, "RITA", &cookie)));
     assert_eq!((&noted[0]["caller"], &noted[0]["query"]), (&json!("rita"), &json!(["subscriber=RITA"])), "{noted:?}");
@@ -147,7 +145,7 @@ fn a_channel_ends_with_the_session() {
     assert!(kind == 1 && String::from_utf8_lossy(&told).contains("1.2.3.1"), "{kind}: {told:?}");
     // Another's, to see that it is the session that counts.
     let mut jane = Browser::signed_in(&site.server, "jane");
-    let cookie = format!("prelim_session={}", jane.cookies["prelim_session"]);
+    let cookie = jane.cookie();
     let mut other = Channel::open(&site.server, "RITA", &cookie);
     assert_eq!(rita.send(Method::DELETE, "/api/session", None, &[]).status, StatusCode::NO_CONTENT);
     create("1.2.3.2");
@@ -246,13 +244,15 @@ fn a_coordinator_with_accounts_keeps_an_audit_and_its_data_to_itself() {
 fn what_is_shown_on_this_machine_must_count() {
     let site = Site::start("coordinator", &[]);
     let mut browser = Browser::at(&site.server);
+    browser.cookies.insert("prelim_session".to_owned(), "0".repeat(64));
+    let ended = browser.cookie();
+    browser.cookies.clear();
     let mut ask = |change: &[(&str, &str)]| browser.send(Method::GET, "/dicom-web/studies", None, change);
     let answer = ask(&[]);
     assert!(answer.status.is_success());
     assert_eq!(answer.header("x-content-type-options"), "nosniff");
     assert_eq!(answer.header("cross-origin-resource-policy"), "same-origin");
     assert!(answer.header("content-security-policy").contains("default-src 'none'"));
-    let ended = format!("prelim_session={}", "0".repeat(64));
     for (change, status) in [
         (("authorization", "Bearer x"), 401),
         (("cookie", ended.as_str()), 401),
@@ -276,22 +276,22 @@ fn an_accounts_file_that_breaks_is_told_and_shuts_nobody_out() {
     let mut browser = Browser::at(&site.server);
     let mut told = |value: u32| {
         let line = format!("prelim_access_files_outdated{{file=\"accounts\"}} {value}\n");
-        let began = Instant::now();
-        loop {
-            let text = browser.get(&format!("http://{metrics}/metrics")).bytes;
-            if String::from_utf8_lossy(&text).contains(&line) {
-                return;
-            }
-            assert!(began.elapsed() < Duration::from_secs(20), "{line}: {}", String::from_utf8_lossy(&text));
-            sleep(Duration::from_millis(200));
-        }
+        eventually(
+            PATIENCE,
+            || line.clone(),
+            || {
+                let text = browser.get(&format!("http://{metrics}/metrics")).bytes;
+                String::from_utf8_lossy(&text).contains(&line)
+            },
+        );
     };
     told(0);
     let good = std::fs::read_to_string(&file).expect("the file");
     std::fs::write(&file, "[[account]]\n").expect("a file");
     told(1);
     Browser::signed_in(&site.server, "jane");
-    assert!(site.server.log().contains("changed files not taken up"), "{}", site.server.log());
+    let log = || site.server.log();
+    eventually(PATIENCE, log, || log().contains("changed files not taken up"));
     std::fs::write(&file, good).expect("a file");
     told(0);
     std::fs::remove_file(&file).expect("a file");

@@ -5,17 +5,14 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
+use prelim_tests::browser::{Browser, account};
 use prelim_tests::pacs::Peer;
 use prelim_tests::ports::free_port;
 use prelim_tests::redis::Redis;
 use prelim_tests::server::Server;
-use prelim_tests::{draft, eventually, phantoms, prelim_json, repository, submit, words};
+use prelim_tests::{PATIENCE, draft, eventually, phantoms, prelim_json, repository, submit, words};
 use serde_json::Value;
-
-/// How long a thing that is not waited for by a command may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Who the phantoms are said to be.
 const JANE: [&str; 4] =
@@ -215,7 +212,8 @@ fn every_form_says_it(server: &Server, later: &Value, said: &[&str], folder: &Pa
 #[test]
 fn another_patients_study_is_not_compared() {
     let folder = tempfile::tempdir().expect("a folder");
-    let films = films(folder.path(), 4);
+    let films = films(folder.path(), 5);
+    let undated = ["PatientID=PLANTEDID", "PatientName=Miller^Bob", "PatientBirthDate=", "PatientSex=F"];
     let john = ["PatientID=PLANTEDID", "PatientName=Roe^John", "PatientBirthDate=19700101", "PatientSex=F"];
     let elsewhere = [&JANE[..], &["IssuerOfPatientID=ELSEWHERE"]].concat();
     let here = [&JANE[..], &["IssuerOfPatientID=HERE"]].concat();
@@ -223,15 +221,21 @@ fn another_patients_study_is_not_compared() {
     rewrite(&films[1], &elsewhere, "20260201", "080000");
     rewrite(&films[2], &here, "20260501", "080000");
     rewrite(&films[3], &here, "20260601", "080000");
+    rewrite(&films[4], &undated, "20260401", "080000");
     let site_folder = tempfile::tempdir().expect("a folder");
-    let server = site(site_folder.path(), "[default]\n");
+    let accounts = site_folder.path().join("accounts.toml");
+    account(&accounts, "rita", &[]);
+    let more = ["--http", "127.0.0.1:0", "--accounts", "accounts.toml"];
+    let server = site_with(site_folder.path(), "[default]\n", &more);
     let other = read(&server, &films[0]);
     read(&server, &films[1]);
+    read(&server, &films[4]);
     let jane = read(&server, &films[2]);
     assert_eq!(
         comparison(&jane),
         [
             "Another study was not compared: the same Patient ID, but another birth date.",
+            "Another study was not compared: the same Patient ID, but another name.",
             "Another study was not compared: the same Patient ID, but of another issuer."
         ]
     );
@@ -242,6 +246,12 @@ fn another_patients_study_is_not_compared() {
     eventually(PATIENCE, || server.log(), || server.log().contains("read again"));
     let off = read(&server, &films[3]);
     assert_eq!(comparison(&off), ["Earlier studies were not looked for: the site's rules say so."]);
+    // The page lists by the same rule: no other patient's films hang beside these.
+    let mut rita = Browser::signed_in(&server, "rita");
+    let listed = rita.study(uid(&off))["priors"].clone();
+    let listed: Vec<(&Value, &Value)> =
+        listed.as_array().into_iter().flatten().map(|prior| (&prior["uid"], &prior["patient_name"])).collect();
+    assert_eq!(listed, [(&Value::from(uid(&jane)), &Value::from("PLANTEDNAME^Jane"))]);
 }
 
 /// Promise: a report of another system stands for a study that we have no draft of; its coded findings are compared.

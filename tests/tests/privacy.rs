@@ -15,11 +15,9 @@ use prelim_tests::planted::Mark;
 use prelim_tests::ports::free_address;
 use prelim_tests::redis::Redis;
 use prelim_tests::server::Server;
-use prelim_tests::{draft, prelim, prelim_json};
+use prelim_tests::{PATIENCE, draft, prelim, prelim_json};
 use serde_json::Value;
 
-/// How long anything may take that must come.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// Prefix of all keys.
 const PREFIX: &str = "{prelim}:";
 
@@ -47,8 +45,8 @@ impl World {
             let folder = work.join(name);
             let (data, audit) = (folder.join("data").display().to_string(), folder.join("audit.jsonl"));
             let (redis, metrics, audit) = (world.redis.url(), world.metrics(), audit.display().to_string());
-            let settings = "coordinator --json --grpc 127.0.0.1:0 --lease-ttl-ms 2000 --quiet-period-ms 2000 \
-                            --max-attempts 2 --close-s 2 --allow-folders";
+            let settings = "coordinator --json --grpc 127.0.0.1:0 --lease-ttl-ms 4000 --quiet-period-ms 2000 \
+                            --max-attempts 3 --close-s 2 --allow-folders";
             let mut arguments: Vec<&str> = settings.split_whitespace().collect();
             let more =
                 ["--redis", &redis, "--bytes", &bytes, "--data", &data, "--metrics", &metrics, "--audit", &audit];
@@ -292,7 +290,7 @@ fn nothing_of_a_patient_is_written_outside_of_records_objects_and_reports() {
     assert_eq!(dead.as_array().unwrap().len(), 1, "{dead}");
     // One that is lost to a worker that stands still past its lease.
     let lost = patient.next_study();
-    fs::write(work.path().join("times"), "xray,2500").unwrap();
+    fs::write(work.path().join("times"), "xray,8000").unwrap();
     world.workers[0].kill();
     world.workers[0].start_again();
     world.send(1, &patient.value(79), &patient.film(&lost, 1));
@@ -302,7 +300,8 @@ fn nothing_of_a_patient_is_written_outside_of_records_objects_and_reports() {
     world.wait_for("the lease to end", |world| world.leases_ended() > ended);
     world.workers[0].signal("CONT");
     world.wait_for("the worker to hear of it", |world| {
-        ["lease ended", "outcome dropped"].iter().any(|said| world.workers[0].log().contains(said))
+        let ways = ["given up: the lease is lost", "outcome dropped"];
+        ways.iter().any(|said| world.workers[0].log().contains(said))
     });
     world.workers[0].kill();
     assert!(prelim(["requeue", "--all", "--grpc", &world.grpc(1)]).status.success());

@@ -3,17 +3,14 @@
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::Output;
-use std::time::Duration;
 
 use prelim_tests::certificates::{Authority, Pair};
 use prelim_tests::object::instance_of;
 use prelim_tests::pacs::{Orthanc, Peer};
 use prelim_tests::ports::free_port;
 use prelim_tests::server::Server;
-use prelim_tests::{eventually, phantoms, prelim, words};
+use prelim_tests::{PATIENCE, eventually, phantoms, prelim, words};
 use serde_json::{Value, json};
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// `jane` is a radiologist, `robot` may review and is nobody by name, `reader` may look.
 const RULES: &str = r#"
@@ -367,7 +364,7 @@ fn a_signed_report_is_sent_though_a_draft_came_after_it() {
     let file = destination(
         "pacs",
         &format!("dicom://PACS@127.0.0.1:{port}"),
-        "when = \"signed\"\nlongest_pause_s = 1\nconnect_s = 1",
+        "when = \"signed\"\nlongest_pause_s = 1\nattempts = 10000",
     ) + &destination("ris", &format!("mllp://127.0.0.1:{}", ris.port), "when = [\"drafted\", \"signed\"]");
     let site = Site::start(&file);
     let study = site.drafted();

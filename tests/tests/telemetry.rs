@@ -14,20 +14,18 @@ use prelim_tests::collector::Collector;
 use prelim_tests::patient::Patient;
 use prelim_tests::redis::Redis;
 use prelim_tests::server::Server;
-use prelim_tests::{binary, eventually, phantoms, prelim, prelim_json, submit, words};
+use prelim_tests::{PATIENCE, binary, eventually, phantoms, prelim, prelim_json, submit, words};
 use serde_json::Value;
 
-/// How long anything may take that must come.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// How far clocks and the order of messages may part a span from the root: an upload is begun before its first instance is
 /// held, and a worker hears that its job is stored after the draft is made.
-const TOLERANCE_NS: u64 = 2_000_000_000;
+const TOLERANCE_NS: u64 = 20_000_000_000;
 
 /// A coordinator on Redis with bytes in a folder that coordinators share.
 fn coordinator(work: &Path, name: &str, redis: &Redis, variables: &[(&str, &str)]) -> Server {
     let (data, bytes) = (work.join(name).join("data").display().to_string(), work.join("bytes").display().to_string());
     let (redis, bytes) = (redis.url(), format!("file://{bytes}"));
-    let settings = "coordinator --json --grpc 127.0.0.1:0 --lease-ttl-ms 2000 --max-attempts 2 --close-s 2";
+    let settings = "coordinator --json --grpc 127.0.0.1:0 --max-attempts 2 --close-s 2";
     let mut arguments: Vec<&str> = settings.split_whitespace().collect();
     arguments.extend(["--redis", &redis, "--bytes", &bytes, "--data", &data]);
     Server::start(&work.join(name), &arguments, variables)
@@ -68,7 +66,8 @@ fn named<'a>(spans: &[&'a Value], name: &str) -> Vec<&'a Value> {
     spans.iter().copied().filter(|span| span["name"] == name).collect()
 }
 
-/// Asserts that the spans are one tree under a root that is there once, and returns the root.
+/// Asserts that the spans are one tree under a root that is there once, and returns the root. Those that began while the root
+/// lasted are within it: it ends with the first draft, and a study may be opened again after that.
 fn check_tree<'a>(spans: &[&'a Value]) -> &'a Value {
     let shown = || format!("{spans:#?}");
     let ids: BTreeSet<&str> = spans.iter().map(|span| text(span, "span")).collect();
@@ -81,7 +80,9 @@ fn check_tree<'a>(spans: &[&'a Value]) -> &'a Value {
         assert!(ids.contains(text(span, "parent")), "the parent of {span} is not there: {}", shown());
         assert!(number(span, "start_ns") <= number(span, "end_ns"), "{span}");
         let begins = number(span, "start_ns") + TOLERANCE_NS >= number(root, "start_ns");
-        assert!(begins && number(span, "end_ns") <= number(root, "end_ns") + TOLERANCE_NS, "{span} is outside {root}");
+        let is_later = number(span, "start_ns") > number(root, "end_ns");
+        let ends = is_later || number(span, "end_ns") <= number(root, "end_ns") + TOLERANCE_NS;
+        assert!(begins && ends, "{span} is outside {root}");
     }
     for step in ["fetch", "decode", "read", "hand in"].iter().flat_map(|step| named(spans, step)) {
         let job = spans.iter().find(|span| span["span"] == step["parent"]).unwrap();
@@ -147,6 +148,8 @@ fn the_spans_of_a_study_from_every_process_are_one_tree() {
     for (study, jobs) in studies.iter().zip(outcomes.iter().map(|outcome| &outcome["studies"][0]["jobs"])) {
         let of_this = of_study(&spans, study["study_uid"].as_str().unwrap());
         let root = check_tree(&of_this);
+        let is_within = |span: &&Value| number(span, "start_ns") <= number(root, "end_ns");
+        assert!(of_this.iter().all(is_within), "{of_this:#?}");
         assert_eq!(root["status"], "STATUS_CODE_UNSET", "{root}");
         let names: BTreeSet<&str> = of_this.iter().map(|span| text(span, "name")).collect();
         let all = ["decode", "fetch", "hand in", "job", "merge", "plan", "read", "receive", "study", "wait"];
@@ -171,20 +174,11 @@ fn the_spans_of_a_study_from_every_process_are_one_tree() {
     assert_eq!(receivers, ["first", "second"]);
 
     let of_late = of_study(&spans, &late);
-    let root = check_tree_but_later(&of_late);
+    let root = check_tree(&of_late);
     assert_eq!(named(&of_late, "merge").len(), 2, "{of_late:#?}");
     assert_eq!(root["status"], "STATUS_CODE_UNSET");
     check_nameless(&spans, &studies);
     assert!(patient.name.find(serde_json::to_string(&spans).unwrap().as_bytes()).is_none());
-}
-
-/// The same for a study that was opened again after its first draft, where the root ends.
-fn check_tree_but_later<'a>(spans: &[&'a Value]) -> &'a Value {
-    let root = spans.iter().find(|span| span["name"] == "study").expect("a root");
-    let end = number(root, "end_ns") + TOLERANCE_NS;
-    let before: Vec<&Value> =
-        spans.iter().copied().filter(|span| text(span, "parent").is_empty() || number(span, "end_ns") <= end).collect();
-    check_tree(&before)
 }
 
 /// Issue promise: what fails is seen to have failed, in the spans of the job and of the study, without naming it.
@@ -238,7 +232,7 @@ fn what_fails_has_an_error_status_and_still_one_root() {
     let spans = collector.spans();
 
     for (study, why) in [(&damaged, "no draft"), (&unreadable, "nothing to read"), (&stopped, "cancelled")] {
-        let root = check_tree_but_later(&of_study(&spans, study));
+        let root = check_tree(&of_study(&spans, study));
         assert_eq!((text(root, "status"), text(root, "status_text")), ("STATUS_CODE_ERROR", why));
     }
     let jobs = of_study(&spans, &damaged);
@@ -330,6 +324,7 @@ fn a_collector_that_is_away_stops_nothing() {
         let outcome = submit(&up.grpc, &film);
         assert_eq!(outcome["studies"][0]["state"], "drafted", "{name}: {outcome}");
         let (status, took) = up.terminate();
-        assert!(status.success() && took < Duration::from_secs(8), "{name}: {status} after {took:?}");
+        // What is not sent is tried for five seconds, and a name that no server answers for is looked up for some more.
+        assert!(status.success() && took < Duration::from_secs(45), "{name}: {status} after {took:?}");
     }
 }

@@ -13,7 +13,7 @@ use prelim_proto::question::{Answer, Asked, MAX_ANSWER_BYTES};
 
 use crate::engine::request::{Completion, Finish, Request, Sampling};
 use crate::fetch::{ObjectSource, Objects};
-use crate::job::{JobError, add_cost, fetch, name_of, told};
+use crate::job::{JobError, add_cost, fetch, hold, name_of, told};
 use crate::prompt::Shown;
 use crate::reader::Reader;
 use crate::traces;
@@ -65,7 +65,7 @@ struct Looked {
     shown: Vec<Shown>,
     /// Places in the job of the images that are shown, in order.
     places: Vec<u32>,
-    /// A part of the first is shown by itself, too.
+    /// A part of the first is shown by itself, beside it where there is a place.
     part: bool,
 }
 
@@ -80,31 +80,35 @@ async fn look<S: ObjectSource>(
 ) -> Result<Looked, JobError> {
     let kind = if asked.is_ct { ImageKind::Ct } else { ImageKind::Xray };
     let windows = reader.profile.kind(kind).ok_or(JobError::Kind(name_of(JobKind::Read(kind))))?.windows_hu;
-    // The part takes the place of an image, where there is one.
-    let part = asked.bounds.filter(|_| most > 1);
-    let wanted: Vec<&ImageRef> = lease.job.images.iter().take(most - usize::from(part.is_some())).collect();
+    // The part takes the place of an image: of the last, or of its own where there is no other.
+    let part = asked.bounds;
+    let is_alone = part.is_some() && most == 1;
+    let wanted: Vec<&ImageRef> = lease.job.images.iter().take((most - usize::from(part.is_some())).max(1)).collect();
+    let _held = hold(reader, &wanted).await?;
     let bytes = traces::step("fetch", fetch(objects, lease, &wanted, outcome)).await?;
     let (mut looked, mut problem) = (Looked::default(), "there is none".to_owned());
     for (place, image) in wanted.into_iter().enumerate() {
         // Fetched just now.
         let Some(bytes) = bytes.get(&image.digest).cloned() else { continue };
         let part = part.filter(|_| place == 0);
+        let whole = if is_alone { None } else { Some(None) };
         let views: Vec<(u32, Option<ImageBox>)> =
-            [Some(None), part.map(Some)].into_iter().flatten().map(|bounds| (image.frame, bounds)).collect();
+            [whole, part.map(Some)].into_iter().flatten().map(|bounds| (image.frame, bounds)).collect();
+        let bounded: Vec<bool> = views.iter().map(|(_, bounds)| bounds.is_some()).collect();
         let worker = Arc::clone(reader);
-        let seeing = tokio::task::spawn_blocking(move || worker.sight.see_parts(&bytes, &views, windows));
+        let seeing = tokio::task::spawn_blocking(move || worker.sight.see_parts(&bytes, &views, windows, &worker.desk));
         let (seen, spent) = seeing.await.map_err(|_| JobError::Panic)?;
         outcome.cost.decode_ms += spent.decode_ms;
         outcome.cost.preprocess_ms += spent.preprocess_ms;
-        for (view, seen) in seen.into_iter().enumerate() {
+        for (is_part, seen) in bounded.into_iter().zip(seen) {
             match seen {
                 Ok(seen) => {
-                    let label = if view == 0 { image.label.clone() } else { PART.to_owned() };
+                    let label = if is_part { PART.to_owned() } else { image.label.clone() };
                     looked.shown.push(Shown { picture: seen.picture, label });
-                    if view == 0 {
+                    if !is_part || is_alone {
                         looked.places.push(place as u32);
                     }
-                    looked.part |= view > 0;
+                    looked.part |= is_part;
                 }
                 Err(error) if error.is_retryable() => return Err(error.into()),
                 Err(error) => problem = error.to_string(),

@@ -209,6 +209,8 @@ impl WorkerConfig {
         need(limits.object_cache_mib <= 1 << 20, "--object-cache-mib is above 1048576");
         let named = self.worker_id.as_ref().is_none_or(|name| (1..=MAX_WORKER_ID).contains(&name.len()));
         need(named, "--worker-id is not 1 to 64 bytes long");
+        let is_plain = self.worker_id.as_ref().is_none_or(|name| !name.chars().any(char::is_control));
+        need(is_plain, "--worker-id has a control character");
         problems.extend(self.connection.validate());
         problems
     }
@@ -257,6 +259,9 @@ mod tests {
         };
         assert_eq!(config.validate().len(), 4);
         config.limits.device = DeviceChoice::Cpu;
+        config.worker_id = Some("a\u{1b}[31m".to_owned());
+        assert!(config.validate().contains(&"--worker-id has a control character".to_owned()));
+        config.worker_id = None;
         assert_eq!(config.validate().len(), 3, "bf16 on a processor");
     }
 }

@@ -42,10 +42,18 @@ pub fn unpack(cache: &Path) -> io::Result<PathBuf> {
         let within = folder.join(within);
         std::fs::create_dir_all(&within)?;
         let temporary = within.join(format!(".{own}.{}", std::process::id()));
-        let mut file = std::fs::File::create(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&temporary, &path)?;
+        let write = || {
+            let mut file = std::fs::File::create(&temporary)?;
+            file.write_all(bytes)?;
+            file.sync_all()?;
+            std::fs::rename(&temporary, &path)
+        };
+        let written = write();
+        if written.is_err() {
+            // Half a file on a full disk.
+            let _ = std::fs::remove_file(&temporary);
+        }
+        written?;
     }
     Ok(folder)
 }
@@ -75,6 +83,17 @@ fn short_digest() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_cannot_be_put_in_its_place_leaves_nothing() {
+        let cache = tempfile::tempdir().unwrap();
+        let folder = cache.path().join(format!("demo-model-{}", short_digest()));
+        std::fs::create_dir_all(folder.join("model.safetensors/in the way")).unwrap();
+        assert!(unpack(cache.path()).is_err());
+        let names = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name());
+        let hidden: Vec<_> = names.filter(|name| name.as_encoded_bytes().starts_with(b".")).collect();
+        assert_eq!(hidden, [""; 0]);
+    }
 
     #[test]
     fn a_spoilt_copy_is_written_anew() {

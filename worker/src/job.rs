@@ -16,6 +16,7 @@ use prelim_proto::priors::{MAX_TOLD_BYTES, ToldPrior};
 use prelim_proto::study::{Unread, UnreadReason};
 
 use crate::answer;
+use crate::desk::{NoRoom, Place};
 use crate::engine::GrammarSpec;
 use crate::engine::request::{Completion, EngineError, Request, Sampling};
 use crate::fetch::{FetchError, ObjectSource, Objects};
@@ -58,9 +59,12 @@ pub enum JobError {
     /// The bytes.
     #[error(transparent)]
     Fetch(#[from] FetchError),
-    /// A decoder process that does not start.
+    /// A decoder process that does not start, or no memory for it.
     #[error(transparent)]
     Picture(#[from] PictureError),
+    /// More images at once than there is memory for.
+    #[error(transparent)]
+    NoRoom(#[from] NoRoom),
     /// The prompt.
     #[error(transparent)]
     Prompt(#[from] PromptError),
@@ -81,7 +85,8 @@ impl JobError {
             // The coordinator knows who offers it.
             Self::NotOffered(_) | Self::NoQuestion => true,
             Self::Fetch(error) => error.is_retryable(),
-            Self::Picture(_) | Self::Panic => true,
+            // Another worker may have more memory.
+            Self::Picture(_) | Self::NoRoom(_) | Self::Panic => true,
             Self::Engine(error) => {
                 use EngineError::{Cancelled, Choice, Memory, Model, Stopped};
                 // Scores that overflow may do so in this device's numbers alone.
@@ -110,8 +115,10 @@ pub async fn run<S: ObjectSource>(
     let (image_kind, kind) = reader.kind(job)?;
     let mut outcome = reader.blank_outcome(job, kind);
     let wanted = wanted_images(job, kind);
+    let mut held = hold(reader, &wanted).await?;
     let bytes = traces::step("fetch", fetch(objects, lease, &wanted, &mut outcome)).await?;
     let pictures = traces::step("decode", see(reader, image_kind, &wanted, bytes, &mut outcome)).await?;
+    held.keep(reader.sight.picture_bytes() * pictures.len() as u64);
     let told = told(objects, lease, kind.priors.is_some(), &mut outcome).await?;
     let prompts = group(pictures, kind.images_per_prompt);
     let answers = traces::step("read", ask(reader, (kind, reader.adapter(job)), &prompts, &told)).await?;
@@ -140,6 +147,13 @@ struct Pictured<'a> {
 fn wanted_images<'a>(job: &'a JobSpec, kind: &KindProfile) -> Vec<&'a ImageRef> {
     let shows_context = kind.images_per_prompt > 1;
     job.images.iter().filter(|image| shows_context || image.role == ImageRole::Read).collect()
+}
+
+/// Takes room for the images of a job: their objects, the largest of them twice while it comes, and their pictures.
+pub(crate) async fn hold(reader: &Reader, images: &[&ImageRef]) -> Result<Place, JobError> {
+    let sizes: HashMap<&Digest, u64> = images.iter().map(|image| (&image.digest, image.size_bytes)).collect();
+    let objects = sizes.values().sum::<u64>() + sizes.values().max().copied().unwrap_or_default();
+    Ok(reader.desk.hold(objects + reader.sight.picture_bytes() * images.len() as u64).await?)
 }
 
 /// Fetches each instance once. Where one is missing the job fails: a draft that passes over it in silence would look whole.
@@ -195,7 +209,7 @@ async fn see<'a>(
         let frames: Vec<u32> = places.iter().map(|at| images[*at].frame).collect();
         let windows = reader.profile.kind(image_kind).and_then(|kind| kind.windows_hu);
         let worker = Arc::clone(reader);
-        let seeing = tokio::task::spawn_blocking(move || worker.sight.see(&bytes, &frames, windows));
+        let seeing = tokio::task::spawn_blocking(move || worker.sight.see(&bytes, &frames, windows, &worker.desk));
         let (seen, spent) = seeing.await.map_err(|_| JobError::Panic)?;
         outcome.cost.decode_ms += spent.decode_ms;
         outcome.cost.preprocess_ms += spent.preprocess_ms;
@@ -258,7 +272,17 @@ fn note_answer(outcome: &mut JobOutcome, kind: &KindProfile, prompt: &[Pictured<
     let images: Vec<_> = prompt.iter().map(seen_image).collect();
     let reading = read_answer(answer, kind, &images);
     outcome.truncated |= reading.truncated;
-    outcome.frames_read += images.iter().filter(|image| image.role == ImageRole::Read).count() as u32;
+    // What an answer says before it is cut counts; that it says nothing does not mean that there is nothing.
+    if !reading.truncated || !reading.findings.is_empty() {
+        outcome.frames_read += images.iter().filter(|image| image.role == ImageRole::Read).count() as u32;
+    }
+    if reading.truncated {
+        let most = kind.max_new_tokens;
+        let detail = format!("the model's answer was cut off at its limit of {most} tokens (max_new_tokens)");
+        for picture in prompt {
+            note_unread(outcome, picture.image, UnreadReason::TooLarge, detail.clone());
+        }
+    }
     if reading.boxes_without_area > 0 {
         outcome.limitations.push(NO_AREA.to_owned());
     }

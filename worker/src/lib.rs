@@ -6,7 +6,7 @@
 //! - [`connection`]: the way to a coordinator; [`coordinator`]: the coordinator, as a worker sees it
 //! - [`fetch`]: the bytes of instances; `direct`: from the object store
 //! - [`job`]: one job, from images to findings; `answer`: one question, from words and images to an answer
-//! - [`pictures`]: decode, render, [`preprocess`]: an instance's bytes to the numbers a vision tower takes
+//! - [`desk`]: room for what is on its way; [`pictures`]: decode, render, [`preprocess`]: an instance's bytes to the numbers a vision tower takes
 //! - [`profile`]: what a model wants to be asked, and what it may answer; [`prompt`]: its words and pictures to tokens
 //! - [`engine`]: requests in time: batches, cache, grammar, sampling
 //! - [`model`]: tensors only: a checkpoint, pictures and tokens to logits; `backend`: the device of this build
@@ -16,10 +16,10 @@
 //! - [`embed`]: pictures and texts to points of one space, for an encoder
 //! - [`logits`]: a porter's tool: one prompt through the model, tensor by tensor
 //! - [`quantize`]: a checkpoint with whole numbers for weights, written ahead
-//! - [`reader`]: what is loaded once and shared by all jobs
+//! - [`reader`]: what is loaded once and shared by all jobs; `fit`: whether what it is to be asked can be asked
 //! - [`metrics`]: numbers for Prometheus, alive and ready; `traces`: what is added to a study's trace
 //! - [`simulate`]: a worker that only takes its time
-//! - [`backend`]: the device that the model computes on; `memory`: what this machine has for it
+//! - [`backend`]: the device that the model computes on; [`memory`]: what this machine has for it
 //! - [`demo_model`]: the demonstration model, carried inside the binary
 //!
 //! **Invariant**: nothing here knows the coordinator's code; the two meet over gRPC only.
@@ -33,17 +33,19 @@ pub mod config;
 pub mod connection;
 pub mod coordinator;
 pub mod demo_model;
+pub mod desk;
 mod direct;
 pub mod embed;
 pub mod engine;
 pub mod fetch;
 pub mod findings;
+mod fit;
 pub mod job;
 mod lease;
 #[cfg(test)]
 mod logged;
 pub mod logits;
-mod memory;
+pub mod memory;
 pub mod metrics;
 pub mod model;
 pub mod pictures;

@@ -7,13 +7,16 @@ use std::time::Instant;
 use prelim_imaging::decode::DecodeError;
 use prelim_imaging::frame::Frame;
 use prelim_imaging::photometry::Photometry;
+use prelim_imaging::pixels::PixelDescription;
 use prelim_imaging::sandbox::{Decoder, DecoderCommand, SandboxError};
-use prelim_imaging::scan::{ScanError, Scanned, scan};
+use prelim_imaging::scan::{PixelBytes, ScanError, Scanned, scan};
 use prelim_imaging::{Limits, render};
 use prelim_proto::finding::ImageBox;
 use prelim_proto::study::UnreadReason;
 use sha2::{Digest, Sha256};
+use tokio::runtime::Handle;
 
+use crate::desk::{Desk, NoRoom, look_bytes};
 use crate::engine::request;
 use crate::preprocess::{Picture, Preprocess};
 
@@ -23,6 +26,9 @@ pub const PREPROCESS_VERSION: u32 = 1;
 
 /// Fewest rows and columns of a part that is shown by itself: of fewer, nothing can be told.
 const MIN_PART: usize = 32;
+
+/// Memory of a frame past which its decoder process is not kept for the next one: it would hold on to it.
+const LARGE_BYTES: u64 = 64 << 20;
 
 /// A frame that became a picture.
 #[derive(Debug, Clone)]
@@ -42,13 +48,16 @@ pub enum PictureError {
     /// The frame does not decode.
     #[error(transparent)]
     Decode(#[from] DecodeError),
+    /// There is not enough memory to decode it.
+    #[error(transparent)]
+    NoRoom(#[from] NoRoom),
 }
 
 impl PictureError {
     /// The kind of reason, for the record of what was not read.
     pub fn unread_reason(&self) -> UnreadReason {
         match self {
-            Self::Scan(ScanError::TooLong { .. }) => UnreadReason::TooLarge,
+            Self::Scan(ScanError::TooLong { .. }) | Self::NoRoom(_) => UnreadReason::TooLarge,
             Self::Scan(_) => UnreadReason::Corrupt,
             Self::Decode(error) => error.unread_reason(),
         }
@@ -56,7 +65,7 @@ impl PictureError {
 
     /// Whether the fault is this machine's and not the image's, so that another try or another worker may read it.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Decode(DecodeError::Sandbox(SandboxError::NotStarted(_))))
+        matches!(self, Self::Decode(DecodeError::Sandbox(SandboxError::NotStarted(_))) | Self::NoRoom(_))
     }
 }
 
@@ -91,16 +100,23 @@ impl Sight {
         format!("{PREPROCESS_VERSION}, {width} x {height} {filter}")
     }
 
+    /// Bytes of a picture.
+    pub fn picture_bytes(&self) -> u64 {
+        (3 * self.preprocess.height * self.preprocess.width * size_of::<f32>()) as u64
+    }
+
     /// Pictures of `frames` (from 1) of one instance, in that order. `windows_hu` is for CT: the three windows that become
-    /// the channels; without them the image is an X-ray. Blocks.
+    /// the channels; without them the image is an X-ray. Each takes room on the desk while it is decoded, and waits for it.
+    /// Blocks, on a thread of the runtime that may.
     pub fn see(
         &self,
         bytes: &[u8],
         frames: &[u32],
         windows_hu: Option<[[f32; 2]; 3]>,
+        desk: &Desk,
     ) -> (Vec<Result<Seen, PictureError>>, Spent) {
         let whole: Vec<_> = frames.iter().map(|frame| (*frame, None)).collect();
-        self.see_parts(bytes, &whole, windows_hu)
+        self.see_parts(bytes, &whole, windows_hu, desk)
     }
 
     /// The same of parts of frames, each the whole of one where no box is given. Blocks.
@@ -109,6 +125,7 @@ impl Sight {
         bytes: &[u8],
         parts: &[(u32, Option<ImageBox>)],
         windows_hu: Option<[[f32; 2]; 3]>,
+        desk: &Desk,
     ) -> (Vec<Result<Seen, PictureError>>, Spent) {
         let mut spent = Spent::default();
         let started = Instant::now();
@@ -121,7 +138,9 @@ impl Sight {
             }
         };
         let mut decoder = self.decoder();
+        let room = self.room(&scanned, windows_hu.is_some());
         let mut see_one = |(frame, bounds): (u32, Option<ImageBox>)| {
+            let _place = Handle::current().block_on(desk.look(room))?;
             let started = Instant::now();
             let decoded = decoder.decode(&scanned, frame);
             spent.decode_ms += milliseconds(started);
@@ -131,8 +150,18 @@ impl Sight {
             Ok(seen)
         };
         let seen = parts.iter().map(|part| see_one(*part)).collect();
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(decoder);
+        if room <= LARGE_BYTES {
+            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(decoder);
+        }
         (seen, spent)
+    }
+
+    /// Bytes that a frame takes while it is looked at. What is wrong with one that has no sizes, its decoder says.
+    fn room(&self, scanned: &Scanned<'_>, is_ct: bool) -> u64 {
+        let Ok(description) = PixelDescription::read(&scanned.attributes(), &self.limits) else { return 0 };
+        let is_coded = matches!(scanned.pixel_bytes(), Some(PixelBytes::Fragments(_)));
+        let pixels = u64::from(description.rows) * u64::from(description.columns);
+        look_bytes(pixels, is_coded, is_ct || description.samples == 3)
     }
 
     fn picture(

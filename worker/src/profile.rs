@@ -220,6 +220,11 @@ impl ReadingProfile {
 }
 
 impl Kinds {
+    /// The profiles of all kinds that there are.
+    pub fn each(&self) -> impl Iterator<Item = &KindProfile> {
+        [&self.xray, &self.ct].into_iter().flatten()
+    }
+
     /// The profile of a kind of image; nothing where it is absent.
     pub fn of(&self, kind: ImageKind) -> Option<&KindProfile> {
         match kind {

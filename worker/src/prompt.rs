@@ -134,7 +134,18 @@ impl PromptWriter {
         let settings = read_settings(&folder.join("tokenizer_config.json"))?;
         let template = read_template(folder, &settings)?;
         let pictures = PictureWords::open(folder, config, tokenizer)?;
-        Ok(Self { template, bos: word_of_setting(&settings["bos_token"]), pictures })
+        let older = read_settings(&folder.join("special_tokens_map.json"))?;
+        let words = [&settings["bos_token"], &older["bos_token"]].map(word_of_setting);
+        let bos = words.into_iter().find(|word| !word.is_empty()).unwrap_or_default();
+        if bos.is_empty() && template.contains("bos_token") {
+            return Err(PromptError::Malformed {
+                path: folder.join("tokenizer_config.json"),
+                detail: "the chat template begins prompts with bos_token, which neither this file nor \
+                         special_tokens_map.json names: copy them from the published checkpoint"
+                    .to_owned(),
+            });
+        }
+        Ok(Self { template, bos, pictures })
     }
 
     /// The prompt that asks what `kind` wants to be asked about the pictures, and tells of earlier studies where it takes them.
@@ -348,7 +359,7 @@ fn read_settings(path: &Path) -> Result<Value, PromptError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Value::Null),
         Err(source) => return Err(PromptError::Unreadable { path: path.to_owned(), source }),
     };
-    serde_json::from_str(&text)
+    serde_json::from_str(text.trim_start_matches('\u{feff}'))
         .map_err(|error| PromptError::Malformed { path: path.to_owned(), detail: error.to_string() })
 }
 
@@ -361,8 +372,14 @@ fn read_template(folder: &Path, settings: &Value) -> Result<String, PromptError>
         Err(source) => return Err(PromptError::Unreadable { path, source }),
     }
     let json = read_settings(&folder.join("chat_template.json"))?;
-    let found = [&settings["chat_template"], &json["chat_template"]].into_iter().find_map(Value::as_str);
+    let found = [&settings["chat_template"], &json["chat_template"]].into_iter().find_map(template_of_setting);
     found.map(str::to_owned).ok_or_else(|| PromptError::NoTemplate(folder.to_owned()))
+}
+
+/// A template in a tokenizer's settings: the text itself, or a list of named ones, of which one is the default.
+fn template_of_setting(setting: &Value) -> Option<&str> {
+    let named = || setting.as_array()?.iter().find(|named| named["name"] == "default")?["template"].as_str();
+    setting.as_str().or_else(named)
 }
 
 /// A special token in a tokenizer's settings: the word itself, or an object that holds it.

@@ -88,6 +88,30 @@ fn captions_stand_before_their_images_and_cannot_open_a_turn() {
     assert!(prompt.images[0].span.end < prompt.images[1].span.start);
 }
 
+/// Promise: no model is asked without the token that its prompts begin with because a file of its folder is not there.
+#[test]
+fn the_first_token_is_found_or_missed() {
+    let (from, _) = demo();
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["config.json", "tokenizer.json", "chat_template.jinja"] {
+        fs::copy(from.join(name), folder.path().join(name)).unwrap();
+    }
+    let config = ModelConfig::read(folder.path()).unwrap();
+    let tokenizer = Tokenizer::open(folder.path(), config.vocabulary, &config.end_tokens).unwrap();
+    let open = || PromptWriter::open(folder.path(), &config, tokenizer.clone());
+    let error = open().err().expect("it is missed").to_string();
+    assert!(error.contains("tokenizer_config.json") && error.contains("bos_token"), "{error}");
+    fs::write(folder.path().join("special_tokens_map.json"), r#"{"bos_token": {"content": "<bos>"}}"#).unwrap();
+    let messages = || json!([{"role": "user", "content": "Hi"}]);
+    assert!(open().unwrap().render(&messages()).unwrap().starts_with("<bos><start_of_turn>"));
+    // In older folders the template is one of several, by name.
+    fs::remove_file(folder.path().join("chat_template.jinja")).unwrap();
+    let settings =
+        r#"{"chat_template": [{"name": "tool_use", "template": "no"}, {"name": "default", "template": "yes"}]}"#;
+    fs::write(folder.path().join("tokenizer_config.json"), format!("\u{feff}{settings}")).unwrap();
+    assert_eq!(open().unwrap().render(&messages()).unwrap(), "yes");
+}
+
 #[test]
 fn a_missing_picture_is_noticed() {
     let (_, writer) = demo();

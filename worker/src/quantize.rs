@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 
 use crate::model::adapter::CONFIG as ADAPTER_CONFIG;
 use crate::model::weights::{Tensor, Weights};
-use crate::model::{ModelConfig, ModelError};
+use crate::model::{ModelConfig, ModelError, without_mark};
 use crate::profile::named::PROMPTS_FOLDER;
 
 /// Rows that are in memory at a time.
@@ -26,6 +26,8 @@ const ROWS_AT_ONCE: usize = 4_096;
 const BYTES_AT_ONCE: usize = 64 << 20;
 /// Where weights begin in a file: on a line of the cache.
 const ALIGNMENT: usize = 64;
+/// How names of files end that hold weights, or the state of a training.
+const WEIGHT_FILES: [&str; 10] = ["safetensors", "bin", "pt", "pth", "ckpt", "h5", "msgpack", "gguf", "onnx", "npz"];
 const INDEX: &str = "model.safetensors.index.json";
 
 /// What is wanted of a checkpoint.
@@ -317,8 +319,8 @@ fn header(entries: &mut [Entry<'_>]) -> io::Result<Vec<u8>> {
 /// `config.json`, with what was done.
 fn config(from: &Path, plan: Plan, whole: Vec<String>) -> Result<Value, QuantizeError> {
     let path = from.join("config.json");
-    let text = fs::read(&path).map_err(io_error(&path))?;
-    let mut config: Value = serde_json::from_slice(&text).map_err(|error| io_error(&path)(error.into()))?;
+    let text = fs::read_to_string(&path).map_err(io_error(&path))?;
+    let mut config: Value = serde_json::from_str(without_mark(&text)).map_err(|error| io_error(&path)(error.into()))?;
     let bits = match plan.grid.bits {
         prelim_kernels::Bits::Eight => 8,
         prelim_kernels::Bits::Four => 4,
@@ -372,7 +374,8 @@ impl Making {
     /// stay as they are.
     fn copy_rest(&self, from: &Path) -> Result<(), QuantizeError> {
         for path in entries(from)? {
-            let is_weights = path.extension().is_some_and(|end| end == "safetensors");
+            // Weights in other formats are those of the checkpoint that this one is made from, and so is what a training left.
+            let is_weights = path.extension().is_some_and(|end| WEIGHT_FILES.iter().any(|weights| end == *weights));
             let name = path.file_name().unwrap_or_default();
             let to = self.folder.join(name);
             if path.is_file() && !is_weights && name != "config.json" && name != INDEX {

@@ -19,12 +19,14 @@ use sha2::{Digest as _, Sha256};
 
 use crate::backend::{self, DeviceChoice, LoadedDevice};
 use crate::config::{NamedAdapter, WorkerLimits};
+use crate::desk::{Desk, DeskWish};
 use crate::engine::device::OnDevice;
 use crate::engine::handle::{self, EngineHandle};
 use crate::engine::request::EngineError;
-use crate::engine::room::{CacheWish, RoomError, cache_tokens, host_wish};
+use crate::engine::room::{BesideModel, CacheWish, RoomError, cache_tokens, host_wish};
 use crate::engine::tokenizer::{Tokenizer, TokenizerError};
 use crate::engine::{Engine, PassLimits};
+use crate::fit::{self, FitError};
 use crate::job::{JobError, name_of};
 use crate::memory::HostMemory;
 use crate::model::weights::Weights;
@@ -53,6 +55,9 @@ pub enum LoadError {
     /// The chat template.
     #[error(transparent)]
     Prompt(#[from] PromptError),
+    /// A prompt that can never be asked.
+    #[error(transparent)]
+    Fit(#[from] FitError),
     /// The image processor.
     #[error(transparent)]
     Preprocess(#[from] PreprocessError),
@@ -85,12 +90,18 @@ pub struct Reader {
     uncalibrated: ReadingProfile,
     pub(crate) prompts: PromptWriter,
     pub(crate) sight: Sight,
+    /// Room for images on their way.
+    pub(crate) desk: Desk,
     pub(crate) engine: EngineHandle,
     pub(crate) tokenizer: Tokenizer,
     /// Other words in which the model can be asked, by name.
     named: BTreeMap<PromptName, NamedPrompt>,
     provenance: ModelProvenance,
     device: Arc<LoadedDevice>,
+    /// Tokens that its cache holds.
+    cache_tokens: usize,
+    /// Positions that the model looks back.
+    max_positions: usize,
     /// What the model is with each of its adapters, which the engine numbers in this order.
     adapters: Vec<ModelProvenance>,
 }
@@ -137,35 +148,47 @@ impl Reader {
         let adapters = with_answering(adapters, &mut profile, folder)?;
         let changed = adapters.iter().map(|adapter| with_adapter(&provenance, adapter)).collect::<Result<_, _>>()?;
         let opened = adapters.iter().map(|adapter| Adapter::open(&adapter.folder)).collect::<Result<_, _>>()?;
-        let longest = longest_sequence(&profile, &config);
+        let lengths = [fit::own(&prompts, &profile)?, fit::named(&prompts, &named)?].concat();
+        let max_positions = config.max_positions;
+        lengths.iter().try_for_each(|each| each.check(POSITIONS, max_positions))?;
+        let longest =
+            lengths.iter().map(fit::PromptLength::tokens).max().unwrap_or(0).max(longest_sequence(&profile, &config));
+        let at_once = profile.kinds.each().map(|kind| kind.images_per_prompt).max().unwrap_or(1);
+        let images = DeskWish::new(limits.slots, at_once, sight.picture_bytes());
+        let beside = BesideModel { object_bytes: (limits.object_cache_mib as u64) << 20, images };
         let checkpoint = Checkpoint { config, stored, weights, adapters: opened, longest };
-        let (engine, device) = match limits.device {
+        let (started, image_bytes) = match limits.device {
             DeviceChoice::Cpu => {
                 let products = backend::products(kept, limits.arithmetic);
                 let cpu = Cpu::new().map_err(ModelError::from)?.with_arithmetic(products);
-                let wish = checkpoint.host_wish(&cpu, limits)?;
-                checkpoint.start(cpu, tokenizer, limits, wish)?
+                let (wish, image_bytes) = checkpoint.host_wish(&cpu, limits, beside)?;
+                (checkpoint.start(cpu, tokenizer, limits, wish)?, image_bytes)
             }
             DeviceChoice::Cuda(ordinal) => {
                 let cuda = Cuda::open(ordinal, backend::precision(weights)).map_err(ModelError::from)?;
                 let wish = checkpoint.wish(limits);
-                checkpoint.start(cuda, tokenizer, limits, wish)?
+                (checkpoint.start(cuda, tokenizer, limits, wish)?, beside.image_bytes(HostMemory::read()))
             }
         };
+        let Started { engine, device, cache_tokens } = started;
         let uncalibrated = profile.uncalibrated();
         let reader = Self {
             profile,
             uncalibrated,
             prompts,
             sight,
+            desk: Desk::new(images, image_bytes),
             engine,
             tokenizer: kept_tokenizer,
             named,
             provenance,
             device: Arc::new(device),
+            cache_tokens,
+            max_positions,
             adapters: changed,
         };
         reader.check_names()?;
+        lengths.iter().try_for_each(|each| each.check(CACHE, cache_tokens))?;
         Ok(reader)
     }
 
@@ -202,12 +225,18 @@ impl Reader {
     /// Adds the prompts of a folder to those that the model brings; each takes the place of one with its name.
     ///
     /// # Errors
-    /// A prompt that cannot be used, and any where the model is the demonstration.
+    /// A prompt that cannot be used or asked, none at all, and any where the model is the demonstration.
     pub fn with_prompts(mut self, folder: &Path) -> Result<Self, LoadError> {
         let before = self.named.clone();
-        read_folder(folder, &self.profile, &mut self.named)?;
+        if read_folder(folder, &self.profile, &mut self.named)? == 0 {
+            return Err(NamedPromptError::None(folder.to_owned()).into());
+        }
         if self.profile.demonstration && self.named != before {
             return Err(NamedPromptError::Demonstration.into());
+        }
+        for length in fit::named(&self.prompts, &self.named)? {
+            length.check(POSITIONS, self.max_positions)?;
+            length.check(CACHE, self.cache_tokens)?;
         }
         Ok(self)
     }
@@ -350,7 +379,9 @@ fn with_answering(
         return Ok(all);
     };
     let own = folder.join(&wanted);
-    if own.is_dir() {
+    // A name may hold what leads out of a folder.
+    let is_within = Path::new(&wanted).components().eq([std::path::Component::Normal(wanted.as_ref())]);
+    if is_within && own.is_dir() {
         let name = ModelName::parse(&wanted).map_err(|error| LoadError::Adapters(error.to_string()))?;
         all.push(NamedAdapter { name, folder: own });
     } else {
@@ -395,13 +426,12 @@ impl Checkpoint {
         CacheWish { mib: limits.cache_mib, longest: self.longest }
     }
 
-    /// The same, as far as this machine has memory for it and all else.
-    fn host_wish(&self, cpu: &Cpu, limits: &WorkerLimits) -> Result<CacheWish, LoadError> {
-        let Some(memory) = HostMemory::read() else { return Ok(self.wish(limits)) };
+    /// The same, as far as this machine has memory for it and all else; and what it has for images, in bytes.
+    fn host_wish(&self, cpu: &Cpu, limits: &WorkerLimits, beside: BesideModel) -> Result<(CacheWish, u64), LoadError> {
+        let Some(memory) = HostMemory::read() else { return Ok((self.wish(limits), beside.image_bytes(None))) };
         let tallied =
             Model::from_weights(self.config.clone(), &self.stored, cpu.tally(), self.weights, &self.adapters)?;
-        let objects = (limits.object_cache_mib as u64) << 20;
-        Ok(host_wish(&tallied, passes(limits), self.wish(limits), objects, memory)?)
+        Ok(host_wish(&tallied, passes(limits), self.wish(limits), beside, memory)?)
     }
 
     /// Loads it onto the device, and starts an engine there.
@@ -411,16 +441,27 @@ impl Checkpoint {
         tokenizer: Tokenizer,
         limits: &WorkerLimits,
         wish: CacheWish,
-    ) -> Result<(EngineHandle, LoadedDevice), LoadError> {
+    ) -> Result<Started, LoadError> {
         let model = Arc::new(Model::from_weights(self.config, &self.stored, device, self.weights, &self.adapters)?);
         drop(self.stored);
         let passes = passes(limits);
-        let tokens = cache_tokens(&model, passes, wish)?;
-        let loaded = LoadedDevice::of(&model, limits.device);
-        let engine = Engine::new(OnDevice::new(model, tokens)?, tokenizer, passes)?;
-        Ok((handle::spawn(engine).map_err(LoadError::Thread)?, loaded))
+        let cache_tokens = cache_tokens(&model, passes, wish)?;
+        let device = LoadedDevice::of(&model, limits.device);
+        let engine = Engine::new(OnDevice::new(model, cache_tokens)?, tokenizer, passes)?;
+        Ok(Started { engine: handle::spawn(engine).map_err(LoadError::Thread)?, device, cache_tokens })
     }
 }
+
+/// A checkpoint on its device.
+struct Started {
+    engine: EngineHandle,
+    device: LoadedDevice,
+    cache_tokens: usize,
+}
+
+/// What holds prompts and answers, in words.
+const POSITIONS: &str = "the model looks back over";
+const CACHE: &str = "the cache of keys and values (--cache-mib) holds";
 
 fn passes(limits: &WorkerLimits) -> PassLimits {
     PassLimits { requests: limits.batch, tokens: limits.pass_tokens }
@@ -431,8 +472,7 @@ const TEXT_TOKENS: usize = 512;
 
 /// Tokens of the longest prompt and answer that the profile asks for.
 fn longest_sequence(profile: &ReadingProfile, config: &ModelConfig) -> usize {
-    let kinds = [&profile.kinds.xray, &profile.kinds.ct].into_iter().flatten();
-    let reading = kinds.map(|kind| (kind.images_per_prompt, kind.max_new_tokens));
+    let reading = profile.kinds.each().map(|kind| (kind.images_per_prompt, kind.max_new_tokens));
     let asking = profile.questions.iter().map(|questions| (questions.images_per_prompt, questions.max_new_tokens));
     let longest = reading.chain(asking).map(|(images, answer)| images * config.tokens_per_image + answer);
     longest.max().unwrap_or(0) + TEXT_TOKENS

@@ -25,6 +25,8 @@ const RENEWALS_PER_LEASE: u32 = 3;
 const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
 /// The longest: a worker without leases is heard of this often.
 const HEARTBEAT: Duration = Duration::from_secs(10);
+/// The first: two processes that are started together under one name are told apart by the second time that each is heard of.
+const FIRST_HEARTBEAT: Duration = Duration::from_secs(1);
 
 /// A name for this process, which another that has the same worker's name does not have.
 pub(crate) fn process_name() -> String {
@@ -150,10 +152,10 @@ impl Shared {
         }
     }
 
-    /// How long until the next renewal is due.
-    fn pause(&self) -> Duration {
+    /// How long until the next renewal is due, and a heartbeat at the latest.
+    fn pause(&self, heartbeat: Duration) -> Duration {
         let shortest = self.held().values().map(|held| held.ttl).min();
-        shortest.map_or(HEARTBEAT, |ttl| (ttl / RENEWALS_PER_LEASE).clamp(SHORTEST_PAUSE, HEARTBEAT))
+        shortest.map_or(heartbeat, |ttl| (ttl / RENEWALS_PER_LEASE).clamp(SHORTEST_PAUSE, heartbeat))
     }
 
     /// The leases that are not lost.
@@ -196,12 +198,19 @@ impl Shared {
     }
 }
 
+/// How long until a worker is heard of again that was so often before.
+fn next_heartbeat(told: u32) -> Duration {
+    FIRST_HEARTBEAT.saturating_mul(1 << told.saturating_sub(1).min(8)).min(HEARTBEAT)
+}
+
 /// Renews all leases again and again, and tells the coordinator what the worker is, until the thread is to stop.
 async fn keep_alive(shared: &Shared, coordinator: &Coordinator, status: &WorkerStatus) {
     let mut told_at: Option<Instant> = None;
     let mut renewed_at: Option<Instant> = None;
+    let mut told: u32 = 0;
     loop {
-        let pause = shared.pause();
+        let heartbeat = next_heartbeat(told);
+        let pause = shared.pause(heartbeat);
         // The first time at once: a worker is known before it has a job.
         let due = renewed_at.map_or_else(Instant::now, |at| at + pause);
         tokio::select! {
@@ -211,16 +220,17 @@ async fn keep_alive(shared: &Shared, coordinator: &Coordinator, status: &WorkerS
             () = tokio::time::sleep_until(due.into()) => renewed_at = Some(Instant::now()),
         }
         let asked = shared.alive();
-        let is_due = told_at.is_none_or(|at| at.elapsed() + pause > HEARTBEAT);
+        let is_due = told_at.is_none_or(|at| at.elapsed() + pause > heartbeat);
         let said = is_due.then(|| WorkerStatus { running: asked.len() as u32, ..status.clone() });
         if said.is_none() && asked.is_empty() {
             continue;
         }
         tokio::select! {
             () = shared.stopped.cancelled() => return,
-            answer = coordinator.renew(&asked, said, pause) => {
+            // The first heartbeats come soon one after another, but are no less patient.
+            answer = coordinator.renew(&asked, said, shared.pause(HEARTBEAT)) => {
                 if is_due && answer.is_ok() {
-                    told_at = Some(Instant::now());
+                    (told_at, told) = (Some(Instant::now()), told.saturating_add(1));
                 }
                 shared.note(&asked, answer);
             }
@@ -234,6 +244,12 @@ mod tests {
 
     use super::*;
     use crate::logged::Logged;
+
+    #[test]
+    fn a_worker_is_heard_of_soon_after_its_start_and_then_now_and_then() {
+        let seconds: Vec<u64> = [1, 2, 3, 4, 5, u32::MAX].map(|told| next_heartbeat(told).as_secs()).into();
+        assert_eq!(seconds, [1, 2, 4, 8, 10, 10]);
+    }
 
     #[test]
     fn the_end_of_a_lease_is_logged_without_the_study() {

@@ -327,8 +327,50 @@ async fn an_answer_that_was_cut_is_said_by_its_flag_alone() {
     let objects = Objects::new(Files([file].into()), 1 << 24);
     let outcome = job::run(&reader_of(folder.path()), &objects, &job).await.unwrap();
     assert!(outcome.truncated);
+    // That nothing was said before it was cut does not mean that nothing is there.
+    assert_eq!((outcome.findings.len(), outcome.frames_read), (0, 0));
+    assert_eq!(outcome.unread.len(), 1);
+    assert!(outcome.unread[0].detail.contains("cut off at its limit of 1 tokens"), "{}", outcome.unread[0].detail);
     // The coordinator puts the flag into words; a limitation would say it twice.
     assert!(outcome.limitations.iter().all(|sentence| !sentence.contains("cut")), "{:?}", outcome.limitations);
+}
+
+/// Promise: what can only fail for good is refused before a job is taken.
+#[test]
+fn a_model_that_can_never_be_asked_is_refused_at_the_start() {
+    let limits = WorkerLimits { cache_mib: Some(16), ..WorkerLimits::default() };
+    let refusal =
+        |folder: &Path| Reader::load(folder, &[], &limits, no_decoder()).err().expect("a refusal").to_string();
+    let long = demonstration_with("max_new_tokens", 4_000.into());
+    let said = refusal(long.path());
+    assert!(said.contains("for CT") && said.contains("4000 (max_new_tokens)") && said.contains("2048"), "{said}");
+    let wordy = demonstration_with("prompt", "effusion ".repeat(2_000).into());
+    assert!(refusal(wordy.path()).contains("tokens with 1 images"));
+    let marked = demonstration_with("prompt", "Look: <start_of_image>".into());
+    assert!(refusal(marked.path()).contains("2 places for pictures, there are 1"));
+
+    // The same of prompts of the site's; and there must be one.
+    let other = demonstration_with("measured", serde_json::json!([]));
+    let path = other.path().join("prelim.json");
+    let profile =
+        std::fs::read_to_string(&path).unwrap().replace(r#""demonstration":true"#, r#""demonstration":false"#);
+    std::fs::write(&path, profile).unwrap();
+    let site = tempfile::tempdir().unwrap();
+    let with = |text: &str| {
+        if !text.is_empty() {
+            std::fs::write(site.path().join("p.toml"), format!("version = '1'\n[ct]\n{text}")).unwrap();
+        }
+        Reader::load(other.path(), &[], &limits, no_decoder()).unwrap().with_prompts(site.path())
+    };
+    assert!(with("").err().unwrap().to_string().contains("has no prompt: each is a file NAME.toml"));
+    assert!(with("prompt = 'Any nodule?'\n").is_ok());
+    for (text, says) in [
+        ("prompt = 'See <start_of_image>'\n", "prompt \"p\" for CT cannot be written"),
+        ("prompt = 'See.'\nmax_new_tokens = 4000\n", "prompt \"p\" for CT has"),
+    ] {
+        let said = with(text).err().expect("a refusal").to_string();
+        assert!(said.contains(says), "{said}");
+    }
 }
 
 #[tokio::test]
@@ -389,6 +431,13 @@ fn model_with(folder: &Path, of: &Path, questions: &str) -> PathBuf {
     let built_in = Path::new(CRATE).join("src/profile/medgemma.json");
     let mut profile: serde_json::Value = serde_json::from_slice(&std::fs::read(built_in).unwrap()).unwrap();
     profile["questions"] = serde_json::from_str(questions).unwrap();
+    // A tiny model does not look back far.
+    for kind in ["xray", "ct"] {
+        let kind = profile["kinds"][kind].as_object_mut().unwrap();
+        kind.remove("system");
+        kind.extend([("prompt".into(), "Read.".into()), ("images_per_prompt".into(), 2.into())]);
+        kind.insert("max_new_tokens".into(), 40.into());
+    }
     std::fs::write(folder.join("prelim.json"), profile.to_string()).unwrap();
     folder.to_owned()
 }
@@ -418,7 +467,7 @@ async fn a_question_is_answered_from_the_images_that_it_names() {
     // The adapter that the profile names is given, or in the model's folder; without it nothing is answered.
     let without = Reader::load(&model, &[], &limits, no_decoder()).unwrap();
     assert_eq!(without.kinds().len(), 2, "{:?}", without.kinds());
-    let reader = Arc::new(Reader::load(&model, &[adapter], &limits, no_decoder()).unwrap());
+    let reader = Arc::new(Reader::load(&model, std::slice::from_ref(&adapter), &limits, no_decoder()).unwrap());
     assert!(reader.kinds().contains(&JobKind::Answer));
     assert!(reader.offer().adapters.is_empty(), "nothing is read with it");
 
@@ -448,6 +497,17 @@ async fn a_question_is_answered_from_the_images_that_it_names() {
     let mut part = about(&[&one, &two]);
     part.asked.as_mut().unwrap().bounds = prelim_proto::finding::ImageBox::new(0.2, 0.2, 0.6, 0.6);
     let answer = ask(part).await.unwrap().answer.unwrap();
+    assert_eq!((&answer.shown[..], answer.box_shown), (&[0][..], true));
+    // Where there is one place, the part has it.
+    let folder = tempfile::tempdir().unwrap();
+    let one_image = questions.replace(r#""images_per_prompt": 2"#, r#""images_per_prompt": 1"#);
+    let model = model_with(folder.path(), &parity.join("tiny-gemma3"), &one_image);
+    let single = Arc::new(Reader::load(&model, &[adapter], &limits, no_decoder()).unwrap());
+    let whole = job::run(&single, &objects, &about(&[&one, &two])).await.unwrap().answer.unwrap();
+    assert_eq!((&whole.shown[..], whole.box_shown), (&[0][..], false));
+    let mut part = about(&[&one, &two]);
+    part.asked.as_mut().unwrap().bounds = prelim_proto::finding::ImageBox::new(0.2, 0.2, 0.6, 0.6);
+    let answer = job::run(&single, &objects, &part).await.unwrap().answer.unwrap();
     assert_eq!((&answer.shown[..], answer.box_shown), (&[0][..], true));
     // What does not decode is passed over; where nothing does, that is why.
     let answer = ask(about(&[&no_rows, &two])).await.unwrap().answer.unwrap();

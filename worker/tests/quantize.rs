@@ -194,6 +194,22 @@ fn copied() -> tempfile::TempDir {
     folder
 }
 
+/// Promise: a quantised checkpoint is no larger by what it was made from.
+#[test]
+fn weights_of_other_formats_are_left_where_they_are() {
+    let folder = copied();
+    for name in ["pytorch_model.bin", "optimizer.pt", "tokenizer.model", "LICENSE"] {
+        fs::write(folder.path().join(name), "x").unwrap();
+    }
+    // Some editors write the mark of a byte order before JSON.
+    let config = fs::read_to_string(folder.path().join("config.json")).unwrap();
+    fs::write(folder.path().join("config.json"), format!("\u{feff}{config}")).unwrap();
+    let (_parent, to, _) = written(folder.path(), INT8);
+    let is_there = |name: &str| to.join(name).exists();
+    assert!(is_there("tokenizer.model") && is_there("LICENSE") && is_there("config.json"));
+    assert!(!is_there("pytorch_model.bin") && !is_there("optimizer.pt"));
+}
+
 /// Kept as stored, a matrix of f16 in a checkpoint of bf16 loses nothing: it has the logits of the same numbers in f32.
 #[test]
 fn a_matrix_that_has_more_than_the_others_is_not_rounded() {

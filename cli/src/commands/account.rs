@@ -25,9 +25,10 @@ pub(crate) struct Account {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Add an account, or change one: its password is asked for, or is the first line of what comes in.
+    /// Add an account, or change one that is there in what is given: all else of it stays as it was. The password is asked for, or is
+    /// the first line of what comes in; where that is empty, an account that is there keeps its own.
     #[command(
-        after_help = "Example:\n  prelim account add jane --family-name Doe --given-name Jane --role review --accounts accounts.toml"
+        after_help = "Example:\n  prelim account add jane --family-name Doe --given-name Jane --role review --accounts accounts.toml\n  prelim account add jane --tenant st-mary --accounts accounts.toml < /dev/null    # that alone"
     )]
     Add(Add),
     /// List the accounts.
@@ -53,17 +54,19 @@ struct Add {
     name: String,
     #[command(flatten)]
     file: File,
-    /// Family name, as reports name who signed.
+    /// Family name, as reports name who signed. A new account takes one.
     #[arg(long, value_name = "NAME")]
-    family_name: String,
-    /// Given name.
+    family_name: Option<String>,
+    /// Given name. A new account takes one.
     #[arg(long, value_name = "NAME")]
-    given_name: String,
-    /// What the person may do: see drafts, or see and sign them. May be given several times.
-    #[arg(long, value_name = "ROLE", default_value = "read")]
+    given_name: Option<String>,
+    /// What the person may do: see drafts, or see and sign them. May be given several times; takes the place of what the account
+    /// had. A new account may read where none is given.
+    #[arg(long, value_name = "ROLE")]
     role: Vec<Given>,
-    /// Whose studies the person may see; * for all. May be given several times.
-    #[arg(long, value_name = "NAME", default_value = "default")]
+    /// Whose studies the person may see; * for all. May be given several times; takes the place of what the account had. A new
+    /// account sees those of `default` where none is given.
+    #[arg(long, value_name = "NAME")]
     tenant: Vec<String>,
     /// Make a password and print it.
     #[arg(long)]
@@ -115,18 +118,35 @@ impl Account {
 
 impl Add {
     fn run(self) -> anyhow::Result<()> {
-        let password = if self.generate { accounts::generate() } else { ask_password()? };
+        let is_held = accounts::has(&self.file.accounts, &self.name)?;
+        let password = if self.generate { accounts::generate() } else { ask_password(is_held)? };
+        let made = self.generate.then(|| password.clone());
         // Who signs sees.
         let mut roles = BTreeSet::from([Role::Read]);
         roles.extend(self.role.contains(&Given::Review).then_some(Role::Review));
-        let person = (self.family_name.as_str(), self.given_name.as_str());
-        let account = accounts::Account::new(&self.name, person, roles, self.tenant, &password)?;
-        accounts::add(&self.file.accounts, account)?;
-        let made = self.generate.then_some(password);
+        let given = accounts::Given {
+            name: self.name.clone(),
+            family_name: self.family_name,
+            given_name: self.given_name,
+            roles: (!self.role.is_empty()).then_some(roles),
+            tenants: match self.tenant.is_empty() {
+                true => (!is_held).then(|| vec!["default".to_owned()]),
+                false => Some(self.tenant),
+            },
+            password: (!is_held || !password.is_empty()).then_some(password),
+        };
+        let changed = accounts::put(&self.file.accounts, given)?;
         if self.json {
-            return table::say(json!({"name": self.name, "password": made}));
+            return table::say(json!({"name": self.name, "password": made, "changed": changed}));
         }
-        table::say(format!("account {} is in {}", self.name, self.file.accounts.display()))?;
+        let file = self.file.accounts.display();
+        table::say(match changed.as_deref() {
+            None => format!("account {} is in {file}", self.name),
+            Some([]) => format!("account {} was in {file}, and is as it was", self.name),
+            Some(changed) => {
+                format!("account {} was in {file}; changed: {}; all else is as it was", self.name, changed.join(", "))
+            }
+        })?;
         table::say_if(made.map(|password| format!("password: {password}")))
     }
 }
@@ -155,8 +175,9 @@ impl List {
     }
 }
 
-/// Asks for a password twice, without showing it; from what is no terminal, its first line is taken.
-fn ask_password() -> anyhow::Result<String> {
+/// Asks for a password twice, without showing it; from what is no terminal, its first line is taken. None is an empty one: the account
+/// that `is_held` keeps its own.
+fn ask_password(is_held: bool) -> anyhow::Result<String> {
     let stdin = std::io::stdin();
     if !stdin.is_terminal() {
         return read_line();
@@ -172,7 +193,11 @@ fn ask_password() -> anyhow::Result<String> {
         out.write_all(b"\n")?;
         line
     };
-    let asked = ask("password: ").and_then(|first| Ok((first, ask("again: ")?)));
+    let what = if is_held { "password (empty: it stays): " } else { "password: " };
+    let asked = ask(what).and_then(|first| {
+        let again = if is_held && first.is_empty() { String::new() } else { ask("again: ")? };
+        Ok((first, again))
+    });
     tcsetattr(&stdin, OptionalActions::Flush, &before).context("the terminal's settings cannot be set back")?;
     let (first, second) = asked?;
     anyhow::ensure!(first == second, "the two are not the same");

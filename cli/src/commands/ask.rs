@@ -91,6 +91,9 @@ fn bounds(text: &str) -> Result<ImageBox, String> {
     match numbers.map_err(|_| wrong())?[..] {
         [top, left, bottom, right] => {
             let inside = [top, left, bottom, right].iter().all(|number| (0.0..=1.0).contains(number));
+            if inside && (top > bottom || left > right) {
+                return Err(format!("{text:?} is upside down: top comes before bottom, and left before right"));
+            }
             let found = ImageBox::new(top, left, bottom, right).filter(|found| inside && found.area() > 0.0);
             found.ok_or_else(wrong)
         }
@@ -121,11 +124,12 @@ impl Ask {
             text,
             image,
         };
+        let has_box = self.bounds.is_some();
         let question = answered(&mut self.connection.questions().await?, request, self.timeout_s).await?;
         if self.json {
             table::say(document(&question))?;
         } else if question.state() == QuestionState::Answered {
-            tell(&question)?;
+            tell(&question, has_box)?;
         }
         match question.state() {
             QuestionState::Answered => Ok(()),
@@ -187,7 +191,7 @@ fn is_over(question: &Question) -> bool {
 }
 
 /// An answer for people.
-fn tell(question: &Question) -> anyhow::Result<()> {
+fn tell(question: &Question, has_box: bool) -> anyhow::Result<()> {
     for line in question.answer.lines() {
         table::say(line)?;
     }
@@ -199,8 +203,11 @@ fn tell(question: &Question) -> anyhow::Result<()> {
     }
     table::say("")?;
     for image in &question.images {
-        let part = if image.bounds.is_some() { ", and the part that was asked about" } else { "" };
+        let part = if image.bounds.is_some() { ", the part that was asked about shown by itself" } else { "" };
         table::say(format!("Looked at: image {}, frame {}{part}", image.instance_uid, image.frame))?;
+    }
+    if has_box && question.images.iter().all(|image| image.bounds.is_none()) {
+        table::say("(The box was not looked at: the answer is about the image as a whole.)")?;
     }
     let adapter = if question.adapter.is_empty() { String::new() } else { format!(" with {}", question.adapter) };
     let (model, seconds) = (&question.model, question.seconds);
@@ -243,7 +250,16 @@ mod tests {
     fn a_box_is_four_fractions_with_an_area() {
         let found = bounds("0.1, 0.2,0.3,0.4").unwrap();
         assert_eq!((found.top, found.left, found.bottom, found.right), (0.1, 0.2, 0.3, 0.4));
-        for text in ["", "0.1,0.2,0.3", "0.1,0.2,0.1,0.4", "0.1,0.2,0.3,1.4", "a,b,c,d", "0,0,1,NaN"] {
+        for text in [
+            "",
+            "0.1,0.2,0.3",
+            "0.1,0.2,0.1,0.4",
+            "0.1,0.2,0.3,1.4",
+            "a,b,c,d",
+            "0,0,1,NaN",
+            "0.8,0.8,0.2,0.2",
+            "0.1,0.8,0.2,0.2",
+        ] {
             assert!(bounds(text).is_err(), "{text:?}");
         }
     }

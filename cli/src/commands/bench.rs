@@ -114,7 +114,7 @@ impl Bench {
             Some(What::Queue(queue)) => return queue.run().await,
             None => {}
         }
-        let drawn = tempfile::tempdir().context("no folder for the phantoms")?;
+        let drawn = files::private_folder().context("no folder for the phantoms")?;
         let folders = if self.folders.is_empty() { vec![self.draw(drawn.path())?] } else { self.folders.clone() };
         let mut files = files::below(&folders)?.files;
         files.retain(|path| path.extension().is_none_or(|end| end != "json"));
@@ -155,7 +155,7 @@ impl Bench {
 
     /// Reads all files once, on a store of its own.
     async fn measure(&self, files: Vec<PathBuf>) -> anyhow::Result<(Run, prelim_proto::report::ModelProvenance)> {
-        let store = tempfile::tempdir().context("no folder for the store of this run")?;
+        let store = files::private_folder().context("no folder for the store of this run")?;
         let memory = MemoryWatch::start();
         let began = Instant::now();
         let config = StackConfig {
@@ -177,8 +177,17 @@ impl Bench {
         let studies = wait(connection, &response.study_uids, !self.json).await?;
         let seconds = began.elapsed().as_secs_f64();
         anyhow::ensure!(!studies.is_empty(), "no study was accepted: `prelim submit` says why");
+        let drafted = || studies.iter().filter(|study| is_drafted(study));
+        if let Some(without) = studies.iter().find(|study| !is_drafted(study)) {
+            let (count, state) = (studies.len() - drafted().count(), table::state(without));
+            anyhow::ensure!(count < studies.len(), "none of {} studies was drafted: {state}", studies.len());
+            crate::progress::note(&format!(
+                "{count} of {} studies were not drafted, and do not count: {state}",
+                studies.len()
+            ));
+        }
         let began = Instant::now();
-        for study in &studies {
+        for study in drafted() {
             for format in [Format::Html, Format::Sr] {
                 drafts::fetch(connection, &study.uid, format).await?;
             }
@@ -187,21 +196,28 @@ impl Bench {
     }
 }
 
+/// Whether it was read.
+fn is_drafted(study: &Study) -> bool {
+    study.state() == StudyState::Drafted
+}
+
+/// The numbers of the studies that were drafted: what becomes of others takes no time.
 fn summary(studies: &[Study], seconds: f64, upload_s: f64, pages_s: f64) -> Run {
-    let costs: Vec<_> = studies.iter().filter_map(|study| study.cost).collect();
+    let drafted: Vec<&Study> = studies.iter().filter(|study| is_drafted(study)).collect();
+    let costs: Vec<_> = drafted.iter().filter_map(|study| study.cost).collect();
     let jobs: Vec<_> = costs.iter().filter_map(|cost| cost.jobs).collect();
-    let per_study = |ms: f64| ms / studies.len() as f64;
+    let per_study = |ms: f64| ms / drafted.len().max(1) as f64;
     let stage = |stage, what, ms| Stage { stage, what, ms_per_study: per_study(ms) };
     let prompt_tokens = jobs.iter().map(|cost| cost.prompt_tokens).sum();
     let generated_tokens = jobs.iter().map(|cost| cost.generated_tokens).sum();
     Run {
         studies: studies.len(),
-        drafted: studies.iter().filter(|study| study.state() == StudyState::Drafted).count(),
-        jobs: studies.iter().map(|study| study.jobs_total).sum(),
-        instances: studies.iter().map(|study| study.instance_count).sum(),
+        drafted: drafted.len(),
+        jobs: drafted.iter().map(|study| study.jobs_total).sum(),
+        instances: drafted.iter().map(|study| study.instance_count).sum(),
         load_s: 0.0,
         seconds,
-        studies_per_minute: studies.len() as f64 / seconds * 60.0,
+        studies_per_minute: drafted.len() as f64 / seconds * 60.0,
         prompt_tokens,
         generated_tokens,
         tokens_per_second: (prompt_tokens + generated_tokens) as f64 / seconds,
@@ -241,4 +257,30 @@ fn show(results: &Results) -> anyhow::Result<()> {
     table::say(rows)?;
     let peak = run.peak_memory_mib.map_or_else(|| "not known here".to_owned(), |mib| format!("{mib:.0} MiB"));
     table::say(format!("peak memory, coordinator, worker and decoders together: {peak}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use prelim_proto::v1::{JobCost, StudyCost};
+
+    use super::*;
+
+    #[test]
+    fn studies_that_were_not_drafted_take_no_part_in_rates() {
+        let study = |state: StudyState, generated_tokens: u64| Study {
+            state: state as i32,
+            jobs_total: 1,
+            instance_count: 2,
+            cost: Some(StudyCost {
+                jobs: Some(JobCost { generated_tokens, ..JobCost::default() }),
+                ..StudyCost::default()
+            }),
+            ..Study::default()
+        };
+        let studies = [study(StudyState::Drafted, 30), study(StudyState::Failed, 7), study(StudyState::Skipped, 0)];
+        let run = summary(&studies, 60.0, 0.0, 0.0);
+        assert_eq!((run.studies, run.drafted, run.jobs, run.instances), (3, 1, 1, 2));
+        assert_eq!((run.studies_per_minute, run.generated_tokens), (1.0, 30));
+        assert_eq!(summary(&studies[1..], 60.0, 0.0, 0.0).studies_per_minute, 0.0);
+    }
 }

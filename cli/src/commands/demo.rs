@@ -53,9 +53,7 @@ impl Demo {
         let drawn = tokio::task::spawn_blocking(move || phantom::write(&folder, count, seed, None)).await??;
 
         self.tell("loading the model …");
-        let store = tempfile::Builder::new()
-            .prefix(".store-")
-            .tempdir_in(&self.out)
+        let store = files::private_folder_in(&self.out, ".store-")
             .with_context(|| format!("{} cannot hold the demo's store", self.out.display()))?;
         let stack = Stack::start(StackConfig::on_a_free_port(store.path(), self.model.clone())).await?;
         let demonstration = stack.model().demonstration.then(|| stack.model().name.clone());

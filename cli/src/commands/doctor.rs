@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use clap::Args;
 use prelim_kernels::{Backend, Cuda, DeviceError, Precision};
+use prelim_worker::config::OfferConfig;
+use prelim_worker::memory::HostMemory;
 use serde::Serialize;
 
 use crate::machine;
@@ -22,6 +24,8 @@ pub(crate) struct Doctor {
     /// A Hugging Face checkpoint folder to look at; the demonstration model where not given.
     #[arg(long, value_name = "DIR", env = "PRELIM_MODEL")]
     model: Option<PathBuf>,
+    #[command(flatten)]
+    offer: OfferConfig,
     /// The data folder to look at.
     #[arg(long, value_name = "DIR", default_value = stack::DEFAULT_DATA, env = "PRELIM_DATA")]
     data: PathBuf,
@@ -58,7 +62,8 @@ impl Check {
 
 impl Doctor {
     pub(crate) fn run(self) -> anyhow::Result<()> {
-        let checks = vec![cpu(), memory(), gpu(), model(self.model.as_deref()), port(self.grpc), store(&self.data)];
+        let checks =
+            vec![cpu(), memory(), gpu(), model(self.model.as_deref(), self.offer), port(self.grpc), store(&self.data)];
         let bad = checks.iter().filter(|check| check.health == Health::Bad).count();
         if self.json {
             table::say(serde_json::to_string_pretty(&checks)?)?;
@@ -112,11 +117,15 @@ fn cpu_features() -> Vec<&'static str> {
     Vec::new()
 }
 
-/// Memory in all, and free.
+/// Memory in all, and free, of what is the first to end: this machine, its container, or a limit of the process.
 fn memory() -> Check {
-    match (machine::memory_gib("MemTotal"), machine::memory_gib("MemAvailable")) {
-        (Some(total), Some(free)) => Check::new("Memory", Health::Good, format!("{total:.1} GiB, {free:.1} GiB free")),
-        _ => Check::new("Memory", Health::Note, "the system does not say"),
+    let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
+    match HostMemory::read() {
+        Some(HostMemory { free_bytes, total_bytes, bound }) => {
+            let found = format!("{:.1} GiB, {:.1} GiB free, of {bound}", gib(total_bytes), gib(free_bytes));
+            Check::new("Memory", Health::Good, found)
+        }
+        None => Check::new("Memory", Health::Note, "the system does not say"),
     }
 }
 
@@ -151,8 +160,8 @@ fn described_gpu(ordinal: usize) -> Result<String, DeviceError> {
 }
 
 /// The model: whether it is whole, and what it is.
-fn model(folder: Option<&Path>) -> Check {
-    match stack::describe_model(folder) {
+fn model(folder: Option<&Path>, offer: OfferConfig) -> Check {
+    match stack::describe_model(folder, offer) {
         Ok(found) => Check::new("Model", Health::Good, found),
         Err(error) => Check::new("Model", Health::Bad, format!("{error:#}")),
     }

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::{Args, ValueEnum as _};
 use prelim_proto::demand::ModelName;
 use prelim_proto::report::ModelProvenance;
-use prelim_proto::v1::{Priority, Study};
+use prelim_proto::v1::{Disposition, Priority, Study};
 use prelim_worker::WorkerLimits;
 use prelim_worker::config::{ArithmeticChoice, NamedAdapter, WeightChoice};
 use serde::Serialize;
@@ -19,7 +19,7 @@ use crate::score::truth::{self, Truth};
 use crate::score::{self, Case, Score};
 use crate::stack::{Stack, StackConfig};
 use crate::table;
-use crate::upload::upload;
+use crate::upload::{Uploaded, upload};
 
 /// Read studies whose truth is known, and score the drafts.
 ///
@@ -56,7 +56,10 @@ pub(crate) struct Eval {
 impl Eval {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         let truths = truth::below(std::slice::from_ref(&self.folder))?;
-        let store = tempfile::tempdir().context("no folder for the store of this evaluation")?;
+        if let Some(path) = &self.picture {
+            files::check_place(path)?;
+        }
+        let store = files::private_folder().context("no folder for the store of this evaluation")?;
         let limits = WorkerLimits { weights: self.weights, arithmetic: self.arithmetic, ..WorkerLimits::default() };
         let mut config = StackConfig { limits, ..StackConfig::on_a_free_port(store.path(), self.model.clone()) };
         if let Some(adapter) = &self.adapter {
@@ -72,39 +75,74 @@ impl Eval {
         };
         let model = model.clone();
         let connection = stack.connection().clone();
-        let cases = stack.during(self.cases(&connection, truths)).await?;
+        let (cases, not_read) = stack.during(self.cases(&connection, truths)).await?;
         let score = score::score(&cases);
         if let Some(path) = &self.picture {
             write_whole(path, score::picture::confusion(&score).as_bytes())?;
         }
         let weights = self.weights.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
-        let whole = Evaluation { model, weights, score };
-        if self.json { table::say(serde_json::to_string_pretty(&whole)?) } else { show(&whole) }
+        let whole = Evaluation { model, weights, score, not_read };
+        if self.json {
+            table::say(serde_json::to_string_pretty(&whole)?)?
+        } else {
+            show(&whole)?
+        }
+        let (none, all) = (whole.not_read.len(), whole.score.studies);
+        anyhow::ensure!(
+            none < all,
+            "none of {all} studies was read, each with its reason above: these numbers say nothing"
+        );
+        Ok(())
     }
 
-    /// Reads every study and puts its draft beside its truth.
-    async fn cases(&self, connection: &Connection, truths: Vec<(PathBuf, Truth)>) -> anyhow::Result<Vec<Case>> {
+    /// Reads every study and puts its draft beside its truth; and lists those without one.
+    async fn cases(
+        &self,
+        connection: &Connection,
+        truths: Vec<(PathBuf, Truth)>,
+    ) -> anyhow::Result<(Vec<Case>, Vec<NotRead>)> {
         let mut files = Vec::new();
         for (folder, _) in &truths {
             files.extend(files::below(std::slice::from_ref(folder))?.files);
         }
         files.retain(|path| path.extension().is_some_and(|end| end == "dcm"));
-        let response = upload(connection, files, Priority::Routine, String::new()).await?;
-        let studies: Vec<Study> = wait(connection, &response.study_uids, !self.json).await?;
-        let mut cases = Vec::new();
+        let uploaded = upload(connection, files, Priority::Routine, String::new()).await?;
+        let studies: Vec<Study> = wait(connection, &uploaded.study_uids, !self.json).await?;
+        let (mut cases, mut not_read) = (Vec::new(), Vec::new());
         for (folder, truth) in truths {
             let uid = truth.study.as_str();
-            anyhow::ensure!(
-                studies.iter().any(|study| study.uid == uid),
-                "the study of {} was not accepted",
-                folder.display()
-            );
-            let document = drafts::document(connection, uid).await?;
+            let study = studies.iter().find(|study| study.uid == uid);
+            let document = match study {
+                Some(_) => drafts::document(connection, uid).await?,
+                None => None,
+            };
+            if document.is_none() {
+                let why = study.map_or_else(|| refusal(&uploaded, &folder), table::state);
+                not_read.push(NotRead { folder: folder.display().to_string(), why });
+            }
             let draft = document.map(|document| document.to_report()).transpose()?.map(|report| report.findings);
             cases.push(Case { truth, draft });
         }
-        Ok(cases)
+        Ok((cases, not_read))
     }
+}
+
+/// A study without a draft.
+#[derive(Serialize)]
+struct NotRead {
+    /// Its folder.
+    folder: String,
+    /// Why there is none.
+    why: String,
+}
+
+/// Why a study is not held: what became of the first of its files that was not taken.
+fn refusal(uploaded: &Uploaded, folder: &Path) -> String {
+    let mut of_it = uploaded.objects.iter().zip(&uploaded.paths).filter(|(_, path)| path.starts_with(folder));
+    let refused = of_it.find(|(object, _)| object.disposition() == Disposition::Refused);
+    let why =
+        refused.map_or("its files are of another study than its truth names", |(object, _)| object.reason.as_str());
+    format!("not accepted: {}", table::cell(why, 300))
 }
 
 /// The numbers, and what they are of.
@@ -116,6 +154,8 @@ struct Evaluation {
     weights: String,
     #[serde(flatten)]
     score: Score,
+    /// Studies without a draft, which count as if nothing had been found in them.
+    not_read: Vec<NotRead>,
 }
 
 /// A file of rules by which every study is read with this model.
@@ -128,7 +168,17 @@ fn rules_for(model: &ModelName, folder: &Path) -> anyhow::Result<PathBuf> {
 }
 
 /// The numbers for people.
-fn show(Evaluation { model, score, .. }: &Evaluation) -> anyhow::Result<()> {
+fn show(Evaluation { model, score, not_read, .. }: &Evaluation) -> anyhow::Result<()> {
+    if !not_read.is_empty() {
+        table::say(format!(
+            "{} of {} studies were not read, and count as if nothing had been found in them:",
+            not_read.len(),
+            score.studies
+        ))?;
+        for NotRead { folder, why } in not_read {
+            table::say(format!("  {}: {why}", table::cell(folder, 200)))?;
+        }
+    }
     for (modality, numbers) in &score.by_modality {
         table::say(format!("{}, {} studies", modality.to_uppercase(), numbers.studies))?;
         let mut rows = table::new(&["Finding", "Studies", "Precision", "Recall", "F1", "Side", "Box IoU"]);

@@ -173,9 +173,10 @@ impl Command {
 
 /// Ends `work` at the signal to stop, so that it takes its temporary folders, with studies in them, away.
 async fn interruptible(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let stopped = crate::stack::stop_signal();
     tokio::select! {
         ended = work => ended,
-        () = crate::stack::stop_signal() => anyhow::bail!("interrupted; what it had begun is taken away"),
+        () = stopped => anyhow::bail!("interrupted; what it had begun is taken away"),
     }
 }
 

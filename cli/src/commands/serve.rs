@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
-use futures::FutureExt as _;
 use prelim_coordinator::{CoordinatorConfig, Listeners};
 use prelim_proto::report::ModelProvenance;
 use prelim_worker::config::{OfferConfig, WorkerConfig, WorkerLimits};
@@ -45,9 +44,11 @@ impl Up {
         let data = self.coordinator.data.display().to_string();
         let accounts = self.coordinator.security.accounts.as_ref().map(|file| file.display().to_string());
         let audit = self.coordinator.security.audit.as_ref().map(|file| file.display().to_string());
+        let told = self.coordinator.web.http_url.clone();
         let config =
             StackConfig { coordinator: self.coordinator, model: self.model, offer: self.offer, limits: self.limits };
         let stack = Stack::start(config).await?;
+        let stop = stack::stop_signal();
         let grpc = stack.connection().args.grpc.clone();
         if self.json {
             let (model, device) = (&stack.model().name, stack.device());
@@ -63,7 +64,9 @@ impl Up {
             ))?;
             table::say_if(stack.dicom().map(|told| format!("DICOM: {told}")))?;
             table::say_if(stack.http().map(|told| format!("DICOMweb: {told}")))?;
-            table::say_if(stack.http().map(|told| format!("reading room: {}", page_of(told))))?;
+            table::say_if(
+                stack.http().map(|here| format!("reading room: {}", page_of(told.as_deref().unwrap_or(here)))),
+            )?;
             table::say_if(
                 made.map(|made| format!("sign in there as {}, password {} (told once)", made.name, made.password)),
             )?;
@@ -74,7 +77,7 @@ impl Up {
             table::say(format!("send studies: prelim submit --grpc {grpc} --wait DIR"))?;
             table::say(prelim_proto::UNSIGNED_DRAFT_STATEMENT)?;
         }
-        stack.until(stack::stop_signal().boxed()).await
+        stack.until(stop).await
     }
 }
 
@@ -84,7 +87,7 @@ fn told_audit(file: String) -> String {
 
 /// The address of the page, beside that of DICOMweb.
 fn page_of(http: &str) -> String {
-    format!("{}/", http.trim_end_matches(prelim_coordinator::web::ROOT))
+    format!("{}/", http.trim_end_matches(prelim_coordinator::web::ROOT).trim_end_matches('/'))
 }
 
 /// A model in a few words, with the device: workers on two GPUs of a machine are told apart by it.
@@ -115,18 +118,20 @@ impl Coordinator {
         let told = stack::dicom_address(&dicom, &self.config.dicom)?;
         let http = stack::bind_asked("--http", self.config.web.http).await?;
         let web = stack::web_url(&http, &self.config)?;
+        let url = self.config.web.http_url.clone();
         let opened = prelim_coordinator::open(self.config, stack::decoder()?).await?;
+        let stop = stack::stop_signal();
         if self.json {
             table::say(json!({"grpc": grpc, "data": data, "dicom": told, "http": web, "audit": audit}))?;
         } else {
             table::say(format!("coordinator on {grpc}, data in {data}"))?;
             table::say_if(told.map(|told| format!("DICOM: {told}")))?;
             table::say_if(web.as_deref().map(|told| format!("DICOMweb: {told}")))?;
-            table::say_if(web.map(|told| format!("reading room: {}", page_of(&told))))?;
+            table::say_if(web.map(|here| format!("reading room: {}", page_of(url.as_deref().unwrap_or(&here)))))?;
             table::say_if(audit.map(told_audit))?;
         }
         let listeners = Listeners { metrics, dicom, http, ..Listeners::on(listener) };
-        Ok(prelim_coordinator::serve(opened, listeners, stack::stop_signal().boxed()).await?)
+        Ok(prelim_coordinator::serve(opened, listeners, stop).await?)
     }
 }
 
@@ -154,6 +159,7 @@ impl Worker {
             return self.simulate(file, metrics).await;
         }
         let reader = prelim_worker::run::load(&self.config, stack::decoder()?).await?;
+        let stop = stack::stop_signal();
         if self.json {
             let (model, device) = (&reader.provenance().name, &reader.device().name);
             table::say(json!({"grpc": self.config.connection.grpc, "model": model, "device": device}))?;
@@ -164,7 +170,7 @@ impl Worker {
                 model(reader.provenance(), &reader.device().name)
             ))?;
         }
-        Ok(prelim_worker::run::serve(reader, &self.config, metrics, stack::stop_signal().boxed()).await?)
+        Ok(prelim_worker::run::serve(reader, &self.config, metrics, stop).await?)
     }
 }
 
@@ -176,6 +182,7 @@ impl Worker {
         let text = std::fs::read_to_string(file).with_context(|| format!("--simulate {}", file.display()))?;
         let times = Times::parse(&text).map_err(|error| anyhow::anyhow!("--simulate {}: {error}", file.display()))?;
         let grpc = &self.config.connection.grpc;
+        let stopped = stack::stop_signal();
         if self.json {
             table::say(json!({"grpc": grpc, "model": "simulation"}))?;
         } else {
@@ -194,7 +201,7 @@ impl Worker {
         let stop = CancellationToken::new();
         let stopping = stop.clone();
         tokio::spawn(async move {
-            stack::stop_signal().await;
+            stopped.await;
             stopping.cancel();
         });
         Ok(worker.work(stop, None).await?)

@@ -39,7 +39,7 @@ pub(crate) struct Reports {
 impl Films {
     /// Draws the films that are to be read in a round.
     pub(crate) fn draw(count: u32, model: &Path, limits: WorkerLimits) -> anyhow::Result<Self> {
-        let drawn = tempfile::tempdir().context("no folder for the phantoms")?;
+        let drawn = crate::files::private_folder().context("no folder for the phantoms")?;
         let folders = phantom::write(drawn.path(), count, 1, Some(Modality::Dx))?;
         let mut files = crate::files::below(&folders)?.files;
         files.retain(|path| path.extension().is_some_and(|end| end == "dcm"));
@@ -49,7 +49,7 @@ impl Films {
     /// Reads them once, with a coordinator and a worker over gRPC, on a store of their own. What is timed begins when both
     /// are ready, and ends with the last draft.
     pub(crate) async fn read(&self) -> anyhow::Result<Reports> {
-        let store = tempfile::tempdir().context("no folder for the store of this round")?;
+        let store = crate::files::private_folder().context("no folder for the store of this round")?;
         let model = Some(self.model.clone());
         let config = StackConfig { limits: self.limits.clone(), ..StackConfig::on_a_free_port(store.path(), model) };
         let stack = Stack::start(config).await?;
@@ -63,7 +63,12 @@ impl Films {
         let (studies, seconds) = stack.during(read).await?;
         let costs: Vec<_> = studies.iter().filter_map(|study| study.cost?.jobs).collect();
         let count = self.count;
-        anyhow::ensure!(costs.len() == count as usize, "{} of {count} films were read", costs.len());
+        // A film that was given up has a cost, too, and no answer.
+        let read = costs.iter().filter(|cost| cost.generated_tokens > 0).count();
+        if read < count as usize {
+            let why = studies.iter().find_map(|study| study.state_reason.as_deref()).unwrap_or("nobody said why");
+            anyhow::bail!("{read} of {count} films were read: {}", crate::table::cell(why, 300));
+        }
         let mean = |sum: u64| sum as f64 / f64::from(count);
         Ok(Reports {
             per_minute: f64::from(count) / seconds * 60.0,

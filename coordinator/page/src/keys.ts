@@ -19,8 +19,22 @@ const holds = new Set<{ current: Hold | null }>();
 
 const stack: { current: Binding[] }[] = [];
 
-function chord(event: KeyboardEvent): string {
-  const { key, shiftKey } = event;
+/** The keyboard's letters are not Latin ones, as far as the letter that was typed last says. */
+let isForeign = false;
+
+/** The Latin letter, digit or bracket that stands where a key is, where its own alphabet has another; nothing where it has not. */
+function latin({ key, code }: KeyboardEvent): string | null {
+  if (/^\p{L}$/u.test(key)) isForeign = !/^\p{Script=Latin}$/u.test(key);
+  const isOther = /^[^\x00-\x7f]$/u.test(key) && /^(?!\p{Script=Latin})[\p{L}\p{N}]$/u.test(key);
+  // Some alphabets have signs where others have letters.
+  const isSign = isForeign && code.startsWith('Key') && /^[^A-Za-z]$/.test(key);
+  if (!isOther && !isSign) return null;
+  const [, letter] = /^(?:Key|Digit)([A-Z0-9])$/.exec(code) ?? [];
+  return letter?.toLowerCase() ?? { BracketLeft: '[', BracketRight: ']' }[code] ?? null;
+}
+
+function chord(event: KeyboardEvent, key = event.key): string {
+  const { shiftKey } = event;
   const isCommand = event.ctrlKey || event.metaKey;
   const isSign = key.length === 1;
   const parts = [isCommand ? 'Ctrl+' : '', event.altKey ? 'Alt+' : '', shiftKey && (!isSign || isCommand) ? 'Shift+' : ''];
@@ -37,6 +51,8 @@ function isTyping(target: EventTarget | null): boolean {
 addEventListener('keydown', (event) => {
   if (event.defaultPrevented || event.isComposing) return;
   const pressed = chord(event);
+  const placed = latin(event);
+  const chords = [pressed, ...(placed === null ? [] : [chord(event, placed)])];
   const typing = isTyping(event.target);
   // A button or a box to tick that has the focus keeps its own keys.
   const onButton = event.target instanceof HTMLButtonElement || (event.target instanceof HTMLInputElement && !typing) || event.target instanceof HTMLAnchorElement || (event.target instanceof HTMLElement && event.target.tagName === 'SUMMARY');
@@ -44,12 +60,15 @@ addEventListener('keydown', (event) => {
   const held = [...holds].map(({ current }) => current);
   if (!typing && pressed !== '?' && held.includes('letters') && (event.key.length === 1)) return;
   const few = typing || held.includes('all');
-  for (const layer of stack.toReversed()) {
-    const binding = layer.current.find((each) => each.keys.includes(pressed) && (!few || each.whileTyping === true));
-    if (binding) {
-      event.preventDefault();
-      binding.run(event);
-      return;
+  // What the key says comes before where it is.
+  for (const wanted of chords) {
+    for (const layer of stack.toReversed()) {
+      const binding = layer.current.find((each) => each.keys.includes(wanted) && (!few || each.whileTyping === true));
+      if (binding) {
+        event.preventDefault();
+        binding.run(event);
+        return;
+      }
     }
   }
 });

@@ -2,12 +2,19 @@
 
 import type { ChangeKind, Changed, Decided, Finding, Inserted, Priority, Standing, Urgency, WordsFrom, Written } from './api/types.ts';
 
-/** A person's name (PN) as people write it: "Doe, Dr. Jane". */
+/** A person's name (PN) as people write it, in each form that it has, as reports on paper do: "Doe, Dr. Jane", "Yamada, Tarou / 山田, 太郎". */
 export function personName(name: string): string {
-  const alphabetic = name.split('=')[0] ?? '';
-  const [family = '', given = '', middle = '', prefix = ''] = alphabetic.split('^').map((part) => part.trim());
-  const rest = [prefix, given, middle].filter((part) => part !== '').join(' ');
-  return [family, rest].filter((part) => part !== '').join(', ') || 'no name';
+  const form = (text: string) => {
+    const [family = '', given = '', middle = '', prefix = '', suffix = ''] = text.split('^').map((part) => part.trim());
+    const rest = [prefix, given, middle, suffix].filter((part) => part !== '').join(' ');
+    return [family, rest].filter((part) => part !== '').join(', ');
+  };
+  return name.split('=').map(form).filter((each) => each !== '').join(' / ') || 'no name';
+}
+
+/** Whether two names (PN) are written alike, but for small and capital letters. */
+export function isSameName(one: string, other: string): boolean {
+  return personName(one).toLowerCase() === personName(other).toLowerCase();
 }
 
 /** A date (DA) as YYYY-MM-DD; what is no date stays as it is. */
@@ -46,11 +53,20 @@ export function since(ms: number, now: number): string {
   return `${Math.floor(minutes / 1440)} d`;
 }
 
-/** A moment in the reader's own time: "2026-11-29 14:02". */
+const two = (value: number) => String(value).padStart(2, '0');
+
+/** A moment in the reader's own time, which it names: "2026-11-29 14:02 UTC+1". Reports on paper tell times in UTC. */
 export function moment(ms: number): string {
   const at = new Date(ms);
-  const two = (value: number) => String(value).padStart(2, '0');
-  return `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())} ${two(at.getHours())}:${two(at.getMinutes())}`;
+  const east = -at.getTimezoneOffset();
+  const zone = `${east < 0 ? '-' : '+'}${Math.floor(Math.abs(east) / 60)}${east % 60 === 0 ? '' : `:${two(Math.abs(east) % 60)}`}`;
+  return `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())} ${clock(ms)} UTC${east === 0 ? '' : zone}`;
+}
+
+/** The time of a day by the reader's own clock: "14:02". */
+export function clock(ms: number): string {
+  const at = new Date(ms);
+  return `${two(at.getHours())}:${two(at.getMinutes())}`;
 }
 
 /** The word for how sure the model is. It is the model's own estimate, not a probability of disease. */

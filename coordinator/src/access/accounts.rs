@@ -3,6 +3,7 @@
 //! ```toml
 //! [[account]]
 //! name = "jane"                          # what she signs in with
+//! id = "5f0c..."                         # as `prelim account add` makes it, anew for each account
 //! family_name = "Doe"
 //! given_name = "Jane"                    # who signs reports
 //! roles = ["read", "review"]
@@ -10,6 +11,8 @@
 //! password = "$argon2id$v=19$..."        # as `prelim account add` writes it
 //! ```
 //!
+//! **Invariant**: an account that is made anew under an old name is another person, whose work, questions and sessions are
+//! their own: the id tells them apart. Accounts without one, of before there were any, are told by their names.
 //! **Invariant**: no password is in the file, in a log or in an error; what is checked takes as long for a name that there is
 //! as for one that there is not.
 
@@ -82,6 +85,14 @@ pub enum AccountsError {
     /// It gives nothing, or what people on a page do not have.
     #[error("account {0:?}: roles are read and review, one at least")]
     Roles(String),
+    /// It is no id as they are made.
+    #[error(
+        "account {0:?}: id is not 1 to {MAX_NAME} of the characters a-z, 0-9 and '-'; `prelim account add` makes one"
+    )]
+    Id(String),
+    /// A new account has no person's name.
+    #[error("there is no account {0:?} yet, and a new one takes --family-name and --given-name")]
+    Unnamed(String),
     /// A tenant's name is none.
     #[error("account {0:?}: {1}")]
     Tenant(String, IdError),
@@ -110,6 +121,9 @@ pub enum AccountsError {
 pub struct Account {
     /// What its person signs in with.
     pub name: String,
+    /// What tells it from another account that had the name before, or has it later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
     /// Family name.
     pub family_name: String,
     /// Given name.
@@ -154,32 +168,54 @@ impl Account {
         tenants: Vec<String>,
         password: &str,
     ) -> Result<Self, AccountsError> {
-        if password.chars().count() < MIN_PASSWORD || password.len() > MAX_PASSWORD {
-            return Err(AccountsError::Weak);
-        }
         let account = Self {
             name: name.to_owned(),
+            id: Some(format!("{:016x}", rand::random::<u64>())),
             family_name: family_name.trim().to_owned(),
             given_name: given_name.trim().to_owned(),
             roles,
             tenants,
-            password: hash(password, Params::default())?,
+            password: of_password(password)?,
         };
         account.check()?;
         Ok(account)
+    }
+
+    /// The account with what is given in the place of what it had, and what of it became another.
+    fn changed(mut self, given: Given) -> Result<(Self, Vec<&'static str>), AccountsError> {
+        let before = self.clone();
+        let Given { family_name, given_name, roles, tenants, password, .. } = given;
+        let name = |given: Option<String>, held: String| given.map_or(held, |name| name.trim().to_owned());
+        self.family_name = name(family_name, self.family_name);
+        self.given_name = name(given_name, self.given_name);
+        self.roles = roles.unwrap_or(self.roles);
+        self.tenants = tenants.unwrap_or(self.tenants);
+        if let Some(password) = password {
+            self.password = of_password(&password)?;
+        }
+        self.check()?;
+        let changes = [
+            ("family name", self.family_name != before.family_name),
+            ("given name", self.given_name != before.given_name),
+            ("roles", self.roles != before.roles),
+            ("tenants", self.tenants != before.tenants),
+            ("password", self.password != before.password),
+        ];
+        Ok((self, changes.into_iter().filter(|(_, is_other)| *is_other).map(|(what, _)| what).collect()))
     }
 
     /// Who it is, as a caller.
     pub fn caller(&self) -> Caller {
         // It was checked when the file was read.
         let tenants = Tenants::named(self.tenants.iter().map(String::as_str)).unwrap_or(Tenants::Only(BTreeSet::new()));
-        let (name, person) = (self.name.clone(), Some(self.person()));
-        Caller { name, person, roles: self.roles.clone(), tenants, expires_at_s: None }
+        let (name, id, person) = (self.name.clone(), self.id.clone(), Some(self.person()));
+        Caller { name, id, person, roles: self.roles.clone(), tenants, expires_at_s: None }
     }
 
-    /// What tells this password from the one that the account had before.
+    /// What tells this account and its password from the one that it had before, and from another account of the name.
     pub fn mark(&self) -> String {
-        let digest = Sha256::digest(self.password.as_bytes());
+        let id = self.id.as_deref().unwrap_or_default();
+        let digest = Sha256::digest([self.password.as_bytes(), id.as_bytes()].concat());
         digest[..8].iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
@@ -191,6 +227,10 @@ impl Account {
         let name = || self.name.clone();
         if !is_name(&self.name) {
             return Err(AccountsError::Name(name().chars().take(80).collect()));
+        }
+        let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        if self.id.as_ref().is_some_and(|id| !(1..=MAX_NAME).contains(&id.len()) || !id.bytes().all(is_plain)) {
+            return Err(AccountsError::Id(name()));
         }
         let parts = [&self.family_name, &self.given_name];
         let holds = parts.iter().all(|part| !part.trim().is_empty() && !part.contains('^'));
@@ -247,6 +287,47 @@ impl Accounts {
         let is_right = Argon2::default().verify_password(password.as_bytes(), &hash).is_ok();
         found.filter(|_| is_right)
     }
+}
+
+/// What somebody says of an account; what is none stays as it was.
+#[derive(Default)]
+pub struct Given {
+    /// Which account.
+    pub name: String,
+    /// Family name.
+    pub family_name: Option<String>,
+    /// Given name.
+    pub given_name: Option<String>,
+    /// What its person may do; of a new account, see studies.
+    pub roles: Option<BTreeSet<Role>>,
+    /// Whose studies its person may see.
+    pub tenants: Option<Vec<String>>,
+    /// The password.
+    pub password: Option<String>,
+}
+
+/// Whether the file has an account of that name.
+pub fn has(file: &Path, name: &str) -> Result<bool, AccountsError> {
+    Ok(file.exists() && written(file)?.account.iter().any(|account| account.name == name))
+}
+
+/// Changes an account of a file in what is given, and says in what; nothing where it was not there, and was made. The file is made
+/// where it is missing.
+pub fn put(file: &Path, given: Given) -> Result<Option<Vec<&'static str>>, AccountsError> {
+    let accounts = if file.exists() { written(file)?.account } else { Vec::new() };
+    if let Some(held) = accounts.into_iter().find(|account| account.name == given.name) {
+        let (account, changes) = held.changed(given)?;
+        add(file, account)?;
+        return Ok(Some(changes));
+    }
+    let Given { name, family_name: Some(family_name), given_name: Some(given_name), roles, tenants, password } = given
+    else {
+        return Err(AccountsError::Unnamed(given.name));
+    };
+    let (roles, tenants) = (roles.unwrap_or([Role::Read].into()), tenants.unwrap_or_default());
+    let password = password.unwrap_or_default();
+    add(file, Account::new(&name, (&family_name, &given_name), roles, tenants, &password)?)?;
+    Ok(None)
 }
 
 /// Adds an account to a file, which is made where it is missing, in the place of another of its name.
@@ -321,6 +402,14 @@ fn write(file: &Path, accounts: Vec<Account>) -> Result<(), AccountsError> {
     })
 }
 
+/// The hash of a password that somebody chose.
+fn of_password(password: &str) -> Result<String, AccountsError> {
+    if password.chars().count() < MIN_PASSWORD || password.len() > MAX_PASSWORD {
+        return Err(AccountsError::Weak);
+    }
+    hash(password, Params::default())
+}
+
 fn hash(password: &str, params: Params) -> Result<String, AccountsError> {
     let argon2 = Argon2::new(Algorithm::Argon2id, argon2::Version::default(), params);
     let hashed = argon2.hash_password(password.as_bytes());
@@ -366,13 +455,49 @@ mod tests {
         let accounts = Accounts::read(&file).unwrap();
         assert_eq!(accounts.all().len(), 2);
         assert_ne!(accounts.find("jane").unwrap().mark(), mark, "another salt");
+        let first = accounts.find("jane").unwrap().caller();
         remove(&file, "jane").unwrap();
         assert!(matches!(remove(&file, "jane"), Err(AccountsError::Unknown(_))));
         assert!(Accounts::read(&file).unwrap().find("jane").is_none());
+        add(&file, account("jane")).unwrap();
+        let another = Accounts::read(&file).unwrap().find("jane").unwrap().caller();
+        assert_ne!(another.key(), first.key(), "another person, though with that name");
         let text = fs::read_to_string(&file).unwrap();
         assert!(!text.contains(PASSWORD) && text.contains("$argon2id$"), "{text}");
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+    }
+
+    #[test]
+    fn an_account_that_is_there_changes_only_in_what_is_given() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("accounts.toml");
+        let jane = || Given { name: "jane".to_owned(), ..Given::default() };
+        let some = |text: &str| Some(text.to_owned());
+        let unnamed = put(&file, Given { password: some(PASSWORD), ..jane() });
+        assert!(matches!(unnamed, Err(AccountsError::Unnamed(_))));
+        let new = Given { family_name: some("Doe"), given_name: some("Jane"), password: some(PASSWORD), ..jane() };
+        let new = Given { roles: Some([Role::Read, Role::Review].into()), tenants: Some(vec!["er".to_owned()]), ..new };
+        assert_eq!(put(&file, new).unwrap(), None);
+        let held = || Accounts::read(&file).unwrap().find("jane").unwrap().clone();
+        let before = held();
+        assert_eq!(put(&file, Given { family_name: some("Roe"), ..jane() }).unwrap(), Some(vec!["family name"]));
+        let after = held();
+        assert_eq!(after.caller().person.as_deref(), Some("Roe^Jane"));
+        assert_eq!(Account { family_name: before.family_name.clone(), ..after.clone() }, before, "all else stays");
+        assert_eq!(put(&file, Given { password: some("another password"), ..jane() }).unwrap(), Some(vec!["password"]));
+        assert_eq!(held().caller(), after.caller(), "the same person, who may do the same");
+        assert_ne!(held().mark(), after.mark(), "and signs in anew");
+        assert_eq!(put(&file, jane()).unwrap(), Some(Vec::new()));
+        assert!(matches!(put(&file, Given { password: some("short"), ..jane() }), Err(AccountsError::Weak)));
+        // Of before there were ids.
+        let text = fs::read_to_string(&file).unwrap();
+        let id = text.lines().find(|line| line.starts_with("id = ")).unwrap().to_owned();
+        fs::write(&file, text.replace(&id, "")).unwrap();
+        put(&file, Given { given_name: some("Janet"), ..jane() }).unwrap();
+        assert_eq!(held().caller().key(), "jane", "her work is kept under her name, as it was");
+        fs::write(&file, text.replace(&id, "id = \"A b\"")).unwrap();
+        assert!(matches!(Accounts::read(&file), Err(AccountsError::Id(_))));
     }
 
     #[test]

@@ -90,6 +90,8 @@ impl fmt::Display for Tenants {
 pub struct Caller {
     /// The name of the account, in the certificate, or in the token with `@` and its issuer; for the audit and for who answers for a report, not for decisions.
     pub name: String,
+    /// What tells an account from another that had its name before; none where it has none, or is no account.
+    pub id: Option<String>,
     /// The person's name, as DICOM writes names; none where it is no person, or nothing names it.
     pub person: Option<String>,
     /// What it may do.
@@ -104,13 +106,22 @@ impl Caller {
     /// Anybody, where nothing was set up to tell callers apart: every role, all tenants.
     pub fn anybody() -> Self {
         let roles = Role::ALL.into_iter().collect();
-        Self { name: "anybody".to_owned(), person: None, roles, tenants: Tenants::All, expires_at_s: None }
+        Self { name: "anybody".to_owned(), id: None, person: None, roles, tenants: Tenants::All, expires_at_s: None }
     }
 
     /// Somebody who may do nothing.
     pub fn nobody() -> Self {
         let tenants = Tenants::Only(BTreeSet::new());
-        Self { name: "nobody".to_owned(), person: None, roles: BTreeSet::new(), tenants, expires_at_s: None }
+        Self { name: "nobody".to_owned(), id: None, person: None, roles: BTreeSet::new(), tenants, expires_at_s: None }
+    }
+
+    /// By what its work is kept: the name, and the id where there is one. Names of accounts have no blanks, and those of an
+    /// issuer end with that.
+    pub fn key(&self) -> String {
+        match &self.id {
+            Some(id) => format!("{} {id}", self.name),
+            None => self.name.clone(),
+        }
     }
 
     /// Whether a study of `tenant` may be shown, or its images given out.

@@ -195,7 +195,7 @@ impl Access {
             if peer.is_inside && same(token, &self.inside) {
                 let roles = [Role::Worker].into();
                 let name = "worker in this process".to_owned();
-                return Ok(Caller { name, person: None, roles, tenants: Tenants::All, expires_at_s: None });
+                return Ok(Caller { name, id: None, person: None, roles, tenants: Tenants::All, expires_at_s: None });
             }
             let issuer = self.issuer.as_ref().ok_or(Refusal::NoCredentials(
                 "tokens are not taken here; give a client certificate with --cert and --key",

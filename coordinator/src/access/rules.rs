@@ -154,7 +154,14 @@ impl Rules {
         });
         let (name, grant, person) = found?;
         let (roles, tenants) = (grant.roles.clone(), grant.tenants.clone());
-        Some(Caller { name: name.clone(), person: person.clone(), roles, tenants, expires_at_s: Some(expires_at_s) })
+        Some(Caller {
+            name: name.clone(),
+            id: None,
+            person: person.clone(),
+            roles,
+            tenants,
+            expires_at_s: Some(expires_at_s),
+        })
     }
 
     /// The caller with a token of these claims, which were checked before. Its name tells the issuer: who has the same name
@@ -182,7 +189,7 @@ impl Rules {
         };
         let person = self.person(claims);
         let name = name_at(name, issuer);
-        Ok(Caller { name, person, roles, tenants, expires_at_s: Some(expires_at_s) })
+        Ok(Caller { name, id: None, person, roles, tenants, expires_at_s: Some(expires_at_s) })
     }
 }
 

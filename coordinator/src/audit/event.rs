@@ -152,6 +152,8 @@ pub struct Event {
     pub result: Option<String>,
     /// Who called, where that is known.
     pub caller: Option<String>,
+    /// What tells the account from another that had its name before, where it has one.
+    pub account: Option<String>,
     /// From where.
     pub address: Option<SocketAddr>,
     /// What was called.
@@ -166,7 +168,7 @@ impl Event {
     /// An event of which nothing more is known.
     pub fn of(act: Act) -> Self {
         let (studies, query) = (Vec::new(), Vec::new());
-        Self { act, reason: None, result: None, caller: None, address: None, call: None, studies, query }
+        Self { act, reason: None, result: None, caller: None, account: None, address: None, call: None, studies, query }
     }
 }
 
@@ -186,6 +188,8 @@ pub(super) struct Record<'a> {
     result: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     caller: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    account: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     address: Option<SocketAddr>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -210,6 +214,7 @@ impl<'a> Record<'a> {
             reason: event.reason.as_deref(),
             result: event.result.as_deref(),
             caller: event.caller.as_deref(),
+            account: event.account.as_deref(),
             address: event.address,
             call: event.call,
             studies: &event.studies,

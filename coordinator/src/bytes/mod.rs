@@ -7,6 +7,7 @@
 //! - `error`: what can go wrong, and what is behind an error of `object_store`
 //!
 //! **Invariant**: what was put is stored durably and whole before `put` answers; a reader sees all of it or nothing.
+//! **Invariant**: nothing is put into, looked for or removed from a folder that took the place of the one that was opened.
 //! **Invariant**: bytes are never changed: their name is their digest.
 //! **Invariant**: no key holds a UID, and all keys of a study begin with one prefix that is its own.
 //! **Invariant**: no error and no log holds a credential or a signed address.
@@ -34,6 +35,7 @@ pub use error::{BytesError, OpenError};
 pub use pieces::{PIECE_BYTES, Pieces};
 pub use place::{Place, Variables};
 
+use crate::folder::Kept;
 use error::Fault;
 
 /// How long a signed address may be used: as long as the largest object takes on a slow line.
@@ -49,6 +51,8 @@ pub struct ByteStore {
     signer: Option<Arc<dyn Signer>>,
     /// Before every key.
     prefix: Key,
+    /// Present where bytes are kept in a folder of this machine.
+    folder: Option<Arc<Kept>>,
 }
 
 /// An address that grants its holder one object.
@@ -72,11 +76,12 @@ impl ByteStore {
                     .map_err(|error| OpenError::Settings(error.to_string()))?
                     .with_fsync(true)
                     .with_automatic_cleanup(true);
-                Self { store: Arc::new(store), signer: None, prefix: Key::default() }
+                let kept = Kept::open(folder).map_err(unusable)?;
+                Self { store: Arc::new(store), signer: None, prefix: Key::default(), folder: Some(Arc::new(kept)) }
             }
             Place::S3 { bucket, prefix } => {
                 let store = Arc::new(s3::build(bucket, variables)?);
-                Self { store: store.clone(), signer: Some(store), prefix: prefix.clone() }
+                Self { store: store.clone(), signer: Some(store), prefix: prefix.clone(), folder: None }
             }
         };
         opened.probe(place, variables).await?;
@@ -85,8 +90,30 @@ impl ByteStore {
 
     /// Stores `bytes` under their digest, durably. May be repeated.
     pub async fn put(&self, study: &Uid, digest: &Digest, bytes: Bytes) -> Result<(), BytesError> {
+        self.check_place()?;
         self.store.put(&self.key(study, digest), PutPayload::from_bytes(bytes)).await?;
-        Ok(())
+        // It may have been moved meanwhile, and made anew for these bytes alone.
+        self.check_place()
+    }
+
+    /// Whether `size_bytes` of a study are held under `digest`; their contents are not looked at.
+    pub async fn holds(&self, study: &Uid, digest: &Digest, size_bytes: u64) -> Result<bool, BytesError> {
+        self.check_place()?;
+        match self.store.head(&self.key(study, digest)).await {
+            Ok(found) => Ok(found.size == size_bytes),
+            Err(error) => match Fault::of(&error) {
+                Fault::NotFound => Ok(false),
+                fault => Err(fault.into()),
+            },
+        }
+    }
+
+    /// Whether the folder for bytes is still the one that was opened; a bucket answers for itself.
+    ///
+    /// # Errors
+    /// [`BytesError::Unavailable`].
+    pub(crate) fn check_place(&self) -> Result<(), BytesError> {
+        self.folder.as_ref().map_or(Ok(()), |folder| folder.check().map_err(BytesError::Unavailable))
     }
 
     /// The bytes of a study under `digest`, checked against it.
@@ -106,6 +133,7 @@ impl ByteStore {
 
     /// Removes all bytes of a study. May be repeated.
     pub async fn remove(&self, study: &Uid) -> Result<(), BytesError> {
+        self.check_place()?;
         let held = self.store.list(Some(&self.folder(study))).map_ok(|object| object.location).boxed();
         let mut gone = self.store.delete_stream(held);
         while let Some(removed) = gone.next().await {
@@ -127,6 +155,8 @@ impl ByteStore {
     }
 
     async fn find(&self, study: &Uid, digest: &Digest) -> Result<object_store::GetResult, BytesError> {
+        // Bytes that are elsewhere are not missing.
+        self.check_place()?;
         let found = self.store.get(&self.key(study, digest)).await;
         found.map_err(|error| match Fault::of(&error) {
             Fault::NotFound => BytesError::Missing(digest.clone()),

@@ -140,7 +140,7 @@ fn store(error: &StoreError) -> (Code, &'static str) {
         | StoreError::TooManySteps { .. }
         | StoreError::TooManyNotes { .. }
         | StoreError::TooManyInstances { .. } => (Code::ResourceExhausted, "LIMIT_REACHED"),
-        StoreError::Full => (Code::ResourceExhausted, "STORE_FULL"),
+        StoreError::Full(_) => (Code::ResourceExhausted, "STORE_FULL"),
         StoreError::Unreachable(_) => (Code::Unavailable, "STORE_UNREACHABLE"),
         StoreError::Disk(_) => (Code::Unavailable, "DISK_FAILED"),
         StoreError::InUse(_) | StoreError::Misfit(_) | StoreError::Storage(_) => (Code::Internal, "INTERNAL"),

@@ -1,6 +1,6 @@
 //! One object in: scanned, stored, recorded, and only then answered for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -12,7 +12,7 @@ use prelim_imaging::Limits;
 use prelim_imaging::header::{Header, read_header};
 use prelim_imaging::same;
 use prelim_imaging::scan::{ScanError, scan};
-use prelim_proto::ids::{Digest, Tenant, Uid};
+use prelim_proto::ids::{Digest, Uid};
 use prelim_proto::study::{Priority, StudyAttributes};
 
 use super::Sending;
@@ -197,7 +197,7 @@ impl Coordinator {
                 let places: Vec<usize> = reads.iter().map(|read| read.place).collect();
                 // Where too many studies are open, those that are held may still grow.
                 if stopped.as_ref().is_none_or(is_of_new_studies) {
-                    match self.take_in(&sending.tenant, &study, attributes, reads, priority).await {
+                    match self.take_in(sending, &study, attributes, reads, priority).await {
                         Ok(taken) => {
                             let is_held = taken.iter().any(|(_, verdict)| !matches!(verdict, Verdict::Refused(_)));
                             taken.into_iter().for_each(|(place, verdict)| outcomes[place].verdict = verdict);
@@ -239,7 +239,7 @@ impl Coordinator {
     /// Stores what the study's record would take, then adds it to the record, which decides.
     async fn take_in(
         &self,
-        tenant: &Tenant,
+        sending: &mut Sending,
         study: &Uid,
         attributes: StudyAttributes,
         reads: Vec<Read>,
@@ -247,10 +247,14 @@ impl Coordinator {
     ) -> Result<Vec<(usize, Verdict)>, ServiceError> {
         let places: Vec<usize> = reads.iter().map(|read| read.place).collect();
         let (instances, bytes): (Vec<InstanceRecord>, Vec<Bytes>) = reads.into_iter().map(split).unzip();
-        let limits = self.config.intake_limits(&self.shares.of(tenant));
-        let tenant = tenant.clone();
+        let tenant = sending.tenant.clone();
+        let limits = self.config.intake_limits(&self.shares.of(&tenant));
         let mut add = AddInstances { study: study.clone(), tenant, attributes, priority, instances, limits };
         let mut verdicts = verdicts_of(self.store.preview_instances(add.clone()).await, places.len())?;
+        // What is said to be a duplicate by now has the digest of what is held.
+        if self.restore_lost(study, &verdicts, &add.instances, &bytes).await? {
+            sending.restored(study);
+        }
         for (verdict, bytes) in verdicts.iter_mut().zip(&bytes) {
             self.look_closer(study, verdict, bytes).await?;
         }
@@ -272,6 +276,40 @@ impl Coordinator {
             }
         }
         Ok(places.into_iter().zip(verdicts).collect())
+    }
+
+    /// Stores what came again and is held by its record only: the byte store lost it. Whether there was some.
+    async fn restore_lost(
+        &self,
+        study: &Uid,
+        verdicts: &[Verdict],
+        records: &[InstanceRecord],
+        bytes: &[Bytes],
+    ) -> Result<bool, ServiceError> {
+        let of = |verdict| (0..verdicts.len()).filter(move |at| verdicts[*at] == verdict);
+        // One that came twice at once is not stored yet.
+        let new: BTreeSet<&Digest> = of(Verdict::Accepted).map(|at| &records[at].instance.digest).collect();
+        let again = of(Verdict::Duplicate).filter(|at| !new.contains(&records[*at].instance.digest));
+        let looks = again.map(|at| Ok(self.restore(study, &records[at].instance.digest, bytes[at].clone())));
+        let count = async |count: usize, was_lost: bool| Ok(count + usize::from(was_lost));
+        let lost = stream::iter(looks).try_buffer_unordered(PUTS_AT_ONCE).try_fold(0, count).await?;
+        if lost > 0 {
+            tracing::warn!(
+                study.hash = traces::hash(study),
+                lost,
+                "objects that the byte store had lost are stored anew"
+            );
+        }
+        Ok(lost > 0)
+    }
+
+    /// Stores bytes under their digest where there are none; whether that was so.
+    async fn restore(&self, study: &Uid, digest: &Digest, bytes: Bytes) -> Result<bool, BytesError> {
+        let is_lost = !self.bytes.holds(study, digest, bytes.len() as u64).await?;
+        if is_lost {
+            self.bytes.put(study, digest, bytes).await?;
+        }
+        Ok(is_lost)
     }
 
     /// Of an object that has not the bytes of the one that is held: whether it is that one in another encoding, and else
@@ -342,7 +380,7 @@ fn at_its_limit(error: &ServiceError) -> &'static str {
     match error {
         ServiceError::Store(StoreError::TooManyStudies { .. }) => "open_studies",
         ServiceError::Store(StoreError::TooManyOfTenant { .. }) => "open_studies_of_tenant",
-        ServiceError::Store(StoreError::Full) => "store_full",
+        ServiceError::Store(StoreError::Full(_)) => "store_full",
         ServiceError::Bytes(BytesError::Full) => "bytes_full",
         _ => "failure",
     }

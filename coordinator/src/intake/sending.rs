@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use prelim_proto::ids::{Tenant, Uid};
+use prelim_proto::job::JobState;
 
 use crate::service::{Coordinator, ServiceError};
 use crate::store::StoreError;
@@ -25,6 +26,8 @@ pub struct Sending {
     association: String,
     /// Studies whose records know of it.
     studies: BTreeSet<Uid>,
+    /// Studies of which it brought what the byte store had lost.
+    restored: BTreeSet<Uid>,
     /// Something could not be stored, so that the sender will come again.
     is_broken: bool,
 }
@@ -35,7 +38,12 @@ impl Sending {
         let plain = |c: char| if c.is_control() { ' ' } else { c };
         let sender = sender.chars().take(MAX_SENDER).map(plain).collect();
         let association = format!("{:032x}", rand::random::<u128>());
-        Self { tenant, sender, association, studies: BTreeSet::new(), is_broken: false }
+        Self { tenant, sender, association, studies: BTreeSet::new(), restored: BTreeSet::new(), is_broken: false }
+    }
+
+    /// Notes that bytes of a study are there again.
+    pub(super) fn restored(&mut self, study: &Uid) {
+        self.restored.insert(study.clone());
     }
 
     /// Notes that an object was not stored, though nothing is wrong with it.
@@ -67,6 +75,25 @@ impl Coordinator {
             match self.store.note_arriving(study, ended).await {
                 Ok(_) | Err(StoreError::NoStudy(_)) => {}
                 Err(error) => return Err(error.into()),
+            }
+        }
+        for study in &sending.restored {
+            self.read_again(study).await?;
+        }
+        Ok(())
+    }
+
+    /// Tries jobs of a study again that were given up, since bytes of it were lost and are there again.
+    async fn read_again(&self, study: &Uid) -> Result<(), ServiceError> {
+        for (job, ..) in self.store.jobs(study).await? {
+            if job.state != JobState::Dead {
+                continue;
+            }
+            match self.requeue(&job.id).await {
+                // Somebody signed it meanwhile, or it is cancelled, removed or read from the beginning.
+                Ok(_) | Err(ServiceError::Store(StoreError::WrongState { .. } | StoreError::Cancelled(_))) => {}
+                Err(ServiceError::Store(StoreError::NoStudy(_) | StoreError::NoJob(_))) => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(())

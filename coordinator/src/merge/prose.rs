@@ -54,21 +54,25 @@ fn region(part: Option<&str>) -> String {
     part.map_or(String::new(), |part| format!(" of the {}", part.to_lowercase()))
 }
 
-/// The findings in words, one sentence a finding.
-pub(super) fn findings_text(findings: &[Finding]) -> Vec<Sentence> {
+/// In place of "no finding" where an answer ended before the model had said all: it might have come to one.
+const CUT: &str = "Not read to the end: the model's answer was cut off before it named a finding.";
+
+/// The findings in words, one sentence a finding; whether an answer was cut off counts where there is none.
+pub(super) fn findings_text(findings: &[Finding], is_cut: bool) -> Vec<Sentence> {
     let sentences = findings.iter().zip(0..).map(|(finding, index)| Sentence {
         text: format!("{}.", capitalised(&detailed(finding))),
         findings: vec![index],
     });
     let sentences: Vec<Sentence> = sentences.collect();
     if sentences.is_empty() {
-        return vec![Sentence { text: "No finding on the images that were read.".into(), findings: Vec::new() }];
+        let text = if is_cut { CUT } else { "No finding on the images that were read." };
+        return vec![Sentence { text: text.into(), findings: Vec::new() }];
     }
     sentences
 }
 
 /// What matters, the most urgent first.
-pub(super) fn impression(findings: &[Finding], partial: bool) -> Vec<Sentence> {
+pub(super) fn impression(findings: &[Finding], partial: bool, is_cut: bool) -> Vec<Sentence> {
     let mut important: Vec<(usize, &Finding)> = positive(findings).collect();
     important.sort_by_key(|(index, finding)| (Reverse(urgency::of(finding)), is_device(finding.code), *index));
     let mut sentences: Vec<Sentence> = important
@@ -84,7 +88,8 @@ pub(super) fn impression(findings: &[Finding], partial: bool) -> Vec<Sentence> {
         .collect();
     if sentences.is_empty() {
         let read = if partial { "on the part of the study that was read" } else { "on the images that were read" };
-        sentences.push(Sentence { text: format!("No finding {read}."), findings: Vec::new() });
+        let text = if is_cut { CUT.to_owned() } else { format!("No finding {read}.") };
+        sentences.push(Sentence { text, findings: Vec::new() });
     }
     sentences
 }

@@ -360,6 +360,28 @@ fn a_dead_job_leaves_a_partial_draft_that_names_what_was_not_read() {
     assert_eq!(report.impression[0].text, "No finding on the part of the study that was read.");
 }
 
+/// Promise: that a model had named nothing when its answer was cut off is never told as "no finding".
+#[test]
+fn an_answer_that_was_cut_off_finds_nothing_absent() {
+    let detail = "the model's answer was cut off at its limit of 5 tokens (max_new_tokens)";
+    let unread =
+        Unread { instance: uid("1.1.1"), frame: Some(1), reason: UnreadReason::TooLarge, detail: detail.into() };
+    let cut = JobOutcome { truncated: true, frames_read: 0, unread: vec![unread], ..outcome(Vec::new()) };
+    let report =
+        draft(&[(job(0, 2, 1, 6, 5.0), Ok(outcome(Vec::new()))), (job(1, 2, 7, SLICES, 5.0), Ok(cut.clone()))]);
+    assert!(report.partial && report.unread.iter().any(|unread| unread.detail == detail), "{:?}", report.unread);
+    for said in [&report.impression, &report.findings_text] {
+        assert_eq!(
+            (said.len(), said[0].text.contains("cut off"), said[0].text.contains("No finding")),
+            (1, true, false)
+        );
+    }
+    let spec = job(0, 1, 1, 1, 0.0);
+    let alone = merge(&study(), &[Reading { spec: &spec, end: Ok(&cut) }], None, &Compared::default());
+    let Merge::NothingRead { reason, .. } = alone else { panic!("a draft of nothing") };
+    assert!(reason.contains("cut off at its limit of 5 tokens"), "{reason}");
+}
+
 #[test]
 fn what_was_given_up_and_then_read_is_not_called_unread() {
     let specs = [job(0, 2, 1, 6, 5.0), job(1, 2, 7, SLICES, 5.0)];

@@ -23,6 +23,8 @@ use crate::web::query;
 
 /// Groups that are told; of more, those with the most findings.
 const MAX_GROUPS: usize = 100;
+/// Weeks that are told, the last: a machine whose clock was set wrong for a while leaves no list of thousands.
+const MAX_WEEKS: i64 = 520;
 /// What stands in the place of what no record says.
 const UNKNOWN: &str = "not stated";
 
@@ -82,7 +84,8 @@ pub(super) async fn tell(call: &Call<'_>, session: &Session) -> Result<Response<
     let wanted = Wanted::read(&query::pairs(call.head.uri.query()))?;
     let view = call.web.page.board.view(&call.web.coordinator).await?;
     session.note_query(query::told(call.head.uri.query()), &[]).await?;
-    let found = count(&view.rows, session.caller(), wanted);
+    let today = Timestamp::now().to_zoned_datetime(TimeZone::UTC).date();
+    let found = count(&view.rows, session.caller(), wanted, today);
     let mut groups: Vec<(&String, &Counts)> = found.groups.iter().collect();
     groups.sort_by_key(|(name, counts)| (Reverse(counts.total()), name.as_str()));
     groups.truncate(MAX_GROUPS);
@@ -115,9 +118,12 @@ impl Wanted {
     }
 }
 
-/// Counts what was decided of the drafts of studies that a caller may see. Days are UTC's.
-fn count(rows: &[Arc<Row>], caller: &Caller, wanted: Wanted) -> Agreement {
+/// Counts what was decided of the drafts of studies that a caller may see. Days are UTC's. What is dated after today, or more than
+/// [`MAX_WEEKS`] before, counts, and in no week.
+fn count(rows: &[Arc<Row>], caller: &Caller, wanted: Wanted, today: Date) -> Agreement {
     let mut found = Agreement::default();
+    let last = monday_of(today.tomorrow().unwrap_or(today));
+    let first = last.checked_sub((MAX_WEEKS - 1).weeks()).unwrap_or(last);
     for row in rows.iter().filter(|row| caller.may_see(&row.tenant)) {
         let Some(judged) = &row.judged else { continue };
         let Ok(at) = Timestamp::from_millisecond(judged.at_ms) else { continue };
@@ -126,7 +132,8 @@ fn count(rows: &[Arc<Row>], caller: &Caller, wanted: Wanted) -> Agreement {
             continue;
         }
         found.reports += 1;
-        let week = found.weeks.entry(monday_of(day)).or_default();
+        let monday = Some(monday_of(day)).filter(|monday| (first..=last).contains(monday));
+        let mut week = monday.map(|monday| found.weeks.entry(monday).or_default());
         for (code, decision) in &judged.decisions {
             let named = |name: &str| if name.is_empty() { UNKNOWN.to_owned() } else { name.to_owned() };
             let group = match wanted.by {
@@ -136,7 +143,9 @@ fn count(rows: &[Arc<Row>], caller: &Caller, wanted: Wanted) -> Agreement {
                 By::Scanner => named(row.device.as_deref().unwrap_or_default()),
             };
             found.groups.entry(group.clone()).or_default().add(*decision);
-            week.entry(group).or_default().add(*decision);
+            if let Some(week) = &mut week {
+                week.entry(group).or_default().add(*decision);
+            }
         }
     }
     // Time goes on where nothing was reviewed.
@@ -182,9 +191,10 @@ mod tests {
             row(5, "2026-12-22", &[], "A"),
             Arc::new(Row::of(&fixture::record_of("1.2.4"))),
         ];
+        let today: Date = "2026-12-23".parse().unwrap();
         let all = |by, from: Option<&str>| {
             let from = from.map(|day| day.parse().unwrap());
-            count(&rows, &Caller::anybody(), Wanted { by, from, to: None })
+            count(&rows, &Caller::anybody(), Wanted { by, from, to: None }, today)
         };
         let found = all(By::Finding, None);
         assert_eq!(found.reports, 4);
@@ -198,7 +208,13 @@ mod tests {
         assert_eq!((by_device.groups["A"].total(), by_device.groups[UNKNOWN].total()), (2, 2));
         let stranger = Caller { tenants: Tenants::named(["er"]).unwrap(), ..Caller::anybody() };
         let wanted = Wanted { by: By::Finding, from: None, to: None };
-        assert_eq!(count(&rows, &stranger, wanted), Agreement::default());
+        assert_eq!(count(&rows, &stranger, wanted, today), Agreement::default());
+        // A clock that was set wrong.
+        let odd = [row(1, "1971-01-04", &[(Nodule, Accepted)], ""), row(2, "2526-01-04", &[(Nodule, Accepted)], "")];
+        let found = count(&[&odd[..], &rows[..1]].concat(), &Caller::anybody(), wanted, today);
+        assert_eq!((found.reports, found.groups["nodule"].total(), found.weeks.len()), (3, 4, 1));
+        let all = [row(1, "2026-12-24", &[(Mass, Added)], ""), row(2, "2017-01-09", &[(Mass, Added)], "")];
+        assert_eq!(count(&all, &Caller::anybody(), wanted, today).weeks.len() as i64, MAX_WEEKS);
     }
 
     #[test]

@@ -115,7 +115,7 @@ pub(super) async fn forget(store: &dyn JobStore, study: &Uid) -> Result<(), Stor
 }
 
 fn key(session: &Session, study: &Uid) -> String {
-    format!("{COPIES}{study}/{}/", name_in_key(&session.caller().name))
+    format!("{COPIES}{study}/{}/", name_in_key(&session.caller().key()))
 }
 
 /// A copy as it is told: what was saved, when, and its version.

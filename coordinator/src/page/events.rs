@@ -1,5 +1,6 @@
-//! What changes in the worklist, as server-sent events (the EventSource of HTML): `study` with a line, `removed`, `readers`, and
-//! `reload` where a page is too far behind; and `question` with what became of a question, to who asked it.
+//! What changes in the worklist, as server-sent events (the EventSource of HTML): `study` with a line, `removed`, `readers`,
+//! `reload` where a page is too far behind, and `beat`, which says that the connection stands; and `question` with what became of
+//! a question, to who asked it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
@@ -25,6 +26,8 @@ use crate::web::Web;
 
 /// How often a page hears that we are there, and whether its session still counts is looked at.
 const BEAT: Duration = Duration::from_secs(15);
+/// That we are there: an event, which scripts hear of, and not a comment.
+const HERE: &[u8] = b"event: beat\ndata: {}\n\n";
 /// How often it is looked what became of a person's questions, at most.
 const LOOK: Duration = Duration::from_millis(200);
 /// Where a page goes on from after its connection was lost.
@@ -58,7 +61,7 @@ pub(super) async fn follow(call: &Call<'_>, session: &Session) -> Result<Respons
     // Numbers are of this process: one of another says nothing here.
     let known =
         told.strip_prefix(&web.page.process).and_then(|rest| rest.strip_prefix('-')).and_then(|n| n.parse().ok());
-    let mut waiting = VecDeque::from([Bytes::from_static(b": here\n\n")]);
+    let mut waiting = VecDeque::from([Bytes::from_static(HERE)]);
     if !told.is_empty() && known.is_none() {
         waiting.push_back(event(&web, "reload", view.last_change, &json!({})));
     }
@@ -95,7 +98,7 @@ impl Following {
             if self.beat_at.elapsed() >= BEAT {
                 self.beat_at = Instant::now();
                 let goes_on = sessions::still_lets_in(&self.web, &self.headers, &self.caller).await;
-                return goes_on.then(|| Bytes::from_static(b": here\n\n"));
+                return goes_on.then(|| Bytes::from_static(HERE));
             }
             let coordinator = &self.web.coordinator;
             tokio::select! {
@@ -121,7 +124,7 @@ impl Following {
             return;
         }
         self.looked_at = Some(Instant::now());
-        let Ok(questions) = self.web.coordinator.open_questions(&self.caller.name).await else { return };
+        let Ok(questions) = self.web.coordinator.open_questions(&self.caller).await else { return };
         let mut told = BTreeMap::new();
         for question in questions {
             let key = (question.study.clone(), question.id.clone());

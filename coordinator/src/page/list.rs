@@ -11,6 +11,7 @@ use prelim_proto::study::StudyState;
 use super::fault::Fault;
 use super::row::Row;
 use crate::access::Caller;
+use crate::spelling::folded;
 
 /// Lines of a page where the caller does not say.
 const DEFAULT_LIMIT: usize = 100;
@@ -27,8 +28,9 @@ pub(super) struct Wanted {
     states: Vec<StudyState>,
     modalities: Vec<String>,
     urgencies: Vec<Urgency>,
+    /// Folded.
     sites: Vec<String>,
-    /// Words that must all be found, in lower case.
+    /// Words that must all be found, folded.
     words: Vec<String>,
     confidence_below: Option<f64>,
     received_after_ms: Option<i64>,
@@ -77,12 +79,12 @@ impl Wanted {
                 }
                 "modality" => wanted.modalities.extend(words().map(str::to_uppercase)),
                 // Names of sites may have commas.
-                "site" => wanted.sites.extend((!value.is_empty()).then(|| value.clone())),
+                "site" => wanted.sites.extend((!value.is_empty()).then(|| folded(&value))),
                 "text" if value.chars().count() > MAX_TEXT => return Err(bad("too long")),
                 "text" => {
                     // Names are shown with a comma that they are not kept with.
                     let words = value.split(|c: char| c.is_whitespace() || c == ',').filter(|word| !word.is_empty());
-                    wanted.words = words.map(str::to_lowercase).collect();
+                    wanted.words = words.map(folded).filter(|word| !word.is_empty()).collect();
                 }
                 "confidence_below" => {
                     let below = value.parse::<f64>().ok().filter(|below| (0.0..=1.0).contains(below));
@@ -135,12 +137,8 @@ impl Wanted {
     /// Whether a line is wanted, whatever its state.
     fn fits(&self, row: &Row) -> bool {
         let modality = |wanted: &String| row.modalities.iter().any(|held| held == wanted);
-        let site = |wanted: &String| row.institution.eq_ignore_ascii_case(wanted);
-        let word = |wanted: &String| {
-            let patient = &row.patient;
-            let named = [&patient.name, &patient.id, &row.accession, &row.description];
-            named.iter().any(|text| text.to_lowercase().contains(wanted.as_str()))
-        };
+        let site = |wanted: &String| row.sought.site == *wanted;
+        let word = |wanted: &String| row.sought.words.contains(wanted.as_str());
         (self.modalities.is_empty() || self.modalities.iter().any(modality))
             && (self.urgencies.is_empty() || row.pressing().is_some_and(|urgency| self.urgencies.contains(&urgency)))
             && (self.sites.is_empty() || self.sites.iter().any(site))
@@ -191,6 +189,7 @@ mod tests {
         let mut row = Row::of(&fixture::record_of(&format!("1.2.{n}")));
         (row.changed_at_ms, row.received_at_ms) = (n * 10, n * 5);
         change(&mut row);
+        row.sought = row.sought();
         Arc::new(row)
     }
 
@@ -229,6 +228,9 @@ mod tests {
             (&[("text", "jane john")], ""),
             (&[("text", "DOE, Jane")], "5"),
             (&[("text", " , ")], "5 4 3 2 1"),
+            (&[("text", "st. mary")], "5"),
+            (&[("text", "1.2.3")], "3"),
+            (&[("site", "ST. MARY")], "5"),
             (&[("confidence_below", "0.5")], "3"),
             (&[("received_after_ms", "15"), ("received_before_ms", "25")], "4 3"),
         ] {
@@ -238,6 +240,29 @@ mod tests {
             [("state", "new"), ("limit", "0"), ("limit", "501"), ("after", "1~2"), ("order", "x"), ("x", "y")]
         {
             assert!(Wanted::read([(name.to_owned(), value.to_owned())].into_iter()).is_err(), "{name}={value}");
+        }
+    }
+
+    /// Promise: what somebody types without capitals and accents finds what has them, and the other way round.
+    #[test]
+    fn words_are_found_however_they_are_written() {
+        for (held, typed) in [
+            ("Wałęsa^Łucja", "lucja WALESA"),
+            ("Çavuşoğlu^İSMET", "cavusoglu ismet"),
+            ("Çavuşoğlu^İSMET", "çavuşoğlu İsmet"),
+            ("Işık^Ali", "ISIK"),
+            ("Isik^Ali", "ışık"),
+            ("Люксембург^Анна", "АННА люксембург"),
+            ("ΔΙΟΝΥΣΙΟΣ^Α", "διονυσιος"),
+            ("Äneas^Rüdiger", "aneas rudiger"),
+            ("Groß^Ida", "GROSS"),
+            ("Œuvre^Zoë", "oeuvre zoe"),
+        ] {
+            let rows = [row(1, |row| row.patient.name = held.into()), row(2, |row| row.institution = held.into())];
+            let wanted = Wanted::read([("text".to_owned(), typed.to_owned())].into_iter()).unwrap();
+            assert_eq!(wanted.of(&rows, &Caller::anybody()).rows.len(), 2, "{held}: {typed}");
+            let wanted = Wanted::read([("site".to_owned(), held.to_uppercase())].into_iter()).unwrap();
+            assert_eq!(wanted.of(&rows, &Caller::anybody()).rows.len(), 1, "{held}");
         }
     }
 

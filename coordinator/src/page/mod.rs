@@ -57,7 +57,7 @@ use self::fault::Fault;
 use self::list::Wanted;
 use self::route::Ask;
 use self::row::Shown;
-use self::sessions::{Lasting, SignedIn};
+use self::sessions::{Lasting, Left, SignedIn};
 use self::viewed::Viewed;
 use crate::accept::Peer;
 use crate::access::guesses::Guesses;
@@ -90,6 +90,7 @@ pub(crate) struct Page {
     checking: Turns,
     board: Board,
     viewed: Viewed,
+    left: Left,
     /// Pages that may follow the worklist.
     streams: Arc<Semaphore>,
     /// Drawn anew by each process: what a page heard from another says nothing here.
@@ -103,6 +104,7 @@ impl Page {
             checking: Turns::new(CHECKED),
             board: Board::default(),
             viewed: Viewed::default(),
+            left: Left::default(),
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
             process: format!("{:08x}", rand::random::<u32>()),
         }
@@ -132,7 +134,7 @@ struct Call<'a> {
 pub(crate) fn shows_a_session(web: &Web, head: &Parts) -> bool {
     let access = &web.gate.access;
     let do_people_sign_in = access.accounts().is_some() || access.code_flow().is_some();
-    do_people_sign_in && sessions::cookie(&head.headers, sessions::COOKIE_NAME).is_some()
+    do_people_sign_in && sessions::shows_any(&web.config, &head.headers)
 }
 
 /// Whether a path is for the page, or one of its calls.
@@ -177,16 +179,14 @@ async fn serve(web: &Arc<Web>, peer: &Peer, head: &Parts, body: &mut Received) -
     }
     match ask {
         Ask::SignIn => return sign_in::sign_in(&call, body).await,
+        Ask::SignOut => return sign_in::sign_out(&call).await,
         Ask::OidcBegin => return oidc::begin(&call).await,
         Ask::OidcEnd => return oidc::end(&call).await,
         _ => {}
     }
     let signed_in = call.signed_in(ask.is_by_a_person()).await?;
     if !head.method.is_safe() {
-        let shown = head.headers.get(CSRF).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        if !same(shown, &signed_in.csrf) {
-            return Err(Fault::forbidden("the request does not show the session's token (X-Prelim-Csrf)"));
-        }
+        call.check_token(&signed_in)?;
     }
     let session = call.admit(&signed_in, need).await?;
     dispatch(&call, ask, &signed_in, &session, body).await
@@ -201,7 +201,6 @@ async fn dispatch(
 ) -> Result<Response<Body>, Fault> {
     match ask {
         Ask::Session => sign_in::tell(call, signed_in).await,
-        Ask::SignOut => sign_in::sign_out(call, session).await,
         Ask::Worklist => worklist(call, session).await,
         Ask::Events => events::follow(call, session).await,
         Ask::Study(uid) => study::give(call, session, uid).await,
@@ -220,8 +219,8 @@ async fn dispatch(
         Ask::Vocabulary => Ok(vocabulary::tell()),
         Ask::Agreement => agreement::tell(call, session).await,
         Ask::Export => export::give(call, session).await,
-        // Who is not signed in was answered before.
-        Ask::SignIn | Ask::OidcBegin | Ask::OidcEnd => Err(Fault::nothing_here("there is no such call")),
+        // Who comes and goes was answered before.
+        Ask::SignIn | Ask::SignOut | Ask::OidcBegin | Ask::OidcEnd => Err(Fault::nothing_here("there is no such call")),
     }
 }
 
@@ -249,10 +248,28 @@ pub(crate) async fn forget(coordinator: &Coordinator, study: &Uid) -> Result<(),
 }
 
 impl Call<'_> {
+    /// The session that the request shows, where it shows one that counts.
+    async fn session(&self, is_used: bool) -> Result<Option<SignedIn>, StoreError> {
+        sessions::of(self.web, &self.head.headers, is_used).await
+    }
+
+    /// Lets a request in that shows the session's token.
+    fn check_token(&self, signed_in: &SignedIn) -> Result<(), Fault> {
+        let shown = self.head.headers.get(CSRF).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        match same(shown, &signed_in.csrf) {
+            true => Ok(()),
+            false => Err(Fault::forbidden("the request does not show the session's token (X-Prelim-Csrf)")),
+        }
+    }
+
+    /// The header that gives the browser the cookie of a session, or takes it away.
+    fn set_cookie(&self, value: &str) -> HeaderValue {
+        sessions::set_cookie(&self.web.config, &self.head.headers, value, self.is_secure())
+    }
+
     /// The session that the request shows.
     async fn signed_in(&self, is_used: bool) -> Result<SignedIn, Fault> {
-        let (store, access) = (&*self.web.coordinator.store, &self.web.gate.access);
-        let found = sessions::of(store, access, &self.head.headers, self.web.lasting(), is_used).await?;
+        let found = self.session(is_used).await?;
         found.ok_or_else(|| Fault::signed_out("sign in").with("sign_in", self.ways()))
     }
 
@@ -277,7 +294,7 @@ impl Call<'_> {
 
     /// Records that the caller looks at a study, where that is not on record just now.
     async fn viewed(&self, session: &Session, study: &Uid) -> Result<(), Fault> {
-        if self.web.page.viewed.is_noted(&session.caller().name, study) {
+        if self.web.page.viewed.is_noted(&session.caller().key(), study) {
             return Ok(());
         }
         self.viewed_now(session, study).await
@@ -286,7 +303,7 @@ impl Call<'_> {
     /// Records that the caller looks at a study.
     async fn viewed_now(&self, session: &Session, study: &Uid) -> Result<(), Fault> {
         session.note(Act::Read, std::slice::from_ref(study)).await?;
-        self.web.page.viewed.note(&session.caller().name, study);
+        self.web.page.viewed.note(&session.caller().key(), study);
         Ok(())
     }
 

@@ -1,7 +1,6 @@
 //! Whether a sentence may say who the patient is, or name another person. Pure.
 //!
 //! # Layout
-//! - `spelling`: texts in the form in which they are compared
 //! - `dates`: dates, great ages and numbers that are no measurements
 //! - here: what is known of a study, and what tells of people
 //!
@@ -10,14 +9,13 @@
 //! known nowhere and has no title ("Brown was asked") is not found: what is made of this is for a person to look through.
 
 mod dates;
-mod spelling;
 
 use prelim_proto::review::Review;
 use prelim_proto::study::StudyAttributes;
 use prelim_proto::vocabulary::FindingCode;
 
 use self::dates::{has_long_numbers, is_dated};
-use self::spelling::{folded, has_no_spaces, is_in, joined, pieces, spellings, visible, words};
+use crate::spelling::{folded, has_no_spaces, is_in, joined, pieces, spellings, visible, words};
 
 /// Shortest part of a name, and shortest number, that is looked for as a word; single letters are everywhere.
 const MIN_WORD: usize = 2;

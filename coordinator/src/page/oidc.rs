@@ -19,7 +19,7 @@ use crate::access::code_flow::form;
 use crate::access::{Role, now_s, same};
 use crate::web::query;
 
-/// The cookie while somebody is away. It comes back with a link from another site, so it is not as strict as a session's.
+/// What the name of the cookie begins with while somebody is away. It comes back with a link from another site, so it is not as strict as a session's.
 const AWAY: &str = "prelim_oidc";
 /// How long somebody may be away, in s.
 const AWAY_S: u32 = 600;
@@ -57,7 +57,7 @@ pub(super) async fn end(call: &Call<'_>) -> Result<Response<Body>, Fault> {
     let mut response = match come_back(call).await {
         Ok(cookie) => {
             let mut response = to("/worklist")?;
-            response.headers_mut().append(SET_COOKIE, sessions::set_cookie(&cookie, call.is_secure()));
+            response.headers_mut().append(SET_COOKIE, call.set_cookie(&cookie));
             response
         }
         Err(reason) => {
@@ -79,7 +79,7 @@ async fn come_back(call: &Call<'_>) -> Result<String, String> {
         let found = pairs.iter().find(|(named, _)| named == name).map(|(_, value)| value.as_str());
         found.filter(|value| !value.is_empty() && value.len() <= MAX_CHARS)
     };
-    let kept = sessions::cookie(&call.head.headers, AWAY).ok_or(ASTRAY)?;
+    let kept = sessions::cookie(&call.head.headers, &name(call)).ok_or(ASTRAY)?;
     let [state, nonce, verifier] = kept.split('.').collect::<Vec<_>>()[..] else { return Err(ASTRAY.to_owned()) };
     // Somebody else's way in, pushed on this browser, has another state.
     if !given("state").is_some_and(|shown| same(shown, state)) {
@@ -108,9 +108,15 @@ fn back(call: &Call<'_>) -> Result<String, Fault> {
     Ok(format!("{scheme}://{host}{BACK}"))
 }
 
+/// The cookie's name.
+fn name(call: &Call<'_>) -> String {
+    sessions::named(AWAY, &call.web.config, &call.head.headers)
+}
+
 fn away(call: &Call<'_>, value: &str, lasts_s: u32) -> HeaderValue {
+    let name = name(call);
     let secure = if call.is_secure() { "; Secure" } else { "" };
-    let text = format!("{AWAY}={value}; Path=/api/oidc; HttpOnly; SameSite=Lax; Max-Age={lasts_s}{secure}");
+    let text = format!("{name}={value}; Path=/api/oidc; HttpOnly; SameSite=Lax; Max-Age={lasts_s}{secure}");
     // It is made of words of ours and of digits.
     HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }

@@ -1,4 +1,5 @@
-//! A frame for the viewer: its stored values, decoded and in order, with what makes shades of them in one header.
+//! A frame for the viewer: its stored values, decoded and in order, with what makes shades of them in one header. Where that is no
+//! line, a shade for each value comes behind them, as pictures of frames have it.
 
 use axum::body::Body;
 use hyper::Response;
@@ -6,6 +7,7 @@ use hyper::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, Hea
 use prelim_imaging::Limits;
 use prelim_imaging::frame::{Frame, Pixels};
 use prelim_imaging::photometry::{Modality, Photometry, Voi, WindowFunction};
+use prelim_imaging::render::xray_grey;
 use prelim_imaging::sandbox::Decoder;
 use prelim_imaging::scan::scan;
 use prelim_proto::ids::Uid;
@@ -20,6 +22,8 @@ use crate::web::held::{Instance, Source};
 const FRAME: HeaderName = HeaderName::from_static("x-prelim-frame");
 /// An instance does not change; but what a browser keeps is not to outlast a shift.
 const LASTS: &str = "private, max-age=3600, immutable";
+/// Shades that come behind the values at most: of more than 16 bits a table or a curve is drawn as a line.
+const MAX_SHADES: i64 = 1 << 20;
 
 /// What a frame is.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -43,6 +47,9 @@ struct Told {
     /// Smallest and largest stored value of the frame that is no padding.
     smallest: i32,
     largest: i32,
+    /// How many shades come behind the values, a byte for each value from the smallest to the largest, before inversion; none
+    /// where the window is a line.
+    shades: usize,
 }
 
 /// A window.
@@ -50,8 +57,10 @@ struct Told {
 struct Window {
     center: f64,
     width: f64,
-    /// `linear`, `linear_exact` or `sigmoid` (PS3.3 section C.11.2).
+    /// `linear`, `linear_exact` or `sigmoid` (PS3.3 section C.11.2), or `table`: then it is about as steep as the table.
     function: &'static str,
+    /// The shades of the table fall as values rise.
+    falls: bool,
 }
 
 /// Gives out a frame.
@@ -122,6 +131,7 @@ fn written(frame: Frame, photometry: &Photometry) -> (Told, Vec<u8>) {
         padding: None,
         smallest: 0,
         largest: 255,
+        shades: 0,
     };
     let mut values = match frame.pixels {
         Pixels::Rgb(data) => return (told(8, false, 3), data),
@@ -150,18 +160,32 @@ fn written(frame: Frame, photometry: &Photometry) -> (Told, Vec<u8>) {
         (-32_768.., ..=32_767) => (16, true),
         _ => (32, true),
     };
-    let bytes = match bits {
+    let mut bytes: Vec<u8> = match bits {
         8 => values.iter().map(|value| *value as u8).collect(),
         16 => values.iter().flat_map(|value| (*value as u16).to_le_bytes()).collect(),
         _ => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
     };
-    let window = photometry.voi.as_ref().map(window);
+    let shades = shades(photometry.voi.as_ref(), Modality::Linear { slope, intercept }, smallest, largest);
+    bytes.extend_from_slice(&shades);
+    let (window, shades) = (photometry.voi.as_ref().map(window), shades.len());
     let inverted = photometry.is_inverted;
-    let grey = Told { slope, intercept, window, inverted, padding, smallest, largest, ..told(bits, signed, 1) };
+    let grey = Told { slope, intercept, window, inverted, padding, smallest, largest, shades, ..told(bits, signed, 1) };
     (grey, bytes)
 }
 
-/// What is shown, as a window: of a table, the values that it tells apart.
+/// The shade of each value from the smallest to the largest where they are no line; else none.
+fn shades(voi: Option<&Voi>, modality: Modality, smallest: i32, largest: i32) -> Vec<u8> {
+    let is_line = |voi: &&Voi| matches!(voi, Voi::Window { function, .. } if *function != WindowFunction::Sigmoid);
+    let Some(voi) = voi.filter(|voi| !is_line(voi)) else { return Vec::new() };
+    let columns = i64::from(largest) - i64::from(smallest) + 1;
+    if columns > MAX_SHADES {
+        return Vec::new();
+    }
+    let values = Frame { rows: 1, columns: columns as u32, pixels: Pixels::Grey((smallest..=largest).collect()) };
+    xray_grey(&values, &Photometry { modality, voi: Some(voi.clone()), padding: None, is_inverted: false }).data
+}
+
+/// What is shown, as a window.
 fn window(voi: &Voi) -> Window {
     match voi {
         Voi::Window { center, width, function } => {
@@ -170,17 +194,29 @@ fn window(voi: &Voi) -> Window {
                 WindowFunction::LinearExact => "linear_exact",
                 WindowFunction::Sigmoid => "sigmoid",
             };
-            Window { center: *center, width: *width, function }
+            Window { center: *center, width: *width, function, falls: false }
         }
         Voi::Table(lut) => {
-            let width = lut.entries.len().max(2) as f64;
-            Window { center: f64::from(lut.first) + width / 2.0, width, function: "linear" }
+            let (begin, end) = (lut.get(i64::from(lut.first)), lut.get(i64::MAX));
+            let (low, high) = (f64::from(begin.min(end)), f64::from(begin.max(end)));
+            // Between the values that are a tenth and nine tenths of the way from black to white a table is most like a line.
+            let is_between = |entry: &u16| {
+                let part = (f64::from(*entry) - low) / (high - low).max(1.0);
+                (0.1..=0.9).contains(&part)
+            };
+            let first = lut.entries.iter().position(is_between).unwrap_or(0);
+            let last = lut.entries.iter().rposition(is_between).unwrap_or(lut.entries.len() - 1);
+            let width = ((last - first) as f64 / 0.8).max(1.0);
+            let center = f64::from(lut.first) + (first + last) as f64 / 2.0;
+            Window { center, width, function: "table", falls: end < begin }
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use prelim_imaging::lut::Lut;
+
     use super::*;
 
     fn grey(values: &[i32]) -> Frame {
@@ -209,8 +245,34 @@ mod tests {
         let (told, _) = written(grey(&[-2_000, 5, 7]), &photometry);
         assert_eq!((told.slope, told.intercept, told.inverted), (2.0, -1_024.0, true));
         assert_eq!((told.smallest, told.largest, told.padding), (5, 7, Some((-2_000, -2_000))));
-        assert_eq!(told.window, Some(Window { center: 40.0, width: 400.0, function: "linear" }));
+        assert_eq!(told.window, Some(Window { center: 40.0, width: 400.0, function: "linear", falls: false }));
+        assert_eq!(told.shades, 0, "a window over the values has them");
         let (told, bytes) = written(Frame { rows: 1, columns: 1, pixels: Pixels::Rgb(vec![1, 2, 3]) }, &photometry);
         assert_eq!((told.samples, told.bits, bytes), (3, 8, vec![1, 2, 3]));
+    }
+
+    #[test]
+    fn what_is_no_line_comes_with_the_shade_of_each_value() {
+        let values = [-3, -1, 2];
+        let sigmoid = Voi::Window { center: 0.0, width: 4.0, function: WindowFunction::Sigmoid };
+        let table = |entries: &[u16]| Voi::Table(Lut { first: -2, entries: entries.to_vec(), bits: 8 });
+        for (voi, function, falls) in [
+            (sigmoid, "sigmoid", false),
+            (table(&[0, 10, 200, 250, 255]), "table", false),
+            (table(&[255, 250, 200, 10, 0]), "table", true),
+        ] {
+            let modality = Modality::Linear { slope: -1.0, intercept: 0.5 };
+            let photometry = Photometry { modality, voi: Some(voi), padding: Some((-3, -3)), is_inverted: true };
+            let (told, bytes) = written(grey(&values), &photometry);
+            let shades = &bytes[bytes.len() - told.shades..];
+            assert_eq!((told.bits, told.shades, bytes.len()), (16, 4, 6 + 4), "from -1 to 2");
+            let window = told.window.as_ref().unwrap();
+            assert_eq!((window.function, window.falls), (function, falls));
+            // As a picture of the frame has them, which is inverted.
+            let picture = xray_grey(&grey(&values), &photometry).data;
+            assert_eq!([255 - shades[0], 255 - shades[3]], [picture[1], picture[2]]);
+        }
+        let wide = Photometry { voi: Some(table(&[0, 1])), ..Photometry::IDENTITY };
+        assert_eq!(written(grey(&[0, 1 << 21]), &wide).0.shades, 0);
     }
 }

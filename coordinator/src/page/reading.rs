@@ -35,7 +35,7 @@ struct Said {
 pub(super) async fn note(call: &Call<'_>, session: &Session, study: Uid, what: Do) -> Result<Response<Body>, Fault> {
     let record = call.record(session, &study).await?;
     let (store, caller) = (&*call.web.coordinator.store, session.caller());
-    let key = format!("{READING}{study}/{}/", name_in_key(&caller.name));
+    let key = format!("{READING}{study}/{}/", name_in_key(&caller.key()));
     if what == Do::Delete {
         store.drop_notes(&key).await?;
     } else {
@@ -63,7 +63,7 @@ pub(super) async fn all(store: &dyn JobStore, most: usize) -> Result<BTreeMap<Ui
     Ok(found)
 }
 
-/// A caller's name as a part of a key: an issuer's may hold anything.
+/// What a caller's work is kept by, as a part of a key: the name of an issuer's may hold anything.
 pub(crate) fn name_in_key(name: &str) -> String {
     Sha256::digest(name.as_bytes())[..16].iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -6,6 +6,7 @@ use prelim_proto::study::{Priority, StudyState, UnreadReason};
 use serde::Serialize;
 
 use crate::report::present::clean;
+use crate::spelling::folded;
 use crate::store::record::{Judged, StudyRecord};
 
 /// Longest text of a problem, in characters.
@@ -52,6 +53,17 @@ pub(super) struct Row {
     /// What a radiologist made of its draft; for counts.
     #[serde(skip)]
     pub(super) judged: Option<Judged>,
+    /// What searches look at, folded.
+    #[serde(skip)]
+    pub(super) sought: Sought,
+}
+
+/// What searches look at, folded: the page looks at the same of lines that it holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Sought {
+    /// Patient, accession number, description, institution and Study Instance UID, in lines.
+    pub(super) words: String,
+    pub(super) site: String,
 }
 
 /// The patient.
@@ -99,7 +111,7 @@ impl Row {
             (1.., Some(_)) => Some(format!("{unread} of what was received was not read")),
             _ => None,
         });
-        Self {
+        let row = Self {
             uid: record.uid.clone(),
             tenant: record.tenant.clone(),
             state: record.state,
@@ -133,7 +145,16 @@ impl Row {
             changed_at_ms: record.updated_at_ms,
             judged: summary.and_then(|summary| summary.judged.clone()),
             problem: problem.map(|words| clean(&words).chars().take(MAX_PROBLEM).collect()),
-        }
+            sought: Sought::default(),
+        };
+        Self { sought: row.sought(), ..row }
+    }
+
+    /// What searches look at in it.
+    pub(super) fn sought(&self) -> Sought {
+        let Patient { name, id, .. } = &self.patient;
+        let texts = [name, id, &self.accession, &self.description, &self.institution, self.uid.as_str()];
+        Sought { words: folded(&texts.join("\n")), site: folded(&self.institution) }
     }
 
     /// How soon it wants an eye: the more urgent of what was asked for and what the draft says. That it was asked for in its turn

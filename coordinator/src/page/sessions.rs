@@ -1,29 +1,35 @@
 //! Sessions: who is signed in, by a cookie that nobody but the browser and we know. They are notes in the store, so that every
 //! coordinator on one Redis knows them; kept is only the digest of the cookie.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hyper::HeaderMap;
-use hyper::header::{COOKIE, HeaderValue};
+use hyper::header::{COOKIE, HOST, HeaderValue};
 use hyper::http::request::Parts;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::access::{Access, Caller, Role, Tenants, now_s};
+use crate::access::{Access, Caller, Role, Tenants};
+use crate::clock::steady_ms;
 use crate::store::notes::PutNote;
 use crate::store::{JobStore, StoreError};
 use crate::web::Web;
+use crate::web::config::WebConfig;
 
-/// The cookie.
-pub(super) const COOKIE_NAME: &str = "prelim_session";
+/// What the name of the cookie begins with.
+const COOKIE_NAME: &str = "prelim_session";
 /// Signing in with a name and a password.
 pub(super) const PASSWORD: &str = "password";
 /// Signing in at the issuer.
 pub(super) const ISSUER: &str = "oidc";
 /// A session that is used is noted so, but not more often.
 const TOUCH_EVERY_MS: i64 = 60_000;
+/// Sessions that are remembered of those that the store could not end.
+const MAX_LEFT: usize = 10_000;
+/// How often it is tried again to end them.
+const END_AGAIN: Duration = Duration::from_secs(5);
 
 /// How long sessions last.
 #[derive(Debug, Clone, Copy)]
@@ -119,7 +125,14 @@ impl Who {
                     Some(names) if names.is_empty() => Tenants::Only(BTreeSet::new()),
                     Some(names) => Tenants::named(names.iter().map(String::as_str)).ok()?,
                 };
-                Some(Caller { name: name.clone(), person: person.clone(), roles, tenants, expires_at_s: None })
+                Some(Caller {
+                    name: name.clone(),
+                    id: None,
+                    person: person.clone(),
+                    roles,
+                    tenants,
+                    expires_at_s: None,
+                })
             }
         }
     }
@@ -128,7 +141,7 @@ impl Who {
 /// Begins a session: what the cookie is to say.
 pub(super) async fn begin(store: &dyn JobStore, who: Who, lasting: Lasting) -> Result<String, StoreError> {
     let cookie = secret();
-    let now_ms = now_s().saturating_mul(1_000);
+    let now_ms = steady_ms();
     let kept = Kept { who, csrf: secret(), began_ms: now_ms, used_ms: now_ms };
     let lasts_ms = millis(lasting.idle.min(lasting.whole));
     store.put_note(PutNote { after: Some(0), ..PutNote::new(key(&cookie), text(&kept), lasts_ms) }).await?;
@@ -136,35 +149,53 @@ pub(super) async fn begin(store: &dyn JobStore, who: Who, lasting: Lasting) -> R
 }
 
 /// The session of a request; none where it shows none that counts. `is_used` says that a person did something: then it lasts on.
-pub(crate) async fn of(
+pub(crate) async fn of(web: &Web, headers: &HeaderMap, is_used: bool) -> Result<Option<SignedIn>, StoreError> {
+    let Some(cookie) = shown(&web.config, headers) else { return Ok(None) };
+    if web.page.left.has(&key(&cookie)) {
+        return Ok(None);
+    }
+    of_cookie(&*web.coordinator.store, &web.gate.access, &cookie, web.lasting(), is_used).await
+}
+
+/// The same of what a cookie says.
+pub(super) async fn of_cookie(
     store: &dyn JobStore,
     access: &Access,
-    headers: &HeaderMap,
+    cookie: &str,
     lasting: Lasting,
     is_used: bool,
 ) -> Result<Option<SignedIn>, StoreError> {
-    let Some(cookie) = cookie(headers, COOKIE_NAME).filter(|cookie| is_secret(cookie)) else { return Ok(None) };
-    let key = key(&cookie);
+    if !is_secret(cookie) {
+        return Ok(None);
+    }
+    let key = key(cookie);
     let Some(note) = store.note(&key).await? else { return Ok(None) };
     let Ok(mut kept) = serde_json::from_str::<Kept>(&note.text) else { return Ok(None) };
-    let now_ms = now_s().saturating_mul(1_000);
+    let now_ms = steady_ms();
     let (idle_ms, whole_ms) = (millis(lasting.idle) as i64, millis(lasting.whole) as i64);
     let end_ms = kept.began_ms.saturating_add(whole_ms);
-    let caller = kept.who.caller(access);
-    let (Some(caller), true) = (caller, now_ms < end_ms && now_ms < kept.used_ms.saturating_add(idle_ms)) else {
-        // It ends for good: an account that comes back does not bring it back.
-        store.drop_notes(&key).await?;
+    let Some(caller) = kept.who.caller(access) else {
+        // It ends for good: an account that comes back does not bring it back. It lets nobody in, also where that fails.
+        let _ = store.drop_notes(&key).await;
         return Ok(None);
     };
+    // The store ends it by its own clock; where ours is ahead of that, it is not for us to end it for all.
+    if now_ms >= end_ms || now_ms >= kept.used_ms.saturating_add(idle_ms) {
+        return Ok(None);
+    }
     // Settings with less patience than that are for tests.
     if is_used && now_ms - kept.used_ms >= TOUCH_EVERY_MS.min(idle_ms / 4) {
-        kept.used_ms = now_ms;
+        let before_ms = std::mem::replace(&mut kept.used_ms, now_ms);
         let lasts_ms = u64::try_from(idle_ms.min(end_ms - now_ms)).unwrap_or(0);
         let put = PutNote { after: Some(note.version), ..PutNote::new(key.clone(), text(&kept), lasts_ms) };
         match store.put_note(put).await {
             // Another request of the same page was sooner, or somebody signed out.
             Ok(_) | Err(StoreError::NoteChanged { .. }) => {}
-            Err(error) => return Err(error),
+            // A store that is full keeps nobody from reading, signing and signing out; the session lasts as it would have.
+            Err(error) => {
+                tracing::debug!(%error, "the use of a session is not noted");
+                kept.used_ms = before_ms;
+            }
         }
     }
     let expires_at_ms = kept.used_ms.saturating_add(idle_ms).min(end_ms);
@@ -173,7 +204,7 @@ pub(crate) async fn of(
 
 /// The session of a request for images, which a person looks at.
 pub(crate) async fn of_request(web: &Web, head: &Parts) -> Result<Option<SignedIn>, StoreError> {
-    of(&*web.coordinator.store, &web.gate.access, &head.headers, web.lasting(), true).await
+    of(web, &head.headers, true).await
 }
 
 /// How often what lasts looks whether the session still counts that let it in.
@@ -182,23 +213,83 @@ pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(15);
 /// Whether the session of these headers still counts, and is of the same caller: somebody else may have the name now, or less to
 /// see. It is not when the store does not answer.
 pub(crate) async fn still_lets_in(web: &Web, headers: &HeaderMap, caller: &Caller) -> bool {
-    let found = of(&*web.coordinator.store, &web.gate.access, headers, web.lasting(), false).await;
+    let found = of(web, headers, false).await;
     found.is_ok_and(|signed_in| signed_in.is_some_and(|signed_in| *signed_in.caller == *caller))
 }
 
-/// Ends the session that a request shows, if it shows one.
-pub(super) async fn end(store: &dyn JobStore, headers: &HeaderMap) -> Result<(), StoreError> {
-    if let Some(cookie) = cookie(headers, COOKIE_NAME).filter(|cookie| is_secret(cookie)) {
-        store.drop_notes(&key(&cookie)).await?;
+/// Sessions that their people left and the store could not end: they let nobody in here any more.
+#[derive(Default)]
+pub(super) struct Left(Mutex<VecDeque<String>>);
+
+impl Left {
+    fn has(&self, key: &str) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|left| left == key)
     }
-    Ok(())
+
+    fn note(&self, key: &str) {
+        let mut left = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        left.push_front(key.to_owned());
+        left.truncate(MAX_LEFT);
+    }
+
+    fn forget(&self, key: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|left| left != key);
+    }
 }
 
-/// The header that gives a browser a cookie for as long as it runs, or takes it away where there is nothing in it.
-pub(super) fn set_cookie(value: &str, is_secure: bool) -> HeaderValue {
+/// Ends the session that a request shows, if it shows one. Where the store does not end it, it is refused here from now on, and
+/// the store is asked again until it does.
+pub(super) async fn end(web: &Arc<Web>, headers: &HeaderMap) -> Result<(), StoreError> {
+    let Some(cookie) = shown(&web.config, headers) else { return Ok(()) };
+    let key = key(&cookie);
+    let Err(error) = web.coordinator.store.drop_notes(&key).await else { return Ok(()) };
+    if !web.page.left.has(&key) {
+        web.page.left.note(&key);
+        tokio::spawn(end_again(web.clone(), key));
+    }
+    Err(error)
+}
+
+async fn end_again(web: Arc<Web>, key: String) {
+    let began = std::time::Instant::now();
+    // By then it has ended by itself.
+    while began.elapsed() < web.lasting().whole {
+        tokio::select! {
+            () = tokio::time::sleep(END_AGAIN) => {}
+            () = web.coordinator.stopping.cancelled() => return,
+        }
+        if web.coordinator.store.drop_notes(&key).await.is_ok() {
+            break;
+        }
+    }
+    web.page.left.forget(&key);
+}
+
+/// The name of a cookie of ours. Browsers have one jar for all ports of a host: so it tells by which port they reach us, and two
+/// coordinators on a machine sign nobody out of the other. Those that stand behind one address have one name.
+pub(super) fn named(stem: &str, config: &WebConfig, headers: &HeaderMap) -> String {
+    let host = || headers.get(HOST).and_then(|host| host.to_str().ok());
+    let port = config.told_host().or_else(host).and_then(|host| host.rsplit_once(':')).map(|(_, port)| port);
+    let is_port = |port: &&str| (1..=5).contains(&port.len()) && port.bytes().all(|byte| byte.is_ascii_digit());
+    port.filter(is_port).map_or_else(|| stem.to_owned(), |port| format!("{stem}_{port}"))
+}
+
+/// What the cookie of a session says, where a request shows one.
+pub(super) fn shown(config: &WebConfig, headers: &HeaderMap) -> Option<String> {
+    cookie(headers, &named(COOKIE_NAME, config, headers)).filter(|cookie| is_secret(cookie))
+}
+
+/// Whether a request shows the cookie of a session, whatever it says.
+pub(super) fn shows_any(config: &WebConfig, headers: &HeaderMap) -> bool {
+    cookie(headers, &named(COOKIE_NAME, config, headers)).is_some()
+}
+
+/// The header that gives a browser the cookie of a session for as long as it runs, or takes it away where there is nothing in it.
+pub(super) fn set_cookie(config: &WebConfig, headers: &HeaderMap, value: &str, is_secure: bool) -> HeaderValue {
+    let name = named(COOKIE_NAME, config, headers);
     let ends = if value.is_empty() { "; Max-Age=0" } else { "" };
     let secure = if is_secure { "; Secure" } else { "" };
-    let text = format!("{COOKIE_NAME}={value}; Path=/; HttpOnly; SameSite=Strict{secure}{ends}");
+    let text = format!("{name}={value}; Path=/; HttpOnly; SameSite=Strict{secure}{ends}");
     // It is made of words of ours and of digits.
     HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
@@ -245,9 +336,11 @@ mod tests {
 
     const LASTING: Lasting = Lasting { idle: Duration::from_secs(1_800), whole: Duration::from_secs(43_200) };
 
-    fn shows(cookie: &str) -> HeaderMap {
-        let line = format!("a=b; {COOKIE_NAME}={cookie}; c=d");
-        HeaderMap::from_iter([(COOKIE, HeaderValue::from_str(&line).unwrap())])
+    /// A request to a host that shows the cookie of that name.
+    fn shows(host: &str, name: &str, cookie: &str) -> HeaderMap {
+        let line = format!("a=b; {name}={cookie}; c=d");
+        let value = |text: &str| HeaderValue::from_str(text).unwrap();
+        HeaderMap::from_iter([(COOKIE, value(&line)), (HOST, value(host))])
     }
 
     #[tokio::test]
@@ -264,23 +357,23 @@ mod tests {
         let store = MemoryStore::new(clock.clone());
         let who = Who::Account { name: "jane".into(), mark };
         let cookie = begin(&store, who.clone(), LASTING).await.unwrap();
-        let signed_in = of(&store, &access, &shows(&cookie), LASTING, true).await.unwrap().unwrap();
+        let signed_in = of_cookie(&store, &access, &cookie, LASTING, true).await.unwrap().unwrap();
         assert_eq!(signed_in.caller.person.as_deref(), Some("Doe^Jane"));
         assert_ne!(signed_in.csrf, cookie);
         let held = format!("{:?}", store.notes("", 9).await.unwrap());
         assert!(!held.contains(&cookie), "only its digest is kept");
         for other in ["", "x", &"0".repeat(64), &cookie.to_uppercase(), &signed_in.csrf] {
-            assert!(of(&store, &access, &shows(other), LASTING, true).await.unwrap().is_none(), "{other}");
+            assert!(of_cookie(&store, &access, other, LASTING, true).await.unwrap().is_none(), "{other}");
         }
         // It ends without use.
         clock.advance(1_800_000);
-        assert!(of(&store, &access, &shows(&cookie), LASTING, true).await.unwrap().is_none());
+        assert!(of_cookie(&store, &access, &cookie, LASTING, true).await.unwrap().is_none());
         // And when the password changes.
         let cookie = begin(&store, who, LASTING).await.unwrap();
-        assert!(of(&store, &access, &shows(&cookie), LASTING, true).await.unwrap().is_some());
+        assert!(of_cookie(&store, &access, &cookie, LASTING, true).await.unwrap().is_some());
         accounts::add(&file, jane(Role::Read)).unwrap();
         std::thread::sleep(Duration::from_millis(1_100));
-        assert!(of(&store, &access, &shows(&cookie), LASTING, true).await.unwrap().is_none());
+        assert!(of_cookie(&store, &access, &cookie, LASTING, true).await.unwrap().is_none());
         assert_eq!(store.note(&key(&cookie)).await.unwrap(), None, "it is gone for good");
     }
 
@@ -295,29 +388,63 @@ mod tests {
         let name = "jane@https://issuer.example".to_owned();
         let caller = Caller { name, tenants: Tenants::named(["st-mary"]).unwrap(), ..Caller::anybody() };
         let cookie = begin(&store, Who::of_issuer(&caller), LASTING).await.unwrap();
-        let found = of(&store, &access, &shows(&cookie), LASTING, true).await.unwrap().unwrap();
+        let found = of_cookie(&store, &access, &cookie, LASTING, true).await.unwrap().unwrap();
         assert_eq!(*found.caller, Caller { expires_at_s: None, ..caller.clone() });
         let over = Lasting { whole: Duration::ZERO, ..LASTING };
-        assert!(of(&store, &access, &shows(&cookie), over, true).await.unwrap().is_none());
+        assert!(of_cookie(&store, &access, &cookie, over, true).await.unwrap().is_none());
         let nobody = Caller { tenants: Tenants::Only(BTreeSet::new()), ..caller };
         let cookie = begin(&store, Who::of_issuer(&nobody), LASTING).await.unwrap();
-        let found = of(&store, &access, &shows(&cookie), LASTING, true).await.unwrap().unwrap();
+        let found = of_cookie(&store, &access, &cookie, LASTING, true).await.unwrap().unwrap();
         assert_eq!(found.caller.tenants, nobody.tenants, "no tenant is not the default one");
-        end(&store, &shows(&cookie)).await.unwrap();
-        assert!(of(&store, &access, &shows(&cookie), LASTING, true).await.unwrap().is_none());
+        store.drop_notes(&key(&cookie)).await.unwrap();
+        assert!(of_cookie(&store, &access, &cookie, LASTING, true).await.unwrap().is_none());
         // Nor does one count of another issuer, or one that was kept when names did not tell it.
         let cookie = begin(&store, Who::of_issuer(&nobody), LASTING).await.unwrap();
         let other = of_issuer("https://other.example");
-        assert!(of(&store, &other, &shows(&cookie), LASTING, true).await.unwrap().is_none());
+        assert!(of_cookie(&store, &other, &cookie, LASTING, true).await.unwrap().is_none());
         let unnamed = Caller { name: "jane".to_owned(), ..nobody };
         let cookie = begin(&store, Who::of_issuer(&unnamed), LASTING).await.unwrap();
-        assert!(of(&store, &access, &shows(&cookie), LASTING, true).await.unwrap().is_none());
+        assert!(of_cookie(&store, &access, &cookie, LASTING, true).await.unwrap().is_none());
     }
 
     #[test]
     fn a_cookie_is_kept_from_scripts_and_other_sites() {
-        let text = set_cookie("abc", true).to_str().unwrap().to_owned();
-        assert_eq!(text, "prelim_session=abc; Path=/; HttpOnly; SameSite=Strict; Secure");
-        assert!(set_cookie("", false).to_str().unwrap().ends_with("SameSite=Strict; Max-Age=0"));
+        let (config, headers) = (WebConfig::default(), HeaderMap::new());
+        let text = |value, is_secure| set_cookie(&config, &headers, value, is_secure).to_str().unwrap().to_owned();
+        assert_eq!(text("abc", true), "prelim_session=abc; Path=/; HttpOnly; SameSite=Strict; Secure");
+        assert!(text("", false).ends_with("SameSite=Strict; Max-Age=0"));
+    }
+
+    /// Promise: two coordinators on one machine sign nobody out of the other, and those behind one address have one cookie.
+    #[test]
+    fn a_cookie_is_of_the_port_by_which_browsers_come() {
+        let told = |url: &str| WebConfig { http_url: Some(url.to_owned()), ..WebConfig::default() };
+        for (config, host, name) in [
+            (WebConfig::default(), "localhost:8042", "prelim_session_8042"),
+            (WebConfig::default(), "[::1]:8043", "prelim_session_8043"),
+            (WebConfig::default(), "[::1]", "prelim_session"),
+            (WebConfig::default(), "pacs.example", "prelim_session"),
+            (WebConfig::default(), "localhost:8042;x", "prelim_session"),
+            (told("https://pacs.example"), "10.0.0.7:8042", "prelim_session"),
+            (told("https://pacs.example:8443/"), "10.0.0.8:8043", "prelim_session_8443"),
+        ] {
+            let secret = secret();
+            let headers = shows(host, name, &secret);
+            assert_eq!(shown(&config, &headers), Some(secret.clone()), "{host}");
+            let given = set_cookie(&config, &headers, &secret, false);
+            assert!(given.to_str().unwrap().starts_with(&format!("{name}={secret};")), "{given:?}");
+            assert_eq!(shown(&config, &shows(host, "prelim_session_1", &secret)), None, "another instance's");
+        }
+    }
+
+    #[test]
+    fn sessions_that_were_left_let_nobody_in() {
+        let left = Left::default();
+        for n in 0..=MAX_LEFT {
+            left.note(&n.to_string());
+        }
+        assert!(left.has("1") && left.has(&MAX_LEFT.to_string()) && !left.has("0"), "as many as are remembered");
+        left.forget("1");
+        assert!(!left.has("1") && left.has("2"));
     }
 }

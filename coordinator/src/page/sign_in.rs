@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use hyper::header::{HeaderName, HeaderValue, SET_COOKIE};
 use hyper::{Response, StatusCode};
+use prelim_proto::trace::without_uids;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -13,8 +14,9 @@ use super::fault::Fault;
 use super::sessions::{self, SignedIn, Who};
 use super::{Call, answer_json};
 use crate::access::accounts::{MAX_PASSWORD, is_name};
-use crate::access::{Caller, Role, now_s};
+use crate::access::{Caller, Role};
 use crate::audit::{Act, Event};
+use crate::clock::steady_ms;
 use crate::session::Session;
 use crate::web::body::Received;
 
@@ -33,6 +35,8 @@ struct Given {
 /// Signs somebody in.
 pub(super) async fn sign_in(call: &Call<'_>, body: &mut Received) -> Result<Response<Body>, Fault> {
     let Given { name, password } = call.json(body, MAX_BYTES).await?;
+    // Tablets begin a line with a capital, and end a word with a blank.
+    let name = name.trim().to_lowercase();
     let page = &call.web.page;
     let access = &call.web.gate.access;
     let Some(accounts) = access.accounts() else {
@@ -43,7 +47,6 @@ pub(super) async fn sign_in(call: &Call<'_>, body: &mut Received) -> Result<Resp
     let address = call.peer.address.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |address| address.ip());
     // What is no name is not remembered: somebody may have typed a password there.
     let tried = if is_name(&name) { name.clone() } else { String::new() };
-    let now_ms = || now_s().saturating_mul(1_000);
     let metrics = &call.web.coordinator.metrics;
     slow(call, &tried, address).await?;
     let Some(_turn) = page.checking.take(address).await else {
@@ -62,23 +65,23 @@ pub(super) async fn sign_in(call: &Call<'_>, body: &mut Received) -> Result<Resp
         tokio::task::spawn_blocking(check).await.map_err(|_| Fault::busy("the coordinator is stopping"))?
     };
     let Some((caller, mark)) = found else {
-        page.guesses().failed(&tried, address, now_ms());
+        page.guesses().failed(&tried, address, steady_ms());
         metrics.signed_in("refused");
-        let known = accounts.find(&name).map(|account| account.name.clone());
-        note(call, known, WRONG).await;
+        let known = accounts.find(&name).map(|account| account.caller());
+        note(call, known.as_ref(), WRONG).await;
         return Err(Fault::signed_out(WRONG).with("sign_in", call.ways()));
     };
     page.guesses().let_in(&name, address);
     let who = Who::Account { name, mark };
     let cookie = begin(call, Arc::new(caller), who).await?;
     let mut response = session_of(call, &cookie).await?;
-    response.headers_mut().insert(SET_COOKIE, sessions::set_cookie(&cookie, call.is_secure()));
+    response.headers_mut().insert(SET_COOKIE, call.set_cookie(&cookie));
     Ok(response)
 }
 
 /// Refuses guesses that come too fast.
 async fn slow(call: &Call<'_>, tried: &str, address: IpAddr) -> Result<(), Fault> {
-    let wait_ms = call.web.page.guesses().wait_ms(tried, address, now_s().saturating_mul(1_000));
+    let wait_ms = call.web.page.guesses().wait_ms(tried, address, steady_ms());
     if wait_ms == 0 {
         return Ok(());
     }
@@ -93,7 +96,7 @@ pub(super) async fn begin(call: &Call<'_>, caller: Arc<Caller>, who: Who) -> Res
     session.note(Act::SignedIn, &[]).await?;
     let store = &*call.web.coordinator.store;
     // A session that was begun by another hand is not gone on with.
-    sessions::end(store, &call.head.headers).await?;
+    sessions::end(call.web, &call.head.headers).await?;
     let cookie = sessions::begin(store, who, call.web.lasting()).await?;
     call.web.coordinator.metrics.signed_in("signed_in");
     Ok(cookie)
@@ -101,12 +104,8 @@ pub(super) async fn begin(call: &Call<'_>, caller: Arc<Caller>, who: Who) -> Res
 
 /// What the page is told of a session that has just begun.
 async fn session_of(call: &Call<'_>, cookie: &str) -> Result<Response<Body>, Fault> {
-    let mut headers = hyper::HeaderMap::new();
-    if let Ok(value) = HeaderValue::from_str(&format!("{}={cookie}", sessions::COOKIE_NAME)) {
-        headers.insert(hyper::header::COOKIE, value);
-    }
     let (store, access) = (&*call.web.coordinator.store, &call.web.gate.access);
-    let signed_in = sessions::of(store, access, &headers, call.web.lasting(), false).await?;
+    let signed_in = sessions::of_cookie(store, access, cookie, call.web.lasting(), false).await?;
     let signed_in = signed_in.ok_or_else(|| Fault::busy("the session has ended already: sign in again"))?;
     tell(call, &signed_in).await
 }
@@ -132,16 +131,44 @@ pub(super) async fn tell(call: &Call<'_>, signed_in: &SignedIn) -> Result<Respon
     })))
 }
 
-/// Signs the caller out. The session ends also where that cannot be recorded: nobody is kept signed in by a full disk.
-pub(super) async fn sign_out(call: &Call<'_>, session: &Session) -> Result<Response<Body>, Fault> {
-    sessions::end(&*call.web.coordinator.store, &call.head.headers).await?;
-    if session.note(Act::SignedOut, &[]).await.is_err() {
-        tracing::error!("somebody signed out, which is not in the audit");
+/// Signs the caller out, and takes the cookie away in any case: nobody is kept signed in by a full disk, nor where it cannot be
+/// recorded. Where the store does not end the session, it is refused here all the same, and the answer says so.
+pub(super) async fn sign_out(call: &Call<'_>) -> Result<Response<Body>, Fault> {
+    let known = call.session(false).await;
+    if let Ok(Some(signed_in)) = &known {
+        call.check_token(signed_in)?;
     }
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::NO_CONTENT;
+    let ended = sessions::end(call.web, &call.head.headers).await;
+    // Who shows no session that counts is signed out already.
+    if !matches!(known, Ok(None)) {
+        let caller = known.ok().flatten().map(|signed_in| signed_in.caller);
+        let (name, account) = (caller.as_ref().map(|who| who.name.clone()), caller.and_then(|who| who.id.clone()));
+        let reason =
+            ended.as_ref().err().map(|_| "the session is refused here, and not ended in the store yet".to_owned());
+        let (call_name, address) = (Some(call.name), call.peer.address);
+        let out = Event { caller: name, account, call: call_name, reason, address, ..Event::of(Act::SignedOut) };
+        if call.web.gate.audit.record(vec![out]).await.is_err() {
+            tracing::error!("somebody signed out, which is not in the audit");
+        }
+    }
+    let mut response = match ended {
+        Ok(()) => {
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = StatusCode::NO_CONTENT;
+            response
+        }
+        Err(error) => {
+            tracing::error!(error = without_uids(&error), "a session is refused here that the store did not end");
+            let notice = format!(
+                "You are signed out. The session could not be ended in the store ({error}): this coordinator refuses it from now on, and ends it there as soon as it can."
+            );
+            let mut response = answer_json(&json!({"signed_out": "here", "notice": notice}));
+            *response.status_mut() = StatusCode::ACCEPTED;
+            response
+        }
+    };
     let headers = response.headers_mut();
-    headers.insert(SET_COOKIE, sessions::set_cookie("", call.is_secure()));
+    headers.insert(SET_COOKIE, call.set_cookie(""));
     // Images that the browser kept are not for who sits there next.
     let clear = HeaderValue::from_static("\"cache\", \"storage\"");
     headers.insert(HeaderName::from_static("clear-site-data"), clear);
@@ -149,8 +176,9 @@ pub(super) async fn sign_out(call: &Call<'_>, session: &Session) -> Result<Respo
 }
 
 /// Records somebody who was not let in.
-pub(super) async fn note(call: &Call<'_>, caller: Option<String>, reason: &str) {
+pub(super) async fn note(call: &Call<'_>, known: Option<&Caller>, reason: &str) {
     let (address, reason) = (call.peer.address, Some(reason.to_owned()));
-    let event = Event { caller, call: Some(call.name), reason, address, ..Event::of(Act::LoginRefused) };
+    let (caller, account) = (known.map(|known| known.name.clone()), known.and_then(|known| known.id.clone()));
+    let event = Event { caller, account, call: Some(call.name), reason, address, ..Event::of(Act::LoginRefused) };
     call.web.gate.audit.refused(event).await;
 }

@@ -22,7 +22,7 @@ use crate::report::json::document::{Document, Statement};
 use crate::report::{self, ReportInputs, json, present};
 use crate::service::ServiceError;
 use crate::session::Session;
-use crate::store::record::{DraftRecord, StudyQuery, StudyRecord, by_series};
+use crate::store::record::{DraftRecord, StudyRecord, by_series};
 
 /// Versions of a report that are told, the newest.
 const MAX_VERSIONS: u32 = 50;
@@ -249,7 +249,7 @@ fn height(position: [f64; 3], row: [f64; 3], column: [f64; 3]) -> f64 {
     normal.iter().zip(position).map(|(normal, position)| normal * position).sum()
 }
 
-/// The patient's other studies that are held, the newest first: which of them the report takes into account, and their own
+/// The patient's other studies that are held, by the rule of [`crate::priors`], the newest first: which of them the report takes into account, and their own
 /// reports.
 async fn priors(
     call: &Call<'_>,
@@ -258,31 +258,15 @@ async fn priors(
     (report, shown): (Option<&Report>, &Value),
 ) -> Result<Vec<Value>, Fault> {
     let known = &record.attributes;
-    if known.patient_id.trim().is_empty() {
-        return Ok(Vec::new());
-    }
-    let query = StudyQuery {
-        tenants: Some(vec![record.tenant.clone()]),
-        patient_id: Some(known.patient_id.clone()),
-        limit: MAX_PRIORS + 1,
-        ..StudyQuery::default()
-    };
     let coordinator = &call.web.coordinator;
     let told_priors = shown.pointer("/report/priors").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let planned = match report {
         Some(_) => coordinator.compared_now(&record.uid, &coordinator.store.jobs(&record.uid).await?).await?.0,
         None => Compared::default(),
     };
-    let differs = |a: &str, b: &str| !a.is_empty() && !b.is_empty() && a != b;
     let (mut priors, mut seen) = (Vec::new(), Vec::new());
-    for other in call.web.coordinator.store.studies(query).await? {
+    for other in coordinator.of_patient(record, MAX_PRIORS).await? {
         let of = &other.attributes;
-        let is_another = of.is_another_patient(known)
-            || differs(&of.patient_birth_date, &known.patient_birth_date)
-            || differs(&of.patient_sex, &known.patient_sex);
-        if other.uid == record.uid || is_another || priors.len() >= MAX_PRIORS {
-            continue;
-        }
         let told =
             report.and_then(|report| Some((report, report.priors.iter().find(|prior| prior.study == other.uid)?)));
         let how = told.map(|(report, prior)| taken(&report.comparison, prior));
@@ -304,6 +288,8 @@ async fn priors(
         let is_later = (&of.study_date, &of.study_time) > (&known.study_date, &known.study_time);
         priors.push(json!({
             "uid": other.uid,
+            // People marry: the page says so where it is another.
+            "patient_name": present::clean(&of.patient_name),
             "date": of.study_date,
             "time": of.study_time,
             "description": present::clean(&of.description),

@@ -8,6 +8,7 @@ use prelim_proto::study::StudyAttributes;
 use super::PriorRules;
 use super::region::Shown;
 use crate::report::present;
+use crate::spelling::spellings;
 
 /// Why a study is not compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -109,7 +110,8 @@ pub(super) fn days_before(now: &StudyAttributes, then: &StudyAttributes, rules: 
 }
 
 /// Whether two studies with one Patient ID are of one patient. Something beside the id must say so, and nothing may contradict.
-fn same_patient(now: &StudyAttributes, then: &StudyAttributes) -> Result<(), Ruled> {
+/// Whose ID it is, headers of records do not say: `gather` looks at that.
+pub(super) fn same_patient(now: &StudyAttributes, then: &StudyAttributes) -> Result<(), Ruled> {
     let born = |of: &StudyAttributes| present::valid_date(&of.patient_birth_date);
     let sex = |of: &StudyAttributes| Some(of.patient_sex.trim().to_uppercase()).filter(|sex| sex == "M" || sex == "F");
     if sex(now).zip(sex(then)).is_some_and(|(now, then)| now != then) {
@@ -119,25 +121,44 @@ fn same_patient(now: &StudyAttributes, then: &StudyAttributes) -> Result<(), Rul
     if dates.as_ref().is_some_and(|(now, then)| now != then) {
         return Err(Ruled::BirthDate);
     }
-    let (now, then) = (name(&now.patient_name), name(&then.patient_name));
+    let (now, then) = (names(&now.patient_name), names(&then.patient_name));
+    let is_one_script =
+        now.iter().flatten().any(|one| then.iter().flatten().any(|other| are_of_one_script(one, other)));
     if dates.is_some() {
         // People marry, and names are typed the wrong way round. But where nothing of the name is the same, the ID and the
         // birth date may be those that an emergency room gives to everybody.
-        let is_shared = now.split('^').any(|part| then.split('^').any(|other| other == part));
-        return if is_shared || now.is_empty() || then.is_empty() { Ok(()) } else { Err(Ruled::Name) };
+        let is_shared = now.iter().flatten().any(|one| then.iter().flatten().any(|other| is_same(one, other)));
+        return if is_shared || !is_one_script { Ok(()) } else { Err(Ruled::Name) };
     }
-    match (now.is_empty(), then.is_empty()) {
-        (false, false) if now == then => Ok(()),
-        (false, false) => Err(Ruled::Name),
-        _ => Err(Ruled::OnlyId),
+    let is_whole =
+        |one: &Group, other: &Group| one.len() == other.len() && one.iter().zip(other).all(|(a, b)| is_same(a, b));
+    match is_one_script {
+        true if now.iter().any(|one| then.iter().any(|other| is_whole(one, other))) => Ok(()),
+        true => Err(Ruled::Name),
+        false => Err(Ruled::OnlyId),
     }
 }
 
-/// Family and given name of the first group, as they are compared.
-fn name(value: &str) -> String {
-    let group = value.split('=').find(|group| !group.trim_matches(['^', ' ']).is_empty()).unwrap_or_default();
-    let parts = group.split('^').take(2).map(|part| present::clean(part).to_uppercase());
-    parts.filter(|part| !part.is_empty()).collect::<Vec<_>>().join("^")
+/// Family and given name, each in the ways in which it is spelt: with an umlaut, or without.
+type Group = Vec<Vec<String>>;
+
+/// The groups of a name that say something (PS3.5 section 6.2.1.1: in Latin letters, in ideographs, by sound), as they are compared.
+fn names(value: &str) -> Vec<Group> {
+    let parts = |group: &str| {
+        let parts = group.split('^').take(2).map(present::clean).filter(|part| !part.trim().is_empty());
+        parts.map(|part| spellings(part.trim())).collect::<Group>()
+    };
+    value.split('=').map(parts).filter(|group| !group.is_empty()).collect()
+}
+
+fn is_same(one: &[String], other: &[String]) -> bool {
+    one.iter().any(|spelt| other.contains(spelt))
+}
+
+/// Whether two parts of names can contradict each other: what one writes in Latin letters, another may write in its own.
+fn are_of_one_script(one: &[String], other: &[String]) -> bool {
+    let is_latin = |part: &[String]| part.iter().any(|spelt| spelt.chars().any(|c| c.is_ascii_alphanumeric()));
+    is_latin(one) == is_latin(other)
 }
 
 /// How alike the two studies are.
@@ -203,6 +224,12 @@ mod tests {
                 |s| (s.patient_birth_date, s.patient_name) = (String::new(), "DOE^JANE^^^".into()),
                 Ok(42),
             ),
+            ("in letters of another script alone", |s| s.patient_name = "=山田^花子".into(), Ok(42)),
+            (
+                "no birth date, in letters of another script alone",
+                |s| (s.patient_birth_date, s.patient_name) = (String::new(), "=山田^花子".into()),
+                Err(Ruled::OnlyId),
+            ),
             (
                 "no birth date, another name",
                 |s| (s.patient_birth_date, s.patient_name) = (String::new(), "Roe^Rita".into()),
@@ -225,6 +252,31 @@ mod tests {
             ("long ago", |s| s.study_date = "20110101".into(), Err(Ruled::Old)),
         ] {
             assert_eq!(with(change), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_the_same_however_it_is_spelt() {
+        let of = |name: &str| StudyAttributes {
+            patient_name: name.into(),
+            patient_birth_date: String::new(),
+            ..study("20260501", "1200")
+        };
+        for (now, then, expected) in [
+            ("Müller^Jörg", "Mueller^Joerg", Ok(())),
+            ("Müller^Jörg", "MULLER^JORG", Ok(())),
+            ("Yamada^Tarou=山田^太郎", "=山田^太郎=やまだ^たろう", Ok(())),
+            ("Wang^XiaoDong=王^小东", "王^小东", Ok(())),
+            ("Wałęsa^Lech", "Walesa^Lech", Ok(())),
+            ("Иванов^Пётр", "ИВАНОВ^ПЕТР", Ok(())),
+            ("Yamada^Tarou", "山田^太郎", Err(Ruled::OnlyId)),
+            ("Yamada^Tarou=山田^太郎", "=山田^花子", Err(Ruled::Name)),
+            ("Smith^Anna", "Miller^Bob", Err(Ruled::Name)),
+            ("Smith", "Smith^Anna", Err(Ruled::Name)),
+            ("^", "Smith^Anna", Err(Ruled::OnlyId)),
+        ] {
+            assert_eq!(same_patient(&of(now), &of(then)), expected, "{now} {then}");
+            assert_eq!(same_patient(&of(then), &of(now)), expected, "{then} {now}");
         }
     }
 

@@ -1,16 +1,17 @@
 //! The studies of a patient that are held, their drafts and reports.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Mutex, PoisonError};
 
 use prelim_imaging::Limits;
 use prelim_imaging::scan::scan;
 use prelim_proto::comparison::{Prior, PriorFinding, PriorSource};
-use prelim_proto::ids::Uid;
+use prelim_proto::ids::{Digest, Tenant, Uid};
 use prelim_proto::job::JobSpec;
 use prelim_proto::priors::{ToldBlob, ToldPrior};
 use prelim_proto::study::{Instance, Study, StudyState};
 
-use super::choose::{Likeness, Ruled, days_before, likeness};
+use super::choose::{Likeness, Ruled, days_before, likeness, same_patient};
 use super::document::{self, Document};
 use super::region::Shown;
 use super::{Compared, Earlier, NOT_WANTED, PriorRules, Reader};
@@ -31,6 +32,26 @@ const MAX_HEADER_BYTES: u64 = 64 << 20;
 
 /// What a draft says where that was lost.
 const LOST: &str = "What the study was to be compared with could not be read any more: it was compared with nothing.";
+
+/// Issuers that are remembered.
+const MAX_ISSUERS: usize = 4_096;
+
+/// Who gave the Patient IDs in objects, as it was read lately: no object is fetched each time that somebody opens a study.
+#[derive(Debug, Default)]
+pub(crate) struct Issuers(Mutex<VecDeque<(Digest, Option<String>)>>);
+
+impl Issuers {
+    fn of(&self, object: &Digest) -> Option<Option<String>> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.iter().find(|(digest, _)| digest == object).map(|(_, issuer)| issuer.clone())
+    }
+
+    fn note(&self, object: &Digest, issuer: Option<String>) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.push_front((object.clone(), issuer));
+        known.truncate(MAX_ISSUERS);
+    }
+}
 
 /// An earlier study that may count.
 struct Candidate {
@@ -213,12 +234,7 @@ impl Coordinator {
         rules: &PriorRules,
         out: &mut RuledOut,
     ) -> Result<Vec<Candidate>, ServiceError> {
-        let mut query = StudyQuery {
-            tenants: Some(vec![study.tenant.clone()]),
-            patient_id: Some(study.attributes.patient_id.clone()),
-            limit: PAGE,
-            ..StudyQuery::default()
-        };
+        let mut query = with_patient_id(&study.tenant, &study.attributes.patient_id);
         let (mut candidates, mut listed) = (Vec::new(), 0);
         loop {
             let page = self.store.studies(query.clone()).await?;
@@ -274,13 +290,7 @@ impl Coordinator {
                 out.note(&then.uid, Ruled::Enough);
                 continue;
             }
-            if issuer.is_none() {
-                issuer = Some(self.issuer(study).await?);
-            }
-            let found = self.issuer(&then).await?;
-            if let (Some(Some(own)), Some(found)) = (&issuer, &found)
-                && own != found
-            {
+            if self.is_of_other_issuer(&mut issuer, &study.uid, &then.uid).await? {
                 out.note(&then.uid, Ruled::Issuer);
                 continue;
             }
@@ -292,20 +302,66 @@ impl Coordinator {
         Ok(chosen)
     }
 
-    /// Issuer of Patient ID (0010,0021), from the smallest object of the study: records do not keep it.
-    async fn issuer(&self, study: &Study) -> Result<Option<String>, ServiceError> {
-        let instances = study.series.iter().flat_map(|series| &series.instances);
-        let Some(smallest) = instances.min_by_key(|each| (each.size_bytes, &each.uid)) else { return Ok(None) };
-        if smallest.size_bytes > MAX_HEADER_BYTES {
-            return Ok(None);
+    /// The other studies that are held of the patient of one, the newest first, at most `most`: by the rule by which a study is
+    /// compared with others. A Patient ID alone says of nobody who they are.
+    pub(crate) async fn of_patient(&self, record: &StudyRecord, most: usize) -> Result<Vec<StudyRecord>, ServiceError> {
+        let (known, mut found, mut listed) = (&record.attributes, Vec::new(), 0);
+        let mut issuer = None;
+        if known.patient_id.trim().is_empty() {
+            return Ok(found);
         }
-        let Some(bytes) = self.object_of(&study.uid, smallest).await? else { return Ok(None) };
+        let mut query = with_patient_id(&record.tenant, &known.patient_id);
+        loop {
+            let page = self.store.studies(query.clone()).await?;
+            let last = page.last().filter(|_| page.len() == PAGE);
+            query.after = last.map(StudyCursor::from);
+            listed += page.len();
+            let is_theirs = |other: &StudyRecord| same_patient(known, &other.attributes).is_ok();
+            for other in page.into_iter().filter(|other| other.uid != record.uid && is_theirs(other)) {
+                if found.len() < most && !self.is_of_other_issuer(&mut issuer, &record.uid, &other.uid).await? {
+                    found.push(other);
+                }
+            }
+            if query.after.is_none() || listed >= MAX_LISTED || found.len() >= most {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// Whether the Patient IDs of two studies are of different issuers. Where one of them names none, that says nothing. `known`
+    /// keeps the issuer of the first, from one other study to the next.
+    async fn is_of_other_issuer(
+        &self,
+        known: &mut Option<Option<String>>,
+        study: &Uid,
+        other: &Uid,
+    ) -> Result<bool, ServiceError> {
+        if known.is_none() {
+            *known = Some(self.issuer(study).await?);
+        }
+        let Some(Some(own)) = known else { return Ok(false) };
+        Ok(self.issuer(other).await?.is_some_and(|found| found != *own))
+    }
+
+    /// Issuer of Patient ID (0010,0021), from the smallest object of the study: records do not keep it.
+    async fn issuer(&self, study: &Uid) -> Result<Option<String>, ServiceError> {
+        let instances = self.store.instances(study).await?;
+        let smallest = instances.iter().map(|held| &held.instance).min_by_key(|each| (each.size_bytes, &each.uid));
+        let Some(smallest) = smallest.filter(|smallest| smallest.size_bytes <= MAX_HEADER_BYTES) else {
+            return Ok(None);
+        };
+        if let Some(known) = self.issuers.of(&smallest.digest) {
+            return Ok(known);
+        }
+        let Some(bytes) = self.object_of(study, smallest).await? else { return Ok(None) };
         let reading = move || {
             let scanned = scan(&bytes, &Limits::default()).ok()?;
             scanned.attributes().text(dicom_dictionary_std::tags::ISSUER_OF_PATIENT_ID)
         };
         let issuer = tokio::task::spawn_blocking(reading).await.unwrap_or_default();
-        Ok(issuer.map(|issuer| issuer.trim().to_uppercase()).filter(|issuer| !issuer.is_empty()))
+        let issuer = issuer.map(|issuer| issuer.trim().to_uppercase()).filter(|issuer| !issuer.is_empty());
+        self.issuers.note(&smallest.digest, issuer.clone());
+        Ok(issuer)
     }
 
     /// The bytes of an object; none where they are damaged or gone.
@@ -414,6 +470,12 @@ impl Coordinator {
         }
         Ok(newest)
     }
+}
+
+/// Studies of a tenant with a Patient ID.
+fn with_patient_id(tenant: &Tenant, patient_id: &str) -> StudyQuery {
+    let (tenants, patient_id) = (Some(vec![tenant.clone()]), Some(patient_id.to_owned()));
+    StudyQuery { tenants, patient_id, limit: PAGE, ..StudyQuery::default() }
 }
 
 /// Findings and impression in one text.

@@ -19,7 +19,7 @@
 mod choose;
 mod document;
 pub(crate) mod fetch;
-mod gather;
+pub(crate) mod gather;
 mod region;
 mod tell;
 

@@ -37,6 +37,7 @@ use self::choose::Images;
 use self::held::{Asking, End, Held, LASTS_MS, key, number_of};
 pub(crate) use self::held::{Looked, Pointed, Question, State};
 pub(crate) use self::taken::{How, Taken};
+use crate::access::Caller;
 use crate::audit::Act;
 use crate::queue::QUESTION_HEAD_START_MS;
 use crate::report::present;
@@ -87,7 +88,7 @@ fn invalid(field: &'static str, problem: impl Into<String>) -> ServiceError {
 
 /// A caller's name as a part of a key.
 fn who(session: &Session) -> String {
-    crate::page::name_in_key(&session.caller().name)
+    crate::page::name_in_key(&session.caller().key())
 }
 
 impl NewQuestion {
@@ -241,8 +242,8 @@ impl Coordinator {
     }
 
     /// The questions of a person that are open, or were over a moment ago, as they are now.
-    pub(crate) async fn open_questions(&self, caller: &str) -> Result<Vec<Question>, ServiceError> {
-        let asking = self.asking(&crate::page::name_in_key(caller)).await?;
+    pub(crate) async fn open_questions(&self, caller: &Caller) -> Result<Vec<Question>, ServiceError> {
+        let asking = self.asking(&crate::page::name_in_key(&caller.key())).await?;
         let mut questions = Vec::with_capacity(asking.held.len());
         for held in &asking.held {
             questions.push(self.question_now(held).await?);

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::held::{Answered, End, Held, id_of};
 use super::said::{has_long_run_of, words};
 use super::{MAX_NOTES, invalid, now_ms, who};
+use crate::access::Caller;
 use crate::service::{Coordinator, ServiceError};
 use crate::session::Session;
 use crate::store::notes::{Note, PutNote};
@@ -142,8 +143,12 @@ impl Coordinator {
 
     /// The answers that a person may have put into the report of a study: those that are noted, the oldest first, then all others
     /// that are kept, whoever asked for them, of which only many words in a row count.
-    pub(crate) async fn taken(&self, reviewer: &Reviewer, study: &Uid) -> Result<Vec<Taken>, ServiceError> {
-        let who = crate::page::name_in_key(&reviewer.id);
+    pub(crate) async fn taken(
+        &self,
+        (reviewer, caller): (&Reviewer, &Caller),
+        study: &Uid,
+    ) -> Result<Vec<Taken>, ServiceError> {
+        let who = crate::page::name_in_key(&caller.key());
         let of_person = of_person(study, &who);
         let notes = self.store.notes(&of_person, usize::MAX).await?;
         let is_noted = |number: u32| notes.iter().any(|note| note.key == format!("{of_person}{}/", id_of(number)));

@@ -54,10 +54,10 @@ impl Page {
         self
     }
 
-    /// A name and its value in a description list; nothing where the value is empty.
+    /// A name and its value in a description list; nothing where the value is empty. What people wrote has its own direction.
     pub(in crate::report) fn entry(&mut self, name: &'static str, value: &str) -> &mut Self {
         if !present::clean(value).is_empty() {
-            self.raw("<div><dt>").raw(name).raw("</dt><dd>").text(value).raw("</dd></div>");
+            self.raw("<div><dt>").raw(name).raw("</dt><dd dir=\"auto\">").text(value).raw("</dd></div>");
         }
         self
     }
@@ -66,7 +66,7 @@ impl Page {
     pub(in crate::report) fn list<'t>(&mut self, lines: impl Iterator<Item = &'t str>) -> &mut Self {
         self.raw("<ul>");
         for line in lines {
-            self.raw("<li>").text(line).raw("</li>");
+            self.raw("<li dir=\"auto\">").text(line).raw("</li>");
         }
         self.raw("</ul>")
     }
@@ -86,5 +86,14 @@ mod tests {
         let mut page = Page::default();
         page.text("<script>\"x\" & 'y'</script>\u{0}\u{202e}");
         assert_eq!(page.into_string(), "&lt;script&gt;&quot;x&quot; &amp; &#39;y&#39;&lt;/script&gt;");
+    }
+
+    #[test]
+    fn what_people_wrote_has_its_own_direction() {
+        let mut page = Page::default();
+        page.entry("Study", "אחת").list(["שתיים (PA)."].into_iter());
+        let found = page.into_string();
+        assert!(found.contains("<dd dir=\"auto\">אחת</dd>"), "{found}");
+        assert!(found.contains("<li dir=\"auto\">שתיים (PA).</li>"), "{found}");
     }
 }

@@ -101,12 +101,12 @@ impl Coordinator {
         };
         let standing = if record.signed_version > 0 { Standing::Amended } else { Standing::Signed };
         let study = self.study(&uid).await?;
-        self.reviewed(&study, (&before, newest.version + 1), edit, standing, reason, reviewer).await
+        self.reviewed(&study, (&before, newest.version + 1), edit, standing, reason, (reviewer, session.caller())).await
     }
 
     async fn review_as(&self, session: &Session, wanted: Wanted) -> Result<(u32, Standing), ServiceError> {
         let caller = session.caller();
-        let said = wanted.fingerprint(&caller.name);
+        let said = wanted.fingerprint(&caller.key());
         let Wanted { study: uid, version, request: id, edit, reason, contradictions_seen, rejection_seen } = wanted;
         if id.is_empty() || id.chars().count() > MAX_REQUEST || !id.chars().all(|c| c.is_ascii_graphic()) {
             let problem = format!("not 1 to {MAX_REQUEST} printable characters without blanks");
@@ -154,7 +154,8 @@ impl Coordinator {
             return Err(ServiceError::Invalid { field: "reason", problem });
         }
         let study = self.study(&uid).await?;
-        let reviewed = self.reviewed(&study, (&before, newest.version + 1), edit, standing, reason, reviewer).await?;
+        let reviewed =
+            self.reviewed(&study, (&before, newest.version + 1), edit, standing, reason, (reviewer, caller)).await?;
         if standing == Standing::Amended
             && before.standing.is_signed()
             && says_the_same(&self.held_report(&uid, &before).await?, &reviewed)
@@ -282,7 +283,7 @@ impl Coordinator {
         edit: Option<Edit>,
         standing: Standing,
         reason: String,
-        reviewer: Reviewer,
+        (reviewer, caller): (Reviewer, &Caller),
     ) -> Result<Report, ServiceError> {
         let before = self.held_report(&study.uid, held).await?;
         let inputs = ReportInputs { report: &before, study, key_images: &[], shadings: &[] };
@@ -296,7 +297,7 @@ impl Coordinator {
         let assessments = match edit {
             None => edit::reject(&before, &tracking),
             Some(wanted) => {
-                let taken = self.taken(&reviewer, &study.uid).await?;
+                let taken = self.taken((&reviewer, caller), &study.uid).await?;
                 let edited =
                     edit::apply(&before, &tracking, study, &wanted).map_err(|error| invalid("the report", &error))?;
                 let (compared, is_other) = self.compared_now(&study.uid, &self.store.jobs(&study.uid).await?).await?;

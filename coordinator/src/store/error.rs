@@ -115,9 +115,9 @@ pub enum StoreError {
     /// Another coordinator has the data folder open.
     #[error("data folder {0} is in use by another coordinator; stop that one or choose another folder")]
     InUse(String),
-    /// No space is left.
-    #[error("no space left for the store; free some space, nothing was lost")]
-    Full,
+    /// No room is left.
+    #[error("{}", .0.words())]
+    Full(Room),
     /// The disk under the store failed. Whether the operation happened is not known: repeat it.
     #[error("the disk under the store failed: {0}")]
     Disk(String),
@@ -129,6 +129,26 @@ pub enum StoreError {
     Storage(String),
 }
 
+/// What a store has none left of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Room {
+    /// Space of a disk.
+    Disk,
+    /// Memory of a Redis.
+    Memory,
+}
+
+impl Room {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Disk => "no space is left on the disk of the store; free some, nothing was lost",
+            Self::Memory => {
+                "no memory is left for the store: Redis is at its maxmemory; give it more, nothing was lost"
+            }
+        }
+    }
+}
+
 impl StoreError {
     /// Whether the same operation may succeed later.
     pub fn is_retryable(&self) -> bool {
@@ -136,7 +156,7 @@ impl StoreError {
             self,
             Self::Storage(_)
                 | Self::Disk(_)
-                | Self::Full
+                | Self::Full(_)
                 | Self::Unreachable(_)
                 | Self::TooManyStudies { .. }
                 | Self::TooManyOfTenant { .. }

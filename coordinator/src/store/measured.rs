@@ -36,7 +36,7 @@ impl Measured {
         // What is refused with good reason is carried out.
         let failed = matches!(
             answer,
-            Err(StoreError::Storage(_) | StoreError::Disk(_) | StoreError::Full | StoreError::Unreachable(_))
+            Err(StoreError::Storage(_) | StoreError::Disk(_) | StoreError::Full(_) | StoreError::Unreachable(_))
         );
         self.metrics.store_operation(operation, began.elapsed(), failed);
     }

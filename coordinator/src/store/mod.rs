@@ -30,7 +30,7 @@ mod transact;
 mod version;
 pub mod worklist;
 
-pub use error::StoreError;
+pub use error::{Room, StoreError};
 
 use async_trait::async_trait;
 use prelim_proto::ids::{FencingToken, JobId, Uid};

@@ -14,7 +14,7 @@ pub struct WebConfig {
     #[arg(long, value_name = "ADDR", env = "PRELIM_HTTP", value_parser = address)]
     pub http: Option<SocketAddr>,
     /// How clients reach --http, where a proxy stands before it: https://HOST/PATH. It begins the addresses in answers.
-    /// Without it, they begin as the client's request does.
+    /// Without it, they begin as the client's request does. The page has no PATH: where people sign in, there is none.
     #[arg(long, value_name = "URL", env = "PRELIM_HTTP_URL")]
     pub http_url: Option<String>,
     /// Origin whose pages may call in a browser: https://viewer.example. May be given several times; * stands for all.
@@ -55,6 +55,12 @@ impl WebConfig {
     pub(crate) fn told_host(&self) -> Option<&str> {
         let (_, rest) = self.http_url.as_deref()?.split_once("://")?;
         rest.split('/').next()
+    }
+
+    /// The path below which clients reach it, where there is one.
+    pub(crate) fn told_path(&self) -> Option<&str> {
+        let (_, rest) = self.http_url.as_deref()?.split_once("://")?;
+        rest.split_once('/').map(|(_, path)| path.trim_matches('/')).filter(|path| !path.is_empty())
     }
 
     /// Every problem, in words.

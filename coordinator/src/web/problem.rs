@@ -229,7 +229,7 @@ fn status(error: &ServiceError) -> StatusCode {
             | StoreError::TooManySubscriptions { .. }
             | StoreError::TooManyNotes { .. },
         ) => StatusCode::SERVICE_UNAVAILABLE,
-        ServiceError::Store(StoreError::Full) | ServiceError::Bytes(BytesError::Full) => {
+        ServiceError::Store(StoreError::Full(_)) | ServiceError::Bytes(BytesError::Full) => {
             StatusCode::INSUFFICIENT_STORAGE
         }
         ServiceError::Bytes(BytesError::Unavailable(_)) => StatusCode::SERVICE_UNAVAILABLE,

@@ -28,8 +28,7 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) async fn start(data: &Path) -> Self {
-        let config = CoordinatorConfig { data: data.to_owned(), lease_ttl_ms: 1_000, ..CoordinatorConfig::default() };
-        Self::with(config).await
+        Self::with(CoordinatorConfig { data: data.to_owned(), ..CoordinatorConfig::default() }).await
     }
 
     pub(crate) async fn with(config: CoordinatorConfig) -> Self {
@@ -60,6 +59,15 @@ impl Running {
 
     /// Uploads objects in one stream.
     pub(crate) async fn submit(&mut self, request_id: &str, objects: Vec<(&str, Vec<u8>)>) -> SubmitStudiesResponse {
+        self.try_submit(request_id, objects).await.unwrap()
+    }
+
+    /// The same where it may be refused whole.
+    pub(crate) async fn try_submit(
+        &mut self,
+        request_id: &str,
+        objects: Vec<(&str, Vec<u8>)>,
+    ) -> Result<SubmitStudiesResponse, tonic::Status> {
         let mut parts = vec![Part::Header(SubmitHeader { request_id: request_id.into(), ..SubmitHeader::default() })];
         for (name, bytes) in objects {
             parts.push(Part::Start(ObjectStart { name: name.into(), size_bytes: bytes.len() as u64 }));
@@ -67,7 +75,8 @@ impl Running {
             parts.push(Part::End(ObjectEnd { digest: prelim_imaging::header::digest(&bytes).into() }));
         }
         let messages = parts.into_iter().map(|part| SubmitStudiesRequest { part: Some(part) });
-        self.studies.submit_studies(tokio_stream::iter(messages.collect::<Vec<_>>())).await.unwrap().into_inner()
+        let messages = tokio_stream::iter(messages.collect::<Vec<_>>());
+        Ok(self.studies.submit_studies(messages).await?.into_inner())
     }
 }
 

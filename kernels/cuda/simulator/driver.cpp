@@ -1,7 +1,8 @@
 // A stand-in for libcuda.so.1: the driver functions that cudarc calls for us, with kernels run by the simulator.
 //
-// It is stricter than a driver: a launch whose arguments or shared memory do not fit the kernel is refused, memory that is
-// freed twice or copied beyond its end ends the process, and fresh memory is NaN. Tests set what kind of device it shows.
+// It is stricter than a driver: a launch whose arguments or shared memory do not fit the kernel is refused, memory that is freed
+// twice or on a thread without a context, or copied beyond its end, ends the process, and fresh memory is NaN. Tests set what kind
+// of device it shows.
 //
 // Work of a stream is done as late as is legal: when the host waits for it, or work of another stream does. A copy from pageable
 // memory has read it when the call returns, as with a driver; one from page-locked memory reads what is there when its turn comes,
@@ -47,8 +48,9 @@ simulator_switch:
 namespace {
 // Results of the driver's functions (cuda.h, CUresult).
 enum Result {
-  SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NO_DEVICE = 100, INVALID_DEVICE = 101, INVALID_IMAGE = 200, NOT_FOUND = 500,
-  CAPTURE_UNSUPPORTED = 900, CAPTURE_INVALIDATED = 901
+  SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NO_DEVICE = 100, INVALID_DEVICE = 101, INVALID_IMAGE = 200, INVALID_CONTEXT = 201,
+  NOT_FOUND = 500,
+  CAPTURE_UNSUPPORTED = 900, CAPTURE_INVALIDATED = 901, UNKNOWN = 999
 };
 
 // What a test can set: simulator_set; and the memory, where another program loads this, by a variable in MiB.
@@ -62,6 +64,10 @@ struct Settings {
   // The wait that is forgotten, counted from 1 since this was set: of a stream, for an event, and for a stream.
   u64 forget_join = 0, forget_event = 0, forget_stream = 0;
   u64 capture = 1;   // Whether streams can be captured.
+  // The graph that finds no memory, counted from 1 since this was set: when it is uploaded, and when it is launched.
+  u64 refuse_upload = 0, refuse_launch = 0;
+  u64 node_bytes = 0;   // What a graph takes of the device's memory for each of its nodes.
+  u64 wait_error = 0;   // What waiting for a stream answers, where it is not 0.
 } settings;
 
 std::recursive_mutex lock;
@@ -80,6 +86,9 @@ struct Node {
 struct Graph {
   std::vector<Node> nodes;
   bool valid = true;
+  // On the device, where it takes so many bytes.
+  bool uploaded = false;
+  size_t bytes = 0;
 };
 
 void go_on_by_chance();
@@ -129,6 +138,16 @@ void go_on_by_chance() {
     if (chance % 2 == 0) stream->run(stream->done + chance / 2 % 8);
   }
 }
+
+// Contexts are of threads: what is asked on one that has none is refused, but for what needs none.
+thread_local void* current = nullptr;
+#define NEEDS_CONTEXT if (current == nullptr) return INVALID_CONTEXT
+// Of what is given back nobody may look at the answer.
+#define DIES_WITHOUT_CONTEXT                                                       \
+  if (current == nullptr) {                                                        \
+    fprintf(stderr, "simulator: %s on a thread without a context\n", __func__);   \
+    abort();                                                                       \
+  }
 
 // Whether a wait was forgotten since a test set something, and whether this is the one to be.
 bool has_forgotten = false;
@@ -210,11 +229,18 @@ DRIVER void simulator_set(const char* name, u64 value) {
   const std::map<std::string, u64*> all = {{"devices", &settings.devices}, {"driver", &settings.driver}, {"major", &settings.major},
       {"minor", &settings.minor}, {"multiprocessors", &settings.multiprocessors}, {"memory", &settings.memory},
       {"shared", &settings.shared}, {"seed", (u64*)&simulator::seed}, {"late", &settings.late}, {"capture", &settings.capture},
+      {"refuse upload", &settings.refuse_upload}, {"refuse launch", &settings.refuse_launch}, {"node bytes", &settings.node_bytes},
+      {"wait error", &settings.wait_error},
       {"forget join", &settings.forget_join}, {"forget event", &settings.forget_event}, {"forget stream", &settings.forget_stream}};
   std::lock_guard guard(lock);
   // What was started before was started on the device as it was.
   run_all();
   has_forgotten = false;
+  if (std::string(name) == "tensor core") {
+    // By the compute capability's first number: as on an A100, or as on an H100.
+    simulator::tensor_core = value >= 9 ? simulator::TensorCore{16, 2} : simulator::TensorCore{};
+    return;
+  }
   *all.at(name) = value;
 }
 // Graphs captured, graphs launched, how often the host waited for work of a stream, and how often it gave memory back that was yet to
@@ -254,20 +280,23 @@ DRIVER int cuDeviceGetAttribute(int* value, int attribute, int) {
 }
 DRIVER int cuDevicePrimaryCtxRetain(void** context, int) { return *context = (void*)1, SUCCESS; }
 DRIVER int cuDevicePrimaryCtxRelease_v2(int) { return SUCCESS; }
-DRIVER int cuCtxSetCurrent(void*) { return SUCCESS; }
-DRIVER int cuCtxGetCurrent(void** context) { return *context = (void*)1, SUCCESS; }
+DRIVER int cuCtxSetCurrent(void* context) { return current = context, SUCCESS; }
+DRIVER int cuCtxGetCurrent(void** context) { return *context = current, SUCCESS; }
 DRIVER int cuCtxSynchronize() {
+  NEEDS_CONTEXT;
   std::lock_guard guard(lock);
   if (spoils()) return CAPTURE_UNSUPPORTED;
   return run_all(), SUCCESS;
 }
 DRIVER int cuStreamCreate(void** stream, u32) {
+  NEEDS_CONTEXT;
   std::lock_guard guard(lock);
   Stream* made = new Stream;
   streams.push_back(made);
   return *stream = made, SUCCESS;
 }
 DRIVER int cuStreamDestroy_v2(void* stream) {
+  DIES_WITHOUT_CONTEXT;
   std::lock_guard guard(lock);
   ((Stream*)stream)->run(((Stream*)stream)->issued);
   for (const Returned& memory : ((Stream*)stream)->returned) give_up((void*)memory.address);
@@ -275,26 +304,37 @@ DRIVER int cuStreamDestroy_v2(void* stream) {
   return delete (Stream*)stream, SUCCESS;
 }
 DRIVER int cuStreamSynchronize(void* stream) {
+  NEEDS_CONTEXT;
   std::lock_guard guard(lock);
   if (spoils()) return CAPTURE_UNSUPPORTED;
+  if (settings.wait_error != 0) return (int)settings.wait_error;
   if (is_forgotten(settings.forget_stream)) return SUCCESS;
   return wait_for(*(Stream*)stream, ((Stream*)stream)->issued), SUCCESS;
 }
 DRIVER int cuStreamWaitEvent(void* stream, void* event, u32) {
+  NEEDS_CONTEXT;
   std::lock_guard guard(lock);
   if (spoils()) return CAPTURE_UNSUPPORTED;
   if (is_forgotten(settings.forget_join)) return SUCCESS;
   const Event as_it_is = *(Event*)event;
   return ((Stream*)stream)->issue([as_it_is] { as_it_is.wait(); }), SUCCESS;
 }
-DRIVER int cuEventCreate(void** event, u32) { return *event = new Event, SUCCESS; }
-DRIVER int cuEventDestroy_v2(void* event) { return delete (Event*)event, SUCCESS; }
+DRIVER int cuEventCreate(void** event, u32) {
+  NEEDS_CONTEXT;
+  return *event = new Event, SUCCESS;
+}
+DRIVER int cuEventDestroy_v2(void* event) {
+  DIES_WITHOUT_CONTEXT;
+  return delete (Event*)event, SUCCESS;
+}
 DRIVER int cuEventRecord(void* event, void* stream) {
+  NEEDS_CONTEXT;
   std::lock_guard guard(lock);
   if (spoils()) return CAPTURE_UNSUPPORTED;
   return *(Event*)event = {(Stream*)stream, ((Stream*)stream)->issued}, SUCCESS;
 }
 DRIVER int cuEventSynchronize(void* event) {
+  NEEDS_CONTEXT;
   std::lock_guard guard(lock);
   if (spoils()) return CAPTURE_UNSUPPORTED;
   const Event& recorded = *(Event*)event;
@@ -302,10 +342,26 @@ DRIVER int cuEventSynchronize(void* event) {
   if (recorded.stream == nullptr || !is_there(recorded.stream) || is_forgotten(settings.forget_event)) return SUCCESS;
   return wait_for(*recorded.stream, recorded.at), SUCCESS;
 }
-DRIVER int cuGetErrorName(int error, const char** name) { return *name = error == OUT_OF_MEMORY ? "out of memory" : "error", SUCCESS; }
-DRIVER int cuGetErrorString(int error, const char** name) { return cuGetErrorName(error, name); }
+DRIVER int cuGetErrorName(int error, const char** name) {
+  switch (error) {
+    case INVALID_VALUE: return *name = "CUDA_ERROR_INVALID_VALUE", SUCCESS;
+    case OUT_OF_MEMORY: return *name = "CUDA_ERROR_OUT_OF_MEMORY", SUCCESS;
+    case INVALID_CONTEXT: return *name = "CUDA_ERROR_INVALID_CONTEXT", SUCCESS;
+    case UNKNOWN: return *name = "CUDA_ERROR_UNKNOWN", SUCCESS;
+    // As a driver answers for a number that it does not know.
+    default: return *name = nullptr, INVALID_VALUE;
+  }
+}
+DRIVER int cuGetErrorString(int error, const char** name) {
+  switch (error) {
+    case OUT_OF_MEMORY: return *name = "out of memory", SUCCESS;
+    case UNKNOWN: return *name = "unknown error", SUCCESS;
+    default: return *name = nullptr, INVALID_VALUE;
+  }
+}
 
 DRIVER int cuMemGetInfo_v2(size_t* free, size_t* total) {
+  NEEDS_CONTEXT;
   std::lock_guard guard(lock);
   return *total = settings.memory, *free = settings.memory - std::min(allocated, settings.memory), SUCCESS;
 }
@@ -320,6 +376,7 @@ u64 give_out(u64 address, size_t bytes) {
 }
 }  // namespace
 DRIVER int cuMemAlloc_v2(u64* address, size_t bytes) {
+  NEEDS_CONTEXT;
   std::lock_guard guard(lock);
   if (bytes == 0) return INVALID_VALUE;
   if (spoils()) return CAPTURE_UNSUPPORTED;
@@ -328,6 +385,7 @@ DRIVER int cuMemAlloc_v2(u64* address, size_t bytes) {
   return memset((void*)*address, 0xff, bytes), SUCCESS;
 }
 DRIVER int cuMemAllocAsync(u64* address, size_t bytes, void* stream) {
+  NEEDS_CONTEXT;
   std::lock_guard guard(lock);
   if (bytes == 0) return INVALID_VALUE;
   if (spoils()) return CAPTURE_UNSUPPORTED;
@@ -351,6 +409,7 @@ void* forget(u64 address) {
 }  // namespace
 
 DRIVER int cuMemFree_v2(u64 address) {
+  DIES_WITHOUT_CONTEXT;
   std::lock_guard guard(lock);
   if (spoils()) return CAPTURE_UNSUPPORTED;
   run_all();
@@ -358,6 +417,7 @@ DRIVER int cuMemFree_v2(u64 address) {
   return give_up(memory), memory == nullptr ? INVALID_VALUE : SUCCESS;
 }
 DRIVER int cuMemFreeAsync(u64 address, void* stream) {
+  DIES_WITHOUT_CONTEXT;
   std::lock_guard guard(lock);
   if (spoils()) return CAPTURE_UNSUPPORTED;
   Stream& of = *(Stream*)stream;
@@ -375,6 +435,7 @@ DRIVER int cuMemFreeAsync(u64 address, void* stream) {
   }), SUCCESS;
 }
 DRIVER int cuMemHostAlloc(void** address, size_t bytes, u32) {
+  NEEDS_CONTEXT;
   std::lock_guard guard(lock);
   if (bytes == 0) return INVALID_VALUE;
   if (spoils()) return CAPTURE_UNSUPPORTED;
@@ -384,6 +445,7 @@ DRIVER int cuMemHostAlloc(void** address, size_t bytes, u32) {
   return SUCCESS;
 }
 DRIVER int cuMemFreeHost(void* address) {
+  DIES_WITHOUT_CONTEXT;
   std::lock_guard guard(lock);
   const auto found = pinned.find((u64)address);
   if (found == pinned.end()) return INVALID_VALUE;
@@ -396,6 +458,7 @@ DRIVER int cuMemFreeHost(void* address) {
   return free(address), SUCCESS;
 }
 DRIVER int cuMemcpyHtoDAsync_v2(u64 to, const void* from, size_t bytes, void* stream) {
+  NEEDS_CONTEXT;
   std::lock_guard guard(lock);
   check_range(to, bytes);
   Stream& on = *(Stream*)stream;
@@ -414,6 +477,7 @@ DRIVER int cuMemcpyHtoDAsync_v2(u64 to, const void* from, size_t bytes, void* st
   return on.issue([to, copy] { memcpy((void*)to, copy.data(), copy.size()); }), SUCCESS;
 }
 DRIVER int cuMemcpyDtoHAsync_v2(void* to, u64 from, size_t bytes, void* stream) {
+  NEEDS_CONTEXT;
   std::lock_guard guard(lock);
   check_range(from, bytes);
   if (spoils()) return CAPTURE_UNSUPPORTED;
@@ -427,6 +491,7 @@ DRIVER int cuMemcpyDtoHAsync_v2(void* to, u64 from, size_t bytes, void* stream) 
   return memcpy(to, (void*)from, bytes), SUCCESS;
 }
 DRIVER int cuMemcpyDtoDAsync_v2(u64 to, u64 from, size_t bytes, void* stream) {
+  NEEDS_CONTEXT;
   std::lock_guard guard(lock);
   check_range(from, bytes);
   check_range(to, bytes);
@@ -435,14 +500,19 @@ DRIVER int cuMemcpyDtoDAsync_v2(u64 to, u64 from, size_t bytes, void* stream) {
 
 // A module is the text of its PTX: a kernel has to be in there, and in the simulator.
 DRIVER int cuModuleLoadData(void** module, const void* image) {
+  NEEDS_CONTEXT;
   const std::string text((const char*)image);
   if (text.find(".version") == std::string::npos) return INVALID_IMAGE;
   std::lock_guard guard(lock);
   if (allocated + text.size() > settings.memory) return OUT_OF_MEMORY;
   return *module = new std::string(text), SUCCESS;
 }
-DRIVER int cuModuleUnload(void* module) { return delete (std::string*)module, SUCCESS; }
+DRIVER int cuModuleUnload(void* module) {
+  DIES_WITHOUT_CONTEXT;
+  return delete (std::string*)module, SUCCESS;
+}
 DRIVER int cuModuleGetFunction(void** function, void* module, const char* name) {
+  NEEDS_CONTEXT;
   if (((std::string*)module)->find(".entry " + std::string(name) + "(") == std::string::npos) return NOT_FOUND;
   for (const simulator::Kernel& kernel : simulator::kernels()) {
     if (std::string(kernel.name) == name) return *function = new Function{&kernel}, SUCCESS;
@@ -450,10 +520,12 @@ DRIVER int cuModuleGetFunction(void** function, void* module, const char* name) 
   return NOT_FOUND;
 }
 DRIVER int cuFuncSetAttribute(void* function, int attribute, int value) {
+  NEEDS_CONTEXT;
   if (attribute != 8 || value > (int)settings.shared) return INVALID_VALUE;
   return ((Function*)function)->shared_max = value, SUCCESS;
 }
 DRIVER int cuLaunchKernel(void* function, u32 x, u32 y, u32 z, u32 threads, u32 threads_y, u32 threads_z, u32 shared, void* stream, void** arguments, void**) {
+  NEEDS_CONTEXT;
   std::lock_guard guard(lock);
   const Function* f = (Function*)function;
   if (x == 0 || y == 0 || z == 0 || y > 65535 || z > 65535 || threads_y != 1 || threads_z != 1) return INVALID_VALUE;
@@ -467,12 +539,14 @@ DRIVER int cuLaunchKernel(void* function, u32 x, u32 y, u32 z, u32 threads, u32 
 }
 
 DRIVER int cuStreamBeginCapture_v2(void* stream, int) {
+  NEEDS_CONTEXT;
   std::lock_guard guard(lock);
   Stream& on = *(Stream*)stream;
   if (!settings.capture || on.capturing != nullptr) return CAPTURE_UNSUPPORTED;
   return on.capturing = new Graph, SUCCESS;
 }
 DRIVER int cuStreamEndCapture(void* stream, void** graph) {
+  NEEDS_CONTEXT;
   std::lock_guard guard(lock);
   Stream& on = *(Stream*)stream;
   Graph* made = on.capturing;
@@ -485,15 +559,41 @@ DRIVER int cuStreamEndCapture(void* stream, void** graph) {
 }
 // A graph that is ready to be launched is apart from the one that it was made of.
 DRIVER int cuGraphInstantiateWithFlags(void** ready, void* graph, u64) { return *ready = new Graph(*(Graph*)graph), SUCCESS; }
-DRIVER int cuGraphDestroy(void* graph) { return delete (Graph*)graph, SUCCESS; }
+DRIVER int cuGraphDestroy(void* graph) {
+  DIES_WITHOUT_CONTEXT;
+  return delete (Graph*)graph, SUCCESS;
+}
 DRIVER int cuGraphExecDestroy(void* ready) {
+  DIES_WITHOUT_CONTEXT;
   std::lock_guard guard(lock);
   run_all();
+  allocated -= ((Graph*)ready)->bytes;
   return delete (Graph*)ready, SUCCESS;
 }
-DRIVER int cuGraphLaunch(void* ready, void* stream) {
+namespace {
+// Whether this is the one that finds no memory.
+bool is_refused(u64& countdown) { return countdown > 0 && --countdown == 0; }
+
+int upload(Graph& graph) {
+  const size_t bytes = graph.nodes.size() * settings.node_bytes;
+  if (graph.uploaded) return SUCCESS;
+  if (allocated + bytes > settings.memory) return OUT_OF_MEMORY;
+  allocated += graph.bytes = bytes;
+  return graph.uploaded = true, SUCCESS;
+}
+}  // namespace
+DRIVER int cuGraphUpload(void* ready, void*) {
+  NEEDS_CONTEXT;
   std::lock_guard guard(lock);
   if (spoils()) return CAPTURE_UNSUPPORTED;
+  return is_refused(settings.refuse_upload) ? OUT_OF_MEMORY : upload(*(Graph*)ready);
+}
+DRIVER int cuGraphLaunch(void* ready, void* stream) {
+  NEEDS_CONTEXT;
+  std::lock_guard guard(lock);
+  if (spoils()) return CAPTURE_UNSUPPORTED;
+  if (is_refused(settings.refuse_launch)) return OUT_OF_MEMORY;
+  if (const int refused = upload(*(Graph*)ready); refused != SUCCESS) return refused;
   graphs_launched++;
   for (const Node& node : ((Graph*)ready)->nodes) {
     Pinned* memory = node.from == nullptr ? nullptr : find_pinned(node.from, node.bytes);

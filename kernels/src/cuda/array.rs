@@ -7,10 +7,9 @@ use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use cudarc::driver::sys::CUresult;
-use cudarc::driver::{CudaSlice, DevicePtr, DriverError};
+use cudarc::driver::{CudaSlice, DevicePtr};
 
-use super::device::{Device, refused};
+use super::device::{Device, is_out_of_memory, refused};
 use super::queue::Queue;
 use super::ranges::Ranges;
 use crate::backend::DeviceError;
@@ -45,6 +44,8 @@ struct Slab {
 
 impl Drop for Slab {
     fn drop(&mut self) {
+        // The driver frees on whatever thread this is. One that is lost frees nothing any more.
+        let _ = self.memory.context().bind_to_thread();
         // It is given back in the stream's order, behind what is noted down.
         if let Err(error) = self.queue.flush() {
             self.queue.fail(refused("start of a pass")(error));
@@ -224,10 +225,11 @@ impl Device {
     fn slab(&self, what: &'static str, bytes: usize) -> Result<Slab, DeviceError> {
         // A driver gives no memory of no size.
         // SAFETY: see `room`.
-        let memory = unsafe { self.stream.alloc::<u8>(bytes.max(1)) }.map_err(|error| match error {
-            DriverError(CUresult::CUDA_ERROR_OUT_OF_MEMORY) => self.out_of_memory(what, bytes as u64),
-            error => refused("memory")(error),
-        })?;
+        let memory =
+            unsafe { self.stream.alloc::<u8>(bytes.max(1)) }.map_err(|error| match is_out_of_memory(error) {
+                true => self.out_of_memory(what, bytes as u64),
+                false => refused("memory")(error),
+            })?;
         Ok(Slab { memory, queue: Arc::clone(&self.queue) })
     }
 

@@ -152,20 +152,25 @@ impl Cuda {
 
     /// One block for every split, and a merge where there are several.
     fn launch_narrow(&self, tiles: &Tiles, width: usize, arguments: Attention) {
-        let Tiles { narrow, single, .. } = tiles;
+        let Tiles { narrow, single, full, .. } = tiles;
         let kv_heads = arguments.kv_heads as usize;
         let splits = narrow.end.div_ceil(self.split);
-        let partial_len = if splits > 1 { single * kv_heads * splits * NARROW * (width + 2) } else { 0 };
+        // A tile of one token has a row for each head of a group.
+        let group = arguments.heads as usize / kv_heads;
+        let rows = full * NARROW + (single - full) * group;
+        let partial_len = if splits > 1 { rows * kv_heads * splits * (width + 2) } else { 0 };
         let partial = self.device.scratch::<f32>("partial sums of attention", partial_len);
         let arguments = Attention {
             tiles: self.device.address(&narrow.array),
             partial: self.device.address(&partial),
+            full_tiles: narrowed(*full),
             ..arguments
         };
         let geometry = NARROW_SHAPE.geometry(width, (narrow.count, kv_heads, splits));
         self.device.launch(&NARROW_SHAPE.kernel(self.precision, width), geometry, &arguments);
         if splits > 1 {
-            let grid = (narrowed(*single), narrowed(kv_heads), NARROW as u32);
+            let most_rows = if *full > 0 { NARROW } else { group };
+            let grid = (narrowed(*single), narrowed(kv_heads), narrowed(most_rows));
             let merge = Merge { attention: arguments, splits: narrowed(splits), padding: 0 };
             self.device.launch(&format!("attend_merge_{width}"), Geometry { grid, threads: 128, shared: 0 }, &merge);
         }

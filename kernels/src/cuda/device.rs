@@ -55,7 +55,7 @@ pub(super) fn count() -> Result<usize, DeviceError> {
     }
     match CudaContext::device_count() {
         Ok(count) => Ok(usize::try_from(count).unwrap_or(0)),
-        Err(DriverError(CUresult::CUDA_ERROR_NO_DEVICE)) => Ok(0),
+        Err(error) if is(error, CUresult::CUDA_ERROR_NO_DEVICE) => Ok(0),
         Err(error) => Err(refused("devices")(error)),
     }
 }
@@ -110,10 +110,10 @@ impl Device {
     pub(super) fn started(&self, what: &str, started: Result<(), DriverError>) {
         match started {
             Ok(()) => {}
-            Err(error @ DriverError(CUresult::CUDA_ERROR_OUT_OF_MEMORY)) => {
-                let free = self.memory().map_or(0, |memory| memory.free_bytes);
-                let error = format!("{} for {what}, {free} bytes are free", words(error));
-                self.queue.fail(DeviceError::Driver { what: "start of a pass", error });
+            Err(error) if is_out_of_memory(error) => {
+                let free_bytes = self.memory().map_or(0, |memory| memory.free_bytes);
+                let (what, error) = (what.to_owned(), words(error));
+                self.queue.fail(DeviceError::NoRoomToStart { what, error, free_bytes });
             }
             Err(error) => panic!("the device is lost at {what}: {}", words(error)),
         }
@@ -153,10 +153,30 @@ pub(super) fn refused(what: &'static str) -> impl Fn(DriverError) -> DeviceError
     move |error| DeviceError::Driver { what, error: words(error) }
 }
 
-/// The name of an error, and what the driver says of it.
+/// The number of an error. A driver newer than the list of errors here has others, which are none of its values: nothing but their
+/// number may be looked at.
+fn number(error: DriverError) -> u32 {
+    const { assert!(size_of::<CUresult>() == size_of::<u32>()) };
+    // SAFETY: 32 bits, of which any are a number.
+    unsafe { std::ptr::from_ref(&error.0).cast::<u32>().read() }
+}
+
+fn is(error: DriverError, known: CUresult) -> bool {
+    number(error) == known as u32
+}
+
+pub(super) fn is_out_of_memory(error: DriverError) -> bool {
+    is(error, CUresult::CUDA_ERROR_OUT_OF_MEMORY)
+}
+
+/// The name of an error, or its number where the driver knows no name, and what the driver says of it.
 fn words(error: DriverError) -> String {
+    let name = match error.error_name() {
+        Ok(name) => name.to_string_lossy().into_owned(),
+        Err(_) => format!("error {}", number(error)),
+    };
     match error.error_string() {
-        Ok(said) => format!("{:?}, {}", error.0, said.to_string_lossy()),
-        Err(_) => format!("{:?}", error.0),
+        Ok(said) => format!("{name}, {}", said.to_string_lossy()),
+        Err(_) => name,
     }
 }

@@ -73,7 +73,7 @@ arguments!(
     Attention {
         q: u64, keys: u64, values: u64, out: u64, partial: u64, tiles: u64, block_table: u64, image_end: u64,
         block_stride: u64, head_stride: u32, block_tokens: u32, block_magic: u32, q_stride: u32,
-        heads: u32, kv_heads: u32, head_dim: u32, window: u32, split: u32, scale: f32,
+        heads: u32, kv_heads: u32, head_dim: u32, window: u32, split: u32, scale: f32, full_tiles: u32, padding: u32,
     }
 );
 arguments!(

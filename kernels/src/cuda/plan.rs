@@ -48,6 +48,8 @@ pub(super) struct Tiles {
     pub(super) narrow: List,
     /// How many of the narrow ones are of one sequence each.
     pub(super) single: usize,
+    /// How many of those come first and may have all of their rows; the others are of one token each.
+    pub(super) full: usize,
 }
 
 /// Tiles on the device.
@@ -143,7 +145,7 @@ impl Tiles {
                 ..Tile::default()
             });
         }
-        Self { wide: List::send(device, &wide), narrow: List::send(device, &narrow), single }
+        Self { wide: List::send(device, &wide), narrow: List::send(device, &narrow), single, full: first }
     }
 }
 

@@ -5,6 +5,10 @@
 //! is captured the second time, and by launching that graph from then on. What is sent to the device goes through page-locked
 //! memory at fixed places, so that a graph sends what is there when it is launched: token ids, positions, tables of blocks.
 //!
+//! Graphs take memory of the device's, some tens of KiB for each step, which nobody counts ahead: they live on what is left alone
+//! beside the cache. Where little of that is left no more are made, and where there is none for one, all are given up and the pass
+//! is started step by step: no request ends for want of a graph.
+//!
 //! **Invariant**: a graph is launched only in place of the very steps that it was captured from: kernels, geometry, arguments and
 //! addresses are compared. A pass that differs in anything is started step by step.
 
@@ -13,12 +17,13 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use cudarc::driver::sys::{CUgraphInstantiate_flags, CUstreamCaptureMode};
+use cudarc::driver::sys::{CUgraphInstantiate_flags, CUresult, CUstreamCaptureMode};
 use cudarc::driver::{
     CudaEvent, CudaFunction, CudaGraph, CudaStream, DeviceRepr, DriverError, LaunchConfig, PinnedHostSlice,
     PushKernelArg, result,
 };
 
+use super::device::is_out_of_memory;
 use super::launch::Geometry;
 use crate::backend::{DeviceError, GraphCounts};
 
@@ -29,6 +34,10 @@ const ALIGNMENT: usize = 16;
 /// Passes that are remembered, a graph of each that was seen twice. Batches have some tens of sizes, and contexts a few lengths
 /// that make a difference.
 const REMEMBERED: usize = 64;
+/// No graph is made where less is free than this part of all memory, or than so many bytes where that is less: half of what an
+/// engine leaves alone at least.
+const FREE_PART: usize = 40;
+const FREE_BYTES: usize = 256 << 20;
 
 /// The stream that computes.
 pub(super) struct Queue {
@@ -255,39 +264,57 @@ impl Queue {
         let mut hasher = DefaultHasher::new();
         steps.hash(&mut hasher);
         let hash = hasher.finish();
-        let known = state.remembered.iter().position(|pass| pass.hash == hash);
-        let known = known.and_then(|at| state.remembered.remove(at));
-        let is_known = known.is_some();
-        let mut graph = known.and_then(|pass| pass.graph);
-        let sent = match &state.sent {
+        let State { is_on, remembered, sent, .. } = &mut *state;
+        let known = remembered.iter().position(|pass| pass.hash == hash);
+        let known = known.and_then(|at| remembered.remove(at));
+        let (is_known, mut graph) = (known.is_some(), known.and_then(|pass| pass.graph));
+        let bytes = match sent {
             // Looked up now: it asks the driver, which would spoil a capture.
             Some(sent) => sent.memory.as_slice()?,
             None => &[],
         };
-        let started = match &graph {
-            Some((of, graph)) if *of == steps => self.launch_graph(graph),
-            None if is_known => match self.capture(&steps, sent) {
-                Some(captured) => {
-                    let count = self.captured.fetch_add(1, Ordering::Relaxed) + 1;
-                    tracing::debug!(steps = steps.len(), graphs = count, "graph captured");
-                    let launched = self.launch_graph(&captured);
-                    graph = Some((steps, captured));
-                    launched
-                }
-                None => {
+        let mut captured = None;
+        let launched = match &graph {
+            Some((of, graph)) if *of == steps => self.launch_graph(graph).map(|()| true),
+            None if is_known && self.has_room_for_graph() => match self.capture(&steps, bytes) {
+                Ok(new) => self.launch_graph(captured.insert(new)).map(|()| true),
+                Err(error) if is_out_of_memory(error) => Err(error),
+                Err(_) => {
                     // A driver that makes no graph is not asked again.
-                    state.is_on = false;
+                    *is_on = false;
                     tracing::info!("the driver makes no graph: every pass is started kernel by kernel");
-                    self.play_all(&steps, sent)
+                    Ok(false)
                 }
             },
-            _ => self.play_all(&steps, sent),
+            _ => Ok(false),
         };
-        started?;
-        if let Some(sent) = &state.sent {
+        let is_launched = match launched {
+            Err(error) if is_out_of_memory(error) => {
+                // The device may still be at one of them.
+                self.stream.synchronize()?;
+                let given_up = remembered.drain(..).filter(|pass| pass.graph.is_some()).count();
+                (graph, captured) = (None, None);
+                tracing::info!(graphs = given_up + 1, "no memory for a graph: all are given up");
+                false
+            }
+            launched => launched?,
+        };
+        if !is_launched {
+            self.play_all(&steps, bytes)?;
+        }
+        if let Some(captured) = captured {
+            graph = Some((steps, captured));
+        }
+        if let Some(sent) = sent {
             sent.read.record(&self.stream)?;
         }
         self.remember(state, Remembered { hash, graph })
+    }
+
+    /// Whether so much is free that a graph leaves enough for what else may need it.
+    fn has_room_for_graph(&self) -> bool {
+        let memory = self.stream.context().mem_get_info();
+        memory.is_ok_and(|(free, total)| free >= FREE_BYTES.min(total / FREE_PART))
     }
 
     fn launch_graph(&self, graph: &Graph) -> Result<(), DriverError> {
@@ -309,13 +336,19 @@ impl Queue {
         Ok(())
     }
 
-    /// A graph of these steps; none where the driver makes none.
-    fn capture(&self, steps: &[Step], sent: &[u8]) -> Option<Graph> {
-        self.stream.begin_capture(CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL).ok()?;
+    /// A graph of these steps, with the memory that it takes of the device.
+    fn capture(&self, steps: &[Step], sent: &[u8]) -> Result<Graph, DriverError> {
+        self.stream.begin_capture(CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL)?;
         let played = self.play_all(steps, sent);
         // The stream computes again only when this was called.
         let graph = self.stream.end_capture(CUgraphInstantiate_flags(0));
-        played.ok().and(graph.ok()).flatten().map(Graph)
+        played?;
+        let none = DriverError(CUresult::CUDA_ERROR_STREAM_CAPTURE_INVALIDATED);
+        let graph = Graph(graph?.ok_or(none)?);
+        graph.0.upload()?;
+        let graphs = self.captured.fetch_add(1, Ordering::Relaxed) + 1;
+        tracing::debug!(steps = steps.len(), graphs, "graph captured");
+        Ok(graph)
     }
 
     fn play_all(&self, steps: &[Step], sent: &[u8]) -> Result<(), DriverError> {
@@ -348,7 +381,9 @@ impl Queue {
 
 impl Drop for Queue {
     fn drop(&mut self) {
-        // Graphs and what was sent are used until the device is done. One that is lost does nothing any more.
+        // Graphs and what was sent are used until the device is done, and are freed on whatever thread this is. A device that is
+        // lost does nothing any more.
+        let _ = self.stream.context().bind_to_thread();
         if self.state().sent.is_some() {
             let _ = self.stream.synchronize();
         }

@@ -1,6 +1,6 @@
 //! What can be wrong with a device is said in words.
 
-use prelim_kernels::{Backend, CacheShape, Cuda, DeviceError, Precision};
+use prelim_kernels::{Attend, Backend, CacheShape, Cuda, DeviceError, Precision, Span};
 
 use crate::stand_in::StandIn;
 
@@ -72,6 +72,36 @@ fn what_is_dropped_is_freed() {
     assert_eq!(cuda.memory().expect("memory").free_bytes, before);
 }
 
+/// A context is one thread's, and the last who has something of a device may be on another.
+#[test]
+fn memory_is_freed_on_any_thread() {
+    let (_turn, _) = StandIn::turn();
+    let cuda = Cuda::open(0, Precision::F16).expect("the stand-in");
+    let before = cuda.memory().expect("memory").free_bytes;
+    let held = (cuda.vector(&[1.0; 64]).expect("room"), cuda.upload(&[1.0; 64]).expect("room"));
+    std::thread::spawn(move || drop(held)).join().expect("the thread ends");
+    assert_eq!(cuda.memory().expect("memory").free_bytes, before);
+    cuda.reserve_for_passes(4096).expect("room");
+    std::thread::spawn(move || drop(cuda)).join().expect("the thread ends");
+    let cuda = Cuda::open(0, Precision::F16).expect("the stand-in");
+    assert_eq!(cuda.memory().expect("memory").free_bytes, before);
+}
+
+#[test]
+fn errors_that_only_newer_drivers_know_are_told_by_their_number() {
+    let (_turn, stand_in) = StandIn::turn();
+    let cuda = Cuda::open(0, Precision::F16).expect("the stand-in");
+    for (error, said) in
+        [(2, "CUDA_ERROR_OUT_OF_MEMORY, out of memory"), (999, "CUDA_ERROR_UNKNOWN, unknown error"), (913, "error 913")]
+    {
+        stand_in.set(c"wait error", error);
+        let refused = cuda.memory();
+        stand_in.set(c"wait error", 0);
+        assert_eq!(refused.expect_err("a refusal").to_string(), format!("CUDA driver, memory: {said}"));
+    }
+    cuda.memory().expect("nothing is remembered of them");
+}
+
 /// What a rehearsal makes counts and runs nowhere.
 #[test]
 fn a_rehearsal_counts_memory_and_computes_nothing() {
@@ -95,6 +125,31 @@ fn a_rehearsal_counts_memory_and_computes_nothing() {
     // And afterwards it computes again.
     run();
     assert!(stand_in.counts().launches > launches);
+}
+
+/// Only pieces of prompts may fill a tile of sixteen rows: a token has one for each head of a group.
+#[test]
+fn a_token_leaves_as_many_partial_sums_as_it_has_rows() {
+    let (_turn, _) = StandIn::turn();
+    let cuda = Cuda::open(0, Precision::F16).expect("the stand-in").with_split(64);
+    let (heads, kv_heads, head_dim) = (4, 2, 64);
+    let blocks: Vec<u32> = vec![0; 40];
+    let took = |tokens: usize| {
+        let attend = || {
+            let shape = CacheShape { layers: 1, blocks: 1, block_tokens: 16, kv_heads, head_dim };
+            let cache = cuda.cache(shape).expect("room");
+            let plan = cuda.plan(&[Span { start: 640 - tokens, tokens, blocks: &blocks, images: Vec::new() }], 16);
+            let (q, mut out) = (cuda.buffer(tokens * heads * head_dim), cuda.buffer(tokens * heads * head_dim));
+            let (scale, window, plan, cache) = (1.0, None, &plan, &cache);
+            cuda.attend(Attend { q: &q, heads, scale, window, plan, cache, layer: 0, out: &mut out });
+        };
+        cuda.rehearse(attend).expect("a device with memory of its own")
+    };
+    // Ten splits; each sum has its maximum and its total.
+    let sums = |rows: usize| (rows * kv_heads * 10 * (head_dim + 2) * size_of::<f32>()) as u64;
+    let (one, few) = (took(1), took(3));
+    assert!(few - one > sums(16 - heads / kv_heads - 1), "{one} bytes for a token, {few} for three");
+    assert!(one > sums(heads / kv_heads), "{one} bytes for a token");
 }
 
 #[test]

@@ -10,8 +10,10 @@ use crate::stand_in::{StandIn, is_sanitized};
 
 /// How far results may be off, in parts of the largest.
 pub(crate) struct Tolerance {
-    /// Inputs are exact: sums run in f32 here and in f64 there.
-    product: f32,
+    /// Inputs are exact: sums run in f32 here and in f64 there. Tensor cores do not round what they add, they drop what is beyond
+    /// the last bit, so that errors add up instead of cancelling: over 2,560 products to some 6e-6 of the largest result, on an
+    /// H100 as on an A100. A term that is lost, or counted twice, is a thousandth.
+    pub(crate) product: f32,
     pub(crate) norm: f32,
     /// Inputs are exact, weights of attention are rounded.
     pub(crate) patches: f32,
@@ -19,8 +21,8 @@ pub(crate) struct Tolerance {
     pub(crate) attention: f32,
 }
 
-const F16: Tolerance = Tolerance { product: 3e-6, norm: 2e-6, patches: 5e-4, attention: 2e-3 };
-const BF16: Tolerance = Tolerance { product: 3e-6, norm: 2e-6, patches: 4e-3, attention: 1.5e-2 };
+const F16: Tolerance = Tolerance { product: 1.5e-5, norm: 2e-6, patches: 5e-4, attention: 2e-3 };
+const BF16: Tolerance = Tolerance { product: 1.5e-5, norm: 2e-6, patches: 4e-3, attention: 1.5e-2 };
 
 pub(crate) const PRECISIONS: [(Precision, Tolerance); 2] = [(Precision::F16, F16), (Precision::Bf16, BF16)];
 
@@ -40,8 +42,8 @@ const SHAPES: [Shape; 12] = [
     Shape { rows: 70, inputs: 1152, outputs: 96 },
 ];
 
-/// On the stand-in, in both precisions, with warps in two orders that must not matter, and with more and less shared memory.
-/// Nothing may meet in a bank.
+/// On the stand-in, in both precisions, with warps in two orders that must not matter, and with more and less shared memory; and
+/// with products added up as on an H100 where the others are as on an A100. Nothing may meet in a bank.
 pub(crate) fn everywhere(
     what: &str,
     tolerance: impl Fn(&Tolerance) -> f32,
@@ -66,6 +68,12 @@ pub(crate) fn everywhere(
         let small = Cuda::open(0, precision).map(|cuda| run(&cuda.with_split(64)));
         stand_in.set(c"shared", 166_912);
         check_bits(&format!("{what} in {precision:?}, warps in another order"), &small.expect("the stand-in"), &found);
+        if stand_in.is_there() && precision == Precision::F16 {
+            stand_in.set(c"tensor core", 9);
+            let hopper = run(&cuda);
+            stand_in.set(c"tensor core", 8);
+            check(&format!("{what} in {precision:?} as on an H100"), &hopper, wanted, tolerance(&tolerances));
+        }
         assert_eq!(stand_in.counts().bank_conflicts, before.bank_conflicts, "{what}: conflicts");
     }
 }

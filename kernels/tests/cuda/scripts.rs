@@ -43,7 +43,7 @@ fn the_tests_of_agreement_run_on_a_gpu() {
 fn the_model_of_speed_says_what_it_takes() {
     let run = |argument| Command::new("python3").arg(script("roofline.py")).arg(argument).output().expect("python3");
     let help = run("--help");
-    assert!(help.status.success() && words(&help).contains("80, 86, 89, 90a, 100a"), "{}", words(&help));
+    assert!(help.status.success() && words(&help).contains("80, 86, 89, 90, 100"), "{}", words(&help));
     let unknown = run("sm_75");
     assert_eq!(unknown.status.code(), Some(2));
     let told = words(&unknown);

@@ -1,9 +1,9 @@
 //! Sizes that models have and the tables of small shapes do not: more chunks of a vocabulary, splits of a context and patches of
 //! a picture than a block takes at once; and what lies beside what is computed. Once each, as the simulator takes its time.
 
-use prelim_kernels::{Cuda, Precision, Reference, Storage};
+use prelim_kernels::{Activation, Backend, Cuda, GatedLinear, Linear, Precision, Reference, Storage, Then};
 
-use crate::cases::check;
+use crate::cases::{Numbers, Weight, check, check_bits};
 use crate::choose::{Case, check_choices};
 use crate::decoder::{self, Heads, Sequence};
 use crate::dense::{self, Picture};
@@ -59,6 +59,65 @@ fn pools_of_every_size_agree() {
         let wanted = dense::pooled(&Reference::default(), images, side, kernel, 40);
         let what = format!("pool {kernel} x {kernel} of {side} x {side}");
         everywhere(&what, |t| t.norm, &wanted, |cuda| dense::pooled(cuda, images, side, kernel, 40));
+    }
+}
+
+/// A weight, and a gated pair that begins with it.
+fn weights<B: Backend>(backend: &B, weights: &[Weight; 2], storage: Storage) -> (B::Matrix, B::Gated) {
+    let [weight, up] = weights.each_ref().map(Weight::view);
+    (backend.matrix(&[weight], storage).expect("room"), backend.gated(weight, up, storage).expect("room"))
+}
+
+/// The products of rows by both.
+fn products<B: Backend>(backend: &B, x: &[f32], weights: &(B::Matrix, B::Gated), outputs: usize) -> [Vec<f32>; 2] {
+    let rows = x.len() / LARGE_INPUTS;
+    let x = backend.upload(x).expect("room");
+    let (mut plain, mut gated) = (backend.buffer(rows * outputs), backend.buffer(rows * outputs));
+    let (weight, pair) = weights;
+    backend.linear(Linear { x: &x, rows, weight, bias: None, then: Then::Store, out: &mut plain });
+    let activation = Activation::GeluTanh;
+    backend.gated_linear(GatedLinear { x: &x, rows, weight: pair, activation, out: &mut gated });
+    [plain, gated].map(|out| backend.download(&out, rows * outputs))
+}
+
+/// In whole groups of 32, as whole numbers need them, and no whole number of steps of 64.
+const LARGE_INPUTS: usize = 608;
+
+/// The largest tiles are taken where there is one for each multiprocessor at least: 256 of them are more than any GPU has
+/// multiprocessors, and the stand-in has two.
+#[test]
+fn a_product_in_large_tiles_has_the_bits_of_its_rows_sixteen_at_a_time() {
+    let (_turn, stand_in) = StandIn::turn();
+    let (rows, outputs) = if stand_in.is_there() { (130, 136) } else { (1024, 4096) };
+    let mut numbers = Numbers::new(12);
+    let made: [Weight; 2] = std::array::from_fn(|_| Weight::new(&mut numbers, outputs, LARGE_INPUTS));
+    let x = numbers.vector(rows * LARGE_INPUTS, 1.0);
+    // Rows of every tile, and of every warp in one.
+    let sampled: Vec<usize> = (0..rows).step_by(rows / 13).collect();
+    let of_sampled: Vec<f32> =
+        sampled.iter().flat_map(|row| &x[row * LARGE_INPUTS..(row + 1) * LARGE_INPUTS]).copied().collect();
+    let reference = Reference::default();
+    let wanted = products(&reference, &of_sampled, &weights(&reference, &made, Storage::F32), outputs);
+    for (precision, tolerance) in &PRECISIONS {
+        let cuda = Cuda::open(0, *precision).expect("the stand-in");
+        for storage in [Storage::F32, Storage::Int8, Storage::Int4] {
+            let both = weights(&cuda, &made, storage);
+            let large = products(&cuda, &x, &both, outputs);
+            for (at, sixteen) in x.chunks(16 * LARGE_INPUTS).enumerate() {
+                let skinny = products(&cuda, sixteen, &both, outputs);
+                for (large, skinny) in large.iter().zip(&skinny) {
+                    let same = &large[at * 16 * outputs..][..skinny.len()];
+                    check_bits(&format!("rows from {} in {precision:?}, {storage:?}", at * 16), same, skinny);
+                }
+            }
+            if storage == Storage::F32 {
+                for (found, wanted) in large.iter().zip(&wanted) {
+                    let rows = sampled.iter().flat_map(|row| &found[row * outputs..(row + 1) * outputs]);
+                    let found: Vec<f32> = rows.copied().collect();
+                    check(&format!("sampled rows in {precision:?}"), &found, wanted, tolerance.product);
+                }
+            }
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use tonic::{Code, Request, Status};
 use crate::studies::TinyStudy;
 
 /// Time for one try: longer than a pause, shorter than patience.
-const TRY: Duration = Duration::from_secs(6);
+const TRY: Duration = Duration::from_secs(10);
 /// Time to connect.
 const CONNECT: Duration = Duration::from_secs(2);
 /// The pause between two tries.

@@ -31,12 +31,14 @@ fn send(site: &Site, study: &TinyStudy) {
 /// Issue promise: a paused worker that wakes cannot commit; the draft is made of the other attempt.
 #[test]
 fn a_worker_that_wakes_after_its_lease_is_refused() {
-    let mut site = Site::new(&Plan { slots: 1, times: "xray,1500", ..Plan::default() });
+    // The first worker is paused before it is done, and wakes when it would have been; the second is quick.
+    let mut site = Site::new(&Plan { lease_ttl_ms: 7_000, slots: 1, times: "xray,6000", ..Plan::default() });
     let study = TinyStudy::new(1, 0);
     send(&site, &study);
     site.workers[0].start();
     site.wait_for("the first worker to have the job", |site| state(site, &study).0 == JobState::Leased);
     site.workers[0].pause();
+    site.write_times("xray,50");
     site.workers[1].start();
     site.wait_for("the second worker to finish it", |site| state(site, &study).0 == JobState::Done);
     site.workers[0].resume();
@@ -55,7 +57,7 @@ fn a_worker_that_wakes_after_its_lease_is_refused() {
 /// refused, and the draft does not have what it found.
 #[test]
 fn a_token_that_is_not_the_newest_opens_nothing() {
-    let mut site = Site::new(&Plan { workers: 1, ..Plan::default() });
+    let mut site = Site::new(&Plan { lease_ttl_ms: 4_000, workers: 1, ..Plan::default() });
     let study = TinyStudy::new(2, 0);
     send(&site, &study);
     let address = site.addresses()[0].clone();

@@ -20,7 +20,7 @@ const COUNT: u32 = 40;
 fn a_poison_study_is_given_up_and_its_neighbours_are_drafted() {
     let times = "xray,20\nxray,60";
     let poison = "xray,20\nxray,60\npoison,.3.13";
-    let mut site = Site::new(&Plan { max_attempts: ATTEMPTS, times: poison, ..Plan::default() });
+    let mut site = Site::new(&Plan { lease_ttl_ms: 3_000, max_attempts: ATTEMPTS, times: poison, ..Plan::default() });
     site.start_workers();
     let studies: Vec<TinyStudy> = (0..COUNT).map(|number| TinyStudy::new(RUN, number)).collect();
     let bad = studies[BAD as usize].uid.clone();

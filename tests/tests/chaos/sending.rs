@@ -12,7 +12,7 @@ use crate::studies::TinyStudy;
 /// How many there are.
 const CLIENTS: u32 = 4;
 /// How long a client goes on with one study.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Clients that send studies, evenly over a time.
 pub(crate) struct Sending {

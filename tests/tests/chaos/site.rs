@@ -19,7 +19,7 @@ use crate::schedule::Role;
 /// Coordinators of every site.
 pub(crate) const COORDINATORS: usize = 2;
 /// How long anything may take that must come. Generous: machines are slow now and then.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(240);
 
 /// What a site is like.
 pub(crate) struct Plan {

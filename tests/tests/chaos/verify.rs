@@ -83,6 +83,16 @@ pub(crate) fn all_drafted_once(site: &mut Site, sent: &[TinyStudy]) -> Outcome {
     outcome
 }
 
+/// How many jobs workers say to have done: all of them at last, as a worker says so when it has the answer, and at times more.
+pub(crate) fn said_to_be_done(site: &mut Site, outcome: &Outcome) -> usize {
+    let mut done = 0;
+    site.wait_for("the workers to say what is done", |site| {
+        done = logs::count(&site.logs(), "done");
+        done >= outcome.read_jobs
+    });
+    done
+}
+
 /// One study in the store.
 async fn look_at(store: &dyn prelim_coordinator::store::JobStore, study: &TinyStudy, outcome: &mut Outcome) {
     let uid = Uid::parse(&study.uid).expect("a UID");

@@ -38,7 +38,9 @@ fn the_committed_build_is_what_the_source_builds() {
         fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
         fs::write(path, bytes).expect("a file");
     }
-    for line in [&["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline"][..], &["run", "build"]] {
+    // A registry that hiccups is asked again.
+    let install = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline", "--fetch-retries=6"];
+    for line in [&install[..], &["run", "build"]] {
         let output = Command::new("npm")
             .args(line)
             .current_dir(copy.path())

@@ -35,7 +35,8 @@ impl Site {
         let folder = tempfile::tempdir().expect("a folder");
         let model = questions.map(|questions| asked_model(&folder.path().join("model"), Some(questions)));
         let mut arguments = vec!["up", "--json", "--grpc", "127.0.0.1:0", "--data", "data", "--http", "127.0.0.1:0"];
-        arguments.extend(["--organization", "St. Mary"]);
+        // What is being removed stays so for as long as a browser looks at it.
+        arguments.extend(["--organization", "St. Mary", "--removal-grace-s", "3600"]);
         for (name, text) in [("destinations", destinations), ("rules", rules)] {
             if !text.is_empty() {
                 std::fs::write(folder.path().join(format!("{name}.toml")), text).expect("a file");

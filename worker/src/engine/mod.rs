@@ -173,7 +173,7 @@ impl<M: LanguageModel> Engine<M> {
         loop {
             match self.encode_images(&plan).and_then(|()| self.compute(&plan)) {
                 Ok(choices) => self.advance(&plan, choices),
-                Err(error) if is_full(&error) && self.scheduler.halve(&mut plan) => {
+                Err(error) if error.is_out_of_memory() && self.scheduler.halve(&mut plan) => {
                     tracing::warn!(%error, requests = plan.len(), "no room for a pass: it is made smaller");
                     continue;
                 }
@@ -294,7 +294,7 @@ impl<M: LanguageModel> Engine<M> {
 
     /// Ends the requests of a pass that the model could not make.
     fn fail(&mut self, plan: &[Planned], error: &DeviceError) {
-        let kind = if is_full(error) { EngineError::Memory } else { EngineError::Model };
+        let kind = if error.is_out_of_memory() { EngineError::Memory } else { EngineError::Model };
         for planned in plan {
             self.scheduler.remove(planned.id);
             self.finished.push((planned.id, Err(kind(error.to_string()))));
@@ -361,9 +361,4 @@ fn chunk<I>(sequence: &Sequence<I>, tokens: usize) -> Chunk<'_, I> {
 
 fn milliseconds(since: Instant) -> f64 {
     since.elapsed().as_secs_f64() * 1e3
-}
-
-/// Whether less might fit.
-fn is_full(error: &DeviceError) -> bool {
-    matches!(error, DeviceError::OutOfMemory { .. })
 }

@@ -13,6 +13,11 @@ use prelim_proto::v1::worker_service_server::{WorkerService, WorkerServiceServer
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status};
 
+/// How long leases last: longer than a machine stands still that does much else.
+pub(super) const TTL_MS: u64 = 3_000;
+/// How often is looked at what was written down, every 10 ms, before it is given up.
+const LOOKS: usize = 6_000;
+
 /// What a worker told the coordinator.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Event {
@@ -50,7 +55,7 @@ pub(super) struct Fake {
 
 impl Fake {
     pub(super) fn with_jobs(jobs: impl IntoIterator<Item = u32>) -> Self {
-        let fake = Self { ttl_ms: 300, ..Self::default() };
+        let fake = Self { ttl_ms: TTL_MS, ..Self::default() };
         fake.state().waiting.extend(jobs);
         fake
     }
@@ -85,7 +90,7 @@ impl Fake {
 
     /// Waits until `count` events are written down, and returns them in order.
     pub(super) async fn events(&self, count: usize) -> Vec<Event> {
-        for _ in 0..1_000 {
+        for _ in 0..LOOKS {
             let mut events = self.state().events.clone();
             if events.len() >= count {
                 events.sort();
@@ -98,7 +103,7 @@ impl Fake {
 
     /// Waits until the worker asked for work `count` times.
     pub(super) async fn requests(&self, count: usize) {
-        for _ in 0..1_000 {
+        for _ in 0..LOOKS {
             if self.state().requests.len() >= count {
                 return;
             }

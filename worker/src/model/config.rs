@@ -93,7 +93,7 @@ impl ModelConfig {
         let mut config = read(folder, &text).map_err(|what| ModelError::Config { file, what })?;
         let generation = folder.join("generation_config.json");
         if let Ok(text) = fs::read_to_string(&generation) {
-            let raw: RawGeneration = serde_json::from_str(&text)
+            let raw: RawGeneration = serde_json::from_str(without_mark(&text))
                 .map_err(|error| ModelError::Config { file: generation, what: error.to_string() })?;
             let known = OneOrMany::Many(std::mem::take(&mut config.end_tokens));
             config.end_tokens = OneOrMany::union([Some(known), raw.eos_token_id]);
@@ -115,6 +115,7 @@ pub(super) fn open<T>(
         }
         _ => ModelError::Read { file: file.clone(), source },
     })?;
+    let text = without_mark(&text).to_owned();
     let bad = |what: String| ModelError::Config { file: file.clone(), what };
     let outline: Outline = serde_json::from_str(&text).map_err(|error| bad(error.to_string()))?;
     let architectures = outline.architectures.join(", ");
@@ -131,6 +132,11 @@ pub(super) fn open<T>(
         quantisation::check(quantization).map_err(bad)?;
     }
     Ok((file, text, task))
+}
+
+/// JSON without the mark of a byte order, which some editors write before it.
+pub(crate) fn without_mark(text: &str) -> &str {
+    text.trim_start_matches('\u{feff}')
 }
 
 fn named(architectures: String, model_type: &Option<String>) -> String {

@@ -45,6 +45,7 @@ use prelim_kernels::{Backend, CacheShape, Choices, Choose, DeviceError, Pick, St
 pub use adapter::{Adapter, AdapterId};
 pub use batch::{Batch, Chunk, ImageFeatures, KvCache, Logits, Observer, PlacedImage, Scores, Want};
 pub use config::ModelConfig;
+pub(crate) use config::without_mark;
 pub use embedder::{Embedder, Embeddings};
 pub use error::ModelError;
 pub use family::FamilyConfig;

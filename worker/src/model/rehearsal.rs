@@ -21,6 +21,10 @@ pub struct PassSizes {
 
 /// Tokens in a block of the cache that a rehearsal pretends to have.
 const BLOCK_TOKENS: usize = 16;
+/// Rows of passes that are smaller than the largest.
+const SMALL: [usize; 2] = [1, 17];
+/// New tokens of a sequence that are no prompt yet.
+const FEW: [usize; 5] = [2, 4, 8, 16, 32];
 /// Likely tokens that are asked for with each that is chosen.
 const LIKELY: usize = 16;
 
@@ -37,19 +41,29 @@ impl<B: Backend> Model<B> {
             while held.len() < sizes.features && sizes.pictures > 0 {
                 held.extend(self.encode_images_observed(&pixels, sizes.pictures, adapter, None));
             }
-            self.rehearse_words(sizes, adapter);
-            self.family.forget();
+            let rehearse = |sizes, each| {
+                self.rehearse_words(sizes, each, adapter);
+                self.family.forget();
+            };
+            rehearse(sizes, 1);
+            // Smaller passes have other kernels, whose memory is to be counted before it is shared out: those of one row, and those
+            // of a few more than are taken as single ones.
+            SMALL.into_iter().for_each(|tokens| rehearse(PassSizes { tokens, sequences: 1, ..sizes }, 1));
+            // A few tokens of each sequence leave more sums of attention than one of each does.
+            for each in FEW.into_iter().filter(|each| each * sizes.sequences <= sizes.tokens) {
+                rehearse(PassSizes { tokens: each * sizes.sequences, ..sizes }, each);
+            }
         })
     }
 
-    /// A pass that reads a prompt while every other sequence generates a token at the end of its context.
-    fn rehearse_words(&self, sizes: PassSizes, adapter: Option<AdapterId>) {
+    /// A pass that reads a prompt while every other sequence has `each` new tokens at the end of its context.
+    fn rehearse_words(&self, sizes: PassSizes, each: usize, adapter: Option<AdapterId>) {
         // The cache is one block that stands for all. One that cannot be made is told of when the real one is.
         let Ok(mut kv) = self.new_kv_cache(1, BLOCK_TOKENS) else { return };
         let word = u32::from(self.config.image_token == 0);
-        let tokens = sizes.tokens.max(sizes.sequences).max(1);
         let others = sizes.sequences.saturating_sub(1);
-        let prompt = vec![word; tokens - others];
+        let tokens = sizes.tokens.max(sizes.sequences).max(1);
+        let prompt = vec![word; tokens - others * each];
         let blocks = vec![0; sizes.positions.max(tokens).div_ceil(BLOCK_TOKENS)];
         let chunk = |start: usize, tokens| Chunk {
             start,
@@ -59,8 +73,11 @@ impl<B: Backend> Model<B> {
             adapter,
             logits: Want::Last,
         };
-        let last = chunk(sizes.positions.saturating_sub(1), &prompt[..1]);
-        let mut chunks = vec![chunk(0, &prompt[..])];
+        let new = vec![word; each];
+        let last = chunk(sizes.positions.saturating_sub(each), &new);
+        // A token alone is at the end of its context, too.
+        let mut chunks =
+            if tokens == 1 { vec![Chunk { images: Vec::new(), ..last }] } else { vec![chunk(0, &prompt[..])] };
         chunks.extend((0..others).map(|_| Chunk { images: Vec::new(), ..last }));
         // There is room for all that is rehearsed: whether there is in fact shows when it is taken.
         let Ok(scores) = self.score(&mut kv, &Batch { chunks }) else { return };

@@ -1,5 +1,7 @@
 //! What a profile must hold to be used.
 
+use prelim_proto::demand::ModelName;
+
 use super::{KindProfile, Kinds, PROFILE_SCHEMA, ReadingProfile};
 
 /// Most images in one prompt, tokens in one answer and findings in one answer that a profile may ask for: past them
@@ -13,6 +15,10 @@ pub(super) fn problems(profile: &ReadingProfile) -> Vec<String> {
     let mut found = Vec::new();
     if profile.schema != PROFILE_SCHEMA {
         found.push(format!("schema is {}, this version reads {PROFILE_SCHEMA}", profile.schema));
+    }
+    if let Some(name) = profile.name.as_ref().filter(|name| ModelName::parse(name).is_err()) {
+        found
+            .push(format!("name {name:?} is none that --model-name takes: 1 to 100 bytes, without control characters"));
     }
     if profile.prompt_version.is_empty() {
         found.push("prompt_version is empty".to_owned());
@@ -55,6 +61,17 @@ fn kind_problems(kind: &KindProfile) -> Vec<String> {
         kind.priors.as_ref().is_none_or(|text| text.matches("{priors}").count() == 1),
         "priors does not have {priors} once",
     );
+    let texts = [
+        ("prompt", Some(&kind.prompt), &["{images}", "{count}"][..]),
+        ("image_caption", kind.image_caption.as_ref(), &["{number}", "{label}"]),
+        ("priors", kind.priors.as_ref(), &["{priors}"]),
+        ("system", kind.system.as_ref(), &[]),
+    ];
+    for (name, text, known) in texts {
+        if let Some(problem) = text.and_then(|text| unknown(name, text, known)) {
+            need(false, &problem);
+        }
+    }
     need((1..=MAX_IMAGES).contains(&kind.images_per_prompt), "images_per_prompt is not 1 to 64");
     need((1..=MAX_NEW_TOKENS).contains(&kind.max_new_tokens), "max_new_tokens is not 1 to 8192");
     need((1..=MAX_FINDINGS).contains(&kind.max_findings), "max_findings is not 1 to 100");
@@ -79,6 +96,25 @@ fn kind_problems(kind: &KindProfile) -> Vec<String> {
     let rises = kind.calibration.windows(2).all(|pair| pair[0][0] < pair[1][0] && pair[0][1] <= pair[1][1]);
     need(rises, "calibration does not rise");
     found
+}
+
+/// That a text has placeholders besides those that are filled, which the model would read as they stand.
+pub(super) fn unknown(name: &str, text: &str, known: &[&str]) -> Option<String> {
+    let mut found: Vec<&str> = Vec::new();
+    for (at, _) in text.match_indices('{') {
+        let inner = text[at + 1..].split('}').next().unwrap_or_default();
+        let word = &text[at..(at + inner.len() + 2).min(text.len())];
+        // What is in quotes or has anything else in it is an example of JSON.
+        let is_word = !inner.is_empty() && inner.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+        if !is_word || !word.ends_with('}') {
+            continue;
+        }
+        if !known.contains(&word) && !found.contains(&word) {
+            found.push(word);
+        }
+    }
+    let filled = if known.is_empty() { "none is".to_owned() } else { format!("{} are", known.join(" and ")) };
+    (!found.is_empty()).then(|| format!("{name} has unknown {}: {filled} filled in", found.join(", ")))
 }
 
 fn no_repeats<T: PartialEq>(values: &[T]) -> bool {

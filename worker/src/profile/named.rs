@@ -46,6 +46,9 @@ pub enum NamedPromptError {
         /// Every problem that was found.
         detail: String,
     },
+    /// A folder in which there is none.
+    #[error("{0} has no prompt: each is a file NAME.toml in it")]
+    None(PathBuf),
     /// More than a worker may offer.
     #[error("{0} prompts, more than {MAX_PROMPTS}")]
     TooMany(usize),
@@ -98,7 +101,7 @@ struct WrittenKind {
     report_from: f32,
 }
 
-/// Adds the prompts in `folder` to `prompts`, each in the place of one with its name.
+/// Adds the prompts in `folder` to `prompts`, each in the place of one with its name, and says how many there are.
 ///
 /// # Errors
 /// The first prompt that cannot be used, in order of name, with every problem of it.
@@ -106,7 +109,7 @@ pub(crate) fn read_folder(
     folder: &Path,
     profile: &ReadingProfile,
     prompts: &mut BTreeMap<PromptName, NamedPrompt>,
-) -> Result<(), NamedPromptError> {
+) -> Result<usize, NamedPromptError> {
     let unreadable = |path: &Path| {
         let path = path.to_owned();
         move |source| NamedPromptError::Unreadable { path, source }
@@ -119,6 +122,7 @@ pub(crate) fn read_folder(
         }
     }
     paths.sort();
+    let count = paths.len();
     for path in paths {
         let malformed = |detail: String| NamedPromptError::Malformed { path: path.clone(), detail };
         let length = fs::metadata(&path).map_err(unreadable(&path))?.len();
@@ -134,7 +138,7 @@ pub(crate) fn read_folder(
     if prompts.len() > MAX_PROMPTS {
         return Err(NamedPromptError::TooMany(prompts.len()));
     }
-    Ok(())
+    Ok(count)
 }
 
 /// A prompt from its text, laid over `profile`; or every problem, in words.
@@ -209,7 +213,7 @@ mod tests {
             fs::write(folder.path().join(name), text).unwrap();
         }
         let mut prompts = BTreeMap::new();
-        read_folder(folder.path(), &profile(), &mut prompts).map(|()| prompts)
+        read_folder(folder.path(), &profile(), &mut prompts).map(|_| prompts)
     }
 
     #[test]
@@ -253,6 +257,11 @@ mod tests {
             ("p.toml", format!("version = '1'\n{kind}findings = []\n"), "xray: findings is empty"),
             ("p.toml", "version = '1'\n[ct]\nprompt = 'x'\n".to_owned(), "ct: the model reads no such images"),
             ("p.toml", "version = '1'\n[xray]\nprompt = '{images}{images}'\n".to_owned(), "more than once"),
+            (
+                "p.toml",
+                "version = '1'\n[xray]\nprompt = '{image}Any {findings}?'\n".to_owned(),
+                "unknown {image}, {findings}",
+            ),
             ("p.toml", " ".repeat(70_000), "more than 65536"),
         ] {
             let error = read(&[(file, &text)]).unwrap_err().to_string();

@@ -1,7 +1,10 @@
 //! What a model is asked when somebody asks about a study. Answers are free text: no grammar is made of this.
 
+use prelim_proto::demand::ModelName;
 use prelim_proto::question::QuestionKind;
 use serde::Deserialize;
+
+use super::check;
 
 /// Most images in one question, and tokens in one answer.
 const MAX_IMAGES: usize = prelim_proto::question::MAX_QUESTION_IMAGES;
@@ -91,12 +94,22 @@ impl QuestionProfile {
             (1..=MAX_NEW_TOKENS).contains(&self.max_new_tokens),
             format!("max_new_tokens is not 1 to {MAX_NEW_TOKENS}"),
         );
-        let is_plain = |name: &String| {
-            let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
-            (1..=64).contains(&name.len()) && name.bytes().all(allowed) && !name.starts_with('.')
-        };
-        let problem = "adapter is not 1 to 64 letters, digits, dots, dashes and underscores".to_owned();
-        need(self.adapter.as_ref().is_none_or(is_plain), problem);
+        let is_name = |name: &String| ModelName::parse(name).is_ok();
+        let problem = "adapter is no name that --adapter takes: 1 to 100 bytes, without control characters".to_owned();
+        need(self.adapter.as_ref().is_none_or(is_name), problem);
+        let with_images = &["{images}", "{count}"][..];
+        let texts = [
+            ("question", Some(&self.question), &["{question}", "{images}", "{count}"][..]),
+            ("describe", self.describe.as_ref(), with_images),
+            ("shorten", self.shorten.as_ref(), &["{text}"]),
+            ("explain", self.explain.as_ref(), &["{text}"]),
+            ("report", self.report.as_ref(), &["{report}"]),
+            ("priors", self.priors.as_ref(), &["{priors}"]),
+            ("image_caption", self.image_caption.as_ref(), &["{number}", "{label}"]),
+            ("system", self.system.as_ref(), &[]),
+        ];
+        let unknown = texts.into_iter().filter_map(|(name, text, known)| check::unknown(name, text?, known));
+        unknown.for_each(|problem| need(false, problem));
         found
     }
 }

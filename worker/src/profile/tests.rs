@@ -79,6 +79,21 @@ fn the_demonstration_model_brings_its_own_profile() {
 }
 
 #[test]
+fn names_and_placeholders_are_checked() {
+    let kind = r#"{ "prompt": "{images}Read {\"findings\": [{\"finding\":…}]} {what} of {ö} {}.", "image_caption": "{nr}: {label}",
+        "images_per_prompt": 1, "max_new_tokens": 10, "findings": ["mass"] }"#;
+    let ProfileError::Invalid { problems, .. } =
+        parse(&tiny(kind).replacen('{', r#"{ "name": "a\u0007b", "#, 1)).unwrap_err()
+    else {
+        panic!("another error")
+    };
+    assert_eq!(problems.len(), 3, "{problems:?}");
+    assert!(problems[0].contains("none that --model-name takes"), "{problems:?}");
+    assert_eq!(problems[1], "xray: prompt has unknown {what}: {images} and {count} are filled in");
+    assert_eq!(problems[2], "xray: image_caption has unknown {nr}: {number} and {label} are filled in");
+}
+
+#[test]
 fn what_a_model_is_asked_by_people_is_optional_and_checked() {
     let kind = r#"{ "prompt": "Read.", "images_per_prompt": 1, "max_new_tokens": 10, "findings": ["mass"] }"#;
     assert_eq!(parse(&tiny(kind)).unwrap().questions, None);
@@ -89,7 +104,7 @@ fn what_a_model_is_asked_by_people_is_optional_and_checked() {
     assert_eq!(questions.template(QuestionKind::Question), Some("{images}{question}"));
     assert_eq!(questions.template(QuestionKind::Explain), None);
     let text = r#"{ "prompt_version": "", "question": "{images}{images}", "shorten": "Shorten", "describe": " ",
-        "images_per_prompt": 0, "max_new_tokens": 9, "adapter": "../x" }"#;
+        "images_per_prompt": 0, "max_new_tokens": 9, "adapter": "a\u0007" }"#;
     let ProfileError::Invalid { problems, .. } = with(text).unwrap_err() else { panic!("another error") };
     assert_eq!(
         problems,
@@ -100,7 +115,7 @@ fn what_a_model_is_asked_by_people_is_optional_and_checked() {
             "questions: prompt_version is empty",
             "questions: describe is empty",
             "questions: images_per_prompt is not 1 to 16",
-            "questions: adapter is not 1 to 64 letters, digits, dots, dashes and underscores",
+            "questions: adapter is no name that --adapter takes: 1 to 100 bytes, without control characters",
         ]
     );
     let built_in = ReadingProfile::parse(BUILT_IN, Path::new("(built in)")).unwrap().questions.unwrap();

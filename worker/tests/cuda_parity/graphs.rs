@@ -289,3 +289,103 @@ fn the_host_waits_for_the_chosen_tokens_and_for_nothing_else() {
         assert!(!stand_in.is_there() || waits == 1, "step {step}: {waits} waits");
     }
 }
+
+/// Whoever scores works out what may be chosen while the device computes: by then all of the pass is started.
+#[test]
+fn a_pass_is_started_before_its_tokens_are_chosen() {
+    let (_turn, stand_in) = StandIn::turn();
+    if !stand_in.is_there() {
+        // A GPU counts nothing.
+        return;
+    }
+    let model = reserved(load(Precision::F16));
+    let mut kv = cache(&model);
+    pass(&model, &mut kv, &[(0, 0, 14)], None);
+    // Seen, captured, and launched again.
+    for (step, graphs) in [0, 1, 1].into_iter().enumerate() {
+        let (before, launches) = (stand_in.host_counts(), stand_in.counts().launches);
+        let scores = with_batch(&[(0, 14, 1)], None, |batch| model.score(&mut kv, batch).expect("room"));
+        assert_eq!(since(stand_in, before).launched, graphs, "step {step}");
+        assert_eq!(since(stand_in, before).waits, 0, "step {step}");
+        let started = stand_in.counts().launches - launches;
+        model.choose(&scores, &[Pick::default()]).expect("room").remove(0).expect("a token");
+        let all = stand_in.counts().launches - launches;
+        assert!(started > 10 && all - started < 8, "step {step}: {started} of {all} kernels started before the choice");
+    }
+}
+
+/// Bytes that graphs take in these tests for each of their steps.
+const NODE_BYTES: u64 = 1 << 16;
+
+/// Nobody counts ahead what graphs take. Where there is nothing for one more, all are given up, and no request notices.
+#[test]
+fn a_graph_that_finds_no_memory_is_given_up_with_all_others_and_the_pass_goes_on() {
+    let (_turn, stand_in) = StandIn::turn();
+    if !stand_in.is_there() {
+        // A real driver refuses when it likes.
+        return;
+    }
+    let wanted = decode_anew(&load(Precision::F16));
+    let model = reserved(load(Precision::F16));
+    let mut kv = cache(&model);
+    stand_in.set(c"node bytes", NODE_BYTES);
+    let free = || model.backend().memory().expect("memory").free_bytes;
+    assert!(decode(&model, &mut kv, None) == wanted, "other bits");
+    // All at places of their own, so that no graph fits another's.
+    let mut others = Vec::new();
+    for (refusal, which) in [(c"refuse launch", 1), (c"refuse launch", 4), (c"refuse upload", 1), (c"refuse upload", 2)]
+    {
+        let what = format!("{which} of {refusal:?}");
+        others.push(cache(&model));
+        let other = others.last_mut().expect("the one just made");
+        // Graphs of another cache are made beside those that are there, and one of them is refused.
+        stand_in.set(refusal, which);
+        let before = stand_in.host_counts();
+        assert!(decode(&model, other, None) == wanted, "other bits: {what}");
+        let counts = since(stand_in, before);
+        stand_in.set(refusal, 0);
+        let graphs = model.backend().graph_counts().expect("a device that has graphs");
+        assert!(counts.launched < STEPS as u64 - 3, "{what}: nothing was refused: {counts:?}");
+        // Afterwards all is as before.
+        for _ in 0..2 {
+            assert!(decode(&model, &mut kv, None) == wanted, "other bits after {what}");
+        }
+        let more = model.backend().graph_counts().expect("a device that has graphs");
+        assert!(more.captured > graphs.captured && more.launched > graphs.launched, "{what}: no graphs afterwards");
+    }
+    // What graphs took is free again.
+    let with_graphs = free();
+    let spans = [(0, PROMPTS[0] + STEPS - 1, 1), (1, PROMPTS[1] + STEPS - 1, 1)];
+    stand_in.set(c"refuse launch", 1);
+    assert!(wanted.ends_with(&pass(&model, &mut kv, &spans, None)), "other bits of a step that was refused");
+    stand_in.set(c"refuse launch", 0);
+    let given_back = free() - with_graphs;
+    assert!(given_back >= 3 * 10 * NODE_BYTES, "{given_back} bytes of graphs were given back");
+    stand_in.set(c"node bytes", 0);
+}
+
+#[test]
+fn no_graph_is_made_where_little_memory_is_left() {
+    let (_turn, stand_in) = StandIn::turn();
+    if !stand_in.is_there() {
+        // The memory of a real device is not ours to take.
+        return;
+    }
+    let wanted = decode_anew(&load(Precision::F16));
+    let model = reserved(load(Precision::F16));
+    let mut kv = cache(&model);
+    // Loads the kernels.
+    assert!(decode(&model, &mut kv, None) == wanted, "other bits");
+    let memory = model.backend().memory().expect("memory");
+    let mut other = cache(&model);
+    let used = memory.total_bytes - model.backend().memory().expect("memory").free_bytes;
+    for (free, has_graphs) in [(used / 60, false), (used / 20, true)] {
+        stand_in.set(c"memory", used + free);
+        let before = stand_in.host_counts();
+        let found = decode(&model, &mut other, None);
+        stand_in.set(c"memory", memory.total_bytes);
+        assert!(found == wanted, "other bits with {free} bytes left");
+        let counts = since(stand_in, before);
+        assert_eq!(counts.captured > 0, has_graphs, "{free} bytes left of {used}: {counts:?}");
+    }
+}

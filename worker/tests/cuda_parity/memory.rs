@@ -43,7 +43,7 @@ fn run(model: &Model<Cuda>, sizes: PassSizes) -> Vec<u32> {
 
 #[test]
 fn the_largest_pass_fits_in_what_was_found_for_it_and_no_less_does() {
-    let (_turn, _) = StandIn::turn();
+    let (_turn, stand_in) = StandIn::turn();
     let model = load(Precision::F16);
     let sizes = PassSizes { pictures: 2, features: 6, tokens: 203, sequences: 4, positions: 193 };
     let bytes = model.pass_bytes(sizes).expect("a device with memory of its own");
@@ -54,7 +54,38 @@ fn the_largest_pass_fits_in_what_was_found_for_it_and_no_less_does() {
         model.backend().reserve_for_passes(reserved).expect("room");
         let before = free();
         assert_eq!(run(&model, sizes), wanted);
-        // What passes leave for the next one is still there.
-        assert_eq!(free() == before, fits, "{} bytes beyond {reserved}", before - free());
+        // What passes leave for the next one is still there. A real driver keeps what is given back, in pieces of 2 MiB, so that
+        // there a little more does not show.
+        let beyond = before.saturating_sub(free());
+        assert!(!stand_in.is_there() || (beyond == 0) == fits, "{beyond} bytes beyond {reserved}");
+    }
+}
+
+/// Kernels take memory when they are loaded. After the rehearsal that is done, also for passes that are smaller than the largest.
+#[test]
+fn small_passes_load_no_kernel_after_the_rehearsal() {
+    let (_turn, stand_in) = StandIn::turn();
+    if !stand_in.is_there() {
+        // The memory of a real device is not ours to take.
+        return;
+    }
+    let model = load(Precision::F16);
+    let sizes = PassSizes { pictures: 0, features: 0, tokens: 80, sequences: 4, positions: 96 };
+    let bytes = model.pass_bytes(sizes).expect("a device with memory of its own");
+    model.backend().reserve_for_passes(2 * bytes).expect("room");
+    let mut kv = model.new_kv_cache(6, 16).expect("a cache");
+    let memory = model.backend().memory().expect("memory");
+    stand_in.set(c"memory", memory.total_bytes - memory.free_bytes);
+    let blocks: Vec<u32> = (0..6).collect();
+    let passes = [(0, 17), (17, 1), (18, 3), (21, 60), (81, 1)].map(|(start, count)| {
+        let tokens = vec![2; count];
+        let (images, adapter, logits) = (Vec::new(), None, Want::Last);
+        let chunk = Chunk { start, tokens: &tokens, images, blocks: &blocks, adapter, logits };
+        let scores = model.score(&mut kv, &Batch { chunks: vec![chunk] })?;
+        model.choose(&scores, &[Pick { likely: 3, ..Pick::default() }]).map(drop)
+    });
+    stand_in.set(c"memory", memory.total_bytes);
+    for pass in passes {
+        pass.expect("all kernels are there");
     }
 }

@@ -17,7 +17,7 @@ fn load(precision: Precision, weights: WeightType) -> (Model<Cuda>, u64) {
     let before = cuda.memory().expect("memory").free_bytes;
     let model = Model::load(&fixture("tiny-gemma3"), cuda, weights).expect("a model");
     let after = model.backend().memory().expect("memory").free_bytes;
-    (model, before - after)
+    (model, before.saturating_sub(after))
 }
 
 /// A case on both: every tensor within the tolerance, and the same greedy tokens. Where the processor's scores of two tokens are as
@@ -51,7 +51,7 @@ fn compare(what: &str, case: &str, model: &Model<Cuda>, processor: &Model<Cpu>, 
 
 #[test]
 fn quantised_models_have_the_logits_and_tokens_of_the_processor_with_the_same_weights() {
-    let (_turn, _) = StandIn::turn();
+    let (_turn, stand_in) = StandIn::turn();
     let (_, in_16_bits) = load(Precision::F16, WeightType::AsStored);
     let mut bytes = vec![in_16_bits];
     for weights in [WeightType::Int8, WeightType::Int4] {
@@ -67,6 +67,10 @@ fn quantised_models_have_the_logits_and_tokens_of_the_processor_with_the_same_we
             assert!(precision == Precision::Bf16 || differing == [0; 3], "{weights:?}: {differing:?} tokens differ");
             assert!(differing.contains(&0), "{weights:?} in {precision:?}: tokens differ in every case");
         }
+    }
+    if !stand_in.is_there() {
+        // A real driver gives memory in pieces of 2 MiB, which are more than all of these weights.
+        return;
     }
     // They are kept as whole numbers, and not as what these stand for.
     let [whole, eight, eight_too, four, four_too] = bytes[..] else { panic!("{bytes:?}") };

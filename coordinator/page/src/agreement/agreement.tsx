@@ -1,7 +1,7 @@
 /** Agreement: what radiologists made of drafts, per finding, site, model and scanner, over time. */
 
 import { useEffect, useState } from 'preact/hooks';
-import { get, words } from '../api/client.ts';
+import { ApiError, endSession, get, serverNow, words } from '../api/client.ts';
 import type { AgreementAnswer, Session, Tally } from '../api/types.ts';
 import { go } from '../route.ts';
 
@@ -16,8 +16,18 @@ interface AgreementGroup extends Tally {
 
 const NONE: Tally = { accepted: 0, changed: 0, rejected: 0, added: 0 };
 
+/** Weeks that are drawn: the newest. */
+const MAX_WEEKS = 260;
+
+/** Weeks that can have been: a clock may have been wrong when something was signed. */
+function drawn(weeks: AgreementAnswer['weeks']): AgreementAnswer['weeks'] {
+  const today = new Date(serverNow()).toISOString().slice(0, 10);
+  return weeks.filter(({ week }) => week <= today).slice(-MAX_WEEKS);
+}
+
 function byGroup({ groups, weeks }: AgreementAnswer): AgreementGroup[] {
-  return groups.map(({ group, counts }) => ({ group, ...counts, weeks: weeks.map((each) => ({ week: each.week, ...(each.groups[group] ?? NONE) })) }));
+  const shown = drawn(weeks);
+  return groups.map(({ group, counts }) => ({ group, ...counts, weeks: shown.map((each) => ({ week: each.week, ...(each.groups[group] ?? NONE) })) }));
 }
 
 function total(tally: Tally): number {
@@ -72,6 +82,17 @@ function Weeks({ group }: { group: AgreementGroup }) {
   );
 }
 
+const EXPORT = '/api/agreement/export';
+
+/** Fetches the export as a file, where the session still counts: a link that is refused says nothing. */
+async function fetchExport(): Promise<void> {
+  await get('/session');
+  const link = document.createElement('a');
+  link.href = EXPORT;
+  link.download = 'reviewed.jsonl';
+  link.click();
+}
+
 /** From which week to which. */
 function span(weeks: { week: string }[]): string {
   const [first, last] = [weeks[0]?.week ?? '', weeks.at(-1)?.week ?? ''];
@@ -97,6 +118,14 @@ export function Agreement({ query, session }: { query: URLSearchParams; session:
       gone = true;
     };
   }, [by]);
+  const take = (event: Event) => {
+    event.preventDefault();
+    setProblem('');
+    fetchExport().catch((error: unknown) => {
+      if (error instanceof ApiError && error.status === 401) endSession();
+      else setProblem(words(error));
+    });
+  };
   const most = Math.max(1, ...(groups ?? []).map(total));
   return (
     <main class="agreement">
@@ -130,7 +159,7 @@ export function Agreement({ query, session }: { query: URLSearchParams; session:
       )}
       {groups !== null && groups.length > 0 && session.account.roles.includes('review') && (
         <p>
-          <a class="button" href="/api/agreement/export" download="reviewed.jsonl" aria-describedby="of-export">Signed reports for training (JSON Lines)</a>{' '}
+          <a class="button" href={EXPORT} download="reviewed.jsonl" onClick={take} aria-describedby="of-export">Signed reports for training (JSON Lines)</a>{' '}
           <span class="muted" id="of-export">No images. Sentences that may name somebody, and words of models, are left out as far as software finds them, UIDs are replaced: have a person look before it leaves the house.</span>
         </p>
       )}

@@ -176,7 +176,10 @@ export interface FrameFacts {
   samples: 1 | 3;
   slope: number;
   intercept: number;
-  window: { center: number; width: number } | null;
+  /** That of the header. Of a table, a window that is about as steep, and whether its shades fall as values rise. */
+  window: { center: number; width: number; function: 'linear' | 'linear_exact' | 'sigmoid' | 'table'; falls?: boolean } | null;
+  /** How many shades come behind the values, one for each value from the smallest to the largest; none where the window is a line. */
+  shades?: number;
   inverted: boolean;
   /** Values from and to which there is no image. */
   padding: [number, number] | null;
@@ -217,6 +220,8 @@ export interface Prior {
   uid: string;
   date: string;
   description: string;
+  /** Whose it is, as its own header has it. */
+  patient_name?: string;
   /** The report compares with it, finding by finding. */
   compared: boolean;
   /** The report takes it into account, and be it by name. */

@@ -2,7 +2,7 @@
 
 import type { Box, Question } from '../api/types.ts';
 import { find, type Stack } from '../viewer/frames.ts';
-import { moment } from '../words.ts';
+import { clock } from '../words.ts';
 
 const HEADINGS = { question: '', describe: 'Describe the image', shorten: 'Shorten the impression', explain: 'Explain for the patient' } as const;
 
@@ -64,11 +64,11 @@ export function Answer({ question, stacks, jump, isInserted, forget, ...props }:
   );
   return (
     <li class={`answer s-${state}`} data-question={question.id} aria-busy={open}>
-      <p class="asked"><b>{heading}</b>{image !== null && <span class="about"> about {link(image.instance, series, image.frame, hasBox(image))}</span>}</p>
+      <p class="asked"><b dir="auto">{heading}</b>{image !== null && <span class="about"> about {link(image.instance, series, image.frame, hasBox(image))}</span>}</p>
       {state === 'waiting' && <p class="muted" role="status">Waiting for a model</p>}
       {state === 'answering' && <p class="muted" role="status">The model is answering</p>}
       {state === 'failed' && <p class="problem" role="status">Not answered: {problem ?? 'the model gave no answer'}</p>}
-      {answer !== null && <blockquote class="said-by-model">{answer}</blockquote>}
+      {answer !== null && <blockquote class="said-by-model" dir="auto">{answer}</blockquote>}
       {question.truncated && <p class="warning">The answer ends where the model reached its longest: the rest is missing.</p>}
       {question.images.length > 0 && (
         <p class="looked-at">It looked at {question.images.map((each, index) => <span key={`${each.instance} ${each.frame}`}>{index > 0 ? ', ' : ''}{link(each.instance, each.series, each.frame, hasBox(each))}</span>)}</p>
@@ -79,7 +79,7 @@ export function Answer({ question, stacks, jump, isInserted, forget, ...props }:
         {answer !== null && (insert !== null || whyNot !== null) && <button type="button" disabled={insert === null} onClick={insert ?? undefined} title={insert === null ? (whyNot ?? '') : 'Adds these words to the impression. Ctrl Z takes them out.'}>{isInserted ? 'Insert into impression again' : 'Insert into impression'}</button>}
         {state === 'failed' && <button type="button" disabled={props.again === null} onClick={props.again ?? undefined}>Ask again</button>}
         <button type="button" class="plain" onClick={forget}>{open ? 'Cancel' : 'Forget'}</button>
-        <span class="fine">{[by(question), moment(question.answered_at_ms ?? question.asked_at_ms).slice(11), took].filter((part) => part !== '').join(' · ')}{isInserted ? ' · inserted, and the report says so' : ''}</span>
+        <span class="fine">{[by(question), clock(question.answered_at_ms ?? question.asked_at_ms), took].filter((part) => part !== '').join(' · ')}{isInserted ? ' · inserted, and the report says so' : ''}</span>
       </div>
     </li>
   );

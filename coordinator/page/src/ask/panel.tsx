@@ -74,7 +74,7 @@ export function AskPanel({ ask, who, study, stacks, insert, whyNot }: Props) {
       <div id="ask-body" class="ask-body" ref={body} hidden={!open} tabIndex={open ? 0 : -1} role="region" aria-label="Questions and answers">
         {reason !== null && reason !== '' && <p class="nobody" role="status">{reason}</p>}
         <form class="ask-form" aria-label="Question" onSubmit={(event) => { event.preventDefault(); void submit(); }}>
-          <textarea ref={box} aria-label="Ask about this study in plain words" rows={2} maxLength={MAX_TEXT} value={text} class={text === '' ? '' : 'own'} placeholder="Ask in plain words" spellcheck
+          <textarea ref={box} dir="auto" aria-label="Ask about this study in plain words" rows={2} maxLength={MAX_TEXT} value={text} class={text === '' ? '' : 'own'} placeholder="Ask in plain words" spellcheck
             onInput={(event) => setText(event.currentTarget.value)}
             onKeyDown={(event) => {
               if (event.key === 'Escape') event.currentTarget.blur();

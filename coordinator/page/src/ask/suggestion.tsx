@@ -8,7 +8,7 @@ import { difference } from './difference.ts';
 /** Two texts as one, with what goes and what comes marked as such. */
 export function Difference({ before, after }: { before: string; after: string }) {
   return (
-    <p class="difference">
+    <p class="difference" dir="auto">
       {difference(before, after).map(({ kind, text }, index) => {
         const gap = index === 0 ? '' : ' ';
         if (kind === 'same') return <span key={index}>{gap}{text}</span>;
@@ -46,7 +46,7 @@ function NoShorter({ answer }: { answer: string }) {
   return (
     <>
       <p class="warning no-shorter">The model's answer is no shorter than the impression, and so it is not offered as a change.</p>
-      <details><summary>What it said</summary><blockquote class="said-by-model">{answer}</blockquote></details>
+      <details><summary>What it said</summary><blockquote class="said-by-model" dir="auto">{answer}</blockquote></details>
     </>
   );
 }
@@ -73,7 +73,7 @@ export function Suggestion({ question, now, apply, again, canAsk, discard, refus
       {answer !== null && isShorten && (isSame(text, answer) ? <p>The model suggests the same words.</p> : question.no_shorter ? <NoShorter answer={answer} /> : <Difference before={text} after={answer} />)}
       {answer !== null && !isShorten && (
         <>
-          <blockquote class="said-by-model">{answer}</blockquote>
+          <blockquote class="said-by-model" dir="auto">{answer}</blockquote>
           <details><summary>What differs from the impression</summary><Difference before={text} after={answer} /></details>
         </>
       )}

@@ -30,8 +30,8 @@ export interface Ask {
   /** Whether the impression has the words of an answer. */
   isInserted: (question: Question) => boolean;
   insert: (question: Question) => void;
-  /** A text was pasted into the report: where it is an answer's, that is on record. */
-  paste: (text: string) => void;
+  /** A text was pasted into the report: where it is an answer's, that is on record. Whether anything is. */
+  paste: (text: string) => Promise<boolean>;
 }
 
 /** The lines of an answer. */
@@ -137,6 +137,6 @@ export function useAsk(asking: Asking, hanging: Hanging, impression: string[], a
         say('Inserted into the impression, and the report says whose words they are. Control Z takes them out.');
       });
     },
-    paste: (text) => asking.questions.filter((question) => isOf(text, question)).forEach((question) => asking.paste(question.id)),
+    paste: async (text) => (await Promise.all(asking.questions.filter((question) => isOf(text, question)).map(({ id }) => asking.paste(id)))).includes(true),
   };
 }

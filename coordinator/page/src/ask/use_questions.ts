@@ -25,8 +25,8 @@ export interface Asking {
   ask: (asked: Asked) => Promise<boolean>;
   /** Has on record that the words of an answer go into the report; whether it has. */
   take: (id: string) => Promise<boolean>;
-  /** Has on record that words of an answer were pasted into the report. */
-  paste: (id: string) => void;
+  /** Has on record that words of an answer were pasted into the report; whether it has. */
+  paste: (id: string) => Promise<boolean>;
   /** Cancels what waits, forgets what was answered. */
   forget: (id: string) => void;
   /** Looks up how the study's report stands now. Throws where that cannot be known. */
@@ -148,8 +148,14 @@ export function useQuestions(uid: string): Asking {
     }
   };
 
-  const paste = (id: string) => {
-    call('PUT', `/studies/${uid}/questions/${id}/pasted`).catch((error: unknown) => setProblem(`That these words are an answer's is not on record: ${words(error)}`));
+  const paste = async (id: string): Promise<boolean> => {
+    try {
+      await call('PUT', `/studies/${uid}/questions/${id}/pasted`);
+      return true;
+    } catch (error) {
+      setProblem(`That these words are an answer's is not on record: ${words(error)}`);
+      return false;
+    }
   };
 
   const forget = (id: string) => {

@@ -23,6 +23,17 @@ function bare(etag: string | null): string | null {
 
 /** What was left unsaved, because the coordinator could not be reached: it is tried until it is kept, wherever the reader is by then. */
 const left = new Map<string, Autosave>();
+/** All that may have something to save. */
+const open = new Set<Autosave>();
+
+/** Saves all that waits, for who signs out. Says why not, where that cannot be. */
+export async function keepAll(): Promise<string> {
+  for (const autosave of open) {
+    const problem = autosave.who === signedIn() ? await autosave.keep() : '';
+    if (problem !== '') return problem;
+  }
+  return '';
+}
 
 addEventListener('beforeunload', (event) => {
   if (left.size > 0) event.preventDefault();
@@ -43,13 +54,21 @@ export class Autosave {
   private closed = false;
   readonly who = signedIn();
   private sending: Promise<void> = Promise.resolve();
+  private now: Saving = { state: 'clean' };
 
   constructor(
     private readonly path: string,
     /** Which copy is taken the place of, as the server numbers them; nothing where there is none. */
     private etag: string | null,
     private told: (saving: Saving) => void,
-  ) {}
+  ) {
+    open.add(this);
+  }
+
+  private tell(saving: Saving): void {
+    this.now = saving;
+    this.told(saving);
+  }
 
   /** The one that was left with something unsaved, and with what; nothing where none was. */
   static resume(path: string, told: (saving: Saving) => void): { autosave: Autosave; copy: WorkingCopy } | null {
@@ -90,7 +109,7 @@ export class Autosave {
 
   save(copy: WorkingCopy): void {
     this.wanted = copy;
-    this.told({ state: 'saving' });
+    this.tell({ state: 'saving' });
     this.soon();
   }
 
@@ -100,6 +119,7 @@ export class Autosave {
     this.wanted = null;
     this.since = null;
     this.etag = null;
+    this.now = { state: 'clean' };
   }
 
   /** Throws the kept copy away. Throws where that cannot be done; then it is kept. */
@@ -120,6 +140,7 @@ export class Autosave {
   close(): void {
     this.closed = true;
     clearTimeout(this.timer);
+    open.delete(this);
   }
 
   get isPending(): boolean {
@@ -130,6 +151,16 @@ export class Autosave {
   async flush(): Promise<void> {
     clearTimeout(this.timer);
     await this.sendNow();
+  }
+
+  /** Saves all that waits, also what was typed while it was being saved. Says why not, where it cannot be. */
+  async keep(): Promise<string> {
+    for (let turn = 0; turn < 3 && this.wanted !== null; turn++) {
+      await this.flush();
+      if (this.now.state === 'waiting') return this.now.problem;
+    }
+    if (this.now.state === 'conflict') return 'Another window keeps a newer copy of your edits: choose which of them stays.';
+    return this.wanted === null ? '' : 'It is being typed still.';
   }
 
   /** After a pause in typing, or where there is none, when the most has passed. */
@@ -158,12 +189,12 @@ export class Autosave {
       const answer = await call<{ saved_at_ms?: number }>('PUT', this.path, copy, condition);
       this.etag = bare(answer.etag);
       if (this.wanted === copy) this.wanted = null;
-      this.told(this.wanted === null ? { state: 'saved', at_ms: answer.body.saved_at_ms ?? Date.now() } : { state: 'saving' });
+      this.tell(this.wanted === null ? { state: 'saved', at_ms: answer.body.saved_at_ms ?? Date.now() } : { state: 'saving' });
     } catch (error) {
       if (error instanceof ApiError && error.status === 412) {
         await this.differs(error);
       } else {
-        this.told({ state: 'waiting', problem: words(error) });
+        this.tell({ state: 'waiting', problem: words(error) });
         this.later(RETRY_MS);
       }
     } finally {
@@ -181,7 +212,7 @@ export class Autosave {
     const told = error.body['newest'] as WorkingCopy | null | undefined;
     if (told && typeof error.body['etag'] === 'string') {
       this.etag = error.body['etag'];
-      this.told({ state: 'conflict', theirs: told });
+      this.tell({ state: 'conflict', theirs: told });
       return;
     }
     const theirs = await this.load().catch(() => undefined);
@@ -190,10 +221,10 @@ export class Autosave {
       this.etag = null;
       this.save(mine);
     } else if (theirs) {
-      this.told({ state: 'conflict', theirs });
+      this.tell({ state: 'conflict', theirs });
     } else {
       this.wanted = mine;
-      this.told({ state: 'waiting', problem: words(error) });
+      this.tell({ state: 'waiting', problem: words(error) });
       this.later(RETRY_MS);
     }
   }

@@ -30,7 +30,8 @@ export function SignIn({ ways, entered, again, told }: Props) {
     setBusy(true);
     setProblem('');
     try {
-      entered((await call<Session>('POST', '/session', { name, password })).body);
+      // Names of accounts have small letters alone; phones and people begin with a capital.
+      entered((await call<Session>('POST', '/session', { name: again ?? name.trim().toLowerCase(), password })).body);
     } catch (error) {
       setProblem(words(error));
       setPassword('');
@@ -47,7 +48,7 @@ export function SignIn({ ways, entered, again, told }: Props) {
         <>
           <label>
             Name
-            <input name="name" autocomplete="username" required value={name} readOnly={again !== undefined} ref={first} onInput={(event) => setName(event.currentTarget.value)} />
+            <input name="name" autocomplete="username" autocapitalize="none" autocorrect="off" spellcheck={false} required value={name} readOnly={again !== undefined} ref={first} onInput={(event) => setName(event.currentTarget.value)} />
           </label>
           <label>
             Password

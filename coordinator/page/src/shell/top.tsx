@@ -1,5 +1,6 @@
 /** The line above every view. */
 
+import { useLost } from '../api/events.ts';
 import type { Session } from '../api/types.ts';
 import { go, toWorklist, type Route } from '../route.ts';
 import { personName } from '../words.ts';
@@ -25,6 +26,7 @@ export function Top({ session, route, leave, sheet }: Props) {
       {text}
     </a>
   );
+  const lost = useLost();
   return (
     <header class="top">
       <span class="brand">prelim</span>
@@ -33,6 +35,8 @@ export function Top({ session, route, leave, sheet }: Props) {
         {link('agreement', '/agreement', 'Agreement', () => go('/agreement'))}
       </nav>
       <div id="top-study" />
+      {/* The worklist says it below its lines. */}
+      <span role="status">{lost && route.name !== 'worklist' && <span class="not-live">not live: reconnecting</span>}</span>
       {session.demonstration && <strong class="demonstration">Demonstration weights: not for clinical use</strong>}
       <span class="account" title={session.account.roles.join(', ')}>{personName(session.account.name || session.account.id)}</span>
       <button class="plain" onClick={toggleTheme} aria-label="Dark or light theme" title="Dark or light (Shift T)">◐</button>

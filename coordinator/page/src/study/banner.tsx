@@ -32,7 +32,8 @@ export function stillStands({ version, standing, by, at_ms }: Version): string {
 
 export function Banner({ report, version, newest, superseding, standing, isAmending, isRejected, rejected, show }: Props) {
   const { status, statement, review } = report;
-  const who = review && `${personName(review.reviewer)}, ${review.organization}, ${moment(review.at_ms)}`;
+  // When, the statement below says.
+  const who = review && `${personName(review.reviewer)}, ${review.organization}`;
   if (isAmending) {
     return (
       <div class="banner b-unsigned_draft" role="note" aria-label="Standing of the report">
@@ -45,7 +46,7 @@ export function Banner({ report, version, newest, superseding, standing, isAmend
   const stands = superseding ?? newest;
   return (
     <div class={`banner b-${status} ${superseding === null ? '' : 'is-superseded'}`} role="note" aria-label="Standing of the report">
-      <p><strong>{superseding === null ? '' : 'SUPERSEDED, '}{isRejected ? NAMES.rejected : NAMES[status]}</strong> {who && status !== 'unsigned_draft' && <span>{who}</span>} <span class="version">version {version}{newest > version ? ` of ${newest}: not the newest` : ''}</span></p>
+      <p><strong>{superseding === null ? '' : 'SUPERSEDED, '}{isRejected ? NAMES.rejected : NAMES[status]}</strong> {who && status !== 'unsigned_draft' && <span dir="auto">{who}</span>} <span class="version">version {version}{newest > version ? ` of ${newest}: not the newest` : ''}</span></p>
       {newest > version && rejected === null && (
         <p class="stands">
           {isRejected ? `Version ${version + 1} says that this draft was rejected.` : superseding === null ? `There is a newer version, ${stands}.` : `Version ${stands} is newer and stands in the place of this one.`}{' '}
@@ -60,12 +61,12 @@ export function Banner({ report, version, newest, superseding, standing, isAmend
       )}
       {rejected !== null && (
         <>
-          {rejection(rejected).map((line) => <p key={line}>{line}</p>)}
+          {rejection(rejected).map((line) => <p key={line} dir="auto">{line}</p>)}
           <p>You review it after all; until you sign, it stays rejected.</p>
         </>
       )}
-      <p class="statement">{statement}</p>
-      {review && review.reason !== '' && !statement.includes(review.reason) && <p>Reason: {review.reason}</p>}
+      <p class="statement" dir="auto">{statement}</p>
+      {review && review.reason !== '' && !statement.includes(review.reason) && <p>Reason: <bdi>{review.reason}</bdi></p>}
       {report.demonstration && <p class="demonstration">Made with demonstration weights: it says nothing about patients.</p>}
     </div>
   );

@@ -16,7 +16,7 @@ function Side({ heading, lines, action, run }: SideProps) {
   return (
     <div class="side">
       <h3>{heading}</h3>
-      <ul>{lines.map((line, index) => <li key={index}>{line}</li>)}</ul>
+      <ul>{lines.map((line, index) => <li key={index} dir="auto">{line}</li>)}</ul>
       <button onClick={run}>{action}</button>
     </div>
   );
@@ -72,7 +72,7 @@ export function StrayedList({ lost, differs, seen }: Strayed & { seen: () => voi
   const list = (heading: string, lines: string[]) => lines.length > 0 && (
     <>
       <p>{heading}</p>
-      <ul>{lines.map((line) => <li key={line}>{line}</li>)}</ul>
+      <ul>{lines.map((line) => <li key={line} dir="auto">{line}</li>)}</ul>
     </>
   );
   return (

@@ -9,7 +9,6 @@ export type Mode = 'look' | 'change' | 'reject' | 'words';
 
 interface Props {
   item: Item;
-  number: number;
   chosen: boolean;
   /** The pointer is on its box. */
   pointed: boolean;
@@ -31,7 +30,7 @@ interface Props {
 const DECISIONS: Record<string, string> = { accept: 'accepted', change: 'changed', reject: 'rejected', added: 'added by you' };
 
 export function FindingCard(props: Props) {
-  const { item, number, chosen, pointed, mode, editable, setMode } = props;
+  const { item, chosen, pointed, mode, editable, setMode } = props;
   const { finding, confidence } = item;
   const word = confidence === null ? null : confidenceWord(confidence);
   const decided = item.decision === null ? 'to decide' : DECISIONS[item.decision]!;
@@ -40,7 +39,7 @@ export function FindingCard(props: Props) {
     <li class={`finding ${chosen ? 'chosen' : ''} ${pointed ? 'pointed' : ''} d-${item.decision ?? 'none'} p-${finding.presence}`} id={`finding-${item.id}`} aria-current={chosen ? 'true' : undefined}
       onPointerEnter={() => props.hover(true)} onPointerLeave={() => props.hover(false)}>
       <button class="finding-head" onClick={props.choose} aria-expanded={chosen}>
-        <span class="number">{number}</span>
+        <span class="number" title={item.number === null ? 'It has no number in the report' : undefined}>{item.number ?? '–'}</span>
         <span class="what">
           <span class="title">{finding.presence === 'absent' ? 'No ' : ''}{finding.presence === 'absent' ? title(finding, item.name).toLowerCase() : title(finding, item.name)}{finding.presence === 'uncertain' ? ' · uncertain' : ''}</span>
           {item.urgency !== null && item.urgency !== 'routine' && <span class={`mark u-${item.urgency}`}>{item.urgency}</span>}
@@ -60,8 +59,8 @@ export function FindingCard(props: Props) {
         )}
         <span class="place">{props.place}</span>
       </div>
-      {said !== '' && <p class={item.words !== '' ? 'sentence own' : 'sentence'}>{said}</p>}
-      {item.decision === 'reject' && item.reason !== '' && <p class="reason">Rejected: {item.reason}</p>}
+      {said !== '' && <p class={item.words !== '' ? 'sentence own' : 'sentence'} dir="auto">{said}</p>}
+      {item.decision === 'reject' && item.reason !== '' && <p class="reason">Rejected: <bdi>{item.reason}</bdi></p>}
       {chosen && editable && mode === 'look' && (
         <div class="acts">
           {!item.isAdded && <button onClick={props.accept} class={item.decision === 'accept' ? 'on' : ''} aria-pressed={item.decision === 'accept'}>Accept <kbd>a</kbd></button>}
@@ -99,7 +98,7 @@ export function Ask({ label, value, options, action, done, cancel, required }: A
     <form class="ask" onSubmit={submit} onKeyDown={(event) => { if (event.key === 'Escape') { event.preventDefault(); event.stopPropagation(); cancel(); } }}>
       <label>
         {label}
-        <input name="text" maxLength={2000} defaultValue={value} required={required ?? false} autocomplete="off" onInput={(event) => { event.currentTarget.dataset['own'] = 'yes'; }} list={options.length > 0 ? 'reasons' : undefined} ref={(input) => { if (input && document.activeElement !== input && !input.dataset['met']) { input.dataset['met'] = 'yes'; input.focus(); input.select(); } }} />
+        <input name="text" dir="auto" maxLength={2000} defaultValue={value} required={required ?? false} autocomplete="off" onInput={(event) => { event.currentTarget.dataset['own'] = 'yes'; }} list={options.length > 0 ? 'reasons' : undefined} ref={(input) => { if (input && document.activeElement !== input && !input.dataset['met']) { input.dataset['met'] = 'yes'; input.focus(); input.select(); } }} />
       </label>
       {options.length > 0 && <datalist id="reasons">{options.map((option) => <option key={option} value={option} />)}</datalist>}
       <div class="acts">

@@ -18,7 +18,7 @@ type Part = 'laterality' | 'zone' | 'severity';
 
 /** The longest extent that a report takes, in mm. */
 const MOST_MM = 500;
-const SIZE = 'A length in mm, such as 12 or 1.5 cm, of at most 3,000 mm.';
+const SIZE = `A length in mm, such as 12 or 1.5 cm, of at most ${MOST_MM} mm.`;
 
 /** A size as people write it; nothing where none is written, null where it is no size. */
 function millimetres(text: string): number | undefined | null {
@@ -77,7 +77,7 @@ export function FindingForm({ vocabulary, item, done, cancel, measured }: Props)
       )}
       <label class="wide">
         Words (made from the above where empty)
-        <input name="words" value={words} maxLength={2000} data-own={words === item.words ? undefined : 'yes'} onInput={(event) => setWords(event.currentTarget.value)} autocomplete="off" />
+        <input name="words" dir="auto" value={words} maxLength={2000} data-own={words === item.words ? undefined : 'yes'} onInput={(event) => setWords(event.currentTarget.value)} autocomplete="off" />
       </label>
       <div class="acts wide">
         <button type="submit" class="primary">Keep <kbd>Enter</kbd></button>

@@ -22,10 +22,10 @@ export function PaperHead({ row, report, newest, superseding, standing, isAmendi
   const said = report === null ? 'There is no report of this study yet.' : isAmending ? 'Edits of a signed report, which nobody has signed. The signed report stands as it was.' : isRejected ? `This draft was rejected, which version ${report.report.version + 1} says. ${report.statement}` : report.statement;
   return (
     <div class="paper-head">
-      <p><b class="name">{personName(row.patient.name)}</b> <span>ID {row.patient.id || 'not known'}</span> <span>born {born(row.patient)}</span> <span>{[row.description, date(row.study_date), row.accession].filter((word) => word !== '').join(' · ')}</span></p>
+      <p><b class="name" dir="auto">{personName(row.patient.name)}</b> <span>ID {row.patient.id || 'not known'}</span> <span>born {born(row.patient)}</span> <span dir="auto">{[row.description, date(row.study_date), row.accession].filter((word) => word !== '').join(' · ')}</span></p>
       <p><b>{called}</b> {version}</p>
       {standing !== null && <p>{stillStands(standing)}</p>}
-      <p class="said-of-it">{said}</p>
+      <p class="said-of-it" dir="auto">{said}</p>
     </div>
   );
 }

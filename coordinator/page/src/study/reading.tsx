@@ -81,11 +81,10 @@ export function Reading(props: Props) {
   // A signed report is looked at until somebody begins to amend it.
   const mayEdit = report !== null && older === null && fits && mayReview && standing !== 'rejected' && props.removal === 'none';
   const editable = mayEdit && (!isSigned || isBegun(copy) || amending);
-  // What the findings are called in the report that would come of them, and not in one of edits before.
-  const sentences = editable && editing.preview.of === copy ? editing.preview.sentences : null;
+  const { made: foundIn, of: previewed } = preview;
   const list_items = useMemo(
-    () => (report === null || report.status === 'rejected' ? [] : itemsOf(report, fits ? copy : undecided(report.report.version, report.report.findings.length), names, sentences)),
-    [report, copy, fits, names, sentences],
+    () => (report === null || report.status === 'rejected' ? [] : itemsOf(report, fits ? copy : undecided(report.report.version, report.report.findings.length), names, editable ? { made: foundIn, of: previewed } : null)),
+    [report, copy, fits, names, editable, foundIn, previewed],
   );
   const amend = () => {
     if (!mayEdit || editable) return;
@@ -144,11 +143,10 @@ export function Reading(props: Props) {
     setSaid('Finding added');
   };
   const point = (statement: Statement) => {
-    const finding = body?.findings[statement.findings[0] ?? -1];
-    if (finding === undefined) return;
-    // The sentence is of the report as it would be signed, the list is of the draft: what they say is the same.
-    const place = finding.evidence[0];
-    const item = list_items.find((each) => each.finding.key === finding.key && each.finding.laterality === finding.laterality && each.decision !== 'reject');
+    const index = statement.findings[0] ?? -1;
+    // The sentence is of the report as it would be signed, where the finding has that number.
+    const item = list_items.find((each) => each.number === index + 1);
+    const place = body?.findings[index]?.evidence[0];
     if (item) choose(item.id);
     else if (place) hanging.jump(place);
   };
@@ -205,7 +203,9 @@ export function Reading(props: Props) {
   const ask = useAsk(props.asking, hanging, copy.impression, (lines) => editing.change((was) => withImpression(was, [...(hasImpression(was) ? was.impression : (made ?? [])), ...lines])), setSaid);
   /** What comes into the report's text by hand may be an answer's. */
   const pasted = (into: EventTarget | null, from: DataTransfer | null) => {
-    if (editable && into instanceof Element && into.closest('.report-text, .finding') !== null) ask.paste(from?.getData('text') ?? '');
+    if (!editable || !(into instanceof Element) || into.closest('.report-text, .finding') === null) return;
+    // What the report says of the words may have been asked for before they were on record.
+    void ask.paste(from?.getData('text') ?? '').then((isNoted) => { if (isNoted) editing.look(); });
   };
   const canDiscard = older === null && report !== null && standing !== 'rejected' && (isBegun(copy) || amending || editing.saving.state === 'conflict' || props.rejected !== null);
   const discard = async () => {
@@ -293,7 +293,7 @@ export function Reading(props: Props) {
   const revive = props.revive !== null && older === null && mayReview && props.removal === 'none' ? props.revive : null;
   const canReject = older === null && props.rejected === null && standing === 'unsigned_draft';
   useReadingKeys({ ask, mayEdit, canDiscard, canReject, revive, editing, hanging, editable, current, study, uid: row.uid, mode, step, canSign: !isOpen && preview.problem === '', move, choose, setMode, setStep, amend,
-    decide: setDecision, acceptRest: () => { if (editable) { editing.change(acceptRest); setSaid('All findings that were not decided are accepted'); } }, remove, add: ask.isDrawing ? ask.take : add, toggleBoxes: () => setBoxes(!boxes), beside: (uid) => void beside(uid) });
+    decide: setDecision, acceptRest: () => { if (editable) { editing.change(acceptRest); setSaid('All findings that were not decided are accepted'); } }, remove, add: ask.isDrawing ? ask.take : add, toggleBoxes: () => setBoxes(!boxes), beside: (uid) => void beside(uid), say: setSaid });
 
   useEffect(() => {
     const first = list_items[0];
@@ -327,11 +327,11 @@ export function Reading(props: Props) {
       <PaperHead row={row} report={report} newest={newest} superseding={superseding} standing={before} isAmending={editable && isSigned} isRejected={isRejected} />
       {head && createPortal(
         <div class="patient">
-          <h1>{personName(patient.name)}</h1>
+          <h1 dir="auto" title={personName(patient.name)}>{personName(patient.name)}</h1>
           <span class="whole">{patient.id}</span>
           <span class="whole">{[date(patient.birth_date), ageAt(patient.birth_date, row.study_date), patient.sex].filter((word) => word !== '').join(' · ')}</span>
-          <span class="described">{[row.description, date(row.study_date), row.accession].filter((word) => word !== '').join(' · ')}</span>
-          {readers.length > 0 && <p class="with">{readers.map((reader) => <span class="reader" key={reader.id}>{personName(reader.name)} reads it too</span>)}</p>}
+          <span class="described" dir="auto">{[row.description, date(row.study_date), row.accession].filter((word) => word !== '').join(' · ')}</span>
+          {readers.length > 0 && <p class="with">{readers.map((reader) => <span class="reader" key={reader.id}><bdi>{personName(reader.name)}</bdi> reads it too</span>)}</p>}
         </div>, head)}
       <Viewer hanging={hanging} items={list_items} chosen={chosen} hovered={hovered} boxes={boxes} choose={(id) => choose(id, false)} hover={setHovered} drawn={ask.isDrawing ? ask.take : add} asked={ask.marked} toggleBoxes={() => setBoxes(!boxes)}
         measured={(mm) => { setMeasured(mm === null ? null : Math.round(mm * 10) / 10); setSaid(mm === null ? '' : `${mm.toFixed(1)} mm`); }} />
@@ -370,8 +370,8 @@ export function Reading(props: Props) {
               <div class="heading"><h2>Findings</h2>{editable && list_items.length > 0 && <span class="muted">{left(copy) === 0 ? 'all decided' : `${left(copy)} to decide`}</span>}{editable && left(copy) > 1 && <button class="plain" onClick={() => editing.change(acceptRest)}>Accept all <kbd>A</kbd></button>}</div>
               {list_items.length === 0 && <p class="muted">None of the findings that were looked for was seen. That does not say that the study is normal.</p>}
               <ol ref={list}>
-                {list_items.map((item, index) => (
-                  <FindingCard key={item.id} item={item} number={index + 1} chosen={item.id === chosen} pointed={item.id === hovered} mode={item.id === chosen ? mode : 'look'} editable={editable} vocabulary={vocabulary} measured={measured} place={placeOf(item)}
+                {list_items.map((item) => (
+                  <FindingCard key={item.id} item={item} chosen={item.id === chosen} pointed={item.id === hovered} mode={item.id === chosen ? mode : 'look'} editable={editable} vocabulary={vocabulary} measured={measured} place={placeOf(item)}
                     choose={() => choose(item.id)} hover={(on) => setHovered(on ? item.id : null)}
                     setMode={(next) => (next === 'reject' && item.isAdded ? remove(item) : setMode(next))}
                     accept={() => setDecision(item, 'accept')} clear={() => setDecision(item, null)} reject={(reason) => setDecision(item, 'reject', reason)}
@@ -381,10 +381,10 @@ export function Reading(props: Props) {
               {editable && <p class="fine hint" role="status">{hanging.tool === 'box' && !ask.isDrawing ? <>Draw a box on the image, or move this one by arrows and size it by <kbd>Shift</kbd> and arrows; <kbd>Enter</kbd> takes it, <kbd>Esc</kbd> leaves it.</> : <>To add one, press <kbd>n</kbd> and draw a box on the image.</>}</p>}
             </section>
           )}
-          {body && standing !== 'rejected' && <ReportText report={body} impression={copy.impression} made={made} isAsSigned={isSigned && made !== null && made.join('\n') === impressionOf(study.report?.report)} editable={editable} isOld={editing.preview.isOld} chosen={chosenIn(body, current)} point={point} words={editable ? [] : (report?.review?.words ?? [])} write={(lines) => editing.change((was) => withImpression(was, lines), 'impression')}>
+          {body && standing !== 'rejected' && <ReportText report={body} impression={copy.impression} made={made} isAsSigned={isSigned && made !== null && made.join('\n') === impressionOf(study.report?.report)} editable={editable} isOld={editing.preview.isOld} chosen={current?.number ? current.number - 1 : null} point={point} words={editable ? [] : (report?.review?.words ?? [])} write={(lines) => editing.change((was) => withImpression(was, lines), 'impression')}>
             {report !== null && <ImpressionHelp asking={props.asking} row={row} report={report} later={signed > shownVersion ? signed : null} now={impression?.join('\n') ?? null} say={setSaid} apply={editable ? (text) => editing.change((was) => withImpression(was, text.split('\n').map((line) => line.trim()).filter((line) => line !== ''))) : null} />}
           </ReportText>}
-          <Priors priors={study.priors} beside={prior?.row.uid ?? ''} show={(uid) => void beside(uid)} findings={study.report?.report.findings ?? []} names={names} choose={(finding) => choose(`f${finding}`)} />
+          <Priors priors={study.priors} name={patient.name} beside={prior?.row.uid ?? ''} show={(uid) => void beside(uid)} findings={study.report?.report.findings ?? []} names={names} choose={(finding) => choose(`f${finding}`)} />
           <Versions versions={study.versions} shown={report?.report.version ?? 0} show={props.show} />
           {report !== null && <p class="fine provenance">{report.provenance.map((each) => `${each.model}${each.base === undefined ? '' : ` on ${each.base}`}${each.demonstration ? ' (demonstration weights)' : ''}, prelim ${each.software_version}`).join('; ')}</p>}
         </div>
@@ -411,11 +411,4 @@ function impressionOf(body: Report['report'] | undefined): string {
 function byWhom({ versions, row }: Study): string {
   const by = versions.find((each) => each.version === row.version)?.by;
   return by ? personName(by) : 'a new draft';
-}
-
-/** Which finding of the report as it would be signed the chosen one is. */
-function chosenIn(body: Report['report'], item: Item | null): number | null {
-  if (item === null || item.decision === 'reject') return null;
-  const found = body.findings.findIndex((each) => each.key === item.finding.key && each.laterality === item.finding.laterality);
-  return found < 0 ? null : found;
 }

@@ -4,10 +4,10 @@ import type { Study } from '../api/types.ts';
 import { useKeys, type Binding } from '../keys.ts';
 import { go } from '../route.ts';
 import { CT_PRESETS } from '../viewer/presets.ts';
-import { neighbour } from '../worklist/worklist.tsx';
 import type { Ask } from '../ask/use_ask.ts';
 import type { Mode } from './finding_card.tsx';
 import type { Item } from './items.ts';
+import { neighbourOf } from './neighbours.ts';
 import { foremost } from './report_text.tsx';
 import type { Step } from './sign.tsx';
 import type { Editing } from './use_edit.ts';
@@ -43,6 +43,7 @@ interface Reach {
   add: () => void;
   toggleBoxes: () => void;
   beside: (uid: string) => void;
+  say: (text: string) => void;
 }
 
 /** How far a key moves a box, in fractions of the frame. */
@@ -80,8 +81,13 @@ export function useReadingKeys(reach: Reach): void {
   ];
   const panes = hanging.panes.length;
   const sibling = (by: number) => {
-    const next = neighbour(reach.uid, by);
-    if (next !== undefined) go(`/study/${next}`);
+    neighbourOf(reach.uid, by).then(
+      (next) => {
+        if (next !== undefined) go(`/study/${next}`);
+        else reach.say(by > 0 ? 'There is no next study in the list' : 'There is no study before it in the list');
+      },
+      () => reach.say('The list cannot be had'),
+    );
   };
 
   useKeys([
@@ -153,7 +159,7 @@ export function useReadingKeys(reach: Reach): void {
     images(['m'], 'Measure: with a pointer, from end to end', () => hanging.setTool(hanging.tool === 'measure' ? 'look' : 'measure')),
     images(['b'], 'Boxes on or off', reach.toggleBoxes),
     images(['p'], 'Earlier study beside', () => {
-      const earlier = foremost(reach.study.priors);
+      const earlier = foremost(reach.study.priors, reach.study.row.patient.name);
       if (earlier !== undefined) reach.beside(earlier.uid);
     }),
   ].toSorted((a, b) => Number(a.words !== undefined) - Number(b.words !== undefined)));

@@ -7,7 +7,7 @@ export function Rejected({ report }: { report: Report }) {
   return (
     <section class="rejected" aria-label="Report">
       <h2>Report</h2>
-      {rejection(report).map((line) => <p key={line}>{line}</p>)}
+      {rejection(report).map((line) => <p key={line} dir="auto">{line}</p>)}
       <p class="muted">A rejected draft says nothing of the patient: not that something was found, and not that nothing was.</p>
     </section>
   );

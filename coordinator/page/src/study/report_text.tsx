@@ -3,7 +3,7 @@
 import type { ComponentChildren } from 'preact';
 import { useState } from 'preact/hooks';
 import type { Finding, Prior, ReportBody, Statement, Version, WordsFrom } from '../api/types.ts';
-import { changed, date, inserted, moment, origins, personName, standingWord } from '../words.ts';
+import { changed, date, inserted, isSameName, moment, origins, personName, standingWord } from '../words.ts';
 
 /** Longest impression that can be kept, in characters: what is longer was pasted by mistake. */
 const MAX_TEXT = 50_000;
@@ -40,7 +40,7 @@ export function ReportText({ report, impression, made, isAsSigned, editable, isO
       {report.findings_text.length > 0 && (
         <>
           <h3>Findings</h3>
-          <p class="sentences">
+          <p class="sentences" dir="auto">
             {report.findings_text.map((each, index) => (
               <button key={index} class={chosen !== null && each.findings.includes(chosen) ? 'said on' : 'said'} onClick={() => point(each)}>{each.text}</button>
             ))}
@@ -51,8 +51,8 @@ export function ReportText({ report, impression, made, isAsSigned, editable, isO
       {editable ? (
         <>
           {/* On paper text boxes keep their size and are cut. */}
-          <p class="sentences on-paper">{shown.length === 0 ? 'None.' : shown.map((line, index) => <span key={index}>{line}</span>)}</p>
-          <textarea aria-labelledby="impression" maxLength={MAX_TEXT} class={own ? 'own' : ''} rows={Math.max(2, shown.length)} value={emptied ? '' : shown.join('\n')} placeholder={made === null ? 'It is made from the findings.' : made.join('\n')} spellcheck
+          <p class="sentences on-paper" dir="auto">{shown.length === 0 ? 'None.' : shown.map((line, index) => <span key={index} dir="auto">{line}</span>)}</p>
+          <textarea dir="auto" aria-labelledby="impression" maxLength={MAX_TEXT} class={own ? 'own' : ''} rows={Math.max(2, shown.length)} value={emptied ? '' : shown.join('\n')} placeholder={made === null ? 'It is made from the findings.' : made.join('\n')} spellcheck
             onInput={(event) => {
               const text = event.currentTarget.value;
               setEmptied(text.trim() === '');
@@ -63,13 +63,13 @@ export function ReportText({ report, impression, made, isAsSigned, editable, isO
           {own && <button class="plain" onClick={() => write([])}>Make it from the findings again</button>}
         </>
       ) : (
-        <p class="sentences">{report.impression.map((each) => each.text).join(' ') || 'None.'}</p>
+        <p class="sentences" dir="auto">{report.impression.map((each) => each.text).join(' ') || 'None.'}</p>
       )}
       {taken.map((each) => <p class="fine inserted" key={`${each.passage ?? ''} ${each.sentence} ${each.answered_at_ms}`}>{inserted(each)}</p>)}
       {children}
       {words.length > 0 && <details class="origins"><summary>Whose words these are</summary><ul>{origins(words).map((line) => <li key={line}>{line}</li>)}</ul></details>}
-      {report.comparison.length > 0 && <><h3>Comparison</h3><p>{report.comparison.join(' ')}</p></>}
-      {report.technique.length > 0 && <><h3>Technique</h3><p>{report.technique.join(' ')}</p></>}
+      {report.comparison.length > 0 && <><h3>Comparison</h3><p dir="auto">{report.comparison.join(' ')}</p></>}
+      {report.technique.length > 0 && <><h3>Technique</h3><p dir="auto">{report.technique.join(' ')}</p></>}
       {report.unread.length > 0 && (
         <details open={report.partial}>
           <summary>{report.partial ? 'Partial: ' : ''}{report.unread.length} {report.unread.length === 1 ? 'object was' : 'objects were'} not read</summary>
@@ -90,6 +90,8 @@ export function Limitations({ report }: { report: ReportBody }) {
 
 interface PriorsProps {
   priors: Prior[];
+  /** The patient's name as this study has it. */
+  name: string;
   /** Which one hangs beside. */
   beside: string;
   show: (uid: string) => void;
@@ -100,25 +102,32 @@ interface PriorsProps {
   choose: (finding: number) => void;
 }
 
-/** The earlier study that hangs beside first: the one that the report is compared with, or else one that it names. */
-export function foremost(priors: Prior[]): Prior | undefined {
-  const earlier = priors.filter((each) => each.is_later !== true);
-  return earlier.find((each) => each.compared) ?? earlier.find((each) => each.taken === true) ?? earlier[0];
+/** The name that another study has the patient under; nothing where it is that of this one. */
+function otherName({ patient_name }: Prior, name: string): string | null {
+  return patient_name === undefined || isSameName(patient_name, name) ? null : personName(patient_name);
 }
 
-export function Priors({ priors, beside, show, findings, names, choose }: PriorsProps) {
+/** The earlier study that hangs beside first: the one that the report is compared with, or else one that it names. One under another
+ * name hangs there only where the report takes it for the patient's. */
+export function foremost(priors: Prior[], name: string): Prior | undefined {
+  const earlier = priors.filter((each) => each.is_later !== true);
+  return earlier.find((each) => each.compared) ?? earlier.find((each) => each.taken === true) ?? earlier.find((each) => otherName(each, name) === null);
+}
+
+export function Priors({ priors, name, beside, show, findings, names, choose }: PriorsProps) {
   const earlier = priors.filter((each) => each.is_later !== true);
   const later = priors.filter((each) => each.is_later === true);
-  const first = foremost(priors);
+  const first = foremost(priors, name);
   const list = (heading: string, some: Prior[]) => some.length > 0 && (
     <section aria-label={heading} class="priors">
       <h2>{heading}</h2>
       <ul>
         {some.map((prior) => (
           <li key={prior.uid} class={beside === prior.uid ? 'on' : ''}>
-            <p><b>{date(prior.date)}</b> {prior.description} <span class="tag">{prior.report === null ? 'no report' : standingWord(prior.report.standing)}</span></p>
-            {prior.report !== null && prior.report.standing !== 'rejected' && <p class="muted">{prior.report.sentences.join(' ')}</p>}
-            {prior.report !== null && prior.report.standing !== 'rejected' && (prior.report.impression ?? []).length > 0 && <p class="muted"><b>Impression.</b> {prior.report.impression?.join(' ')}</p>}
+            {otherName(prior, name) !== null && <p class="warning">Under another name: <b dir="auto">{otherName(prior, name)}</b></p>}
+            <p dir="auto"><b>{date(prior.date)}</b> {prior.description} <span class="tag">{prior.report === null ? 'no report' : standingWord(prior.report.standing)}</span></p>
+            {prior.report !== null && prior.report.standing !== 'rejected' && <p class="muted" dir="auto">{prior.report.sentences.join(' ')}</p>}
+            {prior.report !== null && prior.report.standing !== 'rejected' && (prior.report.impression ?? []).length > 0 && <p class="muted" dir="auto"><b>Impression.</b> {prior.report.impression?.join(' ')}</p>}
             {(prior.changes ?? []).length > 0 && (
               <ul class="changes" aria-label="What changed since">
                 {prior.changes?.map((each, index) => {
@@ -147,9 +156,9 @@ export function Versions({ versions, shown, show }: { versions: Version[]; shown
         {versions.toSorted((a, b) => b.version - a.version).map((each) => (
           <li key={each.version} class={shown === each.version ? 'on' : ''}>
             <button class="plain" onClick={() => show(each.version)} aria-current={shown === each.version ? 'true' : undefined}>
-              <b>{each.version}</b> {standingWord(each.standing)} <span class="muted">{moment(each.at_ms)}{each.by ? `, ${personName(each.by)}` : ''}</span>
+              <b>{each.version}</b> {standingWord(each.standing)} <span class="muted">{moment(each.at_ms)}{each.by && <>, <bdi>{personName(each.by)}</bdi></>}</span>
             </button>
-            {each.reason && <p class="fine">{each.reason}</p>}
+            {each.reason && <p class="fine" dir="auto">{each.reason}</p>}
           </li>
         ))}
       </ol>

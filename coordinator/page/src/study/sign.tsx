@@ -4,7 +4,7 @@ import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 import type { Session, Standing } from '../api/types.ts';
 import type { Saving } from '../edit/autosave.ts';
 import { left } from '../edit/model.ts';
-import { coded, inserted, moment, personName } from '../words.ts';
+import { clock, coded, inserted, personName } from '../words.ts';
 import { Ask } from './finding_card.tsx';
 import type { Editing } from './use_edit.ts';
 
@@ -38,7 +38,7 @@ interface Props {
 function saved(saving: Saving): string {
   switch (saving.state) {
     case 'saved':
-      return `kept ${moment(saving.at_ms).slice(11)}`;
+      return `kept ${clock(saving.at_ms)}`;
     case 'saving':
       return 'keeping';
     case 'waiting':
@@ -70,7 +70,7 @@ export function SignBar(props: Props) {
       {step === 'discard' && props.discard !== null && <DiscardStep amends={standing !== 'unsigned_draft'} discard={() => { setNote({ of: editing.copy.version, text: '' }); props.discard?.(); }} setStep={setStep} busy={busy} />}
       {problem !== '' && <p class="problem" role="alert">{problem}</p>}
       {editing.saving.state === 'waiting' && <p class="problem" role="status">Your edits are on this page and not kept on the server yet: {editing.saving.problem}</p>}
-      {step !== 'sign' && [...editing.preview.contradictions, ...editing.preview.warnings].map((warning) => <p class="warning" key={warning}>{warning}</p>)}
+      {step !== 'sign' && [...editing.preview.contradictions, ...editing.preview.warnings].map((warning) => <p class="warning" key={warning} dir="auto">{warning}</p>)}
       <div class="row">
         <span class="part">
           <button class="plain" disabled={!editing.canUndo || busy} onClick={editing.undo} title="Undo (Ctrl Z)" aria-label="Undo">↶</button>
@@ -134,27 +134,27 @@ function SignStep({ editing, session, amends, setStep, busy, sign, comparison, v
     <form class="sign-step" ref={region} aria-label={`${verb} the report`}
       onSubmit={(event) => { event.preventDefault(); if (!busy && blocked === '' && isSeen && (!amends || reason.trim() !== '')) sign(reason.trim(), against !== ''); }}
       onKeyDown={(event) => { if (event.key === 'Escape') { event.preventDefault(); event.stopPropagation(); setStep('none'); } }}>
-      <h2>{verb} as {personName(session.account.name ?? session.account.id)}{session.account.organization ? `, ${session.account.organization}` : ''}</h2>
+      <h2>{verb} as <bdi>{personName(session.account.name ?? session.account.id)}</bdi>{session.account.organization ? `, ${session.account.organization}` : ''}</h2>
       <p class="muted">{editing.copy.decisions.length + editing.copy.added.length === 0 ? 'The draft has no findings.' : `Findings: ${told}.`} {session.demonstration && 'The draft was made by demonstration weights.'}</p>
       {/* What is longer than its box is scrolled by keys, which turn slices elsewhere. */}
       <div class="to-sign" role="region" aria-label="What is signed" tabIndex={0} onKeyDown={(event) => { if (SCROLLS.includes(event.key)) event.stopPropagation(); }}>
-        {report?.findings_text.map((each, index) => <p key={index}>{each.text}</p>)}
-        <p><b>Impression.</b> {report?.impression.map((each) => each.text).join(' ')}</p>
+        {report?.findings_text.map((each, index) => <p key={index} dir="auto">{each.text}</p>)}
+        <p dir="auto"><b>Impression.</b> {report?.impression.map((each) => each.text).join(' ')}</p>
         {report !== null && <p><b>Coded.</b> {report.findings.length === 0 ? 'No finding.' : report.findings.map((each) => coded(each)).join('; ')}</p>}
         {report !== null && report.comparison.length > 0 && <p><b>Comparison{report.comparison.join('\n') === comparison ? '' : ', made anew of the findings as you decided'}.</b> {report.comparison.join(' ')}</p>}
-        {report !== null && report.technique.length > 0 && <p><b>Technique.</b> {report.technique.join(' ')}</p>}
+        {report !== null && report.technique.length > 0 && <p dir="auto"><b>Technique.</b> {report.technique.join(' ')}</p>}
         {report !== null && report.limitations.length > 0 && <p><b>Limitations.</b> {report.limitations.join(' ')}</p>}
         {report?.inserted?.map((each) => <p class="inserted" key={`${each.passage ?? ''} ${each.sentence} ${each.answered_at_ms}`}>{inserted(each)}</p>)}
       </div>
       <label>
         {amends ? 'Why is it amended?' : 'Note (may be empty)'}
-        <input name="reason" data-own={reason === '' ? undefined : 'yes'} value={reason} maxLength={2000} required={amends} onInput={(event) => setReason(event.currentTarget.value)} autocomplete="off" />
+        <input name="reason" dir="auto" data-own={reason === '' ? undefined : 'yes'} value={reason} maxLength={2000} required={amends} onInput={(event) => setReason(event.currentTarget.value)} autocomplete="off" />
       </label>
-      {warnings.map((warning) => <p class="warning" key={warning}>{warning}</p>)}
+      {warnings.map((warning) => <p class="warning" key={warning} dir="auto">{warning}</p>)}
       {contradictions.length > 0 && (
         <fieldset class="against">
           <legend>This report contradicts itself</legend>
-          <ul>{contradictions.map((each) => <li class="warning" key={each}>{each}</li>)}</ul>
+          <ul>{contradictions.map((each) => <li class="warning" key={each} dir="auto">{each}</li>)}</ul>
           <label class="check">
             <input type="checkbox" name="seen" required checked={isSeen} onChange={(event) => setSeen(event.currentTarget.checked ? against : '')} />
             I have seen this, and sign it so

@@ -5,13 +5,14 @@ import { ApiError, call, words } from '../api/client.ts';
 import type { Report, ReportBody, Study, WorkingCopy } from '../api/types.ts';
 import { Autosave, type Saving } from '../edit/autosave.ts';
 import { begin, hasImpression, isBegun, redo, step, toPreview, type, undecided, undo, withImpression, type Field, type History } from '../edit/model.ts';
+import type { Made } from './items.ts';
 
 export interface Preview {
   report: ReportBody | null;
   /** The edits that it is of. */
   of: WorkingCopy | null;
-  /** Its sentences of findings, in the order of decisions and additions; nothing where there is none, or none yet. */
-  sentences: (string | null)[] | null;
+  /** What it has of each finding, in the order of decisions and additions; nothing where there is none, or none yet. */
+  made: Made[] | null;
   warnings: string[];
   /** Where its words say another thing than its findings: it is signed by who has seen that. */
   contradictions: string[];
@@ -48,6 +49,8 @@ export interface Editing {
   stale: WorkingCopy | null;
   settle: () => void;
   flush: () => Promise<void>;
+  /** Looks again at the report that comes of the edits: what is on record of their words has changed. */
+  look: () => void;
 }
 
 const PREVIEW_MS = 250;
@@ -60,8 +63,8 @@ export function useEdit(study: Study, may: boolean): Editing {
   const [history, setHistory] = useState<History>(() => begin(undecided(version, count)));
   const [saving, setSaving] = useState<Saving>({ state: 'clean' });
   const [stale, setStale] = useState<WorkingCopy | null>(null);
-  const [preview, setPreview] = useState<Preview>({ report: study.report?.report ?? null, of: null, sentences: null, warnings: [], contradictions: [], problem: '', isOwn: false, isOld: false, isLate: false });
-  /** Previews that failed are asked for again after a sign-in, and when the network is back. */
+  const [preview, setPreview] = useState<Preview>({ report: study.report?.report ?? null, of: null, made: null, warnings: [], contradictions: [], problem: '', isOwn: false, isOld: false, isLate: false });
+  /** Previews are asked for again after a sign-in, when the network is back, and when other things are known of the words. */
   const [round, setRound] = useState(0);
   const save = useRef<Autosave | null>(null);
   const newest = useRef(history.now);
@@ -116,7 +119,7 @@ export function useEdit(study: Study, may: boolean): Editing {
     setPreview((was) => ({ ...was, isOld: true, isLate: false }));
     const timer = window.setTimeout(() => {
       call<{ report: Report; warnings?: string[]; contradictions?: string[] }>('POST', `/studies/${uid}/preview`, toPreview(copy)).then(
-        ({ body }) => !gone && setPreview({ report: body.report.report, of: copy, sentences: sentencesOf(body.report), warnings: body.warnings ?? [], contradictions: body.contradictions ?? [], problem: '', isOwn: hasImpression(copy), isOld: false, isLate: false }),
+        ({ body }) => !gone && setPreview({ report: body.report.report, of: copy, made: madeOf(body.report), warnings: body.warnings ?? [], contradictions: body.contradictions ?? [], problem: '', isOwn: hasImpression(copy), isOld: false, isLate: false }),
         (error: unknown) => {
           // What cannot be signed is told in the server's words; the last good text stays.
           // That another version is newer is told where it is signed, with both sides.
@@ -171,10 +174,11 @@ export function useEdit(study: Study, may: boolean): Editing {
       setSaving({ state: 'clean' });
     },
     flush: async () => save.current?.flush(),
+    look: () => setRound((count) => count + 1),
   };
 }
 
-/** What a report that was reviewed says of each finding that was decided on. */
-function sentencesOf({ report, review }: Report): (string | null)[] | null {
-  return review?.assessments?.map(({ finding }) => (finding === undefined ? null : (report.findings[finding]?.sentence ?? null))) ?? null;
+/** What a report that was reviewed has of each finding that was decided on. */
+function madeOf({ report, review }: Report): Made[] | null {
+  return review?.assessments?.map(({ finding }) => ({ place: finding ?? null, sentence: finding === undefined ? null : (report.findings[finding]?.sentence ?? null) })) ?? null;
 }

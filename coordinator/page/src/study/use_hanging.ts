@@ -2,6 +2,7 @@
 
 import { useMemo, useRef, useState } from 'preact/hooks';
 import type { Box, Place, Study } from '../api/types.ts';
+import { isSameName, personName } from '../words.ts';
 import { find, hung, stacks, type Stack } from '../viewer/frames.ts';
 import type { Handle } from '../viewer/pane_view.tsx';
 import type { Tool } from '../viewer/pointer.ts';
@@ -49,7 +50,12 @@ function middle(stack: Stack): number {
 
 export function useHanging(study: Study, prior: Study | null): Hanging {
   const own = useMemo(() => stacks(study, null), [study.row.uid, study.series]);
-  const earlier = useMemo(() => (prior === null ? [] : stacks(prior, study.priors.find((each) => each.uid === prior.row.uid)?.is_later === true ? 'later' : 'earlier')), [prior]);
+  const earlier = useMemo(() => {
+    if (prior === null) return [];
+    const { name } = prior.row.patient;
+    const when = study.priors.find((each) => each.uid === prior.row.uid)?.is_later === true ? 'later' : 'earlier';
+    return stacks(prior, when, isSameName(name, study.row.patient.name) ? null : personName(name));
+  }, [prior]);
   const all = useMemo(() => [...own, ...earlier], [own, earlier]);
   const [chosen, setChosen] = useState<number[] | null>(null);
   const [active, setActive] = useState(0);

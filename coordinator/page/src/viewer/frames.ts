@@ -23,6 +23,8 @@ export interface Stack {
   date: string;
   /** Where the stack is of another study of the patient: whether that was made earlier or later. */
   prior: 'earlier' | 'later' | null;
+  /** The patient's name in that study, where it is another than in this one. */
+  of: string | null;
   frames: Frame[];
 }
 
@@ -46,8 +48,8 @@ function viewRank(instance: Instance): number {
 }
 
 /** The stacks of a study in the order in which they are hung: films by view; of CT the series that findings lie on first, then
- *  the longest. */
-export function stacks(study: Study, prior: Stack['prior']): Stack[] {
+ *  the longest. `of` is the patient's name where it is another than that of the study that is read. */
+export function stacks(study: Study, prior: Stack['prior'], of: string | null = null): Stack[] {
   const seen = new Set(study.report?.report.findings.flatMap((finding) => finding.evidence.map((place) => place.series)) ?? []);
   const { uid, study_date: date } = study.row;
   const films: { rank: number; stack: Stack }[] = [];
@@ -63,12 +65,12 @@ export function stacks(study: Study, prior: Stack['prior']): Stack[] {
         const label = view || series.modality;
         films.push({
           rank: viewRank(instance),
-          stack: { key: instance.uid, study: uid, kind: 'xray', label, description: series.description, date, prior, frames: framesOf(uid, series, instance) },
+          stack: { key: instance.uid, study: uid, kind: 'xray', label, description: series.description, date, prior, of, frames: framesOf(uid, series, instance) },
         });
       }
     } else {
       const frames = shown.flatMap((instance) => framesOf(uid, series, instance));
-      volumes.push({ key: series.uid, study: uid, kind: series.kind, label: `${series.modality} ${series.number ?? ''}`.trim(), description: series.description, date, prior, frames });
+      volumes.push({ key: series.uid, study: uid, kind: series.kind, label: `${series.modality} ${series.number ?? ''}`.trim(), description: series.description, date, prior, of, frames });
     }
   }
   volumes.sort((a, b) => Number(seen.has(b.key)) - Number(seen.has(a.key)) || b.frames.length - a.frames.length);

@@ -1,9 +1,10 @@
 /** One pane: a stack in Cornerstone's viewport, in the words of the page (pixels of the frame, windows in modality values). */
 
-import { RenderingEngine, Enums, init, imageLoader, cache, setUseCPURendering, type Types } from '@cornerstonejs/core';
+import { RenderingEngine, Enums, init, cache, setUseCPURendering, type Types } from '@cornerstonejs/core';
 import type { FrameFacts } from '../api/types.ts';
+import { release, want } from './fetching.ts';
 import type { Frame, Stack } from './frames.ts';
-import { announce, factsOf, register, spacingOf } from './loader.ts';
+import { announce, factsOf, register, shadedId, spacingOf } from './loader.ts';
 import { CT_PRESETS, type Window } from './presets.ts';
 
 /** Memory for decoded frames, in bytes: a CT of 2,000 slices. */
@@ -45,6 +46,9 @@ export class Pane {
   private frames: Frame[] = [];
   private shown = -1;
   private wanted = -1;
+  /** The frame that was drawn last, or is being drawn, and where it is in the viewport's stack. */
+  private drawing = -1;
+  private place = -1;
   private window: Window | null = null;
   private inverted = false;
   private alive = true;
@@ -69,6 +73,7 @@ export class Pane {
 
   close(): void {
     this.alive = false;
+    release(this);
     this.element.removeEventListener(Enums.Events.IMAGE_RENDERED, this.drawn);
     this.rendering.disableElement(this.name);
   }
@@ -81,9 +86,11 @@ export class Pane {
     const frame = frames[index];
     if (frame === undefined) return;
     // Errors of the loader come as they are, and not as an event.
-    await imageLoader.loadAndCacheImage(frame.id);
+    await want(this, frame.id);
     if (!this.alive) return;
-    await this.viewport.setStack(frames.map((each) => each.id), index);
+    this.drawing = index;
+    this.place = this.placeOf(index);
+    await this.viewport.setStack([...frames.map((each) => each.id), ...frames.map(shadedId)], this.place);
     if (!this.alive) return;
     this.shown = index;
     this.inverted = false;
@@ -99,21 +106,21 @@ export class Pane {
     this.wanted = index;
     const frame = this.frames[index];
     if (frame === undefined || this.shown < 0 || index === this.shown) return;
-    await imageLoader.loadAndCacheImage(frame.id);
+    try {
+      await want(this, frame.id);
+    } catch (error) {
+      // It gave way to the next wish.
+      if (!this.alive || this.wanted !== index) return;
+      throw error;
+    }
     if (!this.alive || this.wanted !== index) return;
-    await this.viewport.setImageIdIndex(index);
-    if (!this.alive) return;
-    this.shown = index;
-    this.applyWindow();
-    this.viewport.render();
+    await this.draw(index);
   }
 
   /** A window in values after the rescale; nothing for that of the header. */
   setWindow(window: Window | null): void {
     this.window = window;
-    if (this.shown < 0) return;
-    this.applyWindow();
-    this.viewport.render();
+    if (this.shown >= 0) void this.draw(this.drawing);
   }
 
   invert(): void {
@@ -123,14 +130,46 @@ export class Pane {
     this.viewport.render();
   }
 
+  /** Draws a frame that is here, by its values or in the shades of its header. */
+  private async draw(index: number): Promise<void> {
+    this.drawing = index;
+    const place = this.placeOf(index);
+    if (place !== this.place) {
+      this.place = place;
+      await this.viewport.setImageIdIndex(place);
+      if (!this.alive || this.place !== place) return;
+    }
+    this.shown = index;
+    this.applyWindow();
+    this.viewport.render();
+  }
+
+  /** Where in the viewport's stack a frame is: the values of all frames come first, then their shades. */
+  private placeOf(index: number): number {
+    return this.isShaded(index) ? this.frames.length + index : index;
+  }
+
+  /** Whether a frame is drawn in shades that no window over its values has. */
+  private isShaded(index: number): boolean {
+    const frame = this.frames[index];
+    return this.window === null && frame !== undefined && (factsOf(frame.id)?.shades ?? 0) > 0;
+  }
+
   private applyWindow(): void {
     const facts = this.facts();
     const window = this.currentWindow();
     if (facts === undefined || window === null) return;
+    const inverted = facts.inverted !== this.inverted;
+    if (this.isShaded(this.shown)) {
+      this.viewport.setProperties({ voiRange: { lower: 0, upper: 255 }, invert: inverted });
+      return;
+    }
     const { slope, intercept } = rescale(facts);
-    const lower = (window.center - window.width / 2 - intercept) / slope;
-    const upper = (window.center + window.width / 2 - intercept) / slope;
-    this.viewport.setProperties({ voiRange: { lower, upper: Math.max(lower + 1e-3, upper) }, invert: facts.inverted !== this.inverted });
+    const ends = endsOf(window).map((value) => (value - intercept) / slope);
+    const [lower, upper] = [Math.min(...ends), Math.max(...ends)];
+    // Where values fall as their meaning rises, and where the header's table falls, the largest is dark.
+    const falls = (slope < 0) !== (this.window !== null && facts.window?.falls === true);
+    this.viewport.setProperties({ voiRange: { lower, upper: Math.max(lower + 1e-3, upper) }, invert: inverted !== falls });
   }
 
   private facts(): FrameFacts | undefined {
@@ -147,7 +186,12 @@ export class Pane {
     if (facts.window !== null && facts.window.width > 0) return facts.window;
     if (this.kind === 'ct') return CT_PRESETS[1]!;
     const { slope, intercept } = rescale(facts);
-    return { center: ((facts.smallest + facts.largest) / 2) * slope + intercept, width: Math.max(1, (facts.largest - facts.smallest) * slope) };
+    return { center: ((facts.smallest + facts.largest) / 2) * slope + intercept, width: Math.max(1, (facts.largest - facts.smallest) * Math.abs(slope)) };
+  }
+
+  /** Whether what is shown has the shades of a table in the header, which no center and width say. */
+  get isByTable(): boolean {
+    return this.shown >= 0 && this.isShaded(this.shown) && this.facts()?.window?.function === 'table';
   }
 
   /** A window from the values themselves: all but the darkest and brightest hundredth. Nothing in colour. */
@@ -159,7 +203,7 @@ export class Pane {
     const sample = Float64Array.from({ length: Math.min(values.length, 40_000) }, (_, at) => values[Math.floor((at * values.length) / Math.min(values.length, 40_000))]!).sort();
     const [low, high] = [sample[Math.floor(sample.length * 0.01)] ?? 0, sample[Math.floor(sample.length * 0.99)] ?? 1];
     const { slope, intercept } = rescale(facts);
-    return { center: ((low + high) / 2) * slope + intercept, width: Math.max(1, (high - low) * slope) };
+    return { center: ((low + high) / 2) * slope + intercept, width: Math.max(1, (high - low) * Math.abs(slope)) };
   }
 
   /** Magnifies about a point of the pane. */
@@ -238,25 +282,11 @@ export class Pane {
 }
 
 function rescale({ slope, intercept }: FrameFacts): { slope: number; intercept: number } {
-  return slope > 0 && Number.isFinite(slope) && Number.isFinite(intercept) ? { slope, intercept } : { slope: 1, intercept: 0 };
+  return slope !== 0 && Number.isFinite(slope) && Number.isFinite(intercept) ? { slope, intercept } : { slope: 1, intercept: 0 };
 }
 
-/** Fetches a stack from a place outwards, a few frames at a time, until `stop`. */
-export function prefetch(frames: Frame[], from: number, done: (loaded: number) => void): () => void {
-  announce(frames);
-  const order = frames.map((_, index) => index).sort((a, b) => Math.abs(a - from) - Math.abs(b - from));
-  let [next, loaded, stopped] = [0, 0, false];
-  const lane = async () => {
-    while (!stopped && next < order.length) {
-      const frame = frames[order[next++]!]!;
-      // What cannot be had is told of when it is looked at.
-      await imageLoader.loadAndCacheImage(frame.id).catch(() => undefined);
-      if (!stopped) done(++loaded);
-    }
-  };
-  for (let count = 0; count < 4; count++) void lane();
-  return () => {
-    stopped = true;
-  };
+/** From which value on it is not black any more, and from which on white (PS3.3 section C.11.2.1.2.1 for what headers call linear). */
+function endsOf({ center, width, function: shape }: Window): [number, number] {
+  const [middle, half] = shape === 'linear' ? [center - 0.5, (width - 1) / 2] : [center, width / 2];
+  return [middle - half, middle + half];
 }
-

@@ -6,7 +6,8 @@ import type { Box } from '../api/types.ts';
 import { date } from '../words.ts';
 import { imageName, letters as lettersOf, type Stack } from './frames.ts';
 import { boxAt, length, Overlay, type Measure, type Shown } from './overlay.tsx';
-import { Pane, prefetch } from './pane.ts';
+import { prefetch } from './fetching.ts';
+import { Pane } from './pane.ts';
 import { Pointers, type Reach, type Tool } from './pointer.ts';
 import type { Window } from './presets.ts';
 
@@ -67,7 +68,7 @@ export function PaneView(props: Props) {
         await opened.open(stack.frames, latest.current.index);
         if (gone) return;
         latest.current.handle({ pane: opened });
-        if (stack.frames.length > 1) stop = prefetch(stack.frames, latest.current.index, setLoaded);
+        if (stack.frames.length > 1) stop = prefetch(stack.frames, () => latest.current.index, setLoaded);
       } catch (error) {
         if (!gone) setProblem(words(error));
       }
@@ -177,7 +178,7 @@ export function PaneView(props: Props) {
   };
   // Reports name what is no view by its number.
   const numbered = frame === undefined || (!several && instance?.view_position) ? '' : imageName(frame);
-  const name = `${stack.prior === null ? '' : `${stack.prior} study ${date(stack.date)}, `}${stack.label}${several ? `, slice ${index + 1} of ${stack.frames.length}` : ''}${numbered === '' ? '' : `, ${numbered}`}`;
+  const name = `${stack.prior === null ? '' : `${stack.prior} study ${date(stack.date)}${stack.of === null ? '' : ` of ${stack.of}`}, `}${stack.label}${several ? `, slice ${index + 1} of ${stack.frames.length}` : ''}${numbered === '' ? '' : `, ${numbered}`}`;
   return (
     <section class={`pane ${active ? 'active' : ''} ${stack.prior === null ? '' : 'prior'}`} aria-label={name} data-ready={pane.current !== null && pane.current.index === index}
       onPointerDown={(event) => pointers.current?.down(event)} onContextMenu={(event) => event.preventDefault()}>
@@ -195,9 +196,9 @@ export function PaneView(props: Props) {
         <Overlay pane={pane.current} columns={instance.columns} rows={instance.rows} boxes={boxes} drawing={drawing} measure={measure} spacing={spacing} isHeld={tool !== 'look'} hover={over} />
       )}
       <div class="corner top-left">
-        {stack.prior !== null ? <b class="is-prior">{stack.prior === 'earlier' ? 'PRIOR' : 'LATER'} {date(stack.date) || 'no date'}</b> : <span><b>{props.besides ? 'CURRENT ' : ''}</b>{date(stack.date)}</span>}
+        {stack.prior !== null ? <b class="is-prior">{stack.prior === 'earlier' ? 'PRIOR' : 'LATER'} {date(stack.date) || 'no date'}{stack.of !== null && <> of <bdi>{stack.of}</bdi></>}</b> : <span><b>{props.besides ? 'CURRENT ' : ''}</b>{date(stack.date)}</span>}
         <span>{stack.label}</span>
-        <span class="dim">{stack.description}</span>
+        <span class="dim" dir="auto">{stack.description}</span>
       </div>
       <div class="corner top-right">
         {stack.kind !== 'ct' && spacing === null && <span class="dim">mm not calibrated</span>}
@@ -205,7 +206,7 @@ export function PaneView(props: Props) {
       </div>
       <div class="corner bottom-left">
         {(several || numbered !== '') && <span>{[...(several ? [`${index + 1} / ${stack.frames.length}`] : []), ...(numbered === '' ? [] : [numbered])].join(' · ')}</span>}
-        <span class="dim">{current === null ? '' : `C ${Math.round(current.center)} W ${Math.round(current.width)}`} {pane.current === null || pane.current.index < 0 ? '' : `· ${Math.round(pane.current.zoomFactor * 100)} %`}</span>
+        <span class="dim">{current === null ? '' : pane.current?.isByTable ? 'table of the header' : `C ${Math.round(current.center)} W ${Math.round(current.width)}`} {pane.current === null || pane.current.index < 0 ? '' : `· ${Math.round(pane.current.zoomFactor * 100)} %`}</span>
       </div>
       <div class="corner bottom-right"><span class="dim">{probe}</span></div>
       {letters && <><i class="letter l">{letters.left}</i><i class="letter r">{letters.right}</i><i class="letter t">{letters.top}</i><i class="letter b">{letters.bottom}</i></>}

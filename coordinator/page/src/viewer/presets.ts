@@ -3,6 +3,8 @@
 export interface Window {
   center: number;
   width: number;
+  /** Of a header's window, its VOI LUT Function, or that it stands for a table; else the window is linear from end to end. */
+  function?: 'linear' | 'linear_exact' | 'sigmoid' | 'table';
 }
 
 export interface Preset extends Window {

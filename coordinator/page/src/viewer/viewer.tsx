@@ -32,11 +32,11 @@ function look(item: Item): Shown['look'] {
 function boxesOn(stack: Stack, index: number, items: Item[], chosen: string | null, hovered: string | null): Shown[] {
   const frame = stack.frames[index];
   if (frame === undefined || stack.prior !== null) return [];
-  return items.flatMap((item, number) => {
+  return items.flatMap((item) => {
     const isChosen = item.id === chosen || item.id === hovered;
     if (item.decision === 'reject' && !isChosen) return [];
     const places = item.finding.evidence.filter((place) => place.instance === frame.instance.uid && place.frame === frame.number && place.box !== undefined);
-    return places.map((place): Shown => ({ id: item.id, label: `${number + 1} ${item.name}`, box: place.box!, chosen: isChosen, look: look(item) }));
+    return places.map((place): Shown => ({ id: item.id, label: item.number === null ? item.name : `${item.number} ${item.name}`, box: place.box!, chosen: isChosen, look: look(item) }));
   });
 }
 

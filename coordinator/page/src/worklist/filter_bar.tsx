@@ -1,7 +1,11 @@
 /** The filters above the worklist. */
 
 import type { RefObject } from 'preact';
+import { useEffect, useRef, useState } from 'preact/hooks';
 import { CHOICES, STATES, type Filters } from './filters.ts';
+
+/** Each search is on record: it is made when typing pauses. */
+const PAUSE_MS = 300;
 
 interface Props {
   filters: Filters;
@@ -14,6 +18,26 @@ interface Props {
 }
 
 export function FilterBar({ filters, counts, sites, modalities, change, search, leave }: Props) {
+  const [typed, setTyped] = useState(filters.text);
+  /** What was looked for last from here. */
+  const sought = useRef(filters.text);
+  const pause = useRef(0);
+  const seek = (text: string) => {
+    clearTimeout(pause.current);
+    if (text === sought.current) return;
+    sought.current = text;
+    change({ text }, true);
+  };
+  const latest = useRef(seek);
+  latest.current = seek;
+  // Other words in the address, from elsewhere, take the place of what was typed.
+  useEffect(() => {
+    if (filters.text === sought.current) return;
+    clearTimeout(pause.current);
+    sought.current = filters.text;
+    setTyped(filters.text);
+  }, [filters.text]);
+  useEffect(() => () => clearTimeout(pause.current), []);
   const total = Object.values(counts).reduce((sum, count) => sum + count, 0);
   const count = (states: string) => (states === '' ? total : states.split(',').reduce((sum, state) => sum + (counts[state] ?? 0), 0));
   const pick = (name: keyof Filters, label: string, options: readonly (readonly [string, string])[]) => (
@@ -32,11 +56,19 @@ export function FilterBar({ filters, counts, sites, modalities, change, search, 
         ref={search}
         aria-label="Search patient, ID, accession, description"
         placeholder="Patient, ID, accession …  ( / )"
-        value={filters.text}
-        onInput={(event) => change({ text: event.currentTarget.value }, true)}
+        value={typed}
+        spellcheck={false}
+        onInput={(event) => {
+          const text = event.currentTarget.value;
+          setTyped(text);
+          clearTimeout(pause.current);
+          pause.current = window.setTimeout(() => latest.current(text), PAUSE_MS);
+        }}
+        onBlur={(event) => seek(event.currentTarget.value)}
         onKeyDown={(event) => {
           if (event.key === 'Escape' || event.key === 'Enter') {
             event.preventDefault();
+            seek(event.currentTarget.value);
             leave();
           }
         }}

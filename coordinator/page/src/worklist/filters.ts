@@ -1,5 +1,6 @@
-/** Filters of the worklist, as its address has them. Pure. */
+/** Filters of the worklist, as its address has them. Pure, but for the clock. */
 
+import { serverNow } from '../api/client.ts';
 import type { Row } from '../api/types.ts';
 import { pressing, urgencyRank, yearsAt } from '../words.ts';
 
@@ -77,10 +78,18 @@ export function asked(filters: Filters, after: string | null): string {
   const query = new URLSearchParams({ limit: '500' });
   for (const name of ['modality', 'urgency', 'site', 'text'] as const) if (filters[name] !== '') query.set(name, filters[name]);
   if (filters.confidence !== '') query.set('confidence_below', String(Number(filters.confidence) / 100));
-  if (filters.age !== '') query.set('received_after_ms', String(Date.now() - Number(filters.age) * 3_600_000));
+  if (filters.age !== '') query.set('received_after_ms', String(serverNow() - Number(filters.age) * 3_600_000));
   if (filters.order === '') query.set('order', 'urgency');
   if (after !== null) query.set('after', after);
   return query.toString();
+}
+
+/** Letters that are more than a plain one with an accent, as they are typed where the keyboard has none of them. */
+const PLAIN: Record<string, string> = { ß: 'ss', æ: 'ae', œ: 'oe', þ: 'th', ø: 'o', đ: 'd', ð: 'd', ł: 'l', ı: 'i', ς: 'σ' };
+
+/** Words as they are looked for, without capitals and accents: as the server has them (`naming/spelling.rs`), which looks at the same. */
+function folded(text: string): string {
+  return text.toLowerCase().normalize('NFKD').replaceAll(/\p{M}/gu, '').replaceAll(/[ßæœþøđðłıς]/g, (letter) => PLAIN[letter] ?? letter);
 }
 
 /** Whether a row is shown. Also what the server filters is looked at: rows change while they are shown. */
@@ -88,15 +97,22 @@ export function passes(filters: Filters, row: Row, now: number): boolean {
   if (filters.state !== '' && !filters.state.split(',').includes(row.state)) return false;
   if (filters.modality !== '' && !row.modalities.includes(filters.modality.toUpperCase())) return false;
   if (filters.urgency !== '' && pressing(row) !== filters.urgency) return false;
-  if (filters.site !== '' && row.institution !== filters.site) return false;
+  if (filters.site !== '' && folded(row.institution) !== folded(filters.site)) return false;
   if (filters.years !== '' && !isOfAge(filters, row)) return false;
   if (filters.age !== '' && now - row.received_at_ms > Number(filters.age) * 3_600_000) return false;
   if (filters.confidence !== '' && !(row.confidence !== null && row.confidence * 100 < Number(filters.confidence))) return false;
   if (filters.text === '') return true;
   const { patient, accession, description, institution } = row;
-  const words = [patient.name, patient.id, accession, description, institution, row.uid].join('\n').toLowerCase();
+  const words = folded([patient.name, patient.id, accession, description, institution, row.uid].join('\n'));
   // Names are shown with a comma that they are not kept with.
-  return filters.text.toLowerCase().split(/[\s,]+/).every((word) => words.includes(word));
+  return filters.text.split(/[\s,]+/).every((word) => words.includes(folded(word)));
+}
+
+/** How many rows there are by state. */
+export function tally(rows: Row[]): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const { state } of rows) counts[state] = (counts[state] ?? 0) + 1;
+  return counts;
 }
 
 /** Most urgent first, newest first, or least confident first. */

@@ -58,6 +58,9 @@ function urgencies(row: Row): { by: Source; level: Urgency; words: string }[] {
 /** Letters that two lines of a cell hold on a small screen, whatever its font. */
 const LONG: Record<string, number> = { patient: 36, id: 20, study: 40, site: 20 };
 
+/** Cells with what people wrote, each in its own direction. */
+const AS_WRITTEN = new Set(['patient', 'study', 'site']);
+
 export function Line({ row, index, now, selected, me, y, choose, open }: Props) {
   const { patient } = row;
   const marks = urgencies(row);
@@ -66,7 +69,7 @@ export function Line({ row, index, now, selected, me, y, choose, open }: Props) 
   const old = now - row.received_at_ms > 4 * 3_600_000 && row.state === 'drafted';
   const cell = (name: string, content: preact.ComponentChildren, title?: string) => {
     const long = typeof content === 'string' && content.length > (LONG[name] ?? Infinity);
-    return <span role="gridcell" class={long ? `c-${name} is-long` : `c-${name}`} title={title}>{content}</span>;
+    return <span role="gridcell" class={long ? `c-${name} is-long` : `c-${name}`} title={title} dir={AS_WRITTEN.has(name) ? 'auto' : undefined}>{content}</span>;
   };
   return (
     <div role="row" id={`row-${index}`} aria-rowindex={index + 2} aria-selected={selected} class={`line u-${pressing(row) ?? 'none'} s-${row.state}`} style={{ transform: `translateY(${y}px)` }} 

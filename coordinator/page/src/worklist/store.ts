@@ -4,14 +4,15 @@ import { useEffect, useRef, useState } from 'preact/hooks';
 import { get, words } from '../api/client.ts';
 import { listen } from '../api/events.ts';
 import type { Reader, Row } from '../api/types.ts';
-import { asked, type Filters } from './filters.ts';
+import { asked, tally, type Filters } from './filters.ts';
 
 /** Rows that are loaded at most. */
 export const MAX_ROWS = 5_000;
 
 export interface Rows {
   rows: Map<string, Row>;
-  counts: Record<string, number>;
+  /** How many there are by state beyond those rows. */
+  beyond: Record<string, number>;
   /** What can be chosen. */
   sites: string[];
   modalities: string[];
@@ -31,7 +32,7 @@ interface Page {
 }
 
 export function useRows(filters: Filters): Rows {
-  const [state, setState] = useState<Omit<Rows, 'again'>>({ rows: new Map(), counts: {}, sites: [], modalities: [], loading: true, more: false, problem: '', live: false });
+  const [state, setState] = useState<Omit<Rows, 'again'>>({ rows: new Map(), beyond: {}, sites: [], modalities: [], loading: true, more: false, problem: '', live: false });
   const [round, setRound] = useState(0);
   const { modality, urgency, site, text, confidence, age } = filters;
   const lost = useRef(false);
@@ -49,8 +50,10 @@ export function useRows(filters: Filters): Rows {
           for (const row of page.studies) rows.set(row.uid, row);
           after = page.next;
           const done = after === null || rows.size >= MAX_ROWS;
+          const loaded = tally([...rows.values()]);
+          const beyond = Object.fromEntries(Object.entries(page.counts).map(([state, count]) => [state, after === null ? 0 : Math.max(0, count - (loaded[state] ?? 0))]));
           // The first page is shown at once; the rows that were there stay until then.
-          setState((was) => ({ ...was, rows: new Map(rows), counts: page.counts, sites: page.choices.sites, modalities: page.choices.modalities, loading: !done, more: after !== null && done, problem: '' }));
+          setState((was) => ({ ...was, rows: new Map(rows), beyond, sites: page.choices.sites, modalities: page.choices.modalities, loading: !done, more: after !== null && done, problem: '' }));
         } while (after !== null && rows.size < MAX_ROWS);
       } catch (error) {
         if (!gone) setState((was) => ({ ...was, loading: false, problem: words(error) }));
@@ -64,14 +67,7 @@ export function useRows(filters: Filters): Rows {
   useEffect(
     () =>
       listen({
-        study: (row: Row) =>
-          setState((was) => {
-            const before = was.rows.get(row.uid);
-            const counts = { ...was.counts };
-            if (before && before.state !== row.state) counts[before.state] = Math.max(0, (counts[before.state] ?? 1) - 1);
-            if (!before || before.state !== row.state) counts[row.state] = (counts[row.state] ?? 0) + 1;
-            return { ...was, counts, rows: new Map(was.rows).set(row.uid, row) };
-          }),
+        study: (row: Row) => setState((was) => ({ ...was, rows: new Map(was.rows).set(row.uid, row) })),
         removed: ({ uid }: { uid: string }) =>
           setState((was) => {
             const rows = new Map(was.rows);

@@ -1,11 +1,12 @@
 /** The worklist: which studies wait, how urgent they are, who is reading them. */
 
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
+import { serverNow } from '../api/client.ts';
 import type { Row, Session } from '../api/types.ts';
 import { useKeys } from '../keys.ts';
 import { go, keepWorklist } from '../route.ts';
 import { FilterBar } from './filter_bar.tsx';
-import { compare, fromQuery, isFiltered, passes, toPath, type Filters } from './filters.ts';
+import { compare, fromQuery, isFiltered, passes, tally, toPath, type Filters } from './filters.ts';
 import { HEADINGS, Line } from './line.tsx';
 import { MAX_ROWS, useRows } from './store.ts';
 
@@ -27,6 +28,15 @@ export function keepLast(uid: string): void {
   last = uid;
 }
 
+export function isListed(uid: string): boolean {
+  return order.includes(uid);
+}
+
+/** The list by which the next study is found where none was shown yet. */
+export function keepOrder(uids: string[]): void {
+  order = uids;
+}
+
 export function neighbour(uid: string, by: number): string | undefined {
   const at = order.indexOf(uid);
   return at < 0 ? undefined : order[at + by];
@@ -34,11 +44,11 @@ export function neighbour(uid: string, by: number): string | undefined {
 
 export function Worklist({ query, session }: { query: URLSearchParams; session: Session }) {
   const filters = useMemo(() => fromQuery(query), [query.toString()]);
-  const { rows, counts, sites, modalities, loading, more, problem, live, again } = useRows(filters);
+  const { rows, beyond, sites, modalities, loading, more, problem, live, again } = useRows(filters);
   const address = toPath(filters);
   /** The list in which the chosen study was last: its place goes to the one that followed. */
   const stood = useRef({ of: orderOf, order });
-  const [now, setNow] = useState(Date.now);
+  const [now, setNow] = useState(serverNow);
   const [selected, setSelected] = useState(last);
   const [top, setTop] = useState(0);
   const [height, setHeight] = useState(600);
@@ -46,13 +56,19 @@ export function Worklist({ query, session }: { query: URLSearchParams; session: 
   const search = useRef<HTMLInputElement>(null);
 
   useEffect(() => {
-    const timer = setInterval(() => setNow(Date.now()), 30_000);
+    const timer = setInterval(() => setNow(serverNow()), 30_000);
     document.title = 'Worklist · prelim';
     list.current?.focus({ preventScroll: true });
     return () => clearInterval(timer);
   }, []);
 
-  const shown = useMemo(() => [...rows.values()].filter((row) => passes(filters, row, now)).sort(compare(filters)), [rows, filters, now]);
+  // What is counted is what would be shown, so that the two never say different things.
+  const { shown, counts } = useMemo(() => {
+    const ofAnyState = [...rows.values()].filter((row) => passes({ ...filters, state: '' }, row, now));
+    const counts = tally(ofAnyState);
+    for (const [state, count] of Object.entries(beyond)) counts[state] = (counts[state] ?? 0) + count;
+    return { shown: ofAnyState.filter((row) => passes(filters, row, now)).sort(compare(filters)), counts };
+  }, [rows, beyond, filters, now]);
   order = shown.map((row) => row.uid);
   orderOf = address;
   const at = shown.findIndex((row) => row.uid === selected);

@@ -1,6 +1,6 @@
 //! Dates, great ages, and numbers that are no measurements. Pure.
 
-use super::spelling::{folded, is_in, words};
+use crate::spelling::{folded, is_in, words};
 
 /// Digits in a row that are no measurement, but where the unit of a size is after them.
 const MIN_DIGITS: usize = 4;

@@ -45,8 +45,8 @@ pub(super) fn write(page: &mut Page, inputs: &ReportInputs<'_>) {
 pub(super) fn patient(page: &mut Page, inputs: &ReportInputs<'_>) {
     let ReportInputs { report, study, .. } = inputs;
     let known = &study.attributes;
-    page.raw("<section class=\"patient\" aria-label=\"Patient and study\"><div class=\"who\"><h1>").text(&name(inputs));
-    page.raw("</h1>");
+    page.raw("<section class=\"patient\" aria-label=\"Patient and study\"><div class=\"who\"><h1 dir=\"auto\">");
+    page.text(&name(inputs)).raw("</h1>");
     urgency(page, report);
     page.raw("</div><dl>");
     page.entry("Patient ID", &known.patient_id);

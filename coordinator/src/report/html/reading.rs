@@ -17,7 +17,7 @@ pub(super) fn impression(page: &mut Page, inputs: &ReportInputs<'_>) {
     } else {
         page.raw("<ul>");
         for sentence in &report.impression {
-            page.raw("<li><span>").text(&sentence.text).raw("</span>");
+            page.raw("<li><span dir=\"auto\">").text(&sentence.text).raw("</span>");
             let speaks_of = sentence.findings.iter().map(|&index| index as usize);
             for (index, finding) in speaks_of.filter_map(|index| Some((index, report.findings.get(index)?))) {
                 page.raw(" ");

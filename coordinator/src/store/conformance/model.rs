@@ -227,7 +227,7 @@ pub(crate) async fn apply(store: &dyn JobStore, op: &Op, model: &Maps, lease: (J
             add.priority = if *stat { Priority::Stat } else { Priority::Routine };
             let (preview, added) = (store.preview_instances(add.clone()).await, store.add_instances(add).await);
             // A disk may fail between the two.
-            let broke = matches!(added, Err(StoreError::Storage(_) | StoreError::Disk(_) | StoreError::Full));
+            let broke = matches!(added, Err(StoreError::Storage(_) | StoreError::Disk(_) | StoreError::Full(_)));
             assert!(broke || preview == added, "a preview says what is then done: {preview:?}, {added:?}");
             text(added)
         }

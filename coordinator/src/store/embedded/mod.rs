@@ -1,6 +1,9 @@
 //! The default store: one redb file in the data folder. Each operation is one transaction, synced before it is
 //! answered.
 //!
+//! Where its folder is not the one that was opened any more, nothing is written or read: what is acknowledged then would be
+//! looked for in vain.
+//!
 //! Records are JSON, so that a file can be looked into. Queue entries and listings are tables of keys that follow from
 //! the records and change in the same transaction.
 
@@ -19,10 +22,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use redb::{Database, DatabaseError, ReadTransaction, ReadableDatabase, StorageError, WriteTransaction};
 
-use super::StoreError;
 use super::records::Result;
 use super::transact::Backend;
+use super::{Room, StoreError};
 use crate::clock::Clock;
+use crate::folder::Kept;
 use tables::Source as _;
 
 /// The file's name in the data folder.
@@ -32,6 +36,9 @@ const CACHE_BYTES: usize = 64 << 20;
 
 /// A transaction of redb, seen as records.
 pub(crate) struct Transaction<S>(S);
+
+/// Says what is wrong with the place of the database, where something is. Asked before each operation.
+type Watch = Box<dyn Fn() -> Result<()> + Send + Sync>;
 
 /// Opens the database file. Called again after the disk has failed: redb then refuses all work until it is reopened.
 type Opener = Box<dyn Fn() -> Result<Database> + Send + Sync>;
@@ -46,6 +53,7 @@ pub struct EmbeddedStore {
 struct Slot {
     database: RwLock<Option<Database>>,
     open: Opener,
+    watch: Watch,
 }
 
 impl EmbeddedStore {
@@ -59,12 +67,16 @@ impl EmbeddedStore {
                 error => storage(redb::Error::from(error)),
             })
         };
-        Self::with(Box::new(open), clock)
+        let failed = |error: std::io::Error| StoreError::Disk(error.to_string());
+        let folder = Kept::open(folder).map_err(failed)?;
+        // Before it is opened again, too: a file that is made anew in another folder is an empty store.
+        let watch = move || folder.check().map_err(StoreError::Disk);
+        Self::with(Box::new(open), Box::new(watch), clock)
     }
 
     /// The store in the database that `open` opens.
-    fn with(open: Opener, clock: Arc<dyn Clock>) -> Result<Self> {
-        let slot = Slot { database: RwLock::new(None), open };
+    fn with(open: Opener, watch: Watch, clock: Arc<dyn Clock>) -> Result<Self> {
+        let slot = Slot { database: RwLock::new(None), open, watch };
         slot.reopen()?;
         Ok(Self { slot: Arc::new(slot), clock })
     }
@@ -90,6 +102,7 @@ impl Slot {
 
     /// Runs `work` on the open database. Where the disk fails, the database is closed, for the next call to open it.
     fn run<T>(&self, work: impl FnOnce(&Database) -> Result<T>) -> Result<T> {
+        (self.watch)()?;
         loop {
             let slot = self.database.read().unwrap_or_else(PoisonError::into_inner);
             let Some(database) = &*slot else {
@@ -97,9 +110,10 @@ impl Slot {
                 self.reopen()?;
                 continue;
             };
-            let result = work(database);
+            // The folder may have been moved in the middle of it, too.
+            let result = work(database).and_then(|done| (self.watch)().map(|()| done));
             drop(slot);
-            if matches!(result, Err(StoreError::Full | StoreError::Disk(_))) {
+            if matches!(result, Err(StoreError::Full(_) | StoreError::Disk(_))) {
                 *self.database.write().unwrap_or_else(PoisonError::into_inner) = None;
             }
             return result;
@@ -148,7 +162,9 @@ async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send +
 /// What redb, or the disk under it, says went wrong.
 fn storage(error: impl Into<Fault>) -> StoreError {
     match error.into() {
-        Fault::Redb(redb::Error::Io(error)) if error.kind() == std::io::ErrorKind::StorageFull => StoreError::Full,
+        Fault::Redb(redb::Error::Io(error)) if error.kind() == std::io::ErrorKind::StorageFull => {
+            StoreError::Full(Room::Disk)
+        }
         Fault::Redb(error @ (redb::Error::Io(_) | redb::Error::PreviousIo)) => StoreError::Disk(error.to_string()),
         Fault::Redb(error) => StoreError::Storage(error.to_string()),
         Fault::Record(error) => StoreError::Storage(format!("unreadable record: {error}")),

@@ -19,6 +19,30 @@ use crate::store::conformance::{Harness, conformance};
 use crate::store::record::{JobRecord, Reconciled};
 use crate::store::records::Reads as _;
 
+/// What is acknowledged in a folder that was moved would be looked for in vain; where another took its place, no empty store is
+/// begun there.
+#[tokio::test]
+async fn a_moved_folder_is_refused_until_it_is_back() {
+    let work = tempfile::tempdir().unwrap();
+    let (data, elsewhere) = (work.path().join("data"), work.path().join("elsewhere"));
+    std::fs::create_dir(&data).unwrap();
+    let store = EmbeddedStore::open(&data, Arc::new(ManualClock::at(1_000_000))).unwrap();
+    let added = async |number| store.add_instances(add(&study(1), vec![instance(&study(1), number, number)])).await;
+    added(1).await.unwrap();
+    std::fs::rename(&data, &elsewhere).unwrap();
+    for _ in 0..2 {
+        assert!(matches!(added(2).await, Err(StoreError::Disk(said)) if said.contains("was moved")));
+        assert!(matches!(store.study(&study(1)).await, Err(StoreError::Disk(_))));
+        // The second time another folder is there.
+        let _ = std::fs::create_dir(&data);
+    }
+    assert_eq!(std::fs::read_dir(&data).unwrap().count(), 0);
+    std::fs::remove_dir(&data).unwrap();
+    std::fs::rename(&elsewhere, &data).unwrap();
+    added(2).await.unwrap();
+    assert_eq!(store.instances(&study(1)).await.unwrap().len(), 2);
+}
+
 /// A store that can be closed and opened again while others hold on to it, as clients do to a server.
 struct Reopened {
     inner: Mutex<Option<Arc<EmbeddedStore>>>,

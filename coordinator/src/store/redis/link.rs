@@ -13,8 +13,8 @@ use tokio::sync::Mutex;
 
 use super::address::{Address, Credentials, Kind};
 use super::script::{Args, Script};
-use crate::store::StoreError;
 use crate::store::records::Result;
+use crate::store::{Room, StoreError};
 
 /// How long making a connection may take.
 const CONNECT: Duration = Duration::from_secs(3);
@@ -276,7 +276,7 @@ fn may_pass(error: &RedisError) -> bool {
 fn refused(error: &RedisError) -> StoreError {
     match error.code() {
         // The limit of memory: nothing was written.
-        Some("OOM") => StoreError::Full,
+        Some("OOM") => StoreError::Full(Room::Memory),
         // Its disk is full or fails, and it takes no writes until that is mended.
         Some("MISCONF") => StoreError::Disk(error.to_string()),
         _ if error.kind() == ErrorKind::AuthenticationFailed => StoreError::Storage(

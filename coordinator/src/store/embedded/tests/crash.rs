@@ -105,7 +105,7 @@ fn open(drive: &Drive, clock: &Arc<ManualClock>) -> EmbeddedStore {
         let database = Database::builder().set_cache_size(1 << 16).create_with_backend(drive.clone());
         database.map_err(|error| storage(redb::Error::from(error)))
     };
-    EmbeddedStore::with(Box::new(open), clock.clone()).unwrap()
+    EmbeddedStore::with(Box::new(open), Box::new(|| Ok(())), clock.clone()).unwrap()
 }
 
 /// All that is recorded: what one sees, and what shows only in later answers.
@@ -209,7 +209,7 @@ async fn a_full_disk_is_said_and_forgotten_when_there_is_space_again() {
     store.add_instances(new(1)).await.unwrap();
     drive.0.lock().unwrap().full = true;
     for _ in 0..2 {
-        assert_eq!(store.add_instances(new(2)).await, Err(StoreError::Full));
+        assert_eq!(store.add_instances(new(2)).await, Err(StoreError::Full(Room::Disk)));
     }
     drive.0.lock().unwrap().full = false;
     assert_eq!(store.add_instances(new(2)).await.map(|added| added.len()), Ok(1));

@@ -20,7 +20,10 @@ use crate::queue::{MAX_LEASE_MS, Verdict};
 use crate::store::conformance::fixture::{XRAY, add, complete, draft, instance, outcome, plan, study, uid, wanted};
 use crate::store::conformance::{Harness, conformance};
 use crate::store::record::{Done, Heartbeat, Reconciled, StudyQuery};
-use crate::store::{JobStore, StoreError};
+use crate::store::{JobStore, Room, StoreError};
+
+/// How long a signal may take.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn options(url: &str, prefix: &str) -> RedisOptions {
     RedisOptions {
@@ -165,13 +168,13 @@ async fn setting_the_servers_clock_changes_nothing() {
     store.add_instances(add(&uid, vec![instance(&uid, 1, 1)])).await.unwrap();
     store.complete_studies(complete(&uid, None)).await.unwrap();
     store.plan_study(&uid, plan(&uid, 1, 0, &[XRAY], Priority::Routine)).await.unwrap();
-    let lease = store.lease(wanted("w", &[XRAY], 9_000)).await.unwrap().unwrap();
+    let lease = store.lease(wanted("w", &[XRAY], 60_000)).await.unwrap().unwrap();
     // A clock that showed another time until now, for the same moment of the queue, has just been set.
     for by_ms in ["3600000", "-3600000", "999999999999", "-86400000"] {
         on.ask(&["HINCRBY", "P:clock", "seen", by_ms]).await;
         on.ask(&["HINCRBY", "P:clock", "behind", by_ms]).await;
         assert_eq!(store.expired(9).await, Ok(vec![]), "{by_ms}");
-        assert_eq!(store.renew(&lease.job.id, lease.token, 9_000).await, Ok(()));
+        assert_eq!(store.renew(&lease.job.id, lease.token, 60_000).await, Ok(()));
     }
     // Time goes on all the same.
     assert_eq!(store.renew(&lease.job.id, lease.token, 300).await, Ok(()));
@@ -196,14 +199,14 @@ async fn at_the_limit_of_memory_submits_are_refused_and_finished_work_is_stored(
         fill.arg(format!("{{full}}:fill{fills}")).arg(vec![b'x'; size]);
         match on.store.runner.link.ask(&fill).await {
             Ok(_) => fills += 1,
-            Err(StoreError::Full) => size /= 2,
+            Err(StoreError::Full(Room::Memory)) => size /= 2,
             Err(other) => panic!("{other}"),
         }
         assert!(fills < 10_000, "the memory has no limit");
     }
     let other = study(2);
     let refused = store.add_instances(add(&other, vec![instance(&other, 1, 1)])).await;
-    assert_eq!(refused, Err(StoreError::Full));
+    assert_eq!(refused, Err(StoreError::Full(Room::Memory)));
     assert_eq!(store.study(&other).await, Ok(None));
     // All that was taken on is finished: outcomes, failures, leases and the draft.
     assert_eq!(store.renew(&first.job.id, first.token, 60_000).await, Ok(()));
@@ -251,12 +254,12 @@ async fn another_coordinator_hears_of_a_job() {
         (OnServer::new(server.clone(), "wake", false).await, OnServer::new(server, "wake", false).await);
     let mut wakes = there.store.wakes().unwrap();
     // The first signal says that it listens now.
-    tokio::time::timeout(Duration::from_secs(10), wakes.changed()).await.unwrap().unwrap();
+    tokio::time::timeout(PATIENCE, wakes.changed()).await.unwrap().unwrap();
     let (store, uid) = (here.store(), study(1));
     store.add_instances(add(&uid, vec![instance(&uid, 1, 1)])).await.unwrap();
     store.complete_studies(complete(&uid, None)).await.unwrap();
     store.plan_study(&uid, plan(&uid, 1, 0, &[XRAY], Priority::Routine)).await.unwrap();
-    tokio::time::timeout(Duration::from_secs(10), wakes.changed()).await.unwrap().unwrap();
+    tokio::time::timeout(PATIENCE, wakes.changed()).await.unwrap().unwrap();
     let lease = there.store().lease(wanted("w", &[XRAY], 1_000)).await.unwrap();
     assert_eq!(lease.map(|lease| (lease.job.id, Tenant::default())), Some((JobId::new(uid, 0), Tenant::default())));
 }
@@ -269,7 +272,7 @@ async fn another_coordinator_hears_that_a_worker_is_to_stop() {
     let (mut orders, mut wakes) = (there.store.orders().unwrap(), there.store.wakes().unwrap());
     // The first signal says that it listens now.
     for signal in [&mut orders, &mut wakes] {
-        tokio::time::timeout(Duration::from_secs(10), signal.changed()).await.unwrap().unwrap();
+        tokio::time::timeout(PATIENCE, signal.changed()).await.unwrap().unwrap();
         signal.mark_unchanged();
     }
     let said = Heartbeat {
@@ -286,7 +289,7 @@ async fn another_coordinator_hears_that_a_worker_is_to_stop() {
     };
     here.store().heartbeat(said).await.unwrap();
     here.store().drain_worker("w", true).await.unwrap();
-    tokio::time::timeout(Duration::from_secs(10), orders.changed()).await.unwrap().unwrap();
+    tokio::time::timeout(PATIENCE, orders.changed()).await.unwrap().unwrap();
     assert!(there.store().workers().await.unwrap()[0].0.draining);
     assert!(!wakes.has_changed().unwrap(), "it is no job");
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use super::server::{Server, free_port};
+use super::server::{Server, free_port, until};
 use super::*;
 
 /// The store can be used: a study goes through it.
@@ -111,22 +111,15 @@ async fn sentinels_lead_to_the_new_master_when_the_old_one_dies() {
         let field = |name: &str| master.lines().skip_while(|line| *line != name).nth(1).unwrap_or("0").to_owned();
         (field("num-slaves"), field("num-other-sentinels")) == ("1".to_owned(), "2".to_owned())
     };
-    for _ in 0..300 {
-        if sentinels.iter().all(knows) {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    until("all Sentinels know of all", || sentinels.iter().all(knows)).await;
     let options = options(&format!("redis+sentinel://{}/main", hosts.join(",")), "sentinel");
     let store = RedisStore::open(&options).await.unwrap();
     is_usable(&store).await;
     // What a master has not told its replicas dies with it: that is what WAITAOF and replicas' acknowledgements are for.
-    for _ in 0..300 {
-        if cli(second.port, &["DBSIZE"]) == cli(first.port, &["DBSIZE"]) {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    until("all is replicated", || cli(second.port, &["DBSIZE"]) == cli(first.port, &["DBSIZE"])).await;
+    // One that stood still for two seconds trusts no clock for half a minute, and helps nobody.
+    let is_calm = |sentinel: &Server| cli(sentinel.port, &["INFO", "sentinel"]).contains("sentinel_tilt:0");
+    until("no Sentinel is in TILT", || sentinels.iter().all(is_calm)).await;
     first.kill();
     // The store asks again until a Sentinel names the new master.
     let uid = study(2);
@@ -143,12 +136,8 @@ async fn a_cluster_keeps_all_keys_in_one_slot() {
     create.args(["--cluster", "create"]).args(&hosts).args(["--cluster-yes", "--cluster-replicas", "0"]);
     let created = create.output().unwrap();
     assert!(created.status.success(), "{}", String::from_utf8_lossy(&created.stdout));
-    for _ in 0..100 {
-        if servers.iter().all(|server| cli(server.port, &["CLUSTER", "INFO"]).contains("cluster_state:ok")) {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    let is_ok = |server: &Server| cli(server.port, &["CLUSTER", "INFO"]).contains("cluster_state:ok");
+    until("the cluster is whole", || servers.iter().all(is_ok)).await;
     let options = options(&format!("redis+cluster://{}", hosts.join(",")), "one-slot");
     let store = RedisStore::open(&options).await.unwrap();
     is_usable(&store).await;

@@ -1,7 +1,8 @@
 //! A real server for tests, in a folder of its own on a port of its own, gone when it is dropped.
 
-use std::net::{TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -11,8 +12,11 @@ use tempfile::TempDir;
 const SERVER: &str = "redis-server";
 /// Where `tests/install.sh` puts Valkey.
 const VALKEY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/valkey/valkey-server");
-/// How long a server may take to start.
-const START: Duration = Duration::from_secs(20);
+/// How long a server may take to start, on a machine that does much else.
+const START: Duration = Duration::from_secs(120);
+/// Below the ports that systems give to connections as they are opened, and so are those, higher by 10,000, at which servers of a
+/// cluster speak to each other.
+const PORTS: std::ops::Range<u16> = 12_000..20_000;
 
 /// A running server.
 pub(super) struct Server {
@@ -90,8 +94,29 @@ impl Drop for Server {
     }
 }
 
-/// A port that nobody uses at the moment.
+/// A port that nobody serves, and that is given to no test again.
 pub(super) fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
-    listener.local_addr().expect("an address").port()
+    // The same number's port of UDP is held for as long as this process lives, so that another gives it to none either.
+    static TAKEN: Mutex<Vec<UdpSocket>> = Mutex::new(Vec::new());
+    let mut taken = TAKEN.lock().expect("no test panics here");
+    let first = std::process::id() as usize * 97;
+    let is_free = |port: u16| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok();
+    for n in 0..PORTS.len() {
+        let port = PORTS.start + ((first + n) % PORTS.len()) as u16;
+        let Ok(held) = UdpSocket::bind((Ipv4Addr::LOCALHOST, port)) else { continue };
+        if is_free(port) && is_free(port + 10_000) {
+            taken.push(held);
+            return port;
+        }
+    }
+    panic!("no free port from {} to {}", PORTS.start, PORTS.end - 1)
+}
+
+/// Waits until something holds of servers.
+pub(super) async fn until(wanted: &str, holds: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < START, "not within {START:?}: {wanted}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }

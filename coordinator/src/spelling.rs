@@ -4,7 +4,7 @@ use unicode_normalization::UnicodeNormalization as _;
 use unicode_normalization::char::is_combining_mark;
 
 /// A text as it is seen: without characters that are not, and with letters of other scripts that look like Latin ones as those.
-pub(super) fn visible(text: &str) -> String {
+pub(crate) fn visible(text: &str) -> String {
     text.chars().filter(|c| !is_unseen(*c)).map(as_it_looks).collect()
 }
 
@@ -61,7 +61,7 @@ fn as_it_looks(c: char) -> char {
 }
 
 /// The pieces of a name that is written in one with capital letters inside: "XiaoDong" has "Xiao" and "Dong".
-pub(super) fn pieces(name: &str) -> Vec<String> {
+pub(crate) fn pieces(name: &str) -> Vec<String> {
     let mut pieces: Vec<String> = Vec::new();
     let mut was_small = false;
     for c in name.chars() {
@@ -74,8 +74,9 @@ pub(super) fn pieces(name: &str) -> Vec<String> {
     pieces
 }
 
-/// A text without capitals, accents and other forms of the same letters.
-pub(super) fn folded(text: &str) -> String {
+/// A text without capitals, accents and other forms of the same letters. The page folds what it looks for in the same way
+/// (`page/src/worklist/filters.ts`).
+pub(crate) fn folded(text: &str) -> String {
     let plain = text.chars().flat_map(char::to_lowercase).nfkd().filter(|c| !is_combining_mark(*c));
     let mut folded = String::with_capacity(text.len());
     for c in plain {
@@ -88,6 +89,8 @@ pub(super) fn folded(text: &str) -> String {
             'đ' | 'ð' => folded.push('d'),
             'ł' => folded.push('l'),
             'ı' => folded.push('i'),
+            // As it is written at the end of a word.
+            'ς' => folded.push('σ'),
             c => folded.push(c),
         }
     }
@@ -95,7 +98,7 @@ pub(super) fn folded(text: &str) -> String {
 }
 
 /// The ways to write it without accents: "Müller" is "muller" and "mueller".
-pub(super) fn spellings(text: &str) -> Vec<String> {
+pub(crate) fn spellings(text: &str) -> Vec<String> {
     let mut spelt = String::with_capacity(text.len());
     for c in text.nfc().flat_map(char::to_lowercase) {
         match c {
@@ -110,21 +113,21 @@ pub(super) fn spellings(text: &str) -> Vec<String> {
     if plain == spelt { vec![plain] } else { vec![plain, spelt] }
 }
 
-pub(super) fn words(text: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty())
 }
 
-pub(super) fn is_in(list: &str, word: &str) -> bool {
+pub(crate) fn is_in(list: &str, word: &str) -> bool {
     list.split(' ').any(|held| held == word)
 }
 
-pub(super) fn joined(text: &str) -> String {
+pub(crate) fn joined(text: &str) -> String {
     text.chars().filter(|c| c.is_alphanumeric()).collect()
 }
 
 /// Whether a letter is of a script whose words have no spaces between them, or take endings of their own: Thai, Hangul (whole
 /// or taken apart), kana, Han.
-pub(super) fn has_no_spaces(c: char) -> bool {
+pub(crate) fn has_no_spaces(c: char) -> bool {
     matches!(u32::from(c),
         0x0E00..=0x0E7F | 0x1100..=0x11FF | 0x3040..=0x30FF | 0x3400..=0x9FFF | 0xAC00..=0xD7AF | 0xF900..=0xFAFF
             | 0x20000..=0x3FFFF)
