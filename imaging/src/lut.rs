@@ -47,7 +47,7 @@ impl Lut {
     /// The entry for `value`; the first or last beyond the ends.
     pub fn get(&self, value: i64) -> u16 {
         let last = self.entries.len() as i64 - 1;
-        self.entries[(value - i64::from(self.first)).clamp(0, last) as usize]
+        self.entries[value.saturating_sub(i64::from(self.first)).clamp(0, last) as usize]
     }
 
     /// The largest value that an entry can have.

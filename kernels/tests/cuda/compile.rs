@@ -50,15 +50,20 @@ struct Usage {
     shared: u32,
 }
 
-/// Each kernel's name and its module, as `kernels/src/cuda/image.rs` hands them to the driver.
+/// Each kernel's name and its module, as `kernels/src/cuda/image.rs` hands them to the driver: the kernel behind all that stands
+/// outside of kernels.
 fn modules() -> Vec<(String, String)> {
     let text = unpacked(&Path::new(env!("CARGO_MANIFEST_DIR")).join("cuda/kernels.ptx.gz"));
-    let (header, kernels) = text.split_once(ENTRY).expect("a kernel");
-    let modules = kernels.split(ENTRY).map(|kernel| {
+    let mut parts = text.split(ENTRY);
+    let mut header = parts.next().expect("a version").to_owned();
+    let mut kernels = Vec::new();
+    for part in parts {
+        let (kernel, shared) = part.split_once("\n}\n").expect("a kernel's end");
         let name = kernel.split('(').next().expect("a name").to_owned();
-        (name, format!("{header}{ENTRY}{kernel}"))
-    });
-    modules.collect()
+        kernels.push((name, format!("{ENTRY}{kernel}\n}}\n")));
+        header.push_str(shared);
+    }
+    kernels.into_iter().map(|(name, kernel)| (name, format!("{header}{kernel}"))).collect()
 }
 
 /// Where the compiler's programs are.
