@@ -80,8 +80,8 @@ await page.waitForSelector('.ask-form button.primary:enabled');
 await press('Enter');
 await answers(3);
 assert.match(await text(page, '.answer .about'), /, the box$/);
-// What the model was not shown is said.
-assert.match(await text(page, '.answer'), /shown the whole image, and not the box by itself/);
+// The model takes one image: that is the box.
+assert.match(await text(page, '.answer'), /It looked at PA, the box/);
 assert.equal(await page.locator('.finding').count(), findings);
 await press('Escape');
 // The same from the panel, and left again.

@@ -103,11 +103,14 @@ export const drawn = (page, panes = 1) => page.waitForFunction((count) => {
   return isChosen && document.querySelectorAll('.pane[data-ready=true]').length >= count;
 }, panes);
 
-/** Settles once the view that is opened next hears of what changes: what happens before, it is not told. Of a stream that tabs share
- * nothing is seen here, so it has its own. */
+/** Gives what settles once the view that is opened next hears of what changes: what happens before, it is not told. Of a stream that
+ * tabs share nothing is seen here, so it has its own. */
 export async function follows(page) {
   await page.addInitScript(() => { Reflect.deleteProperty(window, 'SharedWorker'); });
-  await page.waitForResponse('**/api/events');
+  const heard = page.waitForResponse('**/api/events');
+  // Who fails before that says why.
+  heard.catch(() => undefined);
+  return () => heard;
 }
 
 /** Waits until edits are kept. A change takes the words away at once that say so, until it is kept itself. */

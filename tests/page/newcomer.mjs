@@ -154,7 +154,7 @@ const sign = async (on, reason = '') => {
 };
 await sign(second.page);
 await banner(second.page, 'SIGNED');
-const following = follows(page);
+const following = await follows(page);
 await page.goto(settings.url + path);
 await page.waitForSelector('.conflict');
 assert.match(await text(page, '.conflict h2'), /begun with an older version/);
@@ -194,7 +194,7 @@ const write = async (on, words) => {
 await write(page, 'Of the first.');
 await kept(page);
 // What happens before the page hears of it, it is not told.
-await following;
+await following();
 await write(second.page, 'Of the second.');
 await sign(second.page, 'seen again');
 await banner(second.page, 'AMENDED');

@@ -5,11 +5,11 @@ import { once } from 'node:events';
 import { drawn, follows, open, serious, settings, signIn, text, until } from './browser.mjs';
 
 const { page, close } = await open();
-const following = follows(page);
+const following = await follows(page);
 await signIn(page, `/study/${settings.study}`);
 await drawn(page);
 // What happens before the page hears of it, it is not told.
-await following;
+await following();
 await page.waitForSelector('.sign-bar');
 assert.equal(await page.locator('.removal').count(), 0);
 console.log('remove it');

@@ -5,11 +5,11 @@ import { banner, drawn, follows, kept, open, settings, signIn, text, toSign, unt
 
 const first = await open();
 const path = `/study/${settings.study}`;
-const following = follows(first.page);
+const following = await follows(first.page);
 await signIn(first.page, path);
 await drawn(first.page);
 // What happens before the page hears of it, it is not told.
-await following;
+await following();
 const second = await open();
 await signIn(second.page, path, settings.other);
 await drawn(second.page);
