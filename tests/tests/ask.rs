@@ -158,8 +158,10 @@ fn the_page_asks(server: &Server, study: &str, image: &str) {
     assert_eq!((text(&answered["state"]), text(&answered["text"])), ("answered", "What is this?"), "{held:#}");
     assert!(!text(&answered["answer"]).is_empty() && answered["problem"].is_null(), "{held:#}");
     assert_eq!(answered["image"], part);
-    let looked = json!([{"instance": image, "series": answered["images"][0]["series"], "frame": 1}]);
-    assert_eq!(answered["images"], looked, "a model that takes one image is not shown a part of it");
+    let looked = json!([
+        {"instance": image, "series": answered["images"][0]["series"], "frame": 1, "box": part["box"]},
+    ]);
+    assert_eq!(answered["images"], looked, "a model that takes one image is shown the part that is asked about");
     // Nobody sees another's, nor drops it.
     assert_eq!(john.get(&path).json()["questions"], json!([]));
     let one = format!("{path}/{id}");

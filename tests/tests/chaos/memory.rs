@@ -64,7 +64,7 @@ fn at_the_memory_cap_submits_are_refused_and_work_is_finished() {
     fs::write(folder.join("film.dcm"), &late.objects[0]).expect("a file");
     let output = site.prelim(&["submit", "--json", &folder.display().to_string()]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!output.status.success() && said.contains("no space left for the store"), "{said}");
+    assert!(!output.status.success() && said.contains("no memory is left for the store"), "{said}");
     assert_eq!(said.trim().lines().count(), 1, "{said}");
 
     // Work that was taken on ends in drafts.
