@@ -113,9 +113,11 @@ assert.equal(await page.locator('.lines .c-patient').getAttribute('dir'), 'auto'
 await page.keyboard.press('x');
 
 // At the width of a small screen what names the study of a patient is told in full, on two lines at most.
+await page.waitForURL('**/worklist');
 await page.keyboard.press('/');
 await page.keyboard.type(settings.long);
-await page.waitForFunction(() => document.querySelector('.foot')?.textContent.startsWith('1 study'));
+await page.waitForURL((url) => url.searchParams.get('text') === settings.long);
+await page.waitForFunction(() => document.querySelector('.foot')?.textContent.startsWith('1 study') && document.querySelector('.grid')?.ariaBusy === 'false');
 for (const cell of ['patient', 'id', 'study', 'site']) {
   const { cut, said, title } = await page.locator(`.lines .c-${cell}`).evaluate((each) => ({ cut: each.scrollHeight > each.clientHeight + 1 || each.scrollWidth > each.clientWidth + 1, said: each.textContent, title: each.title }));
   assert.ok(!cut && said !== '', `${cell} is cut: ${said} (${title})`);
