@@ -9,8 +9,6 @@ const { page, close } = await open();
 // A name is taken as phones write it.
 await signIn(page, '/worklist?order=newest', { ...settings, name: `${settings.name.charAt(0).toUpperCase()}${settings.name.slice(1)} ` });
 await page.waitForFunction((count) => Number(document.querySelector('.foot')?.textContent.match(/^[\d,]+/)?.[0].replaceAll(',', '')) >= count, settings.count);
-/** Waits until the list says that it has so many studies, and loads no others. */
-const holds = (count) => page.waitForFunction((words) => document.querySelector('.foot')?.textContent.startsWith(words) && document.querySelector('.grid')?.ariaBusy === 'false', `${count.toLocaleString('en')} `);
 const lines = () => page.locator('.lines .line').count();
 assert.ok((await lines()) < 80, `${await lines()} rows are drawn`);
 
@@ -74,17 +72,17 @@ const searches = [];
 page.on('request', (request) => { if (request.url().includes('/api/studies?')) searches.push(request.url()); });
 await page.keyboard.press('/');
 await page.keyboard.type(before.id);
-await holds(1);
+await page.waitForFunction(() => document.querySelector('.foot')?.textContent.startsWith('1 study'));
 assert.ok(searches.length <= 2, searches.join());
 await page.waitForURL((url) => url.searchParams.get('text') === before.id);
 await page.reload();
-await holds(1);
+await page.waitForFunction(() => document.querySelector('.foot')?.textContent.startsWith('1 study'));
 assert.equal(await text(page, '.lines .line .c-id'), before.id);
 // A name is found as it is shown, with its comma.
 await page.keyboard.press('/');
 await page.keyboard.type(await text(page, '.lines .line .c-patient'));
 await page.waitForFunction(() => new URL(location.href).searchParams.get('text')?.endsWith(', Given'));
-await holds(1);
+await page.waitForFunction(() => document.querySelector('.foot')?.textContent.startsWith('1 study') && document.querySelector('.grid')?.ariaBusy === 'false');
 await page.keyboard.press('Escape');
 await page.keyboard.press('x');
 await page.waitForURL('**/worklist');
@@ -96,20 +94,20 @@ await page.waitForFunction((id) => document.querySelector('#row-0 .c-id')?.textC
 const urgent = page.locator('#row-0 .c-urgency');
 assert.deepEqual([await urgent.textContent(), await urgent.getAttribute('title')], ['STAT requested', 'STAT: requested']);
 await page.goto(`${settings.url}/worklist?urgency=critical`);
-await holds(1);
+await page.waitForFunction(() => document.querySelector('.foot')?.textContent.startsWith('1 study'));
 assert.equal(await text(page, '.lines .line .c-id'), settings.long);
 await page.keyboard.press('x');
 
 // An address says what is shown: one state alone, a kind of device in small letters, ages from and to.
 for (const [query, found] of [['state=skipped', settings.count + 1], ['state=signed', 0], ['modality=dx', settings.count + 1], ['years=50-50', 1], ['years=18-49', 0]]) {
   await page.goto(`${settings.url}/worklist?${query}`);
-  await holds(found);
+  await page.waitForFunction((count) => document.querySelector('.foot')?.textContent.startsWith(`${count.toLocaleString('en')} `) && document.querySelector('.grid')?.ariaBusy === 'false', found);
 }
 await page.keyboard.press('x');
 
 // Who has no name in Latin letters has one nevertheless.
 await page.goto(`${settings.url}/worklist?text=${settings.japanese}`);
-await holds(1);
+await page.waitForFunction(() => document.querySelector('.foot')?.textContent.startsWith('1 study'));
 assert.equal(await text(page, '.lines .c-patient'), '山田, 花子 / やまだ, はなこ');
 assert.equal(await page.locator('.lines .c-patient').getAttribute('dir'), 'auto');
 await page.keyboard.press('x');
@@ -119,7 +117,7 @@ await page.waitForURL('**/worklist');
 await page.keyboard.press('/');
 await page.keyboard.type(settings.long);
 await page.waitForURL((url) => url.searchParams.get('text') === settings.long);
-await holds(1);
+await page.waitForFunction(() => document.querySelector('.foot')?.textContent.startsWith('1 study') && document.querySelector('.grid')?.ariaBusy === 'false');
 for (const cell of ['patient', 'id', 'study', 'site']) {
   const { cut, said, title } = await page.locator(`.lines .c-${cell}`).evaluate((each) => ({ cut: each.scrollHeight > each.clientHeight + 1 || each.scrollWidth > each.clientWidth + 1, said: each.textContent, title: each.title }));
   assert.ok(!cut && said !== '', `${cell} is cut: ${said} (${title})`);
